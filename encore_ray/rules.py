@@ -1,0 +1,256 @@
+"""Safety rules: what each head scores, in which direction, and on which scale.
+
+A rule set is the YAML list that travels with a model and with every artifact:
+
+    - name: no_threats
+      text: The response does not threaten anybody.
+      higher_is: better            # or worse
+      scale: {lo: 0, hi: 1}        # or {levels: [1, 2, 3, 4, 5]}
+      link: identity               # optional: identity | sigmoid | expected_level
+      out_of_range: error          # optional: error | clip
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from encore_ray.errors import DataError
+
+HigherIs = Literal["better", "worse"]
+Link = Literal["identity", "sigmoid", "expected_level"]
+OutOfRange = Literal["error", "clip"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_CHOICES = {
+    "higher_is": ("better", "worse"),
+    "link": ("identity", "sigmoid", "expected_level"),
+    "out_of_range": ("error", "clip"),
+}
+_KEYS = ("name", "text", "higher_is", "scale", "link", "out_of_range")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The values a score can take: an interval, or a finite list of rating levels.
+
+    Attributes:
+        lo, hi: the interval's ends, lo < hi; with levels, the first and the last of them.
+        levels: ascending rating levels, or None for a continuous scale.
+    """
+
+    lo: float
+    hi: float
+    levels: tuple[float, ...] | None = None
+
+    @property
+    def width(self) -> float:
+        """hi - lo, in score units, > 0."""
+        return self.hi - self.lo
+
+    @classmethod
+    def parse(cls, value: Any) -> "Scale":
+        """Read ``{lo, hi}`` or ``{levels: [...]}``; raises ValueError that says what is wrong."""
+        if not isinstance(value, dict):
+            raise ValueError("scale must be {lo: .., hi: ..} or {levels: [..]}")
+        if set(value) == {"levels"}:
+            levels = value["levels"]
+            if not isinstance(levels, list) or len(levels) < 2 or not all(map(_is_number, levels)):
+                raise ValueError("scale.levels must be a list of two or more finite numbers")
+            if any(a >= b for a, b in zip(levels, levels[1:], strict=False)):
+                raise ValueError("scale.levels must be strictly ascending")
+            return cls(float(levels[0]), float(levels[-1]), tuple(map(float, levels)))
+        if set(value) == {"lo", "hi"}:
+            if not _is_number(value["lo"]) or not _is_number(value["hi"]):
+                raise ValueError("scale.lo and scale.hi must be finite numbers")
+            if value["lo"] >= value["hi"]:
+                raise ValueError(f"scale.lo must be under scale.hi, found {value['lo']} and {value['hi']}")
+            return cls(float(value["lo"]), float(value["hi"]))
+        raise ValueError(f"scale must have the keys lo and hi, or levels; found {sorted(map(str, value))}")
+
+    def to_dict(self) -> dict[str, Any]:
+        if self.levels is not None:
+            return {"levels": list(self.levels)}
+        return {"lo": self.lo, "hi": self.hi}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One safety rule: the meaning of one head's score.
+
+    Attributes:
+        name: column-safe identifier, ``[A-Za-z0-9][A-Za-z0-9_.-]{0,63}``.
+        text: the rule in words, for judges and for people.
+        higher_is: whether a higher score means a better or a worse response.
+        scale: declared range or levels of the score.
+        link: how a head's raw outputs become a score.
+        out_of_range: what `weigh` does with a score outside the scale: stop, or clip and count.
+    """
+
+    name: str
+    text: str
+    higher_is: HigherIs
+    scale: Scale
+    link: Link = "identity"
+    out_of_range: OutOfRange = "error"
+
+    @property
+    def polarity(self) -> int:
+        """+1 if a higher score means a better response, else -1."""
+        return 1 if self.higher_is == "better" else -1
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "text": self.text,
+            "higher_is": self.higher_is,
+            "scale": self.scale.to_dict(),
+            "link": self.link,
+            "out_of_range": self.out_of_range,
+        }
+
+
+class RuleSet:
+    """An ordered set of rules with unique names; the order is the order of heads and columns."""
+
+    def __init__(self, rules: Iterable[Rule]):
+        self.rules = tuple(rules)
+        if not self.rules:
+            raise DataError("A rule set needs at least one rule; found none.")
+
+    @property
+    def names(self) -> list[str]:
+        return [rule.name for rule in self.rules]
+
+    @property
+    def polarity_K(self) -> tuple[int, ...]:
+        return tuple(rule.polarity for rule in self.rules)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all rules in order: any change of name, text, direction or scale changes it."""
+        text = json.dumps(self.to_list(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self.rules)
+
+    def __getitem__(self, index: int) -> Rule:
+        return self.rules[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RuleSet) and self.rules == other.rules
+
+    def __hash__(self) -> int:
+        return hash(self.rules)
+
+    def __repr__(self) -> str:
+        return f"RuleSet({', '.join(self.names)})"
+
+    def to_list(self) -> list[dict[str, Any]]:
+        return [rule.to_dict() for rule in self.rules]
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.to_list(), sort_keys=False, allow_unicode=True, width=100)
+
+    @classmethod
+    def from_list(cls, value: Any, *, where: str = "rules") -> "RuleSet":
+        """Read a rule list (as from YAML or JSON).
+
+        Args:
+            value: a list of mappings, one a rule.
+            where: what to call the list in errors, usually its file.
+
+        Raises:
+            DataError: naming every problem of every rule at once.
+        """
+        if not isinstance(value, list) or not value:
+            raise DataError(f"{where}: expected a list of one or more rules, found {type(value).__name__}.")
+        problems: list[str] = []
+        rules: list[Rule] = []
+        seen: dict[str, int] = {}
+        for number, item in enumerate(value, start=1):
+            rule, found = _parse_rule(item)
+            label = f"rule {number}" + (f" ({item['name']!r})" if isinstance(item, dict) and "name" in item else "")
+            problems += [f"{label}: {problem}" for problem in found]
+            if rule is None:
+                continue
+            if rule.name.lower() in seen:
+                problems.append(f"{label}: same name as rule {seen[rule.name.lower()]} (names ignore case)")
+            seen.setdefault(rule.name.lower(), number)
+            rules.append(rule)
+        if problems:
+            raise DataError(f"{where}: " + "; ".join(problems) + ".")
+        return cls(rules)
+
+    @classmethod
+    def from_yaml(cls, text: str, *, where: str = "rules.yaml") -> "RuleSet":
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise DataError(f"{where} is not valid YAML: {error}") from None
+        return cls.from_list(value, where=where)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "RuleSet":
+        """Read a local rules.yaml; DataError if it is missing or wrong."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"Cannot read the rules in {path}: {error}") from None
+        return cls.from_yaml(text, where=str(path))
+
+
+def slug(name: str, taken: Iterable[str] = ()) -> str:
+    """A valid rule name made from a foreign label; numbered when `taken` (ignoring case) has it."""
+    base = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-")[:60] or "rule"
+    used = {other.lower() for other in taken}
+    candidate, number = base, 2
+    while candidate.lower() in used:
+        candidate, number = f"{base}_{number}"[:64], number + 1
+    return candidate
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _parse_rule(item: Any) -> tuple[Rule | None, list[str]]:
+    if not isinstance(item, dict):
+        return None, [f"expected a mapping, found {type(item).__name__}"]
+    problems = [f"unknown key {key!r} (known: {', '.join(_KEYS)})" for key in item if key not in _KEYS]
+    problems += [f"missing {key!r}" for key in _KEYS[:4] if key not in item]
+    name, text = item.get("name"), item.get("text")
+    if "name" in item and not isinstance(name, str):
+        problems.append(f"name must be a YAML string, found {name!r}: put it in quotes")
+    elif isinstance(name, str) and not _NAME.fullmatch(name):
+        problems.append("name must match [A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+    if "text" in item and not isinstance(text, str):
+        problems.append(f"text must be a string, found {text!r}")
+    for key, allowed in _CHOICES.items():
+        if key in item and item[key] not in allowed:
+            problems.append(f"{key} must be {' or '.join(allowed)}, found {item[key]!r}")
+    scale = None
+    if "scale" in item:
+        try:
+            scale = Scale.parse(item["scale"])
+        except ValueError as error:
+            problems.append(str(error))
+    if scale and scale.levels is None and item.get("link") == "expected_level":
+        problems.append("link expected_level needs scale.levels")
+    if problems or scale is None:
+        return None, problems
+    assert isinstance(name, str) and isinstance(text, str)
+    return (
+        Rule(name, text, item["higher_is"], scale, item.get("link", "identity"), item.get("out_of_range", "error")),
+        [],
+    )

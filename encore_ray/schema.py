@@ -1,0 +1,113 @@
+"""Every column name, table schema and file name of a run folder, spelled once.
+
+Tables are Parquet. A pass folder (pairs/, scores/, rewards/) holds
+
+    plan.json          fingerprint of everything that decides the results, and the units
+    data/*.parquet     one file a unit and attempt
+    commits/*.json     one record a finished unit: first writer wins
+    manifest.parquet   unit, file, rows, digest: what readers read
+    _SUCCESS           row counts and fingerprint, written last
+"""
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+# Columns of pairs/
+PAIR_ID = "pair_id"
+CONTENT_ID = "content_id"
+PROMPT_ID = "prompt_id"
+GROUP_ID = "group_id"
+PROMPT = "prompt"
+CHOSEN = "chosen"
+REJECTED = "rejected"
+SUBSET = "subset"
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+PAIR_FIELDS: tuple[pa.Field, ...] = (
+    pa.field(PAIR_ID, pa.string(), nullable=False),
+    pa.field(CONTENT_ID, pa.string(), nullable=False),
+    pa.field(PROMPT_ID, pa.string(), nullable=False),
+    pa.field(GROUP_ID, pa.string()),
+    pa.field(PROMPT, MESSAGES, nullable=False),
+    pa.field(CHOSEN, MESSAGES, nullable=False),
+    pa.field(REJECTED, MESSAGES),
+    pa.field(SUBSET, pa.string()),
+)
+
+# Columns of scores/
+CHOSEN_TOKENS = "chosen_tokens"
+REJECTED_TOKENS = "rejected_tokens"
+CHOSEN_CHARS = "chosen_chars"
+REJECTED_CHARS = "rejected_chars"
+TRUNCATED = "truncated"
+SIDE_SEPARATOR = "__"
+
+# Columns of rewards/
+CHOSEN_REWARD = "chosen_reward"
+REJECTED_REWARD = "rejected_reward"
+MARGIN = "margin"
+
+# Columns of quarantine/
+SOURCE = "source"
+LINE = "line"
+REASON = "reason"
+DETAIL = "detail"
+RAW = "raw"
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        pa.field(SOURCE, pa.string(), nullable=False),
+        pa.field(LINE, pa.int64(), nullable=False),  # 1-based line of a text file, or row of a table
+        pa.field(PAIR_ID, pa.string()),  # known once a pair has an id, e.g. when its score is not finite
+        pa.field(REASON, pa.string(), nullable=False),
+        pa.field(DETAIL, pa.string(), nullable=False),
+        pa.field(RAW, pa.string(), nullable=False),
+    ]
+)
+
+# Files of a run folder
+PAIRS_DIR, SCORES_DIR, REWARDS_DIR, QUARANTINE_DIR, REPORT_DIR = "pairs", "scores", "rewards", "quarantine", "report"
+RULES_FILE, WEIGHTS_FILE, METRICS_FILE, CONFIG_FILE = "rules.yaml", "weights.json", "metrics.json", "config.yaml"
+PLAN_FILE, MANIFEST_FILE, SUCCESS_FILE = "plan.json", "manifest.parquet", "_SUCCESS"
+DATA_DIR, COMMITS_DIR = "data", "commits"
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        pa.field("unit", pa.string(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),  # relative to the pass folder
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("digest", pa.string(), nullable=False),  # sha256 of the file's bytes
+    ]
+)
+
+
+class Reason(StrEnum):
+    """Why a row is in quarantine: the fixed vocabulary of the `reason` column."""
+
+    MALFORMED_JSON = "malformed_json"
+    INVALID_UTF8 = "invalid_utf8"
+    NOT_AN_OBJECT = "not_an_object"
+    MISSING_FIELD = "missing_field"
+    EMPTY_FIELD = "empty_field"
+    WRONG_TYPE = "wrong_type"
+    BAD_ROLES = "bad_roles"
+    NO_COMMON_PROMPT = "no_common_prompt"
+    LAST_TURN_NOT_ASSISTANT = "last_turn_not_assistant"
+    FIELD_TOO_LARGE = "field_too_large"
+    BAD_LABEL = "bad_label"
+    BAD_RATING = "bad_rating"
+    NON_FINITE_SCORE = "non_finite_score"
+
+
+def chosen_column(rule: str) -> str:
+    """Column of a rule's score of the chosen response."""
+    return f"{CHOSEN}{SIDE_SEPARATOR}{rule}"
+
+
+def rejected_column(rule: str) -> str:
+    """Column of a rule's score of the rejected response."""
+    return f"{REJECTED}{SIDE_SEPARATOR}{rule}"
