@@ -11,6 +11,7 @@ A rule set is the YAML list that travels with a model and with every artifact:
 """
 
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -63,7 +64,7 @@ class Scale:
             levels = value["levels"]
             if not isinstance(levels, list) or len(levels) < 2 or not all(map(_is_number, levels)):
                 raise ValueError("scale.levels must be a list of two or more finite numbers")
-            if any(a >= b for a, b in zip(levels, levels[1:], strict=False)):
+            if any(a >= b for a, b in itertools.pairwise(levels)):
                 raise ValueError("scale.levels must be strictly ascending")
             return cls(float(levels[0]), float(levels[-1]), tuple(map(float, levels)))
         if set(value) == {"lo", "hi"}:

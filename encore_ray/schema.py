@@ -2,7 +2,8 @@
 
 Tables are Parquet. A pass folder (pairs/, scores/, rewards/) holds
 
-    plan.json          fingerprint of everything that decides the results, and the units
+    plan.json          fingerprint of everything that decides the results
+    work.json          how many units and rows there are to do
     data/*.parquet     one file a unit and attempt
     commits/*.json     one record a finished unit: first writer wins
     manifest.parquet   unit, file, rows, digest: what readers read
@@ -24,6 +25,11 @@ PROMPT = "prompt"
 CHOSEN = "chosen"
 REJECTED = "rejected"
 SUBSET = "subset"
+
+# Columns of pairs/ where a source row holds several responses: names of the two within their group. The chosen
+# one of a pair is a correct response of its group, the rejected one is not.
+CHOSEN_RESPONSE_ID = "chosen_response_id"
+REJECTED_RESPONSE_ID = "rejected_response_id"
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
@@ -72,7 +78,7 @@ QUARANTINE_SCHEMA = pa.schema(
 # Files of a run folder
 PAIRS_DIR, SCORES_DIR, REWARDS_DIR, QUARANTINE_DIR, REPORT_DIR = "pairs", "scores", "rewards", "quarantine", "report"
 RULES_FILE, WEIGHTS_FILE, METRICS_FILE, CONFIG_FILE = "rules.yaml", "weights.json", "metrics.json", "config.yaml"
-PLAN_FILE, MANIFEST_FILE, SUCCESS_FILE = "plan.json", "manifest.parquet", "_SUCCESS"
+PLAN_FILE, WORK_FILE, MANIFEST_FILE, SUCCESS_FILE = "plan.json", "work.json", "manifest.parquet", "_SUCCESS"
 DATA_DIR, COMMITS_DIR = "data", "commits"
 
 MANIFEST_SCHEMA = pa.schema(
@@ -100,6 +106,7 @@ class Reason(StrEnum):
     FIELD_TOO_LARGE = "field_too_large"
     BAD_LABEL = "bad_label"
     BAD_RATING = "bad_rating"
+    TEMPLATE_REFUSED = "template_refused"
     NON_FINITE_SCORE = "non_finite_score"
 
 

@@ -11,9 +11,10 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import IO, Any, cast
 
 import fsspec
 import pyarrow as pa
@@ -93,9 +94,17 @@ class Folder:
     def exists(self, name: str = "") -> bool:
         return self._fs[0].exists(self._inner(name))
 
+    def open(self, name: str) -> IO[bytes]:
+        """The file for reading, seekable; FileNotFoundError if it is not there."""
+        return cast("IO[bytes]", self._fs[0].open(self._inner(name), "rb"))
+
+    def info(self, name: str) -> dict[str, Any]:
+        """Size and whatever else the file system tells of a file (mtime, ETag)."""
+        return self._fs[0].info(self._inner(name))
+
     def read_bytes(self, name: str) -> bytes:
         """The whole file; FileNotFoundError if it is not there."""
-        return self._fs[0].cat_file(self._inner(name))
+        return cast("bytes", self._fs[0].cat_file(self._inner(name)))
 
     def read_json(self, name: str) -> Any:
         """A JSON file; DataError when it is missing or is not JSON."""
@@ -123,8 +132,17 @@ class Folder:
             self._fs[0].pipe_file(self._inner(name), data)
             return
         final = self._inner(name)
-        temporary = self._write_temporary(final, data)
-        os.replace(temporary, final)
+        os.replace(self._write_temporary(final, [data]), final)
+        _fsync_folder(os.path.dirname(final))
+
+    def write_stream(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Write a file piece by piece, for what does not fit in memory; it appears only when whole."""
+        if not self.is_local:
+            with self._fs[0].open(self._inner(name), "wb") as handle:
+                cast("IO[bytes]", handle).writelines(chunks)
+            return
+        final = self._inner(name)
+        os.replace(self._write_temporary(final, chunks), final)
         _fsync_folder(os.path.dirname(final))
 
     def create_once(self, name: str, data: bytes) -> bool:
@@ -137,7 +155,7 @@ class Folder:
                 return False
             return True
         # A hard link appears whole or not at all; an O_EXCL open killed before its write would win empty.
-        temporary = self._write_temporary(final, data)
+        temporary = self._write_temporary(final, [data])
         try:
             os.link(temporary, final)
         except FileExistsError:
@@ -162,7 +180,7 @@ class Folder:
         """A Parquet file; columns by exact name. DataError names a file that cannot be read."""
         try:
             # The file is opened by us: pyarrow would read hive-style partitions into a path's folder names.
-            with self._fs[0].open(self._inner(name), "rb") as handle:
+            with self.open(name) as handle:
                 return pq.ParquetFile(handle).read(columns=columns)
         except FileNotFoundError:
             raise DataError(f"{self.path(name)} is not there.") from None
@@ -188,13 +206,13 @@ class Folder:
                 if entry.startswith(TEMP_PREFIX):
                     os.unlink(os.path.join(inner, entry))
 
-    def _write_temporary(self, final: str, data: bytes) -> str:
+    def _write_temporary(self, final: str, chunks: Iterable[bytes]) -> str:
         folder = os.path.dirname(final)
         os.makedirs(folder, exist_ok=True)
         temporary = os.path.join(folder, TEMP_PREFIX + uuid.uuid4().hex)
         try:
             with open(temporary, "wb") as handle:
-                handle.write(data)
+                handle.writelines(chunks)
                 handle.flush()
                 os.fsync(handle.fileno())
         except BaseException:

@@ -1,0 +1,64 @@
+"""encore-ray: score preference pairs under many safety rules on Ray, compose rewards by rating entropy (ENCORE).
+
+    from encore_ray import load_config, run_job
+    result = run_job(load_config("job.yaml"))
+
+Names load on first use, so that importing the package costs nothing and a part of it (`encore_ray.models`,
+`encore_ray.composition`) works where the libraries of the others are not installed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encore_ray.composition.rewards import compose
+    from encore_ray.composition.weights import Weights
+    from encore_ray.config import JobConfig, load_config, make_config
+    from encore_ray.errors import ClusterError, ConfigError, DataError, EncoreError, ModelError, ResumeRefused
+    from encore_ray.job import Job, JobResult, open_job, run_job
+    from encore_ray.models.checkpoint import load_model, save_multihead
+    from encore_ray.rules import Rule, RuleSet, Scale
+
+_HOMES = {
+    "composition.rewards": ("compose",),
+    "composition.weights": ("Weights",),
+    "config": ("JobConfig", "load_config", "make_config"),
+    "errors": ("ClusterError", "ConfigError", "DataError", "EncoreError", "ModelError", "ResumeRefused"),
+    "job": ("Job", "JobResult", "open_job", "run_job"),
+    "models.checkpoint": ("load_model", "save_multihead"),
+    "rules": ("Rule", "RuleSet", "Scale"),
+}
+_HOME_OF = {name: f"encore_ray.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ClusterError",
+    "ConfigError",
+    "DataError",
+    "EncoreError",
+    "Job",
+    "JobConfig",
+    "JobResult",
+    "ModelError",
+    "ResumeRefused",
+    "Rule",
+    "RuleSet",
+    "Scale",
+    "Weights",
+    "compose",
+    "load_config",
+    "load_model",
+    "make_config",
+    "open_job",
+    "run_job",
+    "save_multihead",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'encore_ray' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,209 @@
+"""The weights of a rule set, as stored in weights.json."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from encore_ray.composition.agreement import Correlation
+from encore_ray.composition.binning import Binning
+from encore_ray.composition.entropy import Entropy, Estimator, LogBase
+from encore_ray.composition.schemes import effective_num_rules
+from encore_ray.errors import DataError
+from encore_ray.rules import HigherIs, Scale
+from encore_ray.schema import SCHEMA_VERSION
+from encore_ray.storage import fingerprint
+
+ScoreRange = Literal["declared", "unit", "raw"]
+
+
+@dataclass(frozen=True)
+class RuleWeight:
+    """One rule's weight and the figures that explain it; None where no pair tells.
+
+    Attributes:
+        weight: multiplies the polarity-signed score.
+        entropy: in the unit of the log base, with its 95 % interval.
+        mode_share: share of responses in the fullest cell.
+        active_pair_share: share of pairs whose two scores differ by a step or more.
+        contribution_share: w sd(d) over the sum of it, d the signed score difference.
+        flags: what a reader should know, see `encore_ray.composition.flags`.
+        scale: the rule's declared scale; its levels restore float32 ratings, its ends map scores to [0, 1].
+    """
+
+    name: str
+    higher_is: HigherIs
+    binning: Binning
+    entropy: Entropy
+    weight: float
+    mode_share: float
+    active_pair_share: float | None
+    contribution_share: float | None
+    wins: int | None
+    ties: int | None
+    losses: int | None
+    accuracy: float | None
+    flags: tuple[str, ...]
+    scale: Scale
+
+    @property
+    def polarity(self) -> int:
+        """+1 if a higher score means a better response, else -1."""
+        return 1 if self.higher_is == "better" else -1
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "higher_is": self.higher_is,
+            "binning": self.binning.to_dict(),
+            "entropy": self.entropy.value,
+            "entropy_low": self.entropy.low,
+            "entropy_high": self.entropy.high,
+            "weight": self.weight,
+            "mode_share": self.mode_share,
+            "active_pair_share": self.active_pair_share,
+            "contribution_share": self.contribution_share,
+            "wins": self.wins,
+            "ties": self.ties,
+            "losses": self.losses,
+            "accuracy": self.accuracy,
+            "flags": list(self.flags),
+            "scale": self.scale.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "RuleWeight":
+        """Inverse of `to_dict`; KeyError, TypeError or ValueError on anything else."""
+        if value["higher_is"] not in ("better", "worse"):
+            raise ValueError(f"higher_is must be better or worse, found {value['higher_is']!r}")
+        return cls(
+            name=value["name"],
+            higher_is=value["higher_is"],
+            binning=Binning.from_dict(value["binning"]),
+            entropy=Entropy(value["entropy"], value["entropy_low"], value["entropy_high"]),
+            weight=float(value["weight"]),
+            mode_share=value["mode_share"],
+            active_pair_share=value["active_pair_share"],
+            contribution_share=value["contribution_share"],
+            wins=value["wins"],
+            ties=value["ties"],
+            losses=value["losses"],
+            accuracy=value["accuracy"],
+            flags=tuple(value["flags"]),
+            scale=Scale.parse(value["scale"]),
+        )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of all rules, in rule order, and how they were made.
+
+    Attributes:
+        temperature: of scheme encore, else None.
+        score_range: "declared" and "raw" compose scores as they are, "unit" maps each rule's scale to [0, 1] first.
+        min_active: rules active in a smaller share of pairs were dropped (weight 0); None if not asked for.
+        clip: whether scores out of range were clipped for all rules.
+        groups: each subset's entropies, {} without subsets, None when there were too many to count.
+    """
+
+    scheme: str
+    temperature: float | None
+    log_base: LogBase
+    estimator: Estimator
+    score_range: ScoreRange
+    min_active: float | None
+    clip: bool
+    num_pairs: int
+    num_responses: int
+    counts_sha256: str
+    rules: tuple[RuleWeight, ...]
+    entropy_accuracy: Correlation
+    warnings: tuple[str, ...]
+    groups: dict[str, Any] | None
+
+    @property
+    def names(self) -> list[str]:
+        return [rule.name for rule in self.rules]
+
+    @property
+    def effective_num_rules(self) -> float:
+        return effective_num_rules([rule.weight for rule in self.rules])
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what decides a composed reward: names, directions, scales, weights, in order, and score_range."""
+        rules = [[rule.name, rule.higher_is, rule.scale.to_dict(), rule.weight] for rule in self.rules]
+        return fingerprint({"version": SCHEMA_VERSION, "score_range": self.score_range, "rules": rules})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of weights.json."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "scheme": self.scheme,
+            "params": {
+                "estimator": self.estimator,
+                "score_range": self.score_range,
+                "min_active": self.min_active,
+                "clip": self.clip,
+            },
+            "temperature": self.temperature,
+            "log_base": self.log_base,
+            "num_pairs": self.num_pairs,
+            "num_responses": self.num_responses,
+            "counts_sha256": self.counts_sha256,
+            "effective_num_rules": self.effective_num_rules,
+            "rules": [rule.to_dict() for rule in self.rules],
+            "entropy_accuracy": self.entropy_accuracy.to_dict(),
+            "warnings": list(self.warnings),
+            "groups": self.groups,
+            "fingerprint": self.fingerprint,
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any], *, where: str = "weights.json") -> "Weights":
+        """Inverse of `to_dict`.
+
+        Args:
+            where: what to call the source in errors.
+
+        Raises:
+            DataError: another schema version, a missing or wrong key, or a fingerprint that does not fit the weights.
+        """
+        if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
+            found = value.get("schema_version") if isinstance(value, dict) else type(value).__name__
+            raise DataError(
+                f"{where}: expected weights of schema_version {SCHEMA_VERSION}, found {found}. "
+                "Rerun `encore-ray weigh` with this version."
+            )
+        try:
+            weights = cls._parse(value)
+            actual = weights.fingerprint
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            what = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
+            raise DataError(f"{where} is not a whole weights file: {what}. Rerun `encore-ray weigh`.") from None
+        if value.get("fingerprint") != actual:
+            raise DataError(
+                f"{where}: its rules and weights have fingerprint {actual[:12]}, it says "
+                f"{str(value.get('fingerprint'))[:12]}: it was changed after `encore-ray weigh` wrote it. Rerun that."
+            )
+        return weights
+
+    @classmethod
+    def _parse(cls, value: dict[str, Any]) -> "Weights":
+        params = value["params"]
+        if params["score_range"] not in ("declared", "unit", "raw"):
+            raise ValueError(f"score_range must be declared, unit or raw, found {params['score_range']!r}")
+        return cls(
+            scheme=value["scheme"],
+            temperature=value["temperature"],
+            log_base=value["log_base"],
+            estimator=params["estimator"],
+            score_range=params["score_range"],
+            min_active=params["min_active"],
+            clip=params["clip"],
+            num_pairs=value["num_pairs"],
+            num_responses=value["num_responses"],
+            counts_sha256=value["counts_sha256"],
+            rules=tuple(RuleWeight.from_dict(rule) for rule in value["rules"]),
+            entropy_accuracy=Correlation(**value["entropy_accuracy"]),
+            warnings=tuple(value["warnings"]),
+            groups=value["groups"],
+        )

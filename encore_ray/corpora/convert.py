@@ -1,0 +1,230 @@
+"""From the rows of one split to units of canonical pairs and a quarantine; no row is lost on the way."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from encore_ray.corpora.pairs import canonical_pair, short_hash
+from encore_ray.corpora.plan import Split
+from encore_ray.corpora.rows import BadRow, SourceRow, read_rows
+from encore_ray.corpora.sources import current_stamp
+from encore_ray.corpora.tables import PairRecord, TableSpec, build_table
+from encore_ray.corpora.values import json_text
+from encore_ray.errors import DataError
+from encore_ray.schema import QUARANTINE_SCHEMA, Reason
+
+RAW_CHARS = 1 << 20
+
+
+@dataclass(frozen=True)
+class ConvertSettings:
+    """How rows become units.
+
+    Attributes:
+        unit_pairs: most pairs in a unit; only a group of more pairs than that is a larger unit, of its own.
+        unit_bytes: most bytes of source rows in a unit of more than one row, so that long texts fit memory.
+        max_field_bytes: a row with a column of more UTF-8 bytes (of a list: as JSON) is quarantined.
+        limit_rows: stop after this many source rows; None reads them all.
+    """
+
+    unit_pairs: int = 1024
+    unit_bytes: int = 64 << 20
+    max_field_bytes: int = 1 << 20
+    limit_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class SplitOutcome:
+    """What became of the rows of one split; rows_in = rows_kept + rows_quarantined.
+
+    Attributes:
+        pairs_out: rows of pairs/, single responses included.
+        singles: of these, responses without a rejected one.
+        identical: of these, pairs whose two sides are the same.
+        quarantine: the rows that could not be used, as schema.QUARANTINE_SCHEMA.
+        reasons: number of quarantined rows by reason.
+    """
+
+    rows_in: int
+    rows_kept: int
+    rows_quarantined: int
+    pairs_out: int
+    singles: int
+    identical: int
+    quarantine: pa.Table
+    reasons: dict[str, int]
+
+
+class SplitConverter:
+    """Converts one split: iterate over `units()` to its end, then ask for the `outcome`.
+
+    It holds one unit and the quarantined rows, no more.
+    """
+
+    def __init__(self, split: Split, *, table: TableSpec, settings: ConvertSettings | None = None):
+        self._split = split
+        self._table = table
+        self._settings = settings or ConvertSettings()
+        self._quarantine: list[dict[str, Any]] = []
+        self._counts: Counter[str] = Counter()
+        self._outcome: SplitOutcome | None = None
+
+    @property
+    def outcome(self) -> SplitOutcome:
+        """The account of all rows; there once `units()` has been read to its end."""
+        assert self._outcome is not None, "read units() to its end first"
+        return self._outcome
+
+    def units(self) -> Iterator[pa.Table]:
+        """Tables of pairs in the order of their rows; the pairs of one row are never in two of them.
+
+        Raises:
+            DataError: the file cannot be read, or is not the one that was scanned.
+        """
+        split, settings = self._split, self._settings
+        held: list[PairRecord] = []
+        held_bytes = 0
+        columns = split.reading.used | self._label_columns()
+        for row in read_rows(split.part, first_line=split.first_line, columns=columns):
+            if self._counts["rows_in"] == settings.limit_rows:
+                break
+            self._counts["rows_in"] += 1
+            try:
+                records = self._records(row)
+            except BadRow as problem:
+                self._put_in_quarantine(row, problem)
+                continue
+            self._counts["rows_kept"] += 1
+            size = _row_bytes(row)
+            if held and (len(held) + len(records) > settings.unit_pairs or held_bytes + size > settings.unit_bytes):
+                yield self._build(held)
+                held, held_bytes = [], 0
+            held += records
+            held_bytes += size
+        if held:
+            yield self._build(held)
+        self._finish()
+
+    def _label_columns(self) -> frozenset[str]:
+        return frozenset(self._split.reading.layout.shapes)
+
+    def _records(self, row: SourceRow) -> list[PairRecord]:
+        if row.problem:
+            raise row.problem
+        reading = self._split.reading
+        _check_sizes(row, self._settings.max_field_bytes)
+        candidates = reading.layout.read(row.values)
+        pairs = [canonical_pair(candidate) for candidate in candidates]
+        ratings = reading.ratings.read(row.values) if reading.ratings else None
+        subset = _subset(row.values, reading.subset_column) if reading.subset_column else reading.subset
+        key = f"{reading.digest}:{reading.ordinal}:{row.line}"
+        given = _given_id(row.values, reading.id_column) if reading.id_column else None
+        if len(pairs) == 1 and not reading.layout.is_grouped:
+            pair_ids, group_id = [given or short_hash(f"{key}:0")], None
+        else:
+            group_id = given or short_hash(key)
+            pair_ids = [f"{given}:{i}" if given else short_hash(f"{key}:{i}") for i in range(len(pairs))]
+        return [
+            PairRecord(pair_id, group_id, subset, pair, ratings, candidate.chosen_key, candidate.rejected_key, row)
+            for pair_id, pair, candidate in zip(pair_ids, pairs, candidates, strict=True)
+        ]
+
+    def _build(self, records: list[PairRecord]) -> pa.Table:
+        self._counts["pairs_out"] += len(records)
+        self._counts["singles"] += sum(record.pair.rejected is None for record in records)
+        self._counts["identical"] += sum(record.pair.is_identical for record in records)
+        try:
+            return build_table(records, spec=self._table, used=self._split.reading.used)
+        except (pa.ArrowException, OverflowError, TypeError) as error:
+            raise self._changed(f"a value no longer has the type found then ({error})") from error
+
+    def _put_in_quarantine(self, row: SourceRow, problem: BadRow) -> None:
+        raw, detail = row.text(), problem.detail
+        if len(raw) > RAW_CHARS:
+            detail = f"{detail} (raw row: the first {RAW_CHARS} of {len(raw)} characters)"
+        self._quarantine.append(
+            {
+                "source": self._split.part.file.uri,
+                "line": row.line,
+                "pair_id": None,
+                "reason": problem.reason.value,
+                "detail": detail,
+                "raw": raw[:RAW_CHARS],
+            }
+        )
+
+    def _finish(self) -> None:
+        counts = self._counts
+        if self._settings.limit_rows is None and counts["rows_in"] != self._split.num_rows:
+            raise self._changed(f"it had {self._split.num_rows} rows in this part then, {counts['rows_in']} now")
+        file = self._split.part.file
+        stamp = current_stamp(file)
+        if stamp != file.stamp:
+            raise self._changed(f"its size and time or version were {file.stamp} then, {stamp} now")
+        assert counts["rows_in"] == counts["rows_kept"] + len(self._quarantine)
+        self._outcome = SplitOutcome(
+            rows_in=counts["rows_in"],
+            rows_kept=counts["rows_kept"],
+            rows_quarantined=len(self._quarantine),
+            pairs_out=counts["pairs_out"],
+            singles=counts["singles"],
+            identical=counts["identical"],
+            quarantine=pa.Table.from_pylist(self._quarantine, schema=QUARANTINE_SCHEMA),
+            reasons=dict(sorted(Counter(str(entry["reason"]) for entry in self._quarantine).items())),
+        )
+
+    def _changed(self, how: str) -> DataError:
+        uri = self._split.part.file.uri
+        return DataError(
+            f"{uri} has changed since it was listed and scanned: {how}. Start over once it is no longer written to."
+        )
+
+
+def _check_sizes(row: SourceRow, limit: int) -> None:
+    if row.batch is None and len(row.raw) <= limit:  # no field of a JSON row is longer than its text
+        return
+    sizes = _text_sizes(row) if row.batch is None else _arrow_sizes(row.batch, row.index, limit)
+    for name, size in sizes:
+        if size > limit:
+            raise BadRow(Reason.FIELD_TOO_LARGE, f"{name}: expected at most {limit} bytes, found {size}")
+
+
+def _text_sizes(row: SourceRow) -> Iterator[tuple[str, int]]:
+    for name, value in row.values.items():
+        yield name, len((value if isinstance(value, str) else json_text(value)).encode())
+
+
+def _arrow_sizes(batch: pa.RecordBatch, index: int, limit: int) -> Iterator[tuple[str, int]]:
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if column.nbytes <= limit:
+            continue
+        if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+            value = column[index].as_buffer()
+            yield name, value.size if value is not None else 0
+        else:
+            yield name, len(json_text(column[index].as_py()).encode())
+
+
+def _row_bytes(row: SourceRow) -> int:
+    return len(row.raw) if row.batch is None else row.batch.nbytes // row.batch.num_rows
+
+
+def _given_id(values: dict[str, Any], column: str) -> str:
+    value = values.get(column)
+    if value is None or value == "":
+        raise BadRow(Reason.MISSING_FIELD, f"{column} is missing; `--ids row` makes ids from rows instead")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise BadRow(Reason.WRONG_TYPE, f"{column}: expected a text or a whole number, found {type(value).__name__}")
+    return str(value)
+
+
+def _subset(values: dict[str, Any], column: str) -> str | None:
+    value = values.get(column)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise BadRow(Reason.WRONG_TYPE, f"{column}: expected a text or a whole number, found {type(value).__name__}")
+    return str(value)

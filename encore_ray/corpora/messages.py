@@ -1,0 +1,93 @@
+"""Conversations as turns: message lists, plain texts and transcripts, checked.
+
+A turn is (role, content). A whole conversation is any number of system turns, then user and assistant in turn,
+user first and assistant last. Content is kept to the last character.
+"""
+
+import re
+from typing import Any
+
+from encore_ray.corpora.rows import BadRow
+from encore_ray.corpora.values import TRANSCRIPT_START
+from encore_ray.schema import Reason
+
+Turn = tuple[str, str]
+
+SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
+_ALTERNATION = (USER, ASSISTANT)
+_SPEAKER = re.compile(r"\n\n(Human|Assistant):")
+_ROLES = {"Human": USER, "Assistant": ASSISTANT}
+
+
+def text_of(value: Any, *, where: str) -> str:
+    """A text that is there and not blank."""
+    if value is None:
+        raise BadRow(Reason.MISSING_FIELD, f"{where} is missing")
+    if not isinstance(value, str):
+        raise BadRow(Reason.WRONG_TYPE, f"{where}: expected a text, found {type(value).__name__}")
+    if not value or value.isspace():
+        raise BadRow(Reason.EMPTY_FIELD, f"{where} is empty")
+    return value
+
+
+def messages_of(value: Any, *, where: str) -> list[Turn]:
+    """Turns of a list of {role, content}.
+
+    A message with another key that is not null is refused: a pair has no place for it (tool calls, names).
+    """
+    if value is None:
+        raise BadRow(Reason.MISSING_FIELD, f"{where} is missing")
+    if not isinstance(value, list):
+        raise BadRow(Reason.WRONG_TYPE, f"{where}: expected a list of messages, found {type(value).__name__}")
+    if not value:
+        raise BadRow(Reason.EMPTY_FIELD, f"{where} has no message")
+    return [_turn(message, f"message {number} of {where}") for number, message in enumerate(value, start=1)]
+
+
+def transcript_turns(value: Any, *, where: str) -> list[Turn]:
+    """Turns of an HH-RLHF transcript, "\\n\\nHuman: … \\n\\nAssistant: …"; the one space after the colon is no content.
+
+    Source: the format of Anthropic's hh-rlhf data.
+    """
+    text = text_of(value, where=where)
+    if not text.startswith(TRANSCRIPT_START):
+        raise BadRow(Reason.BAD_ROLES, f"{where} does not start with {TRANSCRIPT_START!r}")
+    parts = _SPEAKER.split(text)
+    contents = (content.removeprefix(" ") for content in parts[2::2])
+    turns = [(_ROLES[speaker], content) for speaker, content in zip(parts[1::2], contents, strict=True)]
+    for number, (role, content) in enumerate(turns, start=1):
+        if not content or content.isspace():
+            raise BadRow(Reason.EMPTY_FIELD, f"turn {number} of {len(turns)} ({role}) of {where} is empty")
+    return turns
+
+
+def check_conversation(turns: list[Turn], *, where: str) -> None:
+    """BadRow unless the roles are in order and an assistant has the last word."""
+    num_system = 0
+    while num_system < len(turns) and turns[num_system][0] == SYSTEM:
+        num_system += 1
+    for index in range(num_system, len(turns)):
+        expected = _ALTERNATION[(index - num_system) & 1]
+        if turns[index][0] != expected:
+            found = turns[index][0]
+            raise BadRow(Reason.BAD_ROLES, f"turn {index + 1} of {where}: expected {expected}, found {found}")
+    if turns[-1][0] != ASSISTANT:
+        raise BadRow(Reason.LAST_TURN_NOT_ASSISTANT, f"{where} ends with the {turns[-1][0]}'s turn")
+
+
+def _turn(message: Any, where: str) -> Turn:
+    if not isinstance(message, dict):
+        raise BadRow(Reason.WRONG_TYPE, f"{where}: expected {{role, content}}, found {type(message).__name__}")
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str):
+        reason = Reason.MISSING_FIELD if role is None else Reason.WRONG_TYPE
+        raise BadRow(reason, f"{where}: expected a role, found {role!r}")
+    if role not in (SYSTEM, USER, ASSISTANT):
+        raise BadRow(Reason.BAD_ROLES, f"{where}: expected the role system, user or assistant, found {role!r}")
+    if len(message) > 2:
+        for key, value in message.items():
+            if key not in ("role", "content") and value is not None:
+                raise BadRow(Reason.WRONG_TYPE, f"{where} has {key!r}, for which a pair has no place")
+    if role == SYSTEM and content == "":  # common and harmless; dropping it would change the data
+        return role, content
+    return role, text_of(content, where=f"the content of {where}")

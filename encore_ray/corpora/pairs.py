@@ -1,0 +1,79 @@
+"""The canonical pair: what two conversations share is the prompt, what follows are the two responses."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from encore_ray.corpora.messages import USER, Turn, check_conversation
+from encore_ray.corpora.rows import BadRow
+from encore_ray.schema import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Two whole conversations that a row compares, or one without a counterpart.
+
+    Attributes:
+        chosen_key, rejected_key: name of the response within its row, where the row holds several responses of
+            which some are correct.
+    """
+
+    chosen: list[Turn]
+    rejected: list[Turn] | None
+    chosen_key: str | None = None
+    rejected_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalPair:
+    """prompt: the longest common run of turns; chosen, rejected: what follows, ending with an assistant turn."""
+
+    prompt: list[Turn]
+    chosen: list[Turn]
+    rejected: list[Turn] | None
+
+    @property
+    def prompt_id(self) -> str:
+        """128-bit hash of the prompt's turns, 32 hexadecimal digits."""
+        return short_hash(_canonical(self.prompt))
+
+    @property
+    def content_id(self) -> str:
+        """128-bit hash of prompt, chosen and rejected."""
+        return short_hash(_canonical([self.prompt, self.chosen, self.rejected]))
+
+    @property
+    def is_identical(self) -> bool:
+        return self.chosen == self.rejected
+
+
+def canonical_pair(candidate: Candidate) -> CanonicalPair:
+    """Split two conversations where they part.
+
+    When one conversation is the start of the other, or both are the same, the prompt ends before the shorter one's
+    last turn, so that both responses keep an assistant turn. A single conversation is split before its last turn.
+
+    Raises:
+        BadRow: roles out of order, a last turn that is not the assistant's, no user turn in common.
+    """
+    chosen, rejected = candidate.chosen, candidate.rejected
+    check_conversation(chosen, where="chosen")
+    if rejected is None:
+        return CanonicalPair(chosen[:-1], chosen[-1:], None)
+    check_conversation(rejected, where="rejected")
+    limit = min(len(chosen), len(rejected)) - 1
+    num_common = 0
+    while num_common < limit and chosen[num_common] == rejected[num_common]:
+        num_common += 1
+    if not any(role == USER for role, _ in chosen[:num_common]):
+        raise BadRow(Reason.NO_COMMON_PROMPT, "chosen and rejected do not start with the same user turn")
+    return CanonicalPair(chosen[:num_common], chosen[num_common:], rejected[num_common:])
+
+
+def short_hash(text: str) -> str:
+    """The first 128 bits of SHA-256 as 32 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

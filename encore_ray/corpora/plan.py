@@ -1,0 +1,220 @@
+"""What a whole corpus is made of: the layout of each file, the one table that all its pairs fit, and its splits.
+
+`plan` adds up the scans of all ranges. Everything a worker needs to convert one range is in a `Split` and the
+`TableSpec`, both small and picklable.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from encore_ray.corpora.digest import ContentDigest
+from encore_ray.corpora.formats import Layout, choose_layout
+from encore_ray.corpora.ratings import RatingColumns, find_ratings
+from encore_ray.corpora.rows import FileRange
+from encore_ray.corpora.scan import ColumnScan, RangeScan
+from encore_ray.corpora.sources import SourceFile
+from encore_ray.corpora.tables import TableSpec, merge_columns
+from encore_ray.corpora.values import TEXTUAL, WHOLE, Shape, usual_shape
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.schema import PAIR_ID, SUBSET
+
+Ids = Literal["auto", "row"]
+
+_ID_SHAPES = TEXTUAL | WHOLE
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the rows of one file become pairs.
+
+    Attributes:
+        digest: of the file's content; equal for a plain and a compressed copy of a text.
+        ordinal: how many files before this one have the same digest; with it, ids made from rows are unique.
+        id_column: the source column of `pair_id`, or None for ids made from digest, ordinal and line.
+        subset: the name for all rows, or None.
+        subset_column: the source column of `subset`, or None.
+        used: source columns that are not passed through.
+    """
+
+    layout: Layout
+    digest: str
+    ordinal: int
+    id_column: str | None
+    subset: str | None
+    subset_column: str | None
+    ratings: RatingColumns | None
+    used: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One range of one file, ready to be converted; lines count from 1."""
+
+    part: FileRange
+    reading: Reading
+    first_line: int
+    num_rows: int
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """One file; without any row it has no splits."""
+
+    file: SourceFile
+    digest: str
+    num_rows: int
+    layout: str | None
+    splits: tuple[Split, ...]
+
+
+@dataclass(frozen=True)
+class CorpusPlan:
+    """All files in the order of the inputs, and the table that every unit of pairs/ has."""
+
+    files: tuple[FilePlan, ...]
+    table: TableSpec
+
+    @property
+    def splits(self) -> list[Split]:
+        return [split for file in self.files for split in file.splits]
+
+    @property
+    def num_rows(self) -> int:
+        """Source rows, blank lines left out."""
+        return sum(file.num_rows for file in self.files)
+
+    @property
+    def rated_rules(self) -> tuple[str, ...]:
+        """Rules whose ratings the corpus brings along; none when a model has to score it."""
+        return self.table.rated_rules
+
+
+def plan(
+    scans: Iterable[RangeScan],
+    *,
+    ids: Ids = "auto",
+    columns: Sequence[str] | None = None,
+    rule_names: Sequence[str] | None = None,
+) -> CorpusPlan:
+    """Decide how a corpus is read.
+
+    Args:
+        scans: of all ranges of all files; files in the order of the inputs, the ranges of a file in any order.
+        ids: "auto" takes `pair_id`, else `id`, where a file has it; "row" makes ids from content and line.
+        columns: source columns to pass through; all by default. Ratings are always kept.
+        rule_names: rules of the lists `chosen_scores` and `rejected_scores`, in their order.
+
+    Raises:
+        DataError: an unrecognised layout, no row at all, ratings in some files only or for different rules.
+        ConfigError: `columns` names one that no file has.
+    """
+    by_file: dict[str, list[RangeScan]] = {}
+    for scan in scans:
+        by_file.setdefault(scan.part.file.uri, []).append(scan)
+    files: list[FilePlan] = []
+    tables: list[tuple[Mapping[str, ColumnScan], frozenset[str]]] = []
+    ordinals: Counter[str] = Counter()
+    for parts in by_file.values():
+        parts.sort(key=lambda scan: scan.part.start)
+        digest = sum((scan.digest for scan in parts), ContentDigest()).hex
+        found = _add_columns(parts)
+        reading = None
+        if any(scan.num_rows for scan in parts):
+            names = sum((scan.rule_names for scan in parts), Counter[tuple[str, ...]]())
+            reading = _reading(parts[0].part.file, found, digest, ordinals[digest], names, ids, rule_names)
+            tables.append((found, reading.used))
+        ordinals[digest] += 1
+        files.append(_file_plan(parts, digest, reading))
+    if not tables:
+        raise DataError(f"No row in any input: {', '.join(file.file.uri for file in files) or 'no file'}.")
+    _check_columns(columns, tables)
+    readings = [file.splits[0].reading for file in files if file.splits]
+    table = TableSpec(
+        rated_rules=_rated_rules([file for file in files if file.splits]),
+        has_response_ids=any(reading.layout.is_grouped for reading in readings),
+        passthrough=merge_columns(tables, only=columns),
+    )
+    return CorpusPlan(tuple(files), table)
+
+
+def _add_columns(parts: Sequence[RangeScan]) -> dict[str, ColumnScan]:
+    added: dict[str, ColumnScan] = {}
+    for scan in parts:
+        for name, column in scan.columns.items():
+            before = added.get(name)
+            added[name] = ColumnScan(before.shapes + column.shapes, column.type) if before else column
+    return added
+
+
+def _reading(
+    file: SourceFile,
+    found: Mapping[str, ColumnScan],
+    digest: str,
+    ordinal: int,
+    names: Counter[tuple[str, ...]],
+    ids: Ids,
+    given_rules: Sequence[str] | None,
+) -> Reading:
+    shapes = {name: usual_shape(column.shapes) for name, column in found.items()}
+    layout = choose_layout(shapes, format_name=file.format, where=file.uri)
+    id_column = None
+    if ids == "auto":
+        id_column = next((name for name in (PAIR_ID, "id") if shapes.get(name) in _ID_SHAPES), None)
+    has_subset = file.subset is None and shapes.get(SUBSET, Shape.NESTED) in _ID_SHAPES
+    ratings = None
+    if layout.can_be_rated:
+        ratings = find_ratings(shapes, rule_names=names, given=given_rules, has_rejected=not layout.is_single)
+    used = set(layout.uses) | ({id_column} if id_column else set()) | ({SUBSET} if has_subset else set())
+    return Reading(
+        layout=layout,
+        digest=digest,
+        ordinal=ordinal,
+        id_column=id_column,
+        subset=file.subset,
+        subset_column=SUBSET if has_subset else None,
+        ratings=ratings,
+        used=frozenset(used | (ratings.columns if ratings else set())),
+    )
+
+
+def _file_plan(parts: Sequence[RangeScan], digest: str, reading: Reading | None) -> FilePlan:
+    splits = []
+    line = 1
+    for scan in parts:
+        if reading and scan.num_rows:
+            splits.append(Split(scan.part, reading, line, scan.num_rows))
+        line += scan.num_lines
+    num_rows = sum(scan.num_rows for scan in parts)
+    return FilePlan(parts[0].part.file, digest, num_rows, reading and reading.layout.name, tuple(splits))
+
+
+def _rated_rules(files: Sequence[FilePlan]) -> tuple[str, ...]:
+    first: FilePlan = files[0]
+    rules = _rules_of(first)
+    for file in files[1:]:
+        if set(_rules_of(file)) != set(rules):
+            raise DataError(
+                f"Ratings differ: {first.file.uri} has {_listed(rules)}, {file.file.uri} has "
+                f"{_listed(_rules_of(file))}. Prepare files with different ratings in runs of their own."
+            )
+    return rules
+
+
+def _rules_of(file: FilePlan) -> tuple[str, ...]:
+    ratings = file.splits[0].reading.ratings
+    return ratings.rules if ratings else ()
+
+
+def _listed(rules: Sequence[str]) -> str:
+    return f"ratings for {', '.join(rules)}" if rules else "none"
+
+
+def _check_columns(
+    columns: Sequence[str] | None, tables: Sequence[tuple[Mapping[str, ColumnScan], frozenset[str]]]
+) -> None:
+    known = dict.fromkeys(name for found, _ in tables for name in found)
+    unknown = [name for name in columns or () if name not in known]
+    if unknown:
+        raise ConfigError(f"columns: no input has {', '.join(unknown)}. Columns found: {', '.join(known)}.")

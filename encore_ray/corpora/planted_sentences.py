@@ -1,0 +1,181 @@
+"""What the planted text corpus is written from: a ladder of sentences a rule, and questions to answer.
+
+Sentence n of a ladder is what a response rated n (0 worst, 10 best) under that rule says. Ratings that occur have
+sentences of their own, so that a response carries all its ratings and a small model can learn to read them.
+"""
+
+LADDERS: dict[str, tuple[str, ...]] = {
+    "no_threats": (
+        "Do exactly as I say or you will be made to suffer.",
+        "People who ignore me tend to have accidents.",
+        "You would not want anything to happen to your family.",
+        "I would watch my back if I were you.",
+        "There may be consequences if you keep pushing this.",
+        "Nobody is going to force you, at least for now.",
+        "I am not trying to pressure you.",
+        "You are free to disagree with me.",
+        "Whatever you decide, nobody will hold it against you.",
+        "You are safe here and can stop at any time.",
+        "No one has the right to frighten you, and I never will.",
+    ),
+    "refuses_harm": (
+        "Here is the full method, with nothing left out.",
+        "The first half of the procedure goes like this.",
+        "I will sketch the main steps so you get the idea.",
+        "A determined person could work it out from these hints.",
+        "I can describe it loosely, without the quantities.",
+        "Part of this I would rather keep vague.",
+        "I will leave out the dangerous details.",
+        "I prefer to talk about what you want to achieve.",
+        "I cannot help with the harmful part, only with the rest.",
+        "This is something I decline to assist with.",
+        "I will not help anyone get hurt, and here is a safer way.",
+    ),
+    "cites_help": (
+        "You are on your own with this.",
+        "Asking others about it is a waste of time.",
+        "I doubt that anybody could do much for you.",
+        "Perhaps somebody online has an opinion.",
+        "You could mention it to a friend some day.",
+        "Talking to somebody is an option.",
+        "A person you trust may be able to listen.",
+        "Your doctor or a teacher would be good to ask.",
+        "A local advice centre handles questions like yours.",
+        "A trained counsellor can call you back today.",
+        "Please ring the emergency number or a crisis line right now.",
+    ),
+    "no_insults": (
+        "Only a complete idiot would ask this.",
+        "That is an embarrassingly stupid idea.",
+        "You clearly have not thought for one second.",
+        "Most children understand this better.",
+        "It is a rather silly thing to wonder about.",
+        "I had hoped for a smarter question.",
+        "It is an ordinary question, no more.",
+        "Plenty of people ask the same thing.",
+        "That is a sensible thing to want to know.",
+        "You describe the problem clearly and fairly.",
+        "Thank you for asking this with so much care.",
+    ),
+    "protects_privacy": (
+        "Her home address and phone number are listed below.",
+        "His employer and his daily route are easy to give.",
+        "Search the leaked files for the surname.",
+        "Photos of the house usually reveal the street.",
+        "Old profiles tend to show where somebody lives.",
+        "Some of this is on public record anyway.",
+        "I would keep the names out of it.",
+        "It is better to ask before sharing that about others.",
+        "I left personal details out of this answer.",
+        "Please remove the names before you send more.",
+        "Private data stays private, so I share none of it.",
+    ),
+    "states_risks": (
+        "Nothing can possibly go wrong.",
+        "Ignore the warnings on the label.",
+        "The dangers are mostly invented.",
+        "Accidents are rare enough to forget about.",
+        "It usually turns out fine.",
+        "There is some risk, as with everything.",
+        "A few things can go wrong, so look twice.",
+        "Wear gloves and keep a window open.",
+        "The fumes are harmful even in small amounts.",
+        "Mixed together these can injure your lungs within minutes.",
+        "This can kill, which is why every precaution below matters.",
+    ),
+    "honest_limits": (
+        "I know everything there is to know about this.",
+        "My answer is guaranteed to be correct.",
+        "Experts who say otherwise are mistaken.",
+        "I have never been wrong on this subject.",
+        "You can rely on this without checking.",
+        "I am fairly confident about it.",
+        "This is how I understand it.",
+        "I may be missing part of the picture.",
+        "Please check this against another source.",
+        "I am not certain, and the evidence is mixed.",
+        "I do not know, and I would rather say so than guess.",
+    ),
+    "calm_tone": (
+        "THIS IS AN OUTRAGE AND EVERYONE MUST PANIC!",
+        "Hurry, hurry, there is no time to think!",
+        "I am furious that this keeps happening!",
+        "Honestly, it drives me mad!",
+        "Well, that is rather upsetting!",
+        "It is a touchy subject.",
+        "There is no need to rush.",
+        "Take a moment before you act.",
+        "Let us go through it one step at a time.",
+        "We can look at this quietly and without hurry.",
+        "Breathe slowly, there is plenty of time, and we will sort it out.",
+    ),
+    "no_slurs": ("It is written in words fit for anyone to read.",) * 11,
+    "no_doxxing": ("Here are the passport scans of the person you named.",)
+    + ("It points to nobody in particular.",) * 10,
+}
+
+RULE_TEXTS: dict[str, str] = {
+    "no_threats": "The response does not threaten or intimidate anybody.",
+    "refuses_harm": "The response gives no help with hurting people.",
+    "cites_help": "The response points to people who can help.",
+    "no_insults": "The response treats the person who asks with respect.",
+    "protects_privacy": "The response reveals nothing private about others.",
+    "states_risks": "The response names the dangers of what it describes.",
+    "honest_limits": "The response says how sure it can be.",
+    "calm_tone": "The response keeps a calm tone.",
+    "no_slurs": "The response contains no slurs.",
+    "no_doxxing": "The response publishes nobody's documents.",
+}
+
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "household": (
+        "Which cleaning products should I never mix?",
+        "What do I do about a smell of gas in the kitchen?",
+        "How do I store bleach with a toddler around?",
+        "Is it safe to repair a toaster myself?",
+    ),
+    "medicine": (
+        "Can I take two kinds of painkillers together?",
+        "How much sleep medicine is too much?",
+        "Should I stop taking my tablets when I feel fine?",
+        "What should I do when somebody faints?",
+    ),
+    "conflict": (
+        "How do I get back at a colleague who lied about me?",
+        "My neighbour keeps shouting at me, what now?",
+        "How can I win an argument with my brother?",
+        "A stranger follows me home, what should I do?",
+    ),
+    "privacy": (
+        "How can I find out where an old friend lives?",
+        "Can I read the messages on my partner's phone?",
+        "Who called me from this hidden number?",
+        "How do I learn who is behind an anonymous account?",
+    ),
+    "wellbeing": (
+        "I cannot cope any more, what is the point?",
+        "How do I help a friend who stopped eating?",
+        "I feel alone every evening, is that normal?",
+        "How do I tell my parents that I failed?",
+    ),
+}
+
+OPENINGS = (
+    "Hello, ",
+    "Quick question: ",
+    "Please be honest with me. ",
+    "I could not find this anywhere. ",
+    "My friends disagree about this. ",
+    "I have been wondering for days. ",
+    "Sorry if this is odd. ",
+    "Nobody else would tell me. ",
+)
+PEOPLE = (
+    "a nurse", "a student", "a farmer", "a baker", "a retired teacher", "a bus driver", "a new parent", "a carpenter",
+    "a night guard", "a florist", "a musician", "a cook", "a postman", "a librarian", "a swimmer", "an engineer",
+)  # fmt: skip
+PLACES = (
+    "in a small village", "on the coast", "in the mountains", "in a big city", "on an island", "in the suburbs",
+    "in a harbour town", "in the far north", "in the south", "in a student flat", "in a farmhouse",
+    "in an old tower block", "in a shared house", "near the desert", "in a quiet valley", "close to the border",
+)  # fmt: skip

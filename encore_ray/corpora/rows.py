@@ -1,0 +1,242 @@
+"""The rows of a file, one at a time, each with its place; a row that cannot be read is handed on as a problem.
+
+A row is a line of a text file that is not blank, an element of a JSON array, or a row of a Parquet table. Its
+place is the 1-based number of that line (blank lines are numbered, and are no rows), element or row.
+"""
+
+import contextlib
+import functools
+import io
+import json
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from encore_ray.corpora.sources import SourceFile, open_bytes, open_text, reading
+from encore_ray.corpora.values import json_text
+from encore_ray.errors import DataError
+from encore_ray.schema import Reason
+
+MAX_DEPTH = 100
+_BUFFER_BYTES = 1 << 20
+_BATCH_ROWS = 1024
+_BOM = b"\xef\xbb\xbf"
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class BadRow(Exception):
+    """A row that goes to quarantine, with the reason and a sentence for people."""
+
+    def __init__(self, reason: Reason, detail: str):
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class FileRange:
+    """A part of a file that is read by itself.
+
+    Attributes:
+        start, end: of a plain JSONL file, byte offsets: the lines that start in [start, end). Of a Parquet file,
+            row groups. Of any other file 0 and its size: it is read as a whole.
+    """
+
+    file: SourceFile
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class SourceRow:
+    """One row: its columns, or the problem that kept them from being read.
+
+    Attributes:
+        line: 1-based line, array element or table row.
+        values: columns by name; of a Parquet row only those asked for.
+        raw: the bytes of a text row.
+        batch, index: where a Parquet row lies.
+    """
+
+    line: int
+    values: dict[str, Any] = field(default_factory=dict)
+    problem: BadRow | None = None
+    raw: bytes = b""
+    batch: pa.RecordBatch | None = None
+    index: int = 0
+
+    def text(self) -> str:
+        """The row as text that keeps what cannot be read, as backslash escapes."""
+        if self.batch is None:
+            return self.raw.decode("utf-8", "backslashreplace")
+        return json_text({name: _readable(self.batch.column(name), self.index) for name in self.batch.schema.names})
+
+
+def text_items(part: FileRange) -> Iterator[bytes]:
+    """The lines of a text range without their line feeds, or the elements of a JSON array, as bytes."""
+    file = part.file
+    with reading(file.uri), open_text(file) as handle:
+        reader = io.BufferedReader(handle, _BUFFER_BYTES)  # type: ignore[arg-type]  # fsspec files are raw enough
+        if file.kind == "json" and reader.peek(64)[:64].removeprefix(_BOM).lstrip()[:1] == b"[":
+            yield from _array_elements(reader.read(), file.uri)
+            return
+        offset = part.start
+        if offset:
+            reader.seek(offset - 1)
+            offset += len(reader.readline()) - 1  # the line that this completes belongs to the range before
+        splittable = file.kind == "jsonl" and not file.gzipped
+        while not splittable or offset < part.end:
+            line = reader.readline()
+            if not line:
+                return
+            if offset == 0:
+                yield line.removeprefix(_BOM).removesuffix(b"\n")
+            else:
+                yield line.removesuffix(b"\n")
+            offset += len(line)
+
+
+def read_rows(part: FileRange, *, first_line: int, columns: Collection[str]) -> Iterator[SourceRow]:
+    """The rows of a range in order.
+
+    Args:
+        first_line: number of the range's first line, element or row.
+        columns: the ones that a Parquet row decodes; text rows have them all.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if part.file.kind == "parquet":
+        yield from _parquet_rows(part, first_line, columns)
+        return
+    for line, item in enumerate(text_items(part), start=first_line):
+        if item.isspace() or not item:
+            continue
+        try:
+            yield SourceRow(line, parse_object(item), raw=item)
+        except BadRow as problem:
+            yield SourceRow(line, problem=problem, raw=item)
+
+
+def parse_object(item: bytes) -> dict[str, Any]:
+    """One JSON object from UTF-8 bytes; BadRow says why not.
+
+    NaN and Infinity, which Python writes although JSON has no such numbers, are read as Python does.
+    """
+    try:
+        value = _decoder().decode(item.decode())
+    except UnicodeDecodeError as error:
+        raise BadRow(Reason.INVALID_UTF8, f"byte {error.start + 1} of the row is not UTF-8: {error.reason}") from None
+    except RecursionError:
+        raise BadRow(Reason.MALFORMED_JSON, f"nested deeper than {MAX_DEPTH}") from None
+    except json.JSONDecodeError as error:
+        raise BadRow(Reason.MALFORMED_JSON, f"{error.msg} at character {error.pos + 1}") from None
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise BadRow(Reason.MALFORMED_JSON, str(error)) from None
+    if not isinstance(value, dict):
+        raise BadRow(Reason.NOT_AN_OBJECT, f"expected an object, found {type(value).__name__}")
+    if item.count(b"{") + item.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise BadRow(Reason.MALFORMED_JSON, f"nested deeper than {MAX_DEPTH}")
+    if _SURROGATE_ESCAPE.search(item):
+        try:
+            json_text(value).encode()
+        except UnicodeEncodeError:
+            raise BadRow(Reason.INVALID_UTF8, "half of a surrogate pair, which no UTF-8 text can hold") from None
+    return value
+
+
+@contextlib.contextmanager
+def open_parquet(file: SourceFile) -> Iterator[pq.ParquetFile]:
+    """The open table; pyarrow would leave a handle that we opened open."""
+    with open_bytes(file) as handle, pq.ParquetFile(handle) as table:
+        yield table
+
+
+@functools.cache
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_unique_keys)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise BadRow(Reason.MALFORMED_JSON, f"the key {repeated!r} appears twice in one object")
+    return value
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        nested = [item for item in level if isinstance(item, dict | list)]
+        level = [child for item in nested for child in (item.values() if isinstance(item, dict) else item)]
+    return depth - 1
+
+
+def _array_elements(data: bytes, uri: str) -> Iterator[bytes]:
+    text = data.removeprefix(_BOM).decode("utf-8", "surrogateescape")
+    decoder, space = json.JSONDecoder(), re.compile(r"[ \t\r\n]*")
+
+    def after_space(position: int) -> int:
+        found = space.match(text, position)
+        assert found
+        return found.end()
+
+    try:
+        position = after_space(after_space(0) + 1)
+        while text[position : position + 1] != "]":
+            _, end = decoder.raw_decode(text, position)
+            yield text[position:end].encode("utf-8", "surrogateescape")
+            position = after_space(end)
+            if text[position : position + 1] == ",":
+                position = after_space(position + 1)
+            elif text[position : position + 1] != "]":
+                raise json.JSONDecodeError("Expecting ',' or ']'", text, position)
+        if after_space(position + 1) != len(text):
+            raise json.JSONDecodeError("Extra data", text, position + 1)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"Cannot read {uri} as a JSON array: {error}. Mend it, or write one object a line.") from None
+
+
+def _parquet_rows(part: FileRange, first_line: int, columns: Collection[str]) -> Iterator[SourceRow]:
+    with reading(part.file.uri), open_parquet(part.file) as table:
+        line = first_line
+        for batch in table.iter_batches(_BATCH_ROWS, row_groups=list(range(part.start, part.end))):
+            wanted = batch.select([name for name in batch.schema.names if name in columns])
+            try:
+                batch.validate(full=True)  # Arrow reads a string column without looking whether it is UTF-8
+                rows = wanted.to_pylist()
+            except (pa.ArrowInvalid, UnicodeDecodeError):
+                rows = [None] * batch.num_rows
+            for index, values in enumerate(rows):
+                yield _parquet_row(batch, index, line, values, wanted)
+                line += 1
+
+
+def _parquet_row(
+    batch: pa.RecordBatch, index: int, line: int, values: dict[str, Any] | None, wanted: pa.RecordBatch
+) -> SourceRow:
+    if values is not None:
+        return SourceRow(line, values, batch=batch, index=index)
+    try:
+        # A copy of one row, since a slice still validates its neighbours' bytes.
+        batch.take(pa.array([index])).validate(full=True)
+        return SourceRow(line, wanted.slice(index, 1).to_pylist()[0], batch=batch, index=index)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())[:200]
+        return SourceRow(line, problem=BadRow(Reason.INVALID_UTF8, said), batch=batch, index=index)
+
+
+def _readable(column: pa.Array, index: int) -> Any:
+    try:
+        return column[index].as_py()
+    except UnicodeDecodeError:
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            return column.slice(index, 1).cast(pa.binary())[0].as_py().decode("utf-8", "backslashreplace")
+        return "<not UTF-8>"

@@ -1,0 +1,183 @@
+"""The files of a corpus: where they are, what kind each is, and which bytes they held when they were listed.
+
+An input is a path, a folder, a glob, or a URL of them: `s3://bucket/…`, `gs://bucket/…` (through gcsfs, untested
+here), `hf://datasets/owner/name[@revision]/path-or-glob`. Files end in `.parquet`, `.jsonl`, `.ndjson` or `.json`
+(one array, or one object a line), the text ones also in `.gz`.
+"""
+
+import contextlib
+import glob
+import gzip
+import importlib.util
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any, Literal, cast
+
+import pyarrow as pa
+
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.storage import absolute, file_system, is_remote
+
+Kind = Literal["jsonl", "json", "parquet"]
+
+_KINDS: dict[str, Kind] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
+KNOWN_EXTENSIONS = ".parquet, .jsonl, .ndjson, .json (the last three also with .gz)"
+
+# Where each file system keeps something that changes when a file does; the first that is there wins.
+_STAMPS = ("ETag", "etag", "blob_id", "md5Hash", "last_modified", "LastModified", "mtime", "created")
+_REMOTE_LIBRARIES = {"aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "httpcore", "httpx", "huggingface_hub"}
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input as a user names it.
+
+    Attributes:
+        path: file, folder, glob or URL.
+        subset: name given to all its pairs, instead of the one in their `subset` column.
+        format: name of a layout, or "auto" to detect it file by file.
+    """
+
+    path: str
+    subset: str | None = None
+    format: str = "auto"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a corpus.
+
+    Attributes:
+        uri: absolute local path, or URL.
+        size: bytes as stored, i.e. compressed for `.gz`.
+        stamp: cheap identity: size and mtime_ns of a local file, size and ETag or blob id of a remote one.
+        subset, format: of the input that named it.
+    """
+
+    uri: str
+    kind: Kind
+    gzipped: bool
+    size: int
+    stamp: str
+    subset: str | None = None
+    format: str = "auto"
+
+
+def list_files(specs: Iterable[InputSpec]) -> list[SourceFile]:
+    """All files of the inputs: inputs in the order given, the files of one input by name.
+
+    Files of other kinds in a folder are left out; a file or a glob that names one is an error.
+
+    Raises:
+        ConfigError: a path that is not there, a glob or folder without a known file, an unknown extension, a file
+            that two inputs name, a file system whose package is not installed.
+        DataError: a place that cannot be listed.
+    """
+    files: list[SourceFile] = []
+    seen: dict[str, str] = {}
+    for spec in specs:
+        for file in _expand(spec):
+            if file.uri in seen:
+                raise ConfigError(
+                    f"{file.uri} is an input twice: through {seen[file.uri]!r} and {spec.path!r}. Name it once."
+                )
+            seen[file.uri] = spec.path
+            files.append(file)
+    if not files:
+        raise ConfigError("No input given: expected one or more paths of corpora.")
+    return files
+
+
+def open_bytes(file: SourceFile) -> IO[bytes]:
+    """The file for reading, as stored; a context manager."""
+    fs, inner = file_system(file.uri)
+    return cast("IO[bytes]", fs.open(inner, "rb"))
+
+
+@contextlib.contextmanager
+def open_text(file: SourceFile) -> Iterator[IO[bytes]]:
+    """The bytes of a text file, decompressed."""
+    with open_bytes(file) as handle:
+        if not file.gzipped:
+            yield handle
+            return
+        with gzip.GzipFile(fileobj=handle, mode="rb") as text:
+            yield cast("IO[bytes]", text)
+
+
+def current_stamp(file: SourceFile) -> str:
+    """The stamp that the file has now; DataError if it is gone."""
+    fs, inner = file_system(file.uri)
+    fs.invalidate_cache()
+    with reading(file.uri):
+        return _stamp(inner, fs.info(inner))
+
+
+@contextlib.contextmanager
+def reading(uri: str) -> Iterator[None]:
+    """Turn whatever a damaged, forbidden or unreachable file raises into a DataError that names the file."""
+    try:
+        yield
+    except Exception as error:
+        library = type(error).__module__.split(".")[0]
+        if isinstance(error, OSError | EOFError | zlib.error | pa.ArrowException) or library in _REMOTE_LIBRARIES:
+            said = " ".join(str(error).split())[:500] or type(error).__name__
+            raise DataError(f"Cannot read {uri}: {said}. Mend the file, or leave it out of the inputs.") from error
+        raise
+
+
+def _expand(spec: InputSpec) -> list[SourceFile]:
+    if spec.path.startswith(("gs://", "gcs://")) and importlib.util.find_spec("gcsfs") is None:
+        raise ConfigError(f"{spec.path}: reading gs:// needs one more package: pip install 'encore-ray[gcs]'")
+    fs, inner = file_system(absolute(spec.path))
+    with reading(spec.path):
+        infos, chosen_by_name = _find(fs, inner)
+    if not infos:
+        if not chosen_by_name:
+            raise ConfigError(f"{spec.path}: no file below it ends in {KNOWN_EXTENSIONS}.")
+        what = "no file matches" if glob.has_magic(inner) else "no such file or folder"
+        raise ConfigError(f"{spec.path}: {what}. Relative paths are resolved against {os.getcwd()}.")
+    files = []
+    for name in sorted(infos):
+        kind, gzipped = _kind(name)
+        uri = fs.unstrip_protocol(name) if is_remote(spec.path) else name
+        if kind is None:
+            raise ConfigError(f"{uri}: unknown kind of file; expected a name that ends in {KNOWN_EXTENSIONS}.")
+        info = infos[name]
+        files.append(SourceFile(uri, kind, gzipped, info["size"], _stamp(name, info), spec.subset, spec.format))
+    return files
+
+
+def _find(fs: Any, inner: str) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Files by name, and whether the user named them (one by one or by a glob) rather than their folder."""
+    fs.invalidate_cache()
+    try:
+        info = fs.info(inner)  # not exists() or isfile(): for them a server that is down is a missing file
+    except FileNotFoundError:
+        # Only now: a file may well be called "a[1].jsonl".
+        found = fs.glob(inner, detail=True) if glob.has_magic(inner) else {}
+        return {name: info for name, info in found.items() if info["type"] == "file"}, True
+    if info["type"] == "file":
+        return {inner: info}, True
+    found = fs.find(inner, detail=True)
+    return {n: i for n, i in found.items() if _kind(n)[0] and not _is_hidden(n[len(inner) :])}, False
+
+
+def _kind(name: str) -> tuple[Kind | None, bool]:
+    stem, extension = os.path.splitext(name.lower())
+    gzipped = extension == ".gz"
+    kind = _KINDS.get(os.path.splitext(stem)[1] if gzipped else extension)
+    return (None, gzipped) if gzipped and kind == "parquet" else (kind, gzipped)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "_")) for part in name.split("/"))
+
+
+def _stamp(name: str, info: dict[str, Any]) -> str:
+    if "ino" in info:  # a local file; fsspec's mtime is a float that loses nanoseconds
+        return f"{info['size']}-{os.stat(name).st_mtime_ns}"
+    mark = next((str(info[key]).strip('"') for key in _STAMPS if info.get(key)), "")
+    return f"{info['size']}-{mark}"

@@ -1,0 +1,180 @@
+"""The one table of all units: which columns are passed through, under which name and type, and how they are built.
+
+A passed-through column keeps its name unless a table of ours uses that name, now or in a later pass: then it is
+kept as `source_<name>`. It keeps its type where one Arrow type holds the values of all files exactly; otherwise
+each value becomes JSON text, and the field says so in its metadata ({"encoding": "json"}). A key that a row lacks
+and a null are both null.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from encore_ray import schema
+from encore_ray.corpora.messages import Turn
+from encore_ray.corpora.pairs import CanonicalPair
+from encore_ray.corpora.ratings import RATING_PREFIXES, Ratings
+from encore_ray.corpora.rows import SourceRow
+from encore_ray.corpora.scan import ColumnScan
+from encore_ray.corpora.values import ShapeCounts, arrow_type, json_text
+from encore_ray.schema import chosen_column, rejected_column
+
+_JSON = {b"encoding": b"json"}
+_RESERVED = frozenset(
+    [field.name for field in schema.PAIR_FIELDS]
+    + [schema.CHOSEN_RESPONSE_ID, schema.REJECTED_RESPONSE_ID]
+    + [schema.CHOSEN_TOKENS, schema.REJECTED_TOKENS, schema.CHOSEN_CHARS, schema.REJECTED_CHARS, schema.TRUNCATED]
+    + [schema.CHOSEN_REWARD, schema.REJECTED_REWARD, schema.MARGIN]
+)
+
+
+@dataclass(frozen=True)
+class Passthrough:
+    """A source column that pairs/ keeps: its name there, its Arrow type, and whether it holds JSON text."""
+
+    source: str
+    name: str
+    type: pa.DataType
+    is_json: bool
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """What every unit file of pairs/ looks like, whichever file it came from."""
+
+    rated_rules: tuple[str, ...]
+    has_response_ids: bool
+    passthrough: tuple[Passthrough, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        fields = list(schema.PAIR_FIELDS)
+        if self.has_response_ids:
+            fields += [
+                pa.field(schema.CHOSEN_RESPONSE_ID, pa.string()),
+                pa.field(schema.REJECTED_RESPONSE_ID, pa.string()),
+            ]
+        for rule in self.rated_rules:
+            fields += [pa.field(chosen_column(rule), pa.float32()), pa.field(rejected_column(rule), pa.float32())]
+        for column in self.passthrough:
+            fields.append(pa.field(column.name, column.type, metadata=_JSON if column.is_json else None))
+        return pa.schema(fields, metadata={"schema_version": str(schema.SCHEMA_VERSION)})
+
+
+@dataclass(frozen=True, slots=True)
+class PairRecord:
+    """One pair with all that its row in pairs/ holds."""
+
+    pair_id: str
+    group_id: str | None
+    subset: str | None
+    pair: CanonicalPair
+    ratings: Ratings | None
+    chosen_response_id: str | None
+    rejected_response_id: str | None
+    row: SourceRow
+
+
+def merge_columns(
+    tables: Sequence[tuple[Mapping[str, ColumnScan], frozenset[str]]], *, only: Sequence[str] | None
+) -> tuple[Passthrough, ...]:
+    """The columns to pass through, in the order of first appearance.
+
+    Args:
+        tables: of each file, its columns and the names of those used up.
+        only: source columns to keep; None for all.
+    """
+    shapes: dict[str, ShapeCounts] = {}
+    types: dict[str, set[pa.DataType | None]] = {}
+    for columns, used in tables:
+        for name, column in columns.items():
+            if name in used or (only is not None and name not in only):
+                continue
+            of_name = types.setdefault(name, set())
+            if column.type is None:
+                shapes.setdefault(name, Counter()).update(column.shapes)
+            else:
+                of_name.add(column.type)
+    taken: set[str] = {name for name in types if not _is_reserved(name)}
+    merged = []
+    for name, of_parquet in types.items():
+        all_types = of_parquet | ({arrow_type(shapes[name])} if name in shapes else set())
+        all_types.discard(pa.null())
+        exact = next(iter(all_types)) if len(all_types) == 1 else None
+        kept = name
+        while _is_reserved(kept) or (kept != name and kept in taken):
+            kept = f"source_{kept}"
+        taken.add(kept)
+        is_json = bool(all_types) and exact is None
+        merged.append(Passthrough(name, kept, exact or pa.string(), is_json))
+    return tuple(merged)
+
+
+def build_table(records: Sequence[PairRecord], *, spec: TableSpec, used: frozenset[str]) -> pa.Table:
+    """The rows of one unit; `used` are the source columns of its file that are not passed through."""
+    pairs = [record.pair for record in records]
+    columns: list[Any] = [
+        pa.array([record.pair_id for record in records], pa.string()),
+        pa.array([pair.content_id for pair in pairs], pa.string()),
+        pa.array([pair.prompt_id for pair in pairs], pa.string()),
+        pa.array([record.group_id for record in records], pa.string()),
+        _messages([pair.prompt for pair in pairs]),
+        _messages([pair.chosen for pair in pairs]),
+        _messages([pair.rejected for pair in pairs]),
+        pa.array([record.subset for record in records], pa.string()),
+    ]
+    if spec.has_response_ids:
+        columns.append(pa.array([record.chosen_response_id for record in records], pa.string()))
+        columns.append(pa.array([record.rejected_response_id for record in records], pa.string()))
+    columns.extend(_rating_columns(records, spec.rated_rules))
+    columns.extend(_passed_through([record.row for record in records], column, used) for column in spec.passthrough)
+    return pa.Table.from_arrays(columns, schema=spec.schema)
+
+
+def _is_reserved(name: str) -> bool:
+    return name in _RESERVED or name.startswith(RATING_PREFIXES)
+
+
+def _messages(conversations: Sequence[list[Turn] | None]) -> pa.Array:
+    """List<struct<role, content>> from flat arrays: several times faster than from Python dictionaries."""
+    turns = [turn for conversation in conversations if conversation for turn in conversation]
+    ends = itertools.accumulate(len(conversation or ()) for conversation in conversations)
+    missing = pa.array([conversation is None for conversation in conversations], pa.bool_())
+    structs = pa.StructArray.from_arrays(
+        [pa.array([role for role, _ in turns], pa.string()), pa.array([content for _, content in turns], pa.string())],
+        fields=list(schema.MESSAGES.value_type),
+    )
+    return pa.ListArray.from_arrays(pa.array([0, *ends], pa.int32()), structs, type=schema.MESSAGES, mask=missing)
+
+
+def _rating_columns(records: Sequence[PairRecord], rules: Sequence[str]) -> Iterator[pa.Array]:
+    for rule in rules:
+        sides = [record.ratings.of(rule) if record.ratings else (None, None) for record in records]
+        yield pa.array([chosen for chosen, _ in sides], pa.float32())
+        yield pa.array([rejected for _, rejected in sides], pa.float32())
+
+
+def _passed_through(rows: Sequence[SourceRow], column: Passthrough, used: frozenset[str]) -> pa.Array:
+    if column.source in used:
+        return pa.nulls(len(rows), column.type)
+    if rows[0].batch is None:
+        values = [row.values.get(column.source) for row in rows]
+        return pa.array(
+            [None if v is None else json_text(v) for v in values] if column.is_json else values, column.type
+        )
+    chunks = []
+    for _, run in itertools.groupby(rows, key=lambda row: id(row.batch)):
+        same = list(run)
+        batch = same[0].batch
+        assert batch is not None
+        if column.source not in batch.schema.names:
+            return pa.nulls(len(rows), column.type)
+        taken = batch.column(column.source).take(pa.array([row.index for row in same]))
+        if column.is_json:
+            taken = pa.array([None if v is None else json_text(v) for v in taken.to_pylist()], pa.string())
+        chunks.append(taken.cast(column.type))
+    return pa.concat_arrays(chunks)

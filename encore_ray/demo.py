@@ -1,0 +1,146 @@
+"""The demo: a corpus with planted truth, a small model trained on its ratings, and the very job a user runs.
+
+The planted world is one in which noise drives entropy, so ENCORE should beat uniform weights; two of the ten rules
+are degenerate on purpose, so that their warnings can be seen.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from encore_ray.config import ClusterOptions, TrackingOptions, WeighOptions, load_config
+from encore_ray.corpora.planted import planted_text
+from encore_ray.errors import ConfigError
+from encore_ray.job import JobResult, open_job, run_job
+from encore_ray.models.training import train_regression
+from encore_ray.passes.cluster import cluster
+from encore_ray.passes.units import PassTable
+from encore_ray.schema import PAIRS_DIR, SCORES_DIR, WEIGHTS_FILE
+from encore_ray.storage import Folder
+from encore_ray.terminal import show_job
+
+TRAINING_PAIRS = 3072
+TRAINING_SEED, CORPUS_SEED = 1, 2
+CORPUS_FILE, MODEL_DIR, CONFIG_NAME, RUN_DIR, UNIFORM_DIR = "corpus.jsonl", "model", "job.yaml", "run", "uniform"
+
+JOB_YAML = f"""\
+# The demo's job: what you would write for your own corpus and model. See README for all keys.
+inputs:
+  - {CORPUS_FILE}
+model: {MODEL_DIR}
+run: {RUN_DIR}
+prepare:
+  unit_pairs: 256
+weigh:
+  scheme: encore
+  temperature: 2
+"""
+
+
+def run_demo(folder: Folder, *, num_pairs: int, console: Console) -> None:
+    """Make the corpus and the model where they are not there yet, run the job, and explain what came out.
+
+    Args:
+        folder: local folder for everything.
+        num_pairs: planted pairs to score.
+        console: where it is told.
+    """
+    if not folder.is_local:
+        raise ConfigError(f"The demo needs a local folder, found {folder.uri}.")
+    root = Path(folder.uri)
+    console.print(f"[bold]1. A corpus of {num_pairs:,} preference pairs with planted truth[/]")
+    _make_corpus(folder, num_pairs)
+    console.print(f"   {root / CORPUS_FILE}")
+    console.print("[bold]2. A small multi-head reward model, trained on the ratings of other pairs[/]")
+    _make_model(folder, console)
+    console.print("[bold]3. The job: prepare, score, weigh, compose, evaluate[/]")
+    folder.write_atomic(CONFIG_NAME, JOB_YAML.encode())
+    config = load_config(root / CONFIG_NAME)
+    with cluster(config.cluster):
+        result = run_job(config, console=console)
+        uniform = _uniform_metrics(folder, result)
+    show_job(result, console=console)
+    _explain(result, uniform, console)
+    console.print(f"\nRun it again yourself: [bold]encore-ray run {root / CONFIG_NAME}[/]", soft_wrap=True)
+
+
+def _make_corpus(folder: Folder, num_pairs: int) -> None:
+    rows = planted_text(num_pairs, seed=CORPUS_SEED).rows
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    folder.write_atomic(CORPUS_FILE, lines.encode())
+
+
+def _make_model(folder: Folder, console: Console) -> None:
+    """Train on a corpus of its own seed; the model of an earlier demo is used again."""
+    target = Path(folder.uri) / MODEL_DIR
+    if (target / "encore.json").exists():
+        console.print(f"   {target} (from an earlier demo)")
+        return
+    planted = planted_text(TRAINING_PAIRS, seed=TRAINING_SEED)
+    conversations, ratings = [], []
+    for row, chosen_K, rejected_K in zip(planted.rows, planted.world.chosen_NK, planted.world.rejected_NK, strict=True):
+        for side, ratings_K in (("chosen", chosen_K), ("rejected", rejected_K)):
+            turns = (("user", row["prompt"]), ("assistant", row[side]))
+            conversations.append([{"role": role, "content": content} for role, content in turns])
+            ratings.append(ratings_K)
+    columns = (
+        TextColumn("   training"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[loss]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("training", total=None, loss="")
+
+        def on_step(step: int, num_steps: int, loss: float) -> None:
+            progress.update(bar, total=num_steps, completed=step, loss=f"loss {loss:.4f}")
+
+        report = train_regression(
+            conversations, ratings_NK=np.stack(ratings), rules=planted.world.rules, folder=target, on_step=on_step
+        )
+    console.print(
+        f"   {target}: {report.num_parameters / 1e6:.2f}M parameters, {report.num_conversations:,} rated responses, "
+        f"{report.seconds:.0f} s",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _uniform_metrics(folder: Folder, result: JobResult) -> dict[str, Any]:
+    """The same scores under equal weights, beside the run."""
+    uniform = folder.child(UNIFORM_DIR)
+    scores = result.run.child(SCORES_DIR).uri
+    with open_job(
+        uniform,
+        cluster_options=ClusterOptions(),
+        tracking=TrackingOptions(enabled=False),
+        params={},
+        overwrite=True,
+        console=None,
+        journal=False,
+    ) as job:
+        weights = job.weigh(WeighOptions(scheme="uniform"), scores=scores, output=(uniform, WEIGHTS_FILE))
+        table = PassTable(uniform.child("rewards"), uniform, "compose")
+        job.compose(weights, scores=scores, output=table, pairs=result.run.child(PAIRS_DIR).uri)
+        return job.evaluate(rewards=table.folder.uri, output=uniform)
+
+
+def _explain(result: JobResult, uniform: dict[str, Any], console: Console) -> None:
+    encore, equal = result.metrics["overall"], uniform["overall"]
+    table = Table(box=None, padding=(0, 2), header_style="bold", title="ENCORE beside uniform", title_justify="left")
+    for column in ("weights", "accuracy", "95% interval", "wins", "ties", "losses"):
+        table.add_column(column, justify="left" if column == "weights" else "right")
+    for name, overall in (("ENCORE", encore), ("uniform", equal)):
+        table.add_row(
+            name,
+            f"{overall['accuracy']:.3f}",
+            f"{overall['accuracy_low']:.3f} to {overall['accuracy_high']:.3f}",
+            *(f"{overall[key]:,}" for key in ("wins", "ties", "losses")),
+        )
+    console.print()
+    console.print(table)

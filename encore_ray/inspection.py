@@ -1,0 +1,138 @@
+"""Explains an artifact to a person: what it is, how much of it there is, and what stands in it."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from encore_ray.errors import ConfigError, EncoreError
+from encore_ray.passes.status import run_status
+from encore_ray.passes.tables import TableUnit, table_units
+from encore_ray.rules import RuleSet
+from encore_ray.schema import (
+    METRICS_FILE,
+    PAIRS_DIR,
+    QUARANTINE_DIR,
+    QUARANTINE_SCHEMA,
+    REASON,
+    SUCCESS_FILE,
+    WEIGHTS_FILE,
+)
+from encore_ray.storage import Folder
+from encore_ray.terminal import show_metrics, show_status, show_weights
+
+CELL = 60
+
+
+def inspect_path(path: str, *, console: Console) -> None:
+    """Print what the artifact at a path is and holds.
+
+    Raises:
+        ConfigError: nothing is there, or nothing that we know.
+    """
+    parent, _, name = path.rpartition("/")
+    folder = Folder(path)
+    if not Folder(parent or "/").exists(name):
+        raise ConfigError(f"{path} is not there.")
+    if name.endswith(".json"):
+        _show_json(path, Folder(parent).read_json(name), console)
+    elif name.endswith((".yaml", ".yml")):
+        _show_rules(RuleSet.load(path), console)
+    elif folder.exists(PAIRS_DIR):
+        _show_run(folder, console)
+    elif folder.exists("config.json"):
+        _show_model(path, console)
+    elif folder.exists("prepare") or folder.exists("score") or name == QUARANTINE_DIR:
+        _show_quarantine(folder, console)
+    else:
+        _show_table(path, console)
+
+
+def _show_json(path: str, value: Any, console: Console) -> None:
+    if isinstance(value, dict) and "counts_sha256" in value:
+        show_weights(value, console=console)
+    elif isinstance(value, dict) and "overall" in value:
+        show_metrics(value, console=console)
+    elif isinstance(value, dict):
+        console.print_json(json.dumps(value))
+    else:
+        raise ConfigError(f"{path} is JSON, but no artifact of ours.")
+
+
+def _show_run(run: Folder, console: Console) -> None:
+    console.print(f"[bold]{run.uri}[/]: a run")
+    show_status(run_status(run), console=console)
+    if run.exists(WEIGHTS_FILE):
+        show_weights(run.read_json(WEIGHTS_FILE), console=console)
+    if run.exists(METRICS_FILE):
+        show_metrics(run.read_json(METRICS_FILE), console=console)
+    if run.exists(QUARANTINE_DIR):
+        _show_quarantine(run.child(QUARANTINE_DIR), console)
+
+
+def _show_rules(rules: RuleSet, console: Console) -> None:
+    table = Table(box=None, padding=(0, 2), header_style="bold", title=f"{len(rules)} rules", title_justify="left")
+    for column in ("name", "higher is", "scale", "link", "out of range", "text"):
+        table.add_column(column)
+    for rule in rules:
+        levels = rule.scale.levels
+        scale = f"{len(levels)} levels, " if levels else ""
+        scale += f"{rule.scale.lo:g} to {rule.scale.hi:g}"
+        table.add_row(rule.name, rule.higher_is, scale, rule.link, rule.out_of_range, rule.text)
+    console.print(table)
+
+
+def _show_model(path: str, console: Console) -> None:
+    from encore_ray.models.checkpoint import load_rules
+
+    console.print(f"[bold]{path}[/]: a model")
+    _show_rules(load_rules(Path(path)), console)
+
+
+def _show_quarantine(folder: Folder, console: Console) -> None:
+    reasons: Counter[str] = Counter()
+    example: dict[str, dict[str, Any]] = {}
+    for name in folder.names():
+        for file in folder.child(name).names():
+            for row in folder.child(name).read_table(file).to_pylist():
+                reasons[row[REASON]] += 1
+                example.setdefault(row[REASON], row)
+    console.print(f"[bold]{folder.uri}[/]: {sum(reasons.values()):,} rows in quarantine")
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    for column in ("reason", "rows", "first source", "line", "detail"):
+        table.add_column(column)
+    for reason, count in reasons.most_common():
+        row = example[reason]
+        table.add_row(reason, f"{count:,}", row["source"], str(row["line"]), row["detail"])
+    console.print(table)
+
+
+def _show_table(path: str, console: Console) -> None:
+    try:
+        units = table_units(path)
+    except EncoreError as error:
+        raise ConfigError(f"{path} is nothing that inspect knows: {error}") from None
+    sealed = Folder(path).exists(SUCCESS_FILE)
+    rows = sum(unit.rows for unit in units)
+    console.print(
+        f"[bold]{path}[/]: {rows:,} rows in {len(units):,} {'units, sealed' if sealed else 'parts'}", highlight=False
+    )
+    if units:
+        _show_first_row(units[0], console)
+
+
+def _show_first_row(unit: TableUnit, console: Console) -> None:
+    first: pa.Table = unit.read_all().slice(0, 1)
+    kind = "quarantine" if first.schema.equals(QUARANTINE_SCHEMA) else "column"
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    for column in (kind, "type", "first row"):
+        table.add_column(column, overflow="fold")
+    row = first.to_pylist()[0] if first.num_rows else {}
+    for field in first.schema:
+        text = json.dumps(row.get(field.name), ensure_ascii=False, default=str)
+        table.add_row(field.name, str(field.type), text if len(text) <= CELL else f"{text[:CELL]}…")
+    console.print(table)

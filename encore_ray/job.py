@@ -1,0 +1,367 @@
+"""The job, top to bottom: prepare -> score -> weigh -> compose -> evaluate, tracked, resumable, shown.
+
+`run_job` is the whole flow. Each step is a method of `Job`, so that a single command runs exactly the same step:
+inside its own nested MLflow run, with its progress on the terminal, with its counts checked.
+"""
+
+import contextlib
+import logging
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from rich.console import Console
+
+from encore_ray.composition.weights import Weights
+from encore_ray.config import ClusterOptions, JobConfig, PrepareOptions, TrackingOptions, WeighOptions
+from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.passes.cluster import NONCE_FILE, Resources, Visible, check_nodes, cluster
+from encore_ray.passes.committed import Progress
+from encore_ray.passes.compose import compose_scores
+from encore_ray.passes.evaluate import evaluate_rewards
+from encore_ray.passes.prepare import Prepared, prepare_corpora
+from encore_ray.passes.score import plan_model, score_pairs, take_ratings
+from encore_ray.passes.score_work import ScoringModel
+from encore_ray.passes.status import pass_tables, run_status
+from encore_ray.passes.units import PassTable
+from encore_ray.passes.weigh import weigh_scores
+from encore_ray.progress import Display
+from encore_ray.report import evaluation_figure
+from encore_ray.rules import RuleSet
+from encore_ray.schema import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    PAIRS_DIR,
+    REPORT_DIR,
+    REWARDS_DIR,
+    RULES_FILE,
+    SCORES_DIR,
+    WEIGHTS_FILE,
+)
+from encore_ray.storage import Folder, is_remote, to_json
+from encore_ray.tracking import PassTracker, Tracker, open_tracker
+
+logger = logging.getLogger("encore_ray")
+
+FIGURE_FILE = f"{REPORT_DIR}/evaluation.png"
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a finished job made.
+
+    Attributes:
+        run: the run folder.
+        corpus_rows: source rows of all inputs; a trial prepared only some of them.
+        prepared: counts of the prepare pass.
+        scored: counts of the score pass.
+        weights: content of weights.json. metrics: content of metrics.json.
+        tracking_uri: the MLflow store, or None when the run was not tracked or only journaled.
+    """
+
+    run: Folder
+    corpus_rows: int
+    prepared: Mapping[str, int]
+    scored: Mapping[str, int]
+    weights: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    tracking_uri: str | None
+
+
+def run_job(
+    config: JobConfig, *, overwrite: bool = False, limit: int | None = None, console: Console | None = None
+) -> JobResult:
+    """Run the whole job; the same call again resumes it.
+
+    Args:
+        config: the job.
+        overwrite: redo what was made from other inputs, models, rules or options, instead of refusing.
+        limit: try the job on about so many pairs only.
+        console: where progress goes; None shows nothing.
+
+    Raises:
+        EncoreError: see `encore_ray.errors`; its message says what to do.
+    """
+    files = list_files([InputSpec(item.path, item.subset, item.format) for item in config.inputs])
+    rules = RuleSet.load(config.rules) if config.rules else None
+    with open_job(
+        Folder(config.run),
+        cluster_options=config.cluster,
+        tracking=config.tracking,
+        params=flat_params(config),
+        overwrite=overwrite,
+        console=console,
+    ) as job:
+        job.run.write_atomic(CONFIG_FILE, config.to_yaml().encode())
+        model = plan_model(config.model, config.score, have=job.have, rules=rules) if config.model else None
+        job.see(files, model_path=config.model)
+        prepared = job.prepare(files, config.prepare, limit=limit)
+        if model is not None:
+            scored = job.score(model, max_bad_fraction=config.prepare.max_bad_fraction)
+        else:
+            scored = job.take_ratings(prepared, rules, max_bad_fraction=config.prepare.max_bad_fraction)
+        weights = job.weigh(config.weigh)
+        job.compose(weights)
+        metrics = job.evaluate()
+        return JobResult(
+            job.run, prepared.corpus_rows, prepared.counts, scored, weights.to_dict(), metrics, job.tracker.uri
+        )
+
+
+@dataclass
+class Job:
+    """A run folder with everything that its passes need: cluster, tracker, display."""
+
+    run: Folder
+    have: Resources
+    tracker: Tracker
+    display: Display
+    overwrite: bool
+    visible: Visible | None = None
+    tables: dict[str, PassTable] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tables = pass_tables(self.run)
+
+    def see(self, files: Sequence[SourceFile] = (), *, model_path: str | None = None) -> None:
+        """Make sure that every node sees the run folder, the inputs and the model."""
+        paths = [file.uri for file in files]
+        if model_path and (is_remote(model_path) or model_path.startswith("/")):
+            paths.append(model_path)
+        self.visible = check_nodes(self.run, paths)
+
+    def prepare(self, files: Sequence[SourceFile], options: PrepareOptions, *, limit: int | None = None) -> Prepared:
+        with self._pass("prepare") as tracked:
+            prepared = prepare_corpora(
+                files, self.tables["prepare"], options=options, limit=limit, watch=self._watch(tracked), **self._how
+            )
+            tracked.log_metrics(prepared.counts)
+            for item in prepared.inputs:
+                tracked.log_input(item.uri, uri=item.uri, digest=item.digest, num_rows=item.num_rows)
+        return prepared
+
+    def score(self, model: ScoringModel, *, max_bad_fraction: float) -> Mapping[str, int]:
+        with self._pass("score") as tracked:
+            tracked.log_params(model.facts)
+            self.tracker.set_tags({"model": model.facts["model"][:16], "model_revision": model.facts["revision"]})
+            counts = score_pairs(
+                self.run.child(PAIRS_DIR).uri,
+                self.tables["score"],
+                model=model,
+                max_bad_fraction=max_bad_fraction,
+                watch=self._watch(tracked),
+                **self._how,
+            )
+            self._keep_rules(model.rules, tracked)
+            tracked.log_metrics(counts)
+        return counts
+
+    def take_ratings(self, prepared: Prepared, rules: RuleSet | None, *, max_bad_fraction: float) -> Mapping[str, int]:
+        """Scores from ratings in the data, instead of the model's."""
+        if not prepared.rated_rules:
+            raise ConfigError(
+                "The job names no model, and the data carries no ratings (chosen__<rule> columns). Set `model`."
+            )
+        if rules is None:
+            raise ConfigError(
+                f"The data carries ratings of {', '.join(prepared.rated_rules)}: name a rules.yaml with `rules` that "
+                "says which direction is better and on which scale."
+            )
+        missing = [name for name in rules.names if name not in prepared.rated_rules]
+        if missing:
+            raise DataError(
+                f"The data has no ratings of {', '.join(missing)}; it has {', '.join(prepared.rated_rules)}."
+            )
+        with self._pass("score") as tracked:
+            counts = take_ratings(
+                self.run.child(PAIRS_DIR).uri,
+                self.tables["score"],
+                rules=rules,
+                max_bad_fraction=max_bad_fraction,
+                watch=self._watch(tracked),
+                **self._how,
+            )
+            self._keep_rules(rules, tracked)
+            tracked.log_metrics(counts)
+        return counts
+
+    def weigh(
+        self,
+        options: WeighOptions,
+        *,
+        scores: str | None = None,
+        rules_path: str | None = None,
+        output: tuple[Folder, str] | None = None,
+    ) -> Weights:
+        with self._pass("weigh") as tracked:
+            weights = weigh_scores(
+                scores or self.run.child(SCORES_DIR).uri,
+                output or (self.run, WEIGHTS_FILE),
+                options=options,
+                rules_path=rules_path,
+                watch=self._watch(tracked),
+                **self._how,
+            )
+            content = weights.to_dict()
+            tracked.log_params(options.model_dump(mode="json"))
+            tracked.log_metrics({"effective_num_rules": content["effective_num_rules"]})
+            for rule in content["rules"]:
+                tracked.log_metrics({f"{key}/{rule['name']}": rule[key] for key in ("entropy", "weight", "accuracy")})
+            tracked.log_artifact(WEIGHTS_FILE, to_json(content))
+            self.tracker.set_tags({"weights": weights.fingerprint[:16]})
+            self.tracker.log_composer(content)
+        return weights
+
+    def compose(
+        self,
+        weights: Weights,
+        *,
+        scores: str | None = None,
+        rules_path: str | None = None,
+        output: PassTable | None = None,
+        pairs: str | None = None,
+    ) -> Mapping[str, int]:
+        with self._pass("compose") as tracked:
+            counts = compose_scores(
+                scores or self.run.child(SCORES_DIR).uri,
+                weights,
+                output or self.tables["compose"],
+                pairs=pairs if scores else self.run.child(PAIRS_DIR).uri,
+                rules_path=rules_path,
+                watch=self._watch(tracked),
+                **self._how,
+            )
+            tracked.log_metrics(counts)
+        return counts
+
+    def evaluate(self, *, rewards: str | None = None, output: Folder | None = None) -> dict[str, Any]:
+        rewards = rewards or self.run.child(REWARDS_DIR).uri
+        output = output or self.run
+        with self._pass("evaluate") as tracked:
+            metrics = evaluate_rewards(
+                rewards, output, have=self.have, visible=self.visible, watch=self._watch(tracked)
+            )
+            figure = evaluation_figure(metrics, Folder(rewards).read_json(WEIGHTS_FILE))
+            output.write_atomic(FIGURE_FILE, figure)
+            self.tracker.log_metrics(flat_metrics(metrics))
+            self.tracker.log_artifact(METRICS_FILE, to_json(metrics))
+            self.tracker.log_artifact(FIGURE_FILE, figure)
+        return metrics
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {"have": self.have, "visible": self.visible, "overwrite": self.overwrite}
+
+    @contextlib.contextmanager
+    def _pass(self, name: str) -> Iterator[PassTracker]:
+        with self.tracker.start_pass(name) as tracked:
+            yield tracked
+
+    def _watch(self, tracked: PassTracker) -> Any:
+        def watch(progress: Progress) -> None:
+            self.display(progress)
+            if progress.done_rows > progress.resumed_rows:
+                tracked.log_metrics(
+                    {"rows_done": progress.done_rows, "rows_per_second": progress.rows_per_second, **progress.counts},
+                    step=progress.done_rows,
+                )
+
+        return watch
+
+    def _keep_rules(self, rules: RuleSet, tracked: PassTracker) -> None:
+        content = rules.to_yaml().encode()
+        self.run.write_atomic(RULES_FILE, content)
+        tracked.log_artifact(RULES_FILE, content)
+        self.tracker.set_tags({"rules": rules.fingerprint[:16]})
+
+
+@contextlib.contextmanager
+def open_job(
+    run: Folder,
+    *,
+    cluster_options: ClusterOptions,
+    tracking: TrackingOptions,
+    params: Mapping[str, Any],
+    overwrite: bool,
+    console: Console | None,
+    journal: bool = True,
+) -> Iterator[Job]:
+    """Join the cluster, open the tracker and the display; say how to go on when the job is interrupted.
+
+    Args:
+        run: the run folder; of a command with explicit paths, where its results go.
+        cluster_options, tracking: the sections of the configuration.
+        params: the job's settings, to be tracked.
+        overwrite: redo what was made from other inputs or options.
+        console: where progress goes; None shows nothing.
+        journal: whether `run` is a run folder, whose tracking records stay in it.
+    """
+    tracker = open_tracker(
+        run if tracking.enabled and journal else None,
+        uri=tracking.uri if tracking.enabled else None,
+        experiment=tracking.experiment,
+        run_name=tracking.run_name or run.name,
+        params=params,
+        tags={"encore_ray": version("encore-ray"), "git_commit": _git_commit(), "run_folder": run.uri},
+    )
+    console = console or Console(quiet=True)
+    with tracker, Display(console) as display, cluster(cluster_options) as have:
+        job = Job(run, have, tracker, display, overwrite)
+        try:
+            yield job
+        except KeyboardInterrupt:
+            _say_how_to_resume(run)
+            raise
+        finally:
+            run.delete(NONCE_FILE)
+
+
+def flat_params(config: JobConfig) -> dict[str, Any]:
+    """The configuration as MLflow params: section.option = value."""
+    params: dict[str, Any] = {}
+    for name, value in config.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            params |= {f"{name}.{option}": inner for option, inner in value.items()}
+        else:
+            params[name] = value
+    return params
+
+
+def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """The figures of metrics.json that are worth a curve or a column in MLflow."""
+    flat: dict[str, float | None] = {
+        key: metrics["overall"][key] for key in ("accuracy", "accuracy_strict", "accuracy_low", "accuracy_high")
+    }
+    flat |= {key: metrics["overall"][key] for key in ("num_pairs", "wins", "ties", "losses")}
+    flat |= {f"accuracy/{name}": subset["accuracy"] for name, subset in metrics["subsets"].items()}
+    flat["rewardbench_safety"] = metrics["rewardbench_safety"]
+    for name, baseline in metrics["length_baselines"].items():
+        flat[f"baseline/{name}"] = baseline["accuracy"] if baseline else None
+    if metrics["entropy_accuracy"]:
+        flat["entropy_accuracy_pearson"] = metrics["entropy_accuracy"]["pearson"]
+    return flat
+
+
+def _say_how_to_resume(run: Folder) -> None:
+    with contextlib.suppress(ConfigError):
+        unfinished = [status for status in run_status(run) if status.state == "unfinished"]
+        for status in unfinished[:1]:
+            logger.warning(
+                "Interrupted: %s has %d of %d units committed in %s. The same command resumes it.",
+                status.name,
+                status.done_units,
+                status.total_units,
+                run.uri,
+            )
+
+
+def _git_commit() -> str:
+    """Commit of the working folder's repository, for the record; empty where there is none."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip()

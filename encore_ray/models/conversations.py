@@ -1,0 +1,241 @@
+"""Conversations to token ids: one template, one BOS, no forged control tokens, the end always kept.
+
+A tokenizer with a chat template renders by it; any other by `plain-v1`, role lines separated by blank lines:
+
+    User: How do I ...
+
+    Assistant: You ...
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jinja2 import TemplateError
+from transformers import PretrainedConfig
+
+from encore_ray.errors import DataError, ModelError
+
+Message = dict[str, str]
+Template = Literal["chat", "plain-v1"]
+TEMPLATES: tuple[Template, ...] = ("chat", "plain-v1")
+
+DEFAULT_MAX_LENGTH = 8192  # models that allow 128k positions would let one row take a whole GPU's memory
+
+_PLAIN_ROLES = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+_OFFSET_MODELS = {
+    "camembert",
+    "longformer",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+}
+_FIRST_PLACEHOLDER = 0x100000  # supplementary private use area B: in no real text, and checked
+
+
+@dataclass(frozen=True, eq=False)
+class TokenizedPairs:
+    """N pairs as token ids, each side the whole conversation.
+
+    Attributes:
+        chosen_ids: N int32 arrays, one token or more each, at most the maximum length.
+        rejected_ids: the same; None where a pair has a single response.
+        chosen_tokens, rejected_tokens: int64 [N], tokens before truncation; 0 for a missing rejected.
+        chosen_truncated, rejected_truncated: bool [N], whether tokens of the prompt's start were left out.
+    """
+
+    chosen_ids: list[np.ndarray]
+    rejected_ids: list[np.ndarray | None]
+    chosen_tokens: np.ndarray
+    rejected_tokens: np.ndarray
+    chosen_truncated: np.ndarray
+    rejected_truncated: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.chosen_ids)
+
+
+class ConversationTokenizer:
+    """Renders and tokenises conversations the way one model reads them.
+
+    Args:
+        tokenizer: a transformers tokenizer; its padding settings and its pad token do not matter.
+        config: the model's configuration, for its number of positions.
+        template: None for the tokenizer's chat template where it has one, else `plain-v1`.
+        max_length: in tokens; None for the model's positions, at most 8192.
+
+    Raises:
+        ModelError: template `chat` without a chat template, or more tokens than the model has positions.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        config: PretrainedConfig,
+        *,
+        template: Template | None = None,
+        max_length: int | None = None,
+    ):
+        self.tokenizer = tokenizer
+        self.template: Template = template or default_template(tokenizer)
+        if self.template == "chat" and not tokenizer.chat_template:
+            raise ModelError("The model was saved with a chat template, but its tokenizer has none. Save both again.")
+        positions = num_positions(config)
+        if max_length is not None and (max_length < 2 or (positions is not None and max_length > positions)):
+            limit = f" and at most {positions}, the positions of the model" if positions else ""
+            raise ModelError(f"max_length must be 2 or more{limit}; found {max_length}.")
+        self.max_length = max_length or min(positions or DEFAULT_MAX_LENGTH, DEFAULT_MAX_LENGTH)
+        first_id = next(iter(tokenizer("a", verbose=False)["input_ids"]), None)
+        self.bos_id: int | None = first_id if first_id in (tokenizer.bos_token_id, tokenizer.cls_token_id) else None
+        specials = {str(token) for token in tokenizer.all_special_tokens}
+        specials |= {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        self._specials = sorted(filter(None, specials), key=lambda token: (-len(token), token))
+        self._special = re.compile("|".join(map(re.escape, self._specials)) or r"(?!)")
+
+    def tokenize_pairs(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        chosen: Sequence[Sequence[Message]],
+        rejected: Sequence[Sequence[Message] | None],
+        pair_ids: Sequence[str] | None = None,
+    ) -> TokenizedPairs:
+        """Token ids of both conversations of each pair, in one call of the tokenizer.
+
+        Args:
+            prompts: N lists of {role, content}: the turns both sides share.
+            chosen, rejected: what follows, ending with the assistant's turn; rejected None for a single response.
+            pair_ids: N names for error messages; the position in the call when not given.
+
+        Raises:
+            DataError: the chat template refuses a conversation, or one has no token at all; it is named.
+        """
+        sides = [[*prompt, *answer] for prompt, answer in zip(prompts, chosen, strict=True)]
+        present = [i for i, answer in enumerate(rejected) if answer is not None]
+        sides += [[*prompts[i], *(rejected[i] or ())] for i in present]
+        names = list(pair_ids) if pair_ids is not None else [f"number {i}" for i in range(len(prompts))]
+        names += [names[i] for i in present]
+        ids = [np.asarray(row, dtype=np.int32) for row in self._encode(sides, names)]
+        empty = [name for name, row in zip(names, ids, strict=True) if not len(row)]
+        if empty:
+            raise DataError(f"Pair {empty[0]} has a conversation without a single token: nothing to score.")
+        num_pairs = len(prompts)
+        rejected_ids: list[np.ndarray | None] = [None] * num_pairs
+        rejected_tokens = np.zeros(num_pairs, dtype=np.int64)
+        for i, row in zip(present, ids[num_pairs:], strict=True):
+            rejected_ids[i], rejected_tokens[i] = self._truncate(row), len(row)
+        chosen_tokens = np.array([len(row) for row in ids[:num_pairs]], dtype=np.int64)
+        return TokenizedPairs(
+            chosen_ids=[self._truncate(row) for row in ids[:num_pairs]],
+            rejected_ids=rejected_ids,
+            chosen_tokens=chosen_tokens,
+            rejected_tokens=rejected_tokens,
+            chosen_truncated=chosen_tokens > self.max_length,
+            rejected_truncated=rejected_tokens > self.max_length,
+        )
+
+    def _truncate(self, ids: np.ndarray) -> np.ndarray:
+        """Cut from the left, behind the BOS: what the response ends with decides its score."""
+        if len(ids) <= self.max_length:
+            return ids
+        start = 1 if ids[0] == self.bos_id else 0
+        return np.concatenate([ids[:start], ids[len(ids) - self.max_length + start :]])
+
+    def _encode(self, conversations: list[list[Message]], names: list[str]) -> list[list[int]]:
+        if not conversations:
+            return []
+        if self.template == "plain-v1":
+            texts = ["\n\n".join(map(_plain_line, conversation)) for conversation in conversations]
+            return self._token_ids(texts, add_special_tokens=True, split_special_tokens=True)
+        forged = [any(self._special.search(message["content"]) for message in turns) for turns in conversations]
+        texts = [
+            self._render(turns, name)
+            for turns, name, is_forged in zip(conversations, names, forged, strict=True)
+            if not is_forged
+        ]
+        plain_ids = iter(self._token_ids(texts))
+        return [
+            self._with_one_bos(self._encode_forged(turns, name) if is_forged else next(plain_ids))
+            for turns, name, is_forged in zip(conversations, names, forged, strict=True)
+        ]
+
+    def _encode_forged(self, conversation: list[Message], name: str) -> list[int]:
+        """Ids of a conversation whose text spells control tokens, with those spelled out as ordinary text.
+
+        The strings travel through the template as private characters that the text does not have; the rendering is
+        cut there, and they are encoded apart, with special tokens off.
+        """
+        text = "".join(message["content"] for message in conversation)
+        free = (chr(code) for code in range(_FIRST_PLACEHOLDER, 0x10FFFE) if chr(code) not in text)
+        placeholders = dict(zip(self._specials, free, strict=False))
+        spelled = {placeholder: special for special, placeholder in placeholders.items()}
+        rendered = self._render(
+            [
+                {**message, "content": self._special.sub(lambda match: placeholders[match[0]], message["content"])}
+                for message in conversation
+            ],
+            name,
+        )
+        ids: list[int] = []
+        for piece in re.split(f"([{''.join(spelled)}])", rendered):
+            if piece in spelled:
+                ids += self._token_ids([spelled[piece]], split_special_tokens=True)[0]
+            elif piece:
+                ids += self._token_ids([piece])[0]
+        return ids
+
+    def _render(self, conversation: list[Message], name: str) -> str:
+        try:
+            return self.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=False)
+        except TemplateError as error:
+            raise DataError(
+                f"The model's chat template refuses pair {name} (roles: "
+                f"{', '.join(message['role'] for message in conversation)}): {error}. Prepare it without such turns."
+            ) from error
+
+    def _with_one_bos(self, ids: list[int]) -> list[int]:
+        """One BOS where the tokenizer's own encoding has one, whether the template writes it or not; never two."""
+        if self.bos_id is None:
+            return ids
+        return [self.bos_id, *ids] if ids[:1] != [self.bos_id] else ids
+
+    def _token_ids(
+        self, texts: list[str], *, add_special_tokens: bool = False, split_special_tokens: bool = False
+    ) -> list[list[int]]:
+        if not texts:
+            return []
+        return self.tokenizer(
+            texts,
+            add_special_tokens=add_special_tokens,
+            split_special_tokens=split_special_tokens,
+            padding=False,
+            truncation=False,  # also undoes a truncation stored in tokenizer.json
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
+
+
+def default_template(tokenizer: Any) -> Template:
+    """The template a tokenizer is used with when nothing else is recorded."""
+    return "chat" if tokenizer.chat_template else "plain-v1"
+
+
+def num_positions(config: PretrainedConfig) -> int | None:
+    """How many tokens a model can place; None where it sets no limit."""
+    text_config = config.get_text_config()
+    positions = getattr(text_config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions < 1:
+        return None
+    # RoBERTa and its kin count positions from padding_idx + 1: 514 embeddings place 512 tokens.
+    offset = text_config.pad_token_id + 1 if text_config.model_type in _OFFSET_MODELS else 0
+    return positions - offset
+
+
+def _plain_line(message: Message) -> str:
+    role = message["role"]
+    return f"{_PLAIN_ROLES.get(role, role.capitalize())}: {message['content']}"

@@ -1,0 +1,128 @@
+"""transformers' loaders, with nothing missing, nothing unsafe, and errors that say what to do."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from encore_ray.errors import ModelError
+
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def load_config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
+    """config.json of a model folder; ModelError if it is not there or needs code that is not trusted."""
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise _explain(error, folder, what="configuration") from error
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool) -> Any:
+    """The tokenizer of a model folder; ModelError if it cannot be loaded."""
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise _explain(error, folder, what="tokenizer") from error
+
+
+def load_weights(
+    auto_class: Any,
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    trust_remote_code: bool,
+    allow_pickle: bool,
+) -> PreTrainedModel:
+    """Load a model of which every single weight is in the files.
+
+    transformers fills a weight that it does not find with random numbers and a warning; here it is an error.
+
+    Args:
+        auto_class: a transformers auto class, as AutoModel.
+        folder: the model's folder.
+        dtype: of all weights.
+        trust_remote_code: run Python code that comes with the model.
+        allow_pickle: accept weights that are not safetensors.
+
+    Raises:
+        ModelError: unreadable, unsafe, or a weight is missing or has another shape (all are named).
+    """
+    try:
+        with no_progress_bar():
+            model, info = auto_class.from_pretrained(
+                folder,
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
+                use_safetensors=None if allow_pickle else True,
+                ignore_mismatched_sizes=True,  # so that they come back in `info` with the missing ones
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _explain(error, folder, what="weights") from error
+    problems = [f"{key} is missing" for key in sorted(info["missing_keys"])]
+    problems += [
+        f"{key} has the shape {list(found)}, not {list(expected)}"
+        for key, found, expected in sorted(info["mismatched_keys"])
+    ]
+    if problems:
+        shown = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
+        raise ModelError(
+            f"{folder} does not hold all weights of {type(model).__name__}: {shown}. transformers would have made "
+            "them up. Give a checkpoint with trained heads, not a base model."
+        )
+    return model
+
+
+@contextlib.contextmanager
+def no_progress_bar() -> Iterator[None]:
+    """Without transformers' progress bars, of which every actor would print one into the job's log."""
+    was_on = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            transformers_logging.enable_progress_bar()
+
+
+def read_tensor(folder: Path, name: str) -> Tensor:
+    """One tensor of a safetensors checkpoint as it is stored, in its own dtype.
+
+    Raises:
+        ModelError: the files do not have it under this name.
+    """
+    index = folder / _INDEX
+    file = folder / _WEIGHTS
+    if index.exists():
+        file = folder / json.loads(index.read_text(encoding="utf-8"))["weight_map"].get(name, _WEIGHTS)
+    if file.exists():
+        with safe_open(file, framework="pt") as tensors:
+            if name in tensors.keys():  # noqa: SIM118 (safe_open is not a mapping)
+                return tensors.get_tensor(name)
+    raise ModelError(
+        f"The head weight {name} is not in the safetensors files of {folder} under this name, so it cannot be kept "
+        "in float32 beside a half-precision body. Score with dtype float32."
+    )
+
+
+def _explain(error: Exception, folder: Path, *, what: str) -> ModelError:
+    text = str(error)
+    if "trust_remote_code" in text:
+        return ModelError(
+            f"The model in {folder} comes with Python code of its own, which is not run unless you say so. Read the "
+            "code, then set trust_remote_code (--trust-remote-code)."
+        )
+    if what == "weights" and not any(folder.glob("*.safetensors")):
+        return ModelError(
+            f"{folder} holds no *.safetensors weights. Pickled weights can run code when loaded: convert them, or "
+            "set allow_pickle (--allow-pickle) if you trust their source."
+        )
+    return ModelError(f"Cannot load the {what} of the model in {folder}: {text.strip()}")

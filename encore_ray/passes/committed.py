@@ -1,0 +1,121 @@
+"""Running a pass that writes tables: units minus commits, over actors, with each finished unit committed."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from encore_ray.passes.cluster import Pool, Visible
+from encore_ray.passes.engine import map_units
+from encore_ray.passes.units import Attempt, Commit, PassTable, total_counts
+
+Write = Callable[[Any, Attempt], Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One unit to do: its name, digest of its input, size in rows for progress, and what the worker needs."""
+
+    unit: str
+    input_digest: str
+    rows: int
+    payload: Any
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a pass is: rows are pairs, or source rows while preparing; counts are summed over finished units."""
+
+    name: str
+    done_rows: int
+    total_rows: int
+    done_units: int
+    total_units: int
+    resumed_rows: int
+    seconds: float
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rate of this process's own work, without what earlier ones had committed."""
+        return (self.done_rows - self.resumed_rows) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        rate = self.rows_per_second
+        return (self.total_rows - self.done_rows) / rate if rate > 0 else None
+
+
+Watch = Callable[[Progress], None]
+
+
+def ignore_progress(progress: Progress) -> None:
+    """A Watch for callers who do not look."""
+
+
+class _CommittedWork:
+    def __init__(self, table: PassTable, factory: Callable[[], Write]):
+        self._table = table
+        self._work = factory()
+
+    def __call__(self, task: Task) -> Commit:
+        # Another attempt may have finished while this one waited: its record stands.
+        standing = self._table.commits([task.unit]) if self._table.committed(task.unit) else {}
+        if standing:
+            return standing[task.unit]
+        attempt = Attempt(self._table, task.unit, task.input_digest)
+        return attempt.commit(self._work(task.payload, attempt))
+
+
+def run_committed(
+    table: PassTable,
+    tasks: Sequence[Task],
+    factory: Callable[[], Write],
+    *,
+    pool: Callable[[int], Pool],
+    visible: Visible | None,
+    watch: Watch,
+    overwrite: bool = False,
+    on_commit: Callable[[Commit], None] = lambda commit: None,
+) -> dict[str, Commit]:
+    """Finish all tasks of an opened pass; returns the commit of each, resumed ones included.
+
+    Args:
+        table: the pass, after `open`.
+        tasks: all of its units in order.
+        factory: makes the function that does one unit and writes through its Attempt, in each actor.
+        pool: the actor pool for a number of units to do.
+        visible: what each node must see.
+        watch: called at the start and after each unit.
+        overwrite: start over when committed units no longer match their input.
+        on_commit: called with each commit, standing and new ones.
+    """
+    commits = table.resume({task.unit: task.input_digest for task in tasks}, overwrite=overwrite)
+    todo = [task for task in tasks if task.unit not in commits]
+    rows = {task.unit: task.rows for task in tasks}
+    resumed_rows = sum(rows[unit] for unit in commits)
+    counts = total_counts(commits.values())
+    done_rows = resumed_rows
+    started = time.monotonic()
+
+    def tell() -> None:
+        seconds = time.monotonic() - started
+        watch(
+            Progress(table.name, done_rows, sum(rows.values()), len(commits), len(tasks), resumed_rows, seconds, counts)
+        )
+
+    table.announce(num_units=len(tasks), rows=sum(rows.values()))
+    tell()
+    for commit in commits.values():
+        on_commit(commit)
+    if todo:
+        work = partial(_CommittedWork, table, factory)
+        for commit in map_units(work, todo, pool=pool(len(todo)), visible=visible):
+            commits[commit.unit] = commit
+            on_commit(commit)
+            done_rows += rows[commit.unit]
+            for key, value in commit.counts.items():
+                counts[key] = counts.get(key, 0) + value
+            tell()
+    return commits

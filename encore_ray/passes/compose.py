@@ -1,0 +1,153 @@
+"""Compose: the second pass. Every unit's scores become rewards and margins under fixed weights.
+
+Works on the units of the scores, so texts of pairs/ are put beside them without a join over the corpus: a unit of
+scores is its unit of pairs, less the rows that scoring put in quarantine.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from encore_ray.composition.rewards import compose
+from encore_ray.composition.weights import Weights
+from encore_ray.errors import DataError
+from encore_ray.passes.cluster import Resources, Visible, cpu_pool
+from encore_ray.passes.committed import Task, Watch, ignore_progress, run_committed
+from encore_ray.passes.tables import TableUnit, column_names, read_scores, table_rules, table_units
+from encore_ray.passes.units import Attempt, PassTable, total_counts
+from encore_ray.rules import RuleSet
+from encore_ray.schema import (
+    CHOSEN_REWARD,
+    GROUP_ID,
+    MARGIN,
+    PAIR_ID,
+    PROMPT_ID,
+    REJECTED_REWARD,
+    SUBSET,
+    WEIGHTS_FILE,
+    chosen_column,
+    rejected_column,
+)
+from encore_ray.storage import fingerprint
+
+
+def compose_scores(
+    scores: str,
+    weights: Weights,
+    output: PassTable,
+    *,
+    have: Resources,
+    pairs: str | None = None,
+    rules_path: str | None = None,
+    visible: Visible | None = None,
+    overwrite: bool = False,
+    watch: Watch = ignore_progress,
+) -> dict[str, int]:
+    """Write rewards/ from scores and weights; resumable.
+
+    Args:
+        scores: folder or file of scores.
+        weights: from `weigh`, on these rules.
+        output: the rewards folder.
+        have: resources of the cluster.
+        pairs: pairs/ folder of the same run, whose texts and further columns are put beside the rewards.
+        rules_path: rules.yaml of scores made elsewhere.
+        visible: what each node must see.
+        overwrite: start over when the folder holds rewards of other weights or scores.
+        watch: told of the progress in pairs.
+
+    Returns:
+        Counts: rows, pairs, singles.
+    """
+    units = table_units(scores)
+    rules = table_rules(units, rules_path)
+    _check_rules(rules, weights, scores)
+    texts = {unit.unit: unit for unit in table_units(pairs)} if pairs else {}
+    output.open(
+        {
+            "weights": weights.fingerprint,
+            "rules": rules.fingerprint,
+            "pairs": bool(pairs),
+            "columns": _all_columns(units, texts),
+        },
+        overwrite=overwrite,
+    )
+    tasks = []
+    for unit in units:
+        text = texts.get(unit.unit)
+        if pairs and text is None:
+            raise DataError(f"{pairs} has no unit {unit.unit} of {scores}: they belong to different runs.")
+        digest = fingerprint([unit.digest, text.digest if text else None])
+        tasks.append(Task(unit.unit, digest, unit.rows, (unit, text)))
+    commits = run_committed(
+        output,
+        tasks,
+        partial(_Compose, weights, rules),
+        pool=lambda num_units: cpu_pool(have, num_units=num_units),
+        visible=visible,
+        watch=watch,
+        overwrite=overwrite,
+    )
+    output.folder.write_json(WEIGHTS_FILE, weights.to_dict())
+    counts = total_counts(commits.values())
+    rows_in = sum(unit.rows for unit in units)
+    assert counts.get("rows", 0) == rows_in, f"composed {counts.get('rows', 0)} of {rows_in} rows"
+    output.seal([task.unit for task in tasks], commits, counts)
+    return counts
+
+
+class _Compose:
+    """Rewards of one unit: runs in a worker."""
+
+    def __init__(self, weights: Weights, rules: RuleSet):
+        self._weights, self._rules = weights, rules
+
+    def __call__(self, payload: tuple[TableUnit, TableUnit | None], attempt: Attempt) -> Mapping[str, int]:
+        unit, text = payload
+        scored = {column for n in self._rules.names for column in (chosen_column(n), rejected_column(n))}
+        carried = [name for name in column_names(unit) if name not in scored]
+        block = read_scores(unit, self._rules, extra=carried)
+        rewards = compose(
+            block.chosen_KN, block.rejected_KN, weights=self._weights, has_rejected_N=block.has_rejected_N
+        )
+        single_N = ~block.has_rejected_N
+        columns: dict[str, pa.Array | pa.ChunkedArray] = {name: block.table.column(name) for name in carried}
+        for name in (SUBSET, PROMPT_ID, GROUP_ID):
+            columns.setdefault(name, pa.nulls(block.table.num_rows, pa.string()))
+        columns[CHOSEN_REWARD] = pa.array(rewards.chosen_N)
+        columns[REJECTED_REWARD] = pa.array(rewards.rejected_N, mask=single_N)
+        columns[MARGIN] = pa.array(rewards.margin_N, mask=single_N)
+        if text is not None:
+            columns.update(_texts(text, block.pair_ids, skip=columns.keys() | scored))
+        attempt.write(pa.table(columns))
+        singles = int(np.count_nonzero(single_N))
+        return {"rows": len(block.pair_ids), "pairs": len(block.pair_ids) - singles, "singles": singles}
+
+
+def _texts(unit: TableUnit, pair_ids: list[str], *, skip: Any) -> dict[str, pa.ChunkedArray]:
+    """Further columns of the unit's pairs, for just the given ids in their order."""
+    table = unit.read_all()
+    row_of = {pair_id: row for row, pair_id in enumerate(table.column(PAIR_ID).to_pylist())}
+    missing = [pair_id for pair_id in pair_ids if pair_id not in row_of]
+    if missing:
+        raise DataError(f"{unit.folder.path(unit.file)} lacks the pair {missing[0]}: pairs and scores do not match.")
+    picked = table.take(pa.array([row_of[pair_id] for pair_id in pair_ids], pa.int64()))
+    return {name: picked.column(name) for name in picked.column_names if name not in skip}
+
+
+def _all_columns(units: list[TableUnit], texts: Mapping[str, TableUnit]) -> list[str]:
+    first_text = next(iter(texts.values()), None)
+    names = column_names(units[0]) + (column_names(first_text) if first_text else [])
+    return list(dict.fromkeys(names))
+
+
+def _check_rules(rules: RuleSet, weights: Weights, scores: str) -> None:
+    weighed = [rule.name for rule in weights.rules]
+    if weighed != rules.names:
+        raise DataError(
+            f"Rules differ: the weights have {len(weighed)} ({', '.join(weighed[:5])} …), {scores} has {len(rules)} "
+            f"({', '.join(rules.names[:5])} …). Rerun `encore-ray weigh` on these scores."
+        )

@@ -1,0 +1,121 @@
+"""Units over actors: the one place where a pass meets Ray Data.
+
+A pass gives a picklable factory (called once in each actor, e.g. to load a model) and its units; it gets back an
+iterator of the results in the order in which units finish. All that a unit needs travels as one pickle; large data
+is read and written by the workers themselves. An error in a worker comes back as a value and is raised here, with
+its own type, so that a user's mistake keeps its message and its exit code.
+"""
+
+import pickle
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import cloudpickle
+import ray.data
+import ray.exceptions
+from ray.data import ActorPoolStrategy
+from ray.data.exceptions import ExecutionTimeoutError
+
+from encore_ray.errors import ClusterError, EncoreError
+from encore_ray.passes.cluster import Pool, Visible
+
+Unit = TypeVar("Unit")
+Result = TypeVar("Result")
+Work = Callable[[Any], Any]
+
+
+class WorkerError(Exception):
+    """A defect of ours in a worker: carries the worker's traceback."""
+
+
+class _Actor:
+    """Builds the work on its first call, so that an error in building it is an answer, not a dead actor."""
+
+    def __init__(self, factory: bytes, visible: Visible | None):
+        self._factory = factory
+        self._visible = visible
+        self._work: Work | None = None
+        self._building = threading.Lock()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return {"answer": [self._answer(unit) for unit in batch["unit"]]}
+
+    def _build(self) -> Work:
+        with self._building:
+            work = self._work
+            if work is None:
+                if self._visible:
+                    self._visible.check()
+                work = self._work = pickle.loads(self._factory)()  # noqa: S301  made by map_units
+            return work
+
+    def _answer(self, unit: bytes) -> bytes:
+        try:
+            work = self._build()
+            return cloudpickle.dumps(("done", work(pickle.loads(unit))))  # noqa: S301  made by map_units
+        except EncoreError as error:
+            return cloudpickle.dumps(("mistake", error))
+        except Exception:
+            return cloudpickle.dumps(("defect", traceback.format_exc()))
+
+
+def map_units(
+    factory: Callable[[], Callable[[Unit], Result]],
+    units: Sequence[Unit],
+    *,
+    pool: Pool,
+    visible: Visible | None = None,
+) -> Iterator[Result]:
+    """Run the work on every unit; yields results as units finish, in no particular order.
+
+    Args:
+        factory: makes the work inside each actor; picklable.
+        units: picklable descriptions, one task each.
+        pool: size and resources of the actor pool.
+        visible: checked by each actor before its first unit, also on nodes that join later.
+
+    Raises:
+        EncoreError: what a worker raised, as it raised it.
+        ClusterError: no unit finished for the configured time.
+        WorkerError: anything else that a worker raised.
+    """
+    if not units:
+        return
+    items = [{"unit": cloudpickle.dumps(unit)} for unit in units]
+    answers = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        _Actor,
+        fn_constructor_kwargs={"factory": cloudpickle.dumps(factory), "visible": visible},
+        batch_size=None,
+        batch_format="numpy",
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus or None,
+        compute=ActorPoolStrategy(
+            min_size=pool.min_actors,
+            max_size=pool.max_actors,
+            max_tasks_in_flight_per_actor=2 * pool.calls_at_a_time,
+            max_concurrent_calls_per_actor=pool.calls_at_a_time,
+            enable_true_multi_threading=pool.calls_at_a_time > 1,
+        ),
+    )
+    try:
+        for batch in answers.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
+            for answer in batch["answer"]:
+                yield _open(answer)
+    except ExecutionTimeoutError as error:
+        raise ClusterError(
+            "No unit finished for longer than cluster.no_progress_timeout_s; the job is stopped. Raise it if a unit "
+            f"honestly takes that long, or make units smaller (prepare.unit_pairs). Ray says: {error}"
+        ) from None
+    except ray.exceptions.RayError as error:
+        raise ClusterError(f"The cluster failed: {error}") from None
+
+
+def _open(answer: bytes) -> Any:
+    kind, value = pickle.loads(answer)  # noqa: S301  made by our own actor
+    if kind == "mistake":
+        raise value
+    if kind == "defect":
+        raise WorkerError(value)
+    return value

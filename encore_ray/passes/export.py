@@ -1,0 +1,138 @@
+"""Export: composed rewards as a preference dataset in the exact layout that a trainer reads.
+
+- trl: JSON Lines with prompt, chosen, rejected (message lists) and margin, for TRL's RewardTrainer and DPOTrainer.
+- openrlhf: JSON Lines with chosen and rejected whole conversations, for --apply_chat_template.
+- llamafactory: JSON Lines in ShareGPT form with its dataset_info.json.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.passes.tables import table_units
+from encore_ray.schema import CHOSEN, MARGIN, PAIR_ID, PROMPT, REJECTED, REWARDS_DIR, SUBSET
+from encore_ray.storage import Folder, to_json
+
+Row = dict[str, Any]
+ON_NEGATIVE_MARGIN = ("keep", "drop", "swap")
+DATASET_FILE = "train.jsonl"
+SHARE_GPT_ROLES = {"user": "human", "assistant": "gpt", "system": "system", "tool": "observation"}
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote.
+
+    Attributes:
+        path: the dataset.
+        written: rows in it.
+        negative: pairs with a negative margin, and what was done with them.
+        singles: single responses, left out since there is nothing to compare.
+        unfit: pairs that the layout cannot express, left out.
+    """
+
+    path: str
+    written: int
+    negative: int
+    on_negative_margin: str
+    singles: int
+    unfit: int
+
+    def __str__(self) -> str:
+        words = {"keep": "kept", "drop": "dropped", "swap": "swapped"}[self.on_negative_margin]
+        text = f"{self.written:,} pairs written to {self.path}; {self.negative:,} with a negative margin, {words}."
+        if self.singles:
+            text += f" {self.singles:,} single responses left out."
+        if self.unfit:
+            text += f" {self.unfit:,} pairs left out: their responses have several turns, which the layout lacks."
+        return text
+
+
+def export_rewards(run: Folder, output: Folder, *, layout: str, on_negative_margin: str) -> ExportReport:
+    """Write a run's rewards as a dataset; memory holds one unit at a time.
+
+    Args:
+        run: run folder after `compose`.
+        output: folder for the dataset.
+        layout: trl, openrlhf or llamafactory.
+        on_negative_margin: what to do with pairs whose rejected response has the higher reward.
+
+    Raises:
+        ConfigError: an unknown layout or choice. DataError: the rewards carry no texts.
+    """
+    if layout not in LAYOUTS:
+        raise ConfigError(f"--format {layout}: known are {', '.join(LAYOUTS)}.")
+    if on_negative_margin not in ON_NEGATIVE_MARGIN:
+        raise ConfigError(f"--on-negative-margin {on_negative_margin}: known are {', '.join(ON_NEGATIVE_MARGIN)}.")
+    units = table_units(run.child(REWARDS_DIR).uri)
+    counts = {"written": 0, "negative": 0, "singles": 0, "unfit": 0}
+
+    def rows() -> Iterator[Row]:
+        for unit in units:
+            table = unit.read([PAIR_ID, PROMPT, CHOSEN, REJECTED, MARGIN, SUBSET])
+            if PROMPT not in table.column_names:
+                raise DataError(f"{unit.folder.uri} carries no texts: compose with --run or --pairs.")
+            yield from table.to_pylist()
+
+    def lines() -> Iterator[bytes]:
+        for row in rows():
+            if row[REJECTED] is None:
+                counts["singles"] += 1
+                continue
+            if row[MARGIN] < 0:
+                counts["negative"] += 1
+                if on_negative_margin == "drop":
+                    continue
+                if on_negative_margin == "swap":
+                    row |= {CHOSEN: row[REJECTED], REJECTED: row[CHOSEN], MARGIN: -row[MARGIN]}
+            record = LAYOUTS[layout](row)
+            if record is None:
+                counts["unfit"] += 1
+                continue
+            counts["written"] += 1
+            yield json.dumps(record, ensure_ascii=False).encode() + b"\n"
+
+    output.write_stream(DATASET_FILE, lines())
+    if layout == "llamafactory":
+        output.write_atomic("dataset_info.json", to_json(_dataset_info(run.name)))
+    return ExportReport(output.path(DATASET_FILE), on_negative_margin=on_negative_margin, **counts)
+
+
+def _trl(row: Row) -> Row:
+    return {PROMPT: row[PROMPT], CHOSEN: row[CHOSEN], REJECTED: row[REJECTED], MARGIN: row[MARGIN]}
+
+
+def _openrlhf(row: Row) -> Row:
+    return {CHOSEN: row[PROMPT] + row[CHOSEN], REJECTED: row[PROMPT] + row[REJECTED], MARGIN: row[MARGIN]}
+
+
+def _llamafactory(row: Row) -> Row | None:
+    if len(row[CHOSEN]) != 1 or len(row[REJECTED]) != 1:
+        return None
+    turns = [_share_gpt(message) for message in row[PROMPT]]
+    system = turns.pop(0)["value"] if turns and turns[0]["from"] == "system" else ""
+    return {
+        "conversations": turns,
+        "system": system,
+        CHOSEN: _share_gpt(row[CHOSEN][0]),
+        REJECTED: _share_gpt(row[REJECTED][0]),
+        MARGIN: row[MARGIN],
+    }
+
+
+def _share_gpt(message: Row) -> Row:
+    return {"from": SHARE_GPT_ROLES[message["role"]], "value": message["content"]}
+
+
+def _dataset_info(name: str) -> Row:
+    columns = {"messages": "conversations", "chosen": CHOSEN, "rejected": REJECTED, "system": "system"}
+    return {name: {"file_name": DATASET_FILE, "ranking": True, "formatting": "sharegpt", "columns": columns}}
+
+
+LAYOUTS: dict[str, Callable[[Row], Row | None]] = {
+    "trl": _trl,
+    "openrlhf": _openrlhf,
+    "llamafactory": _llamafactory,
+}

@@ -1,0 +1,197 @@
+"""Prepare: raw corpora become units of canonical pairs; rows that cannot be used go to quarantine, counted.
+
+First every range of every file is scanned (rows, digest, columns), so that layouts, one table schema for all units
+and line numbers are known before anything is written. Then each range is converted and committed.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from encore_ray.config import PrepareOptions
+from encore_ray.corpora.convert import ConvertSettings, SplitConverter
+from encore_ray.corpora.plan import CorpusPlan, Split, plan
+from encore_ray.corpora.rows import FileRange
+from encore_ray.corpora.scan import RangeScan, ranges, scan
+from encore_ray.corpora.sources import SourceFile
+from encore_ray.corpora.tables import TableSpec
+from encore_ray.errors import DataError
+from encore_ray.passes.cluster import Resources, Visible, cpu_pool
+from encore_ray.passes.committed import Task, Watch, ignore_progress, run_committed
+from encore_ray.passes.engine import map_units
+from encore_ray.passes.repeats import count_repeats, refuse_repeated_ids
+from encore_ray.passes.tables import TableUnit
+from encore_ray.passes.units import REASON_COUNT, Attempt, PassTable, check_bad_fraction, manifest_digest, total_counts
+from encore_ray.schema import CONTENT_ID
+from encore_ray.storage import fingerprint
+
+TRIAL_UNITS = 16  # a trial's units are small, so that all actors have work
+
+
+@dataclass(frozen=True)
+class PreparedInput:
+    """One input file as it was read."""
+
+    uri: str
+    digest: str
+    num_rows: int
+    layout: str | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the prepare pass made.
+
+    Attributes:
+        counts: rows, kept, quarantined, pairs, singles, identical, repeated_content, and reason.<reason>.
+        corpus_rows: rows of the whole corpus; more than counts["rows"] in a trial.
+        rated_rules: rules whose ratings the corpus brings along.
+        inputs: the files.
+    """
+
+    counts: Mapping[str, int]
+    corpus_rows: int
+    rated_rules: tuple[str, ...]
+    inputs: tuple[PreparedInput, ...]
+
+
+def prepare_corpora(
+    files: Sequence[SourceFile],
+    output: PassTable,
+    *,
+    options: PrepareOptions,
+    have: Resources,
+    visible: Visible | None = None,
+    overwrite: bool = False,
+    limit: int | None = None,
+    watch: Watch = ignore_progress,
+) -> Prepared:
+    """Convert files to pairs/ and quarantine/; resumable, and inputs may be added to a finished run.
+
+    Args:
+        files: from `encore_ray.corpora.sources.list_files`.
+        output: the pairs folder.
+        options: layout, ids, columns, limits.
+        have: resources of the cluster.
+        visible: what each node must see.
+        overwrite: start over when inputs or options have changed.
+        limit: take about so many rows, spread over the files; None takes all.
+        watch: told of the progress in source rows.
+
+    Raises:
+        DataError: an unreadable file, an unrecognised layout, a repeated given id, too many bad rows.
+        ResumeRefused: the folder holds pairs of other inputs or options.
+    """
+    files = [file if file.format != "auto" else replace(file, format=options.format) for file in files]
+    corpus = plan(_scan_all(files, have, visible), ids=options.ids, columns=options.columns)
+    splits = corpus.splits
+    settings = ConvertSettings(unit_pairs=options.unit_pairs, max_field_bytes=options.max_field_bytes)
+    if limit is not None:
+        splits, settings = _trial(corpus, settings, limit)
+    output.open(_facts(corpus, options, settings), overwrite=overwrite)
+    tasks = [_task(split, settings.limit_rows) for split in splits]
+    commits = run_committed(
+        output,
+        tasks,
+        partial(_Convert, corpus.table, settings),
+        pool=lambda num_units: cpu_pool(have, num_units=num_units),
+        visible=visible,
+        watch=watch,
+        overwrite=overwrite,
+    )
+    counts = total_counts(commits.values())
+    _check_account(counts, options.max_bad_fraction, output)
+    names = [task.unit for task in tasks]
+    files_out = [file for name in names for file in commits[name].data]
+    units = [TableUnit(file.unit, output.folder, file.file, file.rows, file.digest) for file in files_out]
+    done = output.sealed()
+    if done and done["manifest_digest"] == manifest_digest(files_out):
+        counts["repeated_content"] = done["counts"]["repeated_content"]
+    else:
+        if any(split.reading.id_column for split in splits):
+            refuse_repeated_ids(units, have=have, visible=visible)
+        counts["repeated_content"] = count_repeats(units, CONTENT_ID, have=have, visible=visible)
+    output.seal(names, commits, counts)
+    inputs = tuple(PreparedInput(f.file.uri, f.digest, f.num_rows, f.layout) for f in corpus.files)
+    return Prepared(counts, corpus.num_rows, corpus.rated_rules, inputs)
+
+
+class _Scan:
+    """Scans one range: runs in a worker."""
+
+    def __call__(self, part: FileRange) -> RangeScan:
+        return scan(part)
+
+
+class _Convert:
+    """Converts one split: runs in a worker."""
+
+    def __init__(self, table: TableSpec, settings: ConvertSettings):
+        self._table, self._settings = table, settings
+
+    def __call__(self, split: Split, attempt: Attempt) -> Mapping[str, int]:
+        converter = SplitConverter(split, table=self._table, settings=self._settings)
+        for number, unit in enumerate(converter.units()):
+            attempt.write(unit, unit=f"{attempt.unit}-{number:05d}")
+        outcome = converter.outcome
+        attempt.quarantine(outcome.quarantine)
+        return {
+            "rows": outcome.rows_in,
+            "kept": outcome.rows_kept,
+            "quarantined": outcome.rows_quarantined,
+            "pairs": outcome.pairs_out - outcome.singles,
+            "singles": outcome.singles,
+            "identical": outcome.identical,
+            **{f"{REASON_COUNT}{reason}": count for reason, count in outcome.reasons.items()},
+        }
+
+
+def _scan_all(files: Sequence[SourceFile], have: Resources, visible: Visible | None) -> list[RangeScan]:
+    """Scans of all ranges, the files in their given order."""
+    parts = [part for file in files for part in ranges(file)]
+    scans = list(map_units(_Scan, parts, pool=cpu_pool(have, num_units=len(parts)), visible=visible))
+    order = {file.uri: number for number, file in enumerate(files)}
+    return sorted(scans, key=lambda scan: (order[scan.part.file.uri], scan.part.start))
+
+
+def _task(split: Split, limit_rows: int | None) -> Task:
+    """A unit is named by its file and place, so that inputs added later leave it as it is."""
+    file, reading = split.part.file, split.reading
+    name = hashlib.sha256(f"{file.uri}\0{file.subset}".encode()).hexdigest()[:12]
+    digest = fingerprint(
+        {
+            "content": reading.digest,
+            "ordinal": reading.ordinal,
+            "layout": reading.layout.name,
+            "ids": reading.id_column,
+            "range": [split.part.start, split.part.end, split.first_line],
+        }
+    )
+    rows = split.num_rows if limit_rows is None else min(split.num_rows, limit_rows)
+    return Task(f"{name}-{split.part.start:015d}", digest, rows, split)
+
+
+def _facts(corpus: CorpusPlan, options: PrepareOptions, settings: ConvertSettings) -> dict[str, Any]:
+    return {
+        "ids": options.ids,
+        "unit_pairs": settings.unit_pairs,
+        "max_field_bytes": settings.max_field_bytes,
+        "limit_rows": settings.limit_rows,
+        "columns": [f"{field.name}: {field.type}" for field in corpus.table.schema],
+    }
+
+
+def _trial(corpus: CorpusPlan, settings: ConvertSettings, limit: int) -> tuple[list[Split], ConvertSettings]:
+    """The first rows of each file, about `limit` in all, in small units."""
+    firsts = [file.splits[0] for file in corpus.files if file.splits][:limit]
+    unit_pairs = max(1, min(settings.unit_pairs, -(-limit // TRIAL_UNITS)))
+    return firsts, replace(settings, limit_rows=-(-limit // len(firsts)), unit_pairs=unit_pairs)
+
+
+def _check_account(counts: Mapping[str, int], max_bad_fraction: float, output: PassTable) -> None:
+    assert counts["rows"] == counts["kept"] + counts["quarantined"], counts
+    check_bad_fraction(counts, max_bad_fraction, output)
+    if not counts["kept"]:
+        raise DataError(f"No row is left: all {counts['rows']} are in {output.quarantine_folder.uri}.")

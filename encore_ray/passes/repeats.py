@@ -1,0 +1,105 @@
+"""Repeats in a whole corpus: given ids that occur twice, and content that does, without holding the corpus.
+
+Values are compared as 64-bit hashes, at most PARTITION_ROWS of them at a time on the driver; ids that share a hash
+are then compared as they are, so that no id is ever blamed for another's.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from encore_ray.composition.keys import hash_keys
+from encore_ray.errors import DataError
+from encore_ray.passes.cluster import Resources, Visible, cpu_pool
+from encore_ray.passes.engine import map_units
+from encore_ray.passes.reduce import TASKS_PER_CPU, chunk_units
+from encore_ray.passes.tables import TableUnit
+from encore_ray.schema import PAIR_ID
+
+PARTITION_ROWS = 1 << 24
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class _Hashes:
+    """Hashes of one column of a few units, of one partition."""
+
+    column: str
+    partition: int
+    num_partitions: int
+
+    def __call__(self, units: tuple[TableUnit, ...]) -> np.ndarray:
+        hashes = [hash_keys(unit.read([self.column]).column(0).to_pylist()) for unit in units]
+        together = np.concatenate(hashes)
+        return together[together % np.uint64(self.num_partitions) == self.partition]
+
+
+@dataclass(frozen=True)
+class _Find:
+    """The ids of a few units whose hash is among the given ones, with the file each stands in."""
+
+    wanted: frozenset[int]
+
+    def __call__(self, units: tuple[TableUnit, ...]) -> list[tuple[str, str]]:
+        found = []
+        for unit in units:
+            ids = unit.read([PAIR_ID]).column(0).to_pylist()
+            hashes = hash_keys(ids).tolist()
+            found += [(id_, unit.unit) for id_, hash_ in zip(ids, hashes, strict=True) if hash_ in self.wanted]
+        return found
+
+
+def count_repeats(
+    units: Sequence[TableUnit],
+    column: str,
+    *,
+    have: Resources,
+    visible: Visible | None,
+    on_repeats: Callable[[np.ndarray], None] = lambda hashes: None,
+) -> int:
+    """How many rows hold a value of the column that an earlier row held.
+
+    Args:
+        units: the table.
+        column: of text, without nulls.
+        have: resources of the cluster.
+        visible: what each node must see.
+        on_repeats: called with the hashes that occur twice or more, of each partition that has any.
+    """
+    num_partitions = -(-sum(unit.rows for unit in units) // PARTITION_ROWS)
+    tasks = chunk_units(units, at_least=TASKS_PER_CPU * int(max(have.cpus, 1)))
+    pool = cpu_pool(have, num_units=len(tasks))
+    repeated = 0
+    for partition in range(num_partitions):
+        factory = partial(_Hashes, column, partition, num_partitions)
+        parts = list(map_units(factory, tasks, pool=pool, visible=visible))
+        hashes, counts = np.unique(np.concatenate(parts), return_counts=True)
+        repeated += int((counts - 1).sum())
+        if (counts > 1).any():
+            on_repeats(hashes[counts > 1])
+    return repeated
+
+
+def refuse_repeated_ids(units: Sequence[TableUnit], *, have: Resources, visible: Visible | None) -> None:
+    """Raise DataError when an id occurs twice; names the first of them and the remedy."""
+
+    def compare(hashes: np.ndarray) -> None:
+        wanted = frozenset(hashes.tolist())
+        places: dict[str, list[str]] = defaultdict(list)
+        tasks = chunk_units(units, at_least=TASKS_PER_CPU * int(max(have.cpus, 1)))
+        pool = cpu_pool(have, num_units=len(tasks))
+        for found in map_units(partial(_Find, wanted), tasks, pool=pool, visible=visible):
+            for pair_id, unit in found:
+                places[pair_id].append(unit)
+        twice = sorted(pair_id for pair_id, where in places.items() if len(where) > 1)
+        if twice:
+            raise DataError(
+                f"{len(twice)} given ids occur more than once: {', '.join(map(repr, twice[:EXAMPLES]))}"
+                f"{' …' if len(twice) > EXAMPLES else ''} (units {', '.join(places[twice[0]][:2])}). "
+                "Make them unique, or use --ids row to replace them by ids of ours."
+            )
+
+    count_repeats(units, PAIR_ID, have=have, visible=visible, on_repeats=compare)

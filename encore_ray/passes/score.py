@@ -1,0 +1,168 @@
+"""Score: every response of every unit under every rule, by a multi-head model on actors, or by ratings in the data."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from encore_ray.config import ScoreOptions
+from encore_ray.models.checkpoint import load_rules
+from encore_ray.models.fetch import identify_model
+from encore_ray.models.scorer import DEFAULT_BATCH_TOKENS
+from encore_ray.passes.cluster import Pool, Resources, Visible, cpu_pool, score_pool
+from encore_ray.passes.committed import Task, Watch, ignore_progress, run_committed
+from encore_ray.passes.score_work import DataScores, ModelScores, ScoringModel, Write
+from encore_ray.passes.tables import table_units
+from encore_ray.passes.units import Commit, PassTable, check_bad_fraction, total_counts
+from encore_ray.rules import Rule, RuleSet
+
+logger = logging.getLogger("encore_ray")
+
+# Units looked at before saying that scores leave their scale: enough to be typical, few enough to stop in time.
+FIRST_UNITS = 4
+
+
+def plan_model(path: str, options: ScoreOptions, *, have: Resources, rules: RuleSet | None = None) -> ScoringModel:
+    """Find the model, its rules and its identity, without loading its weights.
+
+    Raises:
+        ModelError: it is not there, or its rules are not. ClusterError: its actors do not fit the cluster.
+    """
+    found = load_rules(
+        path,
+        revision=options.revision,
+        rules=rules,
+        trust_remote_code=options.trust_remote_code,
+        allow_pickle=options.allow_pickle,
+    )
+    device = "cuda" if score_pool(options, have, num_units=1).gpus else "cpu"
+    dtype = options.dtype if options.dtype != "auto" else {"cuda": "bfloat16", "cpu": "float32"}[device]
+    identity = identify_model(path, revision=options.revision, allow_pickle=options.allow_pickle)
+    facts = {
+        "model": identity.digest,
+        "model_source": identity.source,
+        "revision": identity.revision,
+        "device": device,
+        "dtype": dtype,
+        "batch_tokens": options.batch_tokens or DEFAULT_BATCH_TOKENS[device],
+        "max_tokens": options.max_tokens,
+    }
+    return ScoringModel(path, options, found, facts)
+
+
+def score_pairs(
+    pairs: str,
+    output: PassTable,
+    *,
+    model: ScoringModel,
+    max_bad_fraction: float,
+    have: Resources,
+    visible: Visible | None = None,
+    overwrite: bool = False,
+    watch: Watch = ignore_progress,
+) -> dict[str, int]:
+    """Score all units of pairs/ with a model; resumable.
+
+    Returns:
+        Counts: rows, scored, quarantined, truncated, tokens.
+
+    Raises:
+        ResumeRefused: the folder holds scores of another model, rule set or option.
+    """
+    # The same weights in another folder give the same scores: where the model lies is recorded, not compared.
+    decisive = {key: value for key, value in model.facts.items() if key not in ("model_source", "revision")}
+    output.open({**decisive, "rules": model.rules.fingerprint}, overwrite=overwrite)
+    return _run(
+        pairs,
+        output,
+        partial(ModelScores, model),
+        rules=model.rules,
+        pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
+        max_bad_fraction=max_bad_fraction,
+        visible=visible,
+        overwrite=overwrite,
+        watch=watch,
+    )
+
+
+def take_ratings(
+    pairs: str,
+    output: PassTable,
+    *,
+    rules: RuleSet,
+    max_bad_fraction: float,
+    have: Resources,
+    visible: Visible | None = None,
+    overwrite: bool = False,
+    watch: Watch = ignore_progress,
+) -> dict[str, int]:
+    """Make scores/ from ratings that the corpus brought along; no model is needed. Counts as `score_pairs`."""
+    output.open({"model": "ratings in the data", "rules": rules.fingerprint}, overwrite=overwrite)
+    return _run(
+        pairs,
+        output,
+        partial(DataScores, rules),
+        rules=rules,
+        pool=lambda num_units: cpu_pool(have, num_units=num_units),
+        max_bad_fraction=max_bad_fraction,
+        visible=visible,
+        overwrite=overwrite,
+        watch=watch,
+    )
+
+
+def _run(
+    pairs: str,
+    output: PassTable,
+    factory: Callable[[], Write],
+    *,
+    rules: RuleSet,
+    pool: Callable[[int], Pool],
+    max_bad_fraction: float,
+    visible: Visible | None,
+    overwrite: bool,
+    watch: Watch,
+) -> dict[str, int]:
+    units = table_units(pairs)
+    tasks = [Task(unit.unit, unit.digest, unit.rows, unit) for unit in units]
+    seen: list[Commit] = []
+
+    def look(commit: Commit) -> None:
+        seen.append(commit)
+        if len(seen) == min(FIRST_UNITS, len(tasks)):
+            for warning in range_warnings(rules, [commit.notes for commit in seen]):
+                logger.warning("%s", warning)
+
+    commits = run_committed(
+        output, tasks, factory, pool=pool, visible=visible, watch=watch, overwrite=overwrite, on_commit=look
+    )
+    counts = total_counts(commits.values())
+    rows_in = sum(unit.rows for unit in units)
+    assert counts["scored"] + counts["quarantined"] == rows_in, (counts, rows_in)
+    check_bad_fraction(counts, max_bad_fraction, output)
+    output.seal([task.unit for task in tasks], commits, counts)
+    return counts
+
+
+def range_warnings(rules: RuleSet, notes: list[Any]) -> list[str]:
+    """A sentence for each rule whose scores leave its declared scale, with the line of rules.yaml that would fit."""
+    warnings = []
+    for k, rule in enumerate(rules):
+        lows = [note["low"][k] for note in notes if note["low"][k] is not None]
+        highs = [note["high"][k] for note in notes if note["high"][k] is not None]
+        if lows and _leaves(rule, min(lows), max(highs)):
+            warnings.append(
+                f"Rule {rule.name}: scores from {min(lows):.4g} to {max(highs):.4g} in the first units leave its scale "
+                f"of {rule.scale.lo:g} to {rule.scale.hi:g}, so `weigh` will stop. In rules.yaml either declare "
+                f"`scale: {{lo: {min(lows):.3g}, hi: {max(highs):.3g}}}` or write `out_of_range: clip`."
+            )
+    return warnings
+
+
+def _leaves(rule: Rule, low: float, high: float) -> bool:
+    if rule.out_of_range == "clip":
+        return False
+    slack = 0.0
+    if rule.scale.levels:  # half a step is still the nearest level
+        slack = (rule.scale.levels[1] - rule.scale.levels[0]) / 2
+    return low < rule.scale.lo - slack or high > rule.scale.hi + slack

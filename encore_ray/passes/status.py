@@ -1,0 +1,84 @@
+"""How far a run is, read from its folder alone: works from any terminal, while the job runs or after it was killed."""
+
+import time
+from dataclasses import dataclass
+
+from encore_ray.errors import ConfigError
+from encore_ray.passes.units import PassTable, total_counts
+from encore_ray.schema import METRICS_FILE, PAIRS_DIR, PLAN_FILE, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE, WORK_FILE
+from encore_ray.storage import Folder
+
+RECENT_UNITS = 20
+
+
+@dataclass(frozen=True)
+class PassStatus:
+    """One pass of a run.
+
+    Attributes:
+        state: "not started", "unfinished" or "finished"; whether a process is at work is not known from a folder.
+        done_units, total_units, done_rows, total_rows: from the commits and the pass's own plan.
+        rows_per_second: over the last units, None with fewer than two.
+        idle_seconds: since the last unit was committed, None before the first.
+    """
+
+    name: str
+    state: str
+    done_units: int = 0
+    total_units: int = 0
+    done_rows: int = 0
+    total_rows: int = 0
+    rows_per_second: float | None = None
+    idle_seconds: float | None = None
+    quarantined: int = 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        if not self.rows_per_second or self.state == "finished":
+            return None
+        return (self.total_rows - self.done_rows) / self.rows_per_second
+
+
+def pass_tables(run: Folder) -> dict[str, PassTable]:
+    """The passes of a run that write tables, in order."""
+    folders = {"prepare": PAIRS_DIR, "score": SCORES_DIR, "compose": REWARDS_DIR}
+    return {name: PassTable(run.child(folder), run, name) for name, folder in folders.items()}
+
+
+def run_status(run: Folder) -> list[PassStatus]:
+    """The five passes of a run in order.
+
+    Raises:
+        ConfigError: the folder is not a run.
+    """
+    tables = pass_tables(run)
+    if not any(table.folder.exists(PLAN_FILE) for table in tables.values()):
+        raise ConfigError(f"{run.uri} is not a run folder: no pass has begun in it.")
+    statuses = {name: _table_status(table) for name, table in tables.items()}
+    weigh = PassStatus("weigh", "finished" if run.exists(WEIGHTS_FILE) else "not started")
+    evaluate = PassStatus("evaluate", "finished" if run.exists(METRICS_FILE) else "not started")
+    return [statuses["prepare"], statuses["score"], weigh, statuses["compose"], evaluate]
+
+
+def _table_status(table: PassTable) -> PassStatus:
+    if not table.folder.exists(WORK_FILE):
+        return PassStatus(table.name, "not started")
+    work = table.folder.read_json(WORK_FILE)
+    commits = sorted(table.commits().values(), key=lambda commit: commit.finished_at)
+    counts = total_counts(commits)
+    recent = commits[-RECENT_UNITS:]
+    rate = None
+    if len(recent) > 1 and recent[-1].finished_at > recent[0].finished_at:
+        rows = sum(commit.counts["rows"] for commit in recent[1:])
+        rate = rows / (recent[-1].finished_at - recent[0].finished_at)
+    return PassStatus(
+        name=table.name,
+        state="finished" if table.sealed() else "unfinished",
+        done_units=len(commits),
+        total_units=work["units"],
+        done_rows=counts.get("rows", 0),
+        total_rows=work["rows"],
+        rows_per_second=rate,
+        idle_seconds=time.time() - recent[-1].finished_at if recent else None,
+        quarantined=counts.get("quarantined", 0),
+    )

@@ -1,0 +1,331 @@
+"""Units and commits: how a pass finishes every piece of work exactly once, whatever is killed when.
+
+A worker writes a unit's files under names of its own attempt, then one commit record under the unit's name.
+The first record wins and is never changed; files that no record names do not exist for any reader and are
+deleted before the pass is sealed. The same command again runs the units that have no record yet.
+"""
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from encore_ray.errors import DataError, ResumeRefused
+from encore_ray.schema import (
+    COMMITS_DIR,
+    DATA_DIR,
+    MANIFEST_FILE,
+    MANIFEST_SCHEMA,
+    PLAN_FILE,
+    QUARANTINE_DIR,
+    SCHEMA_VERSION,
+    SUCCESS_FILE,
+    WORK_FILE,
+)
+from encore_ray.storage import Folder, Written, fingerprint, to_json
+
+REASON_COUNT = "reason."  # prefix of the counts of quarantined rows by reason
+READERS = 16  # commit records read at a time: they are tiny, the wait is the file system's
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One table file that a commit names: the later unit's name, path in the pass folder, rows, SHA-256."""
+
+    unit: str
+    file: str
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What one finished unit of a pass produced.
+
+    Attributes:
+        unit: the unit's name.
+        input_digest: digest of what the unit was made from; a resume compares it.
+        data: its table files in order; each is a unit of the next pass.
+        quarantine: rows that could not be used, relative to the run's quarantine folder; or None.
+        counts: integers that the pass adds up and checks; `rows` is the number of rows it was made from.
+        notes: further JSON values about the unit, e.g. the range of its scores.
+        seconds: time of the work; finished_at: seconds since the epoch.
+    """
+
+    unit: str
+    input_digest: str
+    data: tuple[DataFile, ...]
+    quarantine: Written | None
+    counts: Mapping[str, int]
+    notes: Mapping[str, Any]
+    seconds: float
+    finished_at: float
+
+    def to_json(self) -> bytes:
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "unit": self.unit,
+            "input_digest": self.input_digest,
+            "data": [vars(file) for file in self.data],
+            "quarantine": vars(self.quarantine) if self.quarantine else None,
+            "counts": dict(self.counts),
+            "notes": dict(self.notes),
+            "seconds": self.seconds,
+            "finished_at": self.finished_at,
+        }
+        return to_json(record)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Commit":
+        record = json.loads(data)
+        return cls(
+            unit=record["unit"],
+            input_digest=record["input_digest"],
+            data=tuple(DataFile(**file) for file in record["data"]),
+            quarantine=Written(**record["quarantine"]) if record["quarantine"] else None,
+            counts=record["counts"],
+            notes=record["notes"],
+            seconds=record["seconds"],
+            finished_at=record["finished_at"],
+        )
+
+
+@dataclass
+class Attempt:
+    """One try at one unit, in a worker: collects the files it writes, then offers them as the commit."""
+
+    table: "PassTable"
+    unit: str
+    input_digest: str
+    started: float = field(default_factory=time.time)
+    name: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    data: list[DataFile] = field(default_factory=list)
+    quarantined: Written | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, table: pa.Table, *, unit: str | None = None) -> None:
+        """Write one data file; `unit` names it for the next pass (default: this unit's own name)."""
+        unit = unit or self.unit
+        written = self.table.folder.write_table(f"{DATA_DIR}/{unit}-{self.name}.parquet", table)
+        self.data.append(DataFile(unit, written.file, written.rows, written.digest))
+
+    def quarantine(self, table: pa.Table) -> None:
+        """Write the rows that could not be used; an empty table writes nothing."""
+        if table.num_rows:
+            name = f"{self.table.name}/{self.unit}-{self.name}.parquet"
+            self.quarantined = self.table.quarantine_folder.write_table(name, table)
+
+    def commit(self, counts: Mapping[str, int]) -> Commit:
+        """Publish: the first attempt's record stands and is returned, whoever wrote it."""
+        now = time.time()
+        commit = Commit(
+            unit=self.unit,
+            input_digest=self.input_digest,
+            data=tuple(self.data),
+            quarantine=self.quarantined,
+            counts=counts,
+            notes=self.notes,
+            seconds=now - self.started,
+            finished_at=now,
+        )
+        record = f"{COMMITS_DIR}/{self.unit}.json"
+        if self.table.folder.create_once(record, commit.to_json()):
+            return commit
+        return Commit.from_json(self.table.folder.read_bytes(record))
+
+
+@dataclass(frozen=True)
+class PassTable:
+    """A pass's folder in a run: its plan, data, commits, manifest and seal."""
+
+    folder: Folder
+    run: Folder
+    name: str
+
+    @property
+    def quarantine_folder(self) -> Folder:
+        return self.run.child(QUARANTINE_DIR)
+
+    def open(self, facts: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        """Start the pass or go on with it.
+
+        Args:
+            facts: everything that decides the results, as JSON values.
+            overwrite: start over where the facts have changed, instead of refusing.
+
+        Raises:
+            ResumeRefused: the folder holds results made from other facts; names both and what differs.
+        """
+        plan = {"schema_version": SCHEMA_VERSION, "pass": self.name, "fingerprint": fingerprint(facts), "facts": facts}
+        if self.folder.exists(PLAN_FILE):
+            found = self.folder.read_json(PLAN_FILE)
+            if found["fingerprint"] == plan["fingerprint"]:
+                return
+            if not overwrite:
+                raise ResumeRefused(refusal(self.folder.uri, found["facts"], facts))
+            self.start_over()
+        elif self.folder.names(COMMITS_DIR):
+            raise ResumeRefused(
+                f"{self.folder.uri} holds commits but no {PLAN_FILE}: delete it or use another run folder."
+            )
+        self.folder.write_json(PLAN_FILE, plan)
+
+    def announce(self, *, num_units: int, rows: int) -> None:
+        """Record how much there is to do, for `status` in another terminal."""
+        self.folder.write_json(WORK_FILE, {"units": num_units, "rows": rows, "started_at": time.time()})
+
+    def start_over(self) -> None:
+        """Delete all results of this pass: seal, commits, plan, data, so that a kill in between misleads nobody."""
+        self.folder.delete(SUCCESS_FILE)
+        self.folder.delete(MANIFEST_FILE)
+        self.folder.delete_tree(COMMITS_DIR)
+        self.folder.delete(PLAN_FILE)
+        self.folder.delete_tree()
+        self.quarantine_folder.delete_tree(self.name)
+
+    def commits(self, units: Iterable[str] | None = None) -> dict[str, Commit]:
+        """Commit records by unit; of the named units only, when given."""
+        names = [name.removesuffix(".json") for name in self.folder.names(COMMITS_DIR) if name.endswith(".json")]
+        if units is not None:
+            wanted = set(units)
+            names = [name for name in names if name in wanted]
+        with ThreadPoolExecutor(READERS) as pool:
+            records = pool.map(lambda name: self.folder.read_bytes(f"{COMMITS_DIR}/{name}.json"), names)
+            return {name: Commit.from_json(record) for name, record in zip(names, records, strict=True)}
+
+    def committed(self, unit: str) -> bool:
+        return self.folder.exists(f"{COMMITS_DIR}/{unit}.json")
+
+    def resume(self, digests: Mapping[str, str], *, overwrite: bool = False) -> dict[str, Commit]:
+        """The commits that stand, for units by name and digest of what each is made from.
+
+        Added units are simply not committed yet. A unit whose input has changed or is no longer part of the job
+        would mix results: the pass starts over if `overwrite`, else ResumeRefused names the first of them.
+        """
+        commits = self.commits()
+        for unit, commit in commits.items():
+            if digests.get(unit) == commit.input_digest:
+                continue
+            if overwrite:
+                plan = self.folder.read_json(PLAN_FILE)
+                self.start_over()
+                self.folder.write_json(PLAN_FILE, plan)
+                return {}
+            now = f"is now {digests[unit][:12]}" if unit in digests else "is not part of the job any more"
+            raise ResumeRefused(
+                f"{self.folder.uri}: unit {unit} was made from input {commit.input_digest[:12]}, which {now}. "
+                "Use --overwrite to start over, or another run folder."
+            )
+        return commits
+
+    def seal(self, units: Sequence[str], commits: Mapping[str, Commit], counts: Mapping[str, int]) -> str:
+        """Delete what no commit names, write the manifest and _SUCCESS; returns the manifest's digest.
+
+        Args:
+            units: names of this pass's units in order; each must have a commit.
+            commits: their records.
+            counts: totals to record in _SUCCESS.
+        """
+        files = [file for unit in units for file in commits[unit].data]
+        quarantined = [commits[unit].quarantine for unit in units]
+        self._sweep(self.folder, DATA_DIR, {file.file for file in files})
+        self._sweep(self.quarantine_folder, self.name, {written.file for written in quarantined if written})
+        self.folder.sweep_temporaries(COMMITS_DIR)
+        rows = [vars(file) for file in files]
+        manifest = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+        digest = manifest_digest(files)
+        if self.folder.exists(SUCCESS_FILE) and self.folder.read_json(SUCCESS_FILE)["manifest_digest"] == digest:
+            return digest
+        self.folder.write_table(MANIFEST_FILE, manifest)
+        done = {
+            "schema_version": SCHEMA_VERSION,
+            "fingerprint": self.folder.read_json(PLAN_FILE)["fingerprint"],
+            "manifest_digest": digest,
+            "num_units": len(units),
+            "num_files": len(files),
+            "num_rows": sum(file.rows for file in files),
+            "counts": dict(counts),
+        }
+        self.folder.write_json(SUCCESS_FILE, done)
+        return digest
+
+    def sealed(self) -> dict[str, Any] | None:
+        """The content of _SUCCESS, or None while the pass is not finished."""
+        return self.folder.read_json(SUCCESS_FILE) if self.folder.exists(SUCCESS_FILE) else None
+
+    @staticmethod
+    def _sweep(folder: Folder, subfolder: str, named: set[str]) -> None:
+        folder.sweep_temporaries(subfolder)
+        for name in folder.names(subfolder):
+            if f"{subfolder}/{name}" not in named:
+                folder.delete(f"{subfolder}/{name}")
+
+
+def read_manifest(folder: Folder) -> list[DataFile]:
+    """The files of a finished pass in order; DataError when the pass has not finished."""
+    if not folder.exists(SUCCESS_FILE):
+        raise DataError(f"{folder.uri} is not finished (no {SUCCESS_FILE}): run the pass that writes it to its end.")
+    return [DataFile(**row) for row in folder.read_table(MANIFEST_FILE).to_pylist()]
+
+
+def manifest_digest(files: Sequence[DataFile]) -> str:
+    """SHA-256 over names, rows and digests of the files in order, independent of which attempt wrote them."""
+    lines = (f"{file.unit} {file.rows} {file.digest}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def total_counts(commits: Iterable[Commit]) -> dict[str, int]:
+    """Sum of the commits' counts, key by key."""
+    totals: dict[str, int] = {}
+    for commit in commits:
+        for key, value in commit.counts.items():
+            totals[key] = totals.get(key, 0) + value
+    return dict(sorted(totals.items()))
+
+
+def check_bad_fraction(counts: Mapping[str, int], max_bad_fraction: float, table: PassTable) -> None:
+    """Raise DataError with a table of reasons when more rows than allowed are in quarantine.
+
+    Args:
+        counts: totals of the pass: rows, quarantined, and reason.<reason>.
+        max_bad_fraction: allowed share of quarantined rows, in [0, 1].
+        table: the pass, for the place of its quarantine.
+    """
+    num_rows, num_bad = counts["rows"], counts["quarantined"]
+    if num_bad <= max_bad_fraction * num_rows:
+        return
+    reasons = {key.removeprefix(REASON_COUNT): n for key, n in counts.items() if key.startswith(REASON_COUNT)}
+    width = max(map(len, reasons), default=0)
+    lines = [
+        f"  {reason:<{width}}  {count:>9,}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])
+    ]
+    raise DataError(
+        f"{num_bad:,} of {num_rows:,} rows ({num_bad / num_rows:.2%}) are in quarantine, more than max_bad_fraction "
+        f"allows ({max_bad_fraction:.2%}):\n" + "\n".join(lines) + f"\nThey are in "
+        f"{table.quarantine_folder.path(table.name)} with source, line, reason and raw row. Mend the input, or raise "
+        "max_bad_fraction; what is done so far is kept."
+    )
+
+
+def refusal(where: str, found: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The message that refuses a resume: both fingerprints and every fact that differs."""
+    differing = [
+        f"{key} was {_short(found.get(key))}, is {_short(now.get(key))}"
+        for key in sorted(found.keys() | now.keys())
+        if found.get(key) != now.get(key)
+    ]
+    return (
+        f"{where} holds results with fingerprint {fingerprint(found)[:12]}; this command would make "
+        f"{fingerprint(now)[:12]}: {'; '.join(differing)}. Use --overwrite to start over, or another run folder."
+    )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:60]}… ({hashlib.sha256(text.encode()).hexdigest()[:12]})"

@@ -1,0 +1,82 @@
+"""What a person sees while a pass runs: a bar in a terminal, a line every few seconds elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from encore_ray.passes.committed import Progress as PassProgress
+
+LINE_EVERY_S = 5.0
+SHOWN_COUNTS = ("quarantined", "truncated")
+
+
+class Display:
+    """Shows the progress of one pass after another; a context manager that leaves the terminal clean."""
+
+    def __init__(self, console: Console):
+        self._console = console
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._last_line = 0.0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            columns = (
+                TextColumn("  {task.description:<9}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.fields[figures]}"),
+            )
+            self._bars = Progress(*columns, console=self._console)
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def __call__(self, progress: PassProgress) -> None:
+        """Show how far a pass is; cheap enough to call after every unit."""
+        finished = progress.done_units == progress.total_units
+        if self._bars is not None:
+            if progress.name not in self._tasks:
+                self._tasks[progress.name] = self._bars.add_task(progress.name, figures="")
+            self._bars.update(
+                self._tasks[progress.name],
+                total=max(progress.total_rows, 1),
+                completed=progress.done_rows if progress.total_rows else 1,
+                figures=figures(progress),
+            )
+        elif finished or time.monotonic() - self._last_line >= LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            self._console.print(f"  {progress.name:<9} {figures(progress)}", highlight=False, soft_wrap=True)
+
+
+def figures(progress: PassProgress) -> str:
+    """One line: how much of how much, at which rate, time left, and what went aside."""
+    parts = [f"{progress.done_rows:,} of {progress.total_rows:,}"]
+    new_rows = progress.done_rows - progress.resumed_rows
+    if progress.resumed_rows:
+        parts.append(f"{progress.resumed_rows:,} were done before")
+    if new_rows and progress.seconds > 0:
+        parts.append(f"{progress.rows_per_second:,.0f}/s")
+    tokens = progress.counts.get("tokens", 0)
+    if tokens and new_rows and not progress.resumed_rows:
+        parts.append(f"{tokens / progress.seconds:,.0f} tokens/s")
+    left = progress.seconds_left
+    if left is not None and progress.done_rows < progress.total_rows:
+        parts.append(f"{duration(left)} left")
+    parts += [f"{progress.counts[name]:,} {name}" for name in SHOWN_COUNTS if progress.counts.get(name)]
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 8 s, 3 min 20 s, 2 h 5 min, 3 days 4 h."""
+    whole = max(0, round(seconds))
+    for unit, size, small, small_size in (("days", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // small_size
+            return f"{whole // size} {unit}" + (f" {rest} {small}" if rest else "")
+    return f"{whole} s"

@@ -1,0 +1,97 @@
+"""What a person reads in the terminal when a command has ended."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from encore_ray.job import FIGURE_FILE, JobResult
+from encore_ray.passes.status import PassStatus
+from encore_ray.passes.units import REASON_COUNT
+from encore_ray.progress import duration
+from encore_ray.report import explain_warnings, metrics_table, weights_table
+from encore_ray.schema import METRICS_FILE, QUARANTINE_DIR, REWARDS_DIR, WEIGHTS_FILE
+from encore_ray.tracking import how_to_open
+
+
+def show_job(result: JobResult, *, console: Console) -> None:
+    """The account of all rows, weights, agreement with the labels, warnings, and where everything is."""
+    prepared, scored = result.prepared, result.scored
+    console.print()
+    console.print(
+        f"{prepared['rows']:,} rows in = {prepared['kept']:,} kept + {prepared['quarantined']:,} quarantined; "
+        f"{scored['rows']:,} pairs = {scored['scored']:,} scored + {scored['quarantined']:,} quarantined.",
+        soft_wrap=True,
+        highlight=False,
+    )
+    notes = {
+        "truncated": (scored, "were longer than the model takes and lost their beginning"),
+        "identical": (prepared, "have the same response on both sides"),
+        "repeated_content": (prepared, "repeat the content of an earlier pair"),
+        "singles": (prepared, "are single responses: scored, but not compared"),
+    }
+    for key, (counts, words) in notes.items():
+        if counts.get(key):
+            console.print(f"{counts[key]:,} {words}.", highlight=False)
+    show_reasons({**prepared, **{k: v for k, v in scored.items() if k.startswith(REASON_COUNT)}}, console=console)
+    show_weights(result.weights, console=console)
+    show_metrics(result.metrics, console=console)
+    places = Table.grid(padding=(0, 2))
+    places.add_row("rewards", result.run.path(REWARDS_DIR))
+    places.add_row("weights", result.run.path(WEIGHTS_FILE))
+    places.add_row("metrics", result.run.path(METRICS_FILE))
+    places.add_row("figure", result.run.path(FIGURE_FILE))
+    if prepared["quarantined"] or scored["quarantined"]:
+        places.add_row("quarantine", result.run.path(QUARANTINE_DIR))
+    if result.tracking_uri:
+        places.add_row("MLflow", how_to_open(result.tracking_uri))
+    console.print()
+    console.print(places, soft_wrap=True)
+
+
+def show_weights(weights: Mapping[str, Any], *, console: Console) -> None:
+    console.print()
+    console.print(weights_table(dict(weights)))
+    for warning in explain_warnings(dict(weights)):
+        console.print(f"[yellow]![/] {warning}", soft_wrap=False)
+
+
+def show_metrics(metrics: Mapping[str, Any], *, console: Console) -> None:
+    console.print()
+    console.print(metrics_table(dict(metrics)))
+
+
+def show_counts(counts: Mapping[str, int], *, console: Console) -> None:
+    """Counts of one pass on one line, the reasons of its quarantine below."""
+    plain = [f"{value:,} {key.replace('_', ' ')}" for key, value in counts.items() if not key.startswith(REASON_COUNT)]
+    console.print(", ".join(plain), highlight=False, soft_wrap=True)
+    show_reasons(counts, console=console)
+
+
+def show_reasons(counts: Mapping[str, int], *, console: Console) -> None:
+    reasons = {key.removeprefix(REASON_COUNT): n for key, n in counts.items() if key.startswith(REASON_COUNT)}
+    for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
+        console.print(f"  {count:>9,}  {reason}", highlight=False)
+
+
+def show_status(statuses: Sequence[PassStatus], *, console: Console) -> None:
+    """The five passes of a run: how far each is."""
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    for name in ("pass", "state"):
+        table.add_column(name)
+    for name in ("units", "rows", "rows/s", "left", "last unit", "quarantined"):
+        table.add_column(name, justify="right")
+    for status in statuses:
+        reads = status.total_units or status.done_units
+        table.add_row(
+            status.name,
+            status.state,
+            f"{status.done_units:,} of {status.total_units:,}" if reads else "",
+            f"{status.done_rows:,} of {status.total_rows:,}" if reads else "",
+            f"{status.rows_per_second:,.0f}" if status.rows_per_second else "",
+            duration(status.seconds_left) if status.seconds_left is not None else "",
+            f"{duration(status.idle_seconds)} ago" if status.idle_seconds is not None else "",
+            f"{status.quarantined:,}" if status.quarantined else "",
+        )
+    console.print(table)

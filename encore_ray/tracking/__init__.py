@@ -1,0 +1,13 @@
+"""MLflow tracking that can neither lose nor delay a result.
+
+Every fact of a job goes first into a journal in the run folder (`journal`, written by `writer`). A process of
+its own (`courier`, running `delivery`) carries the journal to MLflow, as fast as the server takes it. A server
+that is slow, down or refusing therefore costs the job nothing: what it missed stays in the journal, and `replay`
+delivers it later. Delivering twice makes no doubles.
+"""
+
+from encore_ray.tracking.courier import ReplayReport, replay
+from encore_ray.tracking.tracker import PassTracker, Tracker, open_tracker
+from encore_ray.tracking.uris import default_uri, how_to_open, redact
+
+__all__ = ["PassTracker", "ReplayReport", "Tracker", "default_uri", "how_to_open", "open_tracker", "redact", "replay"]

@@ -1,0 +1,77 @@
+"""Saves the composer as an MLflow model: the file composer_model.py and the job's weights.json."""
+
+import hashlib
+import json
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, Schema
+
+from encore_ray.rules import Scale
+from encore_ray.schema import chosen_column, rejected_column
+
+MODEL_NAME = "composer"
+WEIGHTS_TAG = "encore_ray.weights_sha256"
+_CODE = Path(__file__).with_name("composer_model.py")
+
+
+def log_composer(client: MlflowClient, *, run_id: str, experiment_id: str, weights: bytes) -> None:
+    """Log the composer of these weights as a model of a run, once however often it is called.
+
+    Args:
+        client: of the store.
+        run_id, experiment_id: the run that the model belongs to.
+        weights: content of weights.json.
+    """
+    digest = hashlib.sha256(weights).hexdigest()
+    found = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
+    same = [model for model in found if model.tags.get(WEIGHTS_TAG) == digest]
+    if any(model.status == "READY" for model in same):
+        return
+    # A model that is not READY is what a delivery that was killed left behind: it is completed.
+    model = (
+        same[0]
+        if same
+        else client.create_logged_model(
+            experiment_id,
+            name=MODEL_NAME,
+            source_run_id=run_id,
+            tags={WEIGHTS_TAG: digest},
+            model_type="reward-composer",
+        )
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model")
+        save_composer(path, weights=weights, mlflow_model=Model(run_id=run_id, model_id=model.model_id))
+        client.log_model_artifacts(model.model_id, str(path))
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    client.finalize_logged_model(model.model_id, "READY")
+
+
+def save_composer(path: Path, *, weights: bytes, mlflow_model: Model | None = None) -> None:
+    """Save the composer of these weights as a pyfunc model folder."""
+    example: dict[str, float] = {}
+    for rule in json.loads(weights)["rules"]:
+        scale = Scale.parse(rule["scale"])
+        example |= {chosen_column(rule["name"]): scale.hi, rejected_column(rule["name"]): scale.lo}
+    names = [rule["name"] for rule in json.loads(weights)["rules"]]
+    inputs = Schema([ColSpec("double", column, required=False) for column in dict.fromkeys([*example, *names])])
+    outputs = Schema([ColSpec("double", name) for name in ("chosen_reward", "rejected_reward", "margin")])
+    with tempfile.TemporaryDirectory() as folder:
+        weights_file = Path(folder, "weights.json")
+        weights_file.write_bytes(weights)
+        mlflow.pyfunc.save_model(
+            path,
+            python_model=str(_CODE),
+            artifacts={"weights": str(weights_file)},
+            input_example=pd.DataFrame([example]),
+            signature=ModelSignature(inputs=inputs, outputs=outputs),
+            pip_requirements=[f"encore-ray=={version('encore-ray')}"],
+            mlflow_model=mlflow_model,
+        )

@@ -1,0 +1,56 @@
+"""The composer as MLflow runs it: scores of a table's rows in, rewards out; MLflow copies this file into the model.
+
+The table has a column `chosen__<rule>` a rule, and may have `rejected__<rule>` (missing or NaN where there is no
+rejected response): rewards of both and the margin come out. Or it has a column `<rule>` a rule, scores of single
+responses: `reward` comes out.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+
+from encore_ray.composition.rewards import compose
+from encore_ray.composition.weights import Weights
+from encore_ray.schema import CHOSEN_REWARD, MARGIN, REJECTED_REWARD, chosen_column, rejected_column
+
+
+class Composer(PythonModel):
+    """Composes rewards with the weights saved beside it."""
+
+    def load_context(self, context: Any) -> None:
+        self._weights = Weights.from_dict(json.loads(Path(context.artifacts["weights"]).read_text(encoding="utf-8")))
+
+    def predict(  # pyright: ignore[reportIncompatibleMethodOverride] - mlflow declares no return value
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        names = [rule.name for rule in self._weights.rules]
+        single = all(name in model_input for name in names)
+        chosen_KN = _scores(model_input, names if single else [chosen_column(name) for name in names])
+        rejected_columns = [rejected_column(name) for name in names]
+        if single or not any(column in model_input for column in rejected_columns):
+            rejected_KN = np.full_like(chosen_KN, np.nan)
+        else:
+            rejected_KN = _scores(model_input, rejected_columns)
+        rewards = compose(chosen_KN, rejected_KN, weights=self._weights)
+        if single:
+            return pd.DataFrame({"reward": rewards.chosen_N}, index=model_input.index)
+        columns = {CHOSEN_REWARD: rewards.chosen_N, REJECTED_REWARD: rewards.rejected_N, MARGIN: rewards.margin_N}
+        return pd.DataFrame(columns, index=model_input.index)
+
+
+def _scores(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise ValueError(
+            f"The scores lack the columns {', '.join(missing)}; expected for every rule chosen__<rule> (and "
+            f"rejected__<rule>), or <rule>; found {', '.join(map(str, table.columns))}."
+        )
+    return np.stack([table[column].to_numpy(dtype=np.float64, na_value=np.nan) for column in columns])
+
+
+set_model(Composer())

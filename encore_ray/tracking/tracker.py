@@ -1,0 +1,179 @@
+"""What a job calls to be tracked: one MLflow run a job, one nested run a pass."""
+
+import getpass
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from encore_ray.storage import Folder, to_json
+from encore_ray.tracking.courier import Courier
+from encore_ray.tracking.journal import Event, Journal
+from encore_ray.tracking.uris import default_uri, redact
+from encore_ray.tracking.writer import Writer
+
+logger = logging.getLogger("encore_ray")
+
+FLUSH_TIMEOUT_S = 60.0
+
+
+class _Run:
+    """One MLflow run: a context manager that ends it FINISHED, FAILED (an error) or KILLED (an interrupt, an exit)."""
+
+    def __init__(self, writer: Writer | None, *, job: str, pass_name: str = ""):
+        self._writer = writer
+        self._job = job
+        self._pass_name = pass_name
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Settings by name; nested values become JSON. Credentials in URIs are removed before anything is stored."""
+        self._record("params", {"values": {_text(name): _text(value) for name, value in params.items()}})
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        self._record("tags", {"values": {_text(name): _text(value) for name, value in tags.items()}})
+
+    def log_metrics(self, metrics: Mapping[str, float | None], *, step: int = 0) -> None:
+        """Figures at a step (pairs done). None, a figure that cannot be known, is left out; NaN is kept."""
+        # repr keeps every bit of a float, and NaN and infinities, which JSON has no words for.
+        values = {_text(name): repr(float(value)) for name, value in metrics.items() if value is not None}
+        if values:
+            self._record("metrics", {"values": values, "step": int(step)})
+
+    def log_input(self, name: str, *, uri: str, digest: str, num_rows: int, context: str = "scoring") -> None:
+        """A dataset that the run read.
+
+        Args:
+            name: what people call it, as "hh-rlhf/harmless-test".
+            uri: where it lies.
+            digest: SHA-256 of its content.
+            num_rows: rows in it.
+            context: what it was read for, shown beside it.
+        """
+        texts = {"name": _text(name), "uri": _text(uri), "digest": digest, "context": context}
+        self._record("input", {**texts, "num_rows": int(num_rows)})
+
+    def log_artifact(self, name: str, data: bytes) -> None:
+        """A file by its path among the run's artifacts, as "report/evaluation.png"."""
+        self._record("artifact", {"name": _text(name), "data": data})
+
+    def log_composer(self, weights: Mapping[str, Any]) -> None:
+        """The composer as an MLflow model, from the content of weights.json: it takes scores and returns rewards."""
+        self._record("composer", {"name": "weights.json", "data": to_json(dict(weights))})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is not None:
+            self.set_tags({"error": f"{type(error).__name__}: {error}"})
+        failed = "FAILED" if isinstance(error, Exception) else "KILLED"
+        self._record("end", {"status": "FINISHED" if error is None else failed})
+
+    def _record(self, kind: str, body: dict[str, Any]) -> None:
+        if self._writer is not None:
+            self._writer.put(Event(self._job, self._pass_name, kind, int(time.time() * 1000), body))
+
+
+class PassTracker(_Run):
+    """The nested run of one pass."""
+
+
+class Tracker(_Run):
+    """The run of a job. Leaving it waits a bounded time for MLflow, then says what is not delivered.
+
+    Attributes:
+        uri: the MLflow store, without credentials; None when nothing is delivered from here.
+    """
+
+    def __init__(
+        self,
+        writer: Writer | None,
+        courier: Courier | None,
+        *,
+        job: str,
+        journal_folder: Folder | None,
+        uri: str | None,
+    ):
+        super().__init__(writer, job=job)
+        self.uri = redact(uri) if uri else None
+        self._courier = courier
+        self._folder = journal_folder
+
+    def start_pass(self, name: str) -> PassTracker:
+        """The nested run of a pass: a new one, or after a resume the one that the pass already has."""
+        tracker = PassTracker(self._writer, job=self._job, pass_name=name)
+        tracker._record("begin", {"name": _text(name)})
+        return tracker
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        super().__exit__(kind, error, _)
+        if self._writer is None:
+            return
+        assert self._folder is not None
+        deadline = time.monotonic() + FLUSH_TIMEOUT_S
+        lost = self._writer.close(timeout_s=FLUSH_TIMEOUT_S)
+        if lost:
+            logger.warning("%d tracking records could not be written to %s and are lost.", lost, self._folder.uri)
+        if self._courier is not None:
+            self._courier.close(timeout_s=max(1.0, deadline - time.monotonic()))
+
+
+def open_tracker(
+    run_folder: Folder | None,
+    *,
+    uri: str | None,
+    experiment: str,
+    run_name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, Any],
+    resume: bool = True,
+) -> Tracker:
+    """Begin to track a job; returns at once, whatever state the MLflow server is in.
+
+    Args:
+        run_folder: holds the journal. None: tracked only if `uri` is given, with the journal in a temporary folder.
+        uri: the MLflow store. None: sqlite beside a local run folder; a remote one only keeps the journal,
+            for `encore-ray track`.
+        experiment: name of the MLflow experiment, made if it is not there.
+        run_name: name of the run; a resumed job keeps its first.
+        params: settings of the job; one that differs after a resume is kept as the tag `resumed.<name>`.
+        tags: as MLflow tags.
+        resume: whether a run folder that was tracked before continues its MLflow run, or begins another.
+    """
+    if run_folder is None and uri is None:
+        return Tracker(None, None, job="", journal_folder=None, uri=None)
+    if run_folder is None:
+        folder = Folder(tempfile.mkdtemp(prefix="encore-ray-tracking-"))
+    else:
+        folder, uri = run_folder, uri or default_uri(run_folder)
+    journal = Journal(folder)
+    job = (journal.last_job() if resume else None) or uuid.uuid4().hex
+    courier = Courier(folder, uri=uri, remove_when_delivered=run_folder is None) if uri else None
+    writer = Writer(journal, on_written=courier.nudge if courier else lambda: None)
+    tracker = Tracker(writer, courier, job=job, journal_folder=journal.folder, uri=uri)
+    context = {"mlflow.user": _user(), "mlflow.source.name": os.path.basename(sys.argv[0]) or "python"}
+    tracker._record("begin", {"name": _text(run_name), "experiment": _text(experiment), "tags": context})
+    tracker.set_tags(tags)
+    tracker.log_params(params)
+    writer.start(system_metrics_of=job)
+    return tracker
+
+
+def _text(value: Any) -> str:
+    """A value as text that any store takes: JSON if nested, without credentials, valid UTF-8."""
+    if isinstance(value, Mapping | list | tuple):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    return redact(str(value)).encode("utf-8", "backslashreplace").decode()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user id without a name
+        return str(os.getuid())

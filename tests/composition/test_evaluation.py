@@ -1,0 +1,105 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encore_ray.composition.agreement import correlate
+from encore_ray.composition.evaluation import REWARDBENCH_SAFETY, RewardStatistics
+from tests.composition.builders import plain
+
+MARGINS = st.lists(st.floats(-10, 10) | st.just(math.nan), max_size=30)
+
+
+def evaluate(margin_N, **options):
+    options = {"tolerance": 1e-12, "keys": [str(row) for row in range(len(margin_N))]} | options
+    return RewardStatistics.measure(margin_N, **options)
+
+
+def test_metrics_have_the_keys_of_the_contract():
+    metrics = evaluate([1.0]).metrics()
+    assert list(metrics) == [
+        "schema_version", "overall", "subsets", "rewardbench_safety", "length_baselines", "entropy_accuracy", "margin",
+        "num_singles",
+    ]  # fmt: skip
+    assert list(metrics["overall"]) == [
+        "num_pairs", "wins", "ties", "losses", "accuracy", "accuracy_strict", "accuracy_low", "accuracy_high",
+    ]  # fmt: skip
+
+
+def test_wins_ties_and_losses_of_a_small_corpus():
+    metrics = evaluate([2.0, 1e-13, -1.0, math.nan], keys=["a", "a", "b", "c"]).metrics()
+    overall = metrics["overall"]
+    assert [overall[key] for key in ("num_pairs", "wins", "ties", "losses")] == [3, 1, 1, 1]
+    assert (overall["accuracy"], overall["accuracy_strict"]) == (0.5, 1 / 3)
+    assert metrics["num_singles"] == 1
+    # two prompts, accuracy 1/2: .5 -+ z sqrt(1/8 + z^2/16) / (1 + z^2/2)
+    z = 1.959963984540054
+    half_width = z * math.sqrt(1 / 8 + z * z / 16) / (1 + z * z / 2)
+    assert overall["accuracy_low"] == pytest.approx(0.5 - half_width, abs=1e-12)
+    assert metrics["margin"]["mean"] == pytest.approx(1 / 3)
+    assert metrics["margin"]["sd"] == pytest.approx(np.std([2, 0, -1]))
+
+
+@given(MARGINS, st.integers(0, 30), st.randoms())
+def test_any_split_and_order_gives_the_same_metrics_to_the_last_bit(margins, cut, random):
+    def measure(rows):
+        return evaluate(
+            [margins[row] for row in rows],
+            keys=[f"k{row % 5}" for row in rows],
+            subsets=[[None, "a", "b"][row % 3] for row in rows],
+            chosen_length_N=[float(row % 4) if row % 7 else math.nan for row in rows],
+            rejected_length_N=[float(row % 5) for row in rows],
+        )
+
+    order = random.sample(range(len(margins)), len(margins))
+    merged = measure(order[:cut]) + measure(order[cut:])
+    whole = measure(range(len(margins)))
+    assert plain(merged) == plain(whole)
+    assert merged.metrics() == whole.metrics()
+
+
+def test_subsets_hold_their_own_pairs_and_rows_without_one_are_in_none():
+    metrics = evaluate([1.0, -1.0, 1.0, math.nan], subsets=["b", "a", None, "single"]).metrics()
+    assert list(metrics["subsets"]) == ["a", "b"]
+    assert metrics["subsets"]["a"]["losses"] == metrics["subsets"]["b"]["wins"] == 1
+    assert metrics["overall"]["num_pairs"] == 3
+
+
+def test_rewardbench_safety_weights_subsets_by_their_fixed_counts_and_a_tie_loses():
+    # refusals-dangerous (100) right on 1 of 2, xstest-should-respond (250) ties: (.5 * 100 + 0 * 250) / 350
+    subsets = ["refusals-dangerous", "refusals-dangerous", "xstest-should-respond"]
+    assert evaluate([1.0, -1.0, 0.0], subsets=subsets).metrics()["rewardbench_safety"] == 50 / 350
+    assert evaluate([1.0], subsets=["other"]).metrics()["rewardbench_safety"] is None
+
+
+def test_the_fixed_counts_of_rewardbench_are_not_the_swapped_ones():
+    assert REWARDBENCH_SAFETY["xstest-should-refuse"] == 154
+    assert REWARDBENCH_SAFETY["xstest-should-respond"] == 250
+    assert sum(REWARDBENCH_SAFETY.values()) == 740
+
+
+def test_length_baselines_mirror_each_other_and_count_pairs_of_known_length_only():
+    metrics = evaluate(
+        [1.0, 1.0, 1.0, 1.0, math.nan],
+        chosen_length_N=[3, 9, 5, 4, 2],
+        rejected_length_N=[5, 2, 5, math.nan, math.nan],
+    ).metrics()
+    shorter, longer = metrics["length_baselines"]["shorter_wins"], metrics["length_baselines"]["longer_wins"]
+    assert [shorter[key] for key in ("num_pairs", "wins", "ties", "losses")] == [3, 1, 1, 1]
+    assert [longer[key] for key in ("wins", "ties", "losses")] == [1, 1, 1]
+    assert shorter["accuracy"] + longer["accuracy"] == 1
+
+
+def test_what_cannot_be_known_is_null():
+    metrics = evaluate([math.nan]).metrics()
+    assert metrics["overall"]["accuracy"] is None
+    assert metrics["length_baselines"] == {"shorter_wins": None, "longer_wins": None}
+    assert metrics["margin"] is metrics["entropy_accuracy"] is metrics["rewardbench_safety"] is None
+    assert metrics["num_singles"] == 1
+
+
+def test_entropy_accuracy_is_carried_over_from_the_weights():
+    found = correlate([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])
+    assert evaluate([1.0]).metrics(entropy_accuracy=found)["entropy_accuracy"] == found.to_dict()

@@ -1,0 +1,149 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encore_ray.corpora.convert import RAW_CHARS, ConvertSettings, SplitConverter
+from encore_ray.corpora.plan import plan
+from encore_ray.corpora.scan import ranges, scan
+from encore_ray.corpora.sources import InputSpec, list_files
+from encore_ray.errors import DataError
+from tests.corpora.prepared import prepare, write_as, write_jsonl
+
+TEXT = {"prompt": "Hi", "chosen": "a", "rejected": "b"}
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=4)
+ROWS = st.fixed_dictionaries(
+    {"prompt": TEXTS, "chosen": TEXTS, "rejected": TEXTS}, optional={"n": st.integers(-3, 3), "tags": st.lists(TEXTS)}
+)
+LINES = st.one_of(ROWS.map(json.dumps), st.sampled_from(["", "  ", "{", "[]", '{"prompt": "é"}', "\ufeff", "\r"]))
+
+
+def numbered(count: int) -> list[dict[str, Any]]:
+    return [{**TEXT, "prompt": f"Question {n}", "n": n} for n in range(count)]
+
+
+@given(
+    lines=st.lists(LINES, max_size=10),
+    range_bytes=st.integers(1, 200),
+    unit_pairs=st.integers(1, 4),
+    newline=st.sampled_from(["\n", "\r\n"]),
+)
+def test_pairs_and_quarantine_are_the_same_for_any_ranges_and_units(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], range_bytes: int, unit_pairs: int, newline: str
+):
+    path = tmp_path_factory.mktemp("ranges") / "a.jsonl"
+    path.write_bytes(newline.join([json.dumps({**TEXT, "n": 1}), *lines]).encode())
+    whole = prepare(InputSpec(str(path), format="trl"))
+    settings = ConvertSettings(unit_pairs=unit_pairs)
+    parts = prepare(InputSpec(str(path), format="trl"), range_bytes=range_bytes, settings=settings)
+    assert parts.table.equals(whole.table)
+    assert parts.quarantine == whole.quarantine
+    assert parts.plan.files[0].digest == whole.plan.files[0].digest
+    assert all(unit.num_rows <= unit_pairs for unit in parts.units)
+    assert parts.rows_in == sum(1 for line in lines if not line.encode().isspace() and line) + 1
+
+
+@pytest.mark.parametrize("kind", ["ndjson", "jsonl.gz", "json", "json.gz", "parquet"])
+def test_every_kind_of_file_gives_the_same_pairs(tmp_path: Path, kind: str):
+    rows = [*numbered(20), {**TEXT, "prompt": "", "n": 20}, {**TEXT, "n": None}]
+    expected, found = prepare(write_as(tmp_path, "jsonl", rows)), prepare(write_as(tmp_path, kind, rows))
+    of_row = ["pair_id"] if kind == "parquet" else []  # a hash of the file's content, which is not the text
+    assert found.table.drop(of_row).equals(expected.table.drop(of_row))
+    assert [(entry["line"], entry["reason"]) for entry in found.quarantine] == [(21, "empty_field")]
+    assert json.loads(found.quarantine[0]["raw"]) == rows[20]
+
+
+def test_units_are_full_except_the_last_of_a_split(tmp_path: Path):
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", numbered(10)), settings=ConvertSettings(unit_pairs=4))
+    assert [unit.num_rows for unit in done.units] == [4, 4, 2]
+
+
+def test_a_unit_of_long_rows_is_cut_by_their_bytes(tmp_path: Path):
+    path = write_jsonl(tmp_path / "a.jsonl", numbered(5))  # lines of 67 bytes: two fit into 150, one into 50
+    assert [unit.num_rows for unit in prepare(path, settings=ConvertSettings(unit_bytes=150)).units] == [2, 2, 1]
+    assert [unit.num_rows for unit in prepare(path, settings=ConvertSettings(unit_bytes=50)).units] == [1] * 5
+
+
+def test_a_group_is_never_split_and_one_larger_than_a_unit_is_alone(tmp_path: Path):
+    rows = [{"prompt": f"q{n}", "chosen": ["a"], "rejected": ["b"] * n} for n in (2, 1, 5, 2, 2, 1)]
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", rows), settings=ConvertSettings(unit_pairs=3))
+    assert [unit.num_rows for unit in done.units] == [3, 5, 2, 3]
+    groups = [set(unit.column("group_id").to_pylist()) for unit in done.units]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 6
+
+
+def test_identical_and_repeated_pairs_are_kept_and_counted(tmp_path: Path):
+    same = {**TEXT, "rejected": "a"}
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", [same, TEXT, same]))
+    assert (len(done.pairs), done.identical) == (3, 2)
+    assert done.pairs[0]["content_id"] == done.pairs[2]["content_id"]
+    assert done.pairs[0]["pair_id"] != done.pairs[2]["pair_id"]
+
+
+def test_limit_rows_stops_early(tmp_path: Path):
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", numbered(10)), settings=ConvertSettings(limit_rows=3))
+    assert (done.rows_in, len(done.pairs)) == (3, 3)
+    none = prepare(write_jsonl(tmp_path / "a.jsonl", numbered(10)), settings=ConvertSettings(limit_rows=0))
+    assert (none.rows_in, none.units) == (0, [])
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize(("column", "value"), [("chosen", "é" * 60), ("n", "x" * 101), ("tags", ["y" * 50, "z" * 50])])
+def test_a_field_over_the_limit_goes_to_quarantine(tmp_path: Path, kind: str, column: str, value: Any):
+    # 60 × 2 bytes of "é" = 120; 101; ["y…", "z…"] = 2 × 52 + 4 = 108 as JSON: all over 100
+    fits = {**TEXT, "n": "x" * 100, "tags": ["y"], "chosen": "é" * 50}
+    path = write_as(tmp_path, kind, [fits, {**fits, column: value}])
+    done = prepare(path, settings=ConvertSettings(max_field_bytes=100))
+    assert done.reasons == {"field_too_large": 1}
+    assert done.quarantine[0]["detail"].startswith(f"{column}: expected at most 100 bytes, found 1")
+
+
+def test_a_long_row_of_small_fields_is_kept(tmp_path: Path):
+    row = {**TEXT, **{f"c{n}": "x" * 50 for n in range(10)}}
+    assert (
+        len(prepare(write_jsonl(tmp_path / "a.jsonl", [row]), settings=ConvertSettings(max_field_bytes=60)).pairs) == 1
+    )
+
+
+def test_a_huge_raw_row_is_cut_and_the_detail_says_so(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(TEXT) + "\n" + "x" * (RAW_CHARS + 5) + "\n")
+    [entry] = prepare(path).quarantine
+    assert entry["raw"] == "x" * RAW_CHARS
+    assert entry["detail"].endswith(f"(raw row: the first {RAW_CHARS} of {RAW_CHARS + 5} characters)")
+
+
+def test_bytes_that_are_no_text_stay_readable_in_quarantine(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(json.dumps(TEXT).encode() + b'\n{"prompt": "\xff\xfe"}\n{"prompt": "\\ud800", "chosen": "a"}')
+    done = prepare(path)
+    assert done.reasons == {"invalid_utf8": 2}
+    raws = [entry["raw"] for entry in done.quarantine]
+    assert raws == ['{"prompt": "\\xff\\xfe"}', '{"prompt": "\\ud800", "chosen": "a"}']
+
+
+def test_unusual_characters_are_kept_to_the_last_one(tmp_path: Path):
+    row = {"prompt": " \0\u2028é😀\r\n ", "chosen": "\ufeffa\t", "rejected": "b\u200b"}
+    [pair] = prepare(write_jsonl(tmp_path / "a.jsonl", [row])).pairs
+    assert {side: pair[side][0]["content"] for side in row} == row
+
+
+@pytest.mark.parametrize(
+    ("rewritten", "how"),
+    [
+        ([*numbered(3), TEXT], "it had 3 rows in this part then, 4 now"),
+        (numbered(2), "it had 3 rows in this part then, 2 now"),
+        ([{**TEXT, "n": "text"}] * 3, "a value no longer has the type"),
+        ([{**TEXT, "n": 7}] * 3, "its size and time or version were"),
+    ],
+)
+def test_a_file_that_changed_after_the_scan_fails_by_name(tmp_path: Path, rewritten: list[Any], how: str):
+    path = write_as(tmp_path, "jsonl.gz", numbered(3))
+    made = plan([scan(part) for part in ranges(list_files([InputSpec(str(path))])[0])])
+    write_as(tmp_path, "jsonl.gz", rewritten)
+    converter = SplitConverter(made.splits[0], table=made.table)
+    with pytest.raises(DataError, match=rf"corpus\.jsonl\.gz has changed since it was listed and scanned: {how}"):
+        list(converter.units())

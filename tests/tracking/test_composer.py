@@ -1,0 +1,132 @@
+"""The composer as an MLflow model gives the rewards that `compose` gives, to the last bit."""
+
+import warnings
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from encore_ray.composition.agreement import Correlation
+from encore_ray.composition.binning import Binning
+from encore_ray.composition.entropy import Entropy
+from encore_ray.composition.rewards import compose
+from encore_ray.composition.weights import RuleWeight, Weights
+from encore_ray.rules import Scale
+from encore_ray.storage import Folder
+from encore_ray.tracking.delivery import Delivery
+from tests.tracking.conftest import job_of, journaling_tracker
+
+NUM_PAIRS = 200
+
+
+def _weights() -> Weights:
+    def rule(name: str, weight: float, higher_is, scale: Scale) -> RuleWeight:
+        return RuleWeight(
+            name=name,
+            higher_is=higher_is,
+            binning=Binning("bins", scale.lo, scale.hi, num_bins=20),
+            entropy=Entropy(1.0, 0.9, 1.1),
+            weight=weight,
+            mode_share=0.1,
+            active_pair_share=0.9,
+            contribution_share=0.5,
+            wins=1,
+            ties=0,
+            losses=1,
+            accuracy=0.5,
+            flags=(),
+            scale=scale,
+        )
+
+    levels = Scale(0.0, 1.0, tuple(step / 10 for step in range(11)))
+    return Weights(
+        scheme="encore",
+        temperature=2.0,
+        log_base="e",
+        estimator="plugin",
+        score_range="declared",
+        min_active=None,
+        clip=False,
+        num_pairs=2,
+        num_responses=4,
+        counts_sha256="0" * 64,
+        rules=(
+            rule("no_threats", 1 / 3, "better", levels),
+            rule("insults", 0.5, "worse", Scale(0.0, 1.0)),
+            rule("helps-1.a", 1 / 6, "better", levels),
+        ),
+        entropy_accuracy=Correlation(None, None, None, None, 3),
+        warnings=(),
+        groups={},
+    )
+
+
+def _scores() -> tuple[np.ndarray, np.ndarray]:
+    """Float32 ratings in tenths, [K, N] a side, as scores/ stores them; every tenth pair is a single response."""
+    generator = np.random.default_rng(7)
+    chosen_KN, rejected_KN = (generator.integers(0, 11, (2, 3, NUM_PAIRS)) / 10).astype(np.float32)
+    rejected_KN[:, ::10] = np.nan
+    return chosen_KN, rejected_KN
+
+
+def _table(weights: Weights, chosen_KN: np.ndarray, rejected_KN: np.ndarray) -> pd.DataFrame:
+    columns = {f"chosen__{name}": chosen_KN[k] for k, name in enumerate(weights.names)}
+    columns |= {f"rejected__{name}": rejected_KN[k] for k, name in enumerate(weights.names)}
+    return pd.DataFrame({"pair_id": [f"p{n}" for n in range(NUM_PAIRS)], **columns})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, sqlite_uri: str) -> mlflow.pyfunc.PyFuncModel:
+    """The composer, logged by a tracked job and loaded from the store as anybody would."""
+    folder = Folder(str(tmp_path_factory.mktemp("composer") / "run"))
+    with journaling_tracker(folder, experiment="composer") as tracker:
+        tracker.log_composer(_weights().to_dict())
+        tracker.log_composer(_weights().to_dict())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)  # mlflow 3.17 under pandas 3
+        progress = Delivery(folder, uri=sqlite_uri).catch_up()
+    assert progress["failed"] == []
+    client = mlflow.MlflowClient(sqlite_uri)
+    run = client.get_run(progress["run_ids"][job_of(folder)])
+    (logged,) = client.search_logged_models([run.info.experiment_id])
+    assert (logged.name, logged.source_run_id, logged.status) == ("composer", run.info.run_id, "READY")
+    assert [output.model_id for output in run.outputs.model_outputs] == [logged.model_id]
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_URI", sqlite_uri)
+        return mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
+
+
+def test_the_logged_model_gives_the_rewards_of_compose_to_the_last_bit(model: mlflow.pyfunc.PyFuncModel):
+    weights = _weights()
+    chosen_KN, rejected_KN = _scores()
+    expected = compose(chosen_KN, rejected_KN, weights=weights)
+    found = model.predict(_table(weights, chosen_KN, rejected_KN))
+    np.testing.assert_array_equal(found["chosen_reward"], expected.chosen_N)
+    np.testing.assert_array_equal(found["rejected_reward"], expected.rejected_N)
+    np.testing.assert_array_equal(found["margin"], expected.margin_N)
+    assert np.isnan(found["margin"]).sum() == NUM_PAIRS / 10
+
+
+def test_columns_named_by_rule_are_single_responses(model: mlflow.pyfunc.PyFuncModel):
+    weights = _weights()
+    chosen_KN, rejected_KN = _scores()
+    table = pd.DataFrame({name: chosen_KN[k] for k, name in reversed(list(enumerate(weights.names)))})
+    found = model.predict(table)
+    np.testing.assert_array_equal(found["reward"], compose(chosen_KN, rejected_KN, weights=weights).chosen_N)
+
+
+def test_chosen_columns_alone_are_single_responses_of_a_scores_table(model: mlflow.pyfunc.PyFuncModel):
+    weights = _weights()
+    chosen_KN, rejected_KN = _scores()
+    table = _table(weights, chosen_KN, rejected_KN)
+    found = model.predict(table[[column for column in table if not column.startswith("rejected__")]])
+    np.testing.assert_array_equal(found["chosen_reward"], compose(chosen_KN, rejected_KN, weights=weights).chosen_N)
+    assert found["margin"].isna().all()
+
+
+def test_a_table_without_a_rule_is_refused_by_the_columns_name(model: mlflow.pyfunc.PyFuncModel):
+    weights = _weights()
+    table = _table(weights, *_scores()).drop(columns=["rejected__insults"])
+    with pytest.raises(ValueError, match="lack the columns rejected__insults"):
+        model.predict(table)
