@@ -98,7 +98,7 @@ class WeighOptions(Section):
     )
     temperature: float = Field(default=2.0, gt=0, description="ENCORE's tau: w ~ exp(-H / tau).")
     num_bins: int | None = Field(
-        default=None, ge=2, le=10_000, description="Equal bins on each scale. Default: declared levels, else 20 bins."
+        default=None, ge=2, le=256, description="Equal bins on each scale. Default: declared levels, else 20 bins."
     )
     levels: bool = Field(default=False, description="Insist on rating levels: a rule without them is an error.")
     edges: Literal["declared", "observed", "quantile"] = Field(
