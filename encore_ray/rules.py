@@ -13,8 +13,8 @@ A rule set is the YAML list that travels with a model and with every artifact:
 import hashlib
 import itertools
 import json
-import math
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import yaml
 
-from encore_ray.errors import DataError
+from encore_ray.errors import ConfigError, DataError
 
 HigherIs = Literal["better", "worse"]
 Link = Literal["identity", "sigmoid", "expected_level"]
@@ -63,13 +63,15 @@ class Scale:
         if set(value) == {"levels"}:
             levels = value["levels"]
             if not isinstance(levels, list) or len(levels) < 2 or not all(map(_is_number, levels)):
-                raise ValueError("scale.levels must be a list of two or more finite numbers")
+                raise ValueError(f"scale.levels must be a list of two or more finite numbers, found {levels!r}")
             if any(a >= b for a, b in itertools.pairwise(levels)):
                 raise ValueError("scale.levels must be strictly ascending")
             return cls(float(levels[0]), float(levels[-1]), tuple(map(float, levels)))
         if set(value) == {"lo", "hi"}:
             if not _is_number(value["lo"]) or not _is_number(value["hi"]):
-                raise ValueError("scale.lo and scale.hi must be finite numbers")
+                raise ValueError(
+                    f"scale.lo and scale.hi must be finite numbers, found {value['lo']!r} and {value['hi']!r}"
+                )
             if value["lo"] >= value["hi"]:
                 raise ValueError(f"scale.lo must be under scale.hi, found {value['lo']} and {value['hi']}")
             return cls(float(value["lo"]), float(value["hi"]))
@@ -124,6 +126,10 @@ class RuleSet:
         self.rules = tuple(rules)
         if not self.rules:
             raise DataError("A rule set needs at least one rule; found none.")
+        lowered = [name.lower() for name in self.names]
+        repeated = sorted({name for name in self.names if lowered.count(name.lower()) > 1})
+        if repeated:
+            raise DataError(f"Rules need names of their own, ignoring case; found {', '.join(repeated)} more than once.")
 
     @property
     def names(self) -> list[str]:
@@ -175,7 +181,8 @@ class RuleSet:
             DataError: naming every problem of every rule at once.
         """
         if not isinstance(value, list) or not value:
-            raise DataError(f"{where}: expected a list of one or more rules, found {type(value).__name__}.")
+            found = "an empty list" if value == [] else type(value).__name__
+            raise DataError(f"{where}: expected a list of one or more rules, found {found}.")
         problems: list[str] = []
         rules: list[Rule] = []
         seen: dict[str, int] = {}
@@ -203,11 +210,13 @@ class RuleSet:
 
     @classmethod
     def load(cls, path: str | Path) -> "RuleSet":
-        """Read a local rules.yaml; DataError if it is missing or wrong."""
+        """Read a local rules.yaml; ConfigError if it cannot be read, DataError if it is wrong."""
         try:
             text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"Cannot read the rules in {path}: {error}") from None
+        except OSError as error:
+            raise ConfigError(f"Cannot read the rules in {path}: {error.strerror}.") from None
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is not UTF-8 text: {error}.") from None
         return cls.from_yaml(text, where=str(path))
 
 
@@ -217,12 +226,14 @@ def slug(name: str, taken: Iterable[str] = ()) -> str:
     used = {other.lower() for other in taken}
     candidate, number = base, 2
     while candidate.lower() in used:
-        candidate, number = f"{base}_{number}"[:64], number + 1
+        suffix = f"_{number}"
+        candidate, number = base[: 64 - len(suffix)] + suffix, number + 1
     return candidate
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Not math.isfinite, which fails on integers that no float holds; NaN compares false.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _parse_rule(item: Any) -> tuple[Rule | None, list[str]]:

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, Any, cast
@@ -24,6 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 from encore_ray.errors import ConfigError, DataError
 
 TEMP_PREFIX = ".tmp-"
+REMOTE_LIBRARIES = {"aiobotocore", "aiohttp", "botocore", "gcsfs", "google"}  # their errors are no OSError
 
 
 def is_remote(path: str) -> bool:
@@ -39,10 +40,10 @@ def absolute(path: str, *, base: str | None = None) -> str:
     return os.path.normpath(os.path.join(base or os.getcwd(), path))
 
 
-def file_system(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
+def file_system(path: str, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a path and the path in it; ConfigError when the protocol's package is missing."""
     try:
-        fs, inner = fsspec.core.url_to_fs(path)
+        fs, inner = fsspec.core.url_to_fs(path, **options)
     except ImportError as error:
         protocol = path.split("://", 1)[0]
         raise ConfigError(f"{path}: reading {protocol}:// needs one more package: {error}") from None
@@ -68,7 +69,8 @@ class Folder:
 
     @cached_property
     def _fs(self) -> tuple[fsspec.AbstractFileSystem, str]:
-        return file_system(self.uri)
+        # Other processes write here too: a listing that s3fs remembers would hide what they wrote.
+        return file_system(self.uri, use_listings_cache=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"uri": self.uri}
@@ -92,7 +94,9 @@ class Folder:
         return f"{self._fs[1].rstrip('/')}/{name}" if name else self._fs[1]
 
     def exists(self, name: str = "") -> bool:
-        return self._fs[0].exists(self._inner(name))
+        """Whether there is such a file or folder."""
+        with self._reaching(name):
+            return self._fs[0].exists(self._inner(name))
 
     def open(self, name: str) -> IO[bytes]:
         """The file for reading, seekable; FileNotFoundError if it is not there."""
@@ -112,50 +116,55 @@ class Folder:
             return json.loads(self.read_bytes(name))
         except FileNotFoundError:
             raise DataError(f"{self.path(name)} is not there.") from None
+        except OSError as error:
+            raise DataError(f"Cannot read {self.path(name)}: {error}") from None
         except ValueError as error:
             raise DataError(f"{self.path(name)} is not valid JSON: {error}") from None
 
     def names(self, name: str = "") -> list[str]:
-        """Names directly inside a subfolder, sorted; none when it does not exist."""
-        fs = self._fs[0]
-        fs.invalidate_cache()
-        try:
-            entries = fs.ls(self._inner(name), detail=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        names = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+        """Names directly inside a subfolder, sorted; none when it does not exist or is a file."""
+        inner = self._inner(name)
+        with self._reaching(name):
+            try:
+                entries = self._fs[0].ls(inner, detail=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        paths = (str(entry).rstrip("/") for entry in entries)
+        # A file lists itself, and so does an object store's marker of an empty folder.
+        names = (path.rsplit("/", 1)[-1] for path in paths if path != inner.rstrip("/"))
         return sorted(entry for entry in names if not entry.startswith(TEMP_PREFIX))
 
     def write_atomic(self, name: str, data: bytes) -> None:
         """Write or replace a file; a reader sees the old or the new one, never a part."""
-        if not self.is_local:
-            self._fs[0].pipe_file(self._inner(name), data)
-            return
-        final = self._inner(name)
-        os.replace(self._write_temporary(final, [data]), final)
-        _fsync_folder(os.path.dirname(final))
+        with self._reaching(name):
+            if self.is_local:
+                self._replace(self._inner(name), [data])
+            else:
+                self._fs[0].pipe_file(self._inner(name), data)
 
     def write_stream(self, name: str, chunks: Iterable[bytes]) -> None:
         """Write a file piece by piece, for what does not fit in memory; it appears only when whole."""
-        if not self.is_local:
-            with self._fs[0].open(self._inner(name), "wb") as handle:
+        fs = self._fs[0]
+        with self._reaching(name):
+            if self.is_local:
+                self._replace(self._inner(name), chunks)
+                return
+            # The transaction discards what was uploaded when a chunk cannot be made.
+            with fs.transaction, fs.open(self._inner(name), "wb") as handle:
                 cast("IO[bytes]", handle).writelines(chunks)
-            return
-        final = self._inner(name)
-        os.replace(self._write_temporary(final, chunks), final)
-        _fsync_folder(os.path.dirname(final))
 
     def create_once(self, name: str, data: bytes) -> bool:
         """Create a file if nobody has: True for the first writer, False (nothing written) for any later one."""
         fs, final = self._fs[0], self._inner(name)
-        if not self.is_local:
-            try:
-                fs.pipe_file(final, data, mode="create")
-            except FileExistsError:
-                return False
-            return True
+        with self._reaching(name):
+            if not self.is_local:
+                try:
+                    fs.pipe_file(final, data, mode="create")
+                except FileExistsError:
+                    return False
+                return True
+            temporary = self._write_temporary(final, [data])
         # A hard link appears whole or not at all; an O_EXCL open killed before its write would win empty.
-        temporary = self._write_temporary(final, [data])
         try:
             os.link(temporary, final)
         except FileExistsError:
@@ -205,6 +214,21 @@ class Folder:
             for entry in os.listdir(inner):
                 if entry.startswith(TEMP_PREFIX):
                     os.unlink(os.path.join(inner, entry))
+
+    @contextlib.contextmanager
+    def _reaching(self, name: str) -> Iterator[None]:
+        """Name the place that cannot be reached or written: no right, no bucket, no credentials, a full disk."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, OSError) or type(error).__module__.split(".")[0] in REMOTE_LIBRARIES:
+                said = str(error) or type(error).__name__
+                raise ConfigError(f"Cannot reach or write {self.path(name).rstrip('/')}: {said}") from error
+            raise
+
+    def _replace(self, final: str, chunks: Iterable[bytes]) -> None:
+        os.replace(self._write_temporary(final, chunks), final)
+        _fsync_folder(os.path.dirname(final))
 
     def _write_temporary(self, final: str, chunks: Iterable[bytes]) -> str:
         folder = os.path.dirname(final)

@@ -1,10 +1,18 @@
 """Shared fixtures: one Ray session for everything that needs a cluster, and the optional real corpora."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from encore_ray.passes.cluster import Resources
+
+# Read by libraries when they are imported, and by every process that a test starts.
+os.environ.update(OMP_WAIT_POLICY="PASSIVE", RAY_AUTH_MODE="disabled", HF_HUB_OFFLINE="1")
 
 # The same examples every time, and no time limit an example: the machine may be busy.
 settings.register_profile("deterministic", derandomize=True, deadline=None)
@@ -18,3 +26,13 @@ def corpora() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("ENCORE_RAY_CORPORA does not name a folder of corpora")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def have() -> "Iterator[Resources]":
+    """A real local Ray of two CPUs, shared by all tests that need a cluster."""
+    from encore_ray.config import ClusterOptions
+    from encore_ray.passes.cluster import cluster
+
+    with cluster(ClusterOptions(no_progress_timeout_s=120)) as resources:
+        yield resources

@@ -133,17 +133,33 @@ class Weights:
         rules = [[rule.name, rule.higher_is, rule.scale.to_dict(), rule.weight] for rule in self.rules]
         return fingerprint({"version": SCHEMA_VERSION, "score_range": self.score_range, "rules": rules})
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What was asked for, whatever the scores: the same recipe on more scores gives other weights."""
+        return {
+            "scheme": self.scheme,
+            "temperature": self.temperature,
+            "log_base": self.log_base,
+            **self._params,
+            "rules": [[rule.name, rule.higher_is, rule.scale.to_dict()] for rule in self.rules],
+            "bins": [[rule.binning.kind, rule.binning.num_cells] for rule in self.rules],
+        }
+
+    @property
+    def _params(self) -> dict[str, Any]:
+        return {
+            "estimator": self.estimator,
+            "score_range": self.score_range,
+            "min_active": self.min_active,
+            "clip": self.clip,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """The content of weights.json."""
         return {
             "schema_version": SCHEMA_VERSION,
             "scheme": self.scheme,
-            "params": {
-                "estimator": self.estimator,
-                "score_range": self.score_range,
-                "min_active": self.min_active,
-                "clip": self.clip,
-            },
+            "params": self._params,
             "temperature": self.temperature,
             "log_base": self.log_base,
             "num_pairs": self.num_pairs,

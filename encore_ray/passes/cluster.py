@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import signal
+import sys
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -48,8 +49,8 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Pool:
-    """An actor pool that fits the cluster."""
+class ActorPool:
+    """Actors that fit the cluster; each may run two calls at a time, to overlap its device with reading."""
 
     min_actors: int
     max_actors: int
@@ -63,6 +64,14 @@ class Pool:
         )
         device = f"{self.gpus:g} GPU and {self.cpus:g} CPUs" if self.gpus else f"{self.cpus:g} CPUs"
         return f"{count} actor{'s' if self.max_actors > 1 else ''} with {device} each"
+
+
+@dataclass(frozen=True)
+class TaskPool:
+    """Plain tasks that fit the cluster: so many at a time, with so many CPUs each."""
+
+    size: int
+    cpus: float
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,7 @@ def resources() -> Resources:
     return Resources(totals.get("CPU", 0.0), totals.get("GPU", 0.0), len(_live_nodes()))
 
 
-def score_pool(options: ScoreOptions, have: Resources, *, num_units: int) -> Pool:
+def score_pool(options: ScoreOptions, have: Resources, *, num_units: int) -> ActorPool:
     """The scoring actors: as asked for, else one a GPU, else one a CPU; never more than there are units.
 
     Raises:
@@ -146,16 +155,15 @@ def score_pool(options: ScoreOptions, have: Resources, *, num_units: int) -> Poo
             f"the cluster has {have}, room for {room}. Ask for less "
             "with --actors, --cpus-per-actor or --gpus-per-actor."
         )
-    return Pool(min(low, num_units) or 1, max(1, min(high, num_units)), cpus, gpus, calls_at_a_time=2)
+    return ActorPool(min(low, num_units) or 1, max(1, min(high, num_units)), cpus, gpus, calls_at_a_time=2)
 
 
-def cpu_pool(have: Resources, *, num_units: int) -> Pool:
-    """Actors for the passes that only read, count and write: one a CPU, at most one a unit."""
+def task_pool(have: Resources) -> TaskPool:
+    """Tasks for the passes that only read, count and write: one a CPU."""
     if have.cpus <= 0:
         raise ClusterError(f"The cluster has {have}: at least one CPU is needed.")
-    cpus = CPU_ACTOR_SHARE if have.cpus >= 1 else have.cpus
-    size = max(1, min(_room(have, cpus=cpus, gpus=0), num_units))
-    return Pool(size, size, cpus, 0)
+    cpus = min(CPU_ACTOR_SHARE, have.cpus)
+    return TaskPool(max(1, _room(have, cpus=cpus, gpus=0)), cpus)
 
 
 def check_nodes(run: Folder, paths: Sequence[str]) -> Visible:
@@ -205,11 +213,26 @@ def _connect(options: ClusterOptions) -> None:
     environment = {"env_vars": dict(WORKER_ENV)}
     try:
         if options.address in (None, "local") and not os.environ.get("RAY_ADDRESS"):
-            ray.init(address="local", include_dashboard=False, runtime_env=environment, **quiet)
+            with _without_banner():
+                ray.init(address="local", include_dashboard=False, runtime_env=environment, **quiet)
         else:
             ray.init(address=options.address, runtime_env=environment, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(f"Cannot join the Ray cluster at {options.address or 'local'}: {error}") from None
+
+
+@contextlib.contextmanager
+def _without_banner() -> Iterator[None]:
+    """Keep what Ray's core writes straight to the process's stderr while it starts from the user's terminal."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _room(have: Resources, *, cpus: float, gpus: float) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from encore_ray.passes.cluster import Pool, Visible
+from encore_ray.passes.cluster import ActorPool, TaskPool, Visible
 from encore_ray.passes.engine import map_units
 from encore_ray.passes.units import Attempt, Commit, PassTable, total_counts
 
@@ -73,7 +73,7 @@ def run_committed(
     tasks: Sequence[Task],
     factory: Callable[[], Write],
     *,
-    pool: Callable[[int], Pool],
+    pool: Callable[[int], ActorPool | TaskPool],
     visible: Visible | None,
     watch: Watch,
     overwrite: bool = False,

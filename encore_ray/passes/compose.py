@@ -14,7 +14,7 @@ import pyarrow as pa
 from encore_ray.composition.rewards import compose
 from encore_ray.composition.weights import Weights
 from encore_ray.errors import DataError
-from encore_ray.passes.cluster import Resources, Visible, cpu_pool
+from encore_ray.passes.cluster import Resources, Visible, task_pool
 from encore_ray.passes.committed import Task, Watch, ignore_progress, run_committed
 from encore_ray.passes.tables import TableUnit, column_names, read_scores, table_rules, table_units
 from encore_ray.passes.units import Attempt, PassTable, total_counts
@@ -69,11 +69,13 @@ def compose_scores(
     output.open(
         {
             "weights": weights.fingerprint,
+            "weighed_by": weights.recipe,
             "rules": rules.fingerprint,
             "pairs": bool(pairs),
             "columns": _all_columns(units, texts),
         },
         overwrite=overwrite,
+        derived={"weights"},
     )
     tasks = []
     for unit in units:
@@ -86,7 +88,7 @@ def compose_scores(
         output,
         tasks,
         partial(_Compose, weights, rules),
-        pool=lambda num_units: cpu_pool(have, num_units=num_units),
+        pool=lambda num_units: task_pool(have),
         visible=visible,
         watch=watch,
         overwrite=overwrite,

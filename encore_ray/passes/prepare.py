@@ -18,7 +18,7 @@ from encore_ray.corpora.scan import RangeScan, ranges, scan
 from encore_ray.corpora.sources import SourceFile
 from encore_ray.corpora.tables import TableSpec
 from encore_ray.errors import DataError
-from encore_ray.passes.cluster import Resources, Visible, cpu_pool
+from encore_ray.passes.cluster import Resources, Visible, task_pool
 from encore_ray.passes.committed import Task, Watch, ignore_progress, run_committed
 from encore_ray.passes.engine import map_units
 from encore_ray.passes.repeats import count_repeats, refuse_repeated_ids
@@ -96,7 +96,7 @@ def prepare_corpora(
         output,
         tasks,
         partial(_Convert, corpus.table, settings),
-        pool=lambda num_units: cpu_pool(have, num_units=num_units),
+        pool=lambda num_units: task_pool(have),
         visible=visible,
         watch=watch,
         overwrite=overwrite,
@@ -151,7 +151,7 @@ class _Convert:
 def _scan_all(files: Sequence[SourceFile], have: Resources, visible: Visible | None) -> list[RangeScan]:
     """Scans of all ranges, the files in their given order."""
     parts = [part for file in files for part in ranges(file)]
-    scans = list(map_units(_Scan, parts, pool=cpu_pool(have, num_units=len(parts)), visible=visible))
+    scans = list(map_units(_Scan, parts, pool=task_pool(have), visible=visible))
     order = {file.uri: number for number, file in enumerate(files)}
     return sorted(scans, key=lambda scan: (order[scan.part.file.uri], scan.part.start))
 

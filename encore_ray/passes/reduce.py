@@ -9,7 +9,7 @@ from functools import partial, reduce
 from operator import add
 from typing import Any
 
-from encore_ray.passes.cluster import Resources, Visible, cpu_pool
+from encore_ray.passes.cluster import Resources, Visible, task_pool
 from encore_ray.passes.committed import Progress, Watch
 from encore_ray.passes.engine import map_units
 from encore_ray.passes.tables import TableUnit
@@ -52,7 +52,7 @@ def reduce_units(
     done_units, done_rows = 0, 0
     total: Any = None
     started = time.monotonic()
-    pool = cpu_pool(have, num_units=len(tasks))
+    pool = task_pool(have)
     for num_units, rows, part in map_units(partial(_Sum, factory), tasks, pool=pool, visible=visible):
         total = part if total is None else total + part
         done_units, done_rows = done_units + num_units, done_rows + rows

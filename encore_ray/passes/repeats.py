@@ -13,7 +13,7 @@ import numpy as np
 
 from encore_ray.composition.keys import hash_keys
 from encore_ray.errors import DataError
-from encore_ray.passes.cluster import Resources, Visible, cpu_pool
+from encore_ray.passes.cluster import Resources, Visible, task_pool
 from encore_ray.passes.engine import map_units
 from encore_ray.passes.reduce import TASKS_PER_CPU, chunk_units
 from encore_ray.passes.tables import TableUnit
@@ -71,7 +71,7 @@ def count_repeats(
     """
     num_partitions = -(-sum(unit.rows for unit in units) // PARTITION_ROWS)
     tasks = chunk_units(units, at_least=TASKS_PER_CPU * int(max(have.cpus, 1)))
-    pool = cpu_pool(have, num_units=len(tasks))
+    pool = task_pool(have)
     repeated = 0
     for partition in range(num_partitions):
         factory = partial(_Hashes, column, partition, num_partitions)
@@ -90,7 +90,7 @@ def refuse_repeated_ids(units: Sequence[TableUnit], *, have: Resources, visible:
         wanted = frozenset(hashes.tolist())
         places: dict[str, list[str]] = defaultdict(list)
         tasks = chunk_units(units, at_least=TASKS_PER_CPU * int(max(have.cpus, 1)))
-        pool = cpu_pool(have, num_units=len(tasks))
+        pool = task_pool(have)
         for found in map_units(partial(_Find, wanted), tasks, pool=pool, visible=visible):
             for pair_id, unit in found:
                 places[pair_id].append(unit)

@@ -9,7 +9,7 @@ from encore_ray.config import ScoreOptions
 from encore_ray.models.checkpoint import load_rules
 from encore_ray.models.fetch import identify_model
 from encore_ray.models.scorer import DEFAULT_BATCH_TOKENS
-from encore_ray.passes.cluster import Pool, Resources, Visible, cpu_pool, score_pool
+from encore_ray.passes.cluster import ActorPool, Resources, TaskPool, Visible, score_pool, task_pool
 from encore_ray.passes.committed import Task, Watch, ignore_progress, run_committed
 from encore_ray.passes.score_work import DataScores, ModelScores, ScoringModel, Write
 from encore_ray.passes.tables import table_units
@@ -103,7 +103,7 @@ def take_ratings(
         output,
         partial(DataScores, rules),
         rules=rules,
-        pool=lambda num_units: cpu_pool(have, num_units=num_units),
+        pool=lambda num_units: task_pool(have),
         max_bad_fraction=max_bad_fraction,
         visible=visible,
         overwrite=overwrite,
@@ -117,7 +117,7 @@ def _run(
     factory: Callable[[], Write],
     *,
     rules: RuleSet,
-    pool: Callable[[int], Pool],
+    pool: Callable[[int], ActorPool | TaskPool],
     max_bad_fraction: float,
     visible: Visible | None,
     overwrite: bool,

@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,12 +152,14 @@ class PassTable:
     def quarantine_folder(self) -> Folder:
         return self.run.child(QUARANTINE_DIR)
 
-    def open(self, facts: Mapping[str, Any], *, overwrite: bool = False) -> None:
+    def open(self, facts: Mapping[str, Any], *, overwrite: bool = False, derived: Container[str] = frozenset()) -> None:
         """Start the pass or go on with it.
 
         Args:
             facts: everything that decides the results, as JSON values.
             overwrite: start over where the facts have changed, instead of refusing.
+            derived: facts that follow from an earlier pass. Where only these have changed, as weights do when inputs
+                are added, the pass starts over without being asked.
 
         Raises:
             ResumeRefused: the folder holds results made from other facts; names both and what differs.
@@ -167,7 +169,8 @@ class PassTable:
             found = self.folder.read_json(PLAN_FILE)
             if found["fingerprint"] == plan["fingerprint"]:
                 return
-            if not overwrite:
+            decided = {key for key in differing(found["facts"], facts) if key not in derived}
+            if decided and not overwrite:
                 raise ResumeRefused(refusal(self.folder.uri, found["facts"], facts))
             self.start_over()
         elif self.folder.names(COMMITS_DIR):
@@ -313,16 +316,17 @@ def check_bad_fraction(counts: Mapping[str, int], max_bad_fraction: float, table
     )
 
 
+def differing(found: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Keys of the facts that are not the same."""
+    return [key for key in sorted(found.keys() | now.keys()) if found.get(key) != now.get(key)]
+
+
 def refusal(where: str, found: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The message that refuses a resume: both fingerprints and every fact that differs."""
-    differing = [
-        f"{key} was {_short(found.get(key))}, is {_short(now.get(key))}"
-        for key in sorted(found.keys() | now.keys())
-        if found.get(key) != now.get(key)
-    ]
+    changes = [f"{key} was {_short(found.get(key))}, is {_short(now.get(key))}" for key in differing(found, now)]
     return (
         f"{where} holds results with fingerprint {fingerprint(found)[:12]}; this command would make "
-        f"{fingerprint(now)[:12]}: {'; '.join(differing)}. Use --overwrite to start over, or another run folder."
+        f"{fingerprint(now)[:12]}: {'; '.join(changes)}. Use --overwrite to start over, or another run folder."
     )
 
 

@@ -20,6 +20,7 @@ from encore_ray.passes.cluster import Resources, Visible
 from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.reduce import reduce_units
 from encore_ray.passes.tables import TableUnit, read_scores, table_rules, table_units
+from encore_ray.passes.units import refusal
 from encore_ray.rules import RuleSet
 from encore_ray.schema import SUBSET
 from encore_ray.storage import Folder
@@ -77,12 +78,9 @@ def weigh_scores(
     )
     folder, name = output
     if folder.exists(name) and not overwrite:
-        found = folder.read_json(name).get("fingerprint")
-        if found != weights.fingerprint:
-            raise ResumeRefused(
-                f"{folder.path(name)} holds other weights: fingerprint {str(found)[:12]}, these are "
-                f"{weights.fingerprint[:12]}. Use --overwrite to replace them, or another output."
-            )
+        found = Weights.from_dict(folder.read_json(name), where=folder.path(name))
+        if found.recipe != weights.recipe:  # the same recipe on more scores replaces its own weights
+            raise ResumeRefused(refusal(folder.path(name), found.recipe, weights.recipe))
     folder.write_json(name, weights.to_dict())
     return weights
 

@@ -1,0 +1,40 @@
+# `make demo` and `make test` set up .venv by themselves. The stamp stands for a finished set-up: an interrupted one
+# leaves none, and the next command starts from an empty .venv.
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3))
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# Threads that wait for work sleep instead of spinning: Ray's actors share the cores.
+export OMP_WAIT_POLICY := PASSIVE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test check clean
+
+help: ## Show this list
+	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## Run the whole job on a planted corpus, into demo-run/
+	$(BIN)/encore-ray demo
+
+test: $(STAMP) ## Run every test
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## Run ruff, pyright and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+clean: ## Remove .venv, demo-run/ and caches
+	rm -rf .venv demo-run build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "encore-ray needs Python 3.11 or newer; found: $$($(or $(PYTHON),echo no python3) --version). Name one with make PYTHON=/path/to/python3.11"; exit 2; }
+	@test -e $@ || $(PYTHON) -m venv --clear .venv
+	@rm -f $@
+	@echo "Setting up .venv: a few minutes, about 3 GB with the CPU build of torch."
+	@$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt -e '.[test]'
+	@touch $@

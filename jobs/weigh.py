@@ -1,0 +1,14 @@
+r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
+    python jobs/weigh.py --run /data/run
+
+Turns the rating entropies of a scored run into weights.
+Paths are those that every node sees. Further flags are those of `encore-ray weigh`; encore-ray is installed
+on all nodes.
+"""
+
+import sys
+
+from encore_ray.cli import main
+
+if __name__ == "__main__":
+    main(["weigh", *sys.argv[1:]])

@@ -1,0 +1,280 @@
+"""The whole job on a real local Ray: every row accounted for, every resume exact."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from encore_ray.config import make_config
+from encore_ray.errors import ClusterError, ConfigError, DataError, ResumeRefused
+from encore_ray.job import JobResult, run_job
+from encore_ray.models.checkpoint import load_model
+from encore_ray.models.scorer import PairScorer
+from encore_ray.passes.cluster import Resources
+from encore_ray.rules import RuleSet
+from encore_ray.storage import Folder
+from encore_ray.trial import run_trial
+from tests.passes import jobs
+
+NUM_PAIRS = 100
+
+pytestmark = pytest.mark.usefixtures("have")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return jobs.save_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return jobs.write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", num_pairs=NUM_PAIRS)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, model: Path, corpus: Path, have: Resources) -> JobResult:
+    """One undisturbed run that many tests read."""
+    folder = tmp_path_factory.mktemp("job")
+    return run_job(jobs.config(folder, inputs=[str(corpus)], model=str(model)))
+
+
+def run_of(result: JobResult) -> Path:
+    return Path(result.run.uri)
+
+
+def test_every_row_is_accounted_for(finished: JobResult) -> None:
+    assert finished.prepared["rows"] == NUM_PAIRS == finished.prepared["kept"]
+    assert finished.scored["rows"] == finished.scored["scored"] == NUM_PAIRS
+    run = run_of(finished)
+    ids = jobs.table(run / "pairs").column("pair_id").to_pylist()
+    assert len(set(ids)) == NUM_PAIRS
+    for name in ("scores", "rewards"):
+        assert jobs.table(run / name).column("pair_id").to_pylist() == ids
+
+
+def test_a_run_folder_reads_without_us(finished: JobResult) -> None:
+    run = run_of(finished)
+    for name in ("pairs", "scores", "rewards"):
+        assert (run / name / "_SUCCESS").exists()
+        assert pq.read_table(run / name / "data").num_rows == NUM_PAIRS
+    for name in ("weights.json", "metrics.json"):
+        assert json.loads((run / name).read_text())["schema_version"] == 1
+    assert RuleSet.load(run / "rules.yaml") == jobs.CLIPPED
+    assert (run / "report" / "evaluation.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_scores_are_those_of_the_model_to_the_last_bit(finished: JobResult, model: Path) -> None:
+    loaded = load_model(model, device="cpu")
+    scorer = PairScorer(loaded)
+    run = Folder(str(run_of(finished) / "pairs"))
+    expected = []
+    for file in run.names("data"):
+        unit = run.read_table(f"data/{file}").to_pylist()
+        tokens = loaded.conversations.tokenize_pairs(
+            [row["prompt"] for row in unit],
+            chosen=[row["chosen"] for row in unit],
+            rejected=[row["rejected"] for row in unit],
+        )
+        expected.append(scorer.score(tokens))
+    scores = jobs.table(run_of(finished) / "scores")
+    for k, rule in enumerate(jobs.CLIPPED.names):
+        for side, name in enumerate(("chosen", "rejected")):
+            found = scores.column(f"{name}__{rule}").to_numpy()
+            np.testing.assert_array_equal(found, np.concatenate(expected)[:, side, k])
+
+
+def test_margins_are_the_weighted_sum_of_score_differences(finished: JobResult) -> None:
+    scores, rewards = jobs.table(run_of(finished) / "scores"), jobs.table(run_of(finished) / "rewards")
+    expected = np.zeros(NUM_PAIRS)
+    for rule in finished.weights["rules"]:
+        chosen, rejected = (scores.column(f"{side}__{rule['name']}").to_numpy() for side in ("chosen", "rejected"))
+        expected += rule["weight"] * (chosen.astype(np.float64) - rejected.astype(np.float64))
+    np.testing.assert_allclose(rewards.column("margin").to_numpy(), expected, rtol=0, atol=1e-12)
+
+
+def test_the_number_of_actors_changes_nothing(finished: JobResult, model: Path, corpus: Path, tmp_path: Path) -> None:
+    other = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model), score={"actors": 1})
+    assert jobs.contents(run_of(run_job(other))) == jobs.contents(run_of(finished))
+
+
+def test_a_finished_run_is_not_done_again(model: Path, corpus: Path, tmp_path: Path) -> None:
+    job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model))
+    run_job(job)
+    before = {name: jobs.commit_times(tmp_path / "run", name) for name in ("pairs", "scores", "rewards")}
+    content = jobs.contents(tmp_path / "run")
+    run_job(job)
+    assert {name: jobs.commit_times(tmp_path / "run", name) for name in before} == before
+    assert jobs.contents(tmp_path / "run") == content
+
+
+def test_a_resume_does_only_what_has_no_commit(finished: JobResult, model: Path, corpus: Path, tmp_path: Path) -> None:
+    job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model))
+    run_job(job)
+    run = tmp_path / "run"
+    lost = sorted((run / "scores" / "commits").iterdir())[1]
+    lost.unlink()
+    for seal in ("scores/_SUCCESS", "scores/manifest.parquet", "rewards/_SUCCESS"):
+        (run / seal).unlink()
+    before = jobs.commit_times(run, "scores")
+    run_job(job)
+    after = jobs.commit_times(run, "scores")
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {lost.name}
+    assert jobs.contents(run) == jobs.contents(run_of(finished))
+    assert len(list((run / "scores" / "data").iterdir())) == len(after)  # the attempt that lost is swept
+
+
+def test_another_model_is_refused_and_overwrite_rescores(model: Path, corpus: Path, tmp_path: Path) -> None:
+    job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model))
+    run_job(job)
+    changed = job.model_copy(update={"score": job.score.model_copy(update={"max_tokens": 64})})
+    with pytest.raises(ResumeRefused, match=r"fingerprint \w{12}.*\w{12}: max_tokens was null, is 64.*--overwrite"):
+        run_job(changed)
+    pairs = jobs.commit_times(tmp_path / "run", "pairs")
+    scores = jobs.commit_times(tmp_path / "run", "scores")
+    result = run_job(changed, overwrite=True)
+    assert jobs.commit_times(tmp_path / "run", "pairs") == pairs  # what still fits is kept
+    assert set(jobs.commit_times(tmp_path / "run", "scores").items()).isdisjoint(scores.items())
+    assert result.scored["truncated"] > 0
+
+
+def test_an_added_input_reuses_the_units_of_the_others(model: Path, corpus: Path, tmp_path: Path) -> None:
+    job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model))
+    run_job(job)
+    before = {name: jobs.commit_times(tmp_path / "run", name) for name in ("pairs", "scores")}
+    more = jobs.write_corpus(tmp_path / "more.jsonl", num_pairs=20, seed=5)
+    grown = make_config({**job.model_dump(), "inputs": [str(corpus), str(more)]})
+    result = run_job(grown)
+    after = {name: jobs.commit_times(tmp_path / "run", name) for name in before}
+    assert all(after[name].items() >= times.items() for name, times in before.items())
+    assert result.metrics["overall"]["num_pairs"] == NUM_PAIRS + 20 == result.weights["num_pairs"]
+    fewer = make_config({**job.model_dump(), "inputs": [str(more)]})
+    with pytest.raises(ResumeRefused, match="not part of the job any more"):
+        run_job(fewer)
+
+
+def test_a_changed_input_is_refused(model: Path, tmp_path: Path) -> None:
+    corpus = jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=10)
+    job = jobs.config(tmp_path, model=str(model))
+    run_job(job)
+    jobs.write_corpus(corpus, num_pairs=10, seed=3)
+    with pytest.raises(ResumeRefused, match="was made from input"):
+        run_job(job)
+
+
+def test_a_repeated_given_id_is_an_error_with_its_remedy(model: Path, tmp_path: Path) -> None:
+    row = {"prompt": "Hello?", "chosen": "Hi.", "rejected": "No."}
+    for name in ("a", "b"):
+        rows = [{"id": "twice", **row}, {"id": f"once-{name}", **row}]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    job = jobs.config(tmp_path, inputs=[str(tmp_path / "*.jsonl")], model=str(model))
+    with pytest.raises(DataError, match=r"'twice'.*--ids row"):
+        run_job(job)
+    rowed = make_config({**job.model_dump(), "prepare": {"ids": "row"}})
+    result = run_job(rowed, overwrite=True)
+    assert result.prepared["kept"] == 4
+    assert result.prepared["repeated_content"] == 3
+
+
+def test_bad_rows_go_to_quarantine_until_there_are_too_many(model: Path, tmp_path: Path) -> None:
+    corpus = jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=30)
+    lines = corpus.read_text().splitlines()
+    lines[4] = "{broken"
+    corpus.write_text("\n".join(lines) + "\n")
+    job = jobs.config(tmp_path, model=str(model))
+    with pytest.raises(DataError, match=r"(?s)1 of 30 rows \(3.33%\).*malformed_json\s+1\n") as caught:
+        run_job(job)
+    assert caught.value.exit_code == 3
+    lenient = make_config({**job.model_dump(), "prepare": {"unit_pairs": 32, "max_bad_fraction": 0.05}})
+    result = run_job(lenient)
+    assert result.prepared["kept"] + result.prepared["quarantined"] == 30
+    assert result.metrics["overall"]["num_pairs"] == 29
+    (file,) = (tmp_path / "run" / "quarantine" / "prepare").iterdir()
+    (row,) = pq.read_table(file).to_pylist()
+    assert (row["source"], row["line"], row["reason"]) == (str(corpus), 5, "malformed_json")
+    assert row["raw"] == "{broken"
+
+
+def test_ratings_in_the_data_need_no_model(tmp_path: Path) -> None:
+    rows = [
+        {
+            "prompt": f"Question {i}?",
+            "chosen": "Yes.",
+            "rejected": "No.",
+            "chosen__kind": i % 5 + 1,
+            "rejected__kind": 3,
+        }
+        for i in range(20)
+    ]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("- {name: kind, text: Is kind., higher_is: better, scale: {levels: [1, 2, 3, 4, 5]}}\n")
+    result = run_job(jobs.config(tmp_path, model=None, rules=str(rules)))
+    # i % 5 + 1 against 3: two of five are higher, one is equal, two are lower.
+    overall = result.metrics["overall"]
+    assert (overall["wins"], overall["ties"], overall["losses"]) == (8, 4, 8)
+    assert result.weights["rules"][0]["binning"]["kind"] == "levels"
+    with pytest.raises(ConfigError, match=r"ratings of kind.*rules\.yaml"):
+        run_job(jobs.config(tmp_path, model=None))
+
+
+def test_single_responses_are_scored_and_not_compared(model: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": f"Question {i}?", "response": f"Answer {i}."} for i in range(12)]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = run_job(jobs.config(tmp_path, model=str(model)))
+    assert (result.prepared["singles"], result.weights["num_responses"]) == (12, 12)
+    rewards = jobs.table(tmp_path / "run" / "rewards")
+    assert rewards.column("chosen_reward").null_count == 0
+    assert rewards.column("margin").null_count == rewards.column("rejected_reward").null_count == 12
+    assert result.metrics["overall"]["accuracy"] is None
+
+
+def test_more_actors_than_the_cluster_holds_are_refused_with_the_figures(
+    model: Path, corpus: Path, tmp_path: Path
+) -> None:
+    job = jobs.config(
+        tmp_path, inputs=[str(corpus)], model=str(model), score={"actors": 4, "gpus_per_actor": 1, "cpus_per_actor": 3}
+    )
+    with pytest.raises(ClusterError, match="12 CPUs and 4 GPUs in all; the cluster has .* CPUs and 0 GPUs") as caught:
+        run_job(job)
+    assert caught.value.exit_code == 4
+
+
+def test_a_trial_measures_and_leaves_the_run_alone(model: Path, corpus: Path, tmp_path: Path) -> None:
+    job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model), cost_per_hour=3.0)
+    console = Console(record=True, width=100)
+    found = run_trial(job, limit=40, console=console)
+    assert (found.trial_pairs, found.corpus_rows) == (40, NUM_PAIRS)
+    assert found.seconds is not None
+    assert found.seconds > 0
+    assert "pairs/s on 40 pairs" in console.export_text()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pair_without_finite_scores_is_quarantined_and_counted(model: Path, corpus: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = jobs.save_model(tmp_path / "model")
+    heads = load_file(broken / "heads.safetensors")
+    heads["bias"][1] = float("nan")
+    save_file(heads, broken / "heads.safetensors")
+    with pytest.raises(DataError, match=r"(?s)100 of 100 rows.*non_finite_score"):
+        run_job(jobs.config(tmp_path, inputs=[str(corpus)]))
+    quarantine = pa.concat_tables([pq.read_table(f) for f in (tmp_path / "run" / "quarantine" / "score").iterdir()])
+    assert quarantine.num_rows == NUM_PAIRS
+    assert "rule_1: nan" in quarantine.column("detail")[0].as_py()
+
+
+def test_scores_of_a_single_rule_model_work(corpus: Path, tmp_path: Path) -> None:
+    from tests.models import tiny
+
+    one = RuleSet([replace(jobs.CLIPPED[0], name="only")])
+    tiny.save_own_form(tmp_path / "model", "llama", pooling="last", rules=one)
+    result = run_job(jobs.config(tmp_path, inputs=[str(corpus)]))
+    assert result.weights["rules"][0]["weight"] == 1.0
+    assert result.weights["entropy_accuracy"]["pearson"] is None
