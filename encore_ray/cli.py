@@ -7,46 +7,44 @@ import logging
 import sys
 import traceback
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
-import yaml
 from rich.console import Console
 from rich.logging import RichHandler
 
 from encore_ray.config import (
     ClusterOptions,
-    JobConfig,
     PrepareOptions,
     ScoreOptions,
     TrackingOptions,
     WeighOptions,
+    assigned_values,
     environment_values,
     load_config,
     resolve_model,
     section_defaults,
 )
 from encore_ray.errors import ConfigError, EncoreError
-from encore_ray.storage import Folder, absolute
+from encore_ray.flags import flag, section_flags
+from encore_ray.schema import PAIRS_DIR, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
+from encore_ray.storage import Folder, absolute, require_paths
 
 INTERRUPTED, TERMINATED = 130, 143
 
-Flat = tyro.conf.arg(name="")
+Path = Annotated[str, flag("PATH")]
+OptionalPath = Annotated[str | None, flag("PATH")]
+Switch = Annotated[bool, flag()]
 
 
-def _options(section: type) -> Any:
-    """A section's flags, starting from its defaults and the environment."""
-    return field(default_factory=lambda: section_defaults(section))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Demo:
     """Run the whole job on a planted corpus with a small model that is trained on the spot.
 
     Needs no download and no GPU; about three minutes on two cores.
     """
 
-    folder: str = "demo-run"
+    folder: Path = "demo-run"
     """Where everything goes."""
     pairs: int = 4096
     """Number of planted preference pairs."""
@@ -57,27 +55,29 @@ class Demo:
         run_demo(Folder(absolute(self.folder)), num_pairs=self.pairs, console=console)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """Run a whole job: prepare, score, weigh, compose, evaluate. The same command again resumes it."""
 
-    config: tyro.conf.Positional[str]
+    config: tyro.conf.Positional[Annotated[str, flag("CONFIG.yaml")]]
     """The job's YAML file; see README for its keys."""
-    run: str | None = None
+    run: OptionalPath = None
     """Run folder, instead of the one in the file."""
-    limit: int | None = None
+    limit: Annotated[int | None, flag("N")] = None
     """Try the job on about so many pairs, then say how long and how much the whole will take."""
-    overwrite: bool = False
+    overwrite: Switch = False
     """Redo what was made from other inputs, models, rules or options, instead of refusing."""
-    set: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
-    """Any option of the file, as in --set weigh.temperature=1. Repeatable."""
+    set: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="OPTION=VALUE")] = field(
+        default_factory=list
+    )
+    """Any option of the file, as in --set weigh.temperature=1."""
 
     def main(self, console: Console) -> None:
         from encore_ray.job import run_job
         from encore_ray.terminal import show_job
         from encore_ray.trial import run_trial
 
-        flags = _assignments(self.set)
+        flags = assigned_values(self.set)
         if self.run is not None:
             flags["run"] = self.run
         config = load_config(self.config, flags=flags)
@@ -87,18 +87,18 @@ class Run:
         show_job(run_job(config, overwrite=self.overwrite, console=console), console=console)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepare:
-    """Read preference corpora into canonical pairs. Rows that cannot be used go to quarantine, with the reason."""
+    """Read preference corpora into canonical pairs; rows that cannot be used go to quarantine."""
 
-    input: list[str]
+    input: Annotated[list[str], flag("PATH")]
     """Files, folders, globs or URLs (s3://, gs://, hf://datasets/owner/name/...)."""
-    run: str
+    run: Path
     """Run folder."""
-    overwrite: bool = False
+    overwrite: Switch = False
     """Start over where inputs or options have changed, instead of refusing."""
-    options: Annotated[PrepareOptions, Flat] = _options(PrepareOptions)
-    cluster: Annotated[ClusterOptions, Flat] = _options(ClusterOptions)
+    options: Annotated[PrepareOptions, section_flags(PrepareOptions)]
+    cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
         from encore_ray.corpora.sources import InputSpec, list_files
@@ -111,30 +111,31 @@ class Prepare:
         show_counts(prepared.counts, console=console)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Score:
-    """Score all pairs of a run under the rules of a multi-head model, on as many actors as the cluster holds."""
+    """Score all pairs of a run under the rules of a multi-head model, on the whole cluster."""
 
-    run: str
+    run: Path
     """Run folder, after `prepare`."""
-    model: str
+    model: Annotated[str, flag("PATH_OR_HUB_ID")]
     """Folder or hub id of the model."""
-    rules: str | None = None
+    rules: OptionalPath = None
     """rules.yaml, instead of the one that comes with the model."""
     max_bad_fraction: float = 0.01
     """Share of pairs without finite scores past which the pass fails."""
-    overwrite: bool = False
+    overwrite: Switch = False
     """Start over where the model, its rules or options have changed, instead of refusing."""
-    options: Annotated[ScoreOptions, Flat] = _options(ScoreOptions)
-    cluster: Annotated[ClusterOptions, Flat] = _options(ClusterOptions)
+    options: Annotated[ScoreOptions, section_flags(ScoreOptions)]
+    cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
         from encore_ray.passes.score import plan_model
         from encore_ray.rules import RuleSet
         from encore_ray.terminal import show_counts
 
-        rules = RuleSet.load(self.rules) if self.rules else None
         path = resolve_model(self.model)
+        require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path])
+        rules = RuleSet.load(absolute(self.rules)) if self.rules else None
         with _job(self, console, params={"model": path}) as job:
             model = plan_model(path, self.options, have=job.have, rules=rules)
             job.see(model_path=path)
@@ -142,69 +143,74 @@ class Score:
         show_counts(counts, console=console)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Weigh:
     """Turn the rating entropies of all rules into weights: rules with high entropy count less (ENCORE)."""
 
-    run: str | None = None
+    run: OptionalPath = None
     """Run folder, after `score`. Or give --scores and --output."""
-    scores: str | None = None
+    scores: OptionalPath = None
     """Folder or Parquet file of scores, ours or made elsewhere."""
-    rules: str | None = None
+    rules: OptionalPath = None
     """rules.yaml of scores made elsewhere."""
-    output: str | None = None
+    output: OptionalPath = None
     """The weights file. Default: weights.json in the run folder."""
-    overwrite: bool = False
+    overwrite: Switch = False
     """Replace other weights that are there, instead of refusing."""
-    options: Annotated[WeighOptions, Flat] = _options(WeighOptions)
-    cluster: Annotated[ClusterOptions, Flat] = _options(ClusterOptions)
+    options: Annotated[WeighOptions, section_flags(WeighOptions)]
+    cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
         from encore_ray.terminal import show_weights
 
         scores, output = _explicit(self, "scores")
+        rules_path = absolute(self.rules) if self.rules else None
+        require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
         target = (output.rpartition("/")[0] or "/", output.rpartition("/")[2]) if output else None
         with _job(self, console, folder=target[0] if target else None) as job:
             job.see()
             weights = job.weigh(
                 self.options,
                 scores=scores,
-                rules_path=absolute(self.rules) if self.rules else None,
+                rules_path=rules_path,
                 output=(Folder(target[0]), target[1]) if target else None,
             )
         show_weights(weights.to_dict(), console=console)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Compose:
     """Write the composed reward of every response and the margin of every pair."""
 
-    run: str | None = None
+    run: OptionalPath = None
     """Run folder, after `weigh`. Or give --scores, --weights and --output."""
-    scores: str | None = None
+    scores: OptionalPath = None
     """Folder or Parquet file of scores."""
-    weights: str | None = None
+    weights: OptionalPath = None
     """weights.json. Default: that of the run folder."""
-    rules: str | None = None
+    rules: OptionalPath = None
     """rules.yaml of scores made elsewhere."""
-    pairs: str | None = None
+    pairs: OptionalPath = None
     """pairs/ folder whose texts go beside the rewards; with --run it is the run's."""
-    output: str | None = None
+    output: OptionalPath = None
     """Folder for the rewards. Default: rewards/ in the run folder."""
-    overwrite: bool = False
+    overwrite: Switch = False
     """Start over where the folder holds rewards of other weights or scores."""
-    cluster: Annotated[ClusterOptions, Flat] = _options(ClusterOptions)
+    cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
         from encore_ray.composition.weights import Weights
         from encore_ray.passes.units import PassTable
-        from encore_ray.schema import WEIGHTS_FILE
         from encore_ray.terminal import show_counts
 
         scores, output = _explicit(self, "scores", "weights")
-        if self.weights is None and self.run is None:
-            raise ConfigError("compose needs --weights with --scores.")
-        path = absolute(self.weights) if self.weights else Folder(absolute(self.run or "")).path(WEIGHTS_FILE)
+        if self.run is not None and self.pairs is not None:
+            raise ConfigError("compose takes --pairs with --scores; with --run it takes the run's own pairs.")
+        run = Folder(absolute(self.run or ""))
+        path = absolute(self.weights) if self.weights else run.path(WEIGHTS_FILE)
+        pairs = absolute(self.pairs) if self.pairs else None
+        rules_path = absolute(self.rules) if self.rules else None
+        require_paths([scores or run.path(SCORES_DIR), path, pairs, rules_path])
         parent, _, name = path.rpartition("/")
         weights = Weights.from_dict(Folder(parent).read_json(name), where=path)
         table = PassTable(Folder(output), Folder(output), "compose") if output else None
@@ -213,40 +219,41 @@ class Compose:
             counts = job.compose(
                 weights,
                 scores=scores,
-                rules_path=absolute(self.rules) if self.rules else None,
+                rules_path=rules_path,
                 output=table,
-                pairs=absolute(self.pairs) if self.pairs else None,
+                pairs=pairs,
             )
         show_counts(counts, console=console)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Count how often the composed reward agrees with the human label, in all and per subset."""
 
-    run: str | None = None
+    run: OptionalPath = None
     """Run folder, after `compose`. Or give --rewards and --output."""
-    rewards: str | None = None
+    rewards: OptionalPath = None
     """Folder of rewards."""
-    output: str | None = None
+    output: OptionalPath = None
     """Folder for metrics.json and the figure. Default: the run folder."""
-    cluster: Annotated[ClusterOptions, Flat] = _options(ClusterOptions)
+    cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
         from encore_ray.terminal import show_metrics
 
         rewards, output = _explicit(self, "rewards")
+        require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR)])
         with _job(self, console, folder=output) as job:
             job.see()
             metrics = job.evaluate(rewards=rewards, output=Folder(output) if output else None)
         show_metrics(metrics, console=console)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inspect:
     """Explain any artifact: a run, a table, weights.json, metrics.json, rules.yaml, a quarantine."""
 
-    path: tyro.conf.Positional[str]
+    path: tyro.conf.Positional[Path]
     """File or folder."""
 
     def main(self, console: Console) -> None:
@@ -255,11 +262,11 @@ class Inspect:
         inspect_path(absolute(self.path), console=console)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """Say how far a run is, from another terminal."""
 
-    run: tyro.conf.Positional[str]
+    run: tyro.conf.Positional[Annotated[str, flag("RUN")]]
     """Run folder."""
 
     def main(self, console: Console) -> None:
@@ -269,13 +276,16 @@ class Status:
         show_status(run_status(Folder(absolute(self.run))), console=console)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Track:
-    """Deliver what a run recorded to MLflow: after a server was down, or from a remote run folder. Safe to repeat."""
+    """Deliver what a run recorded to MLflow, after a server was down or from a remote run folder.
 
-    run: tyro.conf.Positional[str]
+    Safe to repeat: what has arrived is not sent again.
+    """
+
+    run: tyro.conf.Positional[Annotated[str, flag("RUN")]]
     """Run folder."""
-    uri: str | None = None
+    uri: Annotated[str | None, flag("URI")] = None
     """MLflow store. Default: MLFLOW_TRACKING_URI, else the one the run used."""
 
     def main(self, console: Console) -> None:
@@ -285,24 +295,26 @@ class Track:
         console.print(str(replay(Folder(absolute(self.run)), uri=uri)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Export:
     """Write composed rewards as a preference dataset that a trainer reads as it is."""
 
-    run: str
+    run: Path
     """Run folder, after `compose`."""
-    output: str
+    output: Path
     """Folder for the dataset."""
-    format: str = "trl"
-    """trl, openrlhf or llamafactory."""
-    on_negative_margin: str = "keep"
-    """Pairs whose rejected response has the higher reward: keep, drop or swap. They are counted."""
+    format: Literal["trl", "openrlhf", "llamafactory"] = "trl"
+    """The trainer that will read it."""
+    on_negative_margin: Literal["keep", "drop", "swap"] = "keep"
+    """What to do with pairs whose rejected response has the higher reward. They are counted."""
 
     def main(self, console: Console) -> None:
         from encore_ray.passes.export import export_rewards
 
+        run = Folder(absolute(self.run))
+        require_paths([run.path(REWARDS_DIR)])
         report = export_rewards(
-            Folder(absolute(self.run)),
+            run,
             Folder(absolute(self.output)),
             layout=self.format,
             on_negative_margin=self.on_negative_margin,
@@ -340,7 +352,12 @@ def main(argv: list[str] | None = None) -> None:
             prog="encore-ray",
             description="Score preference pairs under many safety rules on Ray; compose rewards by rating entropy.",
             args=argv,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
+            config=(
+                tyro.conf.OmitArgPrefixes,
+                tyro.conf.FlagCreatePairsOff,
+                tyro.conf.HelptextFromCommentsOff,
+                tyro.conf.DisallowNone,
+            ),
         )
         command.main(Console())
         code = 0
@@ -384,23 +401,11 @@ def _explicit(command: Any, *inputs: str) -> tuple[str | None, str | None]:
     return (absolute(table) if table else None), (absolute(output) if output else None)
 
 
-def _assignments(items: list[str]) -> dict[str, Any]:
-    """Nested values from section.option=value texts; values are YAML."""
-    values: dict[str, Any] = {}
-    for item in items:
-        key, separator, text = item.partition("=")
-        if not separator:
-            raise ConfigError(f"--set {item}: expected KEY=VALUE, as in --set weigh.temperature=1.")
-        *sections, option = key.strip().split(".")
-        target = values
-        for section in sections:
-            target = target.setdefault(section, {})
-        known = JobConfig.model_fields if not sections else None
-        target[option] = text if known and option in ("run", "model", "rules") else yaml.safe_load(text)
-    return values
-
-
 def _escaped(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
+
+
+if __name__ == "__main__":
+    main()

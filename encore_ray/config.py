@@ -5,7 +5,7 @@ Precedence: command line flag > environment > YAML file > default. A YAML key `w
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -203,6 +203,8 @@ def load_config(
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(JobConfig.model_fields)}.")
+    # A section whose options are all commented out reads as null.
+    value = {key: {} if item is None and key in SECTIONS else item for key, item in value.items()}
     from_yaml = _resolve_paths(value, base=str(Path(path).resolve().parent))
     outside = _merge(environment_values(environ), flags or {})
     return _validate(JobConfig, _merge(from_yaml, _resolve_paths(outside, base=os.getcwd())), where=str(path))
@@ -213,10 +215,36 @@ def make_config(values: Mapping[str, Any]) -> JobConfig:
     return _validate(JobConfig, _resolve_paths(_merge(environment_values(), values), base=os.getcwd()), where="job")
 
 
+def make_section(section: type[Options], values: Mapping[str, Any], *, where: str) -> Options:
+    """A section from its options; `where` they come from is named in errors."""
+    return _validate(section, values, where=where)
+
+
 def section_defaults(section: type[Options], *, environ: Mapping[str, str] | None = None) -> Options:
     """A section's defaults with the environment put over them: what a command starts from."""
     name = next(key for key, kind in SECTIONS.items() if kind is section)
-    return _validate(section, environment_values(environ).get(name, {}), where=f"environment, section {name}")
+    return make_section(section, environment_values(environ).get(name, {}), where=f"environment, section {name}")
+
+
+def assigned_values(assignments: Iterable[str]) -> dict[str, Any]:
+    """Nested values from texts like "weigh.temperature=1"; values are YAML, except those of text options."""
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        section, dot, option = key.strip().rpartition(".")
+        kind = SECTIONS.get(section) if dot else JobConfig
+        if not separator or kind is None:
+            raise ConfigError(
+                f"{assignment}: expected OPTION=VALUE or SECTION.OPTION=VALUE, as in weigh.temperature=1; sections "
+                f"are {', '.join(SECTIONS)}."
+            )
+        target = values.setdefault(section, {}) if dot else values
+        if option in SECTIONS and not dot:
+            raise ConfigError(f"{assignment}: {option} is a section; set its options, as in {option}.OPTION=VALUE.")
+        if option not in kind.model_fields:
+            raise ConfigError(f"{assignment}: unknown option (known: {', '.join(kind.model_fields)}).")
+        target[option] = _parse(text, kind, option, where=assignment)
+    return values
 
 
 def environment_values(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -227,14 +255,17 @@ def environment_values(environ: Mapping[str, str] | None = None) -> dict[str, An
         if environ.get(variable):
             values.setdefault(section, {})[option] = environ[variable]
     for section, kind in SECTIONS.items():
-        for option, field in kind.model_fields.items():
-            text = environ.get(f"{ENV_PREFIX}{section}_{option}".upper())
-            if text is not None:
-                values.setdefault(section, {})[option] = _parse(text, field.annotation)
-    for option in ("inputs", "run", "model", "rules", "cost_per_hour"):
-        text = environ.get(f"{ENV_PREFIX}{option}".upper())
-        if text is not None:
-            values[option] = yaml.safe_load(text) if option in ("inputs", "cost_per_hour") else text
+        prefix = f"{ENV_PREFIX}{section}_".upper()
+        options = {f"{prefix}{option}".upper(): option for option in kind.model_fields}
+        for variable in sorted(name for name in environ if name.startswith(prefix)):
+            if variable not in options:
+                raise ConfigError(f"The variable {variable} sets no option (known: {', '.join(options)}).")
+            text = environ[variable]
+            values.setdefault(section, {})[options[variable]] = _parse(text, kind, options[variable], where=variable)
+    for option in JobConfig.model_fields.keys() - SECTIONS.keys():
+        variable = f"{ENV_PREFIX}{option}".upper()
+        if variable in environ:
+            values[option] = _parse(environ[variable], JobConfig, option, where=variable)
     return values
 
 
@@ -245,8 +276,13 @@ def resolve_model(model: str, *, base: str | None = None) -> str:
     return candidate if looks_local or (not is_remote(model) and os.path.isdir(candidate)) else model
 
 
-def _parse(text: str, annotation: Any) -> Any:
-    return text if annotation in (str, str | None) else yaml.safe_load(text)
+def _parse(text: str, kind: type[Section], option: str, *, where: str) -> Any:
+    if kind.model_fields[option].annotation in (str, str | None):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{where}: {text!r} is not a YAML value.") from None
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

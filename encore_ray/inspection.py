@@ -6,23 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from encore_ray.errors import ConfigError, EncoreError
+from encore_ray.errors import ConfigError
 from encore_ray.passes.status import run_status
 from encore_ray.passes.tables import TableUnit, table_units
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
+    DETAIL,
+    LINE,
     METRICS_FILE,
     PAIRS_DIR,
     QUARANTINE_DIR,
     QUARANTINE_SCHEMA,
     REASON,
+    SOURCE,
     SUCCESS_FILE,
     WEIGHTS_FILE,
 )
-from encore_ray.storage import Folder
+from encore_ray.storage import Folder, require_paths
 from encore_ray.terminal import show_metrics, show_status, show_weights
 
 CELL = 60
@@ -32,16 +37,15 @@ def inspect_path(path: str, *, console: Console) -> None:
     """Print what the artifact at a path is and holds.
 
     Raises:
-        ConfigError: nothing is there, or nothing that we know.
+        ConfigError: nothing is there, or nothing that we know. DataError: it is broken, or its pass has not finished.
     """
+    require_paths([path])
     parent, _, name = path.rpartition("/")
     folder = Folder(path)
-    if not Folder(parent or "/").exists(name):
-        raise ConfigError(f"{path} is not there.")
     if name.endswith(".json"):
         _show_json(path, Folder(parent).read_json(name), console)
     elif name.endswith((".yaml", ".yml")):
-        _show_rules(RuleSet.load(path), console)
+        _show_yaml(path, Folder(parent).read_bytes(name).decode(errors="replace"), console)
     elif folder.exists(PAIRS_DIR):
         _show_run(folder, console)
     elif folder.exists("config.json"):
@@ -63,8 +67,17 @@ def _show_json(path: str, value: Any, console: Console) -> None:
         raise ConfigError(f"{path} is JSON, but no artifact of ours.")
 
 
+def _show_yaml(path: str, text: str, console: Console) -> None:
+    value = yaml.safe_load(text)
+    if isinstance(value, dict) and "inputs" in value:
+        console.print(f"[bold]{escape(path)}[/]: a job's configuration")
+        console.print(text, markup=False, soft_wrap=True)
+    else:
+        _show_rules(RuleSet.from_yaml(text, where=path), console)
+
+
 def _show_run(run: Folder, console: Console) -> None:
-    console.print(f"[bold]{run.uri}[/]: a run")
+    console.print(f"[bold]{escape(run.uri)}[/]: a run")
     show_status(run_status(run), console=console)
     if run.exists(WEIGHTS_FILE):
         show_weights(run.read_json(WEIGHTS_FILE), console=console)
@@ -82,14 +95,14 @@ def _show_rules(rules: RuleSet, console: Console) -> None:
         levels = rule.scale.levels
         scale = f"{len(levels)} levels, " if levels else ""
         scale += f"{rule.scale.lo:g} to {rule.scale.hi:g}"
-        table.add_row(rule.name, rule.higher_is, scale, rule.link, rule.out_of_range, rule.text)
+        table.add_row(rule.name, rule.higher_is, scale, rule.link, rule.out_of_range, escape(rule.text))
     console.print(table)
 
 
 def _show_model(path: str, console: Console) -> None:
     from encore_ray.models.checkpoint import load_rules
 
-    console.print(f"[bold]{path}[/]: a model")
+    console.print(f"[bold]{escape(path)}[/]: a model")
     _show_rules(load_rules(Path(path)), console)
 
 
@@ -98,28 +111,31 @@ def _show_quarantine(folder: Folder, console: Console) -> None:
     example: dict[str, dict[str, Any]] = {}
     for name in folder.names():
         for file in folder.child(name).names():
-            for row in folder.child(name).read_table(file).to_pylist():
+            for row in folder.child(name).read_table(file, columns=[REASON, SOURCE, LINE, DETAIL]).to_pylist():
                 reasons[row[REASON]] += 1
                 example.setdefault(row[REASON], row)
-    console.print(f"[bold]{folder.uri}[/]: {sum(reasons.values()):,} rows in quarantine")
+    console.print(f"[bold]{escape(folder.uri)}[/]: {sum(reasons.values()):,} rows in quarantine")
+    if not reasons:
+        return
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for column in ("reason", "rows", "first source", "line", "detail"):
         table.add_column(column)
     for reason, count in reasons.most_common():
         row = example[reason]
-        table.add_row(reason, f"{count:,}", row["source"], str(row["line"]), row["detail"])
+        table.add_row(reason, f"{count:,}", escape(row[SOURCE]), str(row[LINE]), escape(row[DETAIL]))
     console.print(table)
 
 
 def _show_table(path: str, console: Console) -> None:
     try:
         units = table_units(path)
-    except EncoreError as error:
+    except ConfigError as error:
         raise ConfigError(f"{path} is nothing that inspect knows: {error}") from None
     sealed = Folder(path).exists(SUCCESS_FILE)
     rows = sum(unit.rows for unit in units)
     console.print(
-        f"[bold]{path}[/]: {rows:,} rows in {len(units):,} {'units, sealed' if sealed else 'parts'}", highlight=False
+        f"[bold]{escape(path)}[/]: {rows:,} rows in {len(units):,} {'units, sealed' if sealed else 'parts'}",
+        highlight=False,
     )
     if units:
         _show_first_row(units[0], console)
@@ -134,5 +150,5 @@ def _show_first_row(unit: TableUnit, console: Console) -> None:
     row = first.to_pylist()[0] if first.num_rows else {}
     for field in first.schema:
         text = json.dumps(row.get(field.name), ensure_ascii=False, default=str)
-        table.add_row(field.name, str(field.type), text if len(text) <= CELL else f"{text[:CELL]}…")
+        table.add_row(field.name, str(field.type), escape(text if len(text) <= CELL else f"{text[:CELL]}…"))
     console.print(table)

@@ -41,7 +41,7 @@ from encore_ray.schema import (
     SCORES_DIR,
     WEIGHTS_FILE,
 )
-from encore_ray.storage import Folder, is_remote, to_json
+from encore_ray.storage import Folder, is_remote, require_paths, to_json
 from encore_ray.tracking import PassTracker, Tracker, open_tracker
 
 logger = logging.getLogger("encore_ray")
@@ -86,6 +86,7 @@ def run_job(
         EncoreError: see `encore_ray.errors`; its message says what to do.
     """
     files = list_files([InputSpec(item.path, item.subset, item.format) for item in config.inputs])
+    require_paths([config.model])
     rules = RuleSet.load(config.rules) if config.rules else None
     with open_job(
         Folder(config.run),

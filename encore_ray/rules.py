@@ -129,7 +129,9 @@ class RuleSet:
         lowered = [name.lower() for name in self.names]
         repeated = sorted({name for name in self.names if lowered.count(name.lower()) > 1})
         if repeated:
-            raise DataError(f"Rules need names of their own, ignoring case; found {', '.join(repeated)} more than once.")
+            raise DataError(
+                f"Rules need names of their own, ignoring case; found {', '.join(repeated)} more than once."
+            )
 
     @property
     def names(self) -> list[str]:
@@ -167,7 +169,10 @@ class RuleSet:
         return [rule.to_dict() for rule in self.rules]
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.to_list(), sort_keys=False, allow_unicode=True, width=100)
+        """The rule list as a file; read back it is the same to the last character."""
+        # PyYAML writes U+0085 as it is and reads a space: it must be escaped.
+        plain = not any("\x85" in rule.text for rule in self)
+        return yaml.safe_dump(self.to_list(), sort_keys=False, allow_unicode=plain, width=100)
 
     @classmethod
     def from_list(cls, value: Any, *, where: str = "rules") -> "RuleSet":

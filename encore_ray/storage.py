@@ -52,6 +52,14 @@ def file_system(path: str, **options: Any) -> tuple[fsspec.AbstractFileSystem, s
     return fs, inner
 
 
+def require_paths(paths: Iterable[str | None]) -> None:
+    """ConfigError that names all paths which are not there; None and names on a model hub are left out."""
+    places = [path for path in paths if path and (path.startswith("/") or is_remote(path))]
+    missing = [path for path in places if not Folder(path).exists()]
+    if missing:
+        raise ConfigError(f"No such file or folder: {', '.join(missing)}.")
+
+
 @dataclass(frozen=True)
 class Written:
     """A table file as written: path relative to its folder, number of rows, SHA-256 of its bytes."""

@@ -42,7 +42,7 @@ def test_the_example_shows_every_option_at_its_default():
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_job_script_opens_with_the_command_to_paste(script: Path):
     first, second, *_ = script.read_text(encoding="utf-8").splitlines()
-    assert first == 'r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \'
+    assert first == 'r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \\'
     assert second.startswith(f"    python jobs/{script.name} ")
 
 

@@ -91,6 +91,17 @@ def write_warnings(
         )
     for rule, counts in zip(rules, statistics.counts_K, strict=True):
         warnings += _warn_of_rule(rule, counts, statistics)
+    clipped = [
+        f"{rule.name} {counts.num_clipped:,} ({counts.problems.observed_lo:.3g} to {counts.problems.observed_hi:.3g} "
+        f"on {rule.binning.lo:g} to {rule.binning.hi:g})"
+        for rule, counts in zip(rules, statistics.counts_K, strict=True)
+        if CLIPPED in rule.flags
+    ]
+    if clipped:
+        warnings.append(
+            f"Scores outside their scale, of {statistics.num_responses:,} a rule, were counted in the end cells: "
+            f"{', '.join(clipped)}."
+        )
     if ranges_differ:
         warnings.append(
             "Rules of different range are added as they are (--score-range raw): a wider scale counts for more than "
@@ -119,13 +130,6 @@ def _warn_of_rule(rule: RuleWeight, counts: RuleCounts, statistics: RuleStatisti
         warnings.append(
             f"Rule {rule.name} looks like ratings: {len(shown)} distinct scores on a scale without levels. "
             f"Declare them, `scale: {{levels: [{listed}]}}`, or bins decide which ratings are told apart."
-        )
-    if CLIPPED in rule.flags:
-        problems = counts.problems
-        warnings.append(
-            f"Rule {rule.name}: {counts.num_clipped:,} of {statistics.num_responses:,} scores are outside "
-            f"{rule.binning.lo:g} to {rule.binning.hi:g} (found {problems.observed_lo:g} to {problems.observed_hi:g}) "
-            "and were counted in the end cells."
         )
     if OFF_LEVEL in rule.flags:
         warnings.append(

@@ -140,7 +140,9 @@ def save_multihead(
     with no_progress_bar():
         backbone.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    save_file({"weight": heads.weight.detach().cpu(), "bias": heads.bias.detach().cpu()}, folder / HEADS_FILE)
+    save_file(
+        {"weight": heads.weight.detach().cpu().contiguous(), "bias": heads.bias.detach().cpu()}, folder / HEADS_FILE
+    )
     (folder / RULES_FILE).write_text(rules.to_yaml(), encoding="utf-8")
     form = {"schema_version": SCHEMA_VERSION, "pooling": pooling, "template": default_template(tokenizer)}
     (folder / FORM_FILE).write_text(json.dumps(form, indent=2) + "\n", encoding="utf-8")

@@ -210,13 +210,15 @@ def _connect(options: ClusterOptions) -> None:
     # Ray's core tells the driver's terminal about actors of Ray Data that restart fine (ray-project/ray#53727).
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    environment = {"env_vars": dict(WORKER_ENV)}
     try:
         if options.address in (None, "local") and not os.environ.get("RAY_ADDRESS"):
+            # Local workers inherit our environment; a runtime environment would keep Ray from starting them ahead.
+            for name, value in WORKER_ENV.items():
+                os.environ.setdefault(name, value)
             with _without_banner():
-                ray.init(address="local", include_dashboard=False, runtime_env=environment, **quiet)
+                ray.init(address="local", include_dashboard=False, **quiet)
         else:
-            ray.init(address=options.address, runtime_env=environment, **quiet)
+            ray.init(address=options.address, runtime_env={"env_vars": dict(WORKER_ENV)}, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(f"Cannot join the Ray cluster at {options.address or 'local'}: {error}") from None
 

@@ -12,13 +12,15 @@ from typing import Any
 
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.passes.tables import table_units
-from encore_ray.schema import CHOSEN, MARGIN, PAIR_ID, PROMPT, REJECTED, REWARDS_DIR, SUBSET
+from encore_ray.schema import CHOSEN, MARGIN, PAIR_ID, PROMPT, REJECTED, REWARDS_DIR
 from encore_ray.storage import Folder, to_json
 
 Row = dict[str, Any]
 ON_NEGATIVE_MARGIN = ("keep", "drop", "swap")
 DATASET_FILE = "train.jsonl"
-SHARE_GPT_ROLES = {"user": "human", "assistant": "gpt", "system": "system", "tool": "observation"}
+SHARE_GPT_ROLES = {"user": "human", "assistant": "gpt", "system": "system"}
+SHARE_GPT_TURNS = ("human", "gpt")  # LLaMA-Factory drops an example whose turns do not alternate, human first and last
+COLUMNS = (PAIR_ID, PROMPT, CHOSEN, REJECTED, MARGIN)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class ExportReport:
         if self.singles:
             text += f" {self.singles:,} single responses left out."
         if self.unfit:
-            text += f" {self.unfit:,} pairs left out: their responses have several turns, which the layout lacks."
+            text += f" {self.unfit:,} pairs left out: the layout has no place for turns like theirs."
         return text
 
 
@@ -71,14 +73,18 @@ def export_rewards(run: Folder, output: Folder, *, layout: str, on_negative_marg
 
     def rows() -> Iterator[Row]:
         for unit in units:
-            table = unit.read([PAIR_ID, PROMPT, CHOSEN, REJECTED, MARGIN, SUBSET])
-            if PROMPT not in table.column_names:
-                raise DataError(f"{unit.folder.uri} carries no texts: compose with --run or --pairs.")
+            table = unit.read(COLUMNS)
+            missing = [name for name in COLUMNS if name not in table.column_names]
+            if missing:
+                raise DataError(
+                    f"{unit.folder.path(unit.file)} lacks {', '.join(missing)}: compose with --run or --pairs, which "
+                    "put the texts beside the rewards."
+                )
             yield from table.to_pylist()
 
     def lines() -> Iterator[bytes]:
         for row in rows():
-            if row[REJECTED] is None:
+            if row[REJECTED] is None or row[MARGIN] is None:
                 counts["singles"] += 1
                 continue
             if row[MARGIN] < 0:
@@ -109,10 +115,11 @@ def _openrlhf(row: Row) -> Row:
 
 
 def _llamafactory(row: Row) -> Row | None:
-    if len(row[CHOSEN]) != 1 or len(row[REJECTED]) != 1:
-        return None
     turns = [_share_gpt(message) for message in row[PROMPT]]
     system = turns.pop(0)["value"] if turns and turns[0]["from"] == "system" else ""
+    alternating = all(turn["from"] == SHARE_GPT_TURNS[number % 2] for number, turn in enumerate(turns))
+    if len(row[CHOSEN]) != 1 or len(row[REJECTED]) != 1 or not alternating or len(turns) % 2 == 0:
+        return None
     return {
         "conversations": turns,
         "system": system,

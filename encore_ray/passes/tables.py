@@ -68,13 +68,13 @@ def table_units(uri: str) -> list[TableUnit]:
     folder = Folder(uri)
     if folder.exists(PLAN_FILE) or folder.exists(MANIFEST_FILE):
         return [TableUnit(f.unit, folder, f.file, f.rows, f.digest) for f in read_manifest(folder)]
-    if uri.endswith(".parquet"):
+    # Spark and others write folders that are called x.parquet: what it is decides, not its name.
+    files = [(folder, name) for name in folder.names() if name.endswith(".parquet")]
+    if not files:
+        files = [(folder, f"data/{name}") for name in folder.names("data") if name.endswith(".parquet")]
+    if not files and uri.endswith(".parquet"):
         parent, _, name = uri.rpartition("/")
         files = [(Folder(parent or "/"), name)]
-    else:
-        files = [(folder, name) for name in folder.names() if name.endswith(".parquet")]
-        if not files and folder.exists("data"):
-            files = [(folder, f"data/{name}") for name in folder.names("data") if name.endswith(".parquet")]
     if not files or not all(parent.exists(name) for parent, name in files):
         raise ConfigError(f"{uri}: no such table. Expected a folder of Parquet files, or one .parquet file.")
     return [unit for number, (parent, name) in enumerate(files) for unit in _foreign_units(parent, name, number)]
@@ -142,8 +142,9 @@ def read_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] = ()) -
     """Read a unit's scores, ids and further columns; DataError when ids are missing."""
     chosen, rejected = [chosen_column(n) for n in rules.names], [rejected_column(n) for n in rules.names]
     table = unit.read(list(dict.fromkeys([PAIR_ID, PROMPT_ID, GROUP_ID, *extra, *chosen, *rejected])))
-    if PAIR_ID not in table.column_names:
-        raise DataError(f"{unit.folder.path(unit.file)} lacks the column {PAIR_ID}.")
+    missing = [name for name in (PAIR_ID, *chosen, *rejected) if name not in table.column_names]
+    if missing:
+        raise DataError(f"{unit.folder.path(unit.file)} lacks the column {', '.join(missing)}.")
     if table.column(PAIR_ID).null_count:
         raise DataError(f"{unit.folder.path(unit.file)}: {table.column(PAIR_ID).null_count} rows have no {PAIR_ID}.")
     pair_ids = [str(value) for value in table.column(PAIR_ID).to_pylist()]

@@ -112,11 +112,13 @@ class Attempt:
     def write(self, table: pa.Table, *, unit: str | None = None) -> None:
         """Write one data file; `unit` names it for the next pass (default: this unit's own name)."""
         unit = unit or self.unit
+        assert unit not in {file.unit for file in self.data}, f"unit {unit} is written twice"
         written = self.table.folder.write_table(f"{DATA_DIR}/{unit}-{self.name}.parquet", table)
         self.data.append(DataFile(unit, written.file, written.rows, written.digest))
 
     def quarantine(self, table: pa.Table) -> None:
         """Write the rows that could not be used; an empty table writes nothing."""
+        assert self.quarantined is None, f"unit {self.unit} has its quarantine already"
         if table.num_rows:
             name = f"{self.table.name}/{self.unit}-{self.name}.parquet"
             self.quarantined = self.table.quarantine_folder.write_table(name, table)
@@ -208,8 +210,9 @@ class PassTable:
     def resume(self, digests: Mapping[str, str], *, overwrite: bool = False) -> dict[str, Commit]:
         """The commits that stand, for units by name and digest of what each is made from.
 
-        Added units are simply not committed yet. A unit whose input has changed or is no longer part of the job
-        would mix results: the pass starts over if `overwrite`, else ResumeRefused names the first of them.
+        Added units are simply not committed yet; the seal is broken until they are. A unit whose input has changed or
+        is no longer part of the job would mix results: the pass starts over if `overwrite`, else ResumeRefused names
+        the first of them.
         """
         commits = self.commits()
         for unit, commit in commits.items():
@@ -225,6 +228,8 @@ class PassTable:
                 f"{self.folder.uri}: unit {unit} was made from input {commit.input_digest[:12]}, which {now}. "
                 "Use --overwrite to start over, or another run folder."
             )
+        if digests.keys() - commits.keys():
+            self.folder.delete(SUCCESS_FILE)
         return commits
 
     def seal(self, units: Sequence[str], commits: Mapping[str, Commit], counts: Mapping[str, int]) -> str:
@@ -243,9 +248,6 @@ class PassTable:
         rows = [vars(file) for file in files]
         manifest = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
         digest = manifest_digest(files)
-        if self.folder.exists(SUCCESS_FILE) and self.folder.read_json(SUCCESS_FILE)["manifest_digest"] == digest:
-            return digest
-        self.folder.write_table(MANIFEST_FILE, manifest)
         done = {
             "schema_version": SCHEMA_VERSION,
             "fingerprint": self.folder.read_json(PLAN_FILE)["fingerprint"],
@@ -255,6 +257,10 @@ class PassTable:
             "num_rows": sum(file.rows for file in files),
             "counts": dict(counts),
         }
+        if self.sealed() == done and self.folder.read_table(MANIFEST_FILE).equals(manifest):
+            return digest
+        self.folder.delete(SUCCESS_FILE)
+        self.folder.write_table(MANIFEST_FILE, manifest)
         self.folder.write_json(SUCCESS_FILE, done)
         return digest
 

@@ -1,5 +1,6 @@
 """The weights and the accuracies as tables for the terminal, with the flags in words."""
 
+import string
 from typing import Any
 
 from rich import box
@@ -14,16 +15,16 @@ FLAG_MEANINGS = {
     "rarely_active": "it tells the two responses apart in under 5% of the pairs",
     "below_chance": "it agrees with significantly fewer than half of the labels; check higher_is",
     "looks_like_ratings": "few distinct scores on a continuous scale; declare them as levels",
-    "clipped": "some scores lay outside the scale and were clipped",
+    "clipped": "some scores lay outside its scale and count in the end cells",
     "off_level": "some scores are none of the declared levels",
     "dropped_by_min_active": "weight 0, because --min-active was given",
 }
-_BAR_CELLS = 10
+_BAR_CELLS = 6
 _COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False}
 
 
 def weights_table(weights: dict[str, Any]) -> Table:
-    """The rules and their weights, the heaviest first; fits 100 columns."""
+    """The rules and their weights, the heaviest first; fits 80 columns."""
     params = f", temperature {weights['temperature']:g}" if weights["temperature"] is not None else ""
     unit = "nats" if weights["log_base"] == "e" else "bits"
     table = Table(
@@ -32,13 +33,14 @@ def weights_table(weights: dict[str, Any]) -> Table:
         title_justify="left",
         **_COMPACT,
     )
-    table.add_column("rule", overflow="fold", max_width=30)
+    table.add_column("rule", overflow="fold", max_width=30, min_width=15)
     table.add_column("better", justify="center")
     table.add_column(f"entropy, {unit}", justify="right", no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("weight", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True, width=_BAR_CELLS)
-    table.add_column("flags", overflow="fold", max_width=16)
+    table.add_column("flags", no_wrap=True)
+    marks = _marks(weights)
     rules = sorted(weights["rules"], key=lambda rule: -rule["weight"])
     top = max((rule["weight"] for rule in rules), default=0.0)
     for rule in rules:
@@ -50,13 +52,13 @@ def weights_table(weights: dict[str, Any]) -> Table:
             _rule_accuracy(rule),
             f"{rule['weight']:.1%}",
             Text(_bar(rule["weight"] / top if top > 0 else 0.0), style=style),
-            Text(", ".join(rule["flags"]), style="yellow"),
+            Text(" ".join(sorted(marks[flag] for flag in rule["flags"])), style="yellow"),
         )
     return table
 
 
 def metrics_table(metrics: dict[str, Any]) -> Table:
-    """Accuracy overall, on each subset, and of the length baselines; fits 100 columns."""
+    """Accuracy overall, on each subset, and of the length baselines; fits 80 columns."""
     table = Table(title="Accuracy of the composed reward (a tie is half a win)", title_justify="left", **_COMPACT)
     table.add_column("on", overflow="fold", max_width=36)
     for name in ("pairs", "accuracy", "95% interval", "strict", "wins", "ties", "losses"):
@@ -67,7 +69,7 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
     if metrics["subsets"]:
         table.add_section()
     baselines = metrics["length_baselines"] or {}
-    for label, key in (("baseline: shorter wins", "shorter_wins"), ("baseline: longer wins", "longer_wins")):
+    for label, key in (("if shorter won", "shorter_wins"), ("if longer won", "longer_wins")):
         if baselines.get(key):
             table.add_row(*_metrics_row(label, baselines[key]), style="dim")
     if metrics["rewardbench_safety"] is not None:
@@ -77,10 +79,18 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
 
 def explain_warnings(weights: dict[str, Any]) -> list[str]:
     """Sentences below the table: what each flag in it means, then the warnings of `weigh`."""
+    meanings = [
+        f"{mark} {flag}: {FLAG_MEANINGS.get(flag, 'a flag of another version')}."
+        for flag, mark in _marks(weights).items()
+    ]
+    return meanings + list(weights["warnings"])
+
+
+def _marks(weights: dict[str, Any]) -> dict[str, str]:
+    """A letter for each flag that any rule carries: the table holds letters, the words stand below it."""
     present = {flag for rule in weights["rules"] for flag in rule["flags"]}
-    unknown = [flag for flag in sorted(present) if flag not in FLAG_MEANINGS]
-    meanings = [f"{flag}: {meaning}." for flag, meaning in FLAG_MEANINGS.items() if flag in present]
-    return meanings + [f"{flag}: a flag of another version." for flag in unknown] + list(weights["warnings"])
+    known = [flag for flag in FLAG_MEANINGS if flag in present]
+    return dict(zip([*known, *sorted(present - set(known))], string.ascii_lowercase, strict=False))
 
 
 def _rule_accuracy(rule: dict[str, Any]) -> str:

@@ -58,4 +58,4 @@ def contents(run: Path) -> dict[str, str]:
 
 
 def commit_times(run: Path, name: str) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in (run / name / "commits").iterdir()}
+    return {path.name: path.stat().st_mtime_ns for path in (run / name / "commits").glob("*.json")}

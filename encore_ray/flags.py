@@ -1,0 +1,54 @@
+"""The configuration's options as command line flags: each section once, with its help, defaults and checks."""
+
+import inspect
+from typing import Annotated, Any
+
+import tyro
+
+from encore_ray.config import Section, make_section, section_defaults
+
+
+def hint(default: str) -> str:
+    """What help says of a default: nothing of None and False, which mean that a flag is not given."""
+    return "" if default in ("None", "False") else f"(default: {default})"
+
+
+def flag(metavar: str | None = None) -> Any:
+    """Marks a command's own flag, so that help shows it as it shows an option's."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
+
+
+def section_flags(section: type[Section]) -> Any:
+    """Marks a field of a command as a section of the configuration: one flag an option, without a prefix.
+
+    The environment is put over the defaults. The section checks its values itself, so that a wrong flag is told
+    as a wrong key of a YAML file is.
+    """
+
+    def construct(**values: Any) -> Section:
+        return make_section(section, values, where="command line")
+
+    def constructor() -> Any:
+        defaults = section_defaults(section)
+        parameters = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=getattr(defaults, name),
+                annotation=Annotated[
+                    option.annotation,
+                    tyro.conf.arg(
+                        help=option.description,
+                        metavar="NAME" if option.annotation == list[str] | None else None,
+                        help_behavior_hint=hint,
+                    ),
+                ],
+            )
+            for name, option in section.model_fields.items()
+        ]
+        signed: Any = construct
+        signed.__signature__ = inspect.Signature(parameters, return_annotation=section)
+        signed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return signed
+
+    return tyro.conf.arg(name="", constructor_factory=constructor)

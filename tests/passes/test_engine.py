@@ -1,0 +1,90 @@
+"""Work reaches workers, results and errors come back as they are, and nothing waits for ever."""
+
+import os
+from functools import partial
+
+import pytest
+from ray.data import DataContext
+
+from encore_ray.errors import ClusterError, DataError
+from encore_ray.passes.cluster import ActorPool, Resources, TaskPool, Visible, check_nodes, task_pool
+from encore_ray.passes.engine import WorkerError, map_units
+from encore_ray.storage import Folder
+
+TASKS = TaskPool(2, 0.5)
+ACTORS = ActorPool(1, 1, 0.5, 0.0, calls_at_a_time=2)
+
+pytestmark = pytest.mark.usefixtures("have")
+
+
+class Double:
+    def __call__(self, unit: int) -> int:
+        return 2 * unit
+
+
+class Stumble:
+    def __init__(self, how: str):
+        self._how = how
+
+    def __call__(self, unit: int) -> int:
+        if self._how == "mistake":
+            raise DataError(f"unit {unit} is bad")
+        if self._how == "defect":
+            raise KeyError("our own")
+        if self._how == "crash":
+            os._exit(1)
+        while True:  # a hang
+            pass
+
+
+class Unbuildable:
+    def __init__(self) -> None:
+        raise DataError("no model here")
+
+
+@pytest.mark.parametrize("pool", [TASKS, ACTORS])
+def test_every_unit_is_answered_once(pool: ActorPool | TaskPool) -> None:
+    assert sorted(map_units(Double, range(30), pool=pool)) == list(range(0, 60, 2))
+    assert list(map_units(Double, [], pool=pool)) == []
+
+
+@pytest.mark.parametrize("pool", [TASKS, ACTORS])
+def test_a_users_mistake_in_a_worker_keeps_its_type_and_words(pool: ActorPool | TaskPool) -> None:
+    with pytest.raises(DataError, match=r"^unit 7 is bad$"):
+        list(map_units(partial(Stumble, "mistake"), [7], pool=pool))
+    with pytest.raises(DataError, match="no model here"):
+        list(map_units(Unbuildable, [7], pool=pool))
+
+
+def test_our_own_defect_brings_the_workers_traceback() -> None:
+    with pytest.raises(WorkerError, match=r"(?s)Traceback.*KeyError: 'our own'"):
+        list(map_units(partial(Stumble, "defect"), [1], pool=TASKS))
+
+
+def test_work_that_kills_its_worker_ends_the_pass() -> None:
+    with pytest.raises(ClusterError, match="The cluster failed"):
+        list(map_units(partial(Stumble, "crash"), [1], pool=TASKS))
+
+
+def test_a_hang_ends_with_the_option_to_raise(have: Resources) -> None:
+    context = DataContext.get_current()
+    usual = context.execution_no_progress_timeout_s
+    context.execution_no_progress_timeout_s = 2
+    try:
+        with pytest.raises(ClusterError, match="no_progress_timeout_s"):
+            list(map_units(partial(Stumble, "hang"), [1], pool=TASKS))
+    finally:
+        context.execution_no_progress_timeout_s = usual
+    # The hung worker is gone: its CPU works again.
+    assert sorted(map_units(Double, range(4), pool=task_pool(have))) == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize("pool", [TASKS, ACTORS])
+def test_a_worker_that_does_not_see_the_files_does_nothing(pool: ActorPool | TaskPool, tmp_path: object) -> None:
+    run = Folder(str(tmp_path))
+    visible = check_nodes(run, [str(tmp_path)])
+    assert list(map_units(Double, [1], pool=pool, visible=visible)) == [2]
+    with pytest.raises(ClusterError, match=f"does not see {run.uri}/model"):
+        list(map_units(Double, [1], pool=pool, visible=Visible(run, visible.nonce, (f"{run.uri}/model",))))
+    with pytest.raises(ClusterError, match="another folder of that name"):
+        list(map_units(Double, [1], pool=pool, visible=Visible(run, "stale")))

@@ -1,0 +1,51 @@
+"""The main job on real input: human preferences, scored by a public encoder with heads fitted on human labels."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from encore_ray.config import make_config
+from encore_ray.job import run_job
+from tests.passes import jobs
+from tests.real_model import save_real_model
+
+MAX_TOKENS = 48
+
+
+@pytest.mark.usefixtures("have")
+def test_the_job_runs_on_hh_rlhf_and_loses_no_row(corpora: Path, tmp_path: Path) -> None:
+    rules = save_real_model(corpora / "rbr-gold" / "train.jsonl", tmp_path / "model", max_tokens=MAX_TOKENS)
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    job = make_config(
+        {
+            "inputs": [str(corpora / "hh-rlhf" / "harmless-base-test.jsonl.gz")],
+            "model": str(tmp_path / "model"),
+            "run": str(tmp_path / "run"),
+            "score": {"max_tokens": MAX_TOKENS},
+            "tracking": {"uri": store},
+        }
+    )
+    result = run_job(job)
+    assert result.prepared["rows"] == 2312 == result.prepared["kept"] + result.prepared["quarantined"]
+    assert result.prepared["quarantined"] == 13
+    pairs, scores, rewards = (jobs.table(tmp_path / "run" / name) for name in ("pairs", "scores", "rewards"))
+    assert pairs.num_rows == scores.num_rows == rewards.num_rows == 2299
+    overall = result.metrics["overall"]
+    assert overall["num_pairs"] == overall["wins"] + overall["ties"] + overall["losses"] == 2299
+    assert [rule["name"] for rule in result.weights["rules"]] == rules.names
+    # Shorter responses win more often than not among these human labels.
+    assert result.metrics["length_baselines"]["shorter_wins"]["accuracy"] > 0.5
+
+    client = mlflow.MlflowClient(store)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "encore-ray"]
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    nested = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    assert sorted(nested) == ["compose", "evaluate", "prepare", "score", "weigh"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert parent.data.metrics["accuracy"] == pytest.approx(overall["accuracy"])
+    assert nested["score"].data.metrics["scored"] == 2299
+    stored = client.download_artifacts(nested["weigh"].info.run_id, "weights.json", str(tmp_path))
+    assert json.loads(Path(stored).read_text()) == result.weights
