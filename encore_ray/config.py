@@ -103,7 +103,7 @@ class WeighOptions(Section):
     levels: bool = Field(default=False, description="Insist on rating levels: a rule without them is an error.")
     edges: Literal["declared", "observed", "quantile"] = Field(
         default="declared",
-        description="Ends of the bins. observed: smallest and largest score; one stray value distorts them.",
+        description="Ends of the bins. observed: the extreme scores, strays included; quantile is refused.",
     )
     log_base: Literal["e", "2"] = Field(default="e", description="Base of the logarithm in the entropies.")
     estimator: Literal["plugin", "miller_madow"] = Field(default="plugin", description="Entropy estimator.")

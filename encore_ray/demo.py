@@ -21,6 +21,7 @@ from encore_ray.models.training import train_regression
 from encore_ray.passes.cluster import cluster
 from encore_ray.passes.units import PassTable
 from encore_ray.schema import PAIRS_DIR, SCORES_DIR, WEIGHTS_FILE
+from encore_ray.shell import command
 from encore_ray.storage import Folder
 from encore_ray.terminal import show_job
 
@@ -62,11 +63,12 @@ def run_demo(folder: Folder, *, num_pairs: int, console: Console) -> None:
     folder.write_atomic(CONFIG_NAME, JOB_YAML.encode())
     config = load_config(root / CONFIG_NAME)
     with cluster(config.cluster):
-        result = run_job(config, console=console)
+        result = run_job(config, overwrite=True, console=console)
         uniform = _uniform_metrics(folder, result)
     show_job(result, console=console)
     _explain(result, uniform, console)
-    console.print(f"\nRun it again yourself: [bold]encore-ray run {root / CONFIG_NAME}[/]", soft_wrap=True)
+    again = command("encore-ray", "run", str(root / CONFIG_NAME))
+    console.print(f"\nRun it again yourself: [bold]{again}[/]", soft_wrap=True)
 
 
 def _make_corpus(folder: Folder, num_pairs: int) -> None:

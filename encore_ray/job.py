@@ -96,7 +96,8 @@ def run_job(
         overwrite=overwrite,
         console=console,
     ) as job:
-        job.run.write_atomic(CONFIG_FILE, config.to_yaml().encode())
+        if not job.run.exists(CONFIG_FILE):
+            job.run.write_atomic(CONFIG_FILE, config.to_yaml().encode())
         model = plan_model(config.model, config.score, have=job.have, rules=rules) if config.model else None
         job.see(files, model_path=config.model)
         prepared = job.prepare(files, config.prepare, limit=limit)
@@ -107,6 +108,8 @@ def run_job(
         weights = job.weigh(config.weigh)
         job.compose(weights)
         metrics = job.evaluate()
+        job.run.write_atomic(CONFIG_FILE, config.to_yaml().encode())
+        job.tracker.log_artifact(CONFIG_FILE, config.to_yaml().encode())
         return JobResult(
             job.run, prepared.corpus_rows, prepared.counts, scored, weights.to_dict(), metrics, job.tracker.uri
         )
@@ -141,13 +144,16 @@ class Job:
             )
             tracked.log_metrics(prepared.counts)
             for item in prepared.inputs:
-                tracked.log_input(item.uri, uri=item.uri, digest=item.digest, num_rows=item.num_rows)
+                name = item.uri.rstrip("/").rsplit("/", 1)[-1]
+                self.tracker.log_input(name, uri=item.uri, digest=item.digest, num_rows=item.num_rows)
         return prepared
 
     def score(self, model: ScoringModel, *, max_bad_fraction: float) -> Mapping[str, int]:
         with self._pass("score") as tracked:
             tracked.log_params(model.facts)
-            self.tracker.set_tags({"model": model.facts["model"][:16], "model_revision": model.facts["revision"]})
+            self.tracker.set_tags({"model": model.facts["model"][:16]})
+            if model.facts["revision"]:
+                self.tracker.set_tags({"model_revision": model.facts["revision"]})
             counts = score_pairs(
                 self.run.child(PAIRS_DIR).uri,
                 self.tables["score"],
@@ -245,11 +251,13 @@ class Job:
             metrics = evaluate_rewards(
                 rewards, output, have=self.have, visible=self.visible, watch=self._watch(tracked)
             )
-            figure = evaluation_figure(metrics, Folder(rewards).read_json(WEIGHTS_FILE))
+            weights = Folder(rewards).read_json(WEIGHTS_FILE)
+            figure = evaluation_figure(metrics, weights)
             output.write_atomic(FIGURE_FILE, figure)
             self.tracker.log_metrics(flat_metrics(metrics))
             self.tracker.log_artifact(METRICS_FILE, to_json(metrics))
             self.tracker.log_artifact(FIGURE_FILE, figure)
+            self.tracker.set_tags({"mlflow.note.content": summary(metrics, weights)})
         return metrics
 
     @property
@@ -304,9 +312,9 @@ def open_job(
         run if tracking.enabled and journal else None,
         uri=tracking.uri if tracking.enabled else None,
         experiment=tracking.experiment,
-        run_name=tracking.run_name or run.name,
+        run_name=tracking.run_name or "/".join(run.uri.rstrip("/").split("/")[-2:]),
         params=params,
-        tags={"encore_ray": version("encore-ray"), "git_commit": _git_commit(), "run_folder": run.uri},
+        tags={"encore_ray": version("encore-ray"), "run_folder": run.uri, **_git_commit()},
     )
     console = console or Console(quiet=True)
     with tracker, Display(console) as display, cluster(cluster_options) as have:
@@ -359,10 +367,24 @@ def _say_how_to_resume(run: Folder) -> None:
             )
 
 
-def _git_commit() -> str:
-    """Commit of the working folder's repository, for the record; empty where there is none."""
+def summary(metrics: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
+    """The result in a few lines of Markdown: what MLflow shows at the top of the run."""
+    overall = metrics["overall"]
+    lines = [f"**{weights['scheme']}** on {overall['num_pairs']:,} pairs"]
+    if overall["accuracy"] is not None:
+        interval = f"{overall['accuracy_low']:.1%} to {overall['accuracy_high']:.1%}"
+        lines[0] += f": accuracy **{overall['accuracy']:.1%}** ({interval})"
+    lines += ["", "| rule | weight | entropy | accuracy |", "|---|---|---|---|"]
+    for rule in sorted(weights["rules"], key=lambda rule: -rule["weight"]):
+        accuracy = "" if rule["accuracy"] is None else f"{rule['accuracy']:.1%}"
+        lines.append(f"| {rule['name']} | {rule['weight']:.1%} | {rule['entropy']:.3f} | {accuracy} |")
+    return "\n".join([*lines, "", *(f"- {warning}" for warning in weights["warnings"])])
+
+
+def _git_commit() -> dict[str, str]:
+    """Tag with the commit of the working folder's repository; none where there is no repository."""
     try:
         found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)  # noqa: S607
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return found.stdout.strip()
+        return {}
+    return {"mlflow.source.git.commit": found.stdout.strip()} if found.returncode == 0 else {}

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from encore_ray.job import FIGURE_FILE, JobResult
 from encore_ray.passes.status import PassStatus
@@ -37,24 +38,26 @@ def show_job(result: JobResult, *, console: Console) -> None:
     show_reasons({**prepared, **{k: v for k, v in scored.items() if k.startswith(REASON_COUNT)}}, console=console)
     show_weights(result.weights, console=console)
     show_metrics(result.metrics, console=console)
-    places = Table.grid(padding=(0, 2))
-    places.add_row("rewards", result.run.path(REWARDS_DIR))
-    places.add_row("weights", result.run.path(WEIGHTS_FILE))
-    places.add_row("metrics", result.run.path(METRICS_FILE))
-    places.add_row("figure", result.run.path(FIGURE_FILE))
+    places = {
+        "rewards": result.run.path(REWARDS_DIR),
+        "weights": result.run.path(WEIGHTS_FILE),
+        "metrics": result.run.path(METRICS_FILE),
+        "figure": result.run.path(FIGURE_FILE),
+    }
     if prepared["quarantined"] or scored["quarantined"]:
-        places.add_row("quarantine", result.run.path(QUARANTINE_DIR))
+        places["quarantine"] = result.run.path(QUARANTINE_DIR)
     if result.tracking_uri:
-        places.add_row("MLflow", how_to_open(result.tracking_uri))
+        places["MLflow"] = how_to_open(result.tracking_uri)
     console.print()
-    console.print(places, soft_wrap=True)
+    for name, place in places.items():  # not a table: a wrapped path cannot be pasted
+        console.print(f"{name:<10}  {place}", soft_wrap=True, highlight=False, markup=False)
 
 
 def show_weights(weights: Mapping[str, Any], *, console: Console) -> None:
     console.print()
     console.print(weights_table(dict(weights)))
     for warning in explain_warnings(dict(weights)):
-        console.print(f"[yellow]![/] {warning}", soft_wrap=False)
+        console.print(Text.assemble(("! ", "yellow"), warning))
 
 
 def show_metrics(metrics: Mapping[str, Any], *, console: Console) -> None:

@@ -184,14 +184,14 @@ def _foreign_units(folder: Folder, file: str, number: int) -> Iterator[TableUnit
         stamp = fingerprint([file, parquet.metadata.num_rows, parquet.metadata.serialized_size, _stamp(folder, file)])
         sizes = [parquet.metadata.row_group(index).num_rows for index in range(parquet.metadata.num_row_groups)]
     group: list[int] = []
+    rows = 0
     for index, size in enumerate(sizes):
         group.append(index)
-        if sum(sizes[i] for i in group) >= FOREIGN_UNIT_ROWS or index == len(sizes) - 1:
-            rows = sum(sizes[i] for i in group)
-            yield TableUnit(
-                f"{number:05d}-{group[0]:05d}", folder, file, rows, f"{stamp}-{group[0]}-{size}", tuple(group)
-            )
-            group = []
+        rows += size
+        if rows >= FOREIGN_UNIT_ROWS or (rows and index == len(sizes) - 1):
+            name = f"{number:05d}-{group[0]:05d}"
+            yield TableUnit(name, folder, file, rows, f"{stamp}-{group[0]}-{len(group)}", tuple(group))
+            group, rows = [], 0
 
 
 def _stamp(folder: Folder, file: str) -> str:

@@ -153,13 +153,14 @@ def open_tracker(
     else:
         folder, uri = run_folder, uri or default_uri(run_folder)
     journal = Journal(folder)
-    job = (journal.last_job() if resume else None) or uuid.uuid4().hex
+    resumed = journal.last_job() if resume else None
+    job = resumed or uuid.uuid4().hex
     courier = Courier(folder, uri=uri, remove_when_delivered=run_folder is None) if uri else None
     writer = Writer(journal, on_written=courier.nudge if courier else lambda: None)
     tracker = Tracker(writer, courier, job=job, journal_folder=journal.folder, uri=uri)
     context = {"mlflow.user": _user(), "mlflow.source.name": os.path.basename(sys.argv[0]) or "python"}
     tracker._record("begin", {"name": _text(run_name), "experiment": _text(experiment), "tags": context})
-    tracker.set_tags(tags)
+    tracker.set_tags({**tags, "error": ""} if resumed else tags)
     tracker.log_params(params)
     writer.start(system_metrics_of=job)
     return tracker

@@ -2,8 +2,8 @@
 
 import os
 import re
-import shlex
 
+from encore_ray.shell import command
 from encore_ray.storage import Folder, absolute
 
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
@@ -33,4 +33,4 @@ def how_to_open(uri: str) -> str:
     """The address to open in a browser, or the command that serves a database store."""
     if uri.startswith(("http://", "https://")):
         return redact(uri)
-    return f"mlflow ui --backend-store-uri {shlex.quote(redact(uri))}"
+    return command("mlflow", "ui", "--backend-store-uri", redact(uri))
