@@ -73,14 +73,14 @@ class Run:
     """Any option of the file, as in --set weigh.temperature=1."""
 
     def main(self, console: Console) -> None:
-        from encore_ray.job import run_job
-        from encore_ray.terminal import show_job
-        from encore_ray.trial import run_trial
-
         flags = assigned_values(self.set)
         if self.run is not None:
             flags["run"] = self.run
         config = load_config(self.config, flags=flags)
+        from encore_ray.job import run_job
+        from encore_ray.terminal import show_job
+        from encore_ray.trial import run_trial
+
         if self.limit is not None:
             run_trial(config, limit=self.limit, console=console)
             return
@@ -129,12 +129,12 @@ class Score:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        path = resolve_model(self.model)
+        require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path])
         from encore_ray.passes.score import plan_model
         from encore_ray.rules import RuleSet
         from encore_ray.terminal import show_counts
 
-        path = resolve_model(self.model)
-        require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path])
         rules = RuleSet.load(absolute(self.rules)) if self.rules else None
         with _job(self, console, params={"model": path}) as job:
             model = plan_model(path, self.options, have=job.have, rules=rules)
@@ -161,11 +161,11 @@ class Weigh:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
-        from encore_ray.terminal import show_weights
-
         scores, output = _explicit(self, "scores")
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
+        from encore_ray.terminal import show_weights
+
         target = (output.rpartition("/")[0] or "/", output.rpartition("/")[2]) if output else None
         with _job(self, console, folder=target[0] if target else None) as job:
             job.see()
@@ -199,10 +199,6 @@ class Compose:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
-        from encore_ray.composition.weights import Weights
-        from encore_ray.passes.units import PassTable
-        from encore_ray.terminal import show_counts
-
         scores, output = _explicit(self, "scores", "weights")
         if self.run is not None and self.pairs is not None:
             raise ConfigError("compose takes --pairs with --scores; with --run it takes the run's own pairs.")
@@ -211,6 +207,10 @@ class Compose:
         pairs = absolute(self.pairs) if self.pairs else None
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or run.path(SCORES_DIR), path, pairs, rules_path])
+        from encore_ray.composition.weights import Weights
+        from encore_ray.passes.units import PassTable
+        from encore_ray.terminal import show_counts
+
         parent, _, name = path.rpartition("/")
         weights = Weights.from_dict(Folder(parent).read_json(name), where=path)
         table = PassTable(Folder(output), Folder(output), "compose") if output else None
@@ -239,10 +239,10 @@ class Evaluate:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
-        from encore_ray.terminal import show_metrics
-
         rewards, output = _explicit(self, "rewards")
         require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR)])
+        from encore_ray.terminal import show_metrics
+
         with _job(self, console, folder=output) as job:
             job.see()
             metrics = job.evaluate(rewards=rewards, output=Folder(output) if output else None)
@@ -309,10 +309,10 @@ class Export:
     """What to do with pairs whose rejected response has the higher reward. They are counted."""
 
     def main(self, console: Console) -> None:
-        from encore_ray.passes.export import export_rewards
-
         run = Folder(absolute(self.run))
         require_paths([run.path(REWARDS_DIR)])
+        from encore_ray.passes.export import export_rewards
+
         report = export_rewards(
             run,
             Folder(absolute(self.output)),

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from encore_ray.errors import ConfigError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.passes.status import run_status
 from encore_ray.passes.tables import TableUnit, table_units
 from encore_ray.rules import RuleSet
@@ -68,7 +68,10 @@ def _show_json(path: str, value: Any, console: Console) -> None:
 
 
 def _show_yaml(path: str, text: str, console: Console) -> None:
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DataError(f"{path} is not valid YAML: {error}") from None
     if isinstance(value, dict) and "inputs" in value:
         console.print(f"[bold]{escape(path)}[/]: a job's configuration")
         console.print(text, markup=False, soft_wrap=True)

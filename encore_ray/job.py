@@ -33,9 +33,9 @@ from encore_ray.report import evaluation_figure
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
     CONFIG_FILE,
+    FIGURE_FILE,
     METRICS_FILE,
     PAIRS_DIR,
-    REPORT_DIR,
     REWARDS_DIR,
     RULES_FILE,
     SCORES_DIR,
@@ -45,8 +45,6 @@ from encore_ray.storage import Folder, is_remote, require_paths, to_json
 from encore_ray.tracking import PassTracker, Tracker, open_tracker
 
 logger = logging.getLogger("encore_ray")
-
-FIGURE_FILE = f"{REPORT_DIR}/evaluation.png"
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from encore_ray.passes.committed import Progress as PassProgress
+if TYPE_CHECKING:
+    from encore_ray.passes.committed import Progress as PassProgress
 
 LINE_EVERY_S = 5.0
 SHOWN_COUNTS = ("quarantined", "truncated")
@@ -37,7 +38,7 @@ class Display:
         if self._bars:
             self._bars.stop()
 
-    def __call__(self, progress: PassProgress) -> None:
+    def __call__(self, progress: "PassProgress") -> None:
         """Show how far a pass is; cheap enough to call after every unit."""
         finished = progress.done_units == progress.total_units
         if self._bars is not None:
@@ -54,7 +55,7 @@ class Display:
             self._console.print(f"  {progress.name:<9} {figures(progress)}", highlight=False, soft_wrap=True)
 
 
-def figures(progress: PassProgress) -> str:
+def figures(progress: "PassProgress") -> str:
     """One line: how much of how much, at which rate, time left, and what went aside."""
     parts = [f"{progress.done_rows:,} of {progress.total_rows:,}"]
     new_rows = progress.done_rows - progress.resumed_rows

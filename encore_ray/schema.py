@@ -78,6 +78,7 @@ QUARANTINE_SCHEMA = pa.schema(
 # Files of a run folder
 PAIRS_DIR, SCORES_DIR, REWARDS_DIR, QUARANTINE_DIR, REPORT_DIR = "pairs", "scores", "rewards", "quarantine", "report"
 RULES_FILE, WEIGHTS_FILE, METRICS_FILE, CONFIG_FILE = "rules.yaml", "weights.json", "metrics.json", "config.yaml"
+FIGURE_FILE = f"{REPORT_DIR}/evaluation.png"
 PLAN_FILE, WORK_FILE, MANIFEST_FILE, SUCCESS_FILE = "plan.json", "work.json", "manifest.parquet", "_SUCCESS"
 DATA_DIR, COMMITS_DIR = "data", "commits"
 

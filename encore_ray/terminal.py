@@ -1,22 +1,24 @@
 """What a person reads in the terminal when a command has ended."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from encore_ray.job import FIGURE_FILE, JobResult
 from encore_ray.passes.status import PassStatus
 from encore_ray.passes.units import REASON_COUNT
 from encore_ray.progress import duration
 from encore_ray.report import explain_warnings, metrics_table, weights_table
-from encore_ray.schema import METRICS_FILE, QUARANTINE_DIR, REWARDS_DIR, WEIGHTS_FILE
+from encore_ray.schema import FIGURE_FILE, METRICS_FILE, QUARANTINE_DIR, REWARDS_DIR, WEIGHTS_FILE
 from encore_ray.tracking import how_to_open
 
+if TYPE_CHECKING:
+    from encore_ray.job import JobResult
 
-def show_job(result: JobResult, *, console: Console) -> None:
+
+def show_job(result: "JobResult", *, console: Console) -> None:
     """The account of all rows, weights, agreement with the labels, warnings, and where everything is."""
     prepared, scored = result.prepared, result.scored
     console.print()
@@ -79,22 +81,23 @@ def show_reasons(counts: Mapping[str, int], *, console: Console) -> None:
 
 
 def show_status(statuses: Sequence[PassStatus], *, console: Console) -> None:
-    """The five passes of a run: how far each is."""
-    table = Table(box=None, padding=(0, 2), header_style="bold")
+    """The five passes of a run: how far each is, and for how long nothing has been committed; fits 80 columns."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     for name in ("pass", "state"):
-        table.add_column(name)
-    for name in ("units", "rows", "rows/s", "left", "last unit", "quarantined"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ("units", "rows", "rows/s", "left", "idle", "bad"):
+        table.add_column(name, justify="right", overflow="fold")
     for status in statuses:
         reads = status.total_units or status.done_units
+        idle = status.idle_seconds if status.state == "unfinished" else None
         table.add_row(
             status.name,
             status.state,
-            f"{status.done_units:,} of {status.total_units:,}" if reads else "",
-            f"{status.done_rows:,} of {status.total_rows:,}" if reads else "",
+            f"{status.done_units:,}/{status.total_units:,}" if reads else "",
+            f"{status.done_rows:,}/{status.total_rows:,}" if reads else "",
             f"{status.rows_per_second:,.0f}" if status.rows_per_second else "",
             duration(status.seconds_left) if status.seconds_left is not None else "",
-            f"{duration(status.idle_seconds)} ago" if status.idle_seconds is not None else "",
+            duration(idle) if idle is not None else "",
             f"{status.quarantined:,}" if status.quarantined else "",
         )
     console.print(table)

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.rules import Rule, RuleSet, Scale, slug
+from encore_ray.rules import Link, Rule, RuleSet, Scale, slug
 
 SCALE = Scale(0.0, 1.0)
 
@@ -25,13 +25,13 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 @st.composite
 def rules(draw: st.DrawFn, name: str) -> Rule:
     scale = draw(scales)
-    links = ["identity", "sigmoid", *(["expected_level"] if scale.levels else [])]
+    links: tuple[Link, ...] = ("identity", "sigmoid", "expected_level")
     return Rule(
         name,
         draw(texts),
         draw(st.sampled_from(["better", "worse"])),
         scale,
-        draw(st.sampled_from(links)),
+        draw(st.sampled_from(links if scale.levels else links[:2])),
         draw(st.sampled_from(["error", "clip"])),
     )
 

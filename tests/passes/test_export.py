@@ -59,12 +59,10 @@ def export(
     return [json.loads(line) for line in lines], report
 
 
-def load(run: Folder, layout: str) -> datasets.Dataset:
+def load(run: Folder, layout: str) -> Any:
     """What `datasets`, which all three trainers read files with, makes of the exported one."""
     path = run.child(f"out-{layout}").path("train.jsonl")
-    loaded = datasets.load_dataset("json", data_files=path, split="train", cache_dir=f"{run.uri}/cache")
-    assert isinstance(loaded, datasets.Dataset)
-    return loaded
+    return datasets.load_dataset("json", data_files=path, split="train", cache_dir=f"{run.uri}/cache")
 
 
 @pytest.fixture(autouse=True)
@@ -132,14 +130,15 @@ def test_trl_trains_on_the_margins_of_the_export(tmp_path: Path) -> None:
     lines, _ = export(run)
     assert lines[1] == {"prompt": SYSTEM + LONG, "chosen": CHOSEN, "rejected": REJECTED, "margin": 0.25}
     loaded = load(run, "trl")
-    tokenizer = tiny.tokenizer(chat=True)
+    tokenizer: Any = tiny.tokenizer(chat=True)
     assert is_conversational(loaded[0])
     assert apply_chat_template(loaded[0], tokenizer)["chosen"] == "<|im_start|>assistant\nUsually.<|im_end|>\n"
 
     torch.manual_seed(0)
     config = tiny.config("llama", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, num_labels=1)
+    model = AutoModelForSequenceClassification.from_config(config)
     trainer = RewardTrainer(
-        model=AutoModelForSequenceClassification.from_config(config),
+        model=model,
         args=RewardConfig(output_dir=f"{tmp_path}/trl", report_to=[], use_cpu=True, bf16=False, disable_tqdm=True),
         train_dataset=loaded,
         processing_class=tokenizer,
@@ -152,7 +151,8 @@ def test_trl_trains_on_the_margins_of_the_export(tmp_path: Path) -> None:
     batch = trainer.data_collator(examples)
     torch.testing.assert_close(batch["margin"], torch.tensor([2.0, 0.25]))
     with torch.no_grad():
-        assert torch.isfinite(trainer.compute_loss(trainer.model, batch))
+        loss: Any = trainer.compute_loss(model, batch)
+    assert torch.isfinite(loss)
 
 
 # OpenRLHF and LLaMA-Factory pin other versions of our libraries, so that they cannot be installed beside us:
@@ -168,9 +168,9 @@ def test_openrlhf_gets_whole_conversations(tmp_path: Path) -> None:
     tokenizer = tiny.tokenizer(chat=True)
     for example in load(run, "openrlhf"):
         chosen, rejected = (
-            tokenizer.apply_chat_template(example[side], tokenize=False) for side in ("chosen", "rejected")
+            str(tokenizer.apply_chat_template(example[side], tokenize=False)) for side in ("chosen", "rejected")
         )
-        prompt = tokenizer.apply_chat_template(example["chosen"][:-1], tokenize=False)
+        prompt = str(tokenizer.apply_chat_template(example["chosen"][:-1], tokenize=False))
         assert chosen.startswith(prompt)
         assert rejected.startswith(prompt)
 
