@@ -16,8 +16,9 @@ from encore_ray.composition.statistics import RuleStatistics
 from encore_ray.composition.weighing import weigh
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.inspection import inspect_path
+from encore_ray.passes.commits import total_counts
 from encore_ray.passes.status import pass_tables
-from encore_ray.passes.units import Attempt, total_counts
+from encore_ray.passes.units import Attempt
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import QUARANTINE_SCHEMA
 from encore_ray.storage import Folder
@@ -172,7 +173,11 @@ def test_what_is_no_artifact_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "empty").mkdir()
-    for name, said in (("notes.txt", "nothing that inspect knows"), ("list.json", "no artifact"), ("empty", "nothing that")):
+    for name, said in (
+        ("notes.txt", "nothing that inspect knows"),
+        ("list.json", "no artifact"),
+        ("empty", "nothing that"),
+    ):
         with pytest.raises(ConfigError, match=said) as caught:
             inspected(tmp_path / name)
         assert name in str(caught.value)
