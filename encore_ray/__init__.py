@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from encore_ray.composition.rewards import compose
     from encore_ray.composition.weights import Weights
-    from encore_ray.config import JobConfig, load_config, make_config
+    from encore_ray.config import JobConfig
+    from encore_ray.config_sources import load_config, make_config
     from encore_ray.errors import ClusterError, ConfigError, DataError, EncoreError, ModelError, ResumeRefused
     from encore_ray.job import Job, JobResult, open_job, run_job
     from encore_ray.models.checkpoint import load_model, save_multihead
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "composition.rewards": ("compose",),
     "composition.weights": ("Weights",),
-    "config": ("JobConfig", "load_config", "make_config"),
+    "config": ("JobConfig",),
+    "config_sources": ("load_config", "make_config"),
     "errors": ("ClusterError", "ConfigError", "DataError", "EncoreError", "ModelError", "ResumeRefused"),
     "job": ("Job", "JobResult", "open_job", "run_job"),
     "models.checkpoint": ("load_model", "save_multihead"),

@@ -13,18 +13,8 @@ import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 
-from encore_ray.config import (
-    ClusterOptions,
-    PrepareOptions,
-    ScoreOptions,
-    TrackingOptions,
-    WeighOptions,
-    assigned_values,
-    environment_values,
-    load_config,
-    resolve_model,
-    section_defaults,
-)
+from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, TrackingOptions, WeighOptions
+from encore_ray.config_sources import assigned_values, environment_values, load_config, resolve_model, section_defaults
 from encore_ray.errors import ConfigError, EncoreError
 from encore_ray.flags import flag, section_flags
 from encore_ray.schema import PAIRS_DIR, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE

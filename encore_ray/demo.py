@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from encore_ray.config import ClusterOptions, TrackingOptions, WeighOptions, load_config
+from encore_ray.config import ClusterOptions, TrackingOptions, WeighOptions
+from encore_ray.config_sources import load_config
 from encore_ray.corpora.planted import planted_text
 from encore_ray.errors import ConfigError
 from encore_ray.job import JobResult, open_job, run_job

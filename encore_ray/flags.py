@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from encore_ray.config import Section, make_section, section_defaults
+from encore_ray.config import Section
+from encore_ray.config_sources import make_section, section_defaults
 
 
 def hint(default: str) -> str:

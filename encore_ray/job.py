@@ -18,10 +18,12 @@ from encore_ray.composition.weights import Weights
 from encore_ray.config import ClusterOptions, JobConfig, PrepareOptions, TrackingOptions, WeighOptions
 from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.passes.cluster import NONCE_FILE, Resources, Visible, check_nodes, cluster
+from encore_ray.passes.cluster import cluster
 from encore_ray.passes.committed import Progress
 from encore_ray.passes.compose import compose_scores
 from encore_ray.passes.evaluate import evaluate_rewards
+from encore_ray.passes.nodes import NONCE_FILE, Visible, check_nodes
+from encore_ray.passes.pools import Resources
 from encore_ray.passes.prepare import Prepared, prepare_corpora
 from encore_ray.passes.score import plan_model, score_pairs, take_ratings
 from encore_ray.passes.score_work import ScoringModel

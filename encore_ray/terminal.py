@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from encore_ray.passes.commits import REASON_COUNT
 from encore_ray.passes.status import PassStatus
-from encore_ray.passes.units import REASON_COUNT
 from encore_ray.progress import duration
 from encore_ray.report import explain_warnings, metrics_table, weights_table
 from encore_ray.schema import FIGURE_FILE, METRICS_FILE, QUARANTINE_DIR, REWARDS_DIR, WEIGHTS_FILE

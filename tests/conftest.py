@@ -9,10 +9,10 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from encore_ray.passes.cluster import Resources
+    from encore_ray.passes.pools import Resources
 
 # Read by libraries when they are imported, and by every process that a test starts.
-os.environ.update(OMP_WAIT_POLICY="PASSIVE", RAY_AUTH_MODE="disabled", HF_HUB_OFFLINE="1")
+os.environ.update(OMP_WAIT_POLICY="PASSIVE", RAY_AUTH_MODE="disabled")
 
 # The same examples every time, and no time limit an example: the machine may be busy.
 settings.register_profile("deterministic", derandomize=True, deadline=None)

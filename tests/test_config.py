@@ -8,14 +8,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encore_ray.config import (
-    SECTIONS,
-    ClusterOptions,
-    JobConfig,
-    PrepareOptions,
-    ScoreOptions,
-    Section,
-    WeighOptions,
+from encore_ray.config import SECTIONS, ClusterOptions, JobConfig, PrepareOptions, ScoreOptions, Section, WeighOptions
+from encore_ray.config_sources import (
     assigned_values,
     environment_values,
     load_config,

@@ -16,8 +16,9 @@ from encore_ray.composition.statistics import RuleStatistics
 from encore_ray.composition.weighing import weigh
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.inspection import inspect_path
+from encore_ray.passes.commits import total_counts
 from encore_ray.passes.status import pass_tables
-from encore_ray.passes.units import Attempt, total_counts
+from encore_ray.passes.units import Attempt
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import QUARANTINE_SCHEMA
 from encore_ray.storage import Folder

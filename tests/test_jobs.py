@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from encore_ray.cli import COMMANDS
-from encore_ray.config import SECTIONS, InputOptions, JobConfig, Section, load_config
+from encore_ray.config import SECTIONS, InputOptions, JobConfig, Section
+from encore_ray.config_sources import load_config
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "jobs").glob("*.py"))

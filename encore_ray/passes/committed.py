@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from encore_ray.passes.cluster import ActorPool, TaskPool, Visible
+from encore_ray.passes.commits import Commit, total_counts
 from encore_ray.passes.engine import map_units
-from encore_ray.passes.units import Attempt, Commit, PassTable, total_counts
+from encore_ray.passes.nodes import Visible
+from encore_ray.passes.pools import ActorPool, TaskPool
+from encore_ray.passes.units import Attempt, PassTable
 
 Write = Callable[[Any, Attempt], Mapping[str, int]]
 

@@ -14,10 +14,12 @@ import pyarrow as pa
 from encore_ray.composition.rewards import compose
 from encore_ray.composition.weights import Weights
 from encore_ray.errors import DataError
-from encore_ray.passes.cluster import Resources, Visible, task_pool
+from encore_ray.passes.commits import total_counts
 from encore_ray.passes.committed import Task, Watch, ignore_progress, run_committed
+from encore_ray.passes.nodes import Visible
+from encore_ray.passes.pools import Resources, task_pool
 from encore_ray.passes.tables import TableUnit, column_names, read_scores, table_rules, table_units
-from encore_ray.passes.units import Attempt, PassTable, total_counts
+from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
     CHOSEN_REWARD,

@@ -20,7 +20,8 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
 from encore_ray.errors import ClusterError, EncoreError
-from encore_ray.passes.cluster import ActorPool, TaskPool, Visible
+from encore_ray.passes.nodes import Visible
+from encore_ray.passes.pools import ActorPool, TaskPool
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")

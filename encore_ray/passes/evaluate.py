@@ -10,8 +10,9 @@ from encore_ray.composition.evaluation import RewardStatistics
 from encore_ray.composition.rewards import tie_tolerance
 from encore_ray.composition.weights import Weights
 from encore_ray.errors import DataError
-from encore_ray.passes.cluster import Resources, Visible
 from encore_ray.passes.committed import Watch, ignore_progress
+from encore_ray.passes.nodes import Visible
+from encore_ray.passes.pools import Resources
 from encore_ray.passes.reduce import reduce_units
 from encore_ray.passes.tables import TableUnit, resampling_keys, table_units
 from encore_ray.schema import (

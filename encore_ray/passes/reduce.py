@@ -9,9 +9,10 @@ from functools import partial, reduce
 from operator import add
 from typing import Any
 
-from encore_ray.passes.cluster import Resources, Visible, task_pool
 from encore_ray.passes.committed import Progress, Watch
 from encore_ray.passes.engine import map_units
+from encore_ray.passes.nodes import Visible
+from encore_ray.passes.pools import Resources, task_pool
 from encore_ray.passes.tables import TableUnit
 
 TASK_ROWS = 131_072

@@ -13,8 +13,9 @@ import numpy as np
 
 from encore_ray.composition.keys import hash_keys
 from encore_ray.errors import DataError
-from encore_ray.passes.cluster import Resources, Visible, task_pool
 from encore_ray.passes.engine import map_units
+from encore_ray.passes.nodes import Visible
+from encore_ray.passes.pools import Resources, task_pool
 from encore_ray.passes.reduce import TASKS_PER_CPU, chunk_units
 from encore_ray.passes.tables import TableUnit
 from encore_ray.schema import PAIR_ID

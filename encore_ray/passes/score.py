@@ -9,11 +9,13 @@ from encore_ray.config import ScoreOptions
 from encore_ray.models.checkpoint import load_rules
 from encore_ray.models.fetch import identify_model
 from encore_ray.models.scorer import DEFAULT_BATCH_TOKENS
-from encore_ray.passes.cluster import ActorPool, Resources, TaskPool, Visible, score_pool, task_pool
+from encore_ray.passes.commits import Commit, total_counts
 from encore_ray.passes.committed import Task, Watch, ignore_progress, run_committed
+from encore_ray.passes.nodes import Visible
+from encore_ray.passes.pools import ActorPool, Resources, TaskPool, score_pool, task_pool
 from encore_ray.passes.score_work import DataScores, ModelScores, ScoringModel, Write
 from encore_ray.passes.tables import table_units
-from encore_ray.passes.units import Commit, PassTable, check_bad_fraction, total_counts
+from encore_ray.passes.units import PassTable, check_bad_fraction
 from encore_ray.rules import Rule, RuleSet
 
 logger = logging.getLogger("encore_ray")

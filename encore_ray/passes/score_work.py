@@ -15,8 +15,9 @@ from encore_ray.errors import DataError
 from encore_ray.models.checkpoint import load_model
 from encore_ray.models.conversations import TokenizedPairs
 from encore_ray.models.scorer import PairScorer
+from encore_ray.passes.commits import REASON_COUNT
 from encore_ray.passes.tables import RULES_METADATA, TableUnit
-from encore_ray.passes.units import REASON_COUNT, Attempt
+from encore_ray.passes.units import Attempt
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
     CHOSEN,

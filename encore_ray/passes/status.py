@@ -4,7 +4,8 @@ import time
 from dataclasses import dataclass
 
 from encore_ray.errors import ConfigError
-from encore_ray.passes.units import PassTable, total_counts
+from encore_ray.passes.commits import total_counts
+from encore_ray.passes.units import PassTable
 from encore_ray.schema import METRICS_FILE, PAIRS_DIR, PLAN_FILE, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE, WORK_FILE
 from encore_ray.storage import Folder
 

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from encore_ray.errors import DataError, ResumeRefused
+from encore_ray.passes.commits import REASON_COUNT, Commit, DataFile, manifest_digest
 from encore_ray.schema import (
     COMMITS_DIR,
     DATA_DIR,
@@ -28,72 +29,9 @@ from encore_ray.schema import (
     SUCCESS_FILE,
     WORK_FILE,
 )
-from encore_ray.storage import Folder, Written, fingerprint, to_json
+from encore_ray.storage import Folder, Written, fingerprint
 
-REASON_COUNT = "reason."  # prefix of the counts of quarantined rows by reason
 READERS = 16  # commit records read at a time: they are tiny, the wait is the file system's
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """One table file that a commit names: the later unit's name, path in the pass folder, rows, SHA-256."""
-
-    unit: str
-    file: str
-    rows: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What one finished unit of a pass produced.
-
-    Attributes:
-        unit: the unit's name.
-        input_digest: digest of what the unit was made from; a resume compares it.
-        data: its table files in order; each is a unit of the next pass.
-        quarantine: rows that could not be used, relative to the run's quarantine folder; or None.
-        counts: integers that the pass adds up and checks; `rows` is the number of rows it was made from.
-        notes: further JSON values about the unit, e.g. the range of its scores.
-        seconds: time of the work; finished_at: seconds since the epoch.
-    """
-
-    unit: str
-    input_digest: str
-    data: tuple[DataFile, ...]
-    quarantine: Written | None
-    counts: Mapping[str, int]
-    notes: Mapping[str, Any]
-    seconds: float
-    finished_at: float
-
-    def to_json(self) -> bytes:
-        record = {
-            "schema_version": SCHEMA_VERSION,
-            "unit": self.unit,
-            "input_digest": self.input_digest,
-            "data": [vars(file) for file in self.data],
-            "quarantine": vars(self.quarantine) if self.quarantine else None,
-            "counts": dict(self.counts),
-            "notes": dict(self.notes),
-            "seconds": self.seconds,
-            "finished_at": self.finished_at,
-        }
-        return to_json(record)
-
-    @classmethod
-    def from_json(cls, data: bytes) -> "Commit":
-        record = json.loads(data)
-        return cls(
-            unit=record["unit"],
-            input_digest=record["input_digest"],
-            data=tuple(DataFile(**file) for file in record["data"]),
-            quarantine=Written(**record["quarantine"]) if record["quarantine"] else None,
-            counts=record["counts"],
-            notes=record["notes"],
-            seconds=record["seconds"],
-            finished_at=record["finished_at"],
-        )
 
 
 @dataclass
@@ -281,21 +219,6 @@ def read_manifest(folder: Folder) -> list[DataFile]:
     if not folder.exists(SUCCESS_FILE):
         raise DataError(f"{folder.uri} is not finished (no {SUCCESS_FILE}): run the pass that writes it to its end.")
     return [DataFile(**row) for row in folder.read_table(MANIFEST_FILE).to_pylist()]
-
-
-def manifest_digest(files: Sequence[DataFile]) -> str:
-    """SHA-256 over names, rows and digests of the files in order, independent of which attempt wrote them."""
-    lines = (f"{file.unit} {file.rows} {file.digest}\n" for file in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def total_counts(commits: Iterable[Commit]) -> dict[str, int]:
-    """Sum of the commits' counts, key by key."""
-    totals: dict[str, int] = {}
-    for commit in commits:
-        for key, value in commit.counts.items():
-            totals[key] = totals.get(key, 0) + value
-    return dict(sorted(totals.items()))
 
 
 def check_bad_fraction(counts: Mapping[str, int], max_bad_fraction: float, table: PassTable) -> None:

@@ -212,7 +212,10 @@ def test_clipped_and_off_level_scores_are_flagged_with_their_counts():
     clipped = weigh(measure([[0.5, 1.5]], [[0.1, -2.0]], rules=make_rules(1), clip=True))
     assert clipped.clip
     assert "clipped" in clipped.rules[0].flags
-    assert any("of 4 a rule, were counted in the end cells: " in warning and " 2 (-2 to 1.5 on 0 to 1)" in warning for warning in clipped.warnings)
+    assert any(
+        "of 4 a rule, were counted in the end cells: " in warning and " 2 (-2 to 1.5 on 0 to 1)" in warning
+        for warning in clipped.warnings
+    )
     off = weigh(measure([[5.5, 1.0]], [[2.0, 3.0]], rules=make_rules(1, scale=RATINGS)))
     assert "off_level" in off.rules[0].flags
     assert any("1 of 4 scores are none of its declared levels" in warning for warning in off.warnings)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from encore_ray.config import JobConfig, make_config
+from encore_ray.config import JobConfig
+from encore_ray.config_sources import make_config
 from encore_ray.corpora.planted import planted_text
 from encore_ray.passes.units import read_manifest
 from encore_ray.rules import Rule, RuleSet, Scale

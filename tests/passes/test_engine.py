@@ -7,8 +7,9 @@ import pytest
 from ray.data import DataContext
 
 from encore_ray.errors import ClusterError, DataError
-from encore_ray.passes.cluster import ActorPool, Resources, TaskPool, Visible, check_nodes, task_pool
 from encore_ray.passes.engine import WorkerError, map_units
+from encore_ray.passes.nodes import Visible, check_nodes
+from encore_ray.passes.pools import ActorPool, Resources, TaskPool, task_pool
 from encore_ray.storage import Folder
 
 TASKS = TaskPool(2, 0.5)

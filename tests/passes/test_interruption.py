@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from encore_ray.config import JobConfig, load_config
+from encore_ray.config import JobConfig
+from encore_ray.config_sources import load_config
 from encore_ray.job import run_job
-from encore_ray.passes.cluster import Resources
+from encore_ray.passes.pools import Resources
 from tests.passes import jobs
 
 NUM_PAIRS = 192
@@ -53,48 +54,47 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], *, t
         time.sleep(0.005)
 
 
-def commits(folder: Path, run: str) -> int:
-    place = folder / run / "scores" / "commits"
+def commits(run: Path) -> int:
+    place = run / "scores" / "commits"
     return len(list(place.glob("*.json"))) if place.is_dir() else 0
 
 
-def test_kill_9_of_the_driver_while_scoring_changes_nothing(folder: Path, undisturbed: dict[str, str]) -> None:
-    job = write_job(folder, "killed")
+def test_a_stopped_and_a_killed_job_resume_to_the_same_tables(folder: Path, undisturbed: dict[str, str]) -> None:
+    job, run, num_units = write_job(folder, "disturbed"), folder / "disturbed", NUM_PAIRS // UNIT_PAIRS
+
     process = start(job)
-    wait_for(lambda: commits(folder, "killed") >= 2, process)
+    wait_for(lambda: commits(run) >= 2, process)
+    process.send_signal(signal.SIGTERM)
+    output = " ".join(process.communicate(timeout=60)[0].split())
+    assert process.returncode == 143, output
+    assert f"of {num_units} units committed" in output
+    assert "The same command resumes it" in output
+    assert "Traceback" not in output
+    stopped = jobs.commit_times(run, "scores")
+    assert 2 <= len(stopped) < num_units
+
+    process = start(job)
+    wait_for(lambda: commits(run) >= len(stopped) + 2, process)
     process.kill()
-    process.wait(timeout=60)
-    assert not (folder / "killed" / "scores" / "_SUCCESS").exists()
-    settle(folder / "killed" / "scores" / "commits")
-    done = jobs.commit_times(folder / "killed", "scores")
-    assert 2 <= len(done) < NUM_PAIRS // UNIT_PAIRS
-    assert start(job).wait(timeout=200) == 0
-    after = jobs.commit_times(folder / "killed", "scores")
-    assert after.items() >= done.items()  # finished units are not redone
-    assert jobs.contents(folder / "killed") == undisturbed
+    process.communicate(timeout=60)
+    assert not (run / "scores" / "_SUCCESS").exists()
+    settle(run)
+    killed = jobs.commit_times(run, "scores")
+    assert len(killed) < num_units
+
+    process = start(job)
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    finished = jobs.commit_times(run, "scores")
+    assert finished.items() >= killed.items() >= stopped.items()  # finished units are not redone
+    assert jobs.contents(run) == undisturbed
 
 
-def test_signals_stop_the_job_and_say_how_to_go_on(folder: Path, undisturbed: dict[str, str]) -> None:
-    job = write_job(folder, "stopped")
-    for sent, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        before = commits(folder, "stopped")
-        process = start(job)
-        wait_for(lambda before=before: commits(folder, "stopped") >= before + 2, process)
-        process.send_signal(sent)
-        output = " ".join(process.communicate(timeout=60)[0].split())
-        assert process.returncode == code, output
-        assert f"of {NUM_PAIRS // UNIT_PAIRS} units committed" in output
-        assert "The same command resumes it" in output
-        assert "Traceback" not in output
-    assert start(job).wait(timeout=200) == 0
-    assert jobs.contents(folder / "stopped") == undisturbed
-
-
-def settle(place: Path) -> None:
+def settle(run: Path) -> None:
     """Wait until the workers of a killed driver have ended: no new commit for a second."""
     count, since = -1, time.monotonic()
     while time.monotonic() - since < 1.0:
-        now = len(list(place.glob("*.json")))
+        now = commits(run)
         if now != count:
             count, since = now, time.monotonic()
         time.sleep(0.05)

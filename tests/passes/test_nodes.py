@@ -13,11 +13,11 @@ SCRIPT = """
 import json, subprocess, sys
 import ray
 from encore_ray.errors import ClusterError
-from encore_ray.passes.cluster import check_nodes
+from encore_ray.passes.nodes import check_nodes
 from encore_ray.storage import Folder
 
 folder = sys.argv[1]
-context = ray.init(num_cpus=1, include_dashboard=False)
+context = ray.init(address="local", num_cpus=1, include_dashboard=False)
 run, corpus = Folder(folder + "/run"), folder + "/corpus.jsonl"
 check_nodes(run, [corpus])
 print("one node sees all", flush=True)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from encore_ray.errors import ConfigError
+from encore_ray.passes.commits import Commit, total_counts
 from encore_ray.passes.status import PassStatus, pass_tables, run_status
-from encore_ray.passes.units import Commit, PassTable, total_counts
+from encore_ray.passes.units import PassTable
 from encore_ray.storage import Folder
 
 

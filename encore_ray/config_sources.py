@@ -1,0 +1,180 @@
+"""Where a configuration comes from: command line flag > environment > YAML file > default.
+
+A YAML key `weigh: {temperature: 1}` is the flag `--temperature 1` of `encore-ray weigh` and the variable
+`ENCORE_RAY_WEIGH_TEMPERATURE=1`.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from encore_ray.config import SECTIONS, InputOptions, JobConfig, Section
+from encore_ray.errors import ConfigError
+from encore_ray.storage import absolute, is_remote
+
+ENV_PREFIX = "ENCORE_RAY_"
+STANDARD_ENV = {"RAY_ADDRESS": ("cluster", "address"), "MLFLOW_TRACKING_URI": ("tracking", "uri")}
+
+Options = TypeVar("Options", bound=Section)
+
+
+def load_config(
+    path: str | Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> JobConfig:
+    """Read a job's YAML, put environment and flags over it, and check everything at once.
+
+    Args:
+        path: YAML file; relative paths in it are taken from its folder.
+        flags: values that win over all others; keys as in the YAML, sections as nested mappings.
+        environ: defaults to the process's environment.
+
+    Raises:
+        ConfigError: listing every problem found.
+    """
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read the configuration {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(JobConfig.model_fields)}.")
+    # A section whose options are all commented out reads as null.
+    value = {key: {} if item is None and key in SECTIONS else item for key, item in value.items()}
+    from_yaml = _resolve_paths(value, base=str(Path(path).resolve().parent))
+    outside = _merge(environment_values(environ), flags or {})
+    return _validate(JobConfig, _merge(from_yaml, _resolve_paths(outside, base=os.getcwd())), where=str(path))
+
+
+def make_config(values: Mapping[str, Any]) -> JobConfig:
+    """A configuration from Python values instead of a YAML file; the environment is put over defaults only."""
+    return _validate(JobConfig, _resolve_paths(_merge(environment_values(), values), base=os.getcwd()), where="job")
+
+
+def make_section(section: type[Options], values: Mapping[str, Any], *, where: str) -> Options:
+    """A section from its options; `where` they come from is named in errors."""
+    return _validate(section, values, where=where)
+
+
+def section_defaults(section: type[Options], *, environ: Mapping[str, str] | None = None) -> Options:
+    """A section's defaults with the environment put over them: what a command starts from."""
+    name = next(key for key, kind in SECTIONS.items() if kind is section)
+    return make_section(section, environment_values(environ).get(name, {}), where=f"environment, section {name}")
+
+
+def assigned_values(assignments: Iterable[str]) -> dict[str, Any]:
+    """Nested values from texts like "weigh.temperature=1"; values are YAML, except those of text options."""
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        section, dot, option = key.strip().rpartition(".")
+        kind = SECTIONS.get(section) if dot else JobConfig
+        if not separator or kind is None:
+            raise ConfigError(
+                f"{assignment}: expected OPTION=VALUE or SECTION.OPTION=VALUE, as in weigh.temperature=1; sections "
+                f"are {', '.join(SECTIONS)}."
+            )
+        target = values.setdefault(section, {}) if dot else values
+        if option in SECTIONS and not dot:
+            raise ConfigError(f"{assignment}: {option} is a section; set its options, as in {option}.OPTION=VALUE.")
+        if option not in kind.model_fields:
+            raise ConfigError(f"{assignment}: unknown option (known: {', '.join(kind.model_fields)}).")
+        target[option] = _parse(text, kind, option, where=assignment)
+    return values
+
+
+def environment_values(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Options set by ENCORE_RAY_* variables (values are YAML), RAY_ADDRESS and MLFLOW_TRACKING_URI."""
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for variable, (section, option) in STANDARD_ENV.items():
+        if environ.get(variable):
+            values.setdefault(section, {})[option] = environ[variable]
+    for section, kind in SECTIONS.items():
+        prefix = f"{ENV_PREFIX}{section}_".upper()
+        options = {f"{prefix}{option}".upper(): option for option in kind.model_fields}
+        for variable in sorted(name for name in environ if name.startswith(prefix)):
+            if variable not in options:
+                raise ConfigError(f"The variable {variable} sets no option (known: {', '.join(options)}).")
+            text = environ[variable]
+            values.setdefault(section, {})[options[variable]] = _parse(text, kind, options[variable], where=variable)
+    for option in JobConfig.model_fields.keys() - SECTIONS.keys():
+        variable = f"{ENV_PREFIX}{option}".upper()
+        if variable in environ:
+            values[option] = _parse(environ[variable], JobConfig, option, where=variable)
+    return values
+
+
+def resolve_model(model: str, *, base: str | None = None) -> str:
+    """A model folder's absolute path when it is one (or looks like one), else the hub id unchanged."""
+    candidate = absolute(model, base=base)
+    looks_local = model.startswith((".", "/", "~")) or model.count("/") > 1
+    return candidate if looks_local or (not is_remote(model) and os.path.isdir(candidate)) else model
+
+
+def _parse(text: str, kind: type[Section], option: str, *, where: str) -> Any:
+    if kind.model_fields[option].annotation in (str, str | None):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{where}: {text!r} is not a YAML value.") from None
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        under = merged.get(key)
+        merged[key] = _merge(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _resolve_paths(values: Mapping[str, Any], *, base: str) -> dict[str, Any]:
+    resolved = dict(values)
+    for key in ("run", "rules"):
+        if isinstance(resolved.get(key), str):
+            resolved[key] = absolute(resolved[key], base=base)
+    if isinstance(resolved.get("model"), str):
+        resolved["model"] = resolve_model(resolved["model"], base=base)
+    if "inputs" in resolved:
+        items = resolved["inputs"] if isinstance(resolved["inputs"], list) else [resolved["inputs"]]
+        resolved["inputs"] = [_resolve_input(item, base) for item in items]
+    return resolved
+
+
+def _resolve_input(item: Any, base: str) -> Any:
+    if isinstance(item, str):
+        return absolute(item, base=base)
+    if isinstance(item, dict) and isinstance(item.get("path"), str):
+        return {**item, "path": absolute(item["path"], base=base)}
+    return item
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _validate(kind: type[Model], values: Mapping[str, Any], *, where: str) -> Model:
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        problems = [_describe(kind, problem) for problem in error.errors()]
+        raise ConfigError(f"{where}: " + "; ".join(problems) + ".") from None
+
+
+def _describe(kind: type[BaseModel], problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    name = ".".join(location) or "job"
+    if problem["type"] == "extra_forbidden":
+        owner = SECTIONS.get(location[0], kind) if len(location) > 1 else kind
+        owner = InputOptions if location[0] == "inputs" and len(location) > 1 else owner
+        return f"{name}: unknown key (known: {', '.join(owner.model_fields)})"
+    if problem["type"] == "missing":
+        return f"{name}: missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return f"{name}: {message}" if not message.startswith(name.rsplit(".", 1)[-1]) else message
+    return f"{name}: {message[0].lower()}{message[1:]}, found {problem['input']!r}"
