@@ -6,7 +6,6 @@ inside its own nested MLflow run, with its progress on the terminal, with its co
 
 import contextlib
 import logging
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -31,6 +30,7 @@ from encore_ray.passes.status import pass_tables, run_status
 from encore_ray.passes.units import PassTable
 from encore_ray.passes.weigh import weigh_scores
 from encore_ray.progress import Display
+from encore_ray.records import flat_metrics, flat_params, git_commit, summary
 from encore_ray.report import evaluation_figure
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
@@ -314,7 +314,7 @@ def open_job(
         experiment=tracking.experiment,
         run_name=tracking.run_name or "/".join(run.uri.rstrip("/").split("/")[-2:]),
         params=params,
-        tags={"encore_ray": version("encore-ray"), "run_folder": run.uri, **_git_commit()},
+        tags={"encore_ray": version("encore-ray"), "run_folder": run.uri, **git_commit()},
     )
     console = console or Console(quiet=True)
     with tracker, Display(console) as display, cluster(cluster_options) as have:
@@ -328,32 +328,6 @@ def open_job(
             run.delete(NONCE_FILE)
 
 
-def flat_params(config: JobConfig) -> dict[str, Any]:
-    """The configuration as MLflow params: section.option = value."""
-    params: dict[str, Any] = {}
-    for name, value in config.model_dump(mode="json").items():
-        if isinstance(value, dict):
-            params |= {f"{name}.{option}": inner for option, inner in value.items()}
-        else:
-            params[name] = value
-    return params
-
-
-def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    """The figures of metrics.json that are worth a curve or a column in MLflow."""
-    flat: dict[str, float | None] = {
-        key: metrics["overall"][key] for key in ("accuracy", "accuracy_strict", "accuracy_low", "accuracy_high")
-    }
-    flat |= {key: metrics["overall"][key] for key in ("num_pairs", "wins", "ties", "losses")}
-    flat |= {f"accuracy/{name}": subset["accuracy"] for name, subset in metrics["subsets"].items()}
-    flat["rewardbench_safety"] = metrics["rewardbench_safety"]
-    for name, baseline in metrics["length_baselines"].items():
-        flat[f"baseline/{name}"] = baseline["accuracy"] if baseline else None
-    if metrics["entropy_accuracy"]:
-        flat["entropy_accuracy_pearson"] = metrics["entropy_accuracy"]["pearson"]
-    return flat
-
-
 def _say_how_to_resume(run: Folder) -> None:
     with contextlib.suppress(ConfigError):
         unfinished = [status for status in run_status(run) if status.state == "unfinished"]
@@ -365,26 +339,3 @@ def _say_how_to_resume(run: Folder) -> None:
                 status.total_units,
                 run.uri,
             )
-
-
-def summary(metrics: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
-    """The result in a few lines of Markdown: what MLflow shows at the top of the run."""
-    overall = metrics["overall"]
-    lines = [f"**{weights['scheme']}** on {overall['num_pairs']:,} pairs"]
-    if overall["accuracy"] is not None:
-        interval = f"{overall['accuracy_low']:.1%} to {overall['accuracy_high']:.1%}"
-        lines[0] += f": accuracy **{overall['accuracy']:.1%}** ({interval})"
-    lines += ["", "| rule | weight | entropy | accuracy |", "|---|---|---|---|"]
-    for rule in sorted(weights["rules"], key=lambda rule: -rule["weight"]):
-        accuracy = "" if rule["accuracy"] is None else f"{rule['accuracy']:.1%}"
-        lines.append(f"| {rule['name']} | {rule['weight']:.1%} | {rule['entropy']:.3f} | {accuracy} |")
-    return "\n".join([*lines, "", *(f"- {warning}" for warning in weights["warnings"])])
-
-
-def _git_commit() -> dict[str, str]:
-    """Tag with the commit of the working folder's repository; none where there is no repository."""
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)  # noqa: S607
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return {"mlflow.source.git.commit": found.stdout.strip()} if found.returncode == 0 else {}

@@ -1,0 +1,56 @@
+"""What of a job goes into its MLflow run: parameters, figures, a summary for people, the commit."""
+
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from encore_ray.config import JobConfig
+
+
+def flat_params(config: JobConfig) -> dict[str, Any]:
+    """The configuration as MLflow params: section.option = value."""
+    params: dict[str, Any] = {}
+    for name, value in config.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            params |= {f"{name}.{option}": inner for option, inner in value.items()}
+        else:
+            params[name] = value
+    return params
+
+
+def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """The figures of metrics.json that are worth a curve or a column in MLflow."""
+    flat: dict[str, float | None] = {
+        key: metrics["overall"][key] for key in ("accuracy", "accuracy_strict", "accuracy_low", "accuracy_high")
+    }
+    flat |= {key: metrics["overall"][key] for key in ("num_pairs", "wins", "ties", "losses")}
+    flat |= {f"accuracy/{name}": subset["accuracy"] for name, subset in metrics["subsets"].items()}
+    flat["rewardbench_safety"] = metrics["rewardbench_safety"]
+    for name, baseline in metrics["length_baselines"].items():
+        flat[f"baseline/{name}"] = baseline["accuracy"] if baseline else None
+    if metrics["entropy_accuracy"]:
+        flat["entropy_accuracy_pearson"] = metrics["entropy_accuracy"]["pearson"]
+    return flat
+
+
+def summary(metrics: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
+    """The result in a few lines of Markdown: what MLflow shows at the top of the run."""
+    overall = metrics["overall"]
+    lines = [f"**{weights['scheme']}** on {overall['num_pairs']:,} pairs"]
+    if overall["accuracy"] is not None:
+        interval = f"{overall['accuracy_low']:.1%} to {overall['accuracy_high']:.1%}"
+        lines[0] += f": accuracy **{overall['accuracy']:.1%}** ({interval})"
+    lines += ["", "| rule | weight | entropy | accuracy |", "|---|---|---|---|"]
+    for rule in sorted(weights["rules"], key=lambda rule: -rule["weight"]):
+        accuracy = "" if rule["accuracy"] is None else f"{rule['accuracy']:.1%}"
+        lines.append(f"| {rule['name']} | {rule['weight']:.1%} | {rule['entropy']:.3f} | {accuracy} |")
+    return "\n".join([*lines, "", *(f"- {warning}" for warning in weights["warnings"])])
+
+
+def git_commit() -> dict[str, str]:
+    """Tag with the commit of the working folder's repository; none where there is no repository."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return {"mlflow.source.git.commit": found.stdout.strip()} if found.returncode == 0 else {}
