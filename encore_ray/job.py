@@ -16,7 +16,7 @@ from rich.console import Console
 from encore_ray.composition.weights import Weights
 from encore_ray.config import ClusterOptions, JobConfig, PrepareOptions, TrackingOptions, WeighOptions
 from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
-from encore_ray.errors import ConfigError, DataError
+from encore_ray.errors import ConfigError
 from encore_ray.passes.cluster import cluster
 from encore_ray.passes.committed import Progress
 from encore_ray.passes.compose import compose_scores
@@ -24,7 +24,7 @@ from encore_ray.passes.evaluate import evaluate_rewards
 from encore_ray.passes.nodes import NONCE_FILE, Visible, check_nodes
 from encore_ray.passes.pools import Resources
 from encore_ray.passes.prepare import Prepared, prepare_corpora
-from encore_ray.passes.score import plan_model, score_pairs, take_ratings
+from encore_ray.passes.score import plan_model, rules_of_ratings, score_pairs, take_ratings
 from encore_ray.passes.score_work import ScoringModel
 from encore_ray.passes.status import pass_tables, run_status
 from encore_ray.passes.units import PassTable
@@ -138,18 +138,18 @@ class Job:
         self.visible = check_nodes(self.run, paths)
 
     def prepare(self, files: Sequence[SourceFile], options: PrepareOptions, *, limit: int | None = None) -> Prepared:
-        with self._pass("prepare") as tracked:
+        with self.tracker.start_pass("prepare") as tracked:
             prepared = prepare_corpora(
                 files, self.tables["prepare"], options=options, limit=limit, watch=self._watch(tracked), **self._how
             )
-            tracked.log_metrics(prepared.counts)
+            tracked.log_metrics(prepared.counts, step=prepared.counts["rows"])
             for item in prepared.inputs:
                 name = item.uri.rstrip("/").rsplit("/", 1)[-1]
                 self.tracker.log_input(name, uri=item.uri, digest=item.digest, num_rows=item.num_rows)
         return prepared
 
     def score(self, model: ScoringModel, *, max_bad_fraction: float) -> Mapping[str, int]:
-        with self._pass("score") as tracked:
+        with self.tracker.start_pass("score") as tracked:
             tracked.log_params(model.facts)
             self.tracker.set_tags({"model": model.facts["model"][:16]})
             if model.facts["revision"]:
@@ -163,26 +163,13 @@ class Job:
                 **self._how,
             )
             self._keep_rules(model.rules, tracked)
-            tracked.log_metrics(counts)
+            tracked.log_metrics(counts, step=counts["rows"])
         return counts
 
     def take_ratings(self, prepared: Prepared, rules: RuleSet | None, *, max_bad_fraction: float) -> Mapping[str, int]:
         """Scores from ratings in the data, instead of the model's."""
-        if not prepared.rated_rules:
-            raise ConfigError(
-                "The job names no model, and the data carries no ratings (chosen__<rule> columns). Set `model`."
-            )
-        if rules is None:
-            raise ConfigError(
-                f"The data carries ratings of {', '.join(prepared.rated_rules)}: name a rules.yaml with `rules` that "
-                "says which direction is better and on which scale."
-            )
-        missing = [name for name in rules.names if name not in prepared.rated_rules]
-        if missing:
-            raise DataError(
-                f"The data has no ratings of {', '.join(missing)}; it has {', '.join(prepared.rated_rules)}."
-            )
-        with self._pass("score") as tracked:
+        rules = rules_of_ratings(prepared.rated_rules, rules)
+        with self.tracker.start_pass("score") as tracked:
             counts = take_ratings(
                 self.run.child(PAIRS_DIR).uri,
                 self.tables["score"],
@@ -192,7 +179,7 @@ class Job:
                 **self._how,
             )
             self._keep_rules(rules, tracked)
-            tracked.log_metrics(counts)
+            tracked.log_metrics(counts, step=counts["rows"])
         return counts
 
     def weigh(
@@ -203,7 +190,7 @@ class Job:
         rules_path: str | None = None,
         output: tuple[Folder, str] | None = None,
     ) -> Weights:
-        with self._pass("weigh") as tracked:
+        with self.tracker.start_pass("weigh") as tracked:
             weights = weigh_scores(
                 scores or self.run.child(SCORES_DIR).uri,
                 output or (self.run, WEIGHTS_FILE),
@@ -231,7 +218,7 @@ class Job:
         output: PassTable | None = None,
         pairs: str | None = None,
     ) -> Mapping[str, int]:
-        with self._pass("compose") as tracked:
+        with self.tracker.start_pass("compose") as tracked:
             counts = compose_scores(
                 scores or self.run.child(SCORES_DIR).uri,
                 weights,
@@ -241,13 +228,13 @@ class Job:
                 watch=self._watch(tracked),
                 **self._how,
             )
-            tracked.log_metrics(counts)
+            tracked.log_metrics(counts, step=counts["rows"])
         return counts
 
     def evaluate(self, *, rewards: str | None = None, output: Folder | None = None) -> dict[str, Any]:
         rewards = rewards or self.run.child(REWARDS_DIR).uri
         output = output or self.run
-        with self._pass("evaluate") as tracked:
+        with self.tracker.start_pass("evaluate") as tracked:
             metrics = evaluate_rewards(
                 rewards, output, have=self.have, visible=self.visible, watch=self._watch(tracked)
             )
@@ -263,11 +250,6 @@ class Job:
     @property
     def _how(self) -> dict[str, Any]:
         return {"have": self.have, "visible": self.visible, "overwrite": self.overwrite}
-
-    @contextlib.contextmanager
-    def _pass(self, name: str) -> Iterator[PassTracker]:
-        with self.tracker.start_pass(name) as tracked:
-            yield tracked
 
     def _watch(self, tracked: PassTracker) -> Any:
         def watch(progress: Progress) -> None:

@@ -1,11 +1,12 @@
 """Score: every response of every unit under every rule, by a multi-head model on actors, or by ratings in the data."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from encore_ray.config import ScoreOptions
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.checkpoint import load_rules
 from encore_ray.models.fetch import identify_model
 from encore_ray.models.scorer import DEFAULT_BATCH_TOKENS
@@ -85,6 +86,27 @@ def score_pairs(
         overwrite=overwrite,
         watch=watch,
     )
+
+
+def rules_of_ratings(rated: Sequence[str], rules: RuleSet | None) -> RuleSet:
+    """The rules of a corpus that brings its own ratings, once it is certain that they are the same.
+
+    Raises:
+        ConfigError: no ratings, or no rules. DataError: a rule without ratings.
+    """
+    if not rated:
+        raise ConfigError(
+            "The job names no model, and the data carries no ratings (chosen__<rule> columns). Set `model`."
+        )
+    if rules is None:
+        raise ConfigError(
+            f"The data carries ratings of {', '.join(rated)}: name a rules.yaml with `rules` that says which "
+            "direction is better and on which scale."
+        )
+    missing = [name for name in rules.names if name not in rated]
+    if missing:
+        raise DataError(f"The data has no ratings of {', '.join(missing)}; it has {', '.join(rated)}.")
+    return rules
 
 
 def take_ratings(
