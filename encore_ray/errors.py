@@ -7,8 +7,13 @@
     |- ClusterError     (4)    the cluster cannot give what was asked for, or a node does not see the files
     `- ModelError       (4)    the model cannot be loaded or does not do what it must
 
-Anything else that is raised is a defect of ours: exit code 1, with its traceback.
+Anything else that is raised is a defect of ours: exit code 1, with its traceback. An interrupt is neither: Ctrl-C
+ends with 130, SIGTERM (`Terminated`) with 143.
 """
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: handled as an interrupt, so that the job ends cleanly."""
 
 
 class EncoreError(Exception):

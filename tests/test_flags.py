@@ -6,9 +6,9 @@ from typing import Annotated
 import pytest
 import tyro
 
+from encore_ray.cli.flags import section_flags
 from encore_ray.config import PrepareOptions, ScoreOptions, WeighOptions
 from encore_ray.errors import ConfigError
-from encore_ray.flags import section_flags
 
 
 @dataclass(frozen=True, kw_only=True)

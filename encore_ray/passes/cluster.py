@@ -13,7 +13,7 @@ import ray
 from ray.data import DataContext
 
 from encore_ray.config import ClusterOptions
-from encore_ray.errors import ClusterError
+from encore_ray.errors import ClusterError, Terminated
 from encore_ray.passes.nodes import live_nodes
 from encore_ray.passes.pools import Resources
 
@@ -21,10 +21,6 @@ WORKER_ENV = {
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning OpenMP threads on busy cores cost a factor of twenty
     "TOKENIZERS_PARALLELISM": "false",
 }
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: handled as an interrupt, so that the job ends cleanly; exit code 143 instead of 130."""
 
 
 @contextlib.contextmanager

@@ -19,6 +19,11 @@ def flag(metavar: str | None = None) -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
 
 
+Path = Annotated[str, flag("PATH")]
+OptionalPath = Annotated[str | None, flag("PATH")]
+Switch = Annotated[bool, flag()]
+
+
 def section_flags(section: type[Section]) -> Any:
     """Marks a field of a command as a section of the configuration: one flag an option, without a prefix.
 

@@ -1,0 +1,8 @@
+"""The command line: one class a command, its fields are the flags, its docstring is the help.
+
+Heavy libraries load inside the commands, so that `--help` and mistakes answer at once.
+"""
+
+from encore_ray.cli.app import COMMANDS, main
+
+__all__ = ["COMMANDS", "main"]

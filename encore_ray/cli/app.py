@@ -1,0 +1,66 @@
+"""All commands together: parsing, and the exit code that tells what happened."""
+
+import logging
+import sys
+import traceback
+
+import tyro
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+
+from encore_ray.cli.artifacts import Export, Inspect, Status, Track
+from encore_ray.cli.jobs import Demo, Run
+from encore_ray.cli.passes import Compose, Evaluate, Prepare, Score, Weigh
+from encore_ray.errors import EncoreError, Terminated
+
+INTERRUPTED, TERMINATED = 130, 143
+
+COMMANDS = {
+    "demo": Demo,
+    "run": Run,
+    "prepare": Prepare,
+    "score": Score,
+    "weigh": Weigh,
+    "compose": Compose,
+    "evaluate": Evaluate,
+    "inspect": Inspect,
+    "status": Status,
+    "track": Track,
+    "export": Export,
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 2 configuration, 3 data, 4 cluster or model, 130 / 143 interrupted, 1 a bug."""
+    errors = Console(stderr=True)
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=errors, show_time=False, show_path=False, show_level=False)],
+    )
+    code = 1
+    try:
+        command = tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="encore-ray",
+            description="Score preference pairs under many safety rules on Ray; compose rewards by rating entropy.",
+            args=argv,
+            config=(
+                tyro.conf.OmitArgPrefixes,
+                tyro.conf.FlagCreatePairsOff,
+                tyro.conf.HelptextFromCommentsOff,
+                tyro.conf.DisallowNone,
+            ),
+        )
+        command.main(Console())
+        code = 0
+    except EncoreError as error:
+        errors.print(f"[bold red]encore-ray:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        code = error.exit_code
+    except KeyboardInterrupt as interrupt:
+        code = TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        errors.print("[bold red]encore-ray:[/] this is a bug in encore-ray; please report it with the lines above.")
+    sys.exit(code)
