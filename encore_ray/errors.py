@@ -15,6 +15,8 @@ ends with 130, SIGTERM (`Terminated`) with 143.
 class Terminated(KeyboardInterrupt):
     """SIGTERM: handled as an interrupt, so that the job ends cleanly."""
 
+    exit_code = 143
+
 
 class EncoreError(Exception):
     """Base of all errors that say what happened, where, and what to do about it."""

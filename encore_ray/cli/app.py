@@ -14,7 +14,7 @@ from encore_ray.cli.jobs import Demo, Run
 from encore_ray.cli.passes import Compose, Evaluate, Prepare, Score, Weigh
 from encore_ray.errors import EncoreError, Terminated
 
-INTERRUPTED, TERMINATED = 130, 143
+INTERRUPTED = 130
 
 COMMANDS = {
     "demo": Demo,
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         errors.print(f"[bold red]encore-ray:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         code = error.exit_code
     except KeyboardInterrupt as interrupt:
-        code = TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
+        code = interrupt.exit_code if isinstance(interrupt, Terminated) else INTERRUPTED
     except Exception:
         traceback.print_exc()
         errors.print("[bold red]encore-ray:[/] this is a bug in encore-ray; please report it with the lines above.")
