@@ -22,11 +22,12 @@ from encore_ray.passes.committed import Progress
 from encore_ray.passes.compose import compose_scores
 from encore_ray.passes.evaluate import evaluate_rewards
 from encore_ray.passes.nodes import NONCE_FILE, Visible, check_nodes
-from encore_ray.passes.pools import Resources
+from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.prepare import Prepared, prepare_corpora
 from encore_ray.passes.score import plan_model, rules_of_ratings, score_pairs, take_ratings
 from encore_ray.passes.score_work import ScoringModel
 from encore_ray.passes.status import pass_tables, run_status
+from encore_ray.passes.tables import table_units
 from encore_ray.passes.units import PassTable
 from encore_ray.passes.weigh import weigh_scores
 from encore_ray.progress import Display
@@ -154,6 +155,8 @@ class Job:
             self.tracker.set_tags({"model": model.facts["model"][:16]})
             if model.facts["revision"]:
                 self.tracker.set_tags({"model_revision": model.facts["revision"]})
+            pool = score_pool(model.options, self.have, num_units=len(table_units(self.run.child(PAIRS_DIR).uri)))
+            self.display.note(f"score on {pool}, {model.facts['dtype']} on {model.facts['device']}")
             counts = score_pairs(
                 self.run.child(PAIRS_DIR).uri,
                 self.tables["score"],

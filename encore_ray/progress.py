@@ -38,6 +38,10 @@ class Display:
         if self._bars:
             self._bars.stop()
 
+    def note(self, text: str) -> None:
+        """A line of its own, above the bars."""
+        self._console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
+
     def __call__(self, progress: "PassProgress") -> None:
         """Show how far a pass is; cheap enough to call after every unit."""
         finished = progress.done_units == progress.total_units

@@ -15,7 +15,7 @@ from ray.data import DataContext
 from encore_ray.config import ClusterOptions
 from encore_ray.errors import ClusterError, Terminated
 from encore_ray.passes.nodes import live_nodes
-from encore_ray.passes.pools import Resources
+from encore_ray.passes.pools import Node, Resources
 
 WORKER_ENV = {
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning OpenMP threads on busy cores cost a factor of twenty
@@ -49,9 +49,9 @@ def cluster(options: ClusterOptions) -> Iterator[Resources]:
 
 
 def resources() -> Resources:
-    """The totals of the cluster as it is now."""
-    totals = ray.cluster_resources()
-    return Resources(totals.get("CPU", 0.0), totals.get("GPU", 0.0), len(live_nodes()))
+    """What the cluster has now."""
+    found = [node["Resources"] for node in live_nodes()]
+    return Resources(tuple(Node(of_node.get("CPU", 0.0), of_node.get("GPU", 0.0)) for of_node in found))
 
 
 def _connect(options: ClusterOptions) -> None:

@@ -1,6 +1,7 @@
 """How many workers, of which size: actor pools and tasks that fit the cluster, or a refusal with the figures."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from encore_ray.config import ScoreOptions
@@ -8,19 +9,39 @@ from encore_ray.errors import ClusterError
 
 # A little less than a CPU for each worker, so that Ray's own short tasks always find room.
 CPU_SHARE = 0.9
+GPU_WORKER_CPUS = 2.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one node has for workers."""
+
+    cpus: float
+    gpus: float
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What the whole cluster has."""
+    """What the cluster has, node by node: a worker must fit on one of them."""
 
-    cpus: float
-    gpus: float
-    num_nodes: int
+    nodes: tuple[Node, ...]
+
+    @property
+    def cpus(self) -> float:
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        return sum(node.gpus for node in self.nodes)
 
     def __str__(self) -> str:
-        nodes = "1 node" if self.num_nodes == 1 else f"{self.num_nodes} nodes"
-        return f"{self.cpus:g} CPUs and {self.gpus:g} GPUs on {nodes}"
+        kinds = Counter(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in self.nodes)
+        each = ", ".join(f"{count} with {kind}" for kind, count in kinds.items())
+        return f"{len(self.nodes)} node{'s' if len(self.nodes) != 1 else ''} ({each})"
+
+    def room(self, *, cpus: float, gpus: float = 0.0) -> int:
+        """How many workers of a size fit at a time, each on one node."""
+        return sum(_room_on(node, cpus, gpus) for node in self.nodes)
 
 
 @dataclass(frozen=True)
@@ -34,11 +55,9 @@ class ActorPool:
     calls_at_a_time: int = 1
 
     def __str__(self) -> str:
-        count = (
-            f"{self.min_actors}" if self.min_actors == self.max_actors else f"{self.min_actors} to {self.max_actors}"
-        )
-        device = f"{self.gpus:g} GPU and {self.cpus:g} CPUs" if self.gpus else f"{self.cpus:g} CPUs"
-        return f"{count} actor{'s' if self.max_actors > 1 else ''} with {device} each"
+        most = "" if self.max_actors == self.min_actors else f" to {self.max_actors}"
+        beside = f" and {self.gpus:g} GPUs" if self.gpus else ""
+        return f"{self.min_actors}{most} actor{'s' if self.max_actors > 1 else ''} with {self.cpus:g} CPUs{beside} each"
 
 
 @dataclass(frozen=True)
@@ -58,17 +77,16 @@ def score_pool(options: ScoreOptions, have: Resources, *, num_units: int) -> Act
     gpus = options.gpus_per_actor if options.gpus_per_actor is not None else float(have.gpus > 0)
     cpus = options.cpus_per_actor
     if cpus is None:
-        cpus = min(2.0, max(have.cpus / max(have.gpus, 1), 0.1)) if gpus else CPU_SHARE
-    room = _room(have, cpus=cpus, gpus=gpus)
+        cpus = _cpus_beside_gpu(have, gpus) if gpus else CPU_SHARE
+    room = have.room(cpus=cpus, gpus=gpus)
     low, high = options.actor_range or (1, max(room, 1))
     if options.actor_range is None and room:
         low = high = max(1, min(room, num_units))
     if low > room:
-        wanted = f"{low} actor{'s' if low > 1 else ''} with {cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
         raise ClusterError(
-            f"The score pass asks for {wanted} each, {low * cpus:g} CPUs and {low * gpus:g} GPUs in all; "
-            f"the cluster has {have}, room for {room}. Ask for less "
-            "with --actors, --cpus-per-actor or --gpus-per-actor."
+            f"The score pass asks for {low} actor{'s' if low > 1 else ''} with {cpus:g} CPUs and {gpus:g} GPUs each; "
+            f"the cluster has {have}, room for {room}. Ask for less with --actors, --cpus-per-actor or "
+            "--gpus-per-actor."
         )
     return ActorPool(min(low, num_units) or 1, max(1, min(high, num_units)), cpus, gpus, calls_at_a_time=2)
 
@@ -77,12 +95,18 @@ def task_pool(have: Resources) -> TaskPool:
     """Tasks for the passes that only read, count and write: one a CPU."""
     if have.cpus <= 0:
         raise ClusterError(f"The cluster has {have}: at least one CPU is needed.")
-    cpus = min(CPU_SHARE, have.cpus)
-    return TaskPool(max(1, _room(have, cpus=cpus, gpus=0)), cpus)
+    cpus = min(CPU_SHARE, max(node.cpus for node in have.nodes))
+    return TaskPool(have.room(cpus=cpus), cpus)
 
 
-def _room(have: Resources, *, cpus: float, gpus: float) -> int:
-    fits = [math.floor(have.cpus / cpus + 1e-9)]
+def _room_on(node: Node, cpus: float, gpus: float) -> int:
+    fits = [math.floor(node.cpus / cpus + 1e-9)]
     if gpus:
-        fits.append(math.floor(have.gpus / gpus + 1e-9))
+        fits.append(math.floor(node.gpus / gpus + 1e-9))
     return min(fits)
+
+
+def _cpus_beside_gpu(have: Resources, gpus: float) -> float:
+    """Up to two CPUs for tokenising beside each GPU worker, less on nodes that have fewer a GPU."""
+    shares = [node.cpus * gpus / node.gpus for node in have.nodes if node.gpus >= gpus]
+    return max(min([GPU_WORKER_CPUS, *shares]), 0.1)

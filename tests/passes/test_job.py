@@ -233,7 +233,10 @@ def test_more_actors_than_the_cluster_holds_are_refused_with_the_figures(
     job = jobs.config(
         tmp_path, inputs=[str(corpus)], model=str(model), score={"actors": 4, "gpus_per_actor": 1, "cpus_per_actor": 3}
     )
-    with pytest.raises(ClusterError, match=r"12 CPUs and 4 GPUs in all; the cluster has .* CPUs and 0 GPUs") as caught:
+    with pytest.raises(
+        ClusterError,
+        match=r"4 actors with 3 CPUs and 1 GPUs each; the cluster has 1 node .* room for 0",
+    ) as caught:
         run_job(job)
     assert caught.value.exit_code == 4
 
