@@ -34,6 +34,7 @@ from encore_ray.progress import Display
 from encore_ray.records import flat_metrics, flat_params, git_commit, summary
 from encore_ray.report import evaluation_figure
 from encore_ray.rules import RuleSet
+from encore_ray.run_lock import only_driver
 from encore_ray.schema import (
     CONFIG_FILE,
     FIGURE_FILE,
@@ -293,7 +294,24 @@ def open_job(
         console: where progress goes; None shows nothing.
         journal: whether `run` is a run folder, whose tracking records stay in it.
     """
-    tracker = open_tracker(
+    console = console or Console(quiet=True)
+    with contextlib.ExitStack() as held:
+        if journal:
+            held.enter_context(only_driver(run))
+        tracker = held.enter_context(_tracker(run, tracking, params, journal=journal))
+        display = held.enter_context(Display(console))
+        have = held.enter_context(cluster(cluster_options))
+        try:
+            yield Job(run, have, tracker, display, overwrite)
+        except KeyboardInterrupt:
+            _say_how_to_resume(run)
+            raise
+        finally:
+            run.delete(NONCE_FILE)
+
+
+def _tracker(run: Folder, tracking: TrackingOptions, params: Mapping[str, Any], *, journal: bool) -> Tracker:
+    return open_tracker(
         run if tracking.enabled and journal else None,
         uri=tracking.uri if tracking.enabled else None,
         experiment=tracking.experiment,
@@ -301,16 +319,6 @@ def open_job(
         params=params,
         tags={"encore_ray": version("encore-ray"), "run_folder": run.uri, **git_commit()},
     )
-    console = console or Console(quiet=True)
-    with tracker, Display(console) as display, cluster(cluster_options) as have:
-        job = Job(run, have, tracker, display, overwrite)
-        try:
-            yield job
-        except KeyboardInterrupt:
-            _say_how_to_resume(run)
-            raise
-        finally:
-            run.delete(NONCE_FILE)
 
 
 def _say_how_to_resume(run: Folder) -> None:
