@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from encore_ray.errors import ClusterError, ConfigError, DataError, EncoreError, ModelError, ResumeRefused
     from encore_ray.job import Job, JobResult, open_job, run_job
     from encore_ray.models.checkpoint import load_model, save_multihead
+    from encore_ray.models.heads import LinearHeads
     from encore_ray.rules import Rule, RuleSet, Scale
 
 _HOMES = {
@@ -28,6 +29,7 @@ _HOMES = {
     "errors": ("ClusterError", "ConfigError", "DataError", "EncoreError", "ModelError", "ResumeRefused"),
     "job": ("Job", "JobResult", "open_job", "run_job"),
     "models.checkpoint": ("load_model", "save_multihead"),
+    "models.heads": ("LinearHeads",),
     "rules": ("Rule", "RuleSet", "Scale"),
 }
 _HOME_OF = {name: f"encore_ray.{module}" for module, names in _HOMES.items() for name in names}
@@ -40,6 +42,7 @@ __all__ = [
     "Job",
     "JobConfig",
     "JobResult",
+    "LinearHeads",
     "ModelError",
     "ResumeRefused",
     "Rule",

@@ -13,7 +13,9 @@ class Section(BaseModel):
 
 
 class InputOptions(Section):
-    path: str = Field(description="File, folder, glob or URL (s3://, gs://, hf://datasets/owner/name/...).")
+    path: str = Field(
+        min_length=1, description="File, folder, glob or URL (s3://, gs://, hf://datasets/owner/name/...)."
+    )
     subset: str | None = Field(default=None, description="Subset name given to every pair of this input.")
     format: str = Field(default="auto", description="Layout of the rows; auto detects it.")
 
@@ -130,14 +132,14 @@ class TrackingOptions(Section):
         default=None, description="MLflow store; default: MLFLOW_TRACKING_URI, else mlflow.db beside the run folder."
     )
     experiment: str = Field(default="encore-ray", description="MLflow experiment.")
-    run_name: str | None = Field(default=None, description="Name of the MLflow run. Default: the run folder's name.")
+    run_name: str | None = Field(default=None, description="Name of the MLflow run. Default: the run folder's path.")
 
 
 class JobConfig(Section):
     """One job: corpora in, a run folder out."""
 
     inputs: list[InputOptions] = Field(min_length=1, description="Preference corpora.")
-    run: str = Field(description="Run folder, local or remote: everything the job makes.")
+    run: str = Field(min_length=1, description="Run folder, local or remote: everything the job makes.")
     model: str | None = Field(
         default=None, description="Multi-head reward model: folder or hub id. None: the data carries ratings."
     )

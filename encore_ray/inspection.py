@@ -9,7 +9,9 @@ import pyarrow as pa
 import yaml
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.passes.status import run_status
@@ -91,15 +93,14 @@ def _show_run(run: Folder, console: Console) -> None:
 
 
 def _show_rules(rules: RuleSet, console: Console) -> None:
-    table = Table(box=None, padding=(0, 2), header_style="bold", title=f"{len(rules)} rules", title_justify="left")
-    for column in ("name", "higher is", "scale", "link", "out of range", "text"):
-        table.add_column(column)
+    console.print(f"{len(rules)} rules", highlight=False)
     for rule in rules:
         levels = rule.scale.levels
         scale = f"{len(levels)} levels, " if levels else ""
         scale += f"{rule.scale.lo:g} to {rule.scale.hi:g}"
-        table.add_row(rule.name, rule.higher_is, scale, rule.link, rule.out_of_range, escape(rule.text))
-    console.print(table)
+        facts = f"higher is {rule.higher_is} · {scale} · link {rule.link} · out of range: {rule.out_of_range}"
+        console.print(Padding(Text.assemble((rule.name, "bold"), f"  {facts}"), (0, 0, 0, 2)))
+        console.print(Padding(Text(rule.text), (0, 0, 0, 6)))
 
 
 def _show_model(path: str, console: Console) -> None:
@@ -122,7 +123,7 @@ def _show_quarantine(folder: Folder, console: Console) -> None:
         return
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for column in ("reason", "rows", "first source", "line", "detail"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for reason, count in reasons.most_common():
         row = example[reason]
         table.add_row(reason, f"{count:,}", escape(row[SOURCE]), str(row[LINE]), escape(row[DETAIL]))

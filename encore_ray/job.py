@@ -21,7 +21,7 @@ from encore_ray.passes.cluster import cluster
 from encore_ray.passes.committed import Progress
 from encore_ray.passes.compose import compose_scores
 from encore_ray.passes.evaluate import evaluate_rewards
-from encore_ray.passes.nodes import NONCE_FILE, Visible, check_nodes
+from encore_ray.passes.nodes import Visible, check_nodes
 from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.prepare import Prepared, prepare_corpora
 from encore_ray.passes.score import plan_model, rules_of_ratings, score_pairs, take_ratings
@@ -39,6 +39,7 @@ from encore_ray.schema import (
     CONFIG_FILE,
     FIGURE_FILE,
     METRICS_FILE,
+    NONCE_FILE,
     PAIRS_DIR,
     REWARDS_DIR,
     RULES_FILE,
@@ -87,8 +88,15 @@ def run_job(
     Raises:
         EncoreError: see `encore_ray.errors`; its message says what to do.
     """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit: expected 1 pair or more, found {limit}.")
     files = list_files([InputSpec(item.path, item.subset, item.format) for item in config.inputs])
     require_paths([config.model])
+    inside = [file.uri for file in files if file.uri.startswith(config.run.rstrip("/") + "/")]
+    if inside:
+        raise ConfigError(
+            f"The run folder {config.run} holds the input {inside[0]}: use a folder of its own for the run."
+        )
     rules = RuleSet.load(config.rules) if config.rules else None
     with open_job(
         Folder(config.run),
@@ -191,7 +199,7 @@ class Job:
         options: WeighOptions,
         *,
         scores: str | None = None,
-        rules_path: str | None = None,
+        rules: RuleSet | None = None,
         output: tuple[Folder, str] | None = None,
     ) -> Weights:
         with self.tracker.start_pass("weigh") as tracked:
@@ -199,10 +207,12 @@ class Job:
                 scores or self.run.child(SCORES_DIR).uri,
                 output or (self.run, WEIGHTS_FILE),
                 options=options,
-                rules_path=rules_path,
+                rules=rules or self._rules(),
                 watch=self._watch(tracked),
                 **self._how,
             )
+            if output is None:
+                self._outdate_rewards(weights)
             content = weights.to_dict()
             tracked.log_params(options.model_dump(mode="json"))
             tracked.log_metrics({"effective_num_rules": content["effective_num_rules"]})
@@ -218,7 +228,7 @@ class Job:
         weights: Weights,
         *,
         scores: str | None = None,
-        rules_path: str | None = None,
+        rules: RuleSet | None = None,
         output: PassTable | None = None,
         pairs: str | None = None,
     ) -> Mapping[str, int]:
@@ -228,7 +238,7 @@ class Job:
                 weights,
                 output or self.tables["compose"],
                 pairs=pairs if scores else self.run.child(PAIRS_DIR).uri,
-                rules_path=rules_path,
+                rules=rules or self._rules(),
                 watch=self._watch(tracked),
                 **self._how,
             )
@@ -250,6 +260,18 @@ class Job:
             self.tracker.log_artifact(FIGURE_FILE, figure)
             self.tracker.set_tags({"mlflow.note.content": summary(metrics, weights)})
         return metrics
+
+    def _outdate_rewards(self, weights: Weights) -> None:
+        """Rewards of other weights are not the run's any more, until `compose` makes them anew."""
+        composed = self.run.child(REWARDS_DIR)
+        if composed.exists(WEIGHTS_FILE) and composed.read_json(WEIGHTS_FILE) != weights.to_dict():
+            self.tables["compose"].outdate()
+
+    def _rules(self) -> RuleSet | None:
+        """The rules of the run as they are now: their scales may have been corrected after scoring."""
+        if not self.run.exists(RULES_FILE):
+            return None
+        return RuleSet.from_yaml(self.run.read_bytes(RULES_FILE).decode(), where=self.run.path(RULES_FILE))
 
     @property
     def _how(self) -> dict[str, Any]:
@@ -298,7 +320,7 @@ def open_job(
     with contextlib.ExitStack() as held:
         if journal:
             held.enter_context(only_driver(run))
-        tracker = held.enter_context(_tracker(run, tracking, params, journal=journal))
+        tracker = held.enter_context(_tracker(run, tracking, params, journal=journal, resume=not overwrite))
         display = held.enter_context(Display(console))
         have = held.enter_context(cluster(cluster_options))
         try:
@@ -310,7 +332,10 @@ def open_job(
             run.delete(NONCE_FILE)
 
 
-def _tracker(run: Folder, tracking: TrackingOptions, params: Mapping[str, Any], *, journal: bool) -> Tracker:
+def _tracker(
+    run: Folder, tracking: TrackingOptions, params: Mapping[str, Any], *, journal: bool, resume: bool
+) -> Tracker:
+    """The tracker of a job; one that overwrites begins a run of its own, whose parameters are its own."""
     return open_tracker(
         run if tracking.enabled and journal else None,
         uri=tracking.uri if tracking.enabled else None,
@@ -318,6 +343,7 @@ def _tracker(run: Folder, tracking: TrackingOptions, params: Mapping[str, Any], 
         run_name=tracking.run_name or "/".join(run.uri.rstrip("/").split("/")[-2:]),
         params=params,
         tags={"encore_ray": version("encore-ray"), "run_folder": run.uri, **git_commit()},
+        resume=resume,
     )
 
 

@@ -1,6 +1,8 @@
 """What a person sees while a pass runs: a bar in a terminal, a line every few seconds elsewhere."""
 
+import threading
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,13 +17,25 @@ SHOWN_COUNTS = ("quarantined", "truncated")
 
 
 class Display:
-    """Shows the progress of one pass after another; a context manager that leaves the terminal clean."""
+    """Shows the progress of one pass after another; a context manager that leaves the terminal clean.
 
-    def __init__(self, console: Console):
+    Outside a terminal a thread goes on printing lines while no unit finishes, so that a slow pass does not look dead.
+
+    Args:
+        console: where it is shown.
+        line_every_s: seconds between lines outside a terminal.
+    """
+
+    def __init__(self, console: Console, *, line_every_s: float = LINE_EVERY_S):
         self._console = console
+        self._line_every_s = line_every_s
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._last_line = 0.0
+        self._last: PassProgress | None = None
+        self._last_told = self._last_line = 0.0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._heartbeat = threading.Thread(target=self._beat, name="encore-ray-progress", daemon=True)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -32,11 +46,16 @@ class Display:
             )
             self._bars = Progress(*columns, console=self._console)
             self._bars.start()
+        else:
+            self._heartbeat.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._bars:
             self._bars.stop()
+        else:
+            self._ended.set()
+            self._heartbeat.join()
 
     def note(self, text: str) -> None:
         """A line of its own, above the bars."""
@@ -44,7 +63,6 @@ class Display:
 
     def __call__(self, progress: "PassProgress") -> None:
         """Show how far a pass is; cheap enough to call after every unit."""
-        finished = progress.done_units == progress.total_units
         if self._bars is not None:
             if progress.name not in self._tasks:
                 self._tasks[progress.name] = self._bars.add_task(progress.name, figures="")
@@ -54,9 +72,30 @@ class Display:
                 completed=progress.done_rows if progress.total_rows else 1,
                 figures=figures(progress),
             )
-        elif finished or time.monotonic() - self._last_line >= LINE_EVERY_S:
-            self._last_line = time.monotonic()
-            self._console.print(f"  {progress.name:<9} {figures(progress)}", highlight=False, soft_wrap=True)
+            return
+        with self._lock:
+            first = self._last is None or self._last.name != progress.name
+            self._last, self._last_told = progress, time.monotonic()
+            if first or _finished(progress) or self._last_told - self._last_line >= self._line_every_s:
+                self._print_line(progress.name, figures(progress))
+
+    def _beat(self) -> None:
+        """Repeat the last state of the running pass, with the rate that it has come down to since."""
+        while not self._ended.wait(self._line_every_s / 5):
+            with self._lock:
+                now = time.monotonic()
+                if self._last and not _finished(self._last) and now - self._last_line >= self._line_every_s:
+                    idle = now - self._last_told
+                    state = figures(replace(self._last, seconds=self._last.seconds + idle))
+                    self._print_line(self._last.name, f"{state} · no unit finished for {duration(idle)}")
+
+    def _print_line(self, name: str, text: str) -> None:
+        self._last_line = time.monotonic()
+        self._console.print(f"  {name:<9} {text}", highlight=False, soft_wrap=True)
+
+
+def _finished(progress: "PassProgress") -> bool:
+    return progress.done_units == progress.total_units
 
 
 def figures(progress: "PassProgress") -> str:

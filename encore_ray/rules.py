@@ -13,6 +13,7 @@ A rule set is the YAML list that travels with a model and with every artifact:
 import hashlib
 import itertools
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -74,6 +75,8 @@ class Scale:
                 )
             if value["lo"] >= value["hi"]:
                 raise ValueError(f"scale.lo must be under scale.hi, found {value['lo']} and {value['hi']}")
+            if not math.isfinite(float(value["hi"]) - float(value["lo"])):
+                raise ValueError(f"scale is wider than any float: {value['lo']} to {value['hi']}")
             return cls(float(value["lo"]), float(value["hi"]))
         raise ValueError(f"scale must have the keys lo and hi, or levels; found {sorted(map(str, value))}")
 
@@ -146,6 +149,15 @@ class RuleSet:
         """SHA-256 over all rules in order: any change of name, text, direction or scale changes it."""
         text = json.dumps(self.to_list(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def scoring_fingerprint(self) -> str:
+        """SHA-256 over what decides a score: names in order, links, and the levels that an expected level is taken of.
+
+        Texts, directions, ranges and clipping say what a score means; correcting them needs no new scores.
+        """
+        heads = [[rule.name, rule.link, rule.scale.levels if rule.link == "expected_level" else None] for rule in self]
+        return hashlib.sha256(json.dumps(heads, separators=(",", ":")).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.rules)

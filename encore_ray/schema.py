@@ -81,6 +81,7 @@ RULES_FILE, WEIGHTS_FILE, METRICS_FILE, CONFIG_FILE = "rules.yaml", "weights.jso
 FIGURE_FILE = f"{REPORT_DIR}/evaluation.png"
 PLAN_FILE, WORK_FILE, MANIFEST_FILE, SUCCESS_FILE = "plan.json", "work.json", "manifest.parquet", "_SUCCESS"
 DATA_DIR, COMMITS_DIR = "data", "commits"
+NONCE_FILE = ".encore-ray-nonce"
 
 MANIFEST_SCHEMA = pa.schema(
     [

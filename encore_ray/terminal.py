@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from encore_ray.passes.commits import REASON_COUNT
 from encore_ray.passes.status import PassStatus
 from encore_ray.progress import duration
-from encore_ray.report import explain_warnings, metrics_table, weights_table
+from encore_ray.report import entropy_against_accuracy, flag_legend, metrics_table, weights_table
 from encore_ray.schema import FIGURE_FILE, METRICS_FILE, QUARANTINE_DIR, REWARDS_DIR, WEIGHTS_FILE
 from encore_ray.tracking import how_to_open
 
@@ -56,9 +57,14 @@ def show_job(result: "JobResult", *, console: Console) -> None:
 
 
 def show_weights(weights: Mapping[str, Any], *, console: Console) -> None:
+    """The weights, what their flags mean, whether entropy tells here what ENCORE takes it for, and the warnings."""
     console.print()
     console.print(weights_table(dict(weights)))
-    for warning in explain_warnings(dict(weights)):
+    for meaning in flag_legend(dict(weights)):
+        console.print(Padding(Text(meaning, style="dim"), (0, 0, 0, 2)))
+    console.print()
+    console.print(Text(entropy_against_accuracy(dict(weights))))
+    for warning in weights["warnings"]:
         console.print(Text.assemble(("! ", "yellow"), warning))
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
@@ -110,6 +111,11 @@ def test_help_answers_without_loading_heavy_libraries() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = Outcome(capsys, "--version")
+    assert (outcome.code, outcome.said) == (0, f"encore-ray {version('encore-ray')}")
 
 
 # Flags
@@ -273,6 +279,9 @@ def test_export_says_what_it_wrote(capsys: pytest.CaptureFixture[str], tmp_path:
     assert outcome.code == 0
     assert outcome.said == f"1 pairs written to {tmp_path}/out/train.jsonl; 1 with a negative margin, swapped."
     assert json.loads((tmp_path / "out" / "train.jsonl").read_text())["margin"] == 1.0
+    assert "There is a dataset already" in mistake(capsys, "export", "--run", "run", "--output", "out")
+    assert Outcome(capsys, "export", "--run", "run", "--output", "out", "--overwrite").code == 0
+    assert json.loads((tmp_path / "out" / "train.jsonl").read_text())["margin"] == -1.0
     assert "invalid choice" in mistake(capsys, "export", "--run", "run", "--output", "out2", "--format", "csv")
 
 

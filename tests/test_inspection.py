@@ -32,8 +32,8 @@ RULES = RuleSet(
 )
 
 
-def inspected(path: Path | str) -> str:
-    console = Console(file=io.StringIO(), width=100, color_system=None)
+def inspected(path: Path | str, *, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
     inspect_path(str(path), console=console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -107,7 +107,20 @@ def test_rules_are_shown_with_scale_and_text(run: Path) -> None:
     text = inspected(run / "rules.yaml")
     assert "2 rules" in text
     assert "3 levels, 1 to 3" in text
-    assert "Kind, [bold]." in text
+    assert "      Kind, [bold]." in [line.rstrip() for line in text.splitlines()]
+
+
+def test_long_texts_and_sources_are_folded_not_cut(tmp_path: Path) -> None:
+    text, source = "An-unbroken-text-" * 9, f"/data/{'deep/' * 30}[x].jsonl"
+    (tmp_path / "rules.yaml").write_bytes(RuleSet([Rule("long", text, "better", Scale(0.0, 1.0))]).to_yaml().encode())
+    assert text in "".join(inspected(tmp_path / "rules.yaml", width=80).split())
+    row = {"source": source, "line": 7, "pair_id": None, "reason": "empty_field", "detail": "empty", "raw": "{}"}
+    table = pa.Table.from_pylist([row], schema=QUARANTINE_SCHEMA)
+    Folder(str(tmp_path / "quarantine" / "prepare")).write_table("u0.parquet", table)
+    said = inspected(tmp_path / "quarantine", width=80)
+    assert "…" not in said
+    assert said.split("first source")[1].count("/") == source.count("/")  # every part of the path is there
+    assert "empty_field" in said
 
 
 def test_a_configuration_is_shown_as_one(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a person sees while a pass runs."""
 
 import io
+import threading
 
 import pytest
 from hypothesis import given
@@ -77,6 +78,45 @@ def test_a_log_gets_its_first_and_its_last_line_and_few_between() -> None:
         "  score     0 of 1,000",
         "  score     1,000 of 1,000 · 100/s",
     ]
+
+
+def test_a_log_gets_the_first_line_of_every_pass() -> None:
+    steps = [Progress(name, 0, 1000, 0, 10, 0, 0.0) for name in ("prepare", "score")]
+    assert shown(*steps, terminal=False).splitlines() == ["  prepare   0 of 1,000", "  score     0 of 1,000"]
+
+
+class Log(io.StringIO):
+    """A log file that lets a test wait for a line of the heartbeat."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beat = threading.Event()
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if "no unit finished" in text:
+            self.beat.set()
+        return written
+
+
+def test_a_log_tells_that_no_unit_finishes() -> None:
+    log = Log()
+    with Display(Console(file=log, width=80), line_every_s=0.02) as display:
+        display(progress(0))
+        assert log.beat.wait(timeout=10)
+    first, second, *_ = log.getvalue().splitlines()
+    assert first == "  score     0 of 1,000"
+    assert second.startswith("  score     0 of 1,000 · no unit finished for ")
+
+
+def test_a_finished_pass_and_a_display_that_ended_are_silent() -> None:
+    log = Log()
+    with Display(Console(file=log, width=80), line_every_s=0.02) as display:
+        display(progress(1000))
+        assert not log.beat.wait(timeout=0.1)
+    with Display(Console(file=log, width=80), line_every_s=60) as display:
+        display(progress(0))
+    assert "encore-ray-progress" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_a_log_has_no_control_characters() -> None:

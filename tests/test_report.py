@@ -13,7 +13,13 @@ from rich.table import Table
 
 from encore_ray.composition import flags
 from encore_ray.composition.agreement import Tally
-from encore_ray.report import evaluation_figure, explain_warnings, metrics_table, weights_table
+from encore_ray.report import (
+    entropy_against_accuracy,
+    evaluation_figure,
+    flag_legend,
+    metrics_table,
+    weights_table,
+)
 from encore_ray.report.figure import MAX_BARS
 from encore_ray.report.labels import label_points
 from encore_ray.report.tables import FLAG_MEANINGS
@@ -31,12 +37,18 @@ def _rule(number: int, num_rules: int, *, pairs: bool = True, flagged: list[str]
         "entropy_low": entropy - 0.02,
         "entropy_high": entropy + 0.03,
         "weight": (num_rules - number) / (num_rules * (num_rules + 1) / 2),
+        "contribution_share": 1 / num_rules if pairs else None,
         "wins": wins if pairs else None,
         "ties": 10 if pairs else None,
         "losses": 990 - wins if pairs else None,
         "accuracy": (wins + 5) / 1000 if pairs else None,
         "flags": flagged or [],
     }
+
+
+def _correlation(r: float | None, p: float, *, num_rules: int) -> dict[str, Any]:
+    p_or_none = None if r is None else p
+    return {"pearson": r, "pearson_p": p_or_none, "spearman": r, "spearman_p": p_or_none, "num_rules": num_rules}
 
 
 def _weights(num_rules: int, *, pairs: bool = True) -> dict[str, Any]:
@@ -50,7 +62,7 @@ def _weights(num_rules: int, *, pairs: bool = True) -> dict[str, Any]:
         "num_responses": 2000,
         "effective_num_rules": num_rules * 0.7,
         "rules": rules,
-        "entropy_accuracy": {"pearson": -0.93 if pairs else None},
+        "entropy_accuracy": _correlation(-0.93 if pairs else None, 0.0004, num_rules=num_rules),
         "warnings": ["10.0% of the weight is on 1 rule."],
     }
 
@@ -68,8 +80,8 @@ def _metrics(num_subsets: int, *, pairs: bool = True) -> dict[str, Any]:
     }
 
 
-def _printed(table: Table) -> str:
-    console = Console(width=100, file=io.StringIO(), color_system=None)
+def _printed(table: Table, *, width: int = 100) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -121,12 +133,36 @@ def test_the_weights_of_twenty_rules_fit_a_hundred_columns_heaviest_first():
     assert [row.split()[0] for row in rows] == [f"rule_number_{number}_of_many" for number in range(20)]
     assert "0.400 ± 0.025" in rows[0]  # (0.03 + 0.02) / 2
     assert "9.5%" in rows[0]  # 20 / 210
-    assert "██████" in rows[0]
-    assert rows[0].rstrip().endswith("a b")  # the marks of mode_share and low_entropy, explained below the table
+    assert "5.0%" in rows[0]  # a share of 1 / 20
+    assert rows[0].rstrip().endswith("ab")  # the marks of mode_share and low_entropy, explained below the table
+    assert "worse" in rows[0]
+    assert "better" in rows[1]
+
+
+def test_the_weights_of_rules_with_names_of_18_characters_and_five_flags_fit_80_columns():
+    weights = _weights(3)
+    for number, rule in enumerate(weights["rules"]):
+        rule["name"] = f"a_name_of_18_chars{number}"[-18:]
+    weights["rules"][0]["flags"] = list(FLAG_MEANINGS)[:5]
+    printed = _printed(weights_table(weights), width=80)
+    assert max(map(len, printed.splitlines())) <= 80
+    for rule in weights["rules"]:
+        (row,) = [line for line in printed.splitlines() if rule["name"] in line]
+        assert "±" in row
+    assert "abcde" in printed
+
+
+def test_the_interval_of_a_rule_counts_distinct_prompts_where_they_are_known():
+    weights = _weights(1)
+    # Half the Wilson interval of 80.5% over 1,000 pairs is 2.5%; over 100 prompts it is 7.7%.
+    assert "80.5% ± 2.5%" in _printed(weights_table(weights))
+    assert "80.5% ± 7.7%" in _printed(weights_table({**weights, "num_keys": 100}))
 
 
 def test_a_rule_without_pairs_says_so_instead_of_a_number():
-    assert _printed(weights_table(_weights(2, pairs=False))).count("no pairs") == 2
+    printed = _printed(weights_table(_weights(2, pairs=False)))
+    assert printed.count("no pairs") == 2
+    assert "None" not in printed
 
 
 def test_a_name_that_looks_like_markup_is_printed_as_it_is():
@@ -151,15 +187,37 @@ def test_metrics_without_pairs_are_a_table_without_figures():
     assert "no pairs" in _printed(metrics_table(_metrics(0, pairs=False)))
 
 
-def test_flags_are_explained_once_and_before_the_warnings():
+def test_every_flag_in_the_table_is_explained_once():
     weights = _weights(3)
     weights["rules"][1]["flags"] = ["mode_share", "from_the_future"]
-    assert explain_warnings(weights) == [
+    assert flag_legend(weights) == [
         f"a mode_share: {FLAG_MEANINGS['mode_share']}.",
         f"b low_entropy: {FLAG_MEANINGS['low_entropy']}.",
         "c from_the_future: a flag of another version.",
-        "10.0% of the weight is on 1 rule.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("r", "p", "said"),
+    [
+        (
+            -0.93,
+            0.0004,
+            "over 8 rules: Pearson r = -0.93 (p < 0.001), Spearman r = -0.93 (p < 0.001): rules with lower",
+        ),
+        (-0.93, 0.0004, "agree more with the labels, which is what ENCORE builds on."),
+        (
+            0.9,
+            0.002,
+            "r = +0.90 (p = 0.002): rules with lower entropy agree less with the labels: expect ENCORE to lose",
+        ),
+        (-0.6, 0.051, "no clear relation."),
+        (0.6, 0.051, "no clear relation."),
+        (None, 1.0, "no clear relation, for want of three rules"),
+    ],
+)
+def test_entropy_against_accuracy_says_whether_encore_may_help(r: float | None, p: float, said: str):
+    assert said in entropy_against_accuracy({"entropy_accuracy": _correlation(r, p, num_rules=8)})
 
 
 def test_every_flag_of_the_weights_has_a_meaning():

@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+from importlib.metadata import version
 
 import tyro
 from rich.console import Console
@@ -32,7 +33,14 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 2 configuration, 3 data, 4 cluster or model, 130 / 143 interrupted, 1 a bug."""
+    """Run a command, or tell the version, and exit.
+
+    Codes: 0 done, 2 configuration, 3 data, 4 cluster or model, 130 / 143 interrupted, 1 a bug.
+    """
+    args = sys.argv[1:] if argv is None else argv
+    if args == ["--version"]:
+        print(f"encore-ray {version('encore-ray')}")
+        sys.exit(0)
     errors = Console(stderr=True)
     logging.basicConfig(
         level=logging.WARNING,
@@ -45,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
             COMMANDS,
             prog="encore-ray",
             description="Score preference pairs under many safety rules on Ray; compose rewards by rating entropy.",
-            args=argv,
+            args=args,
             config=(
                 tyro.conf.OmitArgPrefixes,
                 tyro.conf.FlagCreatePairsOff,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from encore_ray.cli.flags import Path, flag
+from encore_ray.cli.flags import Path, Switch, flag
 from encore_ray.config_sources import environment_values
 from encore_ray.errors import ClusterError
 from encore_ray.schema import REWARDS_DIR
@@ -74,6 +74,8 @@ class Export:
     """The trainer that will read it."""
     on_negative_margin: Literal["keep", "drop", "swap"] = "keep"
     """What to do with pairs whose rejected response has the higher reward. They are counted."""
+    overwrite: Switch = False
+    """Replace a dataset that is there already."""
 
     def main(self, console: Console) -> None:
         run = Folder(absolute(self.run))
@@ -85,5 +87,6 @@ class Export:
             Folder(absolute(self.output)),
             layout=self.format,
             on_negative_margin=self.on_negative_margin,
+            overwrite=self.overwrite,
         )
         console.print(str(report), soft_wrap=True)

@@ -90,6 +90,7 @@ class Weigh:
         scores, output = _explicit(self, "scores")
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
+        from encore_ray.rules import RuleSet
         from encore_ray.terminal import show_weights
 
         target = (output.rpartition("/")[0] or "/", output.rpartition("/")[2]) if output else None
@@ -98,7 +99,7 @@ class Weigh:
             weights = job.weigh(
                 self.options,
                 scores=scores,
-                rules_path=rules_path,
+                rules=RuleSet.load(rules_path) if rules_path else None,
                 output=(Folder(target[0]), target[1]) if target else None,
             )
         show_weights(weights.to_dict(), console=console)
@@ -135,6 +136,7 @@ class Compose:
         require_paths([scores or run.path(SCORES_DIR), path, pairs, rules_path])
         from encore_ray.composition.weights import Weights
         from encore_ray.passes.units import PassTable
+        from encore_ray.rules import RuleSet
         from encore_ray.terminal import show_counts
 
         parent, _, name = path.rpartition("/")
@@ -145,7 +147,7 @@ class Compose:
             counts = job.compose(
                 weights,
                 scores=scores,
-                rules_path=rules_path,
+                rules=RuleSet.load(rules_path) if rules_path else None,
                 output=table,
                 pairs=pairs,
             )

@@ -74,7 +74,7 @@ def write_warnings(
         warnings.append(
             f"{weight:.1%} of the weight is on {len(degenerate)} of {len(rules)} rules whose scores hardly vary: "
             f"{'; '.join(map(_describe_degenerate, degenerate))}. A rule that almost never fires has low entropy "
-            "without saying much. Remove such rules, or drop them with --min-active 0.10."
+            "without saying much. Remove such rules, or drop them: set weigh.min_active to 0.10."
         )
     dropped = [rule for rule in rules if DROPPED_BY_MIN_ACTIVE in rule.flags]
     if dropped:
@@ -87,12 +87,12 @@ def write_warnings(
         top = max(rules, key=lambda rule: rule.weight)
         warnings.append(
             f"The weights act like {effective:.1f} of {len(rules)} rules; {top.name} alone has "
-            f"{top.weight:.1%}. Compare with a higher --temperature or --scheme uniform."
+            f"{top.weight:.1%}. Compare with a higher weigh.temperature, or with weigh.scheme uniform."
         )
     for rule, counts in zip(rules, statistics.counts_K, strict=True):
         warnings += _warn_of_rule(rule, counts, statistics)
     clipped = [
-        f"{rule.name} {counts.num_clipped:,} ({counts.problems.observed_lo:.3g} to {counts.problems.observed_hi:.3g} "
+        f"{rule.name} {counts.num_clipped:,} ({counts.problems.observed_lo:.6g} to {counts.problems.observed_hi:.6g} "
         f"on {rule.binning.lo:g} to {rule.binning.hi:g})"
         for rule, counts in zip(rules, statistics.counts_K, strict=True)
         if CLIPPED in rule.flags
@@ -104,8 +104,8 @@ def write_warnings(
         )
     if ranges_differ:
         warnings.append(
-            "Rules of different range are added as they are (--score-range raw): a wider scale counts for more than "
-            "its weight says."
+            "Rules of different range are added as they are (weigh.score_range raw): a wider scale counts for more "
+            "than its weight says."
         )
     if statistics.subset_counts is None:
         warnings.append("There are too many subsets to keep an entropy for each: groups is null.")

@@ -58,7 +58,7 @@ class ScoreProblems:
                 f"Rule {rule.name}: {self.out_of_range.count:,} scores are out of range, first pair_ids "
                 f"{_listed(self.out_of_range)}. Expected {binning.lo:g} to {binning.hi:g}, found "
                 f"{self.observed_lo:g} to {self.observed_hi:g}. Correct the rule's scale, or count such scores in the "
-                "end cells: `out_of_range: clip` in the rule, or --clip for all rules."
+                "end cells: `out_of_range: clip` in the rule, or weigh.clip for all rules."
             )
         return found
 

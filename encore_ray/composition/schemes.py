@@ -50,7 +50,7 @@ def one_minus_entropy(entropy_K: Sequence[float], *, max_entropy_K: Sequence[flo
     if not any(share_K):
         raise DataError(
             "Every rule's ratings are spread evenly over all its cells, so 1 - H / log(cells) is 0 for all of them "
-            "and gives no weights. Use --scheme encore or uniform, or other bins."
+            "and gives no weights. Use scheme encore or uniform, or other bins."
         )
     return _normalise(share_K)
 

@@ -119,6 +119,7 @@ def weigh(
         clip=statistics.clip,
         num_pairs=statistics.num_pairs,
         num_responses=statistics.num_responses,
+        num_keys=statistics.num_keys,
         counts_sha256=statistics.counts_sha256,
         rules=tuple(rules),
         entropy_accuracy=_entropy_accuracy(rules),
@@ -140,7 +141,7 @@ def _check_ranges(rules: RuleSet, score_range: ScoreRange) -> bool:
         raise DataError(
             f"Rules have different ranges: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
             f"{other.scale.lo:g} to {other.scale.hi:g}, so a wider one would outweigh the others. "
-            "Use --score-range unit (each mapped to [0, 1]) or --score-range raw (added as they are)."
+            "Set weigh.score_range to unit (each mapped to [0, 1]) or raw (added as they are)."
         )
     return other is not None
 

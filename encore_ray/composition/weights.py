@@ -101,6 +101,7 @@ class Weights:
         score_range: "declared" and "raw" compose scores as they are, "unit" maps each rule's scale to [0, 1] first.
         min_active: rules active in a smaller share of pairs were dropped (weight 0); None if not asked for.
         clip: whether scores out of range were clipped for all rules.
+        num_keys: distinct prompts (else groups, else pairs): the sample size of every interval of an accuracy.
         groups: each subset's entropies, {} without subsets, None when there were too many to count.
     """
 
@@ -113,6 +114,7 @@ class Weights:
     clip: bool
     num_pairs: int
     num_responses: int
+    num_keys: int
     counts_sha256: str
     rules: tuple[RuleWeight, ...]
     entropy_accuracy: Correlation
@@ -170,6 +172,7 @@ class Weights:
             "entropy_accuracy": self.entropy_accuracy.to_dict(),
             "warnings": list(self.warnings),
             "groups": self.groups,
+            "num_keys": self.num_keys,
             "fingerprint": self.fingerprint,
         }
 
@@ -217,6 +220,7 @@ class Weights:
             clip=params["clip"],
             num_pairs=value["num_pairs"],
             num_responses=value["num_responses"],
+            num_keys=value["num_keys"],
             counts_sha256=value["counts_sha256"],
             rules=tuple(RuleWeight.from_dict(rule) for rule in value["rules"]),
             entropy_accuracy=Correlation(**value["entropy_accuracy"]),

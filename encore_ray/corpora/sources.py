@@ -138,7 +138,7 @@ def _expand(spec: InputSpec) -> list[SourceFile]:
         if not chosen_by_name:
             raise ConfigError(f"{spec.path}: no file below it ends in {KNOWN_EXTENSIONS}.")
         what = "no file matches" if glob.has_magic(inner) else "no such file or folder"
-        raise ConfigError(f"{spec.path}: {what}. Relative paths are resolved against {os.getcwd()}.")
+        raise ConfigError(f"{absolute(spec.path)}: {what}.")
     files = []
     for name in sorted(infos):
         kind, gzipped = _kind(name)

@@ -11,6 +11,7 @@ from encore_ray.errors import ModelError
 
 _FILES = ("*.safetensors", "*.json", "*.yaml", "*.txt", "*.model", "*.jinja", "*.py", "*.tiktoken")
 _PICKLES = ("*.bin",)
+RULES_FILE = "rules.yaml"  # what scores mean, not what they are: a corrected scale or direction needs no new scores
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,14 @@ def fetch_model(path: str | Path, *, revision: str | None = None, allow_pickle: 
 
 
 def identify_model(path: str | Path, *, revision: str | None = None, allow_pickle: bool = False) -> ModelIdentity:
-    """Path or id, commit, and a digest of the weights, configuration, tokenizer and rules.
+    """Path or id, commit, and a digest of the weights, configuration and tokenizer.
 
     It reads every byte (about a second a gigabyte): call it once a job, not once an actor.
     """
     folder = fetch_model(path, revision=revision, allow_pickle=allow_pickle)
     sha = hashlib.sha256()
-    for file in sorted(file for pattern in (*_FILES, *_PICKLES) for file in folder.glob(pattern)):
+    deciding = (file for pattern in (*_FILES, *_PICKLES) for file in folder.glob(pattern) if file.name != RULES_FILE)
+    for file in sorted(deciding):
         with file.open("rb") as handle:
             sha.update(f"{file.name}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
     commit = folder.name if folder.parent.name == "snapshots" else None

@@ -1,4 +1,4 @@
-"""Running a pass that writes tables: units minus commits, over actors, with each finished unit committed."""
+"""Running a pass that writes tables: units minus commits, over workers, with each finished unit committed."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -86,8 +86,8 @@ def run_committed(
     Args:
         table: the pass, after `open`.
         tasks: all of its units in order.
-        factory: makes the function that does one unit and writes through its Attempt, in each actor.
-        pool: the actor pool for a number of units to do.
+        factory: makes the function that does one unit and writes through its Attempt, in each worker.
+        pool: actors or tasks for a number of units to do.
         visible: what each node must see.
         watch: called at the start and after each unit.
         overwrite: start over when committed units no longer match their input.

@@ -43,7 +43,7 @@ def compose_scores(
     *,
     have: Resources,
     pairs: str | None = None,
-    rules_path: str | None = None,
+    rules: RuleSet | None = None,
     visible: Visible | None = None,
     overwrite: bool = False,
     watch: Watch = ignore_progress,
@@ -56,7 +56,7 @@ def compose_scores(
         output: the rewards folder.
         have: resources of the cluster.
         pairs: pairs/ folder of the same run, whose texts and further columns are put beside the rewards.
-        rules_path: rules.yaml of scores made elsewhere.
+        rules: of the scores; None: those that our score pass stored with them.
         visible: what each node must see.
         overwrite: start over when the folder holds rewards of other weights or scores.
         watch: told of the progress in pairs.
@@ -65,7 +65,7 @@ def compose_scores(
         Counts: rows, pairs, singles.
     """
     units = table_units(scores)
-    rules = table_rules(units, rules_path)
+    rules = table_rules(units, rules)
     _check_rules(rules, weights, scores)
     texts = {unit.unit: unit for unit in table_units(pairs)} if pairs else {}
     output.open(

@@ -7,10 +7,11 @@ travels as one pickle; large data is read and written by the workers themselves.
 a value and is raised here, with its own type, so that a user's mistake keeps its message and its exit code.
 """
 
+import contextlib
 import pickle
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
 import cloudpickle
@@ -26,6 +27,8 @@ from encore_ray.passes.pools import ActorPool, TaskPool
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 Work = Callable[[Any], Any]
+
+Answers = Generator[bytes, None, None]
 
 CRASHES = 3  # times that a task may lose its worker before the job stops; a lost node is one of them
 
@@ -63,8 +66,9 @@ def map_units(
     else:
         answers = _on_tasks(shipped, pickles, pool, visible)
     try:
-        for answer in answers:
-            yield _open(answer)
+        with contextlib.closing(answers):  # now, not when the generator is collected: Ray may be shut down by then
+            for answer in answers:
+                yield _open(answer)
     except (ExecutionTimeoutError, TimeoutError) as error:
         raise ClusterError(
             "No unit finished for longer than cluster.no_progress_timeout_s; the job is stopped. Raise it if a unit "
@@ -105,7 +109,7 @@ class _Worker:
             return work
 
 
-def _on_actors(factory: bytes, units: list[bytes], pool: ActorPool, visible: Visible | None) -> Iterator[bytes]:
+def _on_actors(factory: bytes, units: list[bytes], pool: ActorPool, visible: Visible | None) -> Answers:
     items = [{"unit": unit} for unit in units]
     answers = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         _Worker,
@@ -131,7 +135,7 @@ def _answer(factory: bytes, visible: Visible | None, unit: bytes) -> bytes:
     return _Worker(factory, visible).answer(unit)
 
 
-def _on_tasks(factory: bytes, units: list[bytes], pool: TaskPool, visible: Visible | None) -> Iterator[bytes]:
+def _on_tasks(factory: bytes, units: list[bytes], pool: TaskPool, visible: Visible | None) -> Answers:
     submit = _answer.options(num_cpus=pool.cpus, max_retries=CRASHES, scheduling_strategy="SPREAD")
     shared = ray.put(factory)
     timeout_s = DataContext.get_current().execution_no_progress_timeout_s
@@ -146,8 +150,9 @@ def _on_tasks(factory: bytes, units: list[bytes], pool: TaskPool, visible: Visib
                 raise TimeoutError(f"{len(running)} tasks run or wait for a worker.")
             yield from ray.get(finished)
     finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
+        if ray.is_initialized():  # else this call would start or join a cluster
+            for reference in running:
+                ray.cancel(reference, force=True)
 
 
 def _open(answer: bytes) -> Any:

@@ -17,7 +17,7 @@ from encore_ray.storage import Folder, to_json
 
 Row = dict[str, Any]
 ON_NEGATIVE_MARGIN = ("keep", "drop", "swap")
-DATASET_FILE = "train.jsonl"
+DATASET_FILE, DATASET_INFO_FILE = "train.jsonl", "dataset_info.json"
 SHARE_GPT_ROLES = {"user": "human", "assistant": "gpt", "system": "system"}
 SHARE_GPT_TURNS = ("human", "gpt")  # LLaMA-Factory drops an example whose turns do not alternate, human first and last
 COLUMNS = (PAIR_ID, PROMPT, CHOSEN, REJECTED, MARGIN)
@@ -52,7 +52,9 @@ class ExportReport:
         return text
 
 
-def export_rewards(run: Folder, output: Folder, *, layout: str, on_negative_margin: str) -> ExportReport:
+def export_rewards(
+    run: Folder, output: Folder, *, layout: str, on_negative_margin: str, overwrite: bool = False
+) -> ExportReport:
     """Write a run's rewards as a dataset; memory holds one unit at a time.
 
     Args:
@@ -60,14 +62,21 @@ def export_rewards(run: Folder, output: Folder, *, layout: str, on_negative_marg
         output: folder for the dataset.
         layout: trl, openrlhf or llamafactory.
         on_negative_margin: what to do with pairs whose rejected response has the higher reward.
+        overwrite: replace a dataset that is in the output folder already.
 
     Raises:
-        ConfigError: an unknown layout or choice. DataError: the rewards carry no texts.
+        ConfigError: an unknown layout or choice, or a dataset in the way. DataError: the rewards carry no texts.
     """
     if layout not in LAYOUTS:
         raise ConfigError(f"--format {layout}: known are {', '.join(LAYOUTS)}.")
     if on_negative_margin not in ON_NEGATIVE_MARGIN:
         raise ConfigError(f"--on-negative-margin {on_negative_margin}: known are {', '.join(ON_NEGATIVE_MARGIN)}.")
+    files = (DATASET_FILE, DATASET_INFO_FILE) if layout == "llamafactory" else (DATASET_FILE,)
+    standing = [output.path(name) for name in files if output.exists(name)]
+    if standing and not overwrite:
+        raise ConfigError(
+            f"There is a dataset already: {', '.join(standing)}. Name another --output, or replace it with --overwrite."
+        )
     units = table_units(run.child(REWARDS_DIR).uri)
     counts = {"written": 0, "negative": 0, "singles": 0, "unfit": 0}
 
@@ -102,7 +111,7 @@ def export_rewards(run: Folder, output: Folder, *, layout: str, on_negative_marg
 
     output.write_stream(DATASET_FILE, lines())
     if layout == "llamafactory":
-        output.write_atomic("dataset_info.json", to_json(_dataset_info(run.name)))
+        output.write_atomic(DATASET_INFO_FILE, to_json(_dataset_info(run.name)))
     return ExportReport(output.path(DATASET_FILE), on_negative_margin=on_negative_margin, **counts)
 
 

@@ -11,9 +11,9 @@ import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from encore_ray.errors import ClusterError
+from encore_ray.schema import NONCE_FILE
 from encore_ray.storage import Folder, file_system, is_remote
 
-NONCE_FILE = ".encore-ray-nonce"
 NODE_CHECK_TIMEOUT_S = 120.0
 
 

@@ -42,7 +42,7 @@ def reduce_units(
 
     Args:
         name: of the pass, for the progress.
-        factory: makes the function that measures one unit, in each actor; picklable.
+        factory: makes the function that measures one unit, in each worker; picklable.
         units: the table.
         have: resources of the cluster.
         visible: what each node must see.

@@ -1,10 +1,14 @@
 """Score: every response of every unit under every rule, by a multi-head model on actors, or by ratings in the data."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
+from encore_ray.composition.binning import choose_binning
 from encore_ray.config import ScoreOptions
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.checkpoint import load_rules
@@ -17,7 +21,7 @@ from encore_ray.passes.pools import ActorPool, Resources, TaskPool, score_pool, 
 from encore_ray.passes.score_work import DataScores, ModelScores, ScoringModel, Write
 from encore_ray.passes.tables import table_units
 from encore_ray.passes.units import PassTable, check_bad_fraction
-from encore_ray.rules import Rule, RuleSet
+from encore_ray.rules import RuleSet
 
 logger = logging.getLogger("encore_ray")
 
@@ -74,7 +78,7 @@ def score_pairs(
     """
     # The same weights in another folder give the same scores: where the model lies is recorded, not compared.
     decisive = {key: value for key, value in model.facts.items() if key not in ("model_source", "revision")}
-    output.open({**decisive, "rules": model.rules.fingerprint}, overwrite=overwrite)
+    output.open({**decisive, "rules": model.rules.scoring_fingerprint}, overwrite=overwrite)
     return _run(
         pairs,
         output,
@@ -121,7 +125,7 @@ def take_ratings(
     watch: Watch = ignore_progress,
 ) -> dict[str, int]:
     """Make scores/ from ratings that the corpus brought along; no model is needed. Counts as `score_pairs`."""
-    output.open({"model": "ratings in the data", "rules": rules.fingerprint}, overwrite=overwrite)
+    output.open({"model": "ratings in the data", "rules": rules.scoring_fingerprint}, overwrite=overwrite)
     return _run(
         pairs,
         output,
@@ -174,19 +178,22 @@ def range_warnings(rules: RuleSet, notes: list[Any]) -> list[str]:
     for k, rule in enumerate(rules):
         lows = [note["low"][k] for note in notes if note["low"][k] is not None]
         highs = [note["high"][k] for note in notes if note["high"][k] is not None]
-        if lows and _leaves(rule, min(lows), max(highs)):
+        if rule.out_of_range == "clip" or not lows:
+            continue
+        low, high = min(lows), max(highs)
+        if choose_binning(rule).outside(np.array([low, high])).any():
+            fitting = f"`scale: {{lo: {_outward(low, -1):g}, hi: {_outward(high, 1):g}}}` or "
             warnings.append(
-                f"Rule {rule.name}: scores from {min(lows):.4g} to {max(highs):.4g} in the first units leave its scale "
-                f"of {rule.scale.lo:g} to {rule.scale.hi:g}, so `weigh` will stop. In rules.yaml either declare "
-                f"`scale: {{lo: {min(lows):.3g}, hi: {max(highs):.3g}}}` or write `out_of_range: clip`."
+                f"Rule {rule.name}: scores from {low:.6g} to {high:.6g} in the first units leave its scale of "
+                f"{rule.scale.lo:g} to {rule.scale.hi:g}. In rules.yaml write {fitting if low < high else ''}"
+                "`out_of_range: clip`; the scores are kept, only weigh stops at them."
             )
     return warnings
 
 
-def _leaves(rule: Rule, low: float, high: float) -> bool:
-    if rule.out_of_range == "clip":
-        return False
-    slack = 0.0
-    if rule.scale.levels:  # half a step is still the nearest level
-        slack = (rule.scale.levels[1] - rule.scale.levels[0]) / 2
-    return low < rule.scale.lo - slack or high > rule.scale.hi + slack
+def _outward(value: float, direction: int) -> float:
+    """The value with two significant digits, rounded away from the range's middle."""
+    if value == 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    return (math.floor if direction < 0 else math.ceil)(value / step) * step

@@ -1,12 +1,23 @@
 """How far a run is, read from its folder alone: works from any terminal, while the job runs or after it was killed."""
 
+import json
 import time
 from dataclasses import dataclass
 
 from encore_ray.errors import ConfigError
 from encore_ray.passes.commits import total_counts
 from encore_ray.passes.units import PassTable
-from encore_ray.schema import METRICS_FILE, PAIRS_DIR, PLAN_FILE, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE, WORK_FILE
+from encore_ray.schema import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    PAIRS_DIR,
+    PLAN_FILE,
+    REWARDS_DIR,
+    SCORES_DIR,
+    SUCCESS_FILE,
+    WEIGHTS_FILE,
+    WORK_FILE,
+)
 from encore_ray.storage import Folder
 
 RECENT_UNITS = 20
@@ -42,8 +53,14 @@ class PassStatus:
 
 def pass_tables(run: Folder) -> dict[str, PassTable]:
     """The passes of a run that write tables, in order."""
-    folders = {"prepare": PAIRS_DIR, "score": SCORES_DIR, "compose": REWARDS_DIR}
-    return {name: PassTable(run.child(folder), run, name) for name, folder in folders.items()}
+    rewarded = (METRICS_FILE,)
+    scored = (*rewarded, f"{REWARDS_DIR}/{SUCCESS_FILE}", WEIGHTS_FILE)
+    prepared = (*scored, f"{SCORES_DIR}/{SUCCESS_FILE}")
+    return {
+        "prepare": PassTable(run.child(PAIRS_DIR), run, "prepare", downstream=prepared),
+        "score": PassTable(run.child(SCORES_DIR), run, "score", downstream=scored),
+        "compose": PassTable(run.child(REWARDS_DIR), run, "compose", downstream=rewarded),
+    }
 
 
 def run_status(run: Folder) -> list[PassStatus]:
@@ -53,7 +70,7 @@ def run_status(run: Folder) -> list[PassStatus]:
         ConfigError: the folder is not a run.
     """
     tables = pass_tables(run)
-    if not any(table.folder.exists(PLAN_FILE) for table in tables.values()):
+    if not run.exists(CONFIG_FILE) and not any(table.folder.exists(PLAN_FILE) for table in tables.values()):
         raise ConfigError(f"{run.uri} is not a run folder: no pass has begun in it.")
     statuses = {name: _table_status(table) for name, table in tables.items()}
     weigh = PassStatus("weigh", "finished" if run.exists(WEIGHTS_FILE) else "not started")
@@ -62,9 +79,11 @@ def run_status(run: Folder) -> list[PassStatus]:
 
 
 def _table_status(table: PassTable) -> PassStatus:
-    if not table.folder.exists(WORK_FILE):
+    try:
+        work = json.loads(table.folder.read_bytes(WORK_FILE))
+        num_units, num_rows = int(work["units"]), int(work["rows"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return PassStatus(table.name, "not started")
-    work = table.folder.read_json(WORK_FILE)
     commits = sorted(table.commits().values(), key=lambda commit: commit.finished_at)
     counts = total_counts(commits)
     recent = commits[-RECENT_UNITS:]
@@ -76,9 +95,9 @@ def _table_status(table: PassTable) -> PassStatus:
         name=table.name,
         state="finished" if table.sealed() else "unfinished",
         done_units=len(commits),
-        total_units=work["units"],
+        total_units=num_units,
         done_rows=counts.get("rows", 0),
-        total_rows=work["rows"],
+        total_rows=num_rows,
         rows_per_second=rate,
         idle_seconds=time.time() - recent[-1].finished_at if recent else None,
         quarantined=counts.get("quarantined", 0),

@@ -1,6 +1,7 @@
 """Tables that a pass reads: our own pass folders, or Parquet files made elsewhere, as a list of units."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,14 +43,18 @@ class TableUnit:
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """The named columns in that order, those that the file lacks left out."""
-        with _open(self.folder, self.file) as parquet:
+        with self._open() as parquet:
             present = set(parquet.schema_arrow.names)
             wanted = [column for column in columns if column in present]
             return self._read(parquet, wanted)
 
     def read_all(self) -> pa.Table:
-        with _open(self.folder, self.file) as parquet:
+        with self._open() as parquet:
             return self._read(parquet, None)
+
+    def _open(self) -> contextlib.AbstractContextManager[pq.ParquetFile]:
+        """The file; one of our own (whole files are) must be what its commit says."""
+        return _open(self.folder, self.file, digest=self.digest if self.row_groups is None else None)
 
     def _read(self, parquet: pq.ParquetFile, columns: list[str] | None) -> pa.Table:
         if self.row_groups is None:
@@ -86,8 +91,8 @@ def column_names(unit: TableUnit) -> list[str]:
         return list(parquet.schema_arrow.names)
 
 
-def table_rules(units: Sequence[TableUnit], rules_path: str | None) -> RuleSet:
-    """The rules of a scores table: from --rules, else those that our score pass stored in the file.
+def table_rules(units: Sequence[TableUnit], rules: RuleSet | None) -> RuleSet:
+    """The rules of a scores table: those given, else those that our score pass stored in the file.
 
     Raises:
         ConfigError: neither is there. DataError: the table lacks a column of a rule.
@@ -97,11 +102,9 @@ def table_rules(units: Sequence[TableUnit], rules_path: str | None) -> RuleSet:
     with _open(units[0].folder, units[0].file) as parquet:
         names = set(parquet.schema_arrow.names)
         stored = (parquet.schema_arrow.metadata or {}).get(RULES_METADATA)
-    if rules_path:
-        rules = RuleSet.load(rules_path)
-    elif stored:
+    if rules is None and stored:
         rules = RuleSet.from_list(json.loads(stored), where=units[0].folder.uri)
-    else:
+    if rules is None:
         raise ConfigError(
             f"{units[0].folder.uri} was not made by `encore-ray score`, so it does not carry its rules: name their "
             "rules.yaml with --rules."
@@ -158,8 +161,17 @@ def read_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] = ()) -
         has_rejected_N=has_rejected_N,
         pair_ids=pair_ids,
         keys=resampling_keys(table, pair_ids),
-        subsets=table.column(SUBSET).to_pylist() if SUBSET in table.column_names else None,
+        subsets=_subsets(unit, table),
     )
+
+
+def _subsets(unit: TableUnit, table: pa.Table) -> list[str | None] | None:
+    if SUBSET not in table.column_names:
+        return None
+    column = table.column(SUBSET)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_null(column.type)):
+        raise DataError(f"{unit.folder.path(unit.file)}: column {SUBSET} must hold texts, found {column.type}.")
+    return column.to_pylist()
 
 
 def resampling_keys(table: pa.Table, pair_ids: Sequence[str]) -> list[str]:
@@ -176,7 +188,10 @@ def _floats(unit: TableUnit, table: pa.Table, name: str) -> np.ndarray:
     column = table.column(name)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
         raise DataError(f"{unit.folder.path(unit.file)}: column {name} must hold numbers, found {column.type}.")
-    return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    try:
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{unit.folder.path(unit.file)}: column {name} cannot be read as float64: {error}") from None
 
 
 def _foreign_units(folder: Folder, file: str, number: int) -> Iterator[TableUnit]:
@@ -200,9 +215,18 @@ def _stamp(folder: Folder, file: str) -> str:
 
 
 @contextlib.contextmanager
-def _open(folder: Folder, file: str) -> Iterator[pq.ParquetFile]:
-    """A Parquet file of a folder, opened for reading; DataError names one that is missing or broken."""
+def _open(folder: Folder, file: str, *, digest: str | None = None) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of a folder, opened for reading; DataError names one that is missing, broken or not `digest`."""
     try:
+        if digest is not None:
+            data = folder.read_bytes(file)
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise DataError(
+                    f"{folder.path(file)} is not what its commit says: it was changed or damaged after it was written. "
+                    "Delete it, and the same command makes it again."
+                )
+            yield pq.ParquetFile(pa.BufferReader(data))
+            return
         with folder.open(file) as handle:
             yield pq.ParquetFile(handle)
     except FileNotFoundError:

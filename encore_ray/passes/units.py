@@ -7,6 +7,7 @@ deleted before the pass is sealed. The same command again runs the units that ha
 
 import hashlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -16,13 +17,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from encore_ray.errors import DataError, ResumeRefused
+from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.passes.commits import REASON_COUNT, Commit, DataFile, manifest_digest
 from encore_ray.schema import (
     COMMITS_DIR,
     DATA_DIR,
     MANIFEST_FILE,
     MANIFEST_SCHEMA,
+    NONCE_FILE,
     PLAN_FILE,
     QUARANTINE_DIR,
     SCHEMA_VERSION,
@@ -31,6 +33,8 @@ from encore_ray.schema import (
 )
 from encore_ray.storage import Folder, Written, fingerprint
 
+ATTEMPT_FILE = re.compile(r".+-[0-9a-f]{8}\.parquet")  # as Attempt names its files; no other file is ever deleted
+STRAY = frozenset({NONCE_FILE, "lost+found"})  # what may lie in the folder of a pass that has not begun
 READERS = 16  # commit records read at a time: they are tiny, the wait is the file system's
 
 
@@ -51,7 +55,9 @@ class Attempt:
         """Write one data file; `unit` names it for the next pass (default: this unit's own name)."""
         unit = unit or self.unit
         assert unit not in {file.unit for file in self.data}, f"unit {unit} is written twice"
-        written = self.table.folder.write_table(f"{DATA_DIR}/{unit}-{self.name}.parquet", table)
+        metadata = {**(table.schema.metadata or {}), b"schema_version": str(SCHEMA_VERSION).encode()}
+        name = f"{DATA_DIR}/{unit}-{self.name}.parquet"
+        written = self.table.folder.write_table(name, table.replace_schema_metadata(metadata))
         self.data.append(DataFile(unit, written.file, written.rows, written.digest))
 
     def quarantine(self, table: pa.Table) -> None:
@@ -82,11 +88,19 @@ class Attempt:
 
 @dataclass(frozen=True)
 class PassTable:
-    """A pass's folder in a run: its plan, data, commits, manifest and seal."""
+    """A pass's folder in a run: its plan, data, commits, manifest and seal.
+
+    Attributes:
+        folder: where its tables are.
+        run: the run folder.
+        name: of the pass.
+        downstream: files of the run that follow from this pass; they are deleted when it changes.
+    """
 
     folder: Folder
     run: Folder
     name: str
+    downstream: tuple[str, ...] = ()
 
     @property
     def quarantine_folder(self) -> Folder:
@@ -106,31 +120,45 @@ class PassTable:
         """
         plan = {"schema_version": SCHEMA_VERSION, "pass": self.name, "fingerprint": fingerprint(facts), "facts": facts}
         if self.folder.exists(PLAN_FILE):
-            found = self.folder.read_json(PLAN_FILE)
-            if found["fingerprint"] == plan["fingerprint"]:
+            found = self._facts()
+            if found == facts:
                 return
-            decided = {key for key in differing(found["facts"], facts) if key not in derived}
+            decided = {key for key in differing(found or {}, facts) if key.split(".")[0] not in derived}
             if decided and not overwrite:
-                raise ResumeRefused(refusal(self.folder.uri, found["facts"], facts))
+                raise ResumeRefused(refusal(self.folder.uri, found or {}, facts))
             self.start_over()
-        elif self.folder.names(COMMITS_DIR):
-            raise ResumeRefused(
-                f"{self.folder.uri} holds commits but no {PLAN_FILE}: delete it or use another run folder."
-            )
+        else:
+            self._refuse_foreign_files()
         self.folder.write_json(PLAN_FILE, plan)
+
+    def _facts(self) -> dict[str, Any] | None:
+        """What the standing results were made from; None when the plan is damaged, so that nobody can tell."""
+        try:
+            return dict(json.loads(self.folder.read_bytes(PLAN_FILE))["facts"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def _refuse_foreign_files(self) -> None:
+        """A pass deletes what no commit names: it only works in a folder of its own."""
+        found = [name for name in self.folder.names() if name not in STRAY]
+        if found:
+            raise ConfigError(
+                f"{self.folder.uri} is not empty, and was not made by this pass: it holds {', '.join(found[:5])}"
+                f"{' …' if len(found) > 5 else ''}. Use another folder, or empty this one."
+            )
 
     def announce(self, *, num_units: int, rows: int) -> None:
         """Record how much there is to do, for `status` in another terminal."""
         self.folder.write_json(WORK_FILE, {"units": num_units, "rows": rows, "started_at": time.time()})
 
     def start_over(self) -> None:
-        """Delete all results of this pass: seal, commits, plan, data, so that a kill in between misleads nobody."""
-        self.folder.delete(SUCCESS_FILE)
+        """Delete all results of this pass: seal, commits, data. The plan stays until the next one replaces it."""
+        self.outdate()
         self.folder.delete(MANIFEST_FILE)
         self.folder.delete_tree(COMMITS_DIR)
-        self.folder.delete(PLAN_FILE)
-        self.folder.delete_tree()
-        self.quarantine_folder.delete_tree(self.name)
+        self._sweep(self.folder, DATA_DIR, set())
+        self._sweep(self.quarantine_folder, self.name, set())
+        self.folder.delete(WORK_FILE)
 
     def commits(self, units: Iterable[str] | None = None) -> dict[str, Commit]:
         """Commit records by unit; of the named units only, when given."""
@@ -139,8 +167,15 @@ class PassTable:
             wanted = set(units)
             names = [name for name in names if name in wanted]
         with ThreadPoolExecutor(READERS) as pool:
-            records = pool.map(lambda name: self.folder.read_bytes(f"{COMMITS_DIR}/{name}.json"), names)
-            return {name: Commit.from_json(record) for name, record in zip(names, records, strict=True)}
+            records = zip(names, pool.map(self._commit, names), strict=True)
+            return {name: commit for name, commit in records if commit is not None}
+
+    def _commit(self, unit: str) -> Commit | None:
+        """A unit's record; None when a disk has damaged it since, for then the unit counts as not done."""
+        try:
+            return Commit.from_json(self.folder.read_bytes(f"{COMMITS_DIR}/{unit}.json"))
+        except (ValueError, KeyError, TypeError):
+            return None
 
     def committed(self, unit: str) -> bool:
         return self.folder.exists(f"{COMMITS_DIR}/{unit}.json")
@@ -152,14 +187,12 @@ class PassTable:
         is no longer part of the job would mix results: the pass starts over if `overwrite`, else ResumeRefused names
         the first of them.
         """
-        commits = self.commits()
+        commits = self._whole_commits()
         for unit, commit in commits.items():
             if digests.get(unit) == commit.input_digest:
                 continue
             if overwrite:
-                plan = self.folder.read_json(PLAN_FILE)
                 self.start_over()
-                self.folder.write_json(PLAN_FILE, plan)
                 return {}
             now = f"is now {digests[unit][:12]}" if unit in digests else "is not part of the job any more"
             raise ResumeRefused(
@@ -167,8 +200,19 @@ class PassTable:
                 "Use --overwrite to start over, or another run folder."
             )
         if digests.keys() - commits.keys():
-            self.folder.delete(SUCCESS_FILE)
+            self.outdate()
         return commits
+
+    def _whole_commits(self) -> dict[str, Commit]:
+        """The commits whose files are there; records that are damaged or have lost a file are deleted."""
+        commits = self.commits()
+        present = {f"{DATA_DIR}/{name}" for name in self.folder.names(DATA_DIR)}
+        whole = {unit: commit for unit, commit in commits.items() if present.issuperset(f.file for f in commit.data)}
+        for name in self.folder.names(COMMITS_DIR):
+            if name.removesuffix(".json") not in whole:
+                self.outdate()
+                self.folder.delete(f"{COMMITS_DIR}/{name}")
+        return whole
 
     def seal(self, units: Sequence[str], commits: Mapping[str, Commit], counts: Mapping[str, int]) -> str:
         """Delete what no commit names, write the manifest and _SUCCESS; returns the manifest's digest.
@@ -195,22 +239,37 @@ class PassTable:
             "num_rows": sum(file.rows for file in files),
             "counts": dict(counts),
         }
-        if self.sealed() == done and self.folder.read_table(MANIFEST_FILE).equals(manifest):
+        if self.sealed() == done and self._manifest_is(manifest):
             return digest
         self.folder.delete(SUCCESS_FILE)
         self.folder.write_table(MANIFEST_FILE, manifest)
         self.folder.write_json(SUCCESS_FILE, done)
         return digest
 
+    def _manifest_is(self, manifest: pa.Table) -> bool:
+        try:
+            return self.folder.read_table(MANIFEST_FILE).equals(manifest)
+        except DataError:  # lost or damaged: it is written again
+            return False
+
+    def outdate(self) -> None:
+        """Break the seal, since the pass is about to change; what was made from it goes first."""
+        for name in self.downstream:
+            self.run.delete(name)
+        self.folder.delete(SUCCESS_FILE)
+
     def sealed(self) -> dict[str, Any] | None:
-        """The content of _SUCCESS, or None while the pass is not finished."""
-        return self.folder.read_json(SUCCESS_FILE) if self.folder.exists(SUCCESS_FILE) else None
+        """The content of _SUCCESS; None while the pass is not finished, or when the file is damaged."""
+        try:
+            return dict(json.loads(self.folder.read_bytes(SUCCESS_FILE)))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
 
     @staticmethod
     def _sweep(folder: Folder, subfolder: str, named: set[str]) -> None:
         folder.sweep_temporaries(subfolder)
         for name in folder.names(subfolder):
-            if f"{subfolder}/{name}" not in named:
+            if f"{subfolder}/{name}" not in named and ATTEMPT_FILE.fullmatch(name):
                 folder.delete(f"{subfolder}/{name}")
 
 
@@ -246,19 +305,35 @@ def check_bad_fraction(counts: Mapping[str, int], max_bad_fraction: float, table
 
 
 def differing(found: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Keys of the facts that are not the same."""
-    return [key for key in sorted(found.keys() | now.keys()) if found.get(key) != now.get(key)]
+    """Keys of the facts that are not the same; inside a nested fact, key by key."""
+    keys = []
+    for key in sorted(found.keys() | now.keys()):
+        a, b = found.get(key), now.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            keys += [f"{key}.{inner}" for inner in differing(a, b)]
+        elif a != b:
+            keys.append(key)
+    return keys
 
 
 def refusal(where: str, found: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The message that refuses a resume: both fingerprints and every fact that differs."""
-    changes = [f"{key} was {_short(found.get(key))}, is {_short(now.get(key))}" for key in differing(found, now)]
+    changes = [f"{key} was {_short(_fact(found, key))}, is {_short(_fact(now, key))}" for key in differing(found, now)]
     return (
         f"{where} holds results with fingerprint {fingerprint(found)[:12]}; this command would make "
         f"{fingerprint(now)[:12]}: {'; '.join(changes)}. Use --overwrite to start over, or another run folder."
     )
 
 
+def _fact(facts: Mapping[str, Any], key: str) -> Any:
+    value: Any = facts
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
 def _short(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
+        return value[:12]
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else f"{text[:60]}… ({hashlib.sha256(text.encode()).hexdigest()[:12]})"

@@ -33,7 +33,7 @@ def weigh_scores(
     *,
     options: WeighOptions,
     have: Resources,
-    rules_path: str | None = None,
+    rules: RuleSet | None = None,
     visible: Visible | None = None,
     overwrite: bool = False,
     watch: Watch = ignore_progress,
@@ -45,7 +45,7 @@ def weigh_scores(
         output: folder and name of the weights file.
         options: scheme, temperature, bins and guards.
         have: resources of the cluster.
-        rules_path: rules.yaml of scores made elsewhere.
+        rules: of the scores; None: those that our score pass stored with them.
         visible: what each node must see.
         overwrite: replace different weights that are there.
         watch: told of the progress in pairs.
@@ -55,7 +55,7 @@ def weigh_scores(
             are there already.
     """
     units = table_units(scores)
-    rules = table_rules(units, rules_path)
+    rules = table_rules(units, rules)
     if options.edges == "observed":
         binnings = _observed_binnings(units, rules, options, have, visible)
     else:
@@ -78,7 +78,7 @@ def weigh_scores(
         score_range=options.score_range,
     )
     folder, name = output
-    if folder.exists(name) and not overwrite:
+    if folder.exists(name) and folder.read_bytes(name).strip() and not overwrite:
         found = Weights.from_dict(folder.read_json(name), where=folder.path(name))
         if found.recipe != weights.recipe:  # the same recipe on more scores replaces its own weights
             raise ResumeRefused(refusal(folder.path(name), found.recipe, weights.recipe))

@@ -4,6 +4,6 @@ Everything here reads the contents of weights.json and metrics.json, so it works
 """
 
 from encore_ray.report.figure import evaluation_figure
-from encore_ray.report.tables import explain_warnings, metrics_table, weights_table
+from encore_ray.report.tables import entropy_against_accuracy, flag_legend, metrics_table, weights_table
 
-__all__ = ["evaluation_figure", "explain_warnings", "metrics_table", "weights_table"]
+__all__ = ["entropy_against_accuracy", "evaluation_figure", "flag_legend", "metrics_table", "weights_table"]

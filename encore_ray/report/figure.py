@@ -65,7 +65,7 @@ def _draw_rules(axes: Axes, rules: Sequence[dict[str, Any]], weights: dict[str, 
         color = ORANGE if rule["flags"] else BLUE
         x, y = rule["entropy"], rule["accuracy"]
         tally = Tally(rule["wins"], rule["ties"], rule["losses"])
-        interval = tally.interval(num_keys=tally.num_pairs)
+        interval = tally.interval(num_keys=weights.get("num_keys") or tally.num_pairs)
         assert interval is not None
         axes.plot([rule["entropy_low"], rule["entropy_high"]], [y, y], color=color, linewidth=1, alpha=0.6, zorder=2)
         axes.plot([x, x], [interval.low, interval.high], color=color, linewidth=1, alpha=0.6, zorder=2)

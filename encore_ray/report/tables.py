@@ -19,12 +19,15 @@ FLAG_MEANINGS = {
     "off_level": "some scores are none of the declared levels",
     "dropped_by_min_active": "weight 0, because --min-active was given",
 }
-_BAR_CELLS = 6
-_COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False}
+CLEAR_P = 0.05  # two-sided: above it, a correlation over so few rules says nothing
+_COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False, "show_edge": False}
 
 
 def weights_table(weights: dict[str, Any]) -> Table:
-    """The rules and their weights, the heaviest first; fits 80 columns."""
+    """The rules and their weights, the heaviest first; fits 80 columns.
+
+    `share` is what a rule makes of the margin's spread: a rule with a high weight whose scores never differ makes none.
+    """
     params = f", temperature {weights['temperature']:g}" if weights["temperature"] is not None else ""
     unit = "nats" if weights["log_base"] == "e" else "bits"
     table = Table(
@@ -33,26 +36,25 @@ def weights_table(weights: dict[str, Any]) -> Table:
         title_justify="left",
         **_COMPACT,
     )
-    table.add_column("rule", overflow="fold", max_width=30, min_width=15)
-    table.add_column("better", justify="center")
-    table.add_column(f"entropy, {unit}", justify="right", no_wrap=True)
+    table.add_column("rule", overflow="fold", max_width=30, min_width=18)
+    table.add_column("higher\nis", no_wrap=True)
+    table.add_column(f"entropy,\n{unit}", justify="right", no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("weight", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, width=_BAR_CELLS)
+    table.add_column("share", justify="right", no_wrap=True)
     table.add_column("flags", no_wrap=True)
     marks = _marks(weights)
     rules = sorted(weights["rules"], key=lambda rule: -rule["weight"])
-    top = max((rule["weight"] for rule in rules), default=0.0)
     for rule in rules:
-        style = "yellow" if rule["flags"] else "cyan"
+        share = rule["contribution_share"]
         table.add_row(
             Text(rule["name"]),
-            "high" if rule["higher_is"] == "better" else "low",
+            rule["higher_is"],
             f"{rule['entropy']:.3f} [dim]± {(rule['entropy_high'] - rule['entropy_low']) / 2:.3f}[/dim]",
-            _rule_accuracy(rule),
+            _rule_accuracy(rule, num_keys=weights.get("num_keys")),
             f"{rule['weight']:.1%}",
-            Text(_bar(rule["weight"] / top if top > 0 else 0.0), style=style),
-            Text(" ".join(sorted(marks[flag] for flag in rule["flags"])), style="yellow"),
+            "" if share is None else f"{share:.1%}",
+            Text("".join(sorted(marks[flag] for flag in rule["flags"])), style="yellow"),
         )
     return table
 
@@ -77,13 +79,33 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def explain_warnings(weights: dict[str, Any]) -> list[str]:
-    """Sentences below the table: what each flag in it means, then the warnings of `weigh`."""
-    meanings = [
+def flag_legend(weights: dict[str, Any]) -> list[str]:
+    """What each flag letter in the table of the weights means, a sentence each."""
+    return [
         f"{mark} {flag}: {FLAG_MEANINGS.get(flag, 'a flag of another version')}."
         for flag, mark in _marks(weights).items()
     ]
-    return meanings + list(weights["warnings"])
+
+
+def entropy_against_accuracy(weights: dict[str, Any]) -> str:
+    """Whether low entropy goes with agreement here, which ENCORE builds on, in one sentence."""
+    found = weights["entropy_accuracy"]
+    if not found or found["pearson"] is None:
+        return "Entropy against accuracy: no clear relation, for want of three rules that differ in both."
+    if found["pearson_p"] > CLEAR_P:
+        verdict = "no clear relation"
+    elif found["pearson"] < 0:
+        verdict = "rules with lower entropy agree more with the labels, which is what ENCORE builds on"
+    else:
+        verdict = (
+            "rules with lower entropy agree less with the labels: expect ENCORE to lose here; compare with uniform"
+        )
+    measured = ", ".join(
+        f"{name.capitalize()} r = {found[name]:+.2f} ({_p_value(found[f'{name}_p'])})"
+        for name in ("pearson", "spearman")
+        if found[name] is not None
+    )
+    return f"Entropy against accuracy over {found['num_rules']} rules: {measured}: {verdict}."
 
 
 def _marks(weights: dict[str, Any]) -> dict[str, str]:
@@ -93,11 +115,12 @@ def _marks(weights: dict[str, Any]) -> dict[str, str]:
     return dict(zip([*known, *sorted(present - set(known))], string.ascii_lowercase, strict=False))
 
 
-def _rule_accuracy(rule: dict[str, Any]) -> str:
+def _rule_accuracy(rule: dict[str, Any], *, num_keys: int | None) -> str:
+    """Accuracy with its interval, over distinct prompts; weights of older versions do not tell their number."""
     if rule["accuracy"] is None:
         return "[dim]no pairs[/dim]"
     tally = Tally(rule["wins"], rule["ties"], rule["losses"])
-    interval = tally.interval(num_keys=tally.num_pairs)
+    interval = tally.interval(num_keys=num_keys or tally.num_pairs)
     assert interval is not None
     return f"{rule['accuracy']:.1%} [dim]± {(interval.high - interval.low) / 2:.1%}[/dim]"
 
@@ -115,7 +138,5 @@ def _metrics_row(label: str, stats: dict[str, Any]) -> list[str | Text]:
     ]
 
 
-def _bar(share: float) -> str:
-    """A bar of eighths of a cell; anything over 0 shows."""
-    eighths = max(round(share * _BAR_CELLS * 8), 1 if share > 0 else 0)
-    return "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]
+def _p_value(p: float) -> str:
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"

@@ -21,6 +21,7 @@ from encore_ray.tracking.writer import Writer
 logger = logging.getLogger("encore_ray")
 
 FLUSH_TIMEOUT_S = 60.0
+NO_ERROR = {"error": ""}  # what a resumed run says of the error of its last attempt
 
 
 class _Run:
@@ -99,16 +100,20 @@ class Tracker(_Run):
         job: str,
         journal_folder: Folder | None,
         uri: str | None,
+        resumed: bool = False,
     ):
         super().__init__(writer, job=job)
         self.uri = redact(uri) if uri else None
         self._courier = courier
         self._folder = journal_folder
+        self._resumed = resumed
 
     def start_pass(self, name: str) -> PassTracker:
         """The nested run of a pass: a new one, or after a resume the one that the pass already has."""
         tracker = PassTracker(self._writer, job=self._job, pass_name=name)
         tracker._record("begin", {"name": _text(name)})
+        if self._resumed:
+            tracker.set_tags(NO_ERROR)
         return tracker
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -157,10 +162,10 @@ def open_tracker(
     job = resumed or uuid.uuid4().hex
     courier = Courier(folder, uri=uri, remove_when_delivered=run_folder is None) if uri else None
     writer = Writer(journal, on_written=courier.nudge if courier else lambda: None)
-    tracker = Tracker(writer, courier, job=job, journal_folder=journal.folder, uri=uri)
+    tracker = Tracker(writer, courier, job=job, journal_folder=journal.folder, uri=uri, resumed=bool(resumed))
     context = {"mlflow.user": _user(), "mlflow.source.name": os.path.basename(sys.argv[0]) or "python"}
     tracker._record("begin", {"name": _text(run_name), "experiment": _text(experiment), "tags": context})
-    tracker.set_tags({**tags, "error": ""} if resumed else tags)
+    tracker.set_tags({**tags, **NO_ERROR} if resumed else tags)
     tracker.log_params(params)
     writer.start(system_metrics_of=job)
     return tracker

@@ -107,7 +107,7 @@ def test_out_of_range_scores_are_refused_with_count_first_ids_range_and_remedy()
     assert "Rule rule0: 8 scores are out of range, first pair_ids p0000, p0001, p0002, p0003, p0004." in message
     assert "Expected 0 to 1, found -3 to 2." in message
     assert "`out_of_range: clip`" in message
-    assert "--clip" in message
+    assert "weigh.clip" in message
 
 
 def test_every_rules_problem_is_reported_at_once():

@@ -106,15 +106,15 @@ def test_single_responses_alone_have_weights_and_no_pair_statistics():
 def test_rules_of_different_range_are_refused_unless_the_user_says_how_to_add_them():
     rules = RuleSet([make_rule("a"), make_rule("b", scale=Scale(0.0, 10.0))])
     statistics = measure([[0.2, 0.8], [2.0, 8.0]], [[0.7, 0.1], [7.0, 1.0]], rules=rules)
-    with pytest.raises(DataError, match=r"a 0 to 1, b 0 to 10.*--score-range unit .*--score-range raw"):
+    with pytest.raises(DataError, match=r"a 0 to 1, b 0 to 10.*weigh.score_range to unit .* or raw"):
         weigh(statistics)
     unit, raw = weigh(statistics, score_range="unit"), weigh(statistics, score_range="raw")
     # equal entropies, equal weights; b's differences are ten times a's
     assert list(weight_of(unit).values()) == list(weight_of(raw).values()) == [0.5, 0.5]
     assert [rule.contribution_share for rule in unit.rules] == pytest.approx([1 / 2, 1 / 2], rel=1e-12)
     assert [rule.contribution_share for rule in raw.rules] == pytest.approx([1 / 11, 10 / 11], rel=1e-12)
-    assert any("--score-range raw" in warning for warning in raw.warnings)
-    assert not any("--score-range raw" in warning for warning in unit.warnings)
+    assert any("weigh.score_range raw" in warning for warning in raw.warnings)
+    assert not any("weigh.score_range raw" in warning for warning in unit.warnings)
     assert unit.fingerprint != raw.fingerprint
 
 
@@ -159,7 +159,7 @@ def test_degenerate_rules_are_flagged_and_their_weight_is_said_aloud():
     assert "mode_share" not in rare.flags  # 79 of 80 responses in one cell, .9875
     weight = f"{constant.weight + rare.weight:.1%}"
     assert f"{weight} of the weight is on 2 of 3 rules whose scores hardly vary: constant" in weights.warnings[0]
-    assert "--min-active 0.10" in weights.warnings[0]
+    assert "set weigh.min_active to 0.10" in weights.warnings[0]
 
 
 def test_min_active_drops_rarely_active_rules_and_applies_the_scheme_to_the_rest():

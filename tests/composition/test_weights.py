@@ -24,7 +24,7 @@ def test_weights_json_has_the_keys_of_the_contract_in_order(weights):
     value = weights.to_dict()
     assert list(value) == [
         "schema_version", "scheme", "params", "temperature", "log_base", "num_pairs", "num_responses", "counts_sha256",
-        "effective_num_rules", "rules", "entropy_accuracy", "warnings", "groups", "fingerprint",
+        "effective_num_rules", "rules", "entropy_accuracy", "warnings", "groups", "num_keys", "fingerprint",
     ]  # fmt: skip
     assert list(value["rules"][0]) == [
         "name", "higher_is", "binning", "entropy", "entropy_low", "entropy_high", "weight", "mode_share",

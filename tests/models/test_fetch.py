@@ -43,7 +43,6 @@ def test_the_identity_survives_a_move_and_not_a_changed_byte(folder, tmp_path):
         "model.safetensors",
         "heads.safetensors",
         "tokenizer.json",
-        "rules.yaml",
         "encore.json",
         "config.json",
     ):
@@ -52,6 +51,12 @@ def test_the_identity_survives_a_move_and_not_a_changed_byte(folder, tmp_path):
         assert identify_model(copy).digest != before.digest, name
         (copy / name).write_bytes(data)
     assert identify_model(copy).digest == before.digest
+
+
+def test_correcting_the_rules_leaves_the_model_the_same(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "rules.yaml").write_text((copy / "rules.yaml").read_text().replace("better", "worse"))
+    assert identify_model(copy).digest == identify_model(folder).digest
 
 
 class Hub(ThreadingHTTPServer):

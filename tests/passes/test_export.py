@@ -115,6 +115,19 @@ def test_an_unknown_layout_or_choice_is_refused_with_the_known_ones(tmp_path: Pa
         export_rewards(run, run.child("out"), layout="trl", on_negative_margin="flip")
 
 
+@pytest.mark.parametrize(("layout", "file"), [("trl", "train.jsonl"), ("llamafactory", "dataset_info.json")])
+def test_a_dataset_in_the_way_is_kept_unless_it_is_to_be_replaced(tmp_path: Path, layout: str, file: str) -> None:
+    run = write_rewards(tmp_path, [{}])
+    output = run.child("out")
+    output.write_atomic(file, b"mine")
+    with pytest.raises(ConfigError, match=rf"There is a dataset already: .*out/{file}\. .*--overwrite"):
+        export_rewards(run, output, layout=layout, on_negative_margin="keep")
+    assert output.names() == [file]
+    assert output.read_bytes(file) == b"mine"
+    export_rewards(run, output, layout=layout, on_negative_margin="keep", overwrite=True)
+    assert output.read_bytes(file) != b"mine"
+
+
 # TRL, by its own code
 
 

@@ -1,6 +1,9 @@
 """The whole job on a real local Ray: every row accounted for, every resume exact."""
 
 import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +19,10 @@ from encore_ray.job import JobResult, run_job
 from encore_ray.models.checkpoint import load_model
 from encore_ray.models.scorer import PairScorer
 from encore_ray.passes.pools import Resources
-from encore_ray.rules import RuleSet
+from encore_ray.rules import RuleSet, Scale
 from encore_ray.storage import Folder
 from encore_ray.trial import run_trial
+from tests.models import tiny
 from tests.passes import jobs
 
 NUM_PAIRS = 100
@@ -130,10 +134,25 @@ def test_another_model_is_refused_and_overwrite_rescores(model: Path, corpus: Pa
         run_job(changed)
     pairs = jobs.commit_times(tmp_path / "run", "pairs")
     scores = jobs.commit_times(tmp_path / "run", "scores")
+    stale = (tmp_path / "run" / "weights.json").read_bytes()
     result = run_job(changed, overwrite=True)
+    assert (tmp_path / "run" / "weights.json").read_bytes() != stale
     assert jobs.commit_times(tmp_path / "run", "pairs") == pairs  # what still fits is kept
     assert set(jobs.commit_times(tmp_path / "run", "scores").items()).isdisjoint(scores.items())
     assert result.scored["truncated"] > 0
+
+
+def test_correcting_a_scale_or_a_direction_keeps_the_scores(corpus: Path, tmp_path: Path) -> None:
+    narrow = RuleSet(replace(rule, scale=Scale(0.0, 0.1), out_of_range="error") for rule in jobs.CLIPPED)
+    tiny.save_own_form(tmp_path / "model", "llama", pooling="last", rules=narrow)
+    job = jobs.config(tmp_path, inputs=[str(corpus)])
+    with pytest.raises(DataError, match=r"out of range.*Expected 0 to 0\.1"):
+        run_job(job)
+    before = jobs.commit_times(tmp_path / "run", "scores")
+    (tmp_path / "model" / "rules.yaml").write_text(jobs.CLIPPED.to_yaml())
+    result = run_job(job)
+    assert jobs.commit_times(tmp_path / "run", "scores") == before
+    assert result.weights["rules"][0]["binning"]["lo"] == -9.0
 
 
 def test_an_added_input_reuses_the_units_of_the_others(model: Path, corpus: Path, tmp_path: Path) -> None:
@@ -149,6 +168,24 @@ def test_an_added_input_reuses_the_units_of_the_others(model: Path, corpus: Path
     fewer = make_config({**job.model_dump(), "inputs": [str(more)]})
     with pytest.raises(ResumeRefused, match="not part of the job any more"):
         run_job(fewer)
+
+
+def test_damage_is_noticed_and_deleting_the_file_heals_it(finished: JobResult, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run_of(finished), tmp_path / "run"))
+    weigh = ["weigh", "--run", str(run)]
+    file = sorted((run / "scores" / "data").iterdir())[0]
+    table = pq.read_table(file)
+    pq.write_table(table.slice(0, 1), file)
+    done = subprocess.run([sys.executable, "-m", "encore_ray.cli", *weigh], capture_output=True, text=True, timeout=100)
+    # It ends, too: cancelling what still runs must not start another Ray after ours has been shut down.
+    assert done.returncode == 3, done.stderr
+    assert "is not what its commit says" in " ".join(done.stderr.split())
+
+
+def test_the_run_folder_does_not_hold_the_inputs(model: Path, tmp_path: Path) -> None:
+    jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=3)
+    with pytest.raises(ConfigError, match=r"holds the input .*corpus\.jsonl"):
+        run_job(jobs.config(tmp_path, model=str(model), run=str(tmp_path)))
 
 
 def test_a_changed_input_is_refused(model: Path, tmp_path: Path) -> None:
@@ -241,6 +278,12 @@ def test_more_actors_than_the_cluster_holds_are_refused_with_the_figures(
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.parametrize("limit", [0, -5])
+def test_a_trial_of_no_pairs_is_refused(corpus: Path, tmp_path: Path, limit: int) -> None:
+    with pytest.raises(ConfigError, match=f"1 pair or more, found {limit}"):
+        run_job(jobs.config(tmp_path, inputs=[str(corpus)]), limit=limit)
+
+
 def test_a_trial_measures_and_leaves_the_run_alone(model: Path, corpus: Path, tmp_path: Path) -> None:
     job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model), cost_per_hour=3.0)
     console = Console(record=True, width=100)
@@ -267,8 +310,6 @@ def test_a_pair_without_finite_scores_is_quarantined_and_counted(model: Path, co
 
 
 def test_scores_of_a_single_rule_model_work(corpus: Path, tmp_path: Path) -> None:
-    from tests.models import tiny
-
     one = RuleSet([replace(jobs.CLIPPED[0], name="only")])
     tiny.save_own_form(tmp_path / "model", "llama", pooling="last", rules=one)
     result = run_job(jobs.config(tmp_path, inputs=[str(corpus)]))

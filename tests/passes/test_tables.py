@@ -129,26 +129,26 @@ def test_named_rules_win_over_stored_ones(tmp_path: Path) -> None:
     stored = {tables.RULES_METADATA: json.dumps(RULES.to_list())}
     pq.write_table(scores(["a"]).replace_schema_metadata(stored), tmp_path / "x.parquet")
     (tmp_path / "rules.yaml").write_text(other.to_yaml())
-    assert table_rules(table_units(str(tmp_path)), str(tmp_path / "rules.yaml")) == other
+    assert table_rules(table_units(str(tmp_path)), RuleSet.load(tmp_path / "rules.yaml")) == other
 
 
 def test_scores_made_elsewhere_need_their_rules_named(tmp_path: Path) -> None:
     pq.write_table(scores(["a"]), tmp_path / "x.parquet")
     with pytest.raises(ConfigError, match=r"--rules"):
         table_rules(table_units(str(tmp_path)), None)
-    assert table_rules(table_units(str(tmp_path)), save_rules(tmp_path)) == RULES
+    assert table_rules(table_units(str(tmp_path)), RuleSet.load(save_rules(tmp_path))) == RULES
 
 
 def test_a_table_without_a_rules_columns_is_refused_with_the_rules_it_has(tmp_path: Path) -> None:
     pq.write_table(scores(["a"], chosen__safe=...), tmp_path / "x.parquet")
     with pytest.raises(DataError, match=r"lacks the columns chosen__safe; it has scores of: kind\."):
-        table_rules(table_units(str(tmp_path)), save_rules(tmp_path))
+        table_rules(table_units(str(tmp_path)), RuleSet.load(save_rules(tmp_path)))
 
 
 def test_a_table_without_a_row_is_refused(tmp_path: Path) -> None:
     pq.write_table(scores([]), tmp_path / "x.parquet")
     with pytest.raises(DataError, match="empty"):
-        table_rules(table_units(str(tmp_path)), save_rules(tmp_path))
+        table_rules(table_units(str(tmp_path)), RuleSet.load(save_rules(tmp_path)))
 
 
 # Scores

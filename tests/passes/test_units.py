@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encore_ray.errors import DataError, ResumeRefused
+from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.passes.commits import Commit, DataFile, manifest_digest, total_counts
 from encore_ray.passes.units import Attempt, PassTable, check_bad_fraction, differing, read_manifest
 from encore_ray.schema import QUARANTINE_SCHEMA
@@ -152,7 +152,7 @@ def test_other_facts_are_refused_with_both_fingerprints_and_what_differs(table: 
     assert table.folder.uri in said
     assert fingerprint(FACTS)[:12] in said
     assert fingerprint(changed)[:12] in said
-    assert f'model was "{"a" * 64}", is "{"b" * 64}"' in said
+    assert f"model was {'a' * 12}, is {'b' * 12}" in said
     assert 'dtype was null, is "float32"' in said
     assert "max_tokens" not in said
     assert "--overwrite" in said
@@ -225,11 +225,56 @@ def test_an_added_input_is_accepted_and_breaks_the_seal_until_it_is_done(table: 
     assert values(table) == [7.0, 7.0, *[0.0] * 6]
 
 
-def test_commits_without_a_plan_are_refused(table: PassTable) -> None:
-    do(table, "u0", "d")
-    table.folder.delete("plan.json")
-    with pytest.raises(ResumeRefused, match=r"holds commits but no plan\.json"):
+def test_a_folder_that_is_not_ours_is_refused_and_left_alone(table: PassTable) -> None:
+    other = PassTable(table.run.child("somebodys"), table.run, "score")
+    other.folder.write_atomic("data/train.parquet", b"somebody's own")
+    other.folder.write_atomic("thesis.txt", b"years of work")
+    with pytest.raises(ConfigError, match=r"not empty, and was not made by this pass: it holds data, thesis\.txt"):
+        other.open(FACTS, overwrite=True)
+    assert other.folder.read_bytes("data/train.parquet") == b"somebody's own"
+
+
+def test_starting_over_deletes_no_file_that_is_not_ours(table: PassTable) -> None:
+    do_all(table)
+    table.folder.write_atomic("data/notes.txt", b"mine")
+    table.folder.write_atomic("thesis.txt", b"mine")
+    table.start_over()
+    assert table.folder.names("data") == ["notes.txt"]
+    assert table.folder.read_bytes("thesis.txt") == b"mine"
+    assert table.commits() == {}
+
+
+@pytest.mark.parametrize("damage", ["lost data", "truncated commit", "empty commit"])
+def test_a_unit_that_a_disk_has_damaged_is_done_again(table: PassTable, damage: str) -> None:
+    commits = do_all(table)
+    victim = list(UNITS)[1]
+    if damage == "lost data":
+        table.folder.delete(commits[victim].data[0].file)
+    else:
+        record = table.folder.read_bytes(f"commits/{victim}.json")
+        table.folder.write_atomic(f"commits/{victim}.json", record[:40] if damage == "truncated commit" else b"")
+    digests = {unit: commits[unit].input_digest for unit in UNITS}
+    standing = table.resume(digests)
+    assert sorted(standing) == sorted(set(UNITS) - {victim})
+    assert not table.committed(victim)
+    assert table.sealed() is None
+
+
+def test_a_damaged_plan_is_refused_and_overwrite_mends_it(table: PassTable) -> None:
+    do_all(table)
+    table.folder.write_atomic("plan.json", b"{}")
+    with pytest.raises(ResumeRefused, match="--overwrite"):
         table.open(FACTS)
+    table.open(FACTS, overwrite=True)
+    assert table.commits() == {}
+
+
+def test_a_lost_or_damaged_manifest_is_written_again(table: PassTable) -> None:
+    commits = do_all(table)
+    whole = table.folder.read_table("manifest.parquet")
+    table.folder.write_atomic("manifest.parquet", b"PAR1")
+    table.seal(list(UNITS), commits, total_counts(commits.values()))
+    assert table.folder.read_table("manifest.parquet").equals(whole)
 
 
 class Killed(Exception):

@@ -50,6 +50,7 @@ def _weights() -> Weights:
         clip=False,
         num_pairs=2,
         num_responses=4,
+        num_keys=2,
         counts_sha256="0" * 64,
         rules=(
             rule("no_threats", 1 / 3, "better", levels),
