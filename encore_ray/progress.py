@@ -87,7 +87,8 @@ class Display:
                 if self._last and not _finished(self._last) and now - self._last_line >= self._line_every_s:
                     idle = now - self._last_told
                     state = figures(replace(self._last, seconds=self._last.seconds + idle))
-                    self._print_line(self._last.name, f"{state} · no unit finished for {duration(idle)}")
+                    waiting = f" · no unit finished for {duration(idle)}" if idle > self._line_every_s / 2 else ""
+                    self._print_line(self._last.name, f"{state}{waiting}")
 
     def _print_line(self, name: str, text: str) -> None:
         self._last_line = time.monotonic()
