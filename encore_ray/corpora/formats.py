@@ -52,8 +52,13 @@ def choose_layout(found: Mapping[str, Shape], *, format_name: str = AUTO, where:
         where: what to call the file in errors.
 
     Raises:
-        DataError: no layout fits, or the named one lacks columns; says which columns were found.
+        DataError: no row can be read, no layout fits, or the named one lacks columns; says which columns were found.
     """
+    if not found:
+        raise DataError(
+            f"{where}: not one of its rows can be read as a JSON object with columns. Each line must be one object, "
+            'as {"prompt": ..., "chosen": ..., "rejected": ...}, in UTF-8.'
+        )
     if format_name != AUTO:
         for layout in LAYOUTS:
             if layout.name == format_name and layout.shapes.keys() <= found.keys():
@@ -71,7 +76,7 @@ def format_names() -> list[str]:
 
 
 def _found_and_known(found: Mapping[str, Shape], format_name: str) -> str:
-    columns = ", ".join(f"{name} ({shape})" for name, shape in found.items()) or "none in a row that can be read"
+    columns = ", ".join(f"{name} ({shape})" for name, shape in found.items())
     known = [
         f"  {layout.name}: " + ", ".join(f"{name} ({' or '.join(sorted(s))})" for name, s in layout.shapes.items())
         for layout in LAYOUTS

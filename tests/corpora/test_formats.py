@@ -254,7 +254,7 @@ def test_a_named_format_that_lacks_columns_says_which_it_needs(tmp_path: Path):
 
 def test_a_file_of_only_broken_lines_says_that_no_row_can_be_read(tmp_path: Path):
     (tmp_path / "a.jsonl").write_bytes(b"\x00\x01\nnot json\n")
-    with pytest.raises(DataError, match="none in a row that can be read"):
+    with pytest.raises(DataError, match="not one of its rows can be read as a JSON object"):
         prepare(tmp_path / "a.jsonl")
 
 
