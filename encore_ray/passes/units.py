@@ -5,7 +5,6 @@ The first record wins and is never changed; files that no record names do not ex
 deleted before the pass is sealed. The same command again runs the units that have no record yet.
 """
 
-import hashlib
 import json
 import re
 import time
@@ -19,6 +18,7 @@ import pyarrow as pa
 
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.passes.commits import REASON_COUNT, Commit, DataFile, manifest_digest
+from encore_ray.passes.facts import differing, refusal
 from encore_ray.schema import (
     COMMITS_DIR,
     DATA_DIR,
@@ -302,38 +302,3 @@ def check_bad_fraction(counts: Mapping[str, int], max_bad_fraction: float, table
         f"{table.quarantine_folder.path(table.name)} with source, line, reason and raw row. Mend the input, or raise "
         "max_bad_fraction; what is done so far is kept."
     )
-
-
-def differing(found: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Keys of the facts that are not the same; inside a nested fact, key by key."""
-    keys = []
-    for key in sorted(found.keys() | now.keys()):
-        a, b = found.get(key), now.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            keys += [f"{key}.{inner}" for inner in differing(a, b)]
-        elif a != b:
-            keys.append(key)
-    return keys
-
-
-def refusal(where: str, found: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The message that refuses a resume: both fingerprints and every fact that differs."""
-    changes = [f"{key} was {_short(_fact(found, key))}, is {_short(_fact(now, key))}" for key in differing(found, now)]
-    return (
-        f"{where} holds results with fingerprint {fingerprint(found)[:12]}; this command would make "
-        f"{fingerprint(now)[:12]}: {'; '.join(changes)}. Use --overwrite to start over, or another run folder."
-    )
-
-
-def _fact(facts: Mapping[str, Any], key: str) -> Any:
-    value: Any = facts
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
-        return value[:12]
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:60]}… ({hashlib.sha256(text.encode()).hexdigest()[:12]})"

@@ -17,11 +17,11 @@ from encore_ray.composition.weights import Weights
 from encore_ray.config import WeighOptions
 from encore_ray.errors import DataError, ResumeRefused
 from encore_ray.passes.committed import Watch, ignore_progress
+from encore_ray.passes.facts import refusal
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources
 from encore_ray.passes.reduce import reduce_units
 from encore_ray.passes.tables import TableUnit, read_scores, table_rules, table_units
-from encore_ray.passes.units import refusal
 from encore_ray.rules import RuleSet
 from encore_ray.schema import SUBSET
 from encore_ray.storage import Folder

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.passes.commits import Commit, DataFile, manifest_digest, total_counts
-from encore_ray.passes.units import Attempt, PassTable, check_bad_fraction, differing, read_manifest
+from encore_ray.passes.facts import differing
+from encore_ray.passes.units import Attempt, PassTable, check_bad_fraction, read_manifest
 from encore_ray.schema import QUARANTINE_SCHEMA
 from encore_ray.storage import Folder, Written, fingerprint
 
