@@ -82,9 +82,7 @@ def test_a_stopped_and_a_killed_job_resume_to_the_same_tables(folder: Path, undi
     killed = jobs.commit_times(run, "scores")
     assert len(killed) < num_units
 
-    process = start(job)
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output
+    run_job(load_config(job))
     finished = jobs.commit_times(run, "scores")
     assert finished.items() >= killed.items() >= stopped.items()  # finished units are not redone
     assert jobs.contents(run) == undisturbed

@@ -307,11 +307,3 @@ def test_a_pair_without_finite_scores_is_quarantined_and_counted(model: Path, co
     quarantine = pa.concat_tables([pq.read_table(f) for f in (tmp_path / "run" / "quarantine" / "score").iterdir()])
     assert quarantine.num_rows == NUM_PAIRS
     assert "rule_1: nan" in quarantine.column("detail")[0].as_py()
-
-
-def test_scores_of_a_single_rule_model_work(corpus: Path, tmp_path: Path) -> None:
-    one = RuleSet([replace(jobs.CLIPPED[0], name="only")])
-    tiny.save_own_form(tmp_path / "model", "llama", pooling="last", rules=one)
-    result = run_job(jobs.config(tmp_path, inputs=[str(corpus)]))
-    assert result.weights["rules"][0]["weight"] == 1.0
-    assert result.weights["entropy_accuracy"]["pearson"] is None

@@ -11,7 +11,7 @@ from encore_ray.job import run_job
 from tests.passes import jobs
 from tests.real_model import save_real_model
 
-MAX_TOKENS = 48
+MAX_TOKENS = 32
 
 
 @pytest.mark.usefixtures("have")
