@@ -207,7 +207,7 @@ class Job:
                 scores or self.run.child(SCORES_DIR).uri,
                 output or (self.run, WEIGHTS_FILE),
                 options=options,
-                rules=rules or self._rules(),
+                rules=rules or (self._rules() if scores is None else None),
                 watch=self._watch(tracked),
                 **self._how,
             )
@@ -238,7 +238,7 @@ class Job:
                 weights,
                 output or self.tables["compose"],
                 pairs=pairs if scores else self.run.child(PAIRS_DIR).uri,
-                rules=rules or self._rules(),
+                rules=rules or (self._rules() if scores is None else None),
                 watch=self._watch(tracked),
                 **self._how,
             )

@@ -63,9 +63,9 @@ class _CommittedWork:
 
     def __call__(self, task: Task) -> Commit:
         # Another attempt may have finished while this one waited: its record stands.
-        standing = self._table.commits([task.unit]) if self._table.committed(task.unit) else {}
-        if standing:
-            return standing[task.unit]
+        standing = self._table.commit(task.unit)
+        if standing is not None:
+            return standing
         attempt = Attempt(self._table, task.unit, task.input_digest)
         return attempt.commit(self._work(task.payload, attempt))
 
@@ -96,6 +96,7 @@ def run_committed(
     commits = table.resume({task.unit: task.input_digest for task in tasks}, overwrite=overwrite)
     todo = [task for task in tasks if task.unit not in commits]
     rows = {task.unit: task.rows for task in tasks}
+    total_rows = sum(rows.values())
     resumed_rows = sum(rows[unit] for unit in commits)
     counts = total_counts(commits.values())
     done_rows = resumed_rows
@@ -103,11 +104,9 @@ def run_committed(
 
     def tell() -> None:
         seconds = time.monotonic() - started
-        watch(
-            Progress(table.name, done_rows, sum(rows.values()), len(commits), len(tasks), resumed_rows, seconds, counts)
-        )
+        watch(Progress(table.name, done_rows, total_rows, len(commits), len(tasks), resumed_rows, seconds, counts))
 
-    table.announce(num_units=len(tasks), rows=sum(rows.values()))
+    table.announce(num_units=len(tasks), rows=total_rows)
     tell()
     for commit in commits.values():
         on_commit(commit)

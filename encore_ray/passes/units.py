@@ -9,7 +9,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -160,25 +160,19 @@ class PassTable:
         self._sweep(self.quarantine_folder, self.name, set())
         self.folder.delete(WORK_FILE)
 
-    def commits(self, units: Iterable[str] | None = None) -> dict[str, Commit]:
-        """Commit records by unit; of the named units only, when given."""
+    def commits(self) -> dict[str, Commit]:
+        """Commit records by unit."""
         names = [name.removesuffix(".json") for name in self.folder.names(COMMITS_DIR) if name.endswith(".json")]
-        if units is not None:
-            wanted = set(units)
-            names = [name for name in names if name in wanted]
         with ThreadPoolExecutor(READERS) as pool:
-            records = zip(names, pool.map(self._commit, names), strict=True)
+            records = zip(names, pool.map(self.commit, names), strict=True)
             return {name: commit for name, commit in records if commit is not None}
 
-    def _commit(self, unit: str) -> Commit | None:
-        """A unit's record; None when a disk has damaged it since, for then the unit counts as not done."""
+    def commit(self, unit: str) -> Commit | None:
+        """A unit's record; None when there is none, or when a disk has damaged it since: the unit is not done."""
         try:
             return Commit.from_json(self.folder.read_bytes(f"{COMMITS_DIR}/{unit}.json"))
-        except (ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-
-    def committed(self, unit: str) -> bool:
-        return self.folder.exists(f"{COMMITS_DIR}/{unit}.json")
 
     def resume(self, digests: Mapping[str, str], *, overwrite: bool = False) -> dict[str, Commit]:
         """The commits that stand, for units by name and digest of what each is made from.
