@@ -43,7 +43,7 @@ class ScoreOptions(Section):
     )
     batch_tokens: int | Literal["search"] | None = Field(
         default=None,
-        description="Token budget of one forward pass; search: the fastest. Default: 1024 on CPUs, 16384 on GPUs.",
+        description="Token budget of one forward pass; search: the fastest. Default: 2048 on CPUs, 16384 on GPUs.",
     )
     compile: bool = Field(
         default=False,

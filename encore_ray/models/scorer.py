@@ -22,7 +22,7 @@ from encore_ray.models.occupancy import Occupancy
 from encore_ray.models.rows import Row, distinct_sequences, plan_rows
 from encore_ray.models.strategy import Strategy, strategy_of
 
-DEFAULT_BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
+DEFAULT_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 
 # oneDNN compiles a product for each number of slots: rows of few different lengths find theirs made.
 _SLOTS_CPU = 32
@@ -70,7 +70,7 @@ class PairScorer:
         strategy: `tree` shares prefixes, for causal models; `packed` only leaves out the padding; `padded` batches by
             length; `one_by_one` runs each sequence alone, as transformers would. None: the fastest that is exact for
             the model; a given one is not questioned here.
-        batch_tokens: token slots a forward pass, padding counted; None: 1024 on a CPU, 16384 on a GPU.
+        batch_tokens: token slots a forward pass, padding counted; None: 2048 on a CPU, 16384 on a GPU.
 
     Raises:
         ConfigError: a budget under one token.
