@@ -215,6 +215,18 @@ def test_an_artifact_that_lacks_a_key_is_named_with_the_command_that_makes_it(
         inspected(tmp_path / name)
 
 
+@pytest.mark.parametrize(("name", "key"), [("weights.json", "rules"), ("metrics.json", "overall")])
+@pytest.mark.parametrize("value", [7, [3], "text"])
+def test_an_artifact_with_a_value_of_a_wrong_type_is_named_with_the_command_that_makes_it(
+    run: Path, tmp_path: Path, name: str, key: str, value: object
+) -> None:
+    content = json.loads((run / name).read_text())
+    (tmp_path / name).write_text(json.dumps(content | {key: value}))
+    maker = {"weights.json": "weigh", "metrics.json": "evaluate"}[name]
+    with pytest.raises(DataError, match=f"{name} cannot be shown .*again with `encore-ray {maker}`"):
+        inspected(tmp_path / name)
+
+
 @pytest.mark.parametrize("content", ["{", "3", '{"schemes": []}'])
 def test_a_report_leaves_out_a_file_that_is_not_whole(run: Path, tmp_path: Path, content: str) -> None:
     for name in ("weights.json", "metrics.json"):

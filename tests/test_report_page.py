@@ -223,6 +223,20 @@ def test_schemes_are_ordered_by_accuracy_and_marked_by_what_they_know():
     assert [row.get("class") for row in rows] == ["learned", "encore", "uniform", "baseline"]
 
 
+def test_without_a_held_out_pair_schemes_are_judged_on_all_and_those_that_learn_are_left_out():
+    contents = make_contents(schemes=("uniform", "bradley_terry"))
+    comparison = dict(contents.comparison or {})
+    nobody = {"accuracy": None}
+    comparison["schemes"] = [scheme | {"heldout": nobody} for scheme in comparison["schemes"]]
+    comparison["baselines"] = [baseline | {"heldout": nobody} for baseline in comparison["baselines"]]
+    comparison["heldout"] = {"num_pairs": 0, "num_keys": 0}
+    page = parse(render_page(dataclasses.replace(contents, comparison=comparison)))
+    found = element(page, "schemes")
+    assert [row.get("class") for row in list(found.iter("tr"))[1:]] == ["encore", "uniform", "baseline"]
+    assert "held-out" not in words(next(found.iter("h2")))
+    assert "none of which is held out" in words(found)
+
+
 def test_a_dot_stands_at_its_value_on_the_axis_of_its_column():
     contents = make_contents(schemes=("uniform",))
     assert contents.comparison

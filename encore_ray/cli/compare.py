@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+import yaml
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPath, section_flags
 from encore_ray.cli.passes import explicit_paths, open_command_job
 from encore_ray.config import ClusterOptions, WeighOptions
-from encore_ray.schema import SCORES_DIR
+from encore_ray.schema import CONFIG_FILE, SCORES_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
 OF_ONE_SCHEME = ("scheme", "rule", "num_rules")
@@ -45,6 +46,9 @@ class Compare:
 
         with open_command_job(self, console, folder=output) as job:
             job.see()
+            differing = _differing(job.run, self.options) if self.run else []
+            if differing:
+                job.display.note(f"compare has other options than the run's {CONFIG_FILE}: {'; '.join(differing)}")
             comparison = job.compare(
                 self.options,
                 scores=scores,
@@ -53,3 +57,12 @@ class Compare:
             )
             job.report()
         show_comparison(comparison, console=console)
+
+
+def _differing(run: Folder, options: WeighOptions) -> list[str]:
+    """Which options are not those of the run's own configuration."""
+    if not run.exists(CONFIG_FILE):
+        return []
+    own = (yaml.safe_load(run.read_bytes(CONFIG_FILE)) or {}).get("weigh") or {}
+    asked = options.model_dump(mode="json", exclude=set(OF_ONE_SCHEME))
+    return [f"{name} {asked[name]}, there {own[name]}" for name in asked if name in own and own[name] != asked[name]]

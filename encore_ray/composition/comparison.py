@@ -91,6 +91,15 @@ def write_comparison(
     return content
 
 
+def is_of_weights(comparison: Any, weights: Weights) -> bool:
+    """Whether a comparison is of the same scores, counted and weighed by the same options, as the weights."""
+    if not isinstance(comparison, dict):
+        return False
+    shared = ("log_base", "estimator", "score_range", "min_active", "clip", "counts_sha256")
+    same = all(comparison.get(name) == getattr(weights, name) for name in shared)
+    return same and weights.temperature in (None, comparison.get("temperature"))
+
+
 def _fitted_weights(diagnostics: RuleDiagnostics, weights: Weights, learned: Learned) -> list[float] | None:
     """The free Bradley-Terry weight of each rule, NaN for one that was dropped; None where not fitted."""
     if learned.fit is None:

@@ -105,9 +105,9 @@ def _pieces(values_N: NDArray[np.float64], bits: int) -> Iterator[NDArray[np.flo
         piece_N = rest_N + anchor
         piece_N -= anchor
         yield piece_N
-        if np.array_equal(piece_N, rest_N):
-            return
         rest_N = rest_N - piece_N
+        if not rest_N.any():
+            return
         exponent -= bits + 1  # what is left is at most half a unit
 
 

@@ -46,11 +46,12 @@ def measure_rule(
     """
     lo, hi = float(score_AP.min(initial=np.inf)), float(score_AP.max(initial=-np.inf))
     problems, num_clipped = ScoreProblems(observed_lo=lo, observed_hi=hi), 0
-    if not (binning.covers(lo, hi) and max(-lo, hi) <= FLOAT32_MAX):  # nor is NaN covered
+    are_covered = binning.covers(lo, hi) and max(-lo, hi) <= FLOAT32_MAX  # nor is NaN covered
+    if not are_covered:
         clipped = clip or rule.out_of_range == "clip"
         score_AP, problems, num_clipped = _examine(score_AP, name, binning, clipped=clipped)
 
-    cell_AP = binning.assign(score_AP)
+    cell_AP = binning.assign(score_AP, are_covered=are_covered)
     joint_LL, single_L = _count_cells(cell_AP, binning.num_cells)
     num_off_level = 0
     if _are_levels(score_AP, cell_AP, binning):

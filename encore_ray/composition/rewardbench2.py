@@ -200,7 +200,7 @@ def _groups(
     rejected_N = np.asarray(responses.rejected_reward_N, dtype=np.float64).tolist()
     columns = (subsets, responses.group_ids, responses.chosen_ids, responses.rejected_ids, chosen_N, rejected_N)
     for subset, group_id, chosen_id, rejected_id, chosen, rejected in zip(*columns, strict=True):
-        if subset not in SUBSETS or None in (group_id, chosen_id, rejected_id):
+        if subset not in SUBSETS or None in (group_id, chosen_id, rejected_id) or math.isnan(rejected):
             continue
         reward_of = groups.setdefault((subset, group_id), {})
         # A response stands in several pairs, perhaps scored in batches of other sizes: its first reward counts.

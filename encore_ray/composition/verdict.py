@@ -117,9 +117,10 @@ def _best(comparison: Mapping[str, Any]) -> str:
     if best["name"] == "uniform":
         return f"On the {num_pairs:,} held-out pairs no scheme beats uniform weights."
     learned = ", which learns from labels," if best["uses_labels"] else ""
+    num_schemes = sum(scheme["heldout"]["accuracy"] is not None for scheme in comparison["schemes"])
     clear = "" if _sign(best["difference_to_uniform"]) > 0 else ", not a significant difference"
     return (
-        f"On the {num_pairs:,} held-out pairs {best['name']}{learned} is best with {best['heldout']['accuracy']:.1%}: "
+        f"On the {num_pairs:,} held-out pairs {best['name']}{learned} is best of {num_schemes} with {best['heldout']['accuracy']:.1%}: "
         f"{_points(best['difference_to_uniform'])} against uniform weights{clear}."
     )
 

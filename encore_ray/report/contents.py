@@ -145,7 +145,7 @@ class Contender:
 
     Attributes:
         kind: "encore", "uniform", "label_free", "learned" (uses labels) or "baseline".
-        stats: as in metrics.json, on held-out pairs.
+        stats: as in metrics.json, on held-out pairs; on all where none is held out.
         difference: {value, low, high} of its accuracy to uniform's on the same pairs, or None.
         everywhere: stats on all pairs; None where it uses labels.
     """
@@ -163,7 +163,13 @@ class Contender:
 
 
 def contenders(comparison: Content) -> list[Contender]:
-    """All weightings and baselines with an accuracy on held-out pairs, the best first; ties keep their order."""
+    """All weightings and baselines with an accuracy on held-out pairs, the best first; ties keep their order.
+
+    Where no pair is held out they are judged on all pairs.
+    """
+    part, difference = ("heldout", "difference_to_uniform")
+    if not has_heldout(comparison):
+        part, difference = ("all", "difference_to_uniform_all")
     entries = [(entry, _kind(entry)) for entry in comparison["schemes"]]
     entries += [(entry, "baseline") for entry in comparison["baselines"] or ()]
     found = [
@@ -171,8 +177,8 @@ def contenders(comparison: Content) -> list[Contender]:
             name=entry["name"],
             kind=kind,
             params=entry.get("params") or {},
-            stats=entry["heldout"],
-            difference=entry.get("difference_to_uniform"),
+            stats=entry[part],
+            difference=entry.get(difference),
             everywhere=entry.get("all"),
             difference_everywhere=entry.get("difference_to_uniform_all"),
             subsets=entry.get("subsets") or {},
@@ -180,9 +186,14 @@ def contenders(comparison: Content) -> list[Contender]:
             reward_sd=entry.get("reward_sd"),
         )
         for entry, kind in entries
-        if entry["heldout"] and entry["heldout"]["accuracy"] is not None
+        if entry[part] and entry[part]["accuracy"] is not None
     ]
     return sorted(found, key=lambda contender: -contender.stats["accuracy"])
+
+
+def has_heldout(comparison: Content) -> bool:
+    """Whether any pair is held out."""
+    return bool((comparison["heldout"] or {}).get("num_pairs"))
 
 
 def find_contender(comparison: Content | None, name: str) -> Contender | None:

@@ -117,3 +117,11 @@ def test_scores_do_not_depend_on_scale_and_offset_of_the_rewards(groups, scale, 
         for subset, name, correct, wrong in groups
     ]
     assert measure(moved).scores() == measure(groups).scores()
+
+
+def test_a_row_without_a_rejected_response_compares_nothing():
+    whole = measure([("Math", "a", [3.0], [1.0, 2.0, 0.0])])
+    responses = Responses(
+        ["a", "a", "a", "a"], ["c0"] * 4, ["r0", "r1", "r2", "r3"], [3.0] * 4, [1.0, 2.0, 0.0, math.nan]
+    )
+    assert RewardBench2.measure(responses, subsets=["Math"] * 4, tolerance=1e-12).scores() == whole.scores()

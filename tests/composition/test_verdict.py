@@ -77,8 +77,8 @@ def test_a_world_is_named_only_where_p_and_the_interval_if_there_is_one_agree(fo
         ),
         (
             comparison(standing("encore", 0.7, 0.05), standing("best_single", 0.71, 0.055, uses_labels=True)),
-            "best_single, which learns from labels, is best with 71.0%: +5.5 points (95% +4.5 to +6.5) against uniform "
-            "weights. Use ENCORE.",
+            "best_single, which learns from labels, is best of 3 with 71.0%: +5.5 points (95% +4.5 to +6.5) against "
+            "uniform weights. Use ENCORE.",
         ),
         (comparison(heldout={"num_pairs": 0, "num_keys": 0}), "significantly better. Use ENCORE."),
         (comparison(rules=[{"weight": 0.5, "flags": ["below_chance", "rarely_active"]}]), "First check the direction"),

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.cli import main
+from encore_ray.composition.comparison import is_of_weights
+from encore_ray.composition.weights import Weights
 from encore_ray.corpora.planted import planted_ratings
 
 NUM_PAIRS = 1200
@@ -127,6 +129,22 @@ def test_a_comparison_is_tracked_as_a_pass_of_its_own(
     assert "scheme" not in nested.data.params
     stored = client.download_artifacts(nested.info.run_id, "comparison.json", str(tmp_path))
     assert json.loads(Path(stored).read_text()) == comparison
+
+
+def test_a_comparison_belongs_to_weights_of_the_same_scores_and_options(
+    place: Path, compared: dict[str, Any], tmp_path: Path
+) -> None:
+    def weights(*options: str) -> Weights:
+        where = ("--scores", place / "one.parquet", "--rules", place / "rules.yaml", "--output", tmp_path / "w.json")
+        assert run("weigh", *where, "--overwrite", *options) == 0
+        return Weights.from_dict(json.loads((tmp_path / "w.json").read_text()))
+
+    assert is_of_weights(compared, weights())
+    assert is_of_weights(compared, weights("--scheme", "uniform"))  # no temperature that could differ
+    assert not is_of_weights(compared, weights("--temperature", "0.5"))
+    assert not is_of_weights(compared, weights("--num-bins", "5"))  # other counts
+    assert not is_of_weights(compared, weights("--estimator", "miller_madow"))
+    assert not is_of_weights([], weights())
 
 
 def test_scores_that_weigh_refuses_are_refused_alike(

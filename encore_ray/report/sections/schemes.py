@@ -2,7 +2,7 @@
 
 from encore_ray.report.charts.heatmaps import sweep_table
 from encore_ray.report.charts.tracks import axis_track
-from encore_ray.report.contents import Contender, Content, ReportContents, contenders
+from encore_ray.report.contents import Contender, Content, ReportContents, contenders, has_heldout
 from encore_ray.report.markup import Child, Markup, tag
 from encore_ray.report.numbers import (
     compact,
@@ -49,16 +49,18 @@ _KINDS = [
 
 def schemes(contents: ReportContents) -> Markup | None:
     """A dot plot of accuracy on held-out pairs that is also the table of all schemes."""
-    found = contenders(contents.comparison) if contents.comparison else []
-    if not found:
+    comparison = contents.comparison
+    found = contenders(comparison) if comparison else []
+    if not comparison or not found:
         return None
+    pairs = "held-out pairs" if has_heldout(comparison) else "pairs"
     values = [v for each in found for v in (each.stats["accuracy_low"], each.stats["accuracy_high"])]
     scale = fit_scale(values)
     references = [(each.stats["accuracy"], "reference") for each in found if each.kind == "uniform"]
     rows = [_row(each, scale, [(0.5, "chance"), *references]) for each in found]
     head = [
         "scheme",
-        column("on held-out pairs", axis_track(scale, write=percent_tick), class_="plot"),
+        column(f"on {pairs}", axis_track(scale, write=percent_tick), class_="plot"),
         column("accuracy", class_="number"),
         column("− uniform, points", class_="number"),
         column("strict", class_="number", title="a tie is a loss"),
@@ -68,11 +70,11 @@ def schemes(contents: ReportContents) -> Markup | None:
     ]
     return section(
         "schemes",
-        "Every weighting on the same held-out pairs",
+        f"Every weighting on the same {pairs}",
         _ranking(found),
         legend([entry for entry in _KINDS if entry[0].split()[0] in _present(found)]),
         scrolling("Weight schemes", table(head, rows, class_="dots")),
-        tag("p", _note(contents.comparison or {}), class_="note"),
+        tag("p", _note(comparison), class_="note"),
     )
 
 
@@ -149,10 +151,13 @@ def _present(found: list[Contender]) -> set[str]:
 
 
 def _note(comparison: Content) -> str:
-    heldout = comparison.get("heldout") or {}
+    heldout = comparison["heldout"]
     parts = [
-        f"{count(heldout.get('num_pairs'))} held-out pairs of {count(heldout.get('num_keys'))} prompts: a fifth of "
-        "all, chosen by a hash; what uses labels has learned from the other pairs only",
+        f"{plural(heldout['num_pairs'], 'held-out pair')} of {plural(heldout['num_keys'], 'prompt')}: a fifth of "
+        "all, chosen by a hash; what uses labels has learned from the other pairs only"
+        if has_heldout(comparison)
+        else f"all {plural(comparison['num_pairs'], 'pair')}, none of which is held out: too few prompts to judge what "
+        "learns from labels",
         "a tie is half a win",
         "lines are 95% intervals; the best of so many looks a little better than it is",
     ]
