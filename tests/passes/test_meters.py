@@ -1,0 +1,67 @@
+"""Prometheus sees what units committed, once; the dashboard asks for metrics that exist."""
+
+import json
+import re
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import ray
+
+from encore_ray.passes.committed import Progress
+from encore_ray.passes.meters import Meters
+
+ROOT = Path(__file__).parent.parent.parent
+
+pytestmark = pytest.mark.usefixtures("have")
+
+
+def scrape() -> dict[str, float]:
+    """Our metrics as Prometheus reads them: name{labels without Ray's own} to value."""
+    (node,) = ray.nodes()
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    found = {}
+    for line in lines:
+        match = re.fullmatch(r"(ray_encore_ray_\w+)\{(.*)\} (\S+)", line)
+        if match:
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', match[2]))
+            found[f"{match[1]} {labels['run']} {labels['pass']}"] = float(match[3])
+    return found
+
+
+def test_a_resumed_pass_counts_on_and_prometheus_reads_the_sums():
+    meters = Meters("metered")
+    meters(Progress("score", 100, 300, 1, 3, 100, 0.0, {"tokens": 1000, "forward_ms": 1500, "idle_ms": 500}))
+    meters(Progress("score", 300, 300, 3, 3, 100, 9.0, {"tokens": 3000, "forward_ms": 4500, "idle_ms": 500}))
+    meters(Progress("weigh", 300, 300, 3, 3, 0, 1.0))
+    expected = {
+        "ray_encore_ray_rows_total metered score": 300.0,
+        "ray_encore_ray_units_total metered score": 3.0,
+        "ray_encore_ray_total_rows metered score": 300.0,
+        "ray_encore_ray_tokens_total metered score": 3000.0,
+        "ray_encore_ray_forward_seconds_total metered score": 4.5,
+        "ray_encore_ray_wait_seconds_total metered score": 0.5,
+        "ray_encore_ray_rows_total metered weigh": 300.0,
+    }
+    end = time.monotonic() + 60
+    while not expected.items() <= (found := scrape()).items():
+        assert time.monotonic() < end, found
+        time.sleep(0.2)
+
+
+def test_the_dashboard_asks_for_metrics_that_a_job_has():
+    board = json.loads((ROOT / "jobs" / "grafana.json").read_text())
+    asked = {
+        name
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"ray_encore_ray_(\w+?)(?:_total)?\{", target["expr"])
+    }
+    meters = Meters("dashboard")
+    made = {meters._rows, meters._units, *meters._counters.values()}
+    names = {counter.info["name"].removeprefix("encore_ray_") for counter in made} | {"total_rows"}
+    assert asked <= names
+    assert {"rows", "tokens", "wait_seconds", "quarantined_rows"} <= asked
