@@ -2,7 +2,10 @@
 
 python benchmarks/job.py --corpus harmless-base-test.jsonl.gz --json job.json
 
-Both sides score the same units of 256 pairs with the same model and PairScorer, in as many one-thread processes.
+Both sides score the same units of 256 pairs with the same model and PairScorer, in as many one-thread processes: by
+default one for each core but one. That one is left to the driver and to Ray's own processes, as a node with GPUs has
+cores beside them. With --actors as many as cores, what they take is taken from the scoring: Ray's dozen processes and
+the driver need about 6 % of two cores all the time.
 
 - The job: the wall time of `encore-ray run` from its start to its exit, on the corpus as JSON lines: Python and Ray
   start, prepare, score, weigh, compose, evaluate, compare, everything tracked in a new MLflow store (sqlite).
@@ -183,7 +186,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, help="Pairs of the job, repeating the corpus. Default: by --minutes.")
     parser.add_argument("--minutes", type=float, default=6.0, help="Scoring to plan for, at the rate of one thread.")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--actors", type=int, default=os.cpu_count(), help="Scoring processes. Default: one a core.")
+    parser.add_argument("--actors", type=int, default=max((os.cpu_count() or 2) - 1, 1), help="Default: a core less than all.")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--hidden-size", type=int, default=512)
     parser.add_argument("--layers", type=int, default=6)

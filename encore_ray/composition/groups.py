@@ -16,6 +16,9 @@ from encore_ray.errors import DataError
 
 Groups = dict[str, dict[str, Any]]
 
+# Responses a cell: counting L cells in n responses puts an entropy (L - 1) / 2n too low, .05 here.
+_FEW_PER_CELL = 10
+
 
 def group_entropies(statistics: RuleStatistics, *, log_base: LogBase, estimator: Estimator) -> Groups | None:
     """The ``groups`` object of weights.json: each subset's responses and entropies; None with too many subsets."""
@@ -58,6 +61,20 @@ def weigh_groups(groups: Groups | None, *, scheme: Scheme, evidence: Evidence) -
         weights = dict.fromkeys(group["entropies"], 0.0) | dict(zip(evidence.names, kept_weight, strict=True))
         weighed[name] = {**group, "weights": weights}
     return weighed
+
+
+def warn_of_small_groups(groups: Groups, *, num_cells: int) -> list[str]:
+    """A sentence that names the subsets with too few responses for histograms of so many cells."""
+    limit = _FEW_PER_CELL * num_cells
+    small = sorted((group["num_responses"], name) for name, group in groups.items() if group["num_responses"] < limit)
+    if not small:
+        return []
+    named = ", ".join(f"{name} ({number:,})" for number, name in small[:5])
+    more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+    return [
+        f"Subsets with under {limit:,} responses have weights of their own, by entropies that so few do not show well: "
+        f"{named}{more}. Use fewer bins, merge them, or leave out weigh.by_group."
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from encore_ray.composition.entropy import Estimator, LogBase, estimate, max_ent
 from encore_ray.composition.evidence import Learned, active_pair_share, gather_evidence, kept_rules
 from encore_ray.composition.exact import standard_deviation
 from encore_ray.composition.flags import flag_rule, write_warnings
-from encore_ray.composition.groups import group_entropies, weigh_groups
+from encore_ray.composition.groups import group_entropies, warn_of_small_groups, weigh_groups
 from encore_ray.composition.schemes import Encore, Scheme
 from encore_ray.composition.statistics import RuleStatistics
 from encore_ray.composition.weights import RuleWeight, ScoreRange, Weights, score_divisor
@@ -68,6 +68,8 @@ def weigh(
         weight_K[k] = weight
     contribution_K = _contribution_shares(counts_K, weight_K, score_range=score_range)
     groups = group_entropies(statistics, log_base=log_base, estimator=estimator)
+    if by_group:
+        groups = weigh_groups(groups, scheme=scheme, evidence=evidence)
 
     rules: list[RuleWeight] = []
     for k, counts in enumerate(counts_K):
@@ -108,6 +110,9 @@ def weigh(
         min_active=min_active,
         ranges_differ=ranges_differ and score_range == "raw",
     )
+    if by_group:
+        num_cells = max(counts.binning.num_cells for counts in counts_K)
+        warnings += tuple(warn_of_small_groups(groups or {}, num_cells=num_cells))
     params = scheme.params
     return Weights(
         scheme=scheme.name,
@@ -126,7 +131,7 @@ def weigh(
         rules=tuple(rules),
         entropy_accuracy=_entropy_accuracy(rules),
         warnings=warnings,
-        groups=weigh_groups(groups, scheme=scheme, evidence=evidence) if by_group else groups,
+        groups=groups,
     )
 
 

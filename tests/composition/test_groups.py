@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.composition.groups import compose_by_group
+from encore_ray.composition.groups import compose_by_group, warn_of_small_groups
 from encore_ray.composition.rewards import compose
 from encore_ray.composition.schemes import LowestEntropy
 from encore_ray.composition.weighing import weigh
@@ -57,3 +57,11 @@ def test_composing_together_is_composing_each_subset_alone_to_the_last_bit(subse
         alone = compose(chosen_KN[:, [row]], rejected_KN[:, [row]], weights=own)
         assert whole.rewards.margin_N[row] == pytest.approx(alone.margin_N[0], abs=0)
         assert whole.rewards.chosen_N[row] == pytest.approx(alone.chosen_N[0], abs=0)
+
+
+def test_subsets_with_under_ten_responses_a_cell_are_named_smallest_first():
+    groups = {"large": {"num_responses": 200}, "two": {"num_responses": 2}, "edge": {"num_responses": 199}}
+    (said,) = warn_of_small_groups(groups, num_cells=20)
+    assert "under 200 responses" in said
+    assert "two (2), edge (199). Use" in said
+    assert warn_of_small_groups({"large": {"num_responses": 200}}, num_cells=20) == []
