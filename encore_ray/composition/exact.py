@@ -54,16 +54,21 @@ class PowerSums:
     squares: ExactSum
 
     @classmethod
-    def of(cls, values_N: NDArray[np.float64], count_N: NDArray[np.int64] | None = None) -> "PowerSums":
+    def of(
+        cls, values_N: NDArray[np.float64], count_N: NDArray[np.int64] | None = None, *, bound: float | None = None
+    ) -> "PowerSums":
         """Sums of float64 values, each taken `count_N` >= 0 times; None: once.
 
         A square under 2^-1074 is rounded; there are none of values that are 0 or over 1e-146.
+
+        Args:
+            bound: no value is larger in magnitude; None: it is looked for. It changes no sum.
         """
         size = len(values_N) if count_N is None else int(count_N.sum())
         bits = (_SIGNIFICAND - size.bit_length()) // 2
         total = squares = 0
         larger: list[NDArray[np.float64]] = []
-        for piece_N in _pieces(values_N, bits):
+        for piece_N in _pieces(values_N, bits, bound=bound):
             counted_N = piece_N if count_N is None else piece_N * count_N
             total += _numerator(counted_N.sum())
             squares += _numerator(_dot(counted_N, piece_N))
@@ -89,13 +94,13 @@ def standard_deviation(total: ExactSum, squares: ExactSum, *, count: int) -> flo
     return math.sqrt(variance(total, squares, count=count))
 
 
-def _pieces(values_N: NDArray[np.float64], bits: int) -> Iterator[NDArray[np.float64]]:
+def _pieces(values_N: NDArray[np.float64], bits: int, *, bound: float | None = None) -> Iterator[NDArray[np.float64]]:
     """Arrays that add up to the values; in each all numbers are multiples of one unit, and at most 2^bits units.
 
     Source: the extraction of Rump, Ogita and Oishi, SIAM J. Sci. Comput. 2008, algorithm 3.2.
     """
     assert values_N.dtype == np.float64
-    peak = max(float(values_N.max(initial=0.0)), -float(values_N.min(initial=0.0)))
+    peak = bound if bound is not None else max(float(values_N.max(initial=0.0)), -float(values_N.min(initial=0.0)))
     assert peak <= _LARGEST, "exact sums are of finite values that are far from overflow"
     exponent = math.frexp(peak)[1]
     rest_N = values_N
@@ -105,9 +110,9 @@ def _pieces(values_N: NDArray[np.float64], bits: int) -> Iterator[NDArray[np.flo
         piece_N = rest_N + anchor
         piece_N -= anchor
         yield piece_N
-        rest_N = rest_N - piece_N
-        if not rest_N.any():
+        if np.array_equal(piece_N, rest_N):
             return
+        rest_N = rest_N - piece_N
         exponent -= bits + 1  # what is left is at most half a unit
 
 

@@ -18,7 +18,7 @@ from encore_ray.composition.problems import Offenders, ScoreProblems
 from encore_ray.rules import FLOAT32_MAX, Rule
 
 PART_ROWS = 32_768
-_PROBE = 128  # a continuous score shows more than 64 values within so many
+_PROBE = 80  # a continuous score shows more than 64 values within so many
 
 Name = Callable[[NDArray[np.intp]], list[str]]
 
@@ -60,7 +60,8 @@ def measure_rule(
     else:
         score_AP = snap(score_AP, scale=rule.scale)
         d_P = score_AP[0] - score_AP[1] if len(score_AP) == 2 else np.zeros(0)
-        differences = _Differences.of(d_P, rule, binning)
+        bound = max(hi - lo, 0.0) if are_covered and rule.scale.levels is None else None
+        differences = _Differences.of(d_P, rule, binning, bound=bound)
         if rule.scale.levels is not None:
             num_off_level = int(np.count_nonzero(~np.isin(score_AP, rule.scale.levels)))
     counts = RuleCounts(
@@ -90,9 +91,15 @@ class _Differences:
 
     @classmethod
     def of(
-        cls, d_D: NDArray[np.float64], rule: Rule, binning: Binning, *, count_D: NDArray[np.int64] | None = None
+        cls,
+        d_D: NDArray[np.float64],
+        rule: Rule,
+        binning: Binning,
+        *,
+        count_D: NDArray[np.int64] | None = None,
+        bound: float | None = None,
     ) -> "_Differences":
-        """Of one difference a pair, or of each difference so many times."""
+        """Of one difference a pair, or of each difference so many times; none is larger than `bound`, where known."""
 
         def count(which_D: NDArray[np.bool_]) -> int:
             return int(np.count_nonzero(which_D) if count_D is None else count_D[which_D].sum())
@@ -104,7 +111,7 @@ class _Differences:
         return cls(
             tally=tally if rule.polarity > 0 else tally.mirrored,
             num_active=count(np.abs(d_D) >= binning.step - 2 * binning.tolerance),
-            sums=PowerSums.of(d_D, count_D),
+            sums=PowerSums.of(d_D, count_D, bound=bound),
         )
 
 

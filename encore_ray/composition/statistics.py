@@ -74,6 +74,7 @@ class RuleStatistics:
         num_pairs = int(np.count_nonzero(is_pair_N))
         number, code_N = subset_codes([] if subsets is None else subsets)
         parts = _parts(is_pair_N, pair_ids)
+        is_one_subset = len(number) == 1 and not code_N.any()  # the usual case: what is counted already
         counts_K: list[RuleCounts] = []
         count_KSL: list[NDArray[np.int64]] = []
         # Rule by rule, so that columns may be read one by one.
@@ -84,6 +85,9 @@ class RuleStatistics:
             ]
             counts_K.append(reduce(add, (of_part.counts for of_part in measured)))
             if 0 < len(number) <= MAX_SUBSETS:
+                if is_one_subset:
+                    count_KSL.append(counts_K[-1].count_L[None])
+                    continue
                 by_part = [
                     _count_subsets(code_N[part.rows], of_part, num_subsets=len(number))
                     for part, of_part in zip(parts, measured, strict=True)
@@ -217,8 +221,6 @@ def _parts(is_pair_N: NDArray[np.bool_], pair_ids: Sequence[str]) -> list[_Part]
 
 def _count_subsets(code_P: NDArray[np.int64], measured: MeasuredRule, *, num_subsets: int) -> NDArray[np.int64]:
     """One rule's histograms by subset, [num_subsets, L], given the subset of each row (-1 without one)."""
-    if num_subsets == 1 and (code_P == 0).all():  # the usual case: what is counted already
-        return measured.counts.count_L[None]
     size = measured.counts.binning.num_cells
     first_P = np.where(code_P < 0, num_subsets, code_P) * size  # rows without a subset are counted behind the others
     count_SL = np.zeros((num_subsets + 1, size), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Memory of a process that scores on a CPU: what a layer has freed stays for the next one."""
+"""Memory of a process that computes on a CPU: what one step has freed stays for the next one."""
 
 import ctypes
 from functools import cache
@@ -11,8 +11,9 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 def keep_freed_memory() -> None:
     """Let glibc keep up to a gigabyte of freed memory; nothing happens where the C library is another one.
 
-    Each layer takes and frees the same megabytes. By default they go back to the system at once, and come back as
-    a page fault for every 4 KiB: a tenth of a float32 forward pass, more on virtual machines.
+    Each layer of a model takes and frees the same megabytes, each rule of a table of scores the same arrays. By default
+    they go back to the system at once, and come back as a page fault for every 4 KiB: a tenth of a float32 forward
+    pass, a twentieth of measuring scores, more on virtual machines.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -9,6 +9,7 @@ from functools import partial, reduce
 from operator import add
 from typing import Any
 
+from encore_ray.models.host_memory import keep_freed_memory
 from encore_ray.passes.committed import Progress, Watch
 from encore_ray.passes.engine import map_units
 from encore_ray.passes.nodes import Visible
@@ -23,6 +24,7 @@ class _Sum:
     """Measures a few units in a worker: (number of units, number of rows, sum of their statistics)."""
 
     def __init__(self, factory: Callable[[], Callable[[TableUnit], Any]]):
+        keep_freed_memory()
         self._measure = factory()
 
     def __call__(self, units: tuple[TableUnit, ...]) -> tuple[int, int, Any]:

@@ -67,3 +67,9 @@ def test_the_variance_of_1_2_3_4_is_one_and_a_quarter():
 def test_a_constant_has_no_variance_at_all(constant):
     values = np.full(1001, constant)
     assert variance(ExactSum.of(values), ExactSum.of_squares(values), count=1001) == 0.0
+
+
+@given(st.lists(SCORES, min_size=1), st.floats(min_value=1.0, max_value=1e6))
+def test_a_bound_on_the_values_changes_no_sum(values, slack):
+    array = np.array(values)
+    assert PowerSums.of(array, bound=float(np.abs(array).max()) * slack) == PowerSums.of(array)
