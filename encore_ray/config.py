@@ -186,9 +186,29 @@ class ClusterOptions(Section):
     autoscaling: bool = Field(
         default=False, description="Nodes come on demand: score.actors are accepted before there is room for them."
     )
-    no_progress_timeout_s: float = Field(
-        default=1800, gt=0, description="Stop the job when no unit finishes for this many seconds."
+    unit_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="A worker in which no unit finishes for this many seconds is taken to hang, and ended; its unit is "
+        "tried again by itself. Default: half of no_progress_timeout_s.",
     )
+    no_progress_timeout_s: float = Field(
+        default=3600, gt=0, description="Stop the job when no unit finishes anywhere for this many seconds."
+    )
+
+    @property
+    def unit_timeout(self) -> float:
+        """Seconds after which a worker is taken to hang."""
+        return self.no_progress_timeout_s / 2 if self.unit_timeout_s is None else self.unit_timeout_s
+
+    @model_validator(mode="after")
+    def _check_timeouts(self) -> "ClusterOptions":
+        if self.unit_timeout >= self.no_progress_timeout_s:
+            raise ValueError(
+                f"unit_timeout_s: expected less than no_progress_timeout_s ({self.no_progress_timeout_s:g}), so that a "
+                f"hanging worker is ended before the job is; found {self.unit_timeout:g}"
+            )
+        return self
 
 
 class TrackingOptions(Section):
@@ -206,7 +226,8 @@ class JobConfig(Section):
     inputs: list[InputOptions] = Field(min_length=1, description="Preference corpora.")
     run: str = Field(min_length=1, description="Run folder, local or remote: everything the job makes.")
     model: str | None = Field(
-        default=None, description="Multi-head reward model: folder or hub id. None: the data carries ratings."
+        default=None,
+        description="Multi-head reward model: folder, hub id or URL (s3://...). None: the data carries ratings.",
     )
     rules: str | None = Field(default=None, description="rules.yaml; default: the one that comes with the model.")
     cost_per_hour: float | None = Field(default=None, gt=0, description="Price of the cluster an hour, for estimates.")

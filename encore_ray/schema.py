@@ -5,6 +5,7 @@ Tables are Parquet. A pass folder (pairs/, scores/, rewards/) holds
     plan.json          fingerprint of everything that decides the results
     work.json          how many units and rows there are to do
     data/*.parquet     one file a unit and attempt
+    attempts/*         while the pass runs: marks of the units in work
     commits/*.json     one record a finished unit: first writer wins
     manifest.parquet   unit, file, rows, digest: what readers read
     _SUCCESS           row counts and fingerprint, written last
@@ -82,7 +83,7 @@ COMPARISON_FILE = "comparison.json"
 FIGURE_FILE = f"{REPORT_DIR}/evaluation.png"
 REPORT_FILE, REPORT_TABLES_DIR = f"{REPORT_DIR}/report.html", f"{REPORT_DIR}/tables"
 PLAN_FILE, WORK_FILE, MANIFEST_FILE, SUCCESS_FILE = "plan.json", "work.json", "manifest.parquet", "_SUCCESS"
-DATA_DIR, COMMITS_DIR = "data", "commits"
+DATA_DIR, COMMITS_DIR, ATTEMPTS_DIR = "data", "commits", "attempts"
 NONCE_FILE = ".encore-ray-nonce"
 
 MANIFEST_SCHEMA = pa.schema(
@@ -90,7 +91,7 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("unit", pa.string(), nullable=False),
         pa.field("file", pa.string(), nullable=False),  # relative to the pass folder
         pa.field("rows", pa.int64(), nullable=False),
-        pa.field("digest", pa.string(), nullable=False),  # sha256 of the file's bytes
+        pa.field("digest", pa.string(), nullable=False),  # content_digest of the file's bytes
     ]
 )
 
@@ -116,6 +117,8 @@ class Reason(StrEnum):
     TEMPLATE_REFUSED = "template_refused"
     NON_FINITE_SCORE = "non_finite_score"
     OUT_OF_MEMORY = "out_of_memory"
+    KILLS_WORKER = "kills_worker"
+    HANGS = "hangs"
 
 
 def chosen_column(rule: str) -> str:

@@ -323,3 +323,10 @@ def test_options_do_not_change_after_they_are_checked() -> None:
     with pytest.raises(ValueError, match="frozen"):
         PrepareOptions().unit_pairs = 3
     assert ClusterOptions() == ClusterOptions()
+
+
+def test_a_hanging_worker_is_ended_before_the_job_is(tmp_path: Path) -> None:
+    assert ClusterOptions(no_progress_timeout_s=100).unit_timeout == 50
+    assert ClusterOptions(no_progress_timeout_s=100, unit_timeout_s=99).unit_timeout == 99
+    path = save(tmp_path, cluster={"no_progress_timeout_s": 100, "unit_timeout_s": 100})
+    assert "unit_timeout_s: expected less than no_progress_timeout_s (100)" in refusal(path)

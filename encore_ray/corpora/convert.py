@@ -1,8 +1,9 @@
 """From the rows of one split to units of canonical pairs and a quarantine; no row is lost on the way."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -61,11 +62,20 @@ class SplitOutcome:
 class SplitConverter:
     """Converts one split: iterate over `units()` to its end, then ask for the `outcome`.
 
-    It holds one unit and the quarantined rows, no more.
+    It holds one unit and the quarantined rows, no more. `left_out` rows, by their place in the split from 0 on, are
+    quarantined unseen.
     """
 
-    def __init__(self, split: Split, *, table: TableSpec, settings: ConvertSettings | None = None):
+    def __init__(
+        self,
+        split: Split,
+        *,
+        table: TableSpec,
+        settings: ConvertSettings | None = None,
+        left_out: Mapping[int, BadRow] = MappingProxyType({}),
+    ):
         self._split = split
+        self._left_out = left_out
         self._table = table
         self._settings = settings or ConvertSettings()
         self._quarantine: list[dict[str, Any]] = []
@@ -91,8 +101,11 @@ class SplitConverter:
         for row in read_rows(split.part, first_line=split.first_line, columns=columns):
             if self._counts["rows_in"] == settings.limit_rows:
                 break
+            left_out = self._left_out.get(self._counts["rows_in"])
             self._counts["rows_in"] += 1
             try:
+                if left_out:
+                    raise left_out
                 records = self._records(row)
             except BadRow as problem:
                 self._put_in_quarantine(row, problem)

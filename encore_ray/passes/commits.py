@@ -6,18 +6,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from encore_ray.schema import SCHEMA_VERSION
+from encore_ray.schema import SCHEMA_VERSION, Reason
 from encore_ray.storage import Written, to_json
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """One table file that a commit names: the later unit's name, path in the pass folder, rows, SHA-256."""
+    """One table file that a commit names: the later unit's name, path in the pass folder, rows, digest."""
 
     unit: str
     file: str
     rows: int
     digest: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row of a unit that gets no result: its place from 0 on, and why, for the quarantine."""
+
+    row: int
+    reason: Reason
+    detail: str
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
+from encore_ray.passes.cluster import unit_timeout_s
 from encore_ray.passes.commits import Commit, total_counts
-from encore_ray.passes.engine import map_units
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import ActorPool, TaskPool
-from encore_ray.passes.units import Attempt, PassTable
-
-Write = Callable[[Any, Attempt], Mapping[str, int]]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One unit to do: its name, digest of its input, size in rows for progress, and what the worker needs."""
-
-    unit: str
-    input_digest: str
-    rows: int
-    payload: Any
+from encore_ray.passes.suspects import finish_units
+from encore_ray.passes.unit_work import CommittedWork, Task, Write
+from encore_ray.passes.units import PassTable
 
 
 @dataclass(frozen=True)
@@ -56,20 +45,6 @@ def ignore_progress(progress: Progress) -> None:
     """A Watch for callers who do not look."""
 
 
-class _CommittedWork:
-    def __init__(self, table: PassTable, factory: Callable[[], Write]):
-        self._table = table
-        self._work = factory()
-
-    def __call__(self, task: Task) -> Commit:
-        # Another attempt may have finished while this one waited: its record stands.
-        standing = self._table.commit(task.unit)
-        if standing is not None:
-            return standing
-        attempt = Attempt(self._table, task.unit, task.input_digest)
-        return attempt.commit(self._work(task.payload, attempt))
-
-
 def run_committed(
     table: PassTable,
     tasks: Sequence[Task],
@@ -79,6 +54,7 @@ def run_committed(
     visible: Visible | None,
     watch: Watch,
     overwrite: bool = False,
+    leaves_out: bool = False,
     on_commit: Callable[[Commit], None] = lambda commit: None,
 ) -> dict[str, Commit]:
     """Finish all tasks of an opened pass; returns the commit of each, resumed ones included.
@@ -91,6 +67,8 @@ def run_committed(
         visible: what each node must see.
         watch: called at the start and after each unit.
         overwrite: start over when committed units no longer match their input.
+        leaves_out: whether the work heeds `Attempt.left_out`. Then rows that end their worker are put in quarantine;
+            else a unit that ends its worker ends the pass.
         on_commit: called with each commit, standing and new ones.
     """
     commits = table.resume({task.unit: task.input_digest for task in tasks}, overwrite=overwrite)
@@ -111,8 +89,16 @@ def run_committed(
     for commit in commits.values():
         on_commit(commit)
     if todo:
-        work = partial(_CommittedWork, table, factory)
-        for commit in map_units(work, todo, pool=pool(len(todo)), visible=visible):
+        finished = finish_units(
+            partial(CommittedWork, table, factory),
+            todo,
+            pool=pool,
+            visible=visible,
+            marks=table.marks,
+            timeout_s=unit_timeout_s(),
+            leaves_out=leaves_out,
+        )
+        for commit in finished:
             commits[commit.unit] = commit
             on_commit(commit)
             done_rows += rows[commit.unit]

@@ -17,10 +17,11 @@ from encore_ray.composition.rewards import compose
 from encore_ray.composition.weights import Weights
 from encore_ray.errors import DataError
 from encore_ray.passes.commits import total_counts
-from encore_ray.passes.committed import Task, Watch, ignore_progress, run_committed
+from encore_ray.passes.committed import Watch, ignore_progress, run_committed
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources, task_pool
 from encore_ray.passes.tables import TableUnit, column_names, read_scores, table_rules, table_units
+from encore_ray.passes.unit_work import Task
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
@@ -88,7 +89,7 @@ def compose_scores(
         if pairs and text is None:
             raise DataError(f"{pairs} has no unit {unit.unit} of {scores}: they belong to different runs.")
         digest = fingerprint([unit.digest, text.digest if text else None])
-        tasks.append(Task(unit.unit, digest, unit.rows, (unit, text)))
+        tasks.append(Task(unit.unit, digest, unit.rows, (unit, text), unit.folder.path(unit.file)))
     commits = run_committed(
         output,
         tasks,

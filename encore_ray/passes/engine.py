@@ -4,13 +4,12 @@ A pass gives a picklable factory and its units; it gets back an iterator of the 
 finish. Work that holds a model runs on a pool of actors, scheduled by Ray Data: the factory is called once in each.
 Work that only reads, counts and writes runs as plain Ray tasks, which start in milliseconds. All that a unit needs
 travels as one pickle; large data is read and written by the workers themselves. An error in a worker comes back as
-a value and is raised here, with its own type, so that a user's mistake keeps its message and its exit code.
+a value and is raised here, with its own type, so that a user's mistake keeps its message and its exit code. So does
+the death of a worker: `map_units` tries its unit a few times more, `try_units` hands it to the caller.
 """
 
 import contextlib
-import pickle
-import threading
-import traceback
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -20,21 +19,22 @@ import ray.exceptions
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
-from encore_ray.errors import ClusterError, EncoreError
+from encore_ray.errors import ClusterError
+from encore_ray.passes.cluster import unit_timeout_s
+from encore_ray.passes.marks import Marks
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import ActorPool, TaskPool
+from encore_ray.passes.worker import Lost, Worker, open_answer
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
-Work = Callable[[Any], Any]
 
 Answers = Generator[bytes, None, None]
 
-CRASHES = 3  # times that a task may lose its worker before the job stops; a lost node is one of them
+TRIES = 4  # of a task in `map_units` whose workers die; a lost node is one such death
+SHOWN_CHARS = 300  # of a unit, in a message
 
-
-class WorkerError(Exception):
-    """A defect of ours in a worker: carries the worker's traceback."""
+_DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
 
 
 def map_units(
@@ -54,21 +54,61 @@ def map_units(
 
     Raises:
         EncoreError: what a worker raised, as it raised it.
-        ClusterError: no unit finished for the configured time, or workers kept dying.
+        ClusterError: no unit finished for the configured time, or a unit's workers kept dying.
         WorkerError: anything else that a worker raised.
     """
-    pickles = [cloudpickle.dumps(unit) for unit in units]
-    if not pickles:
+    with contextlib.closing(_outcomes(factory, units, pool, visible, unit_timeout_s(), tries=TRIES)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, Lost):
+                raise ClusterError(
+                    f"{TRIES} workers died of the same unit of work, {str(outcome.unit)[:SHOWN_CHARS]}. Ray says: "
+                    f"{outcome.how} If memory ran out, use larger nodes; if the file is damaged, leave it out."
+                )
+            yield outcome
+
+
+def try_units(
+    factory: Callable[[], Callable[[Unit], Result]],
+    units: Sequence[Unit],
+    *,
+    pool: ActorPool | TaskPool,
+    visible: Visible | None,
+    marks: Marks,
+    timeout_s: float,
+) -> Generator[Result | Lost, None, None]:
+    """As `map_units`, yet a unit whose worker dies is yielded as Lost, at its first such death.
+
+    Args:
+        marks: where actors mark their units; cleared first.
+        timeout_s: a worker in which no unit finishes for so long ends itself.
+    """
+    marks.clear()
+    yield from _outcomes(factory, units, pool, visible, timeout_s, marks=marks)
+
+
+def _outcomes(
+    factory: Callable[[], Callable[[Unit], Result]],
+    units: Sequence[Unit],
+    pool: ActorPool | TaskPool,
+    visible: Visible | None,
+    timeout_s: float,
+    *,
+    marks: Marks | None = None,
+    tries: int = 1,
+) -> Generator[Any, None, None]:
+    if not units:
         return
-    shipped = cloudpickle.dumps(factory)
+    pickles = [cloudpickle.dumps(unit) for unit in units]
+    work = {"factory": cloudpickle.dumps(factory), "visible": visible, "timeout_s": timeout_s}
     if isinstance(pool, ActorPool):
-        answers = _on_actors(shipped, pickles, pool, visible)
+        answers = _on_actors({**work, "marks": marks}, pickles, pool)
     else:
-        answers = _on_tasks(shipped, pickles, pool, visible)
+        answers = _on_tasks(work, pickles, pool, tries)
     try:
         with contextlib.closing(answers):  # now, not when the generator is collected: Ray may be shut down by then
             for answer in answers:
-                yield _open(answer)
+                outcome = open_answer(answer)
+                yield Lost(units[outcome.unit], outcome.how) if isinstance(outcome, Lost) else outcome
     except (ExecutionTimeoutError, TimeoutError) as error:
         raise ClusterError(
             "No unit finished for longer than cluster.no_progress_timeout_s; the job is stopped. Raise it if a unit "
@@ -78,42 +118,12 @@ def map_units(
         raise ClusterError(f"The cluster failed: {error}") from None
 
 
-class _Worker:
-    """Builds the work on its first call, so that an error in building it is an answer, not a dead actor."""
-
-    def __init__(self, factory: bytes, visible: Visible | None):
-        self._factory = factory
-        self._visible = visible
-        self._work: Work | None = None
-        self._building = threading.Lock()
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return {"answer": [self.answer(unit) for unit in batch["unit"]]}
-
-    def answer(self, unit: bytes) -> bytes:
-        try:
-            work = self._build()
-            return cloudpickle.dumps(("done", work(pickle.loads(unit))))  # noqa: S301  made by map_units
-        except EncoreError as error:
-            return cloudpickle.dumps(("mistake", error))
-        except Exception:
-            return cloudpickle.dumps(("defect", traceback.format_exc()))
-
-    def _build(self) -> Work:
-        with self._building:
-            work = self._work
-            if work is None:
-                if self._visible:
-                    self._visible.check()
-                work = self._work = pickle.loads(self._factory)()  # noqa: S301  made by map_units
-            return work
-
-
-def _on_actors(factory: bytes, units: list[bytes], pool: ActorPool, visible: Visible | None) -> Answers:
-    items = [{"unit": unit} for unit in units]
+def _on_actors(work: dict[str, Any], units: list[bytes], pool: ActorPool) -> Answers:
+    items = [{"number": number, "unit": unit} for number, unit in enumerate(units)]
+    # Ray restarts actors that die, and hands them their units again, without end: marks see to it that this ends.
     answers = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        _Worker,
-        fn_constructor_kwargs={"factory": factory, "visible": visible},
+        Worker,
+        fn_constructor_kwargs=work,
         batch_size=1,  # a block is one unit; beside GPUs Ray insists on a number
         batch_format="numpy",
         num_cpus=pool.cpus,
@@ -131,34 +141,36 @@ def _on_actors(factory: bytes, units: list[bytes], pool: ActorPool, visible: Vis
 
 
 @ray.remote
-def _answer(factory: bytes, visible: Visible | None, unit: bytes) -> bytes:
-    return _Worker(factory, visible).answer(unit)
+def _answer(work: dict[str, Any], number: int, unit: bytes) -> bytes:
+    return Worker(**work).answer(number, unit)
 
 
-def _on_tasks(factory: bytes, units: list[bytes], pool: TaskPool, visible: Visible | None) -> Answers:
-    submit = _answer.options(num_cpus=pool.cpus, max_retries=CRASHES, scheduling_strategy="SPREAD")
-    shared = ray.put(factory)
+def _on_tasks(work: dict[str, Any], units: list[bytes], pool: TaskPool, tries: int) -> Answers:
+    submit = _answer.options(num_cpus=pool.cpus, max_retries=0, scheduling_strategy="SPREAD")
+    shared = ray.put(work)
     timeout_s = DataContext.get_current().execution_no_progress_timeout_s
-    waiting = list(reversed(units))
-    running: list[Any] = []
+    waiting = list(reversed(range(len(units))))
+    running: dict[Any, int] = {}
+    deaths: Counter[int] = Counter()
     try:
         while waiting or running:
             while waiting and len(running) < 2 * pool.size:
-                running.append(submit.remote(shared, visible, waiting.pop()))
-            finished, running = ray.wait(running, num_returns=1, timeout=timeout_s)
+                number = waiting.pop()
+                running[submit.remote(shared, number, units[number])] = number
+            finished, _ = ray.wait(list(running), num_returns=1, timeout=timeout_s)
             if not finished:
                 raise TimeoutError(f"{len(running)} tasks run or wait for a worker.")
-            yield from ray.get(finished)
+            number = running.pop(finished[0])
+            try:
+                answer = ray.get(finished[0])
+            except _DEATHS as error:
+                deaths[number] += 1
+                if deaths[number] < tries:
+                    waiting.append(number)
+                    continue
+                answer = cloudpickle.dumps(("done", Lost(number, str(error))))
+            yield answer
     finally:
         if ray.is_initialized():  # else this call would start or join a cluster
             for reference in running:
                 ray.cancel(reference, force=True)
-
-
-def _open(answer: bytes) -> Any:
-    kind, value = pickle.loads(answer)  # noqa: S301  made by our own worker
-    if kind == "mistake":
-        raise value
-    if kind == "defect":
-        raise WorkerError(value)
-    return value

@@ -13,8 +13,10 @@ from encore_ray.errors import DataError
 from encore_ray.models.budget import BudgetSearch
 from encore_ray.models.scoring import Prepared, Scoring, load_scoring
 from encore_ray.models.strategy import StrategyChoice
+from encore_ray.passes.commits import LeftOut
 from encore_ray.passes.effort import Effort
-from encore_ray.passes.score_work import CARRIED, TEXTS, BadPair, without, write_scores
+from encore_ray.passes.model_place import local_model
+from encore_ray.passes.score_work import CARRIED, TEXTS, without, write_scores
 from encore_ray.passes.tables import TableUnit
 from encore_ray.passes.units import Attempt
 from encore_ray.rules import RuleSet
@@ -39,7 +41,7 @@ class ScoringModel:
     """The model of a job, as planned on the driver.
 
     Attributes:
-        path: folder or hub id.
+        path: folder, hub id or URL.
         options: how it is loaded and fed.
         rules: of its heads.
         strategies: one a member model, with what decided it.
@@ -57,7 +59,7 @@ class ScoringModel:
     def load(self) -> Scoring:
         """Load it in this process."""
         return load_scoring(
-            self.path,
+            local_model(self.path, allow_pickle=self.options.allow_pickle),
             strategies=[choice.strategy for choice in self.strategies],
             batch_tokens=None if self.facts["batch_tokens"] == SEARCH else self.facts["batch_tokens"],
             revision=self.facts["revision"] or self.options.revision,  # a branch may have moved on since
@@ -84,13 +86,13 @@ class ModelScores:
 
     def __call__(self, unit: TableUnit, attempt: Attempt) -> Mapping[str, int]:
         table = unit.read([*CARRIED, *TEXTS])
-        prepared, refused = self._prepare(table)
+        prepared, refused = self._prepare(table, attempt.left_out)
         with self._device:
             if not self._is_checked and len(refused) < table.num_rows:
                 self._is_checked = self._scoring.check(prepared, name=self._model.path)
             scored = self._scoring.score(prepared)
         row_N = np.setdiff1d(np.arange(table.num_rows), [bad.row for bad in refused])
-        too_long = [BadPair(int(row_N[i]), Reason.OUT_OF_MEMORY, TOO_LONG) for i in scored.too_long]
+        too_long = [LeftOut(int(row_N[i]), Reason.OUT_OF_MEMORY, TOO_LONG) for i in scored.too_long]
         left_N = np.ones(len(row_N), dtype=bool)
         left_N[list(scored.too_long)] = False
         bad = [*refused, *too_long]
@@ -115,22 +117,24 @@ class ModelScores:
         """The token budget that suits the model and the pairs of these units."""
         schema = pa.schema([field for field in PAIR_FIELDS if field.name in (PAIR_ID, *TEXTS)])
         tables = [unit.read(schema.names) for unit in units]
-        prepared, _ = self._prepare(pa.concat_tables([schema.empty_table(), *tables]))
+        prepared, _ = self._prepare(pa.concat_tables([schema.empty_table(), *tables]), ())
         return self._scoring.find_budget(prepared, name=self._model.path)
 
-    def _prepare(self, table: pa.Table) -> tuple[Prepared, list[BadPair]]:
-        """The pairs as token ids, planned; those that a chat template refuses are left out and named."""
+    def _prepare(self, table: pa.Table, left_out: Sequence[LeftOut]) -> tuple[Prepared, list[LeftOut]]:
+        """The pairs as token ids, planned; those that a chat template refuses are left out too, and named."""
+        refused = list(left_out)
         try:
-            return self._prepare_all(table), []
+            return self._prepare_all(without(table, refused)), refused
         except DataError:
-            refused = [bad for row in range(table.num_rows) if (bad := self._refusal(table, row))]
+            others = set(range(table.num_rows)) - {pair.row for pair in left_out}
+            refused += [bad for row in sorted(others) if (bad := self._refusal(table, row))]
             return self._prepare_all(without(table, refused)), refused
 
-    def _refusal(self, table: pa.Table, row: int) -> BadPair | None:
+    def _refusal(self, table: pa.Table, row: int) -> LeftOut | None:
         try:
             self._prepare_all(table.slice(row, 1))
         except DataError as error:
-            return BadPair(row, Reason.TEMPLATE_REFUSED, str(error))
+            return LeftOut(row, Reason.TEMPLATE_REFUSED, str(error))
         return None
 
     def _prepare_all(self, table: pa.Table) -> Prepared:

@@ -13,18 +13,19 @@ from typing import Any
 from encore_ray.config import PrepareOptions
 from encore_ray.corpora.convert import ConvertSettings, SplitConverter
 from encore_ray.corpora.plan import CorpusPlan, Split, plan
-from encore_ray.corpora.rows import FileRange
+from encore_ray.corpora.rows import BadRow, FileRange
 from encore_ray.corpora.scan import RangeScan, ranges, scan
 from encore_ray.corpora.sources import SourceFile
 from encore_ray.corpora.tables import TableSpec
 from encore_ray.errors import DataError
 from encore_ray.passes.commits import manifest_digest, total_counts
-from encore_ray.passes.committed import Task, Watch, ignore_progress, run_committed
+from encore_ray.passes.committed import Watch, ignore_progress, run_committed
 from encore_ray.passes.engine import map_units
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources, task_pool
 from encore_ray.passes.repeats import count_repeats, refuse_repeated_ids
 from encore_ray.passes.tables import TableUnit
+from encore_ray.passes.unit_work import Task
 from encore_ray.passes.units import Attempt, PassTable, check_bad_fraction
 from encore_ray.schema import CONTENT_ID, REASON_COUNT
 from encore_ray.storage import fingerprint
@@ -102,6 +103,7 @@ def prepare_corpora(
         visible=visible,
         watch=watch,
         overwrite=overwrite,
+        leaves_out=True,
     )
     counts = total_counts(commits.values())
     _check_account(counts, options.max_bad_fraction, output)
@@ -134,7 +136,8 @@ class _Convert:
         self._table, self._settings = table, settings
 
     def __call__(self, split: Split, attempt: Attempt) -> Mapping[str, int]:
-        converter = SplitConverter(split, table=self._table, settings=self._settings)
+        left_out = {row.row: BadRow(row.reason, row.detail) for row in attempt.left_out}
+        converter = SplitConverter(split, table=self._table, settings=self._settings, left_out=left_out)
         for number, unit in enumerate(converter.units()):
             attempt.write(unit, unit=f"{attempt.unit}-{number:05d}")
         outcome = converter.outcome
@@ -172,7 +175,7 @@ def _task(split: Split, limit_rows: int | None) -> Task:
         }
     )
     rows = split.num_rows if limit_rows is None else min(split.num_rows, limit_rows)
-    return Task(f"{name}-{split.part.start:015d}", digest, rows, split)
+    return Task(f"{name}-{split.part.start:015d}", digest, rows, split, file.uri)
 
 
 def _facts(corpus: CorpusPlan, options: PrepareOptions, settings: ConvertSettings) -> dict[str, Any]:

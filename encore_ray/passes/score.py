@@ -11,13 +11,14 @@ import numpy as np
 from encore_ray.composition.binning import choose_binning
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.passes.commits import Commit, total_counts
-from encore_ray.passes.committed import Task, Watch, ignore_progress, run_committed
+from encore_ray.passes.committed import Watch, ignore_progress, run_committed
 from encore_ray.passes.model_plan import decisive_facts
 from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import ActorPool, Resources, TaskPool, score_pool, task_pool
 from encore_ray.passes.score_work import DataScores, Write
 from encore_ray.passes.tables import table_units
+from encore_ray.passes.unit_work import Task
 from encore_ray.passes.units import PassTable, check_bad_fraction
 from encore_ray.rules import RuleSet
 
@@ -120,7 +121,7 @@ def _run(
     watch: Watch,
 ) -> dict[str, int]:
     units = table_units(pairs)
-    tasks = [Task(unit.unit, unit.digest, unit.rows, unit) for unit in units]
+    tasks = [Task(unit.unit, unit.digest, unit.rows, unit, unit.folder.path(unit.file)) for unit in units]
     seen: list[Commit] = []
 
     def look(commit: Commit) -> None:
@@ -130,7 +131,15 @@ def _run(
                 logger.warning("%s", warning)
 
     commits = run_committed(
-        output, tasks, factory, pool=pool, visible=visible, watch=watch, overwrite=overwrite, on_commit=look
+        output,
+        tasks,
+        factory,
+        pool=pool,
+        visible=visible,
+        watch=watch,
+        overwrite=overwrite,
+        leaves_out=True,
+        on_commit=look,
     )
     counts = total_counts(commits.values())
     rows_in = sum(unit.rows for unit in units)

@@ -3,12 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.passes.commits import LeftOut
 from encore_ray.passes.tables import RULES_METADATA, TableUnit
 from encore_ray.passes.units import Attempt
 from encore_ray.rules import RuleSet
@@ -35,15 +35,6 @@ CARRIED = (PAIR_ID, PROMPT_ID, GROUP_ID, SUBSET)
 TEXTS = (PROMPT, CHOSEN, REJECTED)
 
 
-@dataclass(frozen=True)
-class BadPair:
-    """A pair that got no scores: its row in the unit, and why."""
-
-    row: int
-    reason: Reason
-    detail: str
-
-
 class DataScores:
     """Scores that are ratings in the data: columns of pairs/, with lengths in characters instead of tokens."""
 
@@ -53,15 +44,17 @@ class DataScores:
     def __call__(self, unit: TableUnit, attempt: Attempt) -> Mapping[str, int]:
         sides = [(chosen_column(name), rejected_column(name)) for name in self._rules.names]
         table = unit.read([*CARRIED, *TEXTS, *(column for pair in sides for column in pair)])
-        columns = [[table.column(name).cast(pa.float32()).to_numpy() for name in pair] for pair in sides]
+        bad = attempt.left_out
+        kept = without(table, bad)
+        columns = [[kept.column(name).cast(pa.float32()).to_numpy() for name in pair] for pair in sides]
         scores_N2K = np.array(columns, dtype=np.float32).transpose(2, 1, 0)
-        single = table.column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+        single = kept.column(REJECTED).is_null().to_numpy(zero_copy_only=False)
         lengths = {
-            CHOSEN_CHARS: pa.array(_num_chars(table.column(CHOSEN)), pa.int32()),
-            REJECTED_CHARS: pa.array(_num_chars(table.column(REJECTED)), pa.int32(), mask=single),
+            CHOSEN_CHARS: pa.array(_num_chars(kept.column(CHOSEN)), pa.int32()),
+            REJECTED_CHARS: pa.array(_num_chars(kept.column(REJECTED)), pa.int32(), mask=single),
         }
         facts = {"model": "ratings in the data"}
-        return write_scores(unit, attempt, table, scores_N2K, rules=self._rules, bad=[], columns=lengths, facts=facts)
+        return write_scores(unit, attempt, table, scores_N2K, rules=self._rules, bad=bad, columns=lengths, facts=facts)
 
 
 def write_scores(
@@ -71,7 +64,7 @@ def write_scores(
     scores_N2K: np.ndarray,
     *,
     rules: RuleSet,
-    bad: Sequence[BadPair],
+    bad: Sequence[LeftOut],
     columns: Mapping[str, pa.Array],
     facts: Mapping[str, str],
 ) -> dict[str, int]:
@@ -96,7 +89,7 @@ def write_scores(
     wrong_N |= ~single_N & ~np.isfinite(scores_N2K[:, 1]).all(axis=1)
     row_N = np.setdiff1d(np.arange(table.num_rows), [pair.row for pair in bad])
     non_finite = [
-        BadPair(int(row_N[i]), Reason.NON_FINITE_SCORE, _describe_scores(scores_N2K[i], rules))
+        LeftOut(int(row_N[i]), Reason.NON_FINITE_SCORE, _describe_scores(scores_N2K[i], rules))
         for i in np.flatnonzero(wrong_N)
     ]
     arrays: dict[str, Any] = {name: kept.column(name) for name in CARRIED}
@@ -114,7 +107,7 @@ def write_scores(
     return {"rows": table.num_rows, "scored": scored.num_rows, "quarantined": len(quarantined), **reasons}
 
 
-def _quarantine_table(unit: TableUnit, table: pa.Table, bad: Sequence[BadPair]) -> pa.Table:
+def _quarantine_table(unit: TableUnit, table: pa.Table, bad: Sequence[LeftOut]) -> pa.Table:
     rows = table.take(pa.array([pair.row for pair in bad], pa.int64())).to_pylist()
     records = [
         {
@@ -150,7 +143,7 @@ def _describe_scores(scores_2K: np.ndarray, rules: RuleSet) -> str:
     )
 
 
-def without(table: pa.Table, bad: Sequence[BadPair]) -> pa.Table:
+def without(table: pa.Table, bad: Sequence[LeftOut]) -> pa.Table:
     if not bad:
         return table
     keep = np.ones(table.num_rows, dtype=bool)

@@ -17,9 +17,11 @@ from typing import Any
 import pyarrow as pa
 
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
-from encore_ray.passes.commits import Commit, DataFile, manifest_digest
+from encore_ray.passes.commits import Commit, DataFile, LeftOut, manifest_digest
 from encore_ray.passes.facts import differing, refusal
+from encore_ray.passes.marks import Marks
 from encore_ray.schema import (
+    ATTEMPTS_DIR,
     COMMITS_DIR,
     DATA_DIR,
     MANIFEST_FILE,
@@ -41,11 +43,15 @@ READERS = 16  # commit records read at a time: they are tiny, the wait is the fi
 
 @dataclass
 class Attempt:
-    """One try at one unit, in a worker: collects the files it writes, then offers them as the commit."""
+    """One try at one unit, in a worker: collects the files it writes, then offers them as the commit.
+
+    `left_out` are the rows of the unit that must not be worked on, and go to quarantine.
+    """
 
     table: "PassTable"
     unit: str
     input_digest: str
+    left_out: tuple[LeftOut, ...] = ()
     started: float = field(default_factory=time.time)
     name: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     data: list[DataFile] = field(default_factory=list)
@@ -106,6 +112,10 @@ class PassTable:
     @property
     def quarantine_folder(self) -> Folder:
         return self.run.child(QUARANTINE_DIR)
+
+    @property
+    def marks(self) -> Marks:
+        return Marks(self.folder.child(ATTEMPTS_DIR))
 
     def open(self, facts: Mapping[str, Any], *, overwrite: bool = False, derived: Container[str] = frozenset()) -> None:
         """Start the pass or go on with it.
@@ -222,6 +232,7 @@ class PassTable:
         self._sweep(self.folder, DATA_DIR, {file.file for file in files})
         self._sweep(self.quarantine_folder, self.name, {written.file for written in quarantined if written})
         self.folder.sweep_temporaries(COMMITS_DIR)
+        self.marks.clear()
         rows = [vars(file) for file in files]
         manifest = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
         digest = manifest_digest(files)

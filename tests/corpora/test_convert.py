@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from encore_ray.corpora.convert import RAW_CHARS, ConvertSettings, SplitConverter
 from encore_ray.corpora.plan import plan
+from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.scan import ranges, scan
 from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.errors import DataError
+from encore_ray.schema import Reason
 from tests.corpora.prepared import prepare, write_as, write_jsonl
 
 TEXT = {"prompt": "Hi", "chosen": "a", "rejected": "b"}
@@ -88,6 +90,20 @@ def test_limit_rows_stops_early(tmp_path: Path):
     assert (done.rows_in, len(done.pairs)) == (3, 3)
     none = prepare(write_jsonl(tmp_path / "a.jsonl", numbered(10)), settings=ConvertSettings(limit_rows=0))
     assert (none.rows_in, none.units) == (0, [])
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_rows_that_are_left_out_go_to_quarantine_and_the_others_are_as_ever(tmp_path: Path, kind: str):
+    path = write_as(tmp_path, kind, [*numbered(4), {**TEXT, "prompt": ""}])
+    whole = prepare(path)
+    problem = BadRow(Reason.KILLS_WORKER, "killed twice")
+    converter = SplitConverter(whole.plan.splits[0], table=whole.plan.table, left_out={1: problem, 4: problem})
+    (unit,) = converter.units()
+    assert unit.equals(whole.table.take([0, 2, 3]))
+    rows = converter.outcome.quarantine.to_pylist()
+    assert [(row["line"], row["reason"]) for row in rows] == [(2, "kills_worker"), (5, "kills_worker")]
+    assert json.loads(rows[0]["raw"]) == numbered(4)[1]
+    assert (converter.outcome.rows_in, converter.outcome.rows_kept) == (5, 3)
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])

@@ -2,14 +2,16 @@
 
 import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 from ray.data import DataContext
 
 from encore_ray.errors import ClusterError, DataError
-from encore_ray.passes.engine import WorkerError, map_units
+from encore_ray.passes.engine import TRIES, map_units
 from encore_ray.passes.nodes import Visible, check_nodes
 from encore_ray.passes.pools import ActorPool, Resources, TaskPool, task_pool
+from encore_ray.passes.worker import WorkerError
 from encore_ray.storage import Folder
 
 TASKS = TaskPool(2, 0.5)
@@ -38,6 +40,18 @@ class Stumble:
             pass
 
 
+class DieOnce:
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def __call__(self, unit: int) -> int:
+        trace = self._folder / str(unit)
+        if not trace.exists():
+            trace.touch()
+            os._exit(1)
+        return unit
+
+
 class Unbuildable:
     def __init__(self) -> None:
         raise DataError("no model here")
@@ -62,9 +76,14 @@ def test_our_own_defect_brings_the_workers_traceback() -> None:
         list(map_units(partial(Stumble, "defect"), [1], pool=TASKS))
 
 
-def test_work_that_kills_its_worker_ends_the_pass() -> None:
-    with pytest.raises(ClusterError, match="The cluster failed"):
-        list(map_units(partial(Stumble, "crash"), [1], pool=TASKS))
+def test_work_that_kills_its_worker_each_time_ends_the_pass_by_its_name() -> None:
+    with pytest.raises(ClusterError, match=rf"^{TRIES} workers died of the same unit of work, shard-7\. Ray says: "):
+        list(map_units(partial(Stumble, "crash"), ["shard-7"], pool=TASKS))
+
+
+def test_a_unit_whose_worker_died_by_chance_is_done_again(tmp_path: Path) -> None:
+    assert sorted(map_units(partial(DieOnce, tmp_path), range(3), pool=TASKS)) == [0, 1, 2]
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_hang_ends_with_the_option_to_raise(have: Resources) -> None:

@@ -12,13 +12,14 @@ from encore_ray.config import ScoreOptions
 from encore_ray.errors import ConfigError, ModelError, ResumeRefused
 from encore_ray.models.checkpoint import load_model
 from encore_ray.models.strategy import StrategyChoice
+from encore_ray.passes.commits import LeftOut
 from encore_ray.passes.effort import Effort
 from encore_ray.passes.model_plan import decisive_facts, plan_model, settle_budget
 from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.pools import Node, Resources
 from encore_ray.passes.tables import table_units
 from encore_ray.passes.units import Attempt, PassTable
-from encore_ray.schema import PAIR_FIELDS
+from encore_ray.schema import PAIR_FIELDS, Reason
 from encore_ray.storage import Folder
 from tests.models import tiny
 from tests.models.test_budget import limit_memory
@@ -130,6 +131,31 @@ def test_a_pair_that_memory_does_not_hold_alone_is_quarantined(model_folder, pai
     assert "max_tokens" in row["detail"]
 
 
+@pytest.mark.parametrize("spared", [range(NUM_PAIRS), range(5, NUM_PAIRS), range(0)], ids=["all", "some", "none"])
+def test_pairs_that_are_left_out_are_not_read_by_the_model(
+    model_folder, pairs, tmp_path, spared: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = ModelScores(plan(model_folder))
+    expected = score_unit(scores, pairs, tmp_path / "whole")[1].slice(spared.start, len(spared))
+    (unit,) = table_units(pairs)
+    left_out = [LeftOut(row, Reason.HANGS, "hung") for row in range(NUM_PAIRS) if row not in spared]
+    attempt = Attempt(output(tmp_path), unit.unit, unit.digest, tuple(left_out))
+    seen: list[str] = []
+    prepare = scores._scoring.prepare
+    monkeypatch.setattr(scores._scoring, "prepare", lambda *a, **k: seen.extend(k["pair_ids"]) or prepare(*a, **k))
+    counts = scores(unit, attempt)
+    assert seen == expected.column("pair_id").to_pylist() == [f"p{i}" for i in spared]
+    assert (counts["rows"], counts["scored"], counts.get("reason.hangs", 0)) == (
+        NUM_PAIRS,
+        len(spared),
+        NUM_PAIRS - len(spared),
+    )
+    table = attempt.table.folder.read_table(attempt.data[0].file)
+    for name in [column for column in table.column_names if "__" in column]:
+        found, usual = (np.array(t.column(name).to_pylist(), dtype=float) for t in (table, expected))
+        np.testing.assert_allclose(found, usual, rtol=0, atol=1e-4)
+
+
 def test_an_actor_checks_itself_before_its_first_unit(tmp_path, pairs) -> None:
     encoder = tiny.save_own_form(tmp_path / "encoder", "bert", pooling="cls", rules=jobs.CLIPPED)
     wrong = replace(plan(encoder), strategies=(StrategyChoice("tree", "by mistake"),))
@@ -142,7 +168,7 @@ def test_the_search_reads_the_jobs_pairs(model_folder, pairs, monkeypatch: pytes
     monkeypatch.setattr("encore_ray.models.budget.LAST_BUDGET", {"cpu": 512})
     found = ModelScores(plan(model_folder, batch_tokens="search")).search(table_units(pairs))
     assert [trial.batch_tokens for trial in found.trials] == [512]
-    assert ModelScores(plan(model_folder, batch_tokens="search")).search([]).batch_tokens == 1024
+    assert ModelScores(plan(model_folder, batch_tokens="search")).search([]).batch_tokens == 2048
 
 
 def test_a_budget_is_searched_once_and_a_resume_keeps_it(model_folder, pairs, tmp_path, have: Resources) -> None:

@@ -1,0 +1,73 @@
+"""One unit of a pass that writes tables, in a worker: done and committed, or only tried."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from encore_ray.passes.commits import Commit, LeftOut
+from encore_ray.passes.units import Attempt, PassTable
+from encore_ray.schema import Reason
+
+Write = Callable[[Any, Attempt], Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One unit to do.
+
+    Attributes:
+        unit: its name.
+        input_digest: of what it is made from.
+        rows: its size, for the progress.
+        payload: what the worker needs.
+        source: the file that it is made from, for messages.
+        left_out: rows that the work must not touch.
+    """
+
+    unit: str
+    input_digest: str
+    rows: int
+    payload: Any
+    source: str
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Some rows of a unit, to be worked on for nothing but to see whether the worker survives."""
+
+    task: Task
+    rows: range
+
+
+class CommittedWork:
+    """The work of a pass in a worker: answers a Task with its commit, a Trial with None."""
+
+    def __init__(self, table: PassTable, factory: Callable[[], Write]):
+        self._table = table
+        self._work = factory()
+
+    def __call__(self, item: Task | Trial) -> Commit | None:
+        if isinstance(item, Trial):
+            task, rows = item.task, item.rows
+            others = [LeftOut(row, Reason.KILLS_WORKER, "not tried") for row in range(task.rows) if row not in rows]
+            self._work(task.payload, _Fruitless(self._table, task.unit, task.input_digest, tuple(others)))
+            return None
+        # Another attempt may have finished while this one waited: its record stands.
+        standing = self._table.commit(item.unit)
+        if standing is not None:
+            return standing
+        attempt = Attempt(self._table, item.unit, item.input_digest, item.left_out)
+        return attempt.commit(self._work(item.payload, attempt))
+
+
+class _Fruitless(Attempt):
+    """An attempt that keeps nothing."""
+
+    def write(self, table: pa.Table, *, unit: str | None = None) -> None:
+        pass
+
+    def quarantine(self, table: pa.Table) -> None:
+        pass

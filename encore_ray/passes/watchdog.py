@@ -1,0 +1,54 @@
+"""Ending a worker that hangs, even one that holds the interpreter's lock; its stack is left in its log."""
+
+import contextlib
+import faulthandler
+import os
+import threading
+from collections.abc import Iterator
+
+STDERR = 2  # Ray leads it to the worker's log
+
+
+class Watchdog:
+    """Ends the process when calls are in flight and none finishes for a time.
+
+    The timer is faulthandler's, whose thread needs no interpreter lock to write all stacks and to exit. A process has
+    only one: calls in flight share it, and each that finishes winds it up for the others.
+
+    Args:
+        timeout_s: seconds, > 0.
+    """
+
+    def __init__(self, timeout_s: float):
+        self._timeout_s = timeout_s
+        self._in_flight = 0
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch one call, the block."""
+        with self._lock:
+            self._in_flight += 1
+            if self._in_flight == 1:
+                self._wind()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+                if self._in_flight:
+                    self._wind()
+                else:
+                    faulthandler.cancel_dump_traceback_later()
+
+    def _wind(self) -> None:
+        faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=STDERR)
+
+
+def place() -> str:
+    """This process and its log, for people who look for what it left behind."""
+    try:
+        log = os.readlink(f"/proc/self/fd/{STDERR}")
+    except OSError:
+        log = "on its standard error"
+    return f"process {os.getpid()} on {os.uname().nodename}, log {log}"

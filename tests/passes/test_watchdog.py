@@ -1,0 +1,54 @@
+"""A process that hangs is ended with its stacks; one that advances is not."""
+
+import subprocess
+import sys
+
+import pytest
+
+HANGS = {
+    "sleeps": "import time\ndef culprit(): time.sleep(60)",
+    "holds the lock": "import re\ndef culprit(): re.match(r'(a+)+$', 'a' * 64 + 'b')",
+}
+
+WATCHED = """
+import sys, threading, time
+from encore_ray.passes.watchdog import Watchdog, place
+dog = Watchdog(1.0)
+{body}
+"""
+
+
+def run(body: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WATCHED.format(body=body)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("hang", HANGS.values(), ids=HANGS.keys())
+def test_a_hang_ends_the_process_and_leaves_its_stack(hang: str) -> None:
+    ended = run(f"{hang}\nwith dog.watching(): culprit()")
+    assert ended.returncode == 1
+    assert "Timeout (0:00:01)!" in ended.stderr
+    assert "in culprit" in ended.stderr
+
+
+def test_calls_that_advance_live_and_one_that_hangs_beside_them_is_waited_for() -> None:
+    """A second call is in flight for 2.5 s; others finish beside it every .4 s. Alone, it has one more second."""
+    ended = run(
+        """
+def second():
+    with dog.watching(): time.sleep(30)
+threading.Thread(target=second, daemon=True).start()
+for _ in range(6):
+    with dog.watching(): time.sleep(.4)
+print("advanced", flush=True)
+time.sleep(30)
+"""
+    )
+    assert (ended.returncode, ended.stdout) == (1, "advanced\n")
+    assert "in second" in ended.stderr
+
+
+def test_nothing_ends_a_process_between_its_calls() -> None:
+    ended = run("with dog.watching(): pass\ntime.sleep(1.5)\nprint(place())")
+    assert ended.returncode == 0
+    assert "process " in ended.stdout
