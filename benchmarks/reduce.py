@@ -8,7 +8,7 @@ lengths. There are 16 different files, the others are hard links to them. On the
 Ray has CPUs, alternating in one run:
 
 - histogram: the `weigh` pass, which counts more than histograms (chosen against rejected, wins and ties, activity,
-  moments, distinct prompts, each subset) and checks every file's SHA-256; DuckDB's histogram aggregate of each column.
+  moments, distinct prompts, each subset) and checks every file's digest; DuckDB's histogram aggregate of each column.
   Both must give the same counts.
 - compose: the `compose` pass, with its commits and digests; DuckDB's COPY of ids, further columns, both weighted sums
   and the margin. Both must give the same sums.

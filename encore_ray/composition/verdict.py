@@ -120,7 +120,8 @@ def _best(comparison: Mapping[str, Any]) -> str:
     num_schemes = sum(scheme["heldout"]["accuracy"] is not None for scheme in comparison["schemes"])
     clear = "" if _sign(best["difference_to_uniform"]) > 0 else ", not a significant difference"
     return (
-        f"On the {num_pairs:,} held-out pairs {best['name']}{learned} is best of {num_schemes} with {best['heldout']['accuracy']:.1%}: "
+        f"On the {num_pairs:,} held-out pairs {best['name']}{learned} is best of {num_schemes} with "
+        f"{best['heldout']['accuracy']:.1%}: "
         f"{_points(best['difference_to_uniform'])} against uniform weights{clear}."
     )
 

@@ -1,7 +1,6 @@
 """One Parquet file, opened for reading: its columns by exact name, its bytes checked against a digest."""
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encore_ray.errors import DataError
-from encore_ray.storage import Folder
+from encore_ray.storage import Folder, content_digest
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def open_parquet(folder: Folder, file: str, *, digest: str | None = None) -> Ite
     try:
         if digest is not None:
             data = _whole(folder, file)
-            if hashlib.sha256(data).hexdigest() != digest:
+            if content_digest(data) != digest:
                 raise DataError(
                     f"{folder.path(file)} is not what its commit says: it was changed or damaged after it was written. "
                     "Delete it, and the same command makes it again."
