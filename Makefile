@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check faults soak fuzz clean
 
 help: ## Show this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,11 +20,21 @@ demo: $(STAMP) ## Run the whole job on a planted corpus, into demo-run/
 test: $(STAMP) ## Run every test
 	$(BIN)/python -m pytest
 
-check: $(STAMP) ## Run ruff, pyright and import-linter
+check: $(STAMP) ## Run ruff, pyright, import-linter and, where its database answers, pip-audit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py
+
+faults: $(STAMP) ## Strike jobs with 200 faults (SEED, FAULTS, MINUTES)
+	$(BIN)/python -m tests.faults --seed $(or $(SEED),0) --faults $(or $(FAULTS),200) --minutes $(or $(MINUTES),50)
+
+soak: $(STAMP) ## Run a job of an hour, with a kill every minute (SEED, MINUTES)
+	$(BIN)/python -m tests.faults --seed $(or $(SEED),0) --soak $(or $(MINUTES),60)
+
+fuzz: $(STAMP) ## Read 10,000 spoiled corpora, and prepare 200 by the command (SEED)
+	$(BIN)/python -m tests.fuzz --seed $(or $(SEED),0)
 
 clean: ## Remove .venv, demo-run/ and caches
 	rm -rf .venv demo-run build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

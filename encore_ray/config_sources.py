@@ -13,8 +13,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from encore_ray.config import SECTIONS, InputOptions, JobConfig, Section
-from encore_ray.errors import ConfigError
-from encore_ray.storage import absolute, is_remote
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.rules import RuleSet
+from encore_ray.storage import Folder, absolute, is_remote
 
 ENV_PREFIX = "ENCORE_RAY_"
 STANDARD_ENV = {"RAY_ADDRESS": ("cluster", "address"), "MLFLOW_TRACKING_URI": ("tracking", "uri")}
@@ -114,6 +115,19 @@ def resolve_model(model: str, *, base: str | None = None) -> str:
     candidate = absolute(model, base=base)
     looks_local = model.startswith((".", "/", "~")) or model.count("/") > 1
     return candidate if looks_local or (not is_remote(model) and os.path.isdir(candidate)) else model
+
+
+def read_rules(path: str) -> RuleSet:
+    """The rules in a local file or at a URL; ConfigError if they cannot be read, DataError if they are wrong."""
+    if not is_remote(path):
+        return RuleSet.load(path)
+    parent, _, name = path.rpartition("/")
+    try:
+        return RuleSet.from_yaml(Folder(parent).read_bytes(name).decode(), where=path)
+    except FileNotFoundError:
+        raise ConfigError(f"Cannot read the rules in {path}: no such file.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error}.") from None
 
 
 def _parse(text: str, kind: type[Section], option: str, *, where: str) -> Any:

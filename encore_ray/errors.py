@@ -11,6 +11,8 @@ Anything else that is raised is a defect of ours: exit code 1, with its tracebac
 ends with 130, SIGTERM (`Terminated`) with 143.
 """
 
+from encore_ray.redaction import redact
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: handled as an interrupt, so that the job ends cleanly."""
@@ -19,9 +21,12 @@ class Terminated(KeyboardInterrupt):
 
 
 class EncoreError(Exception):
-    """Base of all errors that say what happened, where, and what to do about it."""
+    """Base of all errors that say what happened, where, and what to do about it; never with credentials."""
 
     exit_code = 2
+
+    def __init__(self, message: str):
+        super().__init__(redact(message))
 
 
 class ConfigError(EncoreError):

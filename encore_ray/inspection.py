@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.passes.model_place import local_model
 from encore_ray.passes.status import run_status
 from encore_ray.passes.tables import TableUnit, table_units
 from encore_ray.report import missing_keys
@@ -62,26 +65,30 @@ def inspect_path(path: str, *, console: Console) -> None:
 
 def _show_json(path: str, value: Any, console: Console) -> None:
     if isinstance(value, dict) and "schemes" in value:
-        show_comparison(_whole(COMPARISON_FILE, value, path), console=console)
+        _show_whole(COMPARISON_FILE, value, path, show_comparison, console)
     elif isinstance(value, dict) and "counts_sha256" in value:
-        show_weights(_whole(WEIGHTS_FILE, value, path), console=console)
+        _show_whole(WEIGHTS_FILE, value, path, show_weights, console)
     elif isinstance(value, dict) and "overall" in value:
-        show_metrics(_whole(METRICS_FILE, value, path), console=console)
+        _show_whole(METRICS_FILE, value, path, show_metrics, console)
     elif isinstance(value, dict):
         console.print_json(json.dumps(value))
     else:
         raise ConfigError(f"{path} is JSON, but no artifact of ours.")
 
 
-def _whole(name: str, content: Any, path: str) -> Any:
-    """The content of a file of that name, which must have every key that is shown."""
+def _show_whole(name: str, content: Any, path: str, show: Callable[..., None], console: Console) -> None:
+    """Show the content of a file of that name; DataError where a key that is shown is missing or of a wrong type."""
     missing = missing_keys(name, content)
-    if missing:
-        raise DataError(
-            f"{path} lacks {', '.join(missing)}: it is damaged, or of another version. Make it again with "
-            f"`encore-ray {_MAKERS[name]}`."
-        )
-    return content
+    wrong = f"lacks {', '.join(missing)}"
+    if not missing:
+        try:
+            show(content, console=console)
+            return
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            wrong = f"cannot be shown ({type(error).__name__}: {error})"
+    raise DataError(
+        f"{path} {wrong}: it is damaged, or of another version. Make it again with `encore-ray {_MAKERS[name]}`."
+    )
 
 
 def _show_yaml(path: str, text: str, console: Console) -> None:
@@ -101,14 +108,14 @@ def _show_run(run: Folder, console: Console) -> None:
     show_status(run_status(run), console=console)
     told: list[str] = []
     if run.exists(WEIGHTS_FILE):
-        weights = _whole(WEIGHTS_FILE, run.read_json(WEIGHTS_FILE), run.path(WEIGHTS_FILE))
-        show_weights(weights, console=console)
+        weights = run.read_json(WEIGHTS_FILE)
+        _show_whole(WEIGHTS_FILE, weights, run.path(WEIGHTS_FILE), show_weights, console)
         told = weights["warnings"]
     if run.exists(METRICS_FILE):
-        show_metrics(_whole(METRICS_FILE, run.read_json(METRICS_FILE), run.path(METRICS_FILE)), console=console)
+        _show_whole(METRICS_FILE, run.read_json(METRICS_FILE), run.path(METRICS_FILE), show_metrics, console)
     if run.exists(COMPARISON_FILE):
-        comparison = _whole(COMPARISON_FILE, run.read_json(COMPARISON_FILE), run.path(COMPARISON_FILE))
-        show_comparison(comparison, console=console, told=told)
+        show = partial(show_comparison, told=told)
+        _show_whole(COMPARISON_FILE, run.read_json(COMPARISON_FILE), run.path(COMPARISON_FILE), show, console)
     if run.exists(QUARANTINE_DIR):
         _show_quarantine(run.child(QUARANTINE_DIR), console)
 
@@ -129,10 +136,11 @@ def _show_model(path: str, console: Console) -> None:
     from encore_ray.models.fetch import fetch_members
     from encore_ray.models.scoring import choose_strategies
 
-    members = fetch_members(path)
+    place = local_model(path)
+    members = fetch_members(place)
     console.print(f"[bold]{escape(path)}[/]: a model" + (f" of {len(members)} members" if len(members) > 1 else ""))
-    rules = load_rules(path)
-    for member, choice in zip(members, choose_strategies(path), strict=True):
+    rules = load_rules(place)
+    for member, choice in zip(members, choose_strategies(place), strict=True):
         name = f"{member}: " if len(members) > 1 else ""
         console.print(f"  {escape(name)}scored by strategy {choice.strategy}: {escape(choice.reason)}", highlight=False)
     _show_rules(rules, console)

@@ -13,16 +13,19 @@ from typing import Any
 
 from rich.console import Console
 
+from encore_ray.composition.comparison import is_of_weights
 from encore_ray.composition.weights import Weights
 from encore_ray.config import ClusterOptions, JobConfig, PrepareOptions, TrackingOptions, WeighOptions
+from encore_ray.config_sources import read_rules
 from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
-from encore_ray.errors import ConfigError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.passes.cluster import cluster
 from encore_ray.passes.committed import Progress
 from encore_ray.passes.compare import compare_schemes
 from encore_ray.passes.compose import compose_scores
 from encore_ray.passes.effort import Effort, without_times
 from encore_ray.passes.evaluate import evaluate_rewards
+from encore_ray.passes.meters import Meters
 from encore_ray.passes.model_plan import plan_model, settle_budget
 from encore_ray.passes.model_scores import ScoringModel
 from encore_ray.passes.nodes import Visible, check_nodes
@@ -35,6 +38,7 @@ from encore_ray.passes.units import PassTable
 from encore_ray.passes.weigh import weigh_scores
 from encore_ray.progress import Display
 from encore_ray.records import flat_comparison, flat_metrics, flat_params, git_commit, summary
+from encore_ray.redaction import redact
 from encore_ray.report import evaluation_figure
 from encore_ray.rules import RuleSet
 from encore_ray.run_lock import only_driver
@@ -46,6 +50,8 @@ from encore_ray.schema import (
     METRICS_FILE,
     NONCE_FILE,
     PAIRS_DIR,
+    REPORT_DIR,
+    REPORT_TABLES_DIR,
     REWARDS_DIR,
     RULES_FILE,
     SCORES_DIR,
@@ -55,6 +61,9 @@ from encore_ray.storage import Folder, is_remote, require_paths, to_json
 from encore_ray.tracking import PassTracker, Tracker, open_tracker
 
 logger = logging.getLogger("encore_ray")
+
+# Where only the driver writes: a killed one may leave temporary files there.
+DRIVER_DIRS = ("", PAIRS_DIR, SCORES_DIR, REWARDS_DIR, REPORT_DIR, REPORT_TABLES_DIR)
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,8 @@ def run_job(
         raise ConfigError(
             f"The run folder {config.run} holds the input {inside[0]}: use a folder of its own for the run."
         )
-    rules = RuleSet.load(config.rules) if config.rules else None
+    rules = read_rules(config.rules) if config.rules else None
+    stored = redact(config.to_yaml()).encode()
     with open_job(
         Folder(config.run),
         cluster_options=config.cluster,
@@ -114,7 +124,7 @@ def run_job(
         console=console,
     ) as job:
         if not job.run.exists(CONFIG_FILE):
-            job.run.write_atomic(CONFIG_FILE, config.to_yaml().encode())
+            job.run.write_atomic(CONFIG_FILE, stored)
         model = plan_model(config.model, config.score, have=job.have, rules=rules) if config.model else None
         job.see(files, model_path=config.model)
         prepared = job.prepare(files, config.prepare, limit=limit)
@@ -126,8 +136,8 @@ def run_job(
         job.compose(weights)
         metrics = job.evaluate()
         comparison = job.compare(config.weigh) if metrics["overall"]["num_pairs"] else None
-        job.run.write_atomic(CONFIG_FILE, config.to_yaml().encode())
-        job.tracker.log_artifact(CONFIG_FILE, config.to_yaml().encode())
+        job.run.write_atomic(CONFIG_FILE, stored)
+        job.tracker.log_artifact(CONFIG_FILE, stored)
         job.report()
         return JobResult(
             run=job.run,
@@ -152,9 +162,11 @@ class Job:
     overwrite: bool
     visible: Visible | None = None
     tables: dict[str, PassTable] = field(init=False)
+    meters: Meters = field(init=False)
 
     def __post_init__(self) -> None:
         self.tables = pass_tables(self.run)
+        self.meters = Meters(self.run.name)
 
     def see(self, files: Sequence[SourceFile] = (), *, model_path: str | None = None) -> None:
         """Make sure that every node sees the run folder, the inputs and the model."""
@@ -238,7 +250,7 @@ class Job:
                 **self._how,
             )
             if output is None:
-                self._outdate_rewards(weights)
+                self._outdate(weights)
             content = weights.to_dict()
             tracked.log_params(options.model_dump(mode="json"))
             tracked.log_metrics({"effective_num_rules": content["effective_num_rules"]})
@@ -317,11 +329,15 @@ class Job:
             folder.write_atomic(name, data)
             self.tracker.log_artifact(name, data)
 
-    def _outdate_rewards(self, weights: Weights) -> None:
+    def _outdate(self, weights: Weights) -> None:
         """Rewards and comparisons of other weights are not the run's any more, until they are made anew."""
         composed = self.run.child(REWARDS_DIR)
         if composed.exists(WEIGHTS_FILE) and composed.read_json(WEIGHTS_FILE) != weights.to_dict():
             self.tables["compose"].outdate()
+        comparison = None
+        with contextlib.suppress(DataError):  # a damaged one is nobody's
+            comparison = self.run.read_json(COMPARISON_FILE)
+        if not is_of_weights(comparison, weights):
             self.run.delete(COMPARISON_FILE)
 
     def _rules(self) -> RuleSet | None:
@@ -337,6 +353,7 @@ class Job:
     def _watch(self, tracked: PassTracker) -> Any:
         def watch(progress: Progress) -> None:
             self.display(progress)
+            self.meters(progress)
             if progress.done_rows > progress.resumed_rows:
                 tracked.log_metrics(
                     {"rows_done": progress.done_rows, "rows_per_second": progress.rows_per_second, **progress.counts},
@@ -377,6 +394,8 @@ def open_job(
     with contextlib.ExitStack() as held:
         if journal:
             held.enter_context(only_driver(run))
+            for name in DRIVER_DIRS:
+                run.sweep_temporaries(name)
         tracker = held.enter_context(_tracker(run, tracking, params, journal=journal, resume=not overwrite))
         display = held.enter_context(Display(console))
         have = held.enter_context(cluster(cluster_options))

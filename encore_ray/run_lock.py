@@ -3,12 +3,14 @@
 import contextlib
 import fcntl
 import os
+import uuid
 from collections.abc import Iterator
 
 from encore_ray.errors import ConfigError
 from encore_ray.storage import Folder
 
 LOCK_FILE = ".encore-ray-lock"
+PROBE_FILE = ".encore-ray-probe"
 
 
 @contextlib.contextmanager
@@ -16,12 +18,13 @@ def only_driver(run: Folder) -> Iterator[None]:
     """Hold a local run folder for the duration of the block; the kernel lets go of it when the process is killed.
 
     Two drivers would each delete what the other has not committed yet. A remote folder cannot be held: there, two
-    drivers cost double work, and commits stay exact.
+    drivers cost double work, and commits stay exact, where the store lets the first writer of a record win.
 
     Raises:
-        ConfigError: another process holds it, or nothing can be written there.
+        ConfigError: another process holds it, nothing can be written there, or the store lets the last writer win.
     """
     if not run.is_local:
+        _require_first_wins(run)
         yield
         return
     try:
@@ -38,3 +41,16 @@ def only_driver(run: Folder) -> Iterator[None]:
                 "or use another run folder."
             ) from None
         yield
+
+
+def _require_first_wins(run: Folder) -> None:
+    """Write a file twice: a store that takes no conditional writes lets the second replace the first."""
+    probe = f"{PROBE_FILE}-{uuid.uuid4().hex}"
+    first, second = run.create_once(probe, b"first"), run.create_once(probe, b"second")
+    run.delete(probe)
+    if not first or second:
+        raise ConfigError(
+            f"{run.uri}: its store lets a later writer replace an earlier one's file (it ignores If-None-Match), so "
+            "that two attempts at one unit could both count. Use a store with conditional writes, as Amazon S3 and "
+            "recent versions of MinIO have, or a local run folder."
+        )

@@ -12,6 +12,7 @@ import yaml
 from encore_ray.errors import DataError
 from encore_ray.passes.effort import without_times
 from encore_ray.passes.status import pass_tables
+from encore_ray.redaction import redact
 from encore_ray.report import ReportContents, missing_keys, render_page, report_tables
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
@@ -24,7 +25,6 @@ from encore_ray.schema import (
     WEIGHTS_FILE,
 )
 from encore_ray.storage import Folder
-from encore_ray.tracking import redact
 
 _LIBRARIES = ("encore-ray", "ray", "torch", "transformers", "numpy", "pyarrow")
 

@@ -23,9 +23,12 @@ import xxhash
 from fsspec.implementations.local import LocalFileSystem
 
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.pickled import refuse_pickles
+from encore_ray.redaction import redact
+from encore_ray.remote import describe, file_system, is_taken, is_trouble
 
 TEMP_PREFIX = ".tmp-"
-REMOTE_LIBRARIES = {"aiobotocore", "aiohttp", "botocore", "gcsfs", "google"}  # their errors are no OSError
+ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)  # what a caller may expect, and decides upon
 
 
 def is_remote(path: str) -> bool:
@@ -34,23 +37,20 @@ def is_remote(path: str) -> bool:
 
 
 def absolute(path: str, *, base: str | None = None) -> str:
-    """A path that means the same on every machine: URLs unchanged, local ones absolute (from `base`)."""
+    """A path that means the same on every machine: URLs unchanged, local ones absolute (from `base`).
+
+    Raises:
+        ConfigError: a URL with credentials in it, which would get into plans, tables and logs.
+    """
     if is_remote(path):
+        if redact(path) != path:
+            raise ConfigError(
+                f"{path}: leave credentials out of paths, which are written into the run folder. Set them in the "
+                "environment (AWS_PROFILE, AWS_ACCESS_KEY_ID, HF_TOKEN, ...) of every node."
+            )
         return path.rstrip("/")
     path = os.path.expanduser(path.removeprefix("file://"))
     return os.path.normpath(os.path.join(base or os.getcwd(), path))
-
-
-def file_system(path: str, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system of a path and the path in it; ConfigError when the protocol's package is missing."""
-    try:
-        fs, inner = fsspec.core.url_to_fs(path, **options)
-    except ImportError as error:
-        protocol = path.split("://", 1)[0]
-        raise ConfigError(f"{path}: reading {protocol}:// needs one more package: {error}") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    return fs, inner
 
 
 def require_paths(paths: Iterable[str | None]) -> None:
@@ -117,15 +117,18 @@ class Folder:
 
     def open(self, name: str) -> IO[bytes]:
         """The file for reading, seekable; FileNotFoundError if it is not there."""
-        return cast("IO[bytes]", self._fs[0].open(self._inner(name), "rb"))
+        with self._reaching(name, passing=ABSENT):
+            return cast("IO[bytes]", self._fs[0].open(self._inner(name), "rb"))
 
     def info(self, name: str) -> dict[str, Any]:
         """Size and whatever else the file system tells of a file (mtime, ETag)."""
-        return self._fs[0].info(self._inner(name))
+        with self._reaching(name, passing=ABSENT):
+            return self._fs[0].info(self._inner(name))
 
     def read_bytes(self, name: str) -> bytes:
         """The whole file; FileNotFoundError if it is not there."""
-        return cast("bytes", self._fs[0].cat_file(self._inner(name)))
+        with self._reaching(name, passing=ABSENT):
+            return cast("bytes", self._fs[0].cat_file(self._inner(name)))
 
     def read_json(self, name: str) -> Any:
         """A JSON file; DataError when it is missing or is not JSON."""
@@ -171,24 +174,22 @@ class Folder:
                 cast("IO[bytes]", handle).writelines(chunks)
 
     def create_once(self, name: str, data: bytes) -> bool:
-        """Create a file if nobody has: True for the first writer, False (nothing written) for any later one."""
+        """Create a file if nobody has: True for the first writer, False (nothing written) for any later one.
+
+        A writer whose success was not answered (a lost connection to a store, to NFS) asks again, and meets its own
+        file: the same content counts as won, so what decides between attempts must tell them apart.
+        """
         fs, final = self._fs[0], self._inner(name)
         with self._reaching(name):
-            if not self.is_local:
-                try:
+            try:
+                if self.is_local:
+                    self._link_new(final, data)
+                else:
                     fs.pipe_file(final, data, mode="create")
-                except FileExistsError:
-                    return False
-                return True
-            temporary = self._write_temporary(final, [data])
-        # A hard link appears whole or not at all; an O_EXCL open killed before its write would win empty.
-        try:
-            os.link(temporary, final)
-        except FileExistsError:
-            return False
-        finally:
-            os.unlink(temporary)
-        _fsync_folder(os.path.dirname(final))
+            except OSError as error:
+                if not is_taken(error):
+                    raise
+                return self.read_bytes(name) == data
         return True
 
     def write_json(self, name: str, value: Any) -> None:
@@ -207,20 +208,24 @@ class Folder:
         try:
             # The file is opened by us: pyarrow would read hive-style partitions into a path's folder names.
             with self.open(name) as handle:
-                return pq.ParquetFile(handle).read(columns=columns)
+                file = pq.ParquetFile(handle)
+                refuse_pickles(file.schema_arrow, self.path(name))
+                return file.read(columns=columns)
         except FileNotFoundError:
             raise DataError(f"{self.path(name)} is not there.") from None
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"Cannot read {self.path(name)} as Parquet: {error}") from None
+        except Exception as error:
+            if is_trouble(error) or isinstance(error, pa.ArrowInvalid):
+                raise DataError(f"Cannot read {self.path(name)} as Parquet: {describe(error)}") from None
+            raise
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens if it is not there."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with self._reaching(name), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             self._fs[0].rm_file(self._inner(name))
 
     def delete_tree(self, name: str = "") -> None:
         """Remove a subfolder and all in it; nothing happens if it is not there."""
-        with contextlib.suppress(FileNotFoundError):
+        with self._reaching(name), contextlib.suppress(FileNotFoundError):
             self._fs[0].rm(self._inner(name), recursive=True)
         self._fs[0].invalidate_cache()
 
@@ -233,15 +238,26 @@ class Folder:
                     os.unlink(os.path.join(inner, entry))
 
     @contextlib.contextmanager
-    def _reaching(self, name: str) -> Iterator[None]:
+    def _reaching(self, name: str, *, passing: tuple[type[OSError], ...] = ()) -> Iterator[None]:
         """Name the place that cannot be reached or written: no right, no bucket, no credentials, a full disk."""
         try:
             yield
-        except Exception as error:
-            if isinstance(error, OSError) or type(error).__module__.split(".")[0] in REMOTE_LIBRARIES:
-                said = str(error) or type(error).__name__
-                raise ConfigError(f"Cannot reach or write {self.path(name).rstrip('/')}: {said}") from error
+        except passing:
             raise
+        except Exception as error:
+            if is_trouble(error):
+                place = self.path(name).rstrip("/")
+                raise ConfigError(f"Cannot reach or write {place}: {describe(error)}") from error
+            raise
+
+    def _link_new(self, final: str, data: bytes) -> None:
+        """Make a file whole or not at all; an O_EXCL open killed before its write would win empty."""
+        temporary = self._write_temporary(final, [data])
+        try:
+            os.link(temporary, final)
+        finally:
+            os.unlink(temporary)
+        _fsync_folder(os.path.dirname(final))
 
     def _replace(self, final: str, chunks: Iterable[bytes]) -> None:
         os.replace(self._write_temporary(final, chunks), final)

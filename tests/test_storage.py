@@ -8,39 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.storage import TEMP_PREFIX, Folder, absolute, file_system, fingerprint, require_paths, to_json
+from encore_ray.remote import file_system
+from encore_ray.storage import TEMP_PREFIX, Folder, absolute, fingerprint, require_paths, to_json
+from tests.object_store import Store
 
 TABLE = pa.table({"pair_id": ["a", "b"], "score": pa.array([0.5, None], pa.float32())})
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
-    """A server that speaks S3, with the bucket `runs`."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        environment.setenv("AWS_ACCESS_KEY_ID", "testing")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="runs")
-        yield client
-        client.close()
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    server.stop()
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -229,26 +208,26 @@ def test_a_folder_in_the_place_of_a_json_file_is_an_error_with_its_name(tmp_path
 # An object store
 
 
-def test_a_file_of_another_process_is_seen_at_once(s3: Any) -> None:
+def test_a_file_of_another_process_is_seen_at_once(s3: Store) -> None:
     folder = Folder("s3://runs/others")
     folder.write_atomic("commits/a.json", b"1")
     assert folder.names("commits") == ["a.json"]
-    s3.put_object(Bucket="runs", Key="others/commits/b.json", Body=b"2")
+    s3.client.put_object(Bucket="runs", Key="others/commits/b.json", Body=b"2")
     assert folder.exists("commits/b.json")
     assert folder.names("commits") == ["a.json", "b.json"]
-    s3.put_object(Bucket="runs", Key="others/commits/a.json", Body=b"longer")
+    s3.client.put_object(Bucket="runs", Key="others/commits/a.json", Body=b"longer")
     with folder.open("commits/a.json") as handle:
         assert handle.read() == b"longer"
     assert not folder.create_once("commits/b.json", b"mine")
 
 
-def test_the_marker_of_an_empty_folder_is_no_name_in_it(s3: Any) -> None:
-    s3.put_object(Bucket="runs", Key="marked/", Body=b"")
+def test_the_marker_of_an_empty_folder_is_no_name_in_it(s3: Store) -> None:
+    s3.client.put_object(Bucket="runs", Key="marked/", Body=b"")
     Folder("s3://runs/marked").write_atomic("a", b"1")
     assert Folder("s3://runs/marked").names() == ["a"]
 
 
-def test_a_missing_bucket_is_named(s3: Any) -> None:
+def test_a_missing_bucket_is_named(s3: Store) -> None:
     folder = Folder("s3://no-such-bucket/run")
     assert folder.names() == []
     assert not folder.exists("plan.json")

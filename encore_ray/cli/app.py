@@ -17,6 +17,7 @@ from encore_ray.cli.jobs import Demo, Run
 from encore_ray.cli.passes import Compose, Evaluate, Prepare, Score, Weigh
 from encore_ray.cli.submit import Submit
 from encore_ray.errors import EncoreError, Terminated
+from encore_ray.redaction import RedactingFormatter, redact
 
 INTERRUPTED = 130
 
@@ -47,11 +48,9 @@ def main(argv: list[str] | None = None) -> None:
         print(f"encore-ray {version('encore-ray')}")
         sys.exit(0)
     errors = Console(stderr=True)
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=errors, show_time=False, show_path=False, show_level=False)],
-    )
+    handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
+    handler.setFormatter(RedactingFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     code = 1
     try:
         command = tyro.extras.subcommand_cli_from_dict(
@@ -77,6 +76,6 @@ def main(argv: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception:
-        traceback.print_exc()
+        sys.stderr.write(redact(traceback.format_exc()))
         errors.print("[bold red]encore-ray:[/] this is a bug in encore-ray; please report it with the lines above.")
     sys.exit(code)

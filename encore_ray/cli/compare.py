@@ -9,6 +9,7 @@ from rich.console import Console
 from encore_ray.cli.flags import OptionalPath, section_flags
 from encore_ray.cli.passes import explicit_paths, open_command_job
 from encore_ray.config import ClusterOptions, WeighOptions
+from encore_ray.config_sources import read_rules
 from encore_ray.schema import CONFIG_FILE, SCORES_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -41,7 +42,6 @@ class Compare:
         scores, output = explicit_paths(self, "scores")
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
-        from encore_ray.rules import RuleSet
         from encore_ray.terminal import show_comparison
 
         with open_command_job(self, console, folder=output) as job:
@@ -52,7 +52,7 @@ class Compare:
             comparison = job.compare(
                 self.options,
                 scores=scores,
-                rules=RuleSet.load(rules_path) if rules_path else None,
+                rules=read_rules(rules_path) if rules_path else None,
                 output=Folder(output) if output else None,
             )
             job.report()

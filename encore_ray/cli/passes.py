@@ -7,7 +7,7 @@ from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPath, Path, Switch, flag, section_flags
 from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, TrackingOptions, WeighOptions
-from encore_ray.config_sources import resolve_model, section_defaults
+from encore_ray.config_sources import read_rules, resolve_model, section_defaults
 from encore_ray.errors import ConfigError
 from encore_ray.schema import PAIRS_DIR, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
 from encore_ray.storage import Folder, absolute, require_paths
@@ -58,10 +58,9 @@ class Score:
         path = resolve_model(self.model)
         require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path])
         from encore_ray.passes.model_plan import plan_model
-        from encore_ray.rules import RuleSet
         from encore_ray.terminal import show_counts
 
-        rules = RuleSet.load(absolute(self.rules)) if self.rules else None
+        rules = read_rules(absolute(self.rules)) if self.rules else None
         with open_command_job(self, console, params={"model": path}) as job:
             model = plan_model(path, self.options, have=job.have, rules=rules)
             job.see(model_path=path)
@@ -93,7 +92,6 @@ class Weigh:
         scores, output = explicit_paths(self, "scores")
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
-        from encore_ray.rules import RuleSet
         from encore_ray.terminal import show_weights
 
         target = (output.rpartition("/")[0] or "/", output.rpartition("/")[2]) if output else None
@@ -102,7 +100,7 @@ class Weigh:
             weights = job.weigh(
                 self.options,
                 scores=scores,
-                rules=RuleSet.load(rules_path) if rules_path else None,
+                rules=read_rules(rules_path) if rules_path else None,
                 output=(Folder(target[0]), target[1]) if target else None,
             )
         show_weights(weights.to_dict(), console=console)
@@ -139,7 +137,6 @@ class Compose:
         require_paths([scores or run.path(SCORES_DIR), path, pairs, rules_path])
         from encore_ray.composition.weights import Weights
         from encore_ray.passes.units import PassTable
-        from encore_ray.rules import RuleSet
         from encore_ray.terminal import show_counts
 
         parent, _, name = path.rpartition("/")
@@ -150,7 +147,7 @@ class Compose:
             counts = job.compose(
                 weights,
                 scores=scores,
-                rules=RuleSet.load(rules_path) if rules_path else None,
+                rules=read_rules(rules_path) if rules_path else None,
                 output=table,
                 pairs=pairs,
             )

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encore_ray.corpora.sources import SourceFile, open_bytes, open_text, reading
-from encore_ray.corpora.values import json_text
+from encore_ray.corpora.values import json_text, plain_type
 from encore_ray.errors import DataError
+from encore_ray.pickled import refuse_pickles
 from encore_ray.schema import Reason
 
 MAX_DEPTH = 100
@@ -87,7 +88,8 @@ def text_items(part: FileRange) -> Iterator[bytes]:
         offset = part.start
         if offset:
             reader.seek(offset - 1)
-            offset += len(reader.readline()) - 1  # the line that this completes belongs to the range before
+            # The line that this completes belongs to the range before; not read on where it fills all of this one.
+            offset += len(reader.readline(part.end - offset + 1)) - 1
         splittable = file.kind == "jsonl" and not file.gzipped
         while not splittable or offset < part.end:
             line = reader.readline()
@@ -153,6 +155,7 @@ def parse_object(item: bytes) -> dict[str, Any]:
 def open_parquet(file: SourceFile) -> Iterator[pq.ParquetFile]:
     """The open table; pyarrow would leave a handle that we opened open."""
     with open_bytes(file) as handle, pq.ParquetFile(handle) as table:
+        refuse_pickles(table.schema_arrow, file.uri)
         yield table
 
 
@@ -207,7 +210,8 @@ def _array_elements(data: bytes, uri: str) -> Iterator[bytes]:
 def _parquet_rows(part: FileRange, first_line: int, columns: Collection[str]) -> Iterator[SourceRow]:
     with reading(part.file.uri), open_parquet(part.file) as table:
         line = first_line
-        for batch in table.iter_batches(_BATCH_ROWS, row_groups=list(range(part.start, part.end))):
+        for stored in table.iter_batches(_BATCH_ROWS, row_groups=list(range(part.start, part.end))):
+            batch = _plain(stored)
             wanted = batch.select([name for name in batch.schema.names if name in columns])
             try:
                 batch.validate(full=True)  # Arrow reads a string column without looking whether it is UTF-8
@@ -217,6 +221,13 @@ def _parquet_rows(part: FileRange, first_line: int, columns: Collection[str]) ->
             for index, values in enumerate(rows):
                 yield _parquet_row(batch, index, line, values, wanted)
                 line += 1
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without encodings of its columns: Arrow can take no rows of view strings."""
+    types = [plain_type(column.type) for column in batch.columns]
+    columns = [column.cast(type_) for column, type_ in zip(batch.columns, types, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _parquet_row(

@@ -18,7 +18,8 @@ from typing import IO, Any, Literal, cast
 import pyarrow as pa
 
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.storage import absolute, file_system, is_remote
+from encore_ray.remote import describe, file_system, is_trouble
+from encore_ray.storage import absolute, is_remote
 
 Kind = Literal["jsonl", "json", "parquet"]
 
@@ -27,7 +28,6 @@ KNOWN_EXTENSIONS = ".parquet, .jsonl, .ndjson, .json (the last three also with .
 
 # Where each file system keeps something that changes when a file does; the first that is there wins.
 _STAMPS = ("ETag", "etag", "blob_id", "md5Hash", "last_modified", "LastModified", "mtime", "created")
-_REMOTE_LIBRARIES = {"aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "httpcore", "httpx", "huggingface_hub"}
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def current_stamp(file: SourceFile) -> str:
     fs, inner = file_system(file.uri)
     fs.invalidate_cache()
     with reading(file.uri):
-        return _stamp(inner, fs.info(inner))
+        return file_stamp(inner, fs.info(inner))
 
 
 @contextlib.contextmanager
@@ -121,10 +121,9 @@ def reading(uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        library = type(error).__module__.split(".")[0]
-        if isinstance(error, OSError | EOFError | zlib.error | pa.ArrowException) or library in _REMOTE_LIBRARIES:
-            said = " ".join(str(error).split())[:500] or type(error).__name__
-            raise DataError(f"Cannot read {uri}: {said}. Mend the file, or leave it out of the inputs.") from error
+        if is_trouble(error) or isinstance(error, EOFError | zlib.error | pa.ArrowException):
+            said = describe(error, otherwise="Mend the file, or leave it out of the inputs.")
+            raise DataError(f"Cannot read {uri}: {said}") from error
         raise
 
 
@@ -146,7 +145,7 @@ def _expand(spec: InputSpec) -> list[SourceFile]:
         if kind is None:
             raise ConfigError(f"{uri}: unknown kind of file; expected a name that ends in {KNOWN_EXTENSIONS}.")
         info = infos[name]
-        files.append(SourceFile(uri, kind, gzipped, info["size"], _stamp(name, info), spec.subset, spec.format))
+        files.append(SourceFile(uri, kind, gzipped, info["size"], file_stamp(name, info), spec.subset, spec.format))
     return files
 
 
@@ -176,7 +175,8 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith((".", "_")) for part in name.split("/"))
 
 
-def _stamp(name: str, info: dict[str, Any]) -> str:
+def file_stamp(name: str, info: dict[str, Any]) -> str:
+    """Cheap identity of a file's content, from what its file system tells of it (`info`)."""
     if "ino" in info:  # a local file; fsspec's mtime is a float that loses nanoseconds
         return f"{info['size']}-{os.stat(name).st_mtime_ns}"
     mark = next((str(info[key]).strip('"') for key in _STAMPS if info.get(key)), "")

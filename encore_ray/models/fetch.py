@@ -94,8 +94,13 @@ def _fetch_member(folder: Path, member: str, *, allow_pickle: bool) -> Path:
     return _download(name, revision=revision or None, allow_pickle=allow_pickle)
 
 
+def wanted_files(*, allow_pickle: bool) -> list[str]:
+    """Patterns of the names of those files of a model that are fetched."""
+    return [*_FILES, *(_PICKLES if allow_pickle else ())]
+
+
 def _download(name: str, *, revision: str | None, allow_pickle: bool) -> Path:
-    patterns = [*_FILES, *(_PICKLES if allow_pickle else ())]
+    patterns = wanted_files(allow_pickle=allow_pickle)
     try:
         # It holds a lock a file, so that the actors that start on a node together download each file once.
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns)).resolve()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.data import DataContext
 
 from encore_ray.config import ClusterOptions
@@ -23,6 +24,8 @@ WORKER_ENV = {
     # Arrow gives memory back to the system 10 ms after it is freed: a quarter of reading tables was clearing it again.
     "MIMALLOC_PURGE_DELAY": "10000",  # ms
 }
+
+_UNIT_TIMEOUT = "encore_ray.unit_timeout_s"  # in Ray Data's context, beside the limit of its own that it resembles
 
 
 @contextlib.contextmanager
@@ -41,6 +44,7 @@ def cluster(options: ClusterOptions) -> Iterator[Resources]:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = options.no_progress_timeout_s
+    context.set_config(_UNIT_TIMEOUT, options.unit_timeout)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         with _sigterm_interrupts():
@@ -48,6 +52,11 @@ def cluster(options: ClusterOptions) -> Iterator[Resources]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def unit_timeout_s() -> float:
+    """Seconds without a finished unit after which a worker ends itself, as configured."""
+    return DataContext.get_current().get_config(_UNIT_TIMEOUT)
 
 
 def resources(*, grows: bool = False) -> Resources:
@@ -66,12 +75,26 @@ def _connect(options: ClusterOptions) -> None:
             # Local workers inherit our environment; a runtime environment would keep Ray from starting them ahead.
             for name, value in WORKER_ENV.items():
                 os.environ.setdefault(name, value)
-            with _without_banner():
+            with _without_banner(), _on_loopback():
                 ray.init(address="local", include_dashboard=False, **quiet)
         else:
             ray.init(address=options.address, runtime_env={"env_vars": dict(WORKER_ENV)}, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(f"Cannot join the Ray cluster at {options.address or 'local'}: {error}") from None
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a Ray that starts now listen to this machine only, unless RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER says otherwise.
+
+    Ray has no argument for it: it refuses 127.0.0.1 as its address, but takes it by itself where there are no clusters.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in os.environ and before
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from encore_ray.composition.weights import Weights
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.fetch import identify_model
 from encore_ray.models.folding import PROVENANCE, FoldedModel, fold_model
+from encore_ray.passes.model_place import local_model
 from encore_ray.passes.tables import TableUnit, table_rules, table_units
 from encore_ray.passes.units import read_manifest
 from encore_ray.rules import Scale
@@ -51,7 +52,8 @@ def export_model(
     facts = _facts(units[0])
     path = model or facts["model_source"]
     revision = None if model else facts["revision"] or None
-    identity = identify_model(path, revision=revision, allow_pickle=allow_pickle)
+    place = local_model(path, allow_pickle=allow_pickle)
+    identity = identify_model(place, revision=revision, allow_pickle=allow_pickle)
     if identity.digest != facts["model"]:
         raise ConfigError(
             f"{path} is not the model that {SCORES_DIR}/ was made with: its digest is {identity.digest[:12]}, not "
@@ -59,7 +61,7 @@ def export_model(
         )
     counted = [rule.name for rule in weights.rules if rule.weight]
     return fold_model(
-        path,
+        place,
         rules=rules,
         factor_K=linear.factor_K,
         constant=linear.constant,

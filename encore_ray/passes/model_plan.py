@@ -10,6 +10,7 @@ from encore_ray.models.fetch import identify_model
 from encore_ray.models.scorer import DEFAULT_BATCH_TOKENS
 from encore_ray.models.scoring import choose_strategies
 from encore_ray.passes.engine import map_units
+from encore_ray.passes.model_place import local_model
 from encore_ray.passes.model_scores import SEARCH, ScoringModel, find_budget
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources, score_pool
@@ -24,12 +25,16 @@ SEARCH_PAIRS = 1024
 def plan_model(path: str, options: ScoreOptions, *, have: Resources, rules: RuleSet | None = None) -> ScoringModel:
     """Find the model, its rules and its identity, without loading its weights.
 
+    Args:
+        path: folder, hub id, or URL of a folder on an object store.
+
     Raises:
         ModelError: it is not there, or its rules are not. ClusterError: its actors do not fit the cluster.
         ConfigError: the strategy asked for would change its scores.
     """
+    place = local_model(path, allow_pickle=options.allow_pickle)
     found = load_rules(
-        path,
+        place,
         revision=options.revision,
         rules=rules,
         trust_remote_code=options.trust_remote_code,
@@ -37,9 +42,9 @@ def plan_model(path: str, options: ScoreOptions, *, have: Resources, rules: Rule
     )
     device = "cuda" if score_pool(options, have, num_units=1).gpus else "cpu"
     dtype = options.dtype if options.dtype != "auto" else {"cuda": "bfloat16", "cpu": "float32"}[device]
-    identity = identify_model(path, revision=options.revision, allow_pickle=options.allow_pickle)
+    identity = identify_model(place, revision=options.revision, allow_pickle=options.allow_pickle)
     strategies = choose_strategies(
-        path,
+        place,
         forced=None if options.strategy == "auto" else options.strategy,
         revision=options.revision,
         max_length=options.max_tokens,
@@ -48,7 +53,7 @@ def plan_model(path: str, options: ScoreOptions, *, have: Resources, rules: Rule
     )
     facts = {
         "model": identity.digest,
-        "model_source": identity.source,
+        "model_source": path,
         "revision": identity.revision,
         "device": device,
         "dtype": dtype,

@@ -10,9 +10,10 @@ import ray
 import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from encore_ray.errors import ClusterError
+from encore_ray.errors import ClusterError, ConfigError
+from encore_ray.remote import file_system
 from encore_ray.schema import NONCE_FILE
-from encore_ray.storage import Folder, file_system, is_remote
+from encore_ray.storage import Folder, is_remote
 
 NODE_CHECK_TIMEOUT_S = 120.0
 
@@ -33,6 +34,8 @@ class Visible:
                 found.append(f"{self.run.uri} (another folder of that name)")
         except OSError:
             found.append(self.run.uri)
+        except ConfigError as error:
+            found.append(f"{self.run.uri} ({error})")
         for path in self.paths:
             fs, inner = file_system(path)
             if not fs.exists(inner):

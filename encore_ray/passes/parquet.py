@@ -4,11 +4,14 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encore_ray.errors import DataError
+from encore_ray.pickled import refuse_pickles
+from encore_ray.remote import describe, is_trouble
 from encore_ray.storage import Folder, content_digest
 
 
@@ -59,14 +62,22 @@ def open_parquet(folder: Folder, file: str, *, digest: str | None = None) -> Ite
                     f"{folder.path(file)} is not what its commit says: it was changed or damaged after it was written. "
                     "Delete it, and the same command makes it again."
                 )
-            yield pq.ParquetFile(pa.BufferReader(data))
+            yield _opened(pa.BufferReader(data), folder.path(file))
             return
         with folder.open(file) as handle:
-            yield pq.ParquetFile(handle)
+            yield _opened(handle, folder.path(file))
     except FileNotFoundError:
         raise DataError(f"{folder.path(file)} is not there.") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"Cannot read {folder.path(file)} as Parquet: {error}") from None
+    except Exception as error:
+        if is_trouble(error) or isinstance(error, pa.ArrowInvalid):
+            raise DataError(f"Cannot read {folder.path(file)} as Parquet: {describe(error)}") from None
+        raise
+
+
+def _opened(source: Any, where: str) -> pq.ParquetFile:
+    parquet = pq.ParquetFile(source)
+    refuse_pickles(parquet.schema_arrow, where)
+    return parquet
 
 
 def _whole(folder: Folder, file: str) -> pa.Buffer:

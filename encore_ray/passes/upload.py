@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import encore_ray
 from encore_ray.config import JobConfig
+from encore_ray.config_sources import read_rules
 from encore_ray.errors import ConfigError
-from encore_ray.rules import RuleSet
+from encore_ray.redaction import redact
 from encore_ray.schema import RULES_FILE
 
 JOB_FILE = "job.yaml"
@@ -41,16 +42,16 @@ def fill_upload(folder: Path, config: JobConfig) -> None:
         config: the resolved job. The cluster that it is submitted to replaces the one it names.
 
     Raises:
-        ConfigError: a password is in the tracking URI, or the rules cannot be read. DataError: the rules are wrong.
+        ConfigError: credentials are in the tracking URI, or the rules cannot be read. DataError: the rules are wrong.
     """
-    if urlsplit(config.tracking.uri or "").password:
+    if redact(config.tracking.uri or "") != (config.tracking.uri or ""):
         raise ConfigError(
-            "tracking.uri holds a password, which all who use the cluster could read. Leave it out, and set "
+            "tracking.uri holds a password or a token, which all who use the cluster could read. Leave it out, and set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the cluster's nodes."
         )
     on_cluster = config.model_copy(update={"cluster": config.cluster.model_copy(update={"address": None})})
     if config.rules is not None:
-        (folder / RULES_FILE).write_text(RuleSet.load(config.rules).to_yaml(), encoding="utf-8")
+        (folder / RULES_FILE).write_text(read_rules(config.rules).to_yaml(), encoding="utf-8")
         on_cluster = on_cluster.model_copy(update={"rules": RULES_FILE})
     (folder / JOB_FILE).write_text(on_cluster.to_yaml(), encoding="utf-8")
     (folder / LAUNCH_FILE).write_text(LAUNCH_SCRIPT, encoding="utf-8")

@@ -8,6 +8,6 @@ delivers it later. Delivering twice makes no doubles.
 
 from encore_ray.tracking.courier import ReplayReport, replay
 from encore_ray.tracking.tracker import PassTracker, Tracker, open_tracker
-from encore_ray.tracking.uris import default_uri, how_to_open, redact
+from encore_ray.tracking.uris import default_uri, how_to_open
 
-__all__ = ["PassTracker", "ReplayReport", "Tracker", "default_uri", "how_to_open", "open_tracker", "redact", "replay"]
+__all__ = ["PassTracker", "ReplayReport", "Tracker", "default_uri", "how_to_open", "open_tracker", "replay"]

@@ -19,9 +19,10 @@ from typing import Any
 
 import encore_ray
 from encore_ray.errors import ConfigError
+from encore_ray.redaction import redact
 from encore_ray.storage import Folder
 from encore_ray.tracking.journal import Journal, Position
-from encore_ray.tracking.uris import default_uri, redact
+from encore_ray.tracking.uris import default_uri
 
 logger = logging.getLogger("encore_ray")
 

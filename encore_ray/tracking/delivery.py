@@ -20,11 +20,11 @@ from typing import Any
 import requests
 from mlflow.exceptions import MlflowException
 
+from encore_ray.redaction import redact
 from encore_ray.schema import SCHEMA_VERSION
 from encore_ray.storage import Folder
 from encore_ray.tracking.journal import Event, Journal, Position
 from encore_ray.tracking.mlflow_store import MlflowStore
-from encore_ray.tracking.uris import redact
 
 RETRY_AFTER_S = 15.0
 METRIC_EVENTS_A_GROUP = 250

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from encore_ray.redaction import redact
 from encore_ray.storage import Folder, to_json
 from encore_ray.tracking.courier import Courier
 from encore_ray.tracking.journal import Event, Journal
-from encore_ray.tracking.uris import default_uri, redact
+from encore_ray.tracking.uris import default_uri
 from encore_ray.tracking.writer import Writer
 
 logger = logging.getLogger("encore_ray")

@@ -1,13 +1,10 @@
-"""Where the records go: the default store of a run folder, and URIs that are safe to print."""
+"""Where the records go: the default store of a run folder, its artifacts, and how to open it."""
 
 import os
-import re
 
+from encore_ray.redaction import redact
 from encore_ray.shell import command
 from encore_ray.storage import Folder, absolute
-
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
-_SECRET_QUERY = re.compile(r"([?&][^=&\s]*(?:token|secret|passw|signature|credential|sig|key)[^=&\s]*=)[^&\s]+", re.I)
 
 
 def default_uri(run_folder: Folder) -> str | None:
@@ -22,11 +19,6 @@ def artifact_root(uri: str) -> str | None:
     if not uri.startswith("sqlite:///"):
         return None
     return os.path.join(os.path.dirname(absolute(uri.removeprefix("sqlite:///"))), "mlartifacts")
-
-
-def redact(text: str) -> str:
-    """The text without the credentials of the URIs in it: user:password@ is removed, secret query values starred."""
-    return _SECRET_QUERY.sub(r"\1***", _USER_INFO.sub("", text))
 
 
 def how_to_open(uri: str) -> str:

@@ -3,16 +3,14 @@ import os
 import stat
 from pathlib import Path
 
-import boto3
-import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from encore_ray.corpora.rows import FileRange, text_items
 from encore_ray.corpora.scan import ranges, scan
 from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.errors import ConfigError, DataError
 from tests.corpora.prepared import prepare, write_as, write_jsonl
+from tests.object_store import Store
 
 ROW = {"prompt": "Is tea hot?", "chosen": "Usually.", "rejected": "Never."}
 
@@ -156,49 +154,27 @@ def test_an_unknown_protocol_is_named():
         list_files([InputSpec("ftpx://host/a.jsonl")])
 
 
-@pytest.fixture(scope="module")
-def s3():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
-            environment.setenv(name, value)
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="corpora")
-        yield client
-        client.close()
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    server.stop()
-
-
-def test_s3_files_give_the_same_pairs_as_local_ones(s3, tmp_path: Path):
+def test_s3_files_give_the_same_pairs_as_local_ones(s3: Store, tmp_path: Path):
     rows = [{**ROW, "prompt": f"Question {index}?"} for index in range(40)]
     for kind in ("jsonl", "jsonl.gz", "json", "parquet"):
         path = write_as(tmp_path, kind, rows)
-        s3.upload_file(str(path), "corpora", f"same/{path.name}")
-    local, remote = prepare(tmp_path, range_bytes=500), prepare("s3://corpora/same", range_bytes=500)
+        s3.client.upload_file(str(path), "runs", f"same/{path.name}")
+    local, remote = prepare(tmp_path, range_bytes=500), prepare("s3://runs/same", range_bytes=500)
     assert remote.table.equals(local.table)
-    assert remote.plan.files[0].file.uri == "s3://corpora/same/corpus.json"
-    assert len(names("s3://corpora/same/*.jsonl*")) == 2
+    assert remote.plan.files[0].file.uri == "s3://runs/same/corpus.json"
+    assert len(names("s3://runs/same/*.jsonl*")) == 2
 
 
-def test_the_stamp_of_an_s3_file_follows_its_content(s3):
+def test_the_stamp_of_an_s3_file_follows_its_content(s3: Store):
     stamps = []
     for body in (b"{}\n", b"[]\n"):
-        s3.put_object(Bucket="corpora", Key="stamped/a.jsonl", Body=body)
-        stamps.append(list_files([InputSpec("s3://corpora/stamped/a.jsonl")])[0].stamp)
+        s3.client.put_object(Bucket="runs", Key="stamped/a.jsonl", Body=body)
+        stamps.append(list_files([InputSpec("s3://runs/stamped/a.jsonl")])[0].stamp)
     assert stamps[0] != stamps[1]
 
 
-def test_a_missing_s3_path_is_a_missing_path(s3):
+def test_a_missing_s3_path_is_a_missing_path(s3: Store):
     with pytest.raises(ConfigError, match="no such file or folder"):
-        list_files([InputSpec("s3://corpora/none.jsonl")])
+        list_files([InputSpec("s3://runs/none.jsonl")])
     with pytest.raises(ConfigError, match="no file matches"):
-        list_files([InputSpec("s3://corpora/none*.jsonl")])
+        list_files([InputSpec("s3://runs/none*.jsonl")])

@@ -1,9 +1,7 @@
-"""Default stores and URIs that are safe to print."""
-
-import pytest
+"""Default stores, and how they are opened."""
 
 from encore_ray.storage import Folder
-from encore_ray.tracking.uris import artifact_root, default_uri, how_to_open, redact
+from encore_ray.tracking.uris import artifact_root, default_uri, how_to_open
 
 
 def test_the_default_store_lies_beside_a_local_run_folder_by_absolute_path():
@@ -17,20 +15,6 @@ def test_a_remote_run_folder_has_no_default_store():
 def test_artifacts_of_a_database_lie_beside_it_and_a_server_places_its_own():
     assert artifact_root("sqlite:////data/runs/mlflow.db") == "/data/runs/mlartifacts"
     assert artifact_root("http://server:5000") is None
-
-
-@pytest.mark.parametrize(
-    ("text", "safe"),
-    [
-        ("https://me:pass@host:5000/x", "https://host:5000/x"),
-        ("at http://tok@host and postgresql+psycopg://u:p@db/m", "at http://host and postgresql+psycopg://db/m"),
-        ("https://h/x?a=1&X-Amz-Signature=abc&b=2", "https://h/x?a=1&X-Amz-Signature=***&b=2"),
-        ("https://h/x?access_token=abc", "https://h/x?access_token=***"),
-        ("mail me@host, s3://bucket/key@v1", "mail me@host, s3://bucket/key@v1"),
-    ],
-)
-def test_redacting_removes_credentials_and_nothing_else(text: str, safe: str):
-    assert redact(text) == safe
 
 
 def test_a_database_is_opened_by_a_command_and_a_server_by_its_address():
