@@ -4,13 +4,14 @@
 `TableSpec`, both small and picklable.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from encore_ray.corpora.digest import ContentDigest
-from encore_ray.corpora.formats import Layout, choose_layout
+from encore_ray.corpora.formats import AUTO, Layout, choose_layout
 from encore_ray.corpora.ratings import RatingColumns, find_ratings
 from encore_ray.corpora.rows import FileRange
 from encore_ray.corpora.scan import ColumnScan, RangeScan
@@ -158,14 +159,15 @@ def _reading(
     given_rules: Sequence[str] | None,
 ) -> Reading:
     shapes = {name: usual_shape(column.shapes) for name, column in found.items()}
-    layout = choose_layout(shapes, format_name=file.format, where=file.uri)
+    common = {name: shapes[name] for name in _common_columns(found)} or shapes
+    layout = _layout(common, shapes, file)
     id_column = None
     if ids == "auto":
-        id_column = next((name for name in (PAIR_ID, "id") if shapes.get(name) in _ID_SHAPES), None)
+        id_column = next((name for name in (PAIR_ID, "id") if common.get(name) in _ID_SHAPES), None)
     has_subset = file.subset is None and shapes.get(SUBSET, Shape.NESTED) in _ID_SHAPES
     ratings = None
     if layout.can_be_rated:
-        ratings = find_ratings(shapes, rule_names=names, given=given_rules, has_rejected=not layout.is_single)
+        ratings = find_ratings(common, rule_names=names, given=given_rules, has_rejected=not layout.is_single)
     used = set(layout.uses) | ({id_column} if id_column else set()) | ({SUBSET} if has_subset else set())
     return Reading(
         layout=layout,
@@ -177,6 +179,21 @@ def _reading(
         ratings=ratings,
         used=frozenset(used | (ratings.columns if ratings else set())),
     )
+
+
+def _layout(common: Mapping[str, Shape], shapes: Mapping[str, Shape], file: SourceFile) -> Layout:
+    """By the columns that most rows have, if these make a layout; else, or for a format that is given, by all."""
+    if file.format == AUTO and common != shapes:
+        with contextlib.suppress(DataError):
+            return choose_layout(common, format_name=AUTO, where=file.uri)
+    return choose_layout(shapes, format_name=file.format, where=file.uri)
+
+
+def _common_columns(found: Mapping[str, ColumnScan]) -> list[str]:
+    """Columns that half of the rows have: what fewer bring along does not decide how the others are read."""
+    num_values = {name: column.shapes.total() - column.shapes[Shape.NULL] for name, column in found.items()}
+    num_rows = max((column.shapes.total() for column in found.values()), default=0)
+    return [name for name, count in num_values.items() if 2 * count >= num_rows]
 
 
 def _file_plan(parts: Sequence[RangeScan], digest: str, reading: Reading | None) -> FilePlan:

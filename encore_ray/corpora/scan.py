@@ -4,6 +4,7 @@
 the parts up. A scan depends only on the file, so the parts can be scanned on any machines in any order.
 """
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
@@ -154,18 +155,21 @@ def _shapes(column: pa.Array) -> ShapeCounts:
     try:
         return Counter(map(shape_of, column.to_pylist()))
     except UnicodeDecodeError:
-        return Counter([Shape.TEXT])
+        shapes: ShapeCounts = Counter()
+        for value in column:
+            with contextlib.suppress(UnicodeDecodeError):  # the conversion meets it again and quarantines its row
+                shapes[shape_of(value.as_py())] += 1
+        return shapes or Counter([Shape.TEXT])
 
 
 def _stored_digest(group: pq.RowGroupMetaData, handle: IO[bytes], head: bytes) -> bytes:
     """SHA-256 of a schema and of a row group's bytes as they lie in the file, read in pieces."""
     chunks = [group.column(index) for index in range(group.num_columns)]
-    handle.seek(
-        min(
-            chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset
-            for chunk in chunks
-        )
-    )
+    offsets = [
+        chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset
+        for chunk in chunks
+    ]
+    handle.seek(min(offsets, default=0))
     digest, left = hashlib.sha256(head), sum(chunk.total_compressed_size for chunk in chunks)
     while left:
         piece = handle.read(min(left, _PIECE_BYTES))

@@ -91,6 +91,8 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
     """A Parquet column's type without its encoding: dictionaries and large or view strings become strings."""
     if pa.types.is_dictionary(type_):
         return plain_type(type_.value_type)
+    if pa.types.is_binary_view(type_):
+        return pa.binary()
     if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
         return pa.string()
     return type_

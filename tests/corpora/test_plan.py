@@ -12,7 +12,7 @@ from encore_ray.corpora.plan import plan
 from encore_ray.corpora.scan import ranges, scan
 from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.errors import ConfigError, DataError
-from tests.corpora.prepared import prepare, write_as, write_jsonl
+from tests.corpora.prepared import assistant, prepare, user, write_as, write_jsonl
 
 TEXT = {"prompt": "Hi", "chosen": "a", "rejected": "b"}
 
@@ -199,3 +199,50 @@ def test_a_compressed_copy_has_the_digest_and_the_ids_of_the_text(tmp_path: Path
     packed = prepare(write_as(tmp_path, "jsonl.gz", rows))
     assert plain.plan.files[0].digest == packed.plan.files[0].digest
     assert plain.table.equals(packed.table)
+
+
+@pytest.mark.parametrize("extra", [{"id": "x"}, {"pair_id": "x"}, {"chosen__a": 1.0, "rejected__a": 0.0}])
+def test_a_column_of_a_few_rows_does_not_decide_how_the_others_are_read(tmp_path: Path, extra: dict[str, Any]):
+    done = passed(tmp_path, [{}, {}, extra])
+    assert (len(done.pairs), done.quarantine) == (3, [])
+    assert all(len(pair["pair_id"]) == 32 for pair in done.pairs)
+
+
+def test_a_prompt_in_one_row_does_not_make_another_layout_of_the_file(tmp_path: Path):
+    sides = [[user("Hi"), assistant("a")], [user("Hi"), assistant("b")]]
+    row = {"chosen": sides[0], "rejected": sides[1]}
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", [row, row, {**row, "prompt": "Hi"}]))
+    assert (done.plan.files[0].layout, len(done.pairs)) == ("trl-implicit", 3)
+
+
+def test_half_a_character_in_a_parquet_text_does_not_hide_what_its_column_is(tmp_path: Path):
+    start = b"\n\nHuman: Hi\n\nAssistant: "
+    buffers = pa.array([start + b"a", start + b"\xc3", start + b"c"], pa.binary()).buffers()
+    chosen = pa.StringArray.from_buffers(3, buffers[1], buffers[2])
+    rejected = pa.array([(start + b"z").decode()] * 3)
+    pq.write_table(pa.table({"chosen": chosen, "rejected": rejected}), tmp_path / "a.parquet")
+    done = prepare(tmp_path / "a.parquet")
+    assert (done.plan.files[0].layout, len(done.pairs), done.reasons) == ("hh-rlhf", 2, {"invalid_utf8": 1})
+
+
+@pytest.mark.parametrize("type_", [pa.string_view(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())])
+def test_texts_of_parquet_are_strings_however_they_are_stored(tmp_path: Path, type_: pa.DataType):
+    columns = {name: pa.array([value] * 3, type_) for name, value in {**TEXT, "note": "n"}.items()}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    done = prepare(tmp_path / "a.parquet")
+    assert done.table.column("note").to_pylist() == ["n"] * 3
+    assert done.table.schema.field("note").type == pa.string()
+
+
+def test_a_parquet_file_without_columns_is_refused(tmp_path: Path):
+    pq.write_table(pa.table({"a": [1, 2]}).select([]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="No row in any input"):
+        prepare(tmp_path / "a.parquet")
+
+
+def test_rows_are_not_read_by_a_layout_that_leaves_out_what_a_few_of_them_have(tmp_path: Path):
+    rows = [{"prompt": "a", "chosen": "x"}] * 2 + [{"prompt": "c", "chosen": "x", "rejected": "y"}]
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", rows))
+    assert done.plan.files[0].layout == "trl"
+    assert [pair["rejected"][0]["content"] for pair in done.pairs] == ["y"]
+    assert done.reasons == {"missing_field": 2}
