@@ -1,0 +1,222 @@
+"""Faults inside the processes of a job: Python imports this module first where its folder is on PYTHONPATH.
+
+The plan is the JSON file that FAULT_PLAN names (see `tests.faults.plans`). A step is something that a process does:
+it makes a file of the run folder durable, puts it under its name, deletes it, or calls one of FUNCTIONS. Before or
+after the n-th time that any process takes a step, the fault acts: once, whatever is retried later.
+
+Every process of Ray comes through here, so that only the standard library is imported.
+"""
+
+import errno
+import functools
+import importlib.machinery
+import importlib.util
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+# Steps that are calls: name (formatted with the call's `self`), module, function.
+FUNCTIONS = (
+    ("scan", "encore_ray.passes.prepare", "_Scan.__call__"),
+    ("convert", "encore_ray.passes.prepare", "_Convert.__call__"),
+    ("score", "encore_ray.passes.score_work", "DataScores.__call__"),
+    ("score", "encore_ray.passes.model_scores", "ModelScores.__call__"),
+    ("measure", "encore_ray.passes.weigh", "_Measure.__call__"),
+    ("compose", "encore_ray.passes.compose", "_Compose.__call__"),
+    ("read", "encore_ray.passes.tables", "TableUnit.read"),
+    ("commit of {self.table.name}", "encore_ray.passes.units", "Attempt.commit"),
+)
+ERRORS = {"full": errno.ENOSPC, "read_only": errno.EROFS, "broken": errno.EIO}
+TEMPORARY = ".tmp-"
+
+
+class Plan:
+    """The faults of one command, as this process sees them."""
+
+    def __init__(self, plan, role):
+        self.role = role
+        self.run = plan["run"] + "/"
+        self.folder = plan["folder"]
+        self.trace = plan["trace"]
+        self.pace_s = plan["pace_s"]
+        self.faults = plan["faults"]
+        self.is_zombie = False
+
+    def step(self, name, side, handle=None):
+        """Act if this is the time that a fault waits for."""
+        if side == "before" and self.trace:
+            self._append("trace", f"{self.role} {name}\n")
+        if side == "before" and name == "score" and self.pace_s:
+            time.sleep(self.pace_s)
+        for fault in self.faults:
+            if (fault["role"], fault["step"], fault["side"]) != (self.role, name, side):
+                continue
+            # The position after an appended byte is a number that no other process gets.
+            if self._append(f"{fault['number']}.count", ".") == fault["nth"]:
+                self._append("fired", f"{fault['number']}\n")
+                self._act(fault, handle)
+
+    def _append(self, name, text):
+        handle = os.open(os.path.join(self.folder, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            os.write(handle, text.encode())
+            return os.lseek(handle, 0, os.SEEK_CUR)
+        finally:
+            os.close(handle)
+
+    def _act(self, fault, handle):
+        action = fault["action"]
+        if action == "tear":  # as a kill in the middle of writing the file leaves it
+            os.ftruncate(handle, os.fstat(handle).st_size // 2)
+        if action in ("kill", "tear"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif action == "kill_later":
+            threading.Timer(fault["seconds"], os.kill, (os.getpid(), signal.SIGKILL)).start()
+        elif action == "kill_driver":
+            os.kill(self._driver(), signal.SIGKILL)
+        elif action == "kill_node":  # of a worker: Ray's own process, with all that it started
+            os.kill(os.getppid(), signal.SIGKILL)
+        elif action == "terminate":
+            os.kill(self._driver(), signal.SIGTERM)
+        elif action == "interrupt":  # Ctrl-C reaches every process in the terminal's foreground
+            os.killpg(os.getpgid(self._driver()), signal.SIGINT)
+        elif action == "slow":
+            time.sleep(fault["seconds"])
+        elif action == "hang":
+            while True:
+                time.sleep(3600)
+        elif action == "zombie":
+            self._become_zombie(fault["seconds"])
+        elif action == "vanish":
+            os.rename(fault["path"], fault["path"] + ".away")
+        elif action == "truncate":
+            with open(fault["path"], "rb") as whole:
+                half = whole.read(os.fstat(whole.fileno()).st_size // 2)
+            os.rename(fault["path"], fault["path"] + ".away")
+            with open(fault["path"], "wb") as part:
+                part.write(half)
+        else:
+            raise OSError(ERRORS[action], os.strerror(ERRORS[action]))
+
+    def _become_zombie(self, seconds):
+        """The worker dies for its cluster, and a copy that nobody knows goes on with the attempt, later."""
+        if os.fork():
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.is_zombie = True
+        os.setsid()
+        os.closerange(3, 65536)
+        time.sleep(seconds)
+
+    def _driver(self):
+        with open(os.path.join(self.folder, "driver")) as file:
+            return int(file.read())
+
+
+def file_step(run, path):
+    """What a file of the run folder is called in steps; None for any other file. Unit names are left out."""
+    if not path.startswith(run):
+        return None
+    folder, _, name = path[len(run) :].rpartition("/")
+    if (
+        name.startswith(TEMPORARY)
+        or folder.endswith(("data", "commits", "attempts"))
+        or folder.startswith(("quarantine", "report"))
+    ):
+        name = "*"
+    return f"{folder}/{name}" if folder else name
+
+
+def watch_files(plan):
+    """Make durable writes, renames, links and deletions of files in the run folder steps."""
+
+    def named(verb, operation, place):
+        @functools.wraps(operation)
+        def stepped(*args, **kwargs):
+            path = args[place]
+            name = file_step(plan.run, path) if isinstance(path, str) else None
+            if name is None:
+                return operation(*args, **kwargs)
+            plan.step(f"{verb} {name}", "before")
+            result = operation(*args, **kwargs)
+            plan.step(f"{verb} {name}", "after")
+            return result
+
+        return stepped
+
+    fsync = os.fsync
+
+    @functools.wraps(fsync)
+    def synced(handle):
+        number = handle if isinstance(handle, int) else handle.fileno()
+        path = os.readlink(f"/proc/self/fd/{number}")
+        name = file_step(plan.run, path) if os.path.isfile(path) else None
+        if name is not None:
+            plan.step(f"write {name}", "before", number)
+        fsync(handle)
+
+    os.fsync = synced
+    os.replace = named("replace", os.replace, 1)
+    os.link = named("link", os.link, 1)
+    os.unlink = named("delete", os.unlink, 0)
+    os.remove = os.unlink
+
+
+class Watcher:
+    """Finds the modules of FUNCTIONS as Python does, and wraps the functions once they are loaded."""
+
+    def __init__(self, plan):
+        self.plan = plan
+
+    def find_spec(self, name, path, target=None):
+        steps = [(step, function) for step, module, function in FUNCTIONS if module == name]
+        spec = importlib.machinery.PathFinder.find_spec(name, path) if steps else None
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_wrap(module):
+            execute(module)
+            for step, function in steps:
+                self.wrap(module, function, step)
+
+        spec.loader.exec_module = execute_and_wrap
+        return spec
+
+    def wrap(self, module, function, step):
+        owner, _, name = function.partition(".")
+        original = getattr(getattr(module, owner), name)
+
+        @functools.wraps(original)
+        def stepped(self_, *args, **kwargs):
+            called = step.format(self=self_)
+            self.plan.step(called, "before")
+            try:
+                result = original(self_, *args, **kwargs)
+            finally:
+                if self.plan.is_zombie:
+                    os._exit(0)
+            self.plan.step(called, "after")
+            return result
+
+        setattr(getattr(module, owner), name, stepped)
+
+
+def arm(path):
+    command = " ".join(sys.orig_argv)
+    role = "driver" if "encore_ray.cli" in command else "worker" if "default_worker.py" in command else None
+    if role is None:
+        return
+    with open(path) as file:
+        plan = Plan(json.load(file), role)
+    if role == "driver":
+        with open(os.path.join(plan.folder, "driver"), "w") as file:
+            file.write(str(os.getpid()))
+    watch_files(plan)
+    sys.meta_path.insert(0, Watcher(plan))
+
+
+if os.environ.get("FAULT_PLAN"):
+    arm(os.environ["FAULT_PLAN"])

@@ -1,0 +1,273 @@
+"""A small job in a folder, its commands with faults armed, and what its run folder must hold at the end."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from encore_ray.corpora.planted import planted_text
+from encore_ray.errors import DataError, EncoreError
+from encore_ray.passes.commits import DataFile
+from encore_ray.passes.units import PassTable, read_manifest
+from encore_ray.rules import RuleSet
+from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, PAIR_ID, WEIGHTS_FILE
+from encore_ray.storage import Folder, content_digest
+from tests.corpora.prepared import write_as
+from tests.faults.plans import CommandPlan, Fault, Steps
+from tests.passes import jobs
+
+COMMAND_TIMEOUT_S = 400.0
+TABLES = {"pairs": "prepare", "scores": "score", "rewards": "compose"}
+RESULTS = (WEIGHTS_FILE, METRICS_FILE, COMPARISON_FILE)
+SIGNALLED = {-signal.SIGTERM: 143, -signal.SIGINT: 130}  # a shell tells both in the same way
+INPUT_KINDS = ("jsonl", "parquet", "jsonl.gz", "json", "ndjson", "json.gz")
+NUM_RULES = 4
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A corpus, and a model or ratings, in a folder; runs of it lie beside them."""
+
+    folder: Path
+    inputs: tuple[Path, ...]
+    config: dict[str, Any]
+
+    def job(self, run: str) -> Path:
+        """The YAML file of a run of this name."""
+        path = self.folder / f"{run}.yaml"
+        path.write_text(yaml.safe_dump({**self.config, "run": str(self.folder / run)}))
+        return path
+
+
+def make_setup(
+    folder: Path, *, with_model: bool, num_files: int = 6, pairs_a_file: int = 16, unit_pairs: int = 4
+) -> Setup:
+    """Files of every kind with one bad row each; scored by a tiny model, or by ratings that they bring along."""
+    folder.mkdir(parents=True)
+    corpus = planted_text(num_files * pairs_a_file, seed=5)
+    rules = RuleSet(list(corpus.world.rules)[:NUM_RULES])
+    rows: list[dict[str, Any]] = [dict(row) for row in corpus.rows]
+    if not with_model:
+        for k, name in enumerate(rules.names):
+            for n, row in enumerate(rows):
+                row[f"chosen__{name}"] = float(corpus.world.chosen_NK[n, k])
+                row[f"rejected__{name}"] = float(corpus.world.rejected_NK[n, k])
+    inputs = []
+    for index in range(num_files):
+        part = rows[index * pairs_a_file : (index + 1) * pairs_a_file]
+        place = folder / f"input-{index}"
+        place.mkdir()
+        inputs.append(write_as(place, INPUT_KINDS[index % len(INPUT_KINDS)], [*part, {**part[0], "prompt": ""}]))
+    config: dict[str, Any] = {
+        "inputs": [str(path) for path in inputs],
+        "prepare": {"unit_pairs": unit_pairs, "max_bad_fraction": 0.5},
+        "tracking": {"enabled": False},
+        "cluster": {"no_progress_timeout_s": 120, "unit_timeout_s": 15},
+    }
+    if with_model:
+        config["model"] = str(jobs.save_model(folder / "model"))
+        config["score"] = {"actors": "2"}
+    else:
+        (folder / "rules.yaml").write_text(rules.to_yaml())
+        config["rules"] = str(folder / "rules.yaml")
+    return Setup(folder, tuple(inputs), config)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended: its return code (None: it did not end in time), what it said, the faults in it."""
+
+    code: int | None
+    output: str
+    fired: list[Fault]
+    seconds: float
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the way it ended."""
+        endings = [fault for fault in self.fired if fault.ends_command]
+        allowed = frozenset[int]().union(*(fault.codes for fault in endings)) if endings else frozenset({0})
+        found = []
+        if self.code not in allowed:
+            found.append(f"return code {self.code}, not {' or '.join(map(str, sorted(allowed)))}")
+        if "Traceback" in self.output:
+            found.append("a traceback")
+        if self.code in (2, 3, 4) and "encore-ray:" not in self.output:
+            found.append("no word of why it ended")
+        return found
+
+
+def run_command(job: Path, plan: CommandPlan, *, run: Path, folder: Path, more: Sequence[str] = ()) -> Ended:
+    """`encore-ray run` as a person starts it, with the faults of the plan; inputs that went away come back after it.
+
+    Args:
+        job: the YAML file. run: its run folder.
+        folder: a new one, for the plan and the output.
+        more: further flags.
+    """
+    process, output = start_command(job, plan, run=run, folder=folder, more=more)
+    started = time.monotonic()
+    code: int | None
+    try:
+        code = process.wait(COMMAND_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        code = None
+    for fault in plan.faults:
+        if fault.path and os.path.exists(fault.path + ".away"):
+            os.rename(fault.path + ".away", fault.path)
+    seconds = time.monotonic() - started
+    text = output.read_text(errors="replace")
+    return Ended(code if code is None else SIGNALLED.get(code, code), text, plan.fired(folder), seconds)
+
+
+def start_command(
+    job: Path, plan: CommandPlan, *, run: Path, folder: Path, more: Sequence[str] = ()
+) -> tuple["subprocess.Popen[bytes]", Path]:
+    """The command's process, in a group of its own as a terminal has it, and the file that takes its output."""
+    environment = {**os.environ, **plan.write(folder, run), "RAY_TMPDIR": str(ray_folder())}
+    output = folder / "output"
+    with output.open("wb") as handle:  # not a pipe: Ray's processes outlive a killed driver, and would keep it open
+        process = subprocess.Popen(
+            [sys.executable, "-m", "encore_ray.cli", "run", str(job), *more],
+            stdin=subprocess.DEVNULL,
+            stdout=handle,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+    return process, output
+
+
+_ray_folders: list[Path] = []
+
+
+def ray_folder() -> Path:
+    """Where Ray keeps its sockets and logs: a short path, swept by `fresh_ray_folder`."""
+    if not _ray_folders:
+        _ray_folders.append(Path(tempfile.mkdtemp(prefix="f", dir="/tmp")))
+    return _ray_folders[0]
+
+
+@contextlib.contextmanager
+def fresh_ray_folder() -> Iterator[None]:
+    """Delete at the end what the Rays of all commands in the block wrote."""
+    _ray_folders.clear()
+    folder = ray_folder()
+    try:
+        yield
+    finally:
+        _ray_folders.clear()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The undisturbed run: what every disturbed one must come to, and the steps that it took."""
+
+    run: Path
+    steps: Steps
+    contents: dict[str, str]
+    ids: dict[str, list[str]]
+
+
+def make_reference(setup: Setup) -> Reference:
+    """Run the job without faults, and note its steps."""
+    run, folder = setup.folder / "undisturbed", setup.folder / "undisturbed-faults"
+    ended = run_command(setup.job("undisturbed"), CommandPlan(trace=True), run=run, folder=folder)
+    assert ended.code == 0, ended.output
+    return Reference(run, Steps.of_trace(folder / "trace"), contents(run), {name: ids(run, name) for name in TABLES})
+
+
+@dataclass
+class Verdict:
+    """How a run compares with the undisturbed one; nothing lost, doubled or wrong means that it survived."""
+
+    lost: int = 0
+    doubled: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def survived(self) -> bool:
+        return not (self.lost or self.doubled or self.problems)
+
+
+def judge(run: Path, reference: Reference) -> Verdict:
+    """Compare a finished run with the undisturbed one: ids, then every table and result, then what lies about."""
+    verdict = Verdict()
+    try:
+        for name in TABLES:
+            found = Counter(ids(run, name))
+            verdict.lost += len(set(reference.ids[name]) - found.keys())
+            verdict.doubled += sum(count - 1 for count in found.values())
+        now = contents(run)
+        verdict.problems += [f"{key} differs" for key, value in reference.contents.items() if now.get(key) != value]
+        verdict.problems += litter(run)
+    except (OSError, pa.ArrowException, EncoreError) as error:
+        verdict.problems.append(f"cannot be read: {error}")
+    return verdict
+
+
+def ids(run: Path, name: str) -> list[str]:
+    """Ids of all rows as any reader finds them in the folder, whatever the manifest says."""
+    files = sorted((run / name / "data").glob("*.parquet"))
+    return [value for file in files for value in pq.read_table(file, columns=[PAIR_ID]).column(0).to_pylist()]
+
+
+def contents(run: Path) -> dict[str, str]:
+    """Digests of every table with its order, of its quarantine, and of every result."""
+    found = {}
+    for name, pass_name in TABLES.items():
+        files = read_manifest(Folder(str(run / name)))
+        for file in files:
+            if content_digest((run / name / file.file).read_bytes()) != file.digest:
+                raise DataError(f"{name}/{file.file} is damaged")
+        found[name] = _digest([_without_attempt(file) for file in files])
+        found[f"quarantine of {name}"] = _digest(_quarantined(run, name, pass_name))
+    return found | {name: _sha256(run / name) for name in RESULTS}
+
+
+def litter(run: Path) -> list[str]:
+    """What a finished run must not hold: files that nothing names, and temporary ones."""
+    found = [f"{path.relative_to(run)} is left over" for path in run.rglob(".tmp-*")]
+    for name in TABLES:
+        named = {file.file for file in read_manifest(Folder(str(run / name)))}
+        lying = {f"data/{path.name}" for path in (run / name / "data").iterdir()}
+        found += [f"{name}/{file} is named by no commit" for file in sorted(lying - named)]
+    return found
+
+
+def _quarantined(run: Path, name: str, pass_name: str) -> list[Any]:
+    commits = PassTable(Folder(str(run / name)), Folder(str(run)), pass_name).commits()
+    rows: list[Any] = []
+    for _, commit in sorted(commits.items()):
+        if commit.quarantine:
+            rows += Folder(str(run / "quarantine")).read_table(commit.quarantine.file).to_pylist()
+    return [(row["source"].replace(str(run), ""), row["line"], row["reason"], row["raw"]) for row in rows]
+
+
+def _without_attempt(file: DataFile) -> tuple[str, int, str]:
+    return file.unit, file.rows, file.digest
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
