@@ -186,7 +186,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, help="Pairs of the job, repeating the corpus. Default: by --minutes.")
     parser.add_argument("--minutes", type=float, default=6.0, help="Scoring to plan for, at the rate of one thread.")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--actors", type=int, default=max((os.cpu_count() or 2) - 1, 1), help="Default: a core less than all.")
+    parser.add_argument(
+        "--actors", type=int, default=max((os.cpu_count() or 2) - 1, 1), help="Default: a core less than all."
+    )
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--hidden-size", type=int, default=512)
     parser.add_argument("--layers", type=int, default=6)

@@ -6,7 +6,6 @@ from encore_ray.report.contents import Contender, Content, ReportContents, conte
 from encore_ray.report.markup import Child, Markup, tag
 from encore_ray.report.numbers import (
     compact,
-    count,
     percent,
     percent_interval,
     percent_tick,
