@@ -1,17 +1,56 @@
 """A node that leaves in the middle of a job: its work is done again elsewhere, and nobody can tell."""
 
-import os
+import contextlib
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ray.cluster_utils import Cluster
 
 from tests.faults.plans import CommandPlan
 from tests.faults.runs import Reference, Setup, judge, start_command
 from tests.passes import jobs
 
 NUM_UNITS = 24
+
+# In a process of its own, since a Ray of the tests' own would lend it an address that no other process reaches.
+THREE_NODES = """
+import sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+cluster.wait_for_nodes()
+print("address", cluster.address, flush=True)
+sys.stdin.readline()
+cluster.remove_node(nodes[0], allow_graceful=False)
+print("removed", flush=True)
+sys.stdin.readline()
+cluster.shutdown()
+"""
+
+
+@contextlib.contextmanager
+def three_nodes() -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """A cluster's address, and its process: a line of input kills a node of it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", THREE_NODES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin and process.stdout
+    try:
+        yield wait_for("address", process), process
+    finally:
+        with contextlib.suppress(OSError):
+            process.stdin.write("\n\n")
+            process.stdin.close()
+        process.wait(60)
+
+
+def wait_for(word: str, process: "subprocess.Popen[str]") -> str:
+    """The rest of the next line of output that begins so; Ray prints lines of its own."""
+    assert process.stdout
+    return next(line.removeprefix(word).strip() for line in process.stdout if line.startswith(word))
 
 
 def test_a_node_that_dies_in_the_middle_is_not_missed(
@@ -21,23 +60,23 @@ def test_a_node_that_dies_in_the_middle_is_not_missed(
     plan = CommandPlan(pace_s=0.4)
     for name, value in plan.write(tmp_path / "faults", run).items():
         monkeypatch.setenv(name, value)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-        cluster.wait_for_nodes()
-        address = ["--set", f"cluster.address={cluster.address}"]
-        process, output = start_command(job, plan, run=run, folder=tmp_path / "faults", more=address)
-        end = time.monotonic() + 120
-        while len(jobs.commit_times(run, "scores")) < 3:
-            assert process.poll() is None and time.monotonic() < end, output.read_text()
-            time.sleep(0.02)
-        cluster.remove_node(nodes[0], allow_graceful=False)
-        at_death = len(jobs.commit_times(run, "scores"))
-        assert process.wait(120) == 0, output.read_text()
-        assert at_death < NUM_UNITS
-        assert "Traceback" not in output.read_text()
-        verdict = judge(run, reference)
-        assert verdict.survived, verdict
-    finally:
-        cluster.shutdown()
-        os.environ.pop("RAY_ADDRESS", None)
+    with three_nodes() as (address, cluster):
+        assert cluster.stdin
+        process, output = start_command(
+            job, plan, run=run, folder=tmp_path / "faults", more=["--set", f"cluster.address={address}"]
+        )
+        with contextlib.ExitStack() as at_the_end:
+            at_the_end.callback(process.kill)
+            end = time.monotonic() + 120
+            while len(jobs.commit_times(run, "scores")) < 3:
+                assert process.poll() is None and time.monotonic() < end, output.read_text()
+                time.sleep(0.02)
+            cluster.stdin.write("\n")
+            cluster.stdin.flush()
+            wait_for("removed", cluster)
+            at_death = len(jobs.commit_times(run, "scores"))
+            assert process.wait(120) == 0, output.read_text()
+    assert at_death < NUM_UNITS
+    assert "Traceback" not in output.read_text()
+    verdict = judge(run, reference)
+    assert verdict.survived, verdict
