@@ -15,6 +15,7 @@ alone.
 """
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -158,7 +159,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     most = max(options.workers)
     os.environ.update(WORKER_ENV, RAY_BACKEND_LOG_LEVEL="fatal")
-    ray.init(address="local", num_cpus=most + 1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(
+        address="local", num_cpus=most + 1, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False
+    )
     found: dict[str, Any] = {"seconds": options.seconds, "efficiency": {}}
     with tempfile.TemporaryDirectory() as name, cluster(ClusterOptions(no_progress_timeout_s=300)):
         folder = Path(name)
