@@ -129,8 +129,7 @@ class PeakMemory:
 def write_table(folder: Path, *, rules: RuleSet, num_units: int, unit_pairs: int) -> Table:
     """Write a finished scores/ folder: few files of random scores, and links to them."""
     run = Folder(str(folder))
-    table = PassTable(run.child("scores"), run, "score")
-    table.open({"random": SEED})
+    table = PassTable(run.child("scores"), run, "score").open({"random": SEED})
     attempt = Attempt(table, "all", "random")
     rng = np.random.default_rng(SEED)
     for number in range(num_units):

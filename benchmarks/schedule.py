@@ -111,8 +111,7 @@ class Run:
 def run_pass(folder: Path, *, num_units: int, num_workers: int, seconds: float) -> Run:
     """Run units of so many seconds on so many workers."""
     run = Folder(str(folder))
-    table = PassTable(run.child("scores"), run, "score")
-    table.open({"seconds": seconds})
+    table = PassTable(run.child("scores"), run, "score").open({"seconds": seconds})
     tasks = [Task(f"{number:06d}", "none", 1, seconds, "nothing") for number in range(num_units)]
     pool = ActorPool(num_workers, num_workers, ACTOR_CPUS, 0.0, calls_at_a_time=2)
     clock = time.perf_counter()
@@ -125,20 +124,18 @@ def run_pass(folder: Path, *, num_units: int, num_workers: int, seconds: float) 
 
 def write_commits(table: PassTable, number: int) -> None:
     """So many commit records, as a pass of that many units leaves them."""
-    table.open({"units": number})
-    folder = Path(table.folder.uri, COMMITS_DIR)
-    folder.mkdir(parents=True)
+    Path(table.folder.uri, COMMITS_DIR).mkdir(parents=True)
     for index in range(number):
         unit = f"{index:06d}"
         file = DataFile(unit, f"{DATA_DIR}/{unit}-00000000.parquet", 512, "0" * 64)
-        commit = Commit(unit, "0" * 64, (file,), None, {"rows": 512, "scored": 512}, {}, 2.0, 1.8e9)
-        (folder / f"{unit}.json").write_bytes(commit.to_json())
+        commit = Commit(unit, table.plan, "0" * 64, (file,), None, {"rows": 512, "scored": 512}, {}, 2.0, 1.8e9)
+        Path(table.folder.uri, table.record(unit, commit.input_digest)).write_bytes(commit.to_json())
 
 
 def measure_listing(folder: Path, number: int) -> dict[str, float]:
     """Seconds and MiB of reading so many commit records."""
     run = Folder(str(folder))
-    table = PassTable(run.child("scores"), run, "score")
+    table = PassTable(run.child("scores"), run, "score").open({"units": number})
     write_commits(table, number)
     process = psutil.Process()
     before, clock = process.memory_info().rss, time.perf_counter()

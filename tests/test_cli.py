@@ -310,12 +310,12 @@ def test_status_fits_80_columns(
     monkeypatch.setenv("COLUMNS", "80")
     now = time.time() - 60
     for name, table in pass_tables(Folder(str(tmp_path / "run"))).items():
-        table.open({})
+        opened = table.open({})
         table.announce(num_units=1000, rows=1_000_000)
         for number in range(2):
             counts = {"rows": 1024, "quarantined": 1}
-            record = Commit(f"u{number}", "d", (), None, counts, {}, 1.0, now + number)
-            table.folder.create_once(f"commits/u{number}.json", record.to_json())
+            record = Commit(f"u{number}", opened.plan, "d", (), None, counts, {}, 1.0, now + number)
+            table.folder.create_once(opened.record(f"u{number}", "d"), record.to_json())
         if name == "score":
             break
     outcome = Outcome(capsys, "status", "run")

@@ -51,8 +51,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "score": pa.table({"pair_id": ids, "chosen__kind": [3.0, 2.0, 1.0], "rejected__kind": [1.0, 2.0, 2.0]}),
     }
     for name, content in rows.items():
+        tables[name] = tables[name].open({})
         attempt = Attempt(tables[name], "u0", "d")
-        tables[name].open({})
         tables[name].announce(num_units=1, rows=4)
         attempt.write(content)
         if name == "prepare":

@@ -145,8 +145,7 @@ print(*[n for n in range(20) if folder.create_once(f"{n}.json", (me * 500).encod
 
 def test_of_two_attempts_at_a_unit_the_second_adopts_the_first(s3: Store) -> None:
     run = Folder("s3://runs/zombie")
-    table = PassTable(run.child("scores"), run, "score")
-    table.open({"model": "m"})
+    table = PassTable(run.child("scores"), run, "score").open({"model": "m"})
     first, zombie = Attempt(table, "u", "digest"), Attempt(table, "u", "digest")
     for attempt in (first, zombie):
         attempt.write(TABLE)

@@ -35,6 +35,7 @@ class Commit:
 
     Attributes:
         unit: the unit's name.
+        plan: fingerprint of the facts that decided it.
         input_digest: digest of what the unit was made from; a resume compares it.
         data: its table files in order; each is a unit of the next pass.
         quarantine: rows that could not be used, relative to the run's quarantine folder; or None.
@@ -44,6 +45,7 @@ class Commit:
     """
 
     unit: str
+    plan: str
     input_digest: str
     data: tuple[DataFile, ...]
     quarantine: Written | None
@@ -56,6 +58,7 @@ class Commit:
         record = {
             "schema_version": SCHEMA_VERSION,
             "unit": self.unit,
+            "plan": self.plan,
             "input_digest": self.input_digest,
             "data": [vars(file) for file in self.data],
             "quarantine": vars(self.quarantine) if self.quarantine else None,
@@ -71,6 +74,7 @@ class Commit:
         record = json.loads(data)
         return cls(
             unit=record["unit"],
+            plan=record["plan"],
             input_digest=record["input_digest"],
             data=tuple(DataFile(**file) for file in record["data"]),
             quarantine=Written(**record["quarantine"]) if record["quarantine"] else None,

@@ -72,7 +72,7 @@ def compose_scores(
     rules = table_rules(units, rules)
     _check_rules(rules, weights, scores)
     texts = {unit.unit: unit for unit in table_units(pairs)} if pairs else {}
-    output.open(
+    output = output.open(
         {
             "weights": weights.fingerprint,
             "weighed_by": weights.recipe,

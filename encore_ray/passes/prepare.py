@@ -93,7 +93,7 @@ def prepare_corpora(
     settings = ConvertSettings(unit_pairs=options.unit_pairs, max_field_bytes=options.max_field_bytes)
     if limit is not None:
         splits, settings = _trial(corpus, settings, limit)
-    output.open(_facts(corpus, options, settings), overwrite=overwrite)
+    output = output.open(_facts(corpus, options, settings), overwrite=overwrite)
     tasks = [_task(split, settings.limit_rows) for split in splits]
     commits = run_committed(
         output,

@@ -47,7 +47,7 @@ def score_pairs(
     Raises:
         ResumeRefused: the folder holds scores of another model, rule set or option.
     """
-    output.open(decisive_facts(model), overwrite=overwrite)
+    output = output.open(decisive_facts(model), overwrite=overwrite)
     return _run(
         pairs,
         output,
@@ -94,7 +94,7 @@ def take_ratings(
     watch: Watch = ignore_progress,
 ) -> dict[str, int]:
     """Make scores/ from ratings that the corpus brought along; no model is needed. Counts as `score_pairs`."""
-    output.open({"model": "ratings in the data", "rules": rules.scoring_fingerprint}, overwrite=overwrite)
+    output = output.open({"model": "ratings in the data", "rules": rules.scoring_fingerprint}, overwrite=overwrite)
     return _run(
         pairs,
         output,

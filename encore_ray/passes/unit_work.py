@@ -56,7 +56,7 @@ class CommittedWork:
             self._work(task.payload, _Fruitless(self._table, task.unit, task.input_digest, tuple(others)))
             return None
         # Another attempt may have finished while this one waited: its record stands.
-        standing = self._table.commit(item.unit)
+        standing = self._table.commit(item.unit, item.input_digest)
         if standing is not None:
             return standing
         attempt = Attempt(self._table, item.unit, item.input_digest, item.left_out)

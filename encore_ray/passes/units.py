@@ -1,8 +1,9 @@
 """Units and commits: how a pass finishes every piece of work exactly once, whatever is killed when.
 
-A worker writes a unit's files under names of its own attempt, then one commit record under the unit's name.
-The first record wins and is never changed; files that no record names do not exist for any reader and are
-deleted before the pass is sealed. The same command again runs the units that have no record yet.
+A worker writes a unit's files under names of its own attempt, then one commit record under a name that tells the
+unit, the facts of the pass and the unit's input. The first record wins and is never changed; one that a forgotten
+worker makes out of facts of before has another name, and is nobody's. Files that no record names do not exist for any
+reader and are deleted before the pass is sealed. The same command again runs the units that have no record yet.
 """
 
 import json
@@ -11,7 +12,7 @@ import time
 import uuid
 from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -38,6 +39,7 @@ from encore_ray.storage import Folder, Written, fingerprint
 
 ATTEMPT_FILE = re.compile(r".+-[0-9a-f]{8}\.parquet")  # as Attempt names its files; no other file is ever deleted
 STRAY = frozenset({NONCE_FILE, "lost+found"})  # what may lie in the folder of a pass that has not begun
+STAMP_DIGITS = 12  # of a record's name, in hexadecimal digits
 READERS = 16  # commit records read at a time: they are tiny, the wait is the file system's
 
 
@@ -79,6 +81,7 @@ class Attempt:
         now = time.time()
         commit = Commit(
             unit=self.unit,
+            plan=self.table.plan,
             input_digest=self.input_digest,
             data=tuple(self.data),
             quarantine=self.quarantined,
@@ -87,7 +90,7 @@ class Attempt:
             seconds=now - self.started,
             finished_at=now,
         )
-        record = f"{COMMITS_DIR}/{self.unit}.json"
+        record = self.table.record(self.unit, self.input_digest)
         if self.table.folder.create_once(record, commit.to_json()):
             return commit
         return Commit.from_json(self.table.folder.read_bytes(record))
@@ -102,12 +105,14 @@ class PassTable:
         run: the run folder.
         name: of the pass.
         downstream: files of the run that follow from this pass; they are deleted when it changes.
+        plan: fingerprint of the facts that it was opened with; "" before.
     """
 
     folder: Folder
     run: Folder
     name: str
     downstream: tuple[str, ...] = ()
+    plan: str = ""
 
     @property
     def quarantine_folder(self) -> Folder:
@@ -117,8 +122,10 @@ class PassTable:
     def marks(self) -> Marks:
         return Marks(self.folder.child(ATTEMPTS_DIR))
 
-    def open(self, facts: Mapping[str, Any], *, overwrite: bool = False, derived: Container[str] = frozenset()) -> None:
-        """Start the pass or go on with it.
+    def open(
+        self, facts: Mapping[str, Any], *, overwrite: bool = False, derived: Container[str] = frozenset()
+    ) -> "PassTable":
+        """Start the pass or go on with it; returns the table to work on, which knows its plan.
 
         Args:
             facts: everything that decides the results, as JSON values.
@@ -129,11 +136,12 @@ class PassTable:
         Raises:
             ResumeRefused: the folder holds results made from other facts; names both and what differs.
         """
-        plan = {"schema_version": SCHEMA_VERSION, "pass": self.name, "fingerprint": fingerprint(facts), "facts": facts}
+        opened = replace(self, plan=fingerprint(facts))
+        plan = {"schema_version": SCHEMA_VERSION, "pass": self.name, "fingerprint": opened.plan, "facts": facts}
         if self.folder.exists(PLAN_FILE):
             found = self.standing_facts()
             if found == facts:
-                return
+                return opened
             decided = {key for key in differing(found or {}, facts) if key.split(".")[0] not in derived}
             if decided and not overwrite:
                 raise ResumeRefused(refusal(self.folder.uri, found or {}, facts))
@@ -141,6 +149,7 @@ class PassTable:
         else:
             self._refuse_foreign_files()
         self.folder.write_json(PLAN_FILE, plan)
+        return opened
 
     def standing_facts(self) -> dict[str, Any] | None:
         """What the standing results were made from; None where there are none, or the plan is damaged."""
@@ -171,17 +180,29 @@ class PassTable:
         self._sweep(self.quarantine_folder, self.name, set())
         self.folder.delete(WORK_FILE)
 
-    def commits(self) -> dict[str, Commit]:
-        """Commit records by unit."""
-        names = [name.removesuffix(".json") for name in self.folder.names(COMMITS_DIR) if name.endswith(".json")]
-        with ThreadPoolExecutor(READERS) as pool:
-            records = zip(names, pool.map(self.commit, names), strict=True)
-            return {name: commit for name, commit in records if commit is not None}
+    def record(self, unit: str, input_digest: str) -> str:
+        """Where the commit of a unit is, made from this input under the facts of this table."""
+        assert self.plan, f"{self.folder.uri} was not opened"
+        return f"{COMMITS_DIR}/{unit}-{fingerprint([self.plan, input_digest])[:STAMP_DIGITS]}.json"
 
-    def commit(self, unit: str) -> Commit | None:
-        """A unit's record; None when there is none, or when a disk has damaged it since: the unit is not done."""
+    def commits(self) -> dict[str, Commit]:
+        """Commit records of the standing plan, by unit."""
+        plan = self.plan or fingerprint(self.standing_facts())
+        return {commit.unit: commit for commit in self._records().values() if commit and commit.plan == plan}
+
+    def commit(self, unit: str, input_digest: str) -> Commit | None:
+        """A unit's commit; None when there is none, or when a disk has damaged it since: the unit is not done."""
+        return self._read_record(self.record(unit, input_digest))
+
+    def _records(self) -> dict[str, Commit | None]:
+        """All records by path, those of other plans and inputs too; None for what cannot be read."""
+        paths = [f"{COMMITS_DIR}/{name}" for name in self.folder.names(COMMITS_DIR)]
+        with ThreadPoolExecutor(READERS) as pool:
+            return dict(zip(paths, pool.map(self._read_record, paths), strict=True))
+
+    def _read_record(self, path: str) -> Commit | None:
         try:
-            return Commit.from_json(self.folder.read_bytes(f"{COMMITS_DIR}/{unit}.json"))
+            return Commit.from_json(self.folder.read_bytes(path))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
@@ -192,9 +213,11 @@ class PassTable:
         is no longer part of the job would mix results: the pass starts over if `overwrite`, else ResumeRefused names
         the first of them.
         """
-        commits = self._whole_commits()
-        for unit, commit in commits.items():
-            if digests.get(unit) == commit.input_digest:
+        whole = self._whole_commits()
+        commits = {commit.unit: commit for commit in whole if digests.get(commit.unit) == commit.input_digest}
+        for commit in whole:
+            unit = commit.unit
+            if unit in commits:
                 continue
             if overwrite:
                 self.start_over()
@@ -208,15 +231,16 @@ class PassTable:
             self.outdate()
         return commits
 
-    def _whole_commits(self) -> dict[str, Commit]:
-        """The commits whose files are there; records that are damaged or have lost a file are deleted."""
-        commits = self.commits()
+    def _whole_commits(self) -> list[Commit]:
+        """Commits of this plan whose files are there; any other record is deleted."""
         present = {f"{DATA_DIR}/{name}" for name in self.folder.names(DATA_DIR)}
-        whole = {unit: commit for unit, commit in commits.items() if present.issuperset(f.file for f in commit.data)}
-        for name in self.folder.names(COMMITS_DIR):
-            if name.removesuffix(".json") not in whole:
+        whole = []
+        for path, commit in self._records().items():
+            if commit and commit.plan == self.plan and present.issuperset(file.file for file in commit.data):
+                whole.append(commit)
+            else:
                 self.outdate()
-                self.folder.delete(f"{COMMITS_DIR}/{name}")
+                self.folder.delete(path)
         return whole
 
     def seal(self, units: Sequence[str], commits: Mapping[str, Commit], counts: Mapping[str, int]) -> str:
@@ -231,7 +255,7 @@ class PassTable:
         quarantined = [commits[unit].quarantine for unit in units]
         self._sweep(self.folder, DATA_DIR, {file.file for file in files})
         self._sweep(self.quarantine_folder, self.name, {written.file for written in quarantined if written})
-        self.folder.sweep_temporaries(COMMITS_DIR)
+        self._sweep_records({self.record(unit, commits[unit].input_digest) for unit in units})
         self.marks.clear()
         rows = [vars(file) for file in files]
         manifest = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
@@ -270,6 +294,12 @@ class PassTable:
             return dict(json.loads(self.folder.read_bytes(SUCCESS_FILE)))
         except (FileNotFoundError, ValueError, TypeError):
             return None
+
+    def _sweep_records(self, named: set[str]) -> None:
+        for name in self.folder.names(COMMITS_DIR):
+            if f"{COMMITS_DIR}/{name}" not in named:
+                self.folder.delete(f"{COMMITS_DIR}/{name}")
+        self.folder.sweep_temporaries(COMMITS_DIR)
 
     @staticmethod
     def _sweep(folder: Folder, subfolder: str, named: set[str]) -> None:

@@ -79,9 +79,7 @@ def score(
 
 def output(run: Path) -> PassTable:
     folder = Folder(str(run))
-    table = PassTable(folder.child("scores"), folder, "score")
-    table.open({"rules": RULES.fingerprint})
-    return table
+    return PassTable(folder.child("scores"), folder, "score").open({"rules": RULES.fingerprint})
 
 
 def quarantine(run: Path) -> dict[str, dict[str, str]]:

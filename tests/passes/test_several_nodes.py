@@ -10,7 +10,7 @@ TIMEOUT_S = 240
 
 # In a process of its own: the test's own session has a Ray already.
 SCRIPT = """
-import json, sys, time
+import json, logging, sys, time
 from pathlib import Path
 import pyarrow as pa
 import ray
@@ -43,10 +43,9 @@ class Work:
 nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 second, third = (nodes.add_node(num_cpus=1) for _ in range(2))
 nodes.wait_for_nodes()
-ray.init(address=nodes.address, logging_level="ERROR", log_to_driver=False)
+ray.init(address=nodes.address, logging_level=logging.ERROR, log_to_driver=False)
 run = Folder(sys.argv[1])
-table = PassTable(run.child("scores"), run, "score")
-table.open({})
+table = PassTable(run.child("scores"), run, "score").open({})
 seen = {"nodes": {}, "lost": None, "joined": None}
 
 

@@ -14,14 +14,14 @@ from encore_ray.storage import Folder
 
 def commit(table: PassTable, unit: str, *, rows: int, finished_at: float, quarantined: int = 0) -> Commit:
     """A finished unit of so many rows, at a time of our choosing."""
-    record = Commit(unit, "d", (), None, {"rows": rows, "quarantined": quarantined}, {}, 1.0, finished_at)
-    assert table.folder.create_once(f"commits/{unit}.json", record.to_json())
+    record = Commit(unit, table.plan, "d", (), None, {"rows": rows, "quarantined": quarantined}, {}, 1.0, finished_at)
+    assert table.folder.create_once(table.record(unit, "d"), record.to_json())
     return record
 
 
 def begin(folder: Path, name: str, *, num_units: int, rows: int) -> PassTable:
     table = pass_tables(Folder(str(folder)))[name]
-    table.open({})
+    table = table.open({})
     table.announce(num_units=num_units, rows=rows)
     return table
 

@@ -43,8 +43,7 @@ def ids_of(uri: Path | str) -> list[str]:
 
 def test_our_own_folder_is_read_through_its_manifest(tmp_path: Path) -> None:
     run = Folder(str(tmp_path))
-    table = PassTable(run.child("scores"), run, "score")
-    table.open({})
+    table = PassTable(run.child("scores"), run, "score").open({})
     for unit in ("u1", "u0"):
         attempt = Attempt(table, unit, "d")
         attempt.write(scores([unit]))
@@ -223,8 +222,7 @@ def test_pairs_without_an_id_are_refused_before_a_score_is_read(tmp_path: Path, 
 
 def test_a_file_of_ours_that_was_changed_after_its_commit_is_refused(tmp_path: Path) -> None:
     run = Folder(str(tmp_path))
-    table = PassTable(run.child("scores"), run, "score")
-    table.open({})
+    table = PassTable(run.child("scores"), run, "score").open({})
     attempt = Attempt(table, "u0", "d")
     attempt.write(scores(["a"]))
     attempt.commit({"rows": 1})

@@ -27,9 +27,7 @@ def pass_table(folder: Path) -> PassTable:
 
 @pytest.fixture
 def table(tmp_path: Path) -> PassTable:
-    opened = pass_table(tmp_path)
-    opened.open(FACTS)
-    return opened
+    return pass_table(tmp_path).open(FACTS)
 
 
 def rows(value: float, count: int = 2) -> pa.Table:
@@ -82,6 +80,36 @@ def test_the_first_attempts_record_stands_and_the_later_ones_files_are_swept(tab
     assert [f"score/{name}" for name in table.quarantine_folder.names("score")] == [won.quarantine.file]
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_forgotten_attempt_of_an_earlier_plan_is_nobodys(table: PassTable, is_late: bool) -> None:
+    """Its worker outlives the driver; the same command with other options starts over, before or after it commits."""
+    zombie = Attempt(table, "u0", UNITS["u0"])
+    zombie.write(rows(1.0))
+    again = pass_table(Path(table.run.uri)).open({**FACTS, "max_tokens": 64}, overwrite=True)
+    if is_late:
+        do(again, "u0", UNITS["u0"], value=2.0)
+    zombie.write(rows(1.0), unit="u0-more")
+    zombie.commit({"rows": 4})
+    if not is_late:
+        assert again.commit("u0", UNITS["u0"]) is None
+        assert again.commits() == again.resume(UNITS) == {}
+    do_all(again, value=2.0)
+    assert values(again) == [2.0] * 6
+    assert len(again.folder.names("data")) == len(again.folder.names("commits")) == len(UNITS)
+
+
+def test_a_forgotten_attempt_at_another_input_is_nobodys(table: PassTable) -> None:
+    changed = {**UNITS, "u0": "digest-9"}
+    zombie = Attempt(table, "u0", UNITS["u0"])
+    assert table.resume(changed, overwrite=True) == {}
+    zombie.write(rows(1.0))
+    zombie.commit({"rows": 2})
+    do(table, "u0", changed["u0"], value=2.0)
+    do_all(table, changed, value=2.0)  # resumes beside the other record
+    assert values(table) == [2.0] * 6
+    assert len(table.folder.names("commits")) == len(UNITS)
+
+
 texts = st.text(min_size=1, max_size=10)
 counts = st.integers(0, 2**62)
 
@@ -91,6 +119,7 @@ counts = st.integers(0, 2**62)
     st.builds(
         Commit,
         unit=texts,
+        plan=texts,
         input_digest=texts,
         data=st.lists(st.builds(DataFile, texts, texts, counts, texts), max_size=3).map(tuple),
         quarantine=st.none() | st.builds(Written, texts, counts, texts),
@@ -127,9 +156,8 @@ def test_an_empty_quarantine_writes_no_file(table: PassTable) -> None:
 def test_commits_of_named_units_are_those_alone(table: PassTable) -> None:
     do_all(table)
     assert set(table.commits()) == set(UNITS)
-    assert {unit for unit in ("u1", "u9") if table.commit(unit)} == {"u1"}
-    assert table.folder.exists("commits/u1.json")
-    assert not table.folder.exists("commits/u9.json")
+    assert {unit for unit in ("u1", "u9") if table.commit(unit, "digest-1")} == {"u1"}
+    assert table.commit("u1", "another digest") is None
 
 
 # Resuming
@@ -137,8 +165,7 @@ def test_commits_of_named_units_are_those_alone(table: PassTable) -> None:
 
 def test_a_resume_runs_what_is_left(table: PassTable) -> None:
     done = do(table, "u1", UNITS["u1"], value=1.0)
-    again = pass_table(Path(table.run.uri))
-    again.open(FACTS)
+    again = pass_table(Path(table.run.uri)).open(FACTS)
     assert again.resume(UNITS) == {"u1": done}
     do_all(again)
     assert values(again) == [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
@@ -175,7 +202,7 @@ def test_overwrite_starts_over_with_the_new_facts(table: PassTable) -> None:
     attempt = Attempt(table, "u0", "d")
     attempt.quarantine(bad_row("empty_field"))
     attempt.commit({"rows": 1})
-    table.open({**FACTS, "max_tokens": 64}, overwrite=True)
+    table = table.open({**FACTS, "max_tokens": 64}, overwrite=True)
     assert table.commits() == {}
     assert table.folder.names() == ["plan.json"]
     assert table.quarantine_folder.names("score") == []
@@ -185,13 +212,13 @@ def test_overwrite_starts_over_with_the_new_facts(table: PassTable) -> None:
 
 def test_overwrite_keeps_what_was_made_from_the_same_facts(table: PassTable) -> None:
     done = do_all(table)
-    table.open(FACTS, overwrite=True)
+    table = table.open(FACTS, overwrite=True)
     assert table.resume(UNITS, overwrite=True) == done
 
 
 def test_facts_that_follow_from_an_earlier_pass_start_it_over_unasked(table: PassTable) -> None:
     do_all(table)
-    table.open({**FACTS, "max_tokens": 64}, derived={"max_tokens"})
+    table = table.open({**FACTS, "max_tokens": 64}, derived={"max_tokens"})
     assert table.commits() == {}
     do_all(table)
     with pytest.raises(ResumeRefused, match="model was"):
@@ -252,12 +279,13 @@ def test_a_unit_that_a_disk_has_damaged_is_done_again(table: PassTable, damage: 
     if damage == "lost data":
         table.folder.delete(commits[victim].data[0].file)
     else:
-        record = table.folder.read_bytes(f"commits/{victim}.json")
-        table.folder.write_atomic(f"commits/{victim}.json", record[:40] if damage == "truncated commit" else b"")
+        path = table.record(victim, UNITS[victim])
+        record = table.folder.read_bytes(path)
+        table.folder.write_atomic(path, record[:40] if damage == "truncated commit" else b"")
     digests = {unit: commits[unit].input_digest for unit in UNITS}
     standing = table.resume(digests)
     assert sorted(standing) == sorted(set(UNITS) - {victim})
-    assert not table.folder.exists(f"commits/{victim}.json")
+    assert table.commit(victim, UNITS[victim]) is None
     assert table.sealed() is None
 
 
@@ -305,12 +333,12 @@ def test_a_kill_while_starting_over_never_mixes_old_and_new(
             table.start_over()
     changed = {**FACTS, "max_tokens": 64}
     try:
-        table.open(changed)
+        table = table.open(changed)
     except ResumeRefused:  # what is left is still known as the old job's, and goes on as such
-        table.open(FACTS)
+        table = table.open(FACTS)
         do_all(table, value=1.0)
         assert values(table) == [1.0] * 6
-        table.open(changed, overwrite=True)
+        table = table.open(changed, overwrite=True)
     do_all(table, value=2.0)
     assert values(table) == [2.0] * 6
     assert len(table.folder.names("data")) == len(UNITS)
@@ -387,7 +415,7 @@ def test_the_manifests_digest_does_not_depend_on_who_wrote_the_files() -> None:
 
 def test_counts_add_up_key_by_key() -> None:
     def commit(**counted: int) -> Commit:
-        return Commit("u", "d", (), None, counted, {}, 0.0, 0.0)
+        return Commit("u", "p", "d", (), None, counted, {}, 0.0, 0.0)
 
     assert total_counts([]) == {}
     assert total_counts([commit(rows=2, b=1), commit(rows=3, a=4)]) == {"a": 4, "b": 1, "rows": 5}
