@@ -113,7 +113,12 @@ def figures(progress: "PassProgress") -> str:
     left = progress.seconds_left
     if left is not None and progress.done_rows < progress.total_rows:
         parts.append(f"{duration(left)} left")
+    if progress.workers and not _finished(progress):
+        parts.append("1 worker" if progress.workers == 1 else f"{progress.workers:,} workers")
     parts += [f"{progress.counts[name]:,} {name}" for name in SHOWN_COUNTS if progress.counts.get(name)]
+    if progress.lost_units:
+        lost = progress.lost_units
+        parts.append("1 unit lost its worker" if lost == 1 else f"{lost:,} units lost their worker")
     return " · ".join(parts)
 
 

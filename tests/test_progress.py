@@ -2,6 +2,7 @@
 
 import io
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -57,6 +58,13 @@ def test_rows_done_before_do_not_count_into_the_rate() -> None:
 def test_what_went_aside_and_the_tokens_are_told() -> None:
     line = figures(progress(400, tokens=8000, quarantined=3, truncated=0, kept=397))
     assert line == "400 of 1,000 · 40/s · 800 tokens/s · 15 s left · 3 quarantined"
+
+
+def test_workers_are_told_while_they_work_and_their_deaths_to_the_end() -> None:
+    manned = replace(progress(400), workers=12, lost_units=1)
+    assert figures(manned) == "400 of 1,000 · 40/s · 15 s left · 12 workers · 1 unit lost its worker"
+    assert figures(replace(manned, workers=1, lost_units=2)).endswith(" · 1 worker · 2 units lost their worker")
+    assert figures(replace(manned, done_rows=1000, done_units=10)) == "1,000 of 1,000 · 100/s · 1 unit lost its worker"
 
 
 def test_nothing_is_left_at_the_end() -> None:

@@ -10,13 +10,16 @@ from encore_ray.passes.commits import Commit, total_counts
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import ActorPool, TaskPool
 from encore_ray.passes.suspects import finish_units
-from encore_ray.passes.unit_work import CommittedWork, Task, Write
+from encore_ray.passes.unit_work import WORKER, CommittedWork, Task, Write
 from encore_ray.passes.units import PassTable
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a pass is: rows are pairs, or source rows while preparing; counts are summed over finished units."""
+    """How far a pass is: rows are pairs, or source rows while preparing; counts are summed over finished units.
+
+    `workers` are the processes that units came from lately, `lost_units` those whose worker died under them.
+    """
 
     name: str
     done_rows: int
@@ -26,6 +29,8 @@ class Progress:
     resumed_rows: int
     seconds: float
     counts: Mapping[str, int] = field(default_factory=dict)
+    workers: int = 0
+    lost_units: int = 0
 
     @property
     def rows_per_second(self) -> float:
@@ -39,6 +44,23 @@ class Progress:
 
 
 Watch = Callable[[Progress], None]
+
+
+class _Crew:
+    """The workers that are alive, as far as their units tell: Ray keeps no public count of a pool's actors."""
+
+    def __init__(self) -> None:
+        self._heard: dict[str, float] = {}
+        self._longest_s = 0.0
+
+    def hear(self, commit: Commit) -> None:
+        self._heard[commit.notes[WORKER]] = time.monotonic()
+        self._longest_s = max(self._longest_s, commit.seconds)
+
+    def __len__(self) -> int:
+        """Workers that finished a unit within a minute, or within the time of three long ones."""
+        since = time.monotonic() - max(60.0, 3 * self._longest_s)
+        return sum(heard >= since for heard in self._heard.values())
 
 
 def ignore_progress(progress: Progress) -> None:
@@ -79,10 +101,24 @@ def run_committed(
     counts = total_counts(commits.values())
     done_rows = resumed_rows
     started = time.monotonic()
+    crew = _Crew()
+    suspects: list[Task] = []
 
     def tell() -> None:
-        seconds = time.monotonic() - started
-        watch(Progress(table.name, done_rows, total_rows, len(commits), len(tasks), resumed_rows, seconds, counts))
+        watch(
+            Progress(
+                name=table.name,
+                done_rows=done_rows,
+                total_rows=total_rows,
+                done_units=len(commits),
+                total_units=len(tasks),
+                resumed_rows=resumed_rows,
+                seconds=time.monotonic() - started,
+                counts=counts,
+                workers=len(crew),
+                lost_units=len(suspects),
+            )
+        )
 
     table.announce(num_units=len(tasks), rows=total_rows)
     tell()
@@ -97,9 +133,11 @@ def run_committed(
             marks=table.marks,
             timeout_s=unit_timeout_s(),
             leaves_out=leaves_out,
+            suspects=suspects,
         )
         for commit in finished:
             commits[commit.unit] = commit
+            crew.hear(commit)
             on_commit(commit)
             done_rows += rows[commit.unit]
             for key, value in commit.counts.items():

@@ -33,14 +33,19 @@ class Meters:
         self._run = run
         self._rows = _counter("rows", "Rows finished: pairs, or source rows while preparing.")
         self._units = _counter("units", "Units committed.")
+        self._lost_units = _counter("lost_units", "Units whose worker died under them, and that were tried again.")
         self._total_rows = Gauge("encore_ray_total_rows", "Rows that the pass has in all.", tag_keys=_LABELS)
+        self._workers = Gauge("encore_ray_workers", "Processes that units came from lately.", tag_keys=_LABELS)
         self._counters = {count: _counter(name, text) for count, (name, text, _) in _COUNTERS.items()}
         self._told: dict[tuple[str, str], int] = {}
 
     def __call__(self, progress: Progress) -> None:
-        self._total_rows.set(progress.total_rows, {"pass": progress.name, "run": self._run})
+        labels = {"pass": progress.name, "run": self._run}
+        self._total_rows.set(progress.total_rows, labels)
+        self._workers.set(progress.workers, labels)
         self._bring(self._rows, progress.name, "rows", progress.done_rows)
         self._bring(self._units, progress.name, "units", progress.done_units)
+        self._bring(self._lost_units, progress.name, "lost_units", progress.lost_units)
         for count, (_, _, one) in _COUNTERS.items():
             self._bring(self._counters[count], progress.name, count, progress.counts.get(count, 0), one=one)
 

@@ -46,6 +46,7 @@ def finish_units(
     marks: Marks,
     timeout_s: float,
     leaves_out: bool,
+    suspects: list[Task],
 ) -> Iterator[Commit]:
     """Do every unit; yields commits as they come.
 
@@ -57,12 +58,12 @@ def finish_units(
         marks: of the units in work.
         timeout_s: a worker in which no unit finishes for so long is taken to hang.
         leaves_out: whether the work can do a unit without some of its rows.
+        suspects: takes the units whose worker died at full width, as it happens.
 
     Raises:
         ClusterError: workers die whatever they do; or of a unit for no one row, or one that must not lose any.
     """
     how = {"visible": visible, "marks": marks}
-    suspects: list[Task] = []
     width = pool(len(tasks))
     longest_s = 0.0
     for commit in _done(

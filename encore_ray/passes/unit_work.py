@@ -1,5 +1,6 @@
 """One unit of a pass that writes tables, in a worker: done and committed, or only tried."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.schema import Reason
 
 Write = Callable[[Any, Attempt], Mapping[str, int]]
+
+WORKER = "worker"  # key of a commit's notes: the process that did the unit
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class CommittedWork:
         if standing is not None:
             return standing
         attempt = Attempt(self._table, item.unit, item.input_digest, item.left_out)
+        attempt.notes[WORKER] = f"{os.uname().nodename}/{os.getpid()}"
         return attempt.commit(self._work(item.payload, attempt))
 
 

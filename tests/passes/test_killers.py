@@ -72,6 +72,9 @@ def score(
     counts = total_counts(commits.values())
     assert counts["rows"] == counts["scored"] + counts["quarantined"] == NUM_UNITS * NUM_PAIRS
     assert told[-1].done_rows == counts["rows"]
+    assert told[0].workers == 0
+    assert told[-1].workers >= 1
+    assert bool(told[-1].lost_units) == bool(lethal)
     table.seal([task.unit for task in tasks], commits, counts)
     assert not table.folder.exists("attempts")
     return jobs.table(run / "scores")

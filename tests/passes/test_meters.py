@@ -35,7 +35,8 @@ def scrape() -> dict[str, float]:
 def test_a_resumed_pass_counts_on_and_prometheus_reads_the_sums():
     meters = Meters("metered")
     meters(Progress("score", 100, 300, 1, 3, 100, 0.0, {"tokens": 1000, "forward_ms": 1500, "idle_ms": 500}))
-    meters(Progress("score", 300, 300, 3, 3, 100, 9.0, {"tokens": 3000, "forward_ms": 4500, "idle_ms": 500}))
+    counts = {"tokens": 3000, "forward_ms": 4500, "idle_ms": 500}
+    meters(Progress("score", 300, 300, 3, 3, 100, 9.0, counts, workers=2, lost_units=1))
     meters(Progress("weigh", 300, 300, 3, 3, 0, 1.0))
     expected = {
         "ray_encore_ray_rows_total metered score": 300.0,
@@ -44,6 +45,8 @@ def test_a_resumed_pass_counts_on_and_prometheus_reads_the_sums():
         "ray_encore_ray_tokens_total metered score": 3000.0,
         "ray_encore_ray_forward_seconds_total metered score": 4.5,
         "ray_encore_ray_wait_seconds_total metered score": 0.5,
+        "ray_encore_ray_lost_units_total metered score": 1.0,
+        "ray_encore_ray_workers metered score": 2.0,
         "ray_encore_ray_rows_total metered weigh": 300.0,
     }
     end = time.monotonic() + 60
@@ -61,7 +64,7 @@ def test_the_dashboard_asks_for_metrics_that_a_job_has():
         for name in re.findall(r"ray_encore_ray_(\w+?)(?:_total)?\{", target["expr"])
     }
     meters = Meters("dashboard")
-    made = {meters._rows, meters._units, *meters._counters.values()}
-    names = {counter.info["name"].removeprefix("encore_ray_") for counter in made} | {"total_rows"}
+    made = {meters._rows, meters._units, meters._lost_units, meters._workers, *meters._counters.values()}
+    names = {metric.info["name"].removeprefix("encore_ray_") for metric in made} | {"total_rows"}
     assert asked <= names
-    assert {"rows", "tokens", "wait_seconds", "quarantined_rows"} <= asked
+    assert {"rows", "tokens", "wait_seconds", "quarantined_rows", "lost_units", "workers"} <= asked
