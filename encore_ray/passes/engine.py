@@ -152,25 +152,22 @@ def _on_tasks(work: dict[str, Any], units: list[bytes], pool: TaskPool, tries: i
     waiting = list(reversed(range(len(units))))
     running: dict[Any, int] = {}
     deaths: Counter[int] = Counter()
-    try:
-        while waiting or running:
-            while waiting and len(running) < 2 * pool.size:
-                number = waiting.pop()
-                running[submit.remote(shared, number, units[number])] = number
-            finished, _ = ray.wait(list(running), num_returns=1, timeout=timeout_s)
-            if not finished:
-                raise TimeoutError(f"{len(running)} tasks run or wait for a worker.")
-            number = running.pop(finished[0])
-            try:
-                answer = ray.get(finished[0])
-            except _DEATHS as error:
-                deaths[number] += 1
-                if deaths[number] < tries:
-                    waiting.append(number)
-                    continue
-                answer = cloudpickle.dumps(("done", Lost(number, str(error))))
-            yield answer
-    finally:
-        if ray.is_initialized():  # else this call would start or join a cluster
-            for reference in running:
-                ray.cancel(reference, force=True)
+    # Where this ends early, running tasks are left to finish, or to end with the driver: a task that completes while
+    # ray.cancel is on its way can abort the driver in Ray's own code ("Tried to complete task that was not pending").
+    while waiting or running:
+        while waiting and len(running) < 2 * pool.size:
+            number = waiting.pop()
+            running[submit.remote(shared, number, units[number])] = number
+        finished, _ = ray.wait(list(running), num_returns=1, timeout=timeout_s)
+        if not finished:
+            raise TimeoutError(f"{len(running)} tasks run or wait for a worker.")
+        number = running.pop(finished[0])
+        try:
+            answer = ray.get(finished[0])
+        except _DEATHS as error:
+            deaths[number] += 1
+            if deaths[number] < tries:
+                waiting.append(number)
+                continue
+            answer = cloudpickle.dumps(("done", Lost(number, str(error))))
+        yield answer

@@ -189,7 +189,7 @@ def test_damage_is_noticed_and_deleting_the_file_heals_it(finished: JobResult, t
     table = pq.read_table(file)
     pq.write_table(table.slice(0, 1), file)
     done = subprocess.run([sys.executable, "-m", "encore_ray.cli", *weigh], capture_output=True, text=True, timeout=100)
-    # It ends, too: cancelling what still runs must not start another Ray after ours has been shut down.
+    # It ends, too: what still runs keeps nobody waiting, and starts no other Ray after ours has been shut down.
     assert done.returncode == 3, done.stderr
     assert "is not what its commit says" in " ".join(done.stderr.split())
 
