@@ -29,12 +29,15 @@ from tests.faults.runs import (
     judge,
     make_reference,
     make_setup,
+    onto_store,
     run_command,
     start_command,
 )
+from tests.object_store import FaultProxy, Store, fault_proxy, random_faults, store_server
 
 ENDINGS, HARMLESS = 5, 6  # commands of a job that a fault ends; faults of workers in each command
-MODEL_EVERY = 4  # one job in so many scores with a model
+JOBS = ("ratings", "store", "ratings", "model")  # what the jobs are, in turn
+FAILED_REQUESTS = 0.005  # share of those to the object store
 SOAK_PACE_S = 3.0  # time that a unit of the soak takes longer
 SOAK_KILL_EVERY_S = 60.0
 
@@ -70,15 +73,18 @@ class Tally:
         return f"{injected} injected, {survived} survived, {self.lost} lost, {self.doubled} doubled"
 
 
-def campaign(folder: Path, *, seed: int, num_faults: int, minutes: float, only: int | None) -> Tally:
+def campaign(
+    folder: Path, store: Store, proxy: FaultProxy, *, seed: int, num_faults: int, minutes: float, only: int | None
+) -> Tally:
     """Jobs until so many faults were injected or the time is up."""
     started = time.monotonic()
-    setups = [make_setup(folder / name, with_model=name == "model") for name in ("ratings", "model")]
+    setups = {kind: make_setup(folder / kind, with_model=kind == "model") for kind in ("ratings", "model", "store")}
+    setups["store"] = onto_store(setups["store"], store, proxy.endpoint)
     references: dict[Path, Reference] = {}
     tally = Tally()
     number = only or 0
     while tally.injected.total() < num_faults and time.monotonic() - started < 60 * minutes:
-        setup = setups[number % MODEL_EVERY == MODEL_EVERY - 1]
+        setup = setups[JOBS[number % len(JOBS)]]
         with fresh_ray_folder():
             if setup.folder not in references:
                 references[setup.folder] = make_reference(setup)
@@ -89,19 +95,20 @@ def campaign(folder: Path, *, seed: int, num_faults: int, minutes: float, only: 
         if only is not None:
             break
         number += 1
+    if proxy.num_requests:
+        print(f"The object store failed {proxy.faults.total():,} of {proxy.num_requests:,} requests.")
     return tally
 
 
 def strike_job(setup: Setup, reference: Reference, *, seed: int, number: int) -> tuple[Verdict, Counter[str]]:
     """One job, from its first command to the one that ends well."""
     name = f"job-{number}"
-    run, job = setup.folder / name, setup.job(name)
     kinds: Counter[str] = Counter()
     problems = []
-    plans = Draw(seed, reference.steps, setup.inputs).job(number, endings=ENDINGS, harmless=HARMLESS)
+    plans = Draw(seed, reference.steps, setup.inputs or None).job(number, endings=ENDINGS, harmless=HARMLESS)
     code: int | None = -1
     for index, plan in enumerate(plans):
-        ended = run_command(job, plan, run=run, folder=setup.folder / f"{name}-{index}")
+        ended = run_command(setup, name, plan, folder=setup.folder / f"{name}-{index}")
         code = ended.code
         kinds += Counter(fault.kind for fault in ended.fired)
         report(number, index, ended)
@@ -112,7 +119,7 @@ def strike_job(setup: Setup, reference: Reference, *, seed: int, number: int) ->
             break
     if code != 0:
         return Verdict(problems=[*problems, "it never ended well"]), kinds
-    verdict = judge(run, reference)
+    verdict = judge(setup.fetched(name), reference)
     verdict.problems += problems
     print(f"job {number}: {'the same' if verdict.survived else 'NOT THE SAME'}", flush=True)
     return verdict, kinds
@@ -138,13 +145,12 @@ def soak(folder: Path, *, seed: int, minutes: float) -> Tally:
         unit_pairs=unit_pairs,
     )
     reference = make_reference(setup)
-    run, job = setup.folder / "run", setup.job("run")
     kinds: Counter[str] = Counter()
     started = time.monotonic()
     due, number, code = started + SOAK_KILL_EVERY_S, 0, None
     while code != 0:
         plan = CommandPlan(pace_s=SOAK_PACE_S)
-        process, output = start_command(job, plan, run=run, folder=setup.folder / f"command-{number}")
+        process, output = start_command(setup, "run", plan, folder=setup.folder / f"command-{number}")
         victim = ""
         while process.poll() is None:
             if time.monotonic() >= due:
@@ -158,7 +164,7 @@ def soak(folder: Path, *, seed: int, minutes: float) -> Tally:
             return _stopped(kinds, f"command {number - 1} ended with {code}", output)
     print(f"finished after {(time.monotonic() - started) / 60:.1f} minutes and {number} commands")
     tally = Tally()
-    tally.add(kinds, judge(run, reference))
+    tally.add(kinds, judge(setup.fetched("run"), reference))
     return tally
 
 
@@ -193,9 +199,16 @@ def main() -> None:
             with fresh_ray_folder():
                 tally = soak(Path(folder), seed=given.seed, minutes=given.soak)
         else:
-            tally = campaign(
-                Path(folder), seed=given.seed, num_faults=given.faults, minutes=given.minutes, only=given.only
-            )
+            with store_server() as store, fault_proxy(store, random_faults(given.seed, FAILED_REQUESTS)) as proxy:
+                tally = campaign(
+                    Path(folder),
+                    store,
+                    proxy,
+                    seed=given.seed,
+                    num_faults=given.faults,
+                    minutes=given.minutes,
+                    only=given.only,
+                )
     print(f"\n{tally}\n{tally.last_line}")
     sys.exit(0 if tally.is_good and tally.injected else 1)
 

@@ -72,6 +72,7 @@ _ENDING_WEIGHTS = {
     "broken": 7,
     "input": 7,
 }
+_DISK_ACTIONS = frozenset({"tear", "full", "read_only", "broken", "input"})
 _HARMLESS_WEIGHTS = {"kill": 49, "tear": 12, "kill_later": 18, "slow": 8, "zombie": 11, "hang": 2}
 
 
@@ -142,10 +143,10 @@ class CommandPlan:
     trace: bool = False
     pace_s: float = 0.0
 
-    def write(self, folder: Path, run: Path) -> dict[str, str]:
+    def write(self, folder: Path, run: str) -> dict[str, str]:
         """Write the plan into a folder of its own; returns the variables that arm it."""
         folder.mkdir(parents=True, exist_ok=True)
-        plan = {"run": str(run), "folder": str(folder), "trace": self.trace, "pace_s": self.pace_s}
+        plan = {"run": run, "folder": str(folder), "trace": self.trace, "pace_s": self.pace_s}
         (folder / "plan.json").write_text(json.dumps({**plan, "faults": [asdict(fault) for fault in self.faults]}))
         search = [str(Path(__file__).parent / "armed"), str(Path(__file__).parents[2])]
         return {"FAULT_PLAN": str(folder / "plan.json"), "PYTHONPATH": os.pathsep.join(search)}
@@ -169,12 +170,20 @@ class Draw:
     """Draws the commands of one job after another.
 
     Every other command is ended by a kill of the driver, at one of its steps after the other, in an order of the seed.
+
+    Args:
+        seed: with a job's number it decides everything.
+        steps: of an undisturbed run.
+        inputs: files that may vanish or be truncated. None: neither these nor the run folder are on a disk that faults
+            could be made on.
     """
 
-    def __init__(self, seed: int, steps: Steps, inputs: Sequence[Path]):
+    def __init__(self, seed: int, steps: Steps, inputs: Sequence[Path] | None):
         self._seed = seed
         self._steps = steps
-        self._inputs = list(inputs)
+        self._inputs = list(inputs or ())
+        without = _DISK_ACTIONS if inputs is None else frozenset[str]()
+        self._weights = {action: weight for action, weight in _ENDING_WEIGHTS.items() if action not in without}
 
     def job(self, number: int, *, endings: int, harmless: int) -> list[CommandPlan]:
         """The commands of a job: so many that a fault ends, each with harmless faults before, and a last one.
@@ -203,7 +212,7 @@ class Draw:
             random.Random(f"{self._seed}/{number // 2 // len(deck)}").shuffle(deck)
             step = deck[number // 2 % len(deck)]
             return self._fault(rng, "driver", step, "kill", side=rng.choice(["before", "after"]))
-        action = rng.choices(list(_ENDING_WEIGHTS), list(_ENDING_WEIGHTS.values()))[0]
+        action = rng.choices(list(self._weights), list(self._weights.values()))[0]
         if action == "input":
             path, action = str(rng.choice(self._inputs)), rng.choice(["vanish", "truncate"])
             return self._fault(rng, "worker", rng.choice(["scan", "convert"]), action, path=path)

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, PAIR_ID, WEIGHTS_FI
 from encore_ray.storage import Folder, content_digest
 from tests.corpora.prepared import write_as
 from tests.faults.plans import CommandPlan, Fault, Steps
+from tests.object_store import CREDENTIALS, Store
 from tests.passes import jobs
 
+BUCKET = "runs"
 COMMAND_TIMEOUT_S = 400.0
 TABLES = {"pairs": "prepare", "scores": "score", "rewards": "compose"}
 RESULTS = (WEIGHTS_FILE, METRICS_FILE, COMPARISON_FILE)
@@ -40,17 +42,45 @@ NUM_RULES = 4
 
 @dataclass(frozen=True)
 class Setup:
-    """A corpus, and a model or ratings, in a folder; runs of it lie beside them."""
+    """A corpus, and a model or ratings, in a folder; runs of it lie beside them, or on an object store.
+
+    Attributes:
+        folder: for all files.
+        inputs: local ones; none where they are on the store.
+        config: what is the same in every run.
+        store: a bucket of this name has inputs and runs; or None.
+        endpoint: by which jobs reach the store.
+    """
 
     folder: Path
     inputs: tuple[Path, ...]
     config: dict[str, Any]
+    store: Store | None = None
+    endpoint: str = ""
 
-    def job(self, run: str) -> Path:
+    def run(self, name: str) -> str:
+        """Path or URI of the run folder of this name."""
+        return f"s3://{BUCKET}/{name}" if self.store else str(self.folder / name)
+
+    def job(self, name: str) -> Path:
         """The YAML file of a run of this name."""
-        path = self.folder / f"{run}.yaml"
-        path.write_text(yaml.safe_dump({**self.config, "run": str(self.folder / run)}))
+        path = self.folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({**self.config, "run": self.run(name)}))
         return path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that a job needs."""
+        return {**CREDENTIALS, "AWS_ENDPOINT_URL": self.endpoint} if self.store else {}
+
+    def fetched(self, name: str) -> Path:
+        """The run folder of this name as a local one."""
+        place = self.folder / name
+        if self.store:
+            for key, data in self.store.objects(BUCKET, f"{name}/").items():
+                (self.folder / key).parent.mkdir(parents=True, exist_ok=True)
+                (self.folder / key).write_bytes(data)
+        return place
 
 
 def make_setup(
@@ -87,6 +117,17 @@ def make_setup(
     return Setup(folder, tuple(inputs), config)
 
 
+def onto_store(setup: Setup, store: Store, endpoint: str) -> Setup:
+    """The same with inputs and runs on an object store."""
+    store.empty(BUCKET)
+    inputs = []
+    for path in setup.inputs:
+        key = f"inputs/{path.relative_to(setup.folder)}"
+        store.client.upload_file(str(path), BUCKET, key)
+        inputs.append(f"s3://{BUCKET}/{key}")
+    return replace(setup, inputs=(), config={**setup.config, "inputs": inputs}, store=store, endpoint=endpoint)
+
+
 @dataclass(frozen=True)
 class Ended:
     """A command that has ended: its return code (None: it did not end in time), what it said, the faults in it."""
@@ -111,15 +152,16 @@ class Ended:
         return found
 
 
-def run_command(job: Path, plan: CommandPlan, *, run: Path, folder: Path, more: Sequence[str] = ()) -> Ended:
+def run_command(setup: Setup, name: str, plan: CommandPlan, *, folder: Path, more: Sequence[str] = ()) -> Ended:
     """`encore-ray run` as a person starts it, with the faults of the plan; inputs that went away come back after it.
 
     Args:
-        job: the YAML file. run: its run folder.
+        setup: what the run is of.
+        name: of the run.
         folder: a new one, for the plan and the output.
         more: further flags.
     """
-    process, output = start_command(job, plan, run=run, folder=folder, more=more)
+    process, output = start_command(setup, name, plan, folder=folder, more=more)
     started = time.monotonic()
     code: int | None
     try:
@@ -137,14 +179,15 @@ def run_command(job: Path, plan: CommandPlan, *, run: Path, folder: Path, more: 
 
 
 def start_command(
-    job: Path, plan: CommandPlan, *, run: Path, folder: Path, more: Sequence[str] = ()
+    setup: Setup, name: str, plan: CommandPlan, *, folder: Path, more: Sequence[str] = ()
 ) -> tuple["subprocess.Popen[bytes]", Path]:
     """The command's process, in a group of its own as a terminal has it, and the file that takes its output."""
-    environment = {**os.environ, **plan.write(folder, run), "RAY_TMPDIR": str(ray_folder())}
+    armed = plan.write(folder, setup.run(name))
+    environment = {**os.environ, **setup.environment, **armed, "RAY_TMPDIR": str(ray_folder())}
     output = folder / "output"
     with output.open("wb") as handle:  # not a pipe: Ray's processes outlive a killed driver, and would keep it open
         process = subprocess.Popen(
-            [sys.executable, "-m", "encore_ray.cli", "run", str(job), *more],
+            [sys.executable, "-m", "encore_ray.cli", "run", str(setup.job(name)), *more],
             stdin=subprocess.DEVNULL,
             stdout=handle,
             stderr=subprocess.STDOUT,
@@ -188,9 +231,10 @@ class Reference:
 
 def make_reference(setup: Setup) -> Reference:
     """Run the job without faults, and note its steps."""
-    run, folder = setup.folder / "undisturbed", setup.folder / "undisturbed-faults"
-    ended = run_command(setup.job("undisturbed"), CommandPlan(trace=True), run=run, folder=folder)
+    folder = setup.folder / "undisturbed-faults"
+    ended = run_command(setup, "undisturbed", CommandPlan(trace=True), folder=folder)
     assert ended.code == 0, ended.output
+    run = setup.fetched("undisturbed")
     return Reference(run, Steps.of_trace(folder / "trace"), contents(run), {name: ids(run, name) for name in TABLES})
 
 

@@ -38,11 +38,11 @@ CODES = [-9, -9, 143, 130, 0]
 
 
 def test_one_fault_after_another_comes_to_the_same(setup: Setup, reference: Reference) -> None:
-    run, job = setup.folder / "disturbed", setup.job("disturbed")
+    run = setup.folder / "disturbed"
     commits: dict[str, int] = {}
     for number, (faults, code) in enumerate(zip(PLANS, CODES, strict=True)):
         plan = CommandPlan(list(faults))
-        ended = run_command(job, plan, run=run, folder=setup.folder / f"disturbed-{number}")
+        ended = run_command(setup, "disturbed", plan, folder=setup.folder / f"disturbed-{number}")
         assert sorted(ended.fired, key=lambda fault: fault.number) == faults, ended.output
         assert ended.code == code, ended.output
         assert not ended.problems, (ended.problems, ended.output)

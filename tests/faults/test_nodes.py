@@ -56,14 +56,14 @@ def wait_for(word: str, process: "subprocess.Popen[str]") -> str:
 def test_a_node_that_dies_in_the_middle_is_not_missed(
     setup: Setup, reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, job = setup.folder / "node-died", setup.job("node-died")
+    run = setup.folder / "node-died"
     plan = CommandPlan(pace_s=0.4)
-    for name, value in plan.write(tmp_path / "faults", run).items():
+    for name, value in plan.write(tmp_path / "faults", str(run)).items():
         monkeypatch.setenv(name, value)
     with three_nodes() as (address, cluster):
         assert cluster.stdin
         process, output = start_command(
-            job, plan, run=run, folder=tmp_path / "faults", more=["--set", f"cluster.address={address}"]
+            setup, run.name, plan, folder=tmp_path / "faults", more=["--set", f"cluster.address={address}"]
         )
         with contextlib.ExitStack() as at_the_end:
             at_the_end.callback(process.kill)

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.faults.armed.sitecustomize import FUNCTIONS, file_step
+from tests.faults.armed.sitecustomize import FUNCTIONS, STORE_FUNCTIONS, file_step
 from tests.faults.plans import PASSES, CommandPlan, Draw, Fault, Role, Steps, pass_of
 
 TIMES: dict[tuple[Role, str], int] = {
@@ -38,11 +39,13 @@ for name in "abc":
 """
 
 
-@pytest.mark.parametrize(("step", "module", "function"), FUNCTIONS)
+@pytest.mark.parametrize(("step", "module", "function"), FUNCTIONS + STORE_FUNCTIONS)
 def test_every_step_that_is_a_call_is_there(step: str, module: str, function: str) -> None:
     owner, _, name = function.partition(".")
     assert callable(getattr(getattr(importlib.import_module(module), owner), name))
-    assert pass_of(step.replace("{self.table.name}", "score")) < len(PASSES)
+    assert pass_of(step.format(self=SimpleNamespace(table=SimpleNamespace(name="score")), file="scores/data/*")) < len(
+        PASSES
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,7 @@ def test_every_step_that_is_a_call_is_there(step: str, module: str, function: st
 )
 def test_steps_name_files_without_units(path: str, step: str | None) -> None:
     assert file_step("/run/", path) == step
+    assert file_step("s3://bucket/run/", f"s3://bucket{path}") == step
 
 
 def test_a_seed_and_a_number_decide_a_job() -> None:
@@ -80,10 +84,18 @@ def test_every_step_of_the_driver_is_struck_before_one_is_struck_again() -> None
     assert len(set(kills[:3])) == len(set(kills[3:])) == 3
 
 
+def test_an_object_store_is_struck_by_what_can_happen_to_it() -> None:
+    draw = Draw(0, Steps(TIMES), None)
+    faults = [
+        fault for number in range(40) for plan in draw.job(number, endings=4, harmless=0) for fault in plan.faults
+    ]
+    assert {fault.action for fault in faults} == {"kill", "kill_driver", "kill_node", "terminate", "interrupt"}
+
+
 def armed(folder: Path, faults: list[Fault]) -> tuple[CommandPlan, dict[str, str]]:
     (folder / "run").mkdir(exist_ok=True)
     plan = CommandPlan(faults, trace=True)
-    variables = plan.write(folder / "faults", folder / "run")
+    variables = plan.write(folder / "faults", str(folder / "run"))
     return plan, {**os.environ, "PYTHONPATH": variables["PYTHONPATH"], "PLAN": variables["FAULT_PLAN"]}
 
 
@@ -117,6 +129,6 @@ def test_a_process_that_is_no_part_of_the_job_is_left_alone(tmp_path: Path) -> N
 
 def test_a_plan_is_readable(tmp_path: Path) -> None:
     fault = Fault(4, "worker", "score", "after", 3, "kill")
-    CommandPlan([fault]).write(tmp_path, tmp_path / "run")
+    CommandPlan([fault]).write(tmp_path, str(tmp_path / "run"))
     assert json.loads((tmp_path / "plan.json").read_text())["faults"][0]["step"] == "score"
     assert str(fault) == "kill -9 of a worker, after the 3rd `score` of a worker"

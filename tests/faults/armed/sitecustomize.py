@@ -1,8 +1,9 @@
 """Faults inside the processes of a job: Python imports this module first where its folder is on PYTHONPATH.
 
 The plan is the JSON file that FAULT_PLAN names (see `tests.faults.plans`). A step is something that a process does:
-it makes a file of the run folder durable, puts it under its name, deletes it, or calls one of FUNCTIONS. Before or
-after the n-th time that any process takes a step, the fault acts: once, whatever is retried later.
+it makes a file of the run folder durable, puts it under its name, deletes it, or calls one of FUNCTIONS. On an
+object store STORE_FUNCTIONS stand for what happens to a file. Before or after the n-th time that any process takes a
+step, the fault acts: once, whatever is retried later.
 
 Every process of Ray comes through here, so that only the standard library is imported.
 """
@@ -28,6 +29,11 @@ FUNCTIONS = (
     ("compose", "encore_ray.passes.compose", "_Compose.__call__"),
     ("read", "encore_ray.passes.tables", "TableUnit.read"),
     ("commit of {self.table.name}", "encore_ray.passes.units", "Attempt.commit"),
+)
+STORE_FUNCTIONS = (
+    ("link {file}", "encore_ray.storage", "Folder.create_once"),
+    ("replace {file}", "encore_ray.storage", "Folder.write_atomic"),
+    ("delete {file}", "encore_ray.storage", "Folder.delete"),
 )
 ERRORS = {"full": errno.ENOSPC, "read_only": errno.EROFS, "broken": errno.EIO}
 TEMPORARY = ".tmp-"
@@ -169,9 +175,10 @@ class Watcher:
 
     def __init__(self, plan):
         self.plan = plan
+        self.functions = FUNCTIONS + (STORE_FUNCTIONS if "://" in plan.run else ())
 
     def find_spec(self, name, path, target=None):
-        steps = [(step, function) for step, module, function in FUNCTIONS if module == name]
+        steps = [(step, function) for step, module, function in self.functions if module == name]
         spec = importlib.machinery.PathFinder.find_spec(name, path) if steps else None
         if spec is None or spec.loader is None:
             return None
@@ -191,7 +198,10 @@ class Watcher:
 
         @functools.wraps(original)
         def stepped(self_, *args, **kwargs):
-            called = step.format(self=self_)
+            file = file_step(self.plan.run, self_.path(args[0])) if "{file}" in step else ""
+            if file is None:
+                return original(self_, *args, **kwargs)
+            called = step.format(self=self_, file=file)
             self.plan.step(called, "before")
             try:
                 result = original(self_, *args, **kwargs)
