@@ -1,5 +1,6 @@
 """The model of a score pass, planned on the driver: found, identified, with its strategy and its token budget."""
 
+import logging
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,7 +10,8 @@ from encore_ray.models.checkpoint import load_rules
 from encore_ray.models.fetch import identify_model
 from encore_ray.models.scorer import DEFAULT_BATCH_TOKENS
 from encore_ray.models.scoring import choose_strategies
-from encore_ray.passes.engine import map_units
+from encore_ray.passes.cluster import unit_timeout_s
+from encore_ray.passes.lone import Death, LoneWorker
 from encore_ray.passes.model_place import local_model
 from encore_ray.passes.model_scores import SEARCH, ScoringModel, find_budget
 from encore_ray.passes.nodes import Visible
@@ -17,6 +19,8 @@ from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.tables import TableUnit, table_units
 from encore_ray.passes.units import PassTable
 from encore_ray.rules import RuleSet
+
+logger = logging.getLogger("encore_ray")
 
 # Pairs that a search for the token budget may read: enough to fill the largest budget a few times.
 SEARCH_PAIRS = 1024
@@ -77,7 +81,8 @@ def settle_budget(
     """The model with its token budget as a number: as configured, as of scores that stand, or searched for now.
 
     The search loads the model once more, on an actor like those of the pass, and scores the first pairs. Scores that
-    were begun with a budget go on with it.
+    were begun with a budget go on with it. Where a pair ends the search's worker, the usual budget is taken: the pass
+    finds that pair, and leaves it out.
 
     Raises:
         ModelError: no budget fits into memory.
@@ -93,7 +98,13 @@ def settle_budget(
         if sum(before.rows for before in first) < SEARCH_PAIRS:
             first.append(unit)
     pool = score_pool(model.options, have, num_units=1)
-    (search,) = map_units(partial(find_budget, model), [first], pool=pool, visible=visible)
+    timeout_s = unit_timeout_s()
+    with LoneWorker(partial(find_budget, model), pool=pool, visible=visible, timeout_s=timeout_s) as worker:
+        search = worker.attempt(first)
+    if isinstance(search, Death):
+        usual = DEFAULT_BATCH_TOKENS[model.facts["device"]]
+        logger.warning("The search for a token budget came to no end: %s. The usual %d are used.", search.detail, usual)
+        return replace(model, facts={**model.facts, "batch_tokens": usual})
     return replace(model, facts={**model.facts, "batch_tokens": search.batch_tokens}, search=search)
 
 

@@ -1,5 +1,6 @@
 """One unit in an actor: every pair scored or named, with what it took; and the budget that a job settles on."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from encore_ray.config import ScoreOptions
 from encore_ray.errors import ConfigError, ModelError, ResumeRefused
 from encore_ray.models.checkpoint import load_model
+from encore_ray.models.scorer import DEFAULT_BATCH_TOKENS
 from encore_ray.models.strategy import StrategyChoice
 from encore_ray.passes.commits import LeftOut
 from encore_ray.passes.effort import Effort
@@ -24,6 +26,7 @@ from encore_ray.storage import Folder
 from tests.models import tiny
 from tests.models.test_budget import limit_memory
 from tests.passes import jobs
+from tests.passes.lethal import lethal_search
 
 LAPTOP = Resources((Node(2, 0),))
 NUM_PAIRS = 12
@@ -171,7 +174,9 @@ def test_the_search_reads_the_jobs_pairs(model_folder, pairs, monkeypatch: pytes
     assert ModelScores(plan(model_folder, batch_tokens="search")).search([]).batch_tokens == 2048
 
 
-def test_a_budget_is_searched_once_and_a_resume_keeps_it(model_folder, pairs, tmp_path, have: Resources) -> None:
+def test_a_budget_is_searched_once_and_a_resume_keeps_it(
+    model_folder, pairs, tmp_path, have: Resources, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
     table = output(tmp_path)
     model = plan(model_folder, batch_tokens="search", actors=1)
     settled = settle_budget(model, pairs, table, have=have)
@@ -183,6 +188,11 @@ def test_a_budget_is_searched_once_and_a_resume_keeps_it(model_folder, pairs, tm
         resumed = settle_budget(model, pairs, table, have=have, overwrite=overwrite)
         assert (resumed.facts["batch_tokens"], resumed.search) == (300, None)
         table.open(decisive_facts(resumed))
+    with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, logger="encore_ray"):
+        patched.setattr("encore_ray.passes.model_plan.find_budget", lethal_search)
+        usual = settle_budget(model, pairs, output(tmp_path / "new"), have=have)
+    assert (usual.facts["batch_tokens"], usual.search) == (DEFAULT_BATCH_TOKENS["cpu"], None)
+    assert "the worker died" in caplog.text
     # What is refused is refused for what changed, not for a budget that nobody named.
     shorter = settle_budget(plan(model_folder, batch_tokens="search", max_tokens=64), pairs, table, have=have)
     with pytest.raises(ResumeRefused, match=r"max_tokens was null, is 64\. Use --overwrite"):
