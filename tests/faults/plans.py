@@ -41,7 +41,7 @@ ENDINGS: dict[str, tuple[frozenset[int], str]] = {
     "kill": (frozenset({-9}), "kill -9 of the driver"),
     "kill_driver": (frozenset({-9}), "kill -9 of the driver"),
     "tear": (frozenset({-9}), "kill -9 of the driver"),
-    "kill_node": (frozenset({1}), "kill -9 of the driver's node"),  # by Ray itself, which ends the driver
+    "kill_node": (frozenset({1, 4}), "kill -9 of the driver's node"),  # 1 where Ray itself ends the driver
     "terminate": (frozenset({143, 0}), "SIGTERM"),
     "interrupt": (frozenset({130, 0}), "Ctrl-C"),
     "full": (frozenset({2, 3, 4}), "full disk"),
