@@ -1,7 +1,7 @@
 """Files on any file system: atomic writes, records that the first writer wins, tables with digests.
 
 One `Folder` is a run folder or a part of it, local or remote (anything fsspec opens). A local file appears
-under its name only when it is whole and on disk (temporary name, fsync, rename); an object store gives the
+under its name only when it is whole and on disk (see `encore_ray.durable`); an object store gives the
 same by itself. `create_once` is the one primitive that decides between two attempts at the same work.
 """
 
@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,12 +21,12 @@ import pyarrow.parquet as pq
 import xxhash
 from fsspec.implementations.local import LocalFileSystem
 
+from encore_ray import durable
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.pickled import refuse_pickles
 from encore_ray.redaction import redact
 from encore_ray.remote import describe, file_system, is_taken, is_trouble
 
-TEMP_PREFIX = ".tmp-"
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)  # what a caller may expect, and decides upon
 
 
@@ -152,13 +151,13 @@ class Folder:
         paths = (str(entry).rstrip("/") for entry in entries)
         # A file lists itself, and so does an object store's marker of an empty folder.
         names = (path.rsplit("/", 1)[-1] for path in paths if path != inner.rstrip("/"))
-        return sorted(entry for entry in names if not entry.startswith(TEMP_PREFIX))
+        return sorted(entry for entry in names if not entry.startswith(durable.TEMP_PREFIX))
 
     def write_atomic(self, name: str, data: bytes) -> None:
         """Write or replace a file; a reader sees the old or the new one, never a part."""
         with self._reaching(name):
             if self.is_local:
-                self._replace(self._inner(name), [data])
+                durable.replace_file(self._inner(name), [data])
             else:
                 self._fs[0].pipe_file(self._inner(name), data)
 
@@ -167,7 +166,7 @@ class Folder:
         fs = self._fs[0]
         with self._reaching(name):
             if self.is_local:
-                self._replace(self._inner(name), chunks)
+                durable.replace_file(self._inner(name), chunks)
                 return
             # The transaction discards what was uploaded when a chunk cannot be made.
             with fs.transaction, fs.open(self._inner(name), "wb") as handle:
@@ -183,7 +182,7 @@ class Folder:
         with self._reaching(name):
             try:
                 if self.is_local:
-                    self._link_new(final, data)
+                    durable.create_file(final, data)
                 else:
                     fs.pipe_file(final, data, mode="create")
             except OSError as error:
@@ -231,11 +230,8 @@ class Folder:
 
     def sweep_temporaries(self, name: str = "") -> None:
         """Remove what writers that were killed left under temporary names (only local writers leave any)."""
-        inner = self._inner(name)
-        if self.is_local and os.path.isdir(inner):
-            for entry in os.listdir(inner):
-                if entry.startswith(TEMP_PREFIX):
-                    os.unlink(os.path.join(inner, entry))
+        if self.is_local:
+            durable.sweep_temporaries(self._inner(name))
 
     @contextlib.contextmanager
     def _reaching(self, name: str, *, passing: tuple[type[OSError], ...] = ()) -> Iterator[None]:
@@ -250,34 +246,6 @@ class Folder:
                 raise ConfigError(f"Cannot reach or write {place}: {describe(error)}") from error
             raise
 
-    def _link_new(self, final: str, data: bytes) -> None:
-        """Make a file whole or not at all; an O_EXCL open killed before its write would win empty."""
-        temporary = self._write_temporary(final, [data])
-        try:
-            os.link(temporary, final)
-        finally:
-            os.unlink(temporary)
-        _fsync_folder(os.path.dirname(final))
-
-    def _replace(self, final: str, chunks: Iterable[bytes]) -> None:
-        os.replace(self._write_temporary(final, chunks), final)
-        _fsync_folder(os.path.dirname(final))
-
-    def _write_temporary(self, final: str, chunks: Iterable[bytes]) -> str:
-        folder = os.path.dirname(final)
-        os.makedirs(folder, exist_ok=True)
-        temporary = os.path.join(folder, TEMP_PREFIX + uuid.uuid4().hex)
-        try:
-            with open(temporary, "wb") as handle:
-                handle.writelines(chunks)
-                handle.flush()
-                os.fsync(handle.fileno())
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        return temporary
-
 
 def to_json(value: Any) -> bytes:
     """JSON as we store it: UTF-8, indented, never NaN."""
@@ -288,11 +256,3 @@ def fingerprint(value: Any) -> str:
     """SHA-256 of a JSON value, independent of key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _fsync_folder(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -111,38 +111,6 @@ def test_a_store_with_conditional_writes_is_probed_without_a_trace(s3: Store) ->
 # First writers
 
 
-def test_of_many_processes_exactly_one_wins_each_record(s3: Store) -> None:
-    code = """
-import sys
-from encore_ray.storage import Folder
-folder, me = Folder(sys.argv[1]), sys.argv[2]
-folder.exists("warm")
-print("ready", flush=True)
-sys.stdin.readline()
-print(*[n for n in range(20) if folder.create_once(f"{n}.json", (me * 500).encode())])
-"""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, "s3://runs/race", me],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for me in "ab"
-    ]
-    for process in processes:
-        assert process.stdout and process.stdout.readline() == "ready\n"
-    for process in processes:  # all start at once
-        assert process.stdin
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    won = {me: process.communicate()[0].split() for me, process in zip("ab", processes, strict=True)}
-    assert sorted(int(n) for numbers in won.values() for n in numbers) == list(range(20))
-    for me, numbers in won.items():
-        for number in numbers:
-            assert s3.objects("runs", f"race/{number}.json") == {f"race/{number}.json": me.encode() * 500}
-
-
 def test_of_two_attempts_at_a_unit_the_second_adopts_the_first(s3: Store) -> None:
     run = Folder("s3://runs/zombie")
     table = PassTable(run.child("scores"), run, "score").open({"model": "m"})

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encore_ray.durable import TEMP_PREFIX
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.remote import file_system
-from encore_ray.storage import TEMP_PREFIX, Folder, absolute, fingerprint, require_paths, to_json
+from encore_ray.storage import Folder, absolute, fingerprint, require_paths, to_json
 from tests.object_store import Store
 
 TABLE = pa.table({"pair_id": ["a", "b"], "score": pa.array([0.5, None], pa.float32())})
@@ -45,6 +46,33 @@ def test_the_first_writer_wins_and_later_ones_change_nothing(folder: Folder) -> 
     assert not folder.create_once("commits/u 1.json", b"second")
     assert folder.read_bytes("commits/u 1.json") == b"first"
     assert folder.names("commits") == ["u 1.json"]
+
+
+def test_of_many_processes_exactly_one_wins_each_file_and_its_file_is_whole(folder: Folder) -> None:
+    code = """
+import sys
+from encore_ray.storage import Folder
+folder, me = Folder(sys.argv[1]), sys.argv[2]
+folder.exists("warm")
+print("ready", flush=True)
+sys.stdin.readline()
+print(*[n for n in range(20) if folder.create_once(f"{n}.json", (me * 5000).encode())])
+"""
+    processes = [start_python(code, folder.uri, me) for me in "abc"]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:  # all start at once
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    won = {me: process.communicate()[0].split() for me, process in zip("abc", processes, strict=True)}
+    assert sorted(int(n) for numbers in won.values() for n in numbers) == list(range(20))
+    for me, numbers in won.items():
+        for number in numbers:
+            assert folder.read_bytes(f"{number}.json") == me.encode() * 5000
+    if folder.is_local:
+        assert len(os.listdir(folder.uri)) == 20  # no temporary file is left
 
 
 def test_a_file_is_replaced_as_a_whole(folder: Folder) -> None:
@@ -124,31 +152,6 @@ def test_a_pickled_folder_is_the_same_folder(folder: Folder) -> None:
 
 
 # A local disk
-
-
-def test_of_many_processes_exactly_one_wins_each_file_and_its_file_is_whole(tmp_path: Path) -> None:
-    code = """
-import sys
-from encore_ray.storage import Folder
-folder, me = Folder(sys.argv[1]), sys.argv[2]
-print("ready", flush=True)
-sys.stdin.readline()
-print(*[n for n in range(40) if folder.create_once(f"{n}.json", (me * 5000).encode())])
-"""
-    processes = [start_python(code, str(tmp_path), me) for me in "abc"]
-    for process in processes:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:  # all start at once
-        assert process.stdin
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    won = {me: process.communicate()[0].split() for me, process in zip("abc", processes, strict=True)}
-    assert sorted(int(n) for numbers in won.values() for n in numbers) == list(range(40))
-    for me, numbers in won.items():
-        for number in numbers:
-            assert (tmp_path / f"{number}.json").read_bytes() == me.encode() * 5000
-    assert len(list(tmp_path.iterdir())) == 40  # no temporary file is left
 
 
 def test_a_reader_sees_the_old_or_the_new_file_even_when_the_writer_is_killed(tmp_path: Path) -> None:
