@@ -40,6 +40,7 @@ JOBS = ("ratings", "store", "ratings", "model")  # what the jobs are, in turn
 FAILED_REQUESTS = 0.005  # share of those to the object store
 SOAK_PACE_S = 3.0  # time that a unit of the soak takes longer
 SOAK_KILL_EVERY_S = 60.0
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # no workers: Ray's node ends with them
 
 
 @dataclass
@@ -177,13 +178,21 @@ def _stopped(kinds: Counter[str], problem: str, output: Path) -> Tally:
 
 def kill_one(process: "subprocess.Popen[bytes]", rng: random.Random) -> str:
     """Kill a worker of the command, or with a chance of a third or without any worker its driver."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    workers = sorted(child.pid for child in family if child.name().startswith("ray::"))
+    titles = {child.pid: _title(child) for child in psutil.Process(process.pid).children(recursive=True)}
+    workers = sorted(pid for pid, title in titles.items() if title.startswith("ray::") and title not in AGENTS)
     if workers and rng.random() < 2 / 3:
         os.kill(rng.choice(workers), signal.SIGKILL)
         return "worker"
     process.kill()
     return "driver"
+
+
+def _title(process: psutil.Process) -> str:
+    """What a process calls itself, in full; none where it has ended."""
+    try:
+        return " ".join(process.cmdline()[:1])
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def main() -> None:
