@@ -145,7 +145,7 @@ def soak(folder: Path, *, seed: int, minutes: float) -> Tally:
         pairs_a_file=-(-num_units // num_files) * unit_pairs,
         unit_pairs=unit_pairs,
     )
-    reference = make_reference(setup)
+    reference = make_reference(setup, timeout_s=60 * minutes)
     kinds: Counter[str] = Counter()
     started = time.monotonic()
     due, number, code = started + SOAK_KILL_EVERY_S, 0, None

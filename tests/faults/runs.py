@@ -152,7 +152,15 @@ class Ended:
         return found
 
 
-def run_command(setup: Setup, name: str, plan: CommandPlan, *, folder: Path, more: Sequence[str] = ()) -> Ended:
+def run_command(
+    setup: Setup,
+    name: str,
+    plan: CommandPlan,
+    *,
+    folder: Path,
+    more: Sequence[str] = (),
+    timeout_s: float = COMMAND_TIMEOUT_S,
+) -> Ended:
     """`encore-ray run` as a person starts it, with the faults of the plan; inputs that went away come back after it.
 
     Args:
@@ -160,12 +168,13 @@ def run_command(setup: Setup, name: str, plan: CommandPlan, *, folder: Path, mor
         name: of the run.
         folder: a new one, for the plan and the output.
         more: further flags.
+        timeout_s: seconds until it is killed as one that hangs.
     """
     process, output = start_command(setup, name, plan, folder=folder, more=more)
     started = time.monotonic()
     code: int | None
     try:
-        code = process.wait(COMMAND_TIMEOUT_S)
+        code = process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -229,10 +238,10 @@ class Reference:
     ids: dict[str, list[str]]
 
 
-def make_reference(setup: Setup) -> Reference:
+def make_reference(setup: Setup, *, timeout_s: float = COMMAND_TIMEOUT_S) -> Reference:
     """Run the job without faults, and note its steps."""
     folder = setup.folder / "undisturbed-faults"
-    ended = run_command(setup, "undisturbed", CommandPlan(trace=True), folder=folder)
+    ended = run_command(setup, "undisturbed", CommandPlan(trace=True), folder=folder, timeout_s=timeout_s)
     assert ended.code == 0, ended.output
     run = setup.fetched("undisturbed")
     return Reference(run, Steps.of_trace(folder / "trace"), contents(run), {name: ids(run, name) for name in TABLES})
