@@ -16,6 +16,7 @@ from encore_ray.cli import COMMANDS, main
 from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, WeighOptions
 from encore_ray.passes.status import pass_tables
 from encore_ray.passes.units import Commit
+from encore_ray.rules import RuleSet, rule_pool
 from encore_ray.storage import Folder
 
 SECTIONS = {
@@ -95,7 +96,7 @@ def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: 
             assert str(field.description) in text
     for field in COMMANDS[name].__dataclass_fields__.keys() - {"options", "cluster"}:
         flag = f"--{field.replace('_', '-')}"
-        positional = {"config": "CONFIG.yaml", "path": "PATH", "run": "RUN"}.get(field, flag)
+        positional = {"config": "CONFIG.yaml", "path": "PATH", "run": "RUN", "pool": "[{default,all"}.get(field, flag)
         starts = [
             number for number, line in enumerate(lines) if re.match(rf" +({flag}|{re.escape(positional)})\b", line)
         ]
@@ -295,6 +296,11 @@ def test_export_says_what_it_wrote(capsys: pytest.CaptureFixture[str], tmp_path:
     assert Outcome(capsys, "export", "--run", "run", "--output", "out", "--overwrite").code == 0
     assert json.loads((tmp_path / "out" / "train.jsonl").read_text())["margin"] == -1.0
     assert "invalid choice" in mistake(capsys, "export", "--run", "run", "--output", "out2", "--format", "csv")
+
+
+def test_rules_prints_a_pool_that_is_a_rules_yaml(capsys: pytest.CaptureFixture[str]) -> None:
+    assert RuleSet.from_yaml(Outcome(capsys, "rules").out) == rule_pool("default")
+    assert RuleSet.from_yaml(Outcome(capsys, "rules", "all").out) == rule_pool("all")
 
 
 def test_inspect_explains_a_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

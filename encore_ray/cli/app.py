@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from encore_ray.cli.artifacts import Export, Inspect, Status, Track
+from encore_ray.cli.artifacts import Export, Inspect, Rules, Status, Track
 from encore_ray.cli.compare import Compare
 from encore_ray.cli.jobs import Demo, Run
 from encore_ray.cli.passes import Compose, Evaluate, Prepare, Score, Weigh
@@ -34,6 +34,7 @@ COMMANDS = {
     "status": Status,
     "track": Track,
     "export": Export,
+    "rules": Rules,
     "submit": Submit,
 }
 

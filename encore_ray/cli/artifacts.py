@@ -9,6 +9,7 @@ from rich.console import Console
 from encore_ray.cli.flags import OptionalPath, Path, Switch, flag
 from encore_ray.config_sources import environment_values, resolve_model
 from encore_ray.errors import ClusterError, ConfigError
+from encore_ray.rules import RulePool, rule_pool
 from encore_ray.schema import REWARDS_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -24,6 +25,17 @@ class Inspect:
         from encore_ray.inspection import inspect_path
 
         inspect_path(absolute(self.path), console=console)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Print safety rules that come with encore-ray as a rules.yaml, to use or to edit."""
+
+    pool: tyro.conf.Positional[Annotated[RulePool, flag()]] = "default"
+    """Ten rules that suit most corpora, all rules, or one group of them."""
+
+    def main(self, console: Console) -> None:
+        console.print(rule_pool(self.pool).to_yaml(), end="", markup=False, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, kw_only=True)
