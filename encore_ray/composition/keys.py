@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from encore_ray.composition.texts import Texts
 
 MAX_HASHES = 65_536
+NUM_FOLDS = 5
 
 
 def hash_keys(keys: Sequence[str]) -> NDArray[np.uint64]:
@@ -22,10 +23,15 @@ def is_heldout(keys: Sequence[str]) -> NDArray[np.bool_]:
 
     The rest are the calibration pairs. A key is in the same part in every corpus, on every machine.
     """
+    return folds_of(keys) == 0
+
+
+def folds_of(keys: Sequence[str]) -> NDArray[np.int64]:
+    """Which of five parts each row belongs to: int(sha256(key).hexdigest(), 16) mod 5."""
     digests = b"".join(hashlib.sha256(key.encode()).digest() for key in keys)
     # 256 is 1 modulo 5, so a number and the sum of its bytes leave the same remainder.
     byte_ND = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)
-    return byte_ND.sum(axis=1, dtype=np.int64) % 5 == 0
+    return byte_ND.sum(axis=1, dtype=np.int64) % NUM_FOLDS
 
 
 @dataclass(frozen=True, eq=False)
