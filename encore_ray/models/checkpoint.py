@@ -123,16 +123,27 @@ def load_members(
     folder = fetch_model(path, revision=revision, allow_pickle=allow_pickle)
     members = _open_members(folder, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle, split=split)
     parts = _rules_by_member(folder, [opened for _, opened in members], rules)
+    return [
+        load_opened(member, opened, rules=part, dtype=dtype, device=device, max_length=max_length)
+        for (member, opened), part in zip(members, parts, strict=True)
+    ]
+
+
+def load_opened(
+    folder: ModelFolder, opened: Opened, *, rules: RuleSet, dtype: Dtype, device: Device, max_length: int | None
+) -> MultiHeadModel:
+    """Load one model of which is known how, ready to score; dtype, device and max_length as of `load_members`."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("device is cuda, but this process sees no CUDA device. Use device auto or cpu.")
     place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     if dtype == "auto":
         dtype = "bfloat16" if place.type == "cuda" else "float32"
-    models = []
-    for (member, opened), part in zip(members, parts, strict=True):
-        model = _load(member, opened, rules=part, dtype=getattr(torch, dtype), max_length=max_length)
-        models.append(_placed_by_map(model) if split else model.to(place).eval())
-    return models
+    backbone, heads = opened.load(getattr(torch, dtype))
+    if hasattr(backbone.config, "use_cache"):
+        backbone.config.use_cache = False  # one forward has no use for a cache, which would cost its memory
+    conversations = open_conversations(folder, opened, max_length=max_length)
+    model = MultiHeadModel(backbone, heads=heads, rules=rules, conversations=conversations, dtype=getattr(torch, dtype))
+    return _placed_by_map(model) if folder.split else model.to(place).eval()
 
 
 def save_multihead(
@@ -160,11 +171,16 @@ def save_multihead(
     with no_progress_bar():
         backbone.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    write_heads(folder, heads=heads, rules=rules, form=OwnForm(pooling, default_template(tokenizer)))
+
+
+def write_heads(folder: Path, *, heads: LinearHeads, rules: RuleSet, form: OwnForm) -> None:
+    """Put heads and their rules beside a backbone and a tokenizer: a model in our own form."""
     save_file(
         {"weight": heads.weight.detach().cpu().contiguous(), "bias": heads.bias.detach().cpu()}, folder / HEADS_FILE
     )
     (folder / RULES_FILE).write_text(rules.to_yaml(), encoding="utf-8")
-    write_form(folder, OwnForm(pooling, default_template(tokenizer)))
+    write_form(folder, form)
 
 
 def save_ensemble(folder: str | Path, *, members: Sequence[str | Path], rules: RuleSet) -> None:
@@ -208,16 +224,6 @@ def _placed_by_map(model: MultiHeadModel) -> MultiHeadModel:
     hidden_1TD = model.backbone(input_ids=torch.zeros(1, 2, dtype=torch.long, device=model.device)).last_hidden_state
     model.heads.to(hidden_1TD.device)
     return model
-
-
-def _load(
-    folder: ModelFolder, opened: Opened, *, rules: RuleSet, dtype: torch.dtype, max_length: int | None
-) -> MultiHeadModel:
-    backbone, heads = opened.load(dtype)
-    if hasattr(backbone.config, "use_cache"):
-        backbone.config.use_cache = False  # one forward has no use for a cache, which would cost its memory
-    conversations = open_conversations(folder, opened, max_length=max_length)
-    return MultiHeadModel(backbone, heads=heads, rules=rules, conversations=conversations, dtype=dtype)
 
 
 def _rules_by_member(folder: Path, members: list[Opened], rules: RuleSet | None) -> list[RuleSet]:

@@ -5,13 +5,15 @@ A tokenizer with a chat template renders by it; any other by `plain-v1`, role li
     User: How do I ...
 
     Assistant: You ...
+
+A model may read the response alone (`response-v1`): its text as it is, without roles and without the prompt.
 """
 
 import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jinja2 import TemplateError
@@ -20,8 +22,8 @@ from transformers import PretrainedConfig
 from encore_ray.errors import DataError, ModelError
 
 Message = dict[str, str]
-Template = Literal["chat", "plain-v1"]
-TEMPLATES: tuple[Template, ...] = ("chat", "plain-v1")
+Template = Literal["chat", "plain-v1", "response-v1"]
+TEMPLATES: tuple[Template, ...] = get_args(Template)
 
 DEFAULT_MAX_LENGTH = 8192  # models that allow 128k positions would let one row take a whole GPU's memory
 
@@ -128,7 +130,7 @@ class ConversationTokenizer:
         rejected: Sequence[Sequence[Message] | None],
         pair_ids: Sequence[str] | None = None,
     ) -> TokenizedPairs:
-        """Token ids of both conversations of each pair, in one call of the tokenizer.
+        """Token ids of both conversations of each pair (of both responses, under `response-v1`), in one call.
 
         Args:
             prompts: N lists of {role, content}: the turns both sides share.
@@ -138,6 +140,8 @@ class ConversationTokenizer:
         Raises:
             DataError: the chat template refuses a conversation, or one has no token at all; it is named.
         """
+        if self.template == "response-v1":
+            prompts = [()] * len(prompts)
         sides = [[*prompt, *answer] for prompt, answer in zip(prompts, chosen, strict=True)]
         present = [i for i, answer in enumerate(rejected) if answer is not None]
         sides += [[*prompts[i], *(rejected[i] or ())] for i in present]
@@ -172,6 +176,9 @@ class ConversationTokenizer:
     def _encode(self, conversations: list[list[Message]], names: list[str]) -> list[list[int]]:
         if not conversations:
             return []
+        if self.template == "response-v1":
+            texts = ["\n\n".join(message["content"] for message in response) for response in conversations]
+            return self._token_ids(texts, add_special_tokens=True, split_special_tokens=True)
         if self.template == "plain-v1":
             texts = ["\n\n".join(map(_plain_line, conversation)) for conversation in conversations]
             return self._token_ids(texts, add_special_tokens=True, split_special_tokens=True)

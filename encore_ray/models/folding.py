@@ -104,6 +104,8 @@ def fold_model(
     opened = open_model(source)
     body, heads = opened.load(_stored_dtype(source.config))
     linear, factor_O = _linear_outputs(path, heads), _by_output(path, rules, factor_K)
+    if opened.template == "response-v1":
+        raise _refusal(path, "it reads responses without their prompts, which no trainer does")
     conversations = open_conversations(source, opened, max_length=max_length)
     exported = make_export_tokenizer(conversations)
     model = _classifier(path, body, factor_O @ linear.weight.detach().to(torch.float64))

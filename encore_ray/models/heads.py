@@ -1,15 +1,15 @@
 """From hidden states to scores: pooling, linear heads and links, all in float32."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from encore_ray.rules import RuleSet
+from encore_ray.rules import Rule, RuleSet, Scale
 
-Pooling = Literal["last", "mean", "cls"]
-POOLINGS: tuple[Pooling, ...] = ("last", "mean", "cls")
+Pooling = Literal["last", "mean", "cls", "unit_mean"]
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,8 @@ def pool(hidden_ND: Tensor, paths: Paths, *, pooling: Pooling) -> Tensor:
     Args:
         hidden_ND: hidden states, any float dtype.
         paths: the slots of S sequences.
-        pooling: `last` token, `mean` over all tokens, or `cls`, the first token.
+        pooling: `last` token, `mean` over all tokens, `cls`, the first token, or `unit_mean`, the mean over all tokens
+            at length 1, as sentence encoders are made for.
 
     Returns:
         Shape (S, D), float32.
@@ -101,7 +102,8 @@ def pool(hidden_ND: Tensor, paths: Paths, *, pooling: Pooling) -> Tensor:
     if pooling == "last":
         return hidden_ND[paths.last_S].float()
     masked_SLD = hidden_ND[paths.index_SL].float().masked_fill(~paths.mask_SL.unsqueeze(-1), 0.0)
-    return masked_SLD.sum(dim=1) / paths.length_S.unsqueeze(-1)
+    mean_SD = masked_SLD.sum(dim=1) / paths.length_S.unsqueeze(-1)
+    return nn.functional.normalize(mean_SD, dim=1) if pooling == "unit_mean" else mean_SD
 
 
 def apply_links(raw_BO: Tensor, rules: RuleSet) -> Tensor:
@@ -116,6 +118,8 @@ def apply_links(raw_BO: Tensor, rules: RuleSet) -> Tensor:
     """
     assert raw_BO.dtype == torch.float32, raw_BO.dtype
     assert raw_BO.shape[1] == num_outputs(rules), raw_BO.shape
+    if all(rule.link == "identity" for rule in rules):
+        return raw_BO
     columns = []
     for rule, raw_BL in zip(rules, raw_BO.split(_num_outputs_by_rule(rules), dim=1), strict=True):
         if rule.link == "expected_level":
@@ -127,6 +131,11 @@ def apply_links(raw_BO: Tensor, rules: RuleSet) -> Tensor:
         else:
             columns.append(raw_BL[:, 0])
     return torch.stack(columns, dim=1)
+
+
+def regressed_rule(rule: Rule) -> Rule:
+    """The rule of a head that a regression on its ratings made: it gives values between levels and overshoots."""
+    return replace(rule, scale=Scale(rule.scale.lo, rule.scale.hi), link="identity", out_of_range="clip")
 
 
 def _num_outputs_by_rule(rules: RuleSet) -> list[int]:

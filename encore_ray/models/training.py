@@ -19,8 +19,8 @@ from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 from encore_ray.errors import ConfigError
 from encore_ray.models.checkpoint import save_multihead
 from encore_ray.models.conversations import ConversationTokenizer, Message
-from encore_ray.models.heads import LinearHeads, Paths, pool
-from encore_ray.rules import Rule, RuleSet, Scale
+from encore_ray.models.heads import LinearHeads, Paths, pool, regressed_rule
+from encore_ray.rules import RuleSet
 
 BOS, EOS, PAD = "<|bos|>", "<|eos|>", "<|pad|>"
 CHAT_TEMPLATE = (
@@ -97,9 +97,8 @@ def train_regression(
         if on_step:
             on_step(step, len(schedule), loss)
     _into_rule_units(heads, rules)
-    save_multihead(
-        folder, backbone=backbone, tokenizer=tokenizer, heads=heads, rules=_continuous(rules), pooling="mean"
-    )
+    regressed = RuleSet(map(regressed_rule, rules))
+    save_multihead(folder, backbone=backbone, tokenizer=tokenizer, heads=heads, rules=regressed, pooling="mean")
     return TrainingReport(
         folder=Path(folder),
         num_conversations=len(conversations),
@@ -212,10 +211,3 @@ def _into_rule_units(heads: LinearHeads, rules: RuleSet) -> None:
     width_K = torch.tensor([rule.scale.width for rule in rules])
     heads.weight.mul_(width_K[:, None])
     heads.bias.mul_(width_K).add_(torch.tensor([rule.scale.lo for rule in rules]))
-
-
-def _continuous(rules: RuleSet) -> RuleSet:
-    return RuleSet(
-        Rule(rule.name, rule.text, rule.higher_is, Scale(rule.scale.lo, rule.scale.hi), out_of_range="clip")
-        for rule in rules
-    )

@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from encore_ray.errors import ModelError
 from encore_ray.models.checkpoint import load_rules, save_ensemble
 from encore_ray.models.folding import fold_model
+from encore_ray.models.form import OwnForm, write_form
 from encore_ray.models.scorer import PairScorer
 from encore_ray.rules import Rule, RuleSet, Scale
 from tests.models import tiny, tiny_families
@@ -187,6 +188,13 @@ def test_heads_that_are_no_linear_layer_on_the_last_token_are_refused(tmp_path: 
                 folder=tmp_path / "one", provenance={}, allow_pickle=True,
             )  # fmt: skip
     assert not (tmp_path / "one").exists()
+
+
+def test_heads_that_read_responses_alone_are_refused(tmp_path: Path) -> None:
+    source = tiny.save_own_form(tmp_path / "many", "llama", pooling="last")
+    write_form(source, OwnForm("last", "response-v1"))
+    with pytest.raises(ModelError, match="it reads responses without their prompts"):
+        fold(source, tmp_path / "one", rules=tiny.RULES, factor_K=[1.0] * 3)
 
 
 def test_several_members_are_refused(tmp_path: Path) -> None:
