@@ -12,13 +12,20 @@ from encore_ray.errors import ConfigError
 _DECIMALS = 12  # of a unit range: (.3 - .2) and (.2 - .1) differ by rounding alone
 
 
-def top_rules(d_KN: NDArray[np.float64], r: int, *, range_K: ArrayLike | None = None) -> NDArray[np.bool_]:
-    """Which r rules tell each pair's responses most apart; equal differences go by rule order.
+def top_rules(
+    d_KN: NDArray[np.float64],
+    r: int,
+    *,
+    range_K: ArrayLike | None = None,
+    relevance_KN: NDArray[np.float64] | None = None,
+) -> NDArray[np.bool_]:
+    """Which r rules tell each pair's responses most apart, relevance added; equal ones go by rule order.
 
     Args:
         d_KN: score differences, float64, of either sign.
         r: number of rules kept a pair, 1 to K.
-        range_K: width of each rule's range in the units of d, > 0; None where all d are on the same range.
+        range_K: width of each rule's range in the units of d, > 0; None where all d are on the same range of width 1.
+        relevance_KN: how much a rule matters to a pair, 0 to 1; None for all alike.
 
     Returns:
         bool [K, N], r True a column.
@@ -26,13 +33,14 @@ def top_rules(d_KN: NDArray[np.float64], r: int, *, range_K: ArrayLike | None = 
     Raises:
         ConfigError: r is not from 1 to K.
 
-    Source: RuleAdapter, arXiv 2501.15453, without its relevance term.
+    Source: RuleAdapter, arXiv 2501.15453: relevance + |d| / 2 of scores from -1 to 1, here |d| over the range's width.
     """
     num_rules = len(d_KN)
     if not 1 <= r <= num_rules:
         raise ConfigError(f"max_discrepancy keeps {r} rules a pair, of {num_rules}: expected 1 to {num_rules}.")
     width_K = np.ones(num_rules) if range_K is None else np.asarray(range_K, dtype=np.float64)
-    size_KN = np.round(np.abs(d_KN) / width_K[:, None], _DECIMALS)
+    size_KN = np.abs(d_KN) / width_K[:, None] + (0.0 if relevance_KN is None else relevance_KN)
+    size_KN = np.round(size_KN, _DECIMALS)
     kept_RN = np.argsort(-size_KN, axis=0, kind="stable")[:r]
     mask_KN = np.zeros(d_KN.shape, dtype=bool)
     np.put_along_axis(mask_KN, kept_RN, values=True, axis=0)
