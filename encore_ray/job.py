@@ -19,12 +19,15 @@ from encore_ray.config import ClusterOptions, JobConfig, PrepareOptions, Trackin
 from encore_ray.config_sources import read_rules
 from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.models.embedding import FIT_FILE
 from encore_ray.passes.cluster import cluster
 from encore_ray.passes.committed import Progress
 from encore_ray.passes.compare import compare_schemes
 from encore_ray.passes.compose import compose_scores
 from encore_ray.passes.effort import Effort, without_times
+from encore_ray.passes.embed import EmbeddingModel, embed_pairs, embeddings_table
 from encore_ray.passes.evaluate import evaluate_rewards
+from encore_ray.passes.fit_heads import FittedHeads, fit_heads, save_heads
 from encore_ray.passes.meters import Meters
 from encore_ray.passes.model_plan import plan_model, settle_budget
 from encore_ray.passes.model_scores import ScoringModel
@@ -37,7 +40,7 @@ from encore_ray.passes.tables import table_units
 from encore_ray.passes.units import PassTable
 from encore_ray.passes.weigh import weigh_scores
 from encore_ray.progress import Display
-from encore_ray.records import flat_comparison, flat_metrics, flat_params, git_commit, summary
+from encore_ray.records import flat_comparison, flat_fit, flat_metrics, flat_params, git_commit, summary
 from encore_ray.redaction import redact
 from encore_ray.report import evaluation_figure
 from encore_ray.rules import RuleSet
@@ -231,6 +234,34 @@ class Job:
             self._keep_rules(rules, tracked)
             tracked.log_metrics(counts, step=counts["rows"])
         return counts
+
+    def embed(self, model: EmbeddingModel, *, max_bad_fraction: float) -> EmbeddingModel:
+        """Embed all responses of the run; returns the model with the token budget that was settled on."""
+        pairs, output = self.run.child(PAIRS_DIR).uri, embeddings_table(self.run)
+        with self.tracker.start_pass("embed") as tracked:
+            model = settle_budget(model, pairs, output, **self._how)
+            tracked.log_params(model.facts)
+            pool = score_pool(model.options, self.have, num_units=len(table_units(pairs)))
+            self.display.note(f"embed on {pool}, {model.facts['dtype']} on {model.facts['device']}")
+            watch = self._watch(tracked)
+            counts = embed_pairs(
+                pairs, output, model=model, max_bad_fraction=max_bad_fraction, watch=watch, **self._how
+            )
+            self.display.note(f"embed by {model.facts['strategy']}: {Effort.of_counts(counts)}")
+            tracked.log_metrics(counts, step=counts["rows"])
+        return model
+
+    def fit_heads(self, model: EmbeddingModel, rules: RuleSet, *, labels: str | None, output: str) -> FittedHeads:
+        """Fit heads to the embeddings of the run and save them with their backbone."""
+        labels = labels or self.run.child(PAIRS_DIR).uri
+        with self.tracker.start_pass("fit") as tracked:
+            embeddings = embeddings_table(self.run).folder.uri
+            watch = self._watch(tracked)
+            fitted = fit_heads(embeddings, labels, rules, have=self.have, visible=self.visible, watch=watch)
+            save_heads(output, fitted, rules, model=model, labels=labels)
+            tracked.log_metrics(flat_fit(fitted.figures))
+            tracked.log_artifact(FIT_FILE, to_json(fitted.figures))
+        return fitted
 
     def weigh(
         self,

@@ -47,6 +47,14 @@ def flat_comparison(comparison: Mapping[str, Any]) -> dict[str, float | None]:
     return flat
 
 
+def flat_fit(figures: Mapping[str, Any]) -> dict[str, float | None]:
+    """The figures of fitted heads by rule, on held-out responses."""
+    flat: dict[str, float | None] = {"mean_auc": figures["mean_auc"]["value"], "responses": figures["num_responses"]}
+    for rule in figures["rules"]:
+        flat |= {f"{figure}/{rule['name']}": rule[figure] for figure in ("auc", "r2", "penalty")}
+    return flat
+
+
 def summary(metrics: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
     """The result in a few lines of Markdown: what MLflow shows at the top of the run."""
     overall = metrics["overall"]

@@ -10,7 +10,14 @@ from rich.text import Text
 
 from encore_ray.passes.status import PassStatus
 from encore_ray.progress import duration
-from encore_ray.report import comparison_table, entropy_against_accuracy, flag_legend, metrics_table, weights_table
+from encore_ray.report import (
+    comparison_table,
+    entropy_against_accuracy,
+    flag_legend,
+    heads_table,
+    metrics_table,
+    weights_table,
+)
 from encore_ray.schema import (
     COMPARISON_FILE,
     METRICS_FILE,
@@ -93,6 +100,22 @@ def show_comparison(comparison: Mapping[str, Any], *, console: Console, told: Co
     for warning in comparison["warnings"]:
         if warning not in told:
             console.print(Text.assemble(("! ", "yellow"), warning))
+
+
+def show_heads(figures: Mapping[str, Any], *, console: Console) -> None:
+    """How well each fitted head does on responses that it was not fitted to."""
+    console.print()
+    console.print(heads_table(figures))
+    mean = figures["mean_auc"]
+    if mean["value"] is not None:
+        console.print(
+            f"Mean AUC {mean['value']:.3f} over the {mean['num_rules']} rules with {mean['min_yes']} or more yes "
+            "labels, each response predicted by heads that have not seen its prompt.",
+            soft_wrap=True,
+            highlight=False,
+        )
+    if figures["logistic"] and not figures["logistic"]["is_exact"]:
+        console.print(Text.assemble(("! ", "yellow"), "Some logistic fits ended before their minimum."))
 
 
 def show_counts(counts: Mapping[str, int], *, console: Console) -> None:

@@ -26,6 +26,7 @@ SECTIONS = {
     "compose": (ClusterOptions,),
     "evaluate": (ClusterOptions,),
     "compare": (ClusterOptions,),
+    "fit-heads": (ScoreOptions, ClusterOptions),
 }
 JOB = "inputs: [corpus.jsonl]\nrun: run\n"
 
@@ -202,6 +203,10 @@ def test_a_pass_takes_a_run_or_explicit_paths(args: list[str], said: str, capsys
         (["evaluate", "--run", "typo"], "{cwd}/typo/rewards"),
         (["compare", "--run", "typo"], "{cwd}/typo/scores"),
         (["export", "--run", "typo", "--output", "o"], "{cwd}/typo/rewards"),
+        (
+            ["fit-heads", "--run", "typo", "--model", "./model", "--rules", "r.yaml", "--output", "o"],
+            "{cwd}/typo/pairs, {cwd}/model, {cwd}/r.yaml",
+        ),
         (["inspect", "typo"], "{cwd}/typo"),
         (["status", "typo"], "{cwd}/typo is not a run folder"),
     ],

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from encore_ray.cli.artifacts import Export, Inspect, Rules, Status, Track
 from encore_ray.cli.compare import Compare
+from encore_ray.cli.fit import FitHeads
 from encore_ray.cli.jobs import Demo, Run
 from encore_ray.cli.passes import Compose, Evaluate, Prepare, Score, Weigh
 from encore_ray.cli.submit import Submit
@@ -30,6 +31,7 @@ COMMANDS = {
     "compose": Compose,
     "evaluate": Evaluate,
     "compare": Compare,
+    "fit-heads": FitHeads,
     "inspect": Inspect,
     "status": Status,
     "track": Track,

@@ -5,7 +5,7 @@ order of the units, whichever finishes first: the fit is the same to the last bi
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -18,7 +18,7 @@ from encore_ray.passes.committed import Progress, Watch, ignore_progress
 from encore_ray.passes.engine import map_units
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources, task_pool
-from encore_ray.passes.reduce import TASKS_PER_CPU, chunk_units, reduce_units
+from encore_ray.passes.reduce import TASKS_PER_CPU, chunk_units, in_order, reduce_units
 from encore_ray.passes.tables import TableUnit, read_scores
 from encore_ray.rules import RuleSet
 
@@ -55,7 +55,7 @@ def fit_bradley_terry(
         total: list[Terms] = []
         work = partial(_Measure, rules, score_range, tuple(points))
         answers = map_units(work, tasks, pool=pool, visible=visible)
-        for number, parts in _in_order(answers):
+        for number, parts in in_order(answers):
             for terms in parts:
                 total = [a + b for a, b in zip(total, terms, strict=True)] if total else list(terms)
             done_units, done_rows = done_units + len(parts), done_rows + sum(unit.rows for unit in tasks[number][1])
@@ -116,16 +116,3 @@ def _calibration_differences(unit: TableUnit, rules: RuleSet, score_range: Score
         rules=rules,
         score_range=score_range,
     )
-
-
-def _in_order(
-    answers: Iterator[tuple[int, list[tuple[Terms, ...]]]],
-) -> Iterator[tuple[int, list[tuple[Terms, ...]]]]:
-    """The numbered answers from 0 up; one that comes early waits for those before it."""
-    waiting: dict[int, list[tuple[Terms, ...]]] = {}
-    expected = 0
-    for number, parts in answers:
-        waiting[number] = parts
-        while expected in waiting:
-            yield expected, waiting.pop(expected)
-            expected += 1

@@ -3,13 +3,14 @@
 import logging
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from encore_ray.config import ScoreOptions
 from encore_ray.models.checkpoint import load_rules
 from encore_ray.models.fetch import identify_model
 from encore_ray.models.scorer import DEFAULT_BATCH_TOKENS
 from encore_ray.models.scoring import choose_strategies
+from encore_ray.models.strategy import StrategyChoice
 from encore_ray.passes.cluster import unit_timeout_s
 from encore_ray.passes.lone import Death, LoneWorker
 from encore_ray.passes.model_place import local_model
@@ -24,6 +25,8 @@ logger = logging.getLogger("encore_ray")
 
 # Pairs that a search for the token budget may read: enough to fill the largest budget a few times.
 SEARCH_PAIRS = 1024
+
+Model = TypeVar("Model", bound=ScoringModel)
 
 
 def plan_model(path: str, options: ScoreOptions, *, have: Resources, rules: RuleSet | None = None) -> ScoringModel:
@@ -44,6 +47,14 @@ def plan_model(path: str, options: ScoreOptions, *, have: Resources, rules: Rule
         trust_remote_code=options.trust_remote_code,
         allow_pickle=options.allow_pickle,
     )
+    strategies, facts = plan_body(path, place, options, have=have)
+    return ScoringModel(path, options, found, strategies, facts)
+
+
+def plan_body(
+    path: str, place: str, options: ScoreOptions, *, have: Resources
+) -> tuple[tuple[StrategyChoice, ...], dict[str, Any]]:
+    """How a model is scored with, one strategy a member, and the facts that decide its scores."""
     device = "cuda" if score_pool(options, have, num_units=1).gpus else "cpu"
     dtype = options.dtype if options.dtype != "auto" else {"cuda": "bfloat16", "cpu": "float32"}[device]
     identity = identify_model(place, revision=options.revision, allow_pickle=options.allow_pickle)
@@ -66,18 +77,18 @@ def plan_model(path: str, options: ScoreOptions, *, have: Resources, rules: Rule
         "strategy": ", ".join(choice.strategy for choice in strategies),
         "compile": options.compile,
     }
-    return ScoringModel(path, options, found, strategies, facts)
+    return strategies, facts
 
 
 def settle_budget(
-    model: ScoringModel,
+    model: Model,
     pairs: str,
     output: PassTable,
     *,
     have: Resources,
     visible: Visible | None = None,
     overwrite: bool = False,
-) -> ScoringModel:
+) -> Model:
     """The model with its token budget as a number: as configured, as of scores that stand, or searched for now.
 
     The search loads the model once more, on an actor like those of the pass, and scores the first pairs. Scores that

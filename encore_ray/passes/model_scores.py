@@ -59,20 +59,27 @@ class ScoringModel:
     def load(self) -> Scoring:
         """Load it in this process."""
         return load_scoring(
-            local_model(self.path, allow_pickle=self.options.allow_pickle),
             strategies=[choice.strategy for choice in self.strategies],
-            batch_tokens=None if self.facts["batch_tokens"] == SEARCH else self.facts["batch_tokens"],
-            revision=self.facts["revision"] or self.options.revision,  # a branch may have moved on since
-            dtype=self.facts["dtype"],
-            device=self.facts["device"],
             rules=self.rules,
-            max_length=self.options.max_tokens,
-            trust_remote_code=self.options.trust_remote_code,
-            allow_pickle=self.options.allow_pickle,
             split=(self.options.gpus_per_actor or 1) > 1,
-            gpu_share=self.options.gpus_per_actor or 1,
-            compiled=self.options.compile,
+            **self._how,
         )
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """What loading any kind of model takes."""
+        return {
+            "path": local_model(self.path, allow_pickle=self.options.allow_pickle),
+            "batch_tokens": None if self.facts["batch_tokens"] == SEARCH else self.facts["batch_tokens"],
+            "revision": self.facts["revision"] or self.options.revision,  # a branch may have moved on since
+            "dtype": self.facts["dtype"],
+            "device": self.facts["device"],
+            "max_length": self.options.max_tokens,
+            "trust_remote_code": self.options.trust_remote_code,
+            "allow_pickle": self.options.allow_pickle,
+            "gpu_share": self.options.gpus_per_actor or 1,
+            "compiled": self.options.compile,
+        }
 
 
 class ModelScores:
@@ -103,8 +110,8 @@ class ModelScores:
             TRUNCATED: pa.array(prepared.truncated_N[left_N]),
         }
         facts = {key: "" if value is None else str(value) for key, value in self._model.facts.items()}
-        rules, scores_N2K = self._model.rules, scored.scores_N2K[left_N]
-        counts = write_scores(unit, attempt, table, scores_N2K, rules=rules, bad=bad, columns=lengths, facts=facts)
+        scores_N2K = scored.scores_N2K[left_N]
+        counts = self._write(unit, attempt, table, scores_N2K, bad=bad, columns=lengths, facts=facts)
         if scored.batch_tokens is not None:
             attempt.notes["batch_tokens"] = scored.batch_tokens
         return {
@@ -112,6 +119,20 @@ class ModelScores:
             "truncated": int(np.count_nonzero(prepared.truncated_N)),
             **vars(Effort.of_unit(prepared, scored)),
         }
+
+    def _write(
+        self,
+        unit: TableUnit,
+        attempt: Attempt,
+        table: pa.Table,
+        scores_N2K: np.ndarray,
+        *,
+        bad: Sequence[LeftOut],
+        columns: Mapping[str, pa.Array],
+        facts: Mapping[str, str],
+    ) -> Mapping[str, int]:
+        rules = self._model.rules
+        return write_scores(unit, attempt, table, scores_N2K, rules=rules, bad=bad, columns=columns, facts=facts)
 
     def search(self, units: Sequence[TableUnit]) -> BudgetSearch:
         """The token budget that suits the model and the pairs of these units."""

@@ -83,26 +83,64 @@ def write_scores(
     Returns:
         Counts: rows, scored, quarantined.
     """
-    kept = without(table, bad)
-    single_N = kept.column(REJECTED).is_null().to_numpy(zero_copy_only=False)
-    wrong_N = ~np.isfinite(scores_N2K[:, 0]).all(axis=1)
-    wrong_N |= ~single_N & ~np.isfinite(scores_N2K[:, 1]).all(axis=1)
-    row_N = np.setdiff1d(np.arange(table.num_rows), [pair.row for pair in bad])
-    non_finite = [
-        LeftOut(int(row_N[i]), Reason.NON_FINITE_SCORE, _describe_scores(scores_N2K[i], rules))
-        for i in np.flatnonzero(wrong_N)
-    ]
-    arrays: dict[str, Any] = {name: kept.column(name) for name in CARRIED}
+    single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+    wrong_N = non_finite(scores_N2K, single_N)
+    arrays: dict[str, Any] = {}
     for k, name in enumerate(rules.names):
         arrays[chosen_column(name)] = pa.array(scores_N2K[:, 0, k])
         arrays[rejected_column(name)] = pa.array(scores_N2K[:, 1, k], mask=single_N)
-    scored = pa.table({**arrays, **columns}).filter(pa.array(~wrong_N))
-    metadata = {f"encore_ray.{key}".encode(): value.encode() for key, value in facts.items()}
-    metadata[RULES_METADATA] = json.dumps(rules.to_list()).encode()
-    attempt.write(scored.replace_schema_metadata(metadata))
-    quarantined = sorted([*bad, *non_finite], key=lambda pair: pair.row)
-    attempt.quarantine(_quarantine_table(unit, table, quarantined))
     attempt.notes.update(_ranges(scores_N2K[~wrong_N]))
+    return write_rows(
+        unit,
+        attempt,
+        table,
+        {**arrays, **columns},
+        bad=bad,
+        wrong={i: _describe_scores(scores_N2K[i], rules) for i in np.flatnonzero(wrong_N).tolist()},
+        metadata={**facts_metadata(facts), RULES_METADATA: json.dumps(rules.to_list()).encode()},
+    )
+
+
+def non_finite(values_N2D: np.ndarray, single_N: np.ndarray) -> np.ndarray:
+    """Which of N pairs have a value that is not finite; a single response has but one side."""
+    return ~np.isfinite(values_N2D[:, 0]).all(axis=1) | (~single_N & ~np.isfinite(values_N2D[:, 1]).all(axis=1))
+
+
+def facts_metadata(facts: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Facts for a file's metadata."""
+    return {f"encore_ray.{key}".encode(): value.encode() for key, value in facts.items()}
+
+
+def write_rows(
+    unit: TableUnit,
+    attempt: Attempt,
+    table: pa.Table,
+    columns: Mapping[str, Any],
+    *,
+    bad: Sequence[LeftOut],
+    wrong: Mapping[int, str],
+    metadata: Mapping[bytes, bytes],
+) -> dict[str, int]:
+    """Write what one unit's pairs got, behind their ids, and to quarantine the pairs that got nothing usable.
+
+    Args:
+        unit, table, bad: as of `write_scores`.
+        columns: N values each, of the pairs that are not in `bad`.
+        wrong: of these, the places of values that are not finite, each described.
+        metadata: of the file.
+
+    Returns:
+        Counts: rows, scored, quarantined.
+    """
+    kept = without(table, bad)
+    row_N = np.setdiff1d(np.arange(table.num_rows), [pair.row for pair in bad])
+    wrong_N = np.zeros(kept.num_rows, dtype=bool)
+    wrong_N[list(wrong)] = True
+    scored = pa.table({**{name: kept.column(name) for name in CARRIED}, **columns}).filter(pa.array(~wrong_N))
+    attempt.write(scored.replace_schema_metadata(dict(metadata)))
+    unusable = [LeftOut(int(row_N[i]), Reason.NON_FINITE_SCORE, detail) for i, detail in wrong.items()]
+    quarantined = sorted([*bad, *unusable], key=lambda pair: pair.row)
+    attempt.quarantine(_quarantine_table(unit, table, quarantined))
     reasons = Counter(f"{REASON_COUNT}{pair.reason}" for pair in quarantined)
     return {"rows": table.num_rows, "scored": scored.num_rows, "quarantined": len(quarantined), **reasons}
 

@@ -9,6 +9,7 @@ from encore_ray.report.comparison import comparison_table
 from encore_ray.report.contents import ReportContents, missing_keys
 from encore_ray.report.data_tables import report_tables
 from encore_ray.report.figure import evaluation_figure
+from encore_ray.report.heads import heads_table
 from encore_ray.report.page import render_page
 from encore_ray.report.tables import entropy_against_accuracy, flag_legend, metrics_table, weights_table
 
@@ -18,6 +19,7 @@ __all__ = [
     "entropy_against_accuracy",
     "evaluation_figure",
     "flag_legend",
+    "heads_table",
     "metrics_table",
     "missing_keys",
     "render_page",

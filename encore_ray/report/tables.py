@@ -21,7 +21,7 @@ FLAG_MEANINGS = {
     "off_level": "some scores are none of the declared levels",
     "dropped_by_min_active": "weight 0, because --min-active was given",
 }
-_COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False, "show_edge": False}
+COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False, "show_edge": False}
 
 
 def weights_table(weights: dict[str, Any]) -> Table:
@@ -35,7 +35,7 @@ def weights_table(weights: dict[str, Any]) -> Table:
         title=f"Weights ({weights['scheme']}{params}): {weights['num_pairs']:,} pairs, "
         f"act like {weights['effective_num_rules']:.1f} of {len(weights['rules'])} rules",
         title_justify="left",
-        **_COMPACT,
+        **COMPACT,
     )
     table.add_column("rule", overflow="fold", max_width=30, min_width=18)
     table.add_column("higher\nis", no_wrap=True)
@@ -63,7 +63,7 @@ def weights_table(weights: dict[str, Any]) -> Table:
 
 def metrics_table(metrics: dict[str, Any]) -> Table:
     """Accuracy overall, on each subset, and of the length baselines; fits 80 columns."""
-    table = Table(title="Accuracy of the composed reward (a tie is half a win)", title_justify="left", **_COMPACT)
+    table = Table(title="Accuracy of the composed reward (a tie is half a win)", title_justify="left", **COMPACT)
     table.add_column("on", overflow="fold", max_width=36)
     for name in ("pairs", "accuracy", "95% interval", "strict", "wins", "ties", "losses"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -1,0 +1,65 @@
+"""The command that makes a multi-head reward model from labels, in minutes and without a GPU."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from rich.console import Console
+
+from encore_ray.cli.flags import OptionalPath, Path, Switch, flag, section_flags
+from encore_ray.cli.passes import open_command_job
+from encore_ray.config import ClusterOptions, ScoreOptions
+from encore_ray.config_sources import read_rules, resolve_model
+from encore_ray.schema import PAIRS_DIR
+from encore_ray.storage import Folder, absolute, require_paths
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitHeads:
+    """Fit one linear head a rule to labels, on the embeddings of a frozen model, for `score` to load.
+
+    Ridge regression for rules with link identity, logistic regression for link sigmoid.
+
+    Penalties are chosen by cross-validation; figures are those of prompts that a head has not seen.
+    """
+
+    run: Path
+    """Run folder, after `prepare`. The embeddings are kept in it."""
+    model: Annotated[str, flag("PATH_OR_HUB_ID")]
+    """Folder or hub id of the backbone: any transformers model with a tokenizer."""
+    rules: Path
+    """rules.yaml of the labels. Columns chosen__RULE and rejected__RULE, or RULE of single responses, hold them."""
+    output: Path
+    """Folder for the model, rules.yaml and fit.json."""
+    labels: OptionalPath = None
+    """Table of the same pairs that has the labels, as scores/ by a judge. Default: pairs/ of the run."""
+    pooling: Annotated[Literal["last", "mean", "cls", "unit_mean"], flag()] = "mean"
+    """Which tokens make an embedding; unit_mean: their mean at length 1, as sentence encoders are made for."""
+    reads: Annotated[Literal["conversation", "response"], flag()] = "conversation"
+    """What the heads see: the whole conversation, or the response alone."""
+    max_bad_fraction: float = 0.01
+    """Share of pairs without finite embeddings past which the command fails."""
+    overwrite: Switch = False
+    """Start over where the model or options have changed, and replace fitted heads that are there."""
+    options: Annotated[ScoreOptions, section_flags(ScoreOptions)]
+    cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
+
+    def main(self, console: Console) -> None:
+        path, output = resolve_model(self.model), absolute(self.output)
+        rules_path = absolute(self.rules)
+        labels = absolute(self.labels) if self.labels else None
+        require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path, rules_path, labels])
+        from encore_ray.passes.embed import plan_embedder
+        from encore_ray.passes.fit_heads import check_fittable, require_place
+        from encore_ray.terminal import show_heads
+
+        rules = read_rules(rules_path)
+        check_fittable(rules)
+        require_place(output, model=path, overwrite=self.overwrite)
+        params = {"model": path, "rules": rules_path, "labels": labels, "pooling": self.pooling, "reads": self.reads}
+        with open_command_job(self, console, params=params) as job:
+            model = plan_embedder(path, self.options, pooling=self.pooling, reads=self.reads, have=job.have)
+            job.see(model_path=path)
+            model = job.embed(model, max_bad_fraction=self.max_bad_fraction)
+            fitted = job.fit_heads(model, rules, labels=labels, output=output)
+        show_heads(fitted.figures, console=console)
+        console.print(f"The model is in {output}: score with it, or inspect it.", soft_wrap=True, highlight=False)

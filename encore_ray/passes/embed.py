@@ -1,0 +1,161 @@
+"""Embed: one vector of a frozen backbone for every response of every unit, kept so that heads can be fitted to it.
+
+embeddings/ has the units of pairs/, with pair_id, prompt_id, group_id, subset and, for each side, a column of D float16
+numbers; those of a missing rejected response are NaN.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from encore_ray.config import ScoreOptions
+from encore_ray.models.embedding import Reads, dimension_rules, embedding_size, load_embedder
+from encore_ray.models.heads import Pooling
+from encore_ray.models.scoring import Scoring
+from encore_ray.passes.commits import LeftOut, total_counts
+from encore_ray.passes.committed import Watch, ignore_progress, run_committed
+from encore_ray.passes.model_place import local_model
+from encore_ray.passes.model_plan import decisive_facts, plan_body
+from encore_ray.passes.model_scores import ModelScores, ScoringModel
+from encore_ray.passes.nodes import Visible
+from encore_ray.passes.pools import Resources, score_pool
+from encore_ray.passes.score_work import facts_metadata, non_finite, without, write_rows
+from encore_ray.passes.tables import TableUnit, table_units
+from encore_ray.passes.unit_work import Task
+from encore_ray.passes.units import Attempt, PassTable, check_bad_fraction
+from encore_ray.schema import CHOSEN_EMBEDDING, EMBEDDINGS_DIR, REJECTED, REJECTED_EMBEDDING
+from encore_ray.storage import Folder
+
+
+@dataclass(frozen=True)
+class EmbeddingModel(ScoringModel):
+    """A backbone, as planned on the driver; its rules are the numbers of an embedding."""
+
+    @property
+    def pooling(self) -> Pooling:
+        return self.facts["pooling"]
+
+    @property
+    def reads(self) -> Reads:
+        return self.facts["reads"]
+
+    def load(self) -> Scoring:
+        return load_embedder(
+            pooling=self.pooling,
+            reads=self.reads,
+            strategy=self.strategies[0].strategy,
+            split=(self.options.gpus_per_actor or 1) > 1,
+            **self._how,
+        )
+
+
+def plan_embedder(
+    path: str, options: ScoreOptions, *, pooling: Pooling, reads: Reads, have: Resources
+) -> EmbeddingModel:
+    """Find a backbone and its identity, without loading its weights.
+
+    Args:
+        path: folder, hub id, or URL of a folder on an object store.
+        pooling: which tokens make an embedding.
+        reads: the whole conversation, or the response alone.
+
+    Raises:
+        ModelError: it is not there. ClusterError: its actors do not fit the cluster.
+        ConfigError: the strategy asked for would change its embeddings.
+    """
+    place = local_model(path, allow_pickle=options.allow_pickle)
+    size = embedding_size(
+        place,
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
+        allow_pickle=options.allow_pickle,
+    )
+    strategies, facts = plan_body(path, place, options, have=have)
+    return EmbeddingModel(
+        path, options, dimension_rules(size), strategies, {**facts, "pooling": pooling, "reads": reads}
+    )
+
+
+def embeddings_table(run: Folder) -> PassTable:
+    """The embeddings of a run."""
+    return PassTable(run.child(EMBEDDINGS_DIR), run, "embed")
+
+
+def embed_pairs(
+    pairs: str,
+    output: PassTable,
+    *,
+    model: EmbeddingModel,
+    max_bad_fraction: float,
+    have: Resources,
+    visible: Visible | None = None,
+    overwrite: bool = False,
+    watch: Watch = ignore_progress,
+) -> dict[str, int]:
+    """Embed all units of pairs/; resumable.
+
+    Returns:
+        Counts: rows, scored, quarantined, truncated, and those of Effort.
+
+    Raises:
+        ResumeRefused: the folder holds embeddings of another backbone or option.
+    """
+    output = output.open(decisive_facts(model), overwrite=overwrite)
+    units = table_units(pairs)
+    tasks = [Task(unit.unit, unit.digest, unit.rows, unit, unit.folder.path(unit.file)) for unit in units]
+    commits = run_committed(
+        output,
+        tasks,
+        partial(Embeddings, model),
+        pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
+        visible=visible,
+        watch=watch,
+        overwrite=overwrite,
+        leaves_out=True,
+    )
+    counts = total_counts(commits.values())
+    rows_in = sum(unit.rows for unit in units)
+    assert counts["scored"] + counts["quarantined"] == rows_in, (counts, rows_in)
+    check_bad_fraction(counts, max_bad_fraction, output)
+    output.seal([task.unit for task in tasks], commits, counts)
+    return counts
+
+
+class Embeddings(ModelScores):
+    """What an actor does with one unit: as it would score it, but the outputs are kept as vectors."""
+
+    def _write(
+        self,
+        unit: TableUnit,
+        attempt: Attempt,
+        table: pa.Table,
+        scores_N2K: np.ndarray,
+        *,
+        bad: Sequence[LeftOut],
+        columns: Mapping[str, pa.Array],
+        facts: Mapping[str, str],
+    ) -> Mapping[str, int]:
+        with np.errstate(over="ignore"):  # to infinity, which goes to quarantine
+            half_N2D = scores_N2K.astype(np.float16)
+        single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+        (wrong_W,) = np.nonzero(non_finite(half_N2D, single_N))
+        sides: dict[str, Any] = {
+            name: pa.FixedSizeListArray.from_arrays(pa.array(half_N2D[:, side].ravel()), half_N2D.shape[2])
+            for side, name in enumerate((CHOSEN_EMBEDDING, REJECTED_EMBEDDING))
+        }
+        wrong = dict.fromkeys(wrong_W.tolist(), "an embedding holds a number that is not a finite float16")
+        metadata = facts_metadata(facts)
+        return write_rows(unit, attempt, table, {**sides, **columns}, bad=bad, wrong=wrong, metadata=metadata)
+
+
+def read_embeddings(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of both sides, float64 [N, D] each, rows of NaN where there is no rejected response."""
+    sides = []
+    for name in (CHOSEN_EMBEDDING, REJECTED_EMBEDDING):
+        column = table.column(name).combine_chunks()
+        sides.append(column.flatten().to_numpy().reshape(len(column), column.type.list_size).astype(np.float64))
+    return sides[0], sides[1]

@@ -1,0 +1,259 @@
+"""Fit heads: one linear head a rule, on the embeddings of a frozen backbone, wherever the responses are.
+
+Rules with link `sigmoid` take yes/no labels and a logistic regression, those with link `identity` take ratings and a
+ridge regression. Every sum over responses is a pass over the units; the driver holds sums only. Penalties are chosen by
+five-fold cross-validation over prompts, and the figures of each rule are those of the same five fits, each on the
+prompts that it has not seen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encore_ray.composition.head_figures import head_figures
+from encore_ray.composition.heldout import Cells, HeldoutSums
+from encore_ray.composition.keys import NUM_FOLDS
+from encore_ray.composition.label_counts import LabelCounts
+from encore_ray.composition.logistic import Heads, LogisticFit, LogisticSums, fit_logistic
+from encore_ray.composition.ridge import LinearFit, ResponseSums, fit_ridge, prediction_sums
+from encore_ray.errors import ConfigError
+from encore_ray.models.embedding import FIT_FILE, save_fitted
+from encore_ray.passes.committed import Watch, ignore_progress
+from encore_ray.passes.embed import EmbeddingModel
+from encore_ray.passes.labels import LabelledUnit, LabelPlace, find_labels, labelled_units, read_responses
+from encore_ray.passes.model_place import local_model
+from encore_ray.passes.nodes import Visible
+from encore_ray.passes.pools import Resources
+from encore_ray.passes.reduce import reduce_units, sum_in_order
+from encore_ray.rules import RuleSet
+from encore_ray.schema import SCHEMA_VERSION
+from encore_ray.storage import Folder, is_remote
+
+Places = dict[str, LabelPlace]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedHeads:
+    """Heads of K rules and what is known of them.
+
+    Attributes:
+        weight_KD, bias_K: in the units of each rule's scale, before its link.
+        figures: content of fit.json as far as it is about the heads.
+    """
+
+    weight_KD: np.ndarray
+    bias_K: np.ndarray
+    figures: dict[str, Any]
+
+
+def check_fittable(rules: RuleSet) -> None:
+    """Raise ConfigError where a rule's link and scale are none that a head can be fitted for."""
+    problems = [
+        f"{rule.name}: link expected_level has an output a level; use identity"
+        for rule in rules
+        if rule.link == "expected_level"
+    ] + [
+        f"{rule.name}: link sigmoid needs scale {{lo: 0, hi: 1}}, found {rule.scale.lo:g} to {rule.scale.hi:g}"
+        for rule in rules
+        if rule.link == "sigmoid" and (rule.scale.lo, rule.scale.hi) != (0.0, 1.0)
+    ]
+    if problems:
+        raise ConfigError(f"Heads cannot be fitted for these rules: {'; '.join(problems)}.")
+
+
+def fit_heads(
+    embeddings: str,
+    labels: str,
+    rules: RuleSet,
+    *,
+    have: Resources,
+    visible: Visible | None = None,
+    watch: Watch = ignore_progress,
+) -> FittedHeads:
+    """Fit a head for each rule.
+
+    Args:
+        embeddings: folder of the embed pass.
+        labels: pairs/ or scores/ of the same run, see `passes.labels`.
+        rules: K rules, see `check_fittable`.
+        have: resources of the cluster.
+        visible: what each node must see.
+        watch: told of the progress of each pass in pairs.
+
+    Raises:
+        DataError: a rule without labels, or labels outside of its scale.
+    """
+    units = labelled_units(embeddings, labels)
+    places = find_labels(units[0].labels, rules)
+    how = {"have": have, "visible": visible, "watch": watch}
+    counts: LabelCounts = reduce_units("labels", partial(_CountLabels, rules, places), units, **how)
+    counts.check(rules, where=labels)
+    groups = counts.groups
+    sums: ResponseSums = sum_in_order("gram", partial(_SumProducts, rules, places, groups), units, **how)
+    rated = [k for k, rule in enumerate(rules) if rule.link == "identity"]
+    asked = [k for k, rule in enumerate(rules) if rule.link == "sigmoid"]
+    parts: list[tuple[list[int], LinearFit]] = []
+    logistic: LogisticFit | None = None
+    if rated:
+        parts.append((rated, fit_ridge(sums, groups=groups, rules=rated)))
+    if asked:
+
+        def measure(heads: Heads) -> LogisticSums:
+            return sum_in_order("fit", partial(_SumLogistic, rules, places, heads), units, **how)
+
+        logistic = fit_logistic(measure, sums, groups=groups, rules=asked)
+        parts.append((asked, logistic.heads))
+    fit = _in_rule_order(parts)
+    cells = [_cells(sums, fit, k, group=group) for k, group in enumerate(counts.group_K)]
+    thresholds = [
+        (rule.scale.lo + rule.scale.hi) / 2 if is_yes_no else None
+        for rule, is_yes_no in zip(rules, counts.is_yes_no_K, strict=True)
+    ]
+    heldout: HeldoutSums = sum_in_order(
+        "heldout", partial(_MeasureHeldout, rules, places, fit, cells, thresholds), units, **how
+    )
+    return FittedHeads(fit.weight_KD, fit.bias_K, head_figures(rules, counts, fit, logistic, heldout))
+
+
+class _CountLabels:
+    """Label counts of one unit: runs in a worker, as all below."""
+
+    def __init__(self, rules: RuleSet, places: Places):
+        self._rules, self._places = rules, places
+
+    def __call__(self, unit: LabelledUnit) -> LabelCounts:
+        responses = read_responses(unit, self._rules, self._places)
+        return LabelCounts.of(responses.label_NK, responses.hash_N, rules=self._rules)
+
+
+class _SumProducts:
+    """What a ridge regression needs of one unit."""
+
+    def __init__(self, rules: RuleSet, places: Places, groups: Sequence[Sequence[int]]):
+        self._rules, self._places, self._groups = rules, places, groups
+
+    def __call__(self, unit: LabelledUnit) -> ResponseSums:
+        responses = read_responses(unit, self._rules, self._places)
+        return ResponseSums.of(responses.embedding_ND, responses.label_NK, fold_N=responses.fold_N, groups=self._groups)
+
+
+class _SumLogistic:
+    """What a step of the logistic regressions needs of one unit."""
+
+    def __init__(self, rules: RuleSet, places: Places, heads: Heads):
+        self._rules, self._places, self._heads = rules, places, heads
+
+    def __call__(self, unit: LabelledUnit) -> LogisticSums:
+        responses = read_responses(unit, self._rules, self._places)
+        return LogisticSums.of(responses.embedding_ND, responses.label_NK, self._heads, fold_N=responses.fold_N)
+
+
+class _MeasureHeldout:
+    """What the figures need of one unit: each response as the heads see it that were fitted without its fold."""
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        places: Places,
+        fit: LinearFit,
+        cells: Sequence[Cells],
+        thresholds: Sequence[float | None],
+    ):
+        self._rules, self._places, self._fit = rules, places, fit
+        self._cells, self._thresholds = cells, thresholds
+
+    def __call__(self, unit: LabelledUnit) -> HeldoutSums:
+        responses = read_responses(unit, self._rules, self._places)
+        z_NK = np.empty_like(responses.label_NK)
+        for fold in range(NUM_FOLDS):
+            mine_N = responses.fold_N == fold
+            weight_KD, bias_K = self._fit.fold_weight_FKD[fold], self._fit.fold_bias_FK[fold]
+            z_NK[mine_N] = responses.embedding_ND[mine_N] @ weight_KD.T + bias_K
+        is_sigmoid_K = np.array([rule.link == "sigmoid" for rule in self._rules])
+        value_NK = np.where(is_sigmoid_K, np.exp(-np.logaddexp(0.0, -z_NK)), z_NK)
+        return HeldoutSums.of(
+            z_NK,
+            value_NK,
+            responses.label_NK,
+            cells=self._cells,
+            thresholds=self._thresholds,
+            hash_N=responses.hash_N,
+        )
+
+
+def _in_rule_order(parts: Sequence[tuple[list[int], LinearFit]]) -> LinearFit:
+    order = np.argsort([k for rules, _ in parts for k in rules])
+    fits = [fit for _, fit in parts]
+    return LinearFit(
+        np.concatenate([fit.penalty_K for fit in fits])[order],
+        np.concatenate([fit.weight_KD for fit in fits])[order],
+        np.concatenate([fit.bias_K for fit in fits])[order],
+        np.concatenate([fit.fold_weight_FKD for fit in fits], axis=1)[:, order],
+        np.concatenate([fit.fold_bias_FK for fit in fits], axis=1)[:, order],
+    )
+
+
+def _cells(sums: ResponseSums, fit: LinearFit, k: int, *, group: int) -> Cells:
+    """Around what the five fits of a rule say of their own folds."""
+    of_folds = [
+        prediction_sums(
+            sums,
+            group=group,
+            fold=f,
+            weight_KD=fit.fold_weight_FKD[f, k : k + 1],
+            bias_K=fit.fold_bias_FK[f, k : k + 1],
+        )
+        for f in range(NUM_FOLDS)
+    ]
+    total, square = (float(sum(part[i][0] for part in of_folds)) for i in range(2))
+    return Cells.around(num=float(sums.num_FM[:, group].sum()), total=total, square=square)
+
+
+def require_place(output: str, *, model: str, overwrite: bool) -> None:
+    """Make sure that heads can be saved: in an empty local folder, or with `overwrite` over fitted ones.
+
+    Raises:
+        ConfigError: it is remote, a file, the backbone's own, or holds something else.
+    """
+    if output == model:
+        raise ConfigError(f"--output {output} is the folder of the backbone. Name another one for the fitted heads.")
+    if is_remote(output):
+        raise ConfigError(f"--output {output}: a model is written to a local folder. Name one, and copy it from there.")
+    if Path(output).is_file():
+        raise ConfigError(f"--output {output} is a file. Name a folder for the model.")
+    folder = Folder(output)
+    if folder.names() and not folder.exists(FIT_FILE):
+        raise ConfigError(f"{output} is not empty, and holds no fitted heads. Name another folder.")
+    if folder.names() and not overwrite:
+        raise ConfigError(f"{output} holds fitted heads already. Name another folder, or replace them by --overwrite.")
+
+
+def save_heads(output: str, fitted: FittedHeads, rules: RuleSet, *, model: EmbeddingModel, labels: str) -> None:
+    """Write the backbone with its new heads, and fit.json beside them.
+
+    Args:
+        output: local folder, see `require_place`.
+        fitted: heads of the rules.
+        model: the backbone as the responses were embedded by.
+        labels: where the labels came from.
+    """
+    source = {key: model.facts[key] for key in ("model", "model_source", "revision", "pooling", "reads", "max_tokens")}
+    Folder(output).write_json(
+        FIT_FILE, {"schema_version": SCHEMA_VERSION, "labels": labels, **source, **fitted.figures}
+    )
+    save_fitted(
+        Path(output),
+        backbone=local_model(model.path, allow_pickle=model.options.allow_pickle),
+        weight_KD=fitted.weight_KD,
+        bias_K=fitted.bias_K,
+        rules=rules,
+        pooling=model.pooling,
+        reads=model.reads,
+        revision=model.facts["revision"] or model.options.revision,
+        trust_remote_code=model.options.trust_remote_code,
+        allow_pickle=model.options.allow_pickle,
+    )
