@@ -147,7 +147,7 @@ class ConversationTokenizer:
         sides += [[*prompts[i], *(rejected[i] or ())] for i in present]
         names = list(pair_ids) if pair_ids is not None else [f"number {i}" for i in range(len(prompts))]
         names += [names[i] for i in present]
-        ids = [np.asarray(row, dtype=np.int32) for row in self._encode(sides, names)]
+        ids = [np.asarray(row, dtype=np.int32) for row in self.encode(sides, names)]
         empty = [name for name, row in zip(names, ids, strict=True) if not len(row)]
         if empty:
             raise DataError(f"Pair {empty[0]} has a conversation without a single token: nothing to score.")
@@ -155,10 +155,10 @@ class ConversationTokenizer:
         rejected_ids: list[np.ndarray | None] = [None] * num_pairs
         rejected_tokens = np.zeros(num_pairs, dtype=np.int64)
         for i, row in zip(present, ids[num_pairs:], strict=True):
-            rejected_ids[i], rejected_tokens[i] = self._truncate(row), len(row)
+            rejected_ids[i], rejected_tokens[i] = self.cut(row, len(row) - self.max_length), len(row)
         chosen_tokens = np.array([len(row) for row in ids[:num_pairs]], dtype=np.int64)
         return TokenizedPairs(
-            chosen_ids=[self._truncate(row) for row in ids[:num_pairs]],
+            chosen_ids=[self.cut(row, len(row) - self.max_length) for row in ids[:num_pairs]],
             rejected_ids=rejected_ids,
             chosen_tokens=chosen_tokens,
             rejected_tokens=rejected_tokens,
@@ -166,14 +166,26 @@ class ConversationTokenizer:
             rejected_truncated=rejected_tokens > self.max_length,
         )
 
-    def _truncate(self, ids: np.ndarray) -> np.ndarray:
-        """Cut from the left, behind the BOS: what the response ends with decides its score."""
-        if len(ids) <= self.max_length:
+    def cut(self, ids: np.ndarray, num_tokens: int) -> np.ndarray:
+        """Cut tokens from the left, behind the BOS: what a conversation ends with decides its score."""
+        if num_tokens <= 0:
             return ids
         start = 1 if ids[0] == self.bos_id else 0
-        return np.concatenate([ids[:start], ids[len(ids) - self.max_length + start :]])
+        return np.concatenate([ids[:start], ids[start + num_tokens :]])
 
-    def _encode(self, conversations: list[list[Message]], names: list[str]) -> list[list[int]]:
+    def encode(
+        self, conversations: Sequence[Sequence[Message]], names: Sequence[str], *, to_answer: bool = False
+    ) -> list[list[int]]:
+        """Token ids of whole conversations, however long.
+
+        Args:
+            conversations: N lists of {role, content}.
+            names: N names for error messages.
+            to_answer: end where the assistant's next turn begins.
+
+        Raises:
+            DataError: the chat template refuses a conversation; it is named.
+        """
         if not conversations:
             return []
         if self.template == "response-v1":
@@ -181,20 +193,24 @@ class ConversationTokenizer:
             return self._token_ids(texts, add_special_tokens=True, split_special_tokens=True)
         if self.template == "plain-v1":
             texts = ["\n\n".join(map(_plain_line, conversation)) for conversation in conversations]
-            return self._token_ids(texts, add_special_tokens=True, split_special_tokens=True)
+            if not to_answer:
+                return self._token_ids(texts, add_special_tokens=True, split_special_tokens=True)
+            # Without the end of sequence that some tokenizers add: the answer follows.
+            texts = [f"{text}\n\n{_PLAIN_ROLES['assistant']}:" for text in texts]
+            return [self._with_one_bos(ids) for ids in self._token_ids(texts, split_special_tokens=True)]
         forged = [any(self._special.search(message["content"]) for message in turns) for turns in conversations]
         texts = [
-            self._render(turns, name)
+            self._render(turns, name, to_answer)
             for turns, name, is_forged in zip(conversations, names, forged, strict=True)
             if not is_forged
         ]
         plain_ids = iter(self._token_ids(texts))
         return [
-            self._with_one_bos(self._encode_forged(turns, name) if is_forged else next(plain_ids))
+            self._with_one_bos(self._encode_forged(turns, name, to_answer) if is_forged else next(plain_ids))
             for turns, name, is_forged in zip(conversations, names, forged, strict=True)
         ]
 
-    def _encode_forged(self, conversation: list[Message], name: str) -> list[int]:
+    def _encode_forged(self, conversation: Sequence[Message], name: str, to_answer: bool) -> list[int]:
         """Ids of a conversation whose text spells control tokens, with those spelled out as ordinary text.
 
         The strings travel through the template as private characters that the text does not have; the rendering is
@@ -210,6 +226,7 @@ class ConversationTokenizer:
                 for message in conversation
             ],
             name,
+            to_answer,
         )
         ids: list[int] = []
         for piece in re.split(f"([{''.join(spelled)}])", rendered):
@@ -219,9 +236,13 @@ class ConversationTokenizer:
                 ids += self._token_ids([piece])[0]
         return ids
 
-    def _render(self, conversation: list[Message], name: str) -> str:
+    def _render(self, conversation: Sequence[Message], name: str, to_answer: bool) -> str:
+        # Of templates that can do so, an answer comes at once, without thoughts before it.
+        thoughts = {"enable_thinking": False} if to_answer else {}
         try:
-            return self.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=False)
+            return self.tokenizer.apply_chat_template(
+                conversation, tokenize=False, add_generation_prompt=to_answer, **thoughts
+            )
         except TemplateError as error:
             raise DataError(
                 f"The model's chat template refuses pair {name} (roles: "
