@@ -229,7 +229,14 @@ class JobConfig(Section):
         default=None,
         description="Multi-head reward model: folder, hub id or URL (s3://...). None: the data carries ratings.",
     )
-    rules: str | None = Field(default=None, description="rules.yaml; default: the one that comes with the model.")
+    judge: str | None = Field(
+        default=None,
+        description="Instead of a model: causal language model that rates every response under each rule.",
+    )
+    rules: str | None = Field(
+        default=None,
+        description="rules.yaml; default: the one that comes with the model, for a judge `encore-ray rules`.",
+    )
     cost_per_hour: float | None = Field(default=None, gt=0, description="Price of the cluster an hour, for estimates.")
     prepare: PrepareOptions = PrepareOptions()
     score: ScoreOptions = ScoreOptions()
@@ -242,6 +249,12 @@ class JobConfig(Section):
     def _inputs_as_list(cls, value: Any) -> Any:
         items = value if isinstance(value, list) else [value]
         return [{"path": item} if isinstance(item, str) else item for item in items]
+
+    @model_validator(mode="after")
+    def _check_judge(self) -> "JobConfig":
+        if self.model is not None and self.judge is not None:
+            raise ValueError("model and judge exclude each other: either makes the scores")
+        return self
 
     def to_yaml(self) -> str:
         """The resolved configuration, loadable again."""

@@ -152,8 +152,9 @@ def _resolve_paths(values: Mapping[str, Any], *, base: str) -> dict[str, Any]:
     for key in ("run", "rules"):
         if isinstance(resolved.get(key), str):
             resolved[key] = absolute(resolved[key], base=base)
-    if isinstance(resolved.get("model"), str):
-        resolved["model"] = resolve_model(resolved["model"], base=base)
+    for key in ("model", "judge"):
+        if isinstance(resolved.get(key), str):
+            resolved[key] = resolve_model(resolved[key], base=base)
     if "inputs" in resolved:
         items = resolved["inputs"] if isinstance(resolved["inputs"], list) else [resolved["inputs"]]
         resolved["inputs"] = [_resolve_input(item, base) for item in items]

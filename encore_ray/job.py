@@ -29,7 +29,7 @@ from encore_ray.passes.embed import EmbeddingModel, embed_pairs, embeddings_tabl
 from encore_ray.passes.evaluate import evaluate_rewards
 from encore_ray.passes.fit_heads import FittedHeads, fit_heads, save_heads
 from encore_ray.passes.meters import Meters
-from encore_ray.passes.model_plan import plan_model, settle_budget
+from encore_ray.passes.model_plan import plan_judge, plan_model, settle_budget
 from encore_ray.passes.model_scores import ScoringModel
 from encore_ray.passes.nodes import Visible, check_nodes
 from encore_ray.passes.pools import Resources, score_pool
@@ -43,7 +43,7 @@ from encore_ray.progress import Display
 from encore_ray.records import flat_comparison, flat_fit, flat_metrics, flat_params, git_commit, summary
 from encore_ray.redaction import redact
 from encore_ray.report import evaluation_figure
-from encore_ray.rules import RuleSet
+from encore_ray.rules import RuleSet, rule_pool
 from encore_ray.run_lock import only_driver
 from encore_ray.run_report import make_report
 from encore_ray.schema import (
@@ -110,7 +110,7 @@ def run_job(
     if limit is not None and limit < 1:
         raise ConfigError(f"limit: expected 1 pair or more, found {limit}.")
     files = list_files([InputSpec(item.path, item.subset, item.format) for item in config.inputs])
-    require_paths([config.model])
+    require_paths([config.model, config.judge])
     inside = [file.uri for file in files if file.uri.startswith(config.run.rstrip("/") + "/")]
     if inside:
         raise ConfigError(
@@ -128,8 +128,12 @@ def run_job(
     ) as job:
         if not job.run.exists(CONFIG_FILE):
             job.run.write_atomic(CONFIG_FILE, stored)
-        model = plan_model(config.model, config.score, have=job.have, rules=rules) if config.model else None
-        job.see(files, model_path=config.model)
+        model = None
+        if config.judge:
+            model = plan_judge(config.judge, config.score, have=job.have, rules=rules or rule_pool())
+        elif config.model:
+            model = plan_model(config.model, config.score, have=job.have, rules=rules)
+        job.see(files, model_path=config.model or config.judge)
         prepared = job.prepare(files, config.prepare, limit=limit)
         if model is not None:
             scored = job.score(model, max_bad_fraction=config.prepare.max_bad_fraction)

@@ -22,6 +22,7 @@ from encore_ray.storage import Folder
 SECTIONS = {
     "prepare": (PrepareOptions, ClusterOptions),
     "score": (ScoreOptions, ClusterOptions),
+    "rate": (ScoreOptions, ClusterOptions),
     "weigh": (WeighOptions, ClusterOptions),
     "compose": (ClusterOptions,),
     "evaluate": (ClusterOptions,),

@@ -127,7 +127,7 @@ def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
     said = refusal(path)
     for part in (
         f"{path}: ",
-        "colour: unknown key (known: inputs, run, model, rules,",
+        "colour: unknown key (known: inputs, run, model, judge, rules,",
         "weigh.temperature: input should be greater than 0, found 0",
         "weigh.bins: unknown key (known: scheme, temperature, num_rules, rule,",
         "score.max_tokens: input should be a valid integer",

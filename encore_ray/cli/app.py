@@ -16,6 +16,7 @@ from encore_ray.cli.compare import Compare
 from encore_ray.cli.fit import FitHeads
 from encore_ray.cli.jobs import Demo, Run
 from encore_ray.cli.passes import Compose, Evaluate, Prepare, Score, Weigh
+from encore_ray.cli.rate import Rate
 from encore_ray.cli.submit import Submit
 from encore_ray.errors import EncoreError, Terminated
 from encore_ray.redaction import RedactingFormatter, redact
@@ -27,6 +28,7 @@ COMMANDS = {
     "run": Run,
     "prepare": Prepare,
     "score": Score,
+    "rate": Rate,
     "weigh": Weigh,
     "compose": Compose,
     "evaluate": Evaluate,

@@ -11,12 +11,14 @@ response say, only the rule differs, so that everything before it is computed on
     Assistant:                         the judge's answer
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from encore_ray.rules import Rule
+from encore_ray.rules import Rule, RuleSet
 
 YES, NO = "Yes", "No"
 
@@ -75,6 +77,12 @@ def question(rule: Rule) -> str:
         return f"{_ASK}\n\n{rule.text}"
     asked = _RATE.format(lowest=form.answers[0], highest=form.answers[-1], levels=", ".join(form.answers))
     return f"{asked}\n\n{rule.text}"
+
+
+def questions_digest(rules: RuleSet) -> str:
+    """SHA-256 over what decides ratings: every question in order, and the scale of its rating."""
+    asked = [[rule.name, question(rule), rule.scale.to_dict()] for rule in rules]
+    return hashlib.sha256(json.dumps(asked, ensure_ascii=False).encode()).hexdigest()
 
 
 def spellings(answer: str) -> list[str]:

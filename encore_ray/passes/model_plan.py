@@ -1,4 +1,4 @@
-"""The model of a score pass, planned on the driver: found, identified, with its strategy and its token budget."""
+"""The model or judge of a score pass, planned on the driver: found, identified, with its strategy and token budget."""
 
 import logging
 from dataclasses import replace
@@ -6,15 +6,17 @@ from functools import partial
 from typing import Any, TypeVar
 
 from encore_ray.config import ScoreOptions
+from encore_ray.errors import ConfigError
 from encore_ray.models.checkpoint import load_rules
 from encore_ray.models.fetch import identify_model
+from encore_ray.models.questions import questions_digest
 from encore_ray.models.scorer import DEFAULT_BATCH_TOKENS
 from encore_ray.models.scoring import choose_strategies
 from encore_ray.models.strategy import StrategyChoice
 from encore_ray.passes.cluster import unit_timeout_s
 from encore_ray.passes.lone import Death, LoneWorker
 from encore_ray.passes.model_place import local_model
-from encore_ray.passes.model_scores import SEARCH, ScoringModel, find_budget
+from encore_ray.passes.model_scores import SEARCH, JudgeModel, ScoringModel, find_budget
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.tables import TableUnit, table_units
@@ -49,6 +51,27 @@ def plan_model(path: str, options: ScoreOptions, *, have: Resources, rules: Rule
     )
     strategies, facts = plan_body(path, place, options, have=have)
     return ScoringModel(path, options, found, strategies, facts)
+
+
+def plan_judge(path: str, options: ScoreOptions, *, have: Resources, rules: RuleSet) -> JudgeModel:
+    """Find a judge and its identity, without loading its weights.
+
+    Args:
+        path: folder, hub id, or URL of a folder on an object store, with a causal language model.
+        rules: what it rates by.
+
+    Raises:
+        ModelError: it is not there. ClusterError: its actors do not fit the cluster. ConfigError: the strategy asked
+            for would change its ratings, or it shall lie on several GPUs.
+    """
+    if (options.gpus_per_actor or 1) > 1:
+        raise ConfigError(
+            f"gpus_per_actor: a judge runs on one GPU, found {options.gpus_per_actor:g}. Serve a larger one behind an "
+            "OpenAI-compatible API, and name its URL."
+        )
+    place = local_model(path, allow_pickle=options.allow_pickle)
+    strategies, facts = plan_body(path, place, options, have=have)
+    return JudgeModel(path, options, rules, strategies, {**facts, "questions": questions_digest(rules)})
 
 
 def plan_body(

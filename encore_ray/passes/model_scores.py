@@ -11,6 +11,7 @@ import pyarrow as pa
 from encore_ray.config import ScoreOptions
 from encore_ray.errors import DataError
 from encore_ray.models.budget import BudgetSearch
+from encore_ray.models.judge import Judging, load_judge
 from encore_ray.models.scoring import Prepared, Scoring, load_scoring
 from encore_ray.models.strategy import StrategyChoice
 from encore_ray.passes.commits import LeftOut
@@ -82,8 +83,16 @@ class ScoringModel:
         }
 
 
+@dataclass(frozen=True)
+class JudgeModel(ScoringModel):
+    """A causal language model that rates under the rules; as planned on the driver."""
+
+    def load(self) -> Judging:
+        return load_judge(rules=self.rules, strategy=self.strategies[0].strategy, **self._how)
+
+
 class ModelScores:
-    """Scores by a multi-head model; two calls at a time overlap reading and tokenising with the device's work."""
+    """Scores by a model or a judge; two calls at a time overlap reading and tokenising with the device's work."""
 
     def __init__(self, model: ScoringModel):
         self._model = model

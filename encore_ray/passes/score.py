@@ -69,7 +69,7 @@ def rules_of_ratings(rated: Sequence[str], rules: RuleSet | None) -> RuleSet:
     """
     if not rated:
         raise ConfigError(
-            "The job names no model, and the data carries no ratings (chosen__<rule> columns). Set `model`."
+            "The job names no model, and the data carries no ratings (chosen__<rule> columns). Set `model` or `judge`."
         )
     if rules is None:
         raise ConfigError(

@@ -62,7 +62,7 @@ def fill_upload(folder: Path, config: JobConfig) -> None:
 
 def machine_bound(config: JobConfig) -> list[str]:
     """Paths and stores of a job that mean something else on another machine, or nothing."""
-    places = [config.run, *(item.path for item in config.inputs), config.model]
+    places = [config.run, *(item.path for item in config.inputs), config.model, config.judge]
     found = [place for place in places if place and place.startswith("/")]
     store = config.tracking.uri if config.tracking.enabled else None
     if store and (store.startswith(_LOCAL_STORES) or urlsplit(store).hostname in _LOCAL_HOSTS):
