@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from benchmarks.lengths import pairs_of_ids
 from encore_ray.corpora.planted import planted_text
@@ -96,17 +96,7 @@ def save_model(
         hidden_size: a multiple of 64, the size of an attention head.
         num_layers: of the body.
     """
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden_size,
-        intermediate_size=hidden_size * 11 // 4,
-        num_hidden_layers=num_layers,
-        num_attention_heads=hidden_size // 64,
-        max_position_embeddings=2048,
-        bos_token_id=BOS_ID,
-        eos_token_id=None,
-        pad_token_id=PAD_ID,
-    )
+    config = _config(len(tokenizer), hidden_size, num_layers)
     config.num_labels = NUM_RULES
     torch.manual_seed(SEED)
     with no_progress_bar():
@@ -118,6 +108,30 @@ def save_model(
     )
     (folder / RULES_FILE).write_text(rules.to_yaml(), encoding="utf-8")
     return rules
+
+
+def save_judge(
+    folder: Path, *, tokenizer: PreTrainedTokenizerFast, hidden_size: int = 512, num_layers: int = 6
+) -> None:
+    """A random `LlamaForCausalLM` of the same body, and its tokenizer; see `save_model`."""
+    torch.manual_seed(SEED)
+    with no_progress_bar():
+        LlamaForCausalLM(_config(len(tokenizer), hidden_size, num_layers)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _config(vocab_size: int, hidden_size: int, num_layers: int) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        intermediate_size=hidden_size * 11 // 4,
+        num_hidden_layers=num_layers,
+        num_attention_heads=hidden_size // 64,
+        max_position_embeddings=2048,
+        bos_token_id=BOS_ID,
+        eos_token_id=None,
+        pad_token_id=PAD_ID,
+    )
 
 
 def _texts(corpus: Corpus) -> Iterator[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import gpu, hh_lengths, scorer
+from benchmarks import gpu, hh_lengths, judge, scorer
 from benchmarks.lengths import FILE, Lengths, by_length, random_pairs
 
 ROOT = Path(__file__).parent.parent
@@ -92,6 +92,17 @@ def test_the_scorer_benchmark_writes_a_ratio_for_every_dtype_and_way(tmp_path: P
     ratios = json.loads((tmp_path / "scorer.json").read_text(encoding="utf-8"))
     assert {dtype: tuple(of_dtype) for dtype, of_dtype in ratios.items()} == dict.fromkeys(DTYPES, WAYS)
     assert all(ratio > 0 for of_dtype in ratios.values() for ratio in of_dtype.values())
+
+
+@pytest.mark.usefixtures("threads")
+def test_the_judge_benchmark_writes_the_speedup_and_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("ENCORE_RAY_CORPORA", raising=False)
+    tiny = ["--rounds", "1", "--round-pairs", "1", "--hidden-size", "64", "--layers", "1"]
+    judge.main([*tiny, "--json", str(tmp_path / "judge.json")])
+    found = json.loads((tmp_path / "judge.json").read_text(encoding="utf-8"))
+    assert 1 < found["bound"] < found["tree_bound"] < judge.NUM_RULES
+    assert found["speedup"] > 1 and found["bf16"]["speedup"] > 1
+    assert all(0 <= share <= 1 for share in found["orders"].values())
 
 
 def test_the_gpu_benchmark_runs_on_a_cpu_to_be_seen(tmp_path: Path):
