@@ -101,6 +101,23 @@ class ScoreOptions(Section):
         return self
 
 
+class RateOptions(Section):
+    model: str | None = Field(default=None, description="Model that the judge's API is asked for, by its name there.")
+    text_only: bool = Field(
+        default=False,
+        description="Do not ask for log-probabilities, for an API that has none: a rating is then all or nothing.",
+    )
+    concurrency: int = Field(default=16, ge=1, le=1024, description="Most requests at a time, over the whole job.")
+    requests_per_minute: float | None = Field(default=None, gt=0, description="Most requests a minute. Default: any.")
+    timeout_s: float = Field(default=60, gt=0, description="Seconds after which an answer is waited for no more.")
+    retries: int = Field(default=6, ge=0, le=100, description="How often a request is tried again when the API fails.")
+    backoff_s: float = Field(
+        default=1, ge=0, le=60, description="First wait before a retry, doubled each time to a minute, with jitter."
+    )
+    input_price: float | None = Field(default=None, ge=0, description="Price of a million tokens of requests.")
+    output_price: float | None = Field(default=None, ge=0, description="Price of a million tokens of answers.")
+
+
 class WeighOptions(Section):
     scheme: Literal[
         "encore",
@@ -231,7 +248,8 @@ class JobConfig(Section):
     )
     judge: str | None = Field(
         default=None,
-        description="Instead of a model: causal language model that rates every response under each rule.",
+        description="Instead of a model: causal language model (folder, hub id or URL), or the URL of an "
+        "OpenAI-compatible API (https://.../v1), that rates every response under each rule.",
     )
     rules: str | None = Field(
         default=None,
@@ -240,6 +258,7 @@ class JobConfig(Section):
     cost_per_hour: float | None = Field(default=None, gt=0, description="Price of the cluster an hour, for estimates.")
     prepare: PrepareOptions = PrepareOptions()
     score: ScoreOptions = ScoreOptions()
+    rate: RateOptions = RateOptions()
     weigh: WeighOptions = WeighOptions()
     cluster: ClusterOptions = ClusterOptions()
     tracking: TrackingOptions = TrackingOptions()

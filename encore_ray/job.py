@@ -20,6 +20,7 @@ from encore_ray.config_sources import read_rules
 from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.embedding import FIT_FILE
+from encore_ray.passes.api_judge import ApiJudge, estimate, is_api, plan_api_judge
 from encore_ray.passes.cluster import cluster
 from encore_ray.passes.committed import Progress
 from encore_ray.passes.compare import compare_schemes
@@ -34,7 +35,7 @@ from encore_ray.passes.model_scores import ScoringModel
 from encore_ray.passes.nodes import Visible, check_nodes
 from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.prepare import Prepared, prepare_corpora
-from encore_ray.passes.score import rules_of_ratings, score_pairs, take_ratings
+from encore_ray.passes.score import rate_pairs, rules_of_ratings, score_pairs, take_ratings
 from encore_ray.passes.status import pass_tables, run_status
 from encore_ray.passes.tables import table_units
 from encore_ray.passes.units import PassTable
@@ -110,7 +111,7 @@ def run_job(
     if limit is not None and limit < 1:
         raise ConfigError(f"limit: expected 1 pair or more, found {limit}.")
     files = list_files([InputSpec(item.path, item.subset, item.format) for item in config.inputs])
-    require_paths([config.model, config.judge])
+    require_paths([config.model, None if is_api(config.judge or "") else config.judge])
     inside = [file.uri for file in files if file.uri.startswith(config.run.rstrip("/") + "/")]
     if inside:
         raise ConfigError(
@@ -129,13 +130,18 @@ def run_job(
         if not job.run.exists(CONFIG_FILE):
             job.run.write_atomic(CONFIG_FILE, stored)
         model = None
-        if config.judge:
+        api = None
+        if config.judge and is_api(config.judge):
+            api = plan_api_judge(config.judge, config.rate, rules=rules or rule_pool(), run=job.run)
+        elif config.judge:
             model = plan_judge(config.judge, config.score, have=job.have, rules=rules or rule_pool())
         elif config.model:
             model = plan_model(config.model, config.score, have=job.have, rules=rules)
         job.see(files, model_path=config.model or config.judge)
         prepared = job.prepare(files, config.prepare, limit=limit)
-        if model is not None:
+        if api is not None:
+            scored = job.rate(api, max_bad_fraction=config.prepare.max_bad_fraction)
+        elif model is not None:
             scored = job.score(model, max_bad_fraction=config.prepare.max_bad_fraction)
         else:
             scored = job.take_ratings(prepared, rules, max_bad_fraction=config.prepare.max_bad_fraction)
@@ -178,7 +184,7 @@ class Job:
     def see(self, files: Sequence[SourceFile] = (), *, model_path: str | None = None) -> None:
         """Make sure that every node sees the run folder, the inputs and the model."""
         paths = [file.uri for file in files]
-        if model_path and (is_remote(model_path) or model_path.startswith("/")):
+        if model_path and not is_api(model_path) and (is_remote(model_path) or model_path.startswith("/")):
             paths.append(model_path)
         self.visible = check_nodes(self.run, paths)
 
@@ -222,6 +228,30 @@ class Job:
             shares = {"shared_tokens": effort.shared, "idle_share": effort.idle}
             tracked.log_metrics({**counts, **shares}, step=counts["rows"])
         return without_times(counts)
+
+    def rate(self, judge: ApiJudge, *, max_bad_fraction: float) -> Mapping[str, int]:
+        """Scores by a judge behind an API, instead of a model's."""
+        pairs = self.run.child(PAIRS_DIR).uri
+        with self.tracker.start_pass("score") as tracked:
+            tracked.log_params(judge.facts)
+            units = table_units(pairs)
+            if units:
+                self.display.note(f"rate by {judge.facts['model']}: {estimate(judge, units)}")
+            counts = rate_pairs(
+                pairs,
+                self.tables["score"],
+                judge=judge,
+                max_bad_fraction=max_bad_fraction,
+                visible=self.visible,
+                overwrite=self.overwrite,
+                watch=self._watch(tracked),
+            )
+            self.display.note(
+                f"rate: {counts.get('requests', 0):,} requests, {counts.get('known_answers', 0):,} answers known before"
+            )
+            self._keep_rules(judge.rules, tracked)
+            tracked.log_metrics(counts, step=counts["rows"])
+        return counts
 
     def take_ratings(self, prepared: Prepared, rules: RuleSet | None, *, max_bad_fraction: float) -> Mapping[str, int]:
         """Scores from ratings in the data, instead of the model's."""

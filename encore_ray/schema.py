@@ -121,6 +121,7 @@ class Reason(StrEnum):
     BAD_RATING = "bad_rating"
     TEMPLATE_REFUSED = "template_refused"
     NON_FINITE_SCORE = "non_finite_score"
+    NOT_A_RATING = "not_a_rating"
     OUT_OF_MEMORY = "out_of_memory"
     KILLS_WORKER = "kills_worker"
     HANGS = "hangs"

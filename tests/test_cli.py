@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.cli import COMMANDS, main
-from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, WeighOptions
+from encore_ray.config import ClusterOptions, PrepareOptions, RateOptions, ScoreOptions, WeighOptions
 from encore_ray.passes.status import pass_tables
 from encore_ray.passes.units import Commit
 from encore_ray.rules import RuleSet, rule_pool
@@ -22,7 +22,7 @@ from encore_ray.storage import Folder
 SECTIONS = {
     "prepare": (PrepareOptions, ClusterOptions),
     "score": (ScoreOptions, ClusterOptions),
-    "rate": (ScoreOptions, ClusterOptions),
+    "rate": (ScoreOptions, RateOptions, ClusterOptions),
     "weigh": (WeighOptions, ClusterOptions),
     "compose": (ClusterOptions,),
     "evaluate": (ClusterOptions,),
@@ -96,7 +96,7 @@ def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: 
         for option, field in section.model_fields.items():
             assert f"--{option.replace('_', '-')} " in text
             assert str(field.description) in text
-    for field in COMMANDS[name].__dataclass_fields__.keys() - {"options", "cluster"}:
+    for field in COMMANDS[name].__dataclass_fields__.keys() - {"options", "api", "cluster"}:
         flag = f"--{field.replace('_', '-')}"
         positional = {"config": "CONFIG.yaml", "path": "PATH", "run": "RUN", "pool": "[{default,all"}.get(field, flag)
         starts = [

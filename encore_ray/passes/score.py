@@ -1,4 +1,4 @@
-"""Score: every response of every unit under every rule, by a multi-head model on actors, or by ratings in the data."""
+"""Score: every response of every unit under every rule, by a model or judge on actors, or by ratings in the data."""
 
 import logging
 import math
@@ -10,6 +10,7 @@ import numpy as np
 
 from encore_ray.composition.binning import choose_binning
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.passes.api_judge import POOL, ApiJudge, ApiScores
 from encore_ray.passes.commits import Commit, total_counts
 from encore_ray.passes.committed import Watch, ignore_progress, run_committed
 from encore_ray.passes.model_plan import decisive_facts
@@ -101,6 +102,38 @@ def take_ratings(
         partial(DataScores, rules),
         rules=rules,
         pool=lambda num_units: task_pool(have),
+        max_bad_fraction=max_bad_fraction,
+        visible=visible,
+        overwrite=overwrite,
+        watch=watch,
+    )
+
+
+def rate_pairs(
+    pairs: str,
+    output: PassTable,
+    *,
+    judge: ApiJudge,
+    max_bad_fraction: float,
+    visible: Visible | None = None,
+    overwrite: bool = False,
+    watch: Watch = ignore_progress,
+) -> dict[str, int]:
+    """Rate all units of pairs/ by a judge behind an API; resumable.
+
+    Returns:
+        Counts: rows, scored, quarantined, requests, known_answers.
+
+    Raises:
+        ResumeRefused: the folder holds scores of another judge, rule set or option.
+    """
+    output = output.open({**judge.facts, "rules": judge.rules.scoring_fingerprint}, overwrite=overwrite)
+    return _run(
+        pairs,
+        output,
+        partial(ApiScores, judge),
+        rules=judge.rules,
+        pool=lambda num_units: POOL,
         max_bad_fraction=max_bad_fraction,
         visible=visible,
         overwrite=overwrite,

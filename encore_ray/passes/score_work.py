@@ -50,8 +50,8 @@ class DataScores:
         scores_N2K = np.array(columns, dtype=np.float32).transpose(2, 1, 0)
         single = kept.column(REJECTED).is_null().to_numpy(zero_copy_only=False)
         lengths = {
-            CHOSEN_CHARS: pa.array(_num_chars(kept.column(CHOSEN)), pa.int32()),
-            REJECTED_CHARS: pa.array(_num_chars(kept.column(REJECTED)), pa.int32(), mask=single),
+            CHOSEN_CHARS: pa.array(num_chars(kept.column(CHOSEN)), pa.int32()),
+            REJECTED_CHARS: pa.array(num_chars(kept.column(REJECTED)), pa.int32(), mask=single),
         }
         facts = {"model": "ratings in the data"}
         return write_scores(unit, attempt, table, scores_N2K, rules=self._rules, bad=bad, columns=lengths, facts=facts)
@@ -189,6 +189,6 @@ def without(table: pa.Table, bad: Sequence[LeftOut]) -> pa.Table:
     return table.filter(pa.array(keep))
 
 
-def _num_chars(column: pa.ChunkedArray) -> list[int]:
+def num_chars(column: pa.ChunkedArray) -> list[int]:
     """Characters of each response; 0 where there is none."""
     return [sum(len(message["content"]) for message in messages or ()) for messages in column.to_pylist()]

@@ -8,6 +8,14 @@ from collections.abc import Iterator
 
 STDERR = 2  # Ray leads it to the worker's log
 
+_on_duty: "Watchdog | None" = None
+
+
+def advance() -> None:
+    """Say that a call in flight is getting on, for work whose one call may take longer than a watchdog waits."""
+    if _on_duty is not None:
+        _on_duty.wind()
+
 
 class Watchdog:
     """Ends the process when calls are in flight and none finishes for a time.
@@ -27,10 +35,12 @@ class Watchdog:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Watch one call, the block."""
+        global _on_duty
         with self._lock:
             self._in_flight += 1
             if self._in_flight == 1:
                 self._wind()
+                _on_duty = self
         try:
             yield
         finally:
@@ -40,6 +50,12 @@ class Watchdog:
                     self._wind()
                 else:
                     faulthandler.cancel_dump_traceback_later()
+
+    def wind(self) -> None:
+        """Wait anew, if a call is in flight."""
+        with self._lock:
+            if self._in_flight:
+                self._wind()
 
     def _wind(self) -> None:
         faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=STDERR)

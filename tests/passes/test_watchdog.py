@@ -48,6 +48,24 @@ time.sleep(30)
     assert "in second" in ended.stderr
 
 
+def test_a_call_that_says_that_it_advances_lives_until_it_does_not() -> None:
+    ended = run(
+        """
+from encore_ray.passes.watchdog import advance
+def culprit():
+    for _ in range(6):
+        advance()
+        time.sleep(.4)
+    print("advanced", flush=True)
+    time.sleep(30)
+advance()
+with dog.watching(): culprit()
+"""
+    )
+    assert (ended.returncode, ended.stdout) == (1, "advanced\n")
+    assert "in culprit" in ended.stderr
+
+
 def test_nothing_ends_a_process_between_its_calls() -> None:
     ended = run("with dog.watching(): pass\ntime.sleep(1.5)\nprint(place())")
     assert ended.returncode == 0

@@ -1,0 +1,211 @@
+"""A judge behind an OpenAI-compatible API: what it is asked about a unit, and what that will cost."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from encore_ray.config import RateOptions
+from encore_ray.errors import ConfigError
+from encore_ray.models.questions import form_of, on_scale, question, questions_digest
+from encore_ray.passes.api_answers import Answers, rate_reply
+from encore_ray.passes.api_client import ApiClient, Refused, Reply
+from encore_ray.passes.commits import LeftOut
+from encore_ray.passes.pools import CPU_SHARE, ActorPool
+from encore_ray.passes.score_work import CARRIED, TEXTS, num_chars, without, write_scores
+from encore_ray.passes.tables import TableUnit
+from encore_ray.passes.units import Attempt
+from encore_ray.passes.watchdog import advance
+from encore_ray.rules import RuleSet
+from encore_ray.schema import CHOSEN, CHOSEN_CHARS, PROMPT, REJECTED, REJECTED_CHARS, Reason
+from encore_ray.storage import Folder, fingerprint
+
+# A short answer and what would show that it is none. Log-probabilities are given of its first token alone.
+_MAX_ANSWER_TOKENS = 8
+_TOP = 20  # the most that endpoints give
+_CHARS_A_TOKEN = 4  # about so many in English
+_NAMED = 3  # ratings that a quarantined pair's detail names
+
+# One actor has all threads: they only wait, and their number and rate are those of the whole job.
+POOL = ActorPool(1, 1, cpus=CPU_SHARE, gpus=0.0, calls_at_a_time=2)
+
+
+@dataclass(frozen=True)
+class ApiJudge:
+    """The judge of a job.
+
+    Attributes:
+        url: of the API, as in http://127.0.0.1:8000/v1.
+        options: of the endpoint, with its model.
+        rules: that it rates by.
+        answers: folder of all replies of the run.
+    """
+
+    url: str
+    options: RateOptions
+    rules: RuleSet
+    answers: Folder
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides a rating."""
+        return {
+            "model": f"{self.options.model} at {self.url}",
+            "text_only": self.options.text_only,
+            "questions": questions_digest(self.rules),
+        }
+
+    def body(self, turns: Sequence[Mapping[str, str]], k: int) -> dict[str, Any]:
+        """The request that asks for the rating of a conversation under rule k."""
+        body = {
+            "model": self.options.model,
+            "messages": [*turns, {"role": "user", "content": question(self.rules[k])}],
+            "max_tokens": _MAX_ANSWER_TOKENS,
+            "temperature": 0,
+        }
+        return body if self.options.text_only else {**body, "logprobs": True, "top_logprobs": _TOP}
+
+
+def is_api(judge: str) -> bool:
+    """Whether a judge is named by the URL of an API."""
+    return judge.startswith(("http://", "https://"))
+
+
+def plan_api_judge(url: str, options: RateOptions, *, rules: RuleSet, run: Folder) -> ApiJudge:
+    """The judge of a run.
+
+    Raises:
+        ConfigError: no model is named.
+    """
+    if options.model is None:
+        raise ConfigError(f"{url} may serve several models: name the judge with rate.model (--model).")
+    return ApiJudge(url, options, rules, run.child("answers"))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What rating a corpus will take at most: answers that are there already are not asked for again.
+
+    Attributes:
+        requests: one a rule and response.
+        tokens_in, tokens_out: of all requests and answers, at four characters a token.
+        cost: in the currency of the prices; None where they are not given.
+        minutes: that the limit of requests a minute leaves it; None without a limit.
+    """
+
+    requests: int
+    tokens_in: int
+    tokens_out: int
+    cost: float | None
+    minutes: float | None
+
+    def __str__(self) -> str:
+        parts = [
+            f"at most {self.requests:,} requests, about {self.tokens_in:,} tokens in and {self.tokens_out:,} out",
+            "no prices given (rate.input_price, rate.output_price)" if self.cost is None else f"cost {self.cost:.2f}",
+        ]
+        if self.minutes is not None:
+            parts.append(f"{self.minutes:,.0f} minutes at its limit of requests")
+        return "; ".join(parts)
+
+
+def estimate(judge: ApiJudge, units: Sequence[TableUnit]) -> Estimate:
+    """From the texts of the first unit, for all of them."""
+    table = units[0].read(TEXTS)
+    prompt, chosen, rejected = (np.array(num_chars(table.column(name)), dtype=np.int64) for name in TEXTS)
+    has_rejected = table.column(REJECTED).is_valid().to_numpy(zero_copy_only=False)
+    chars = (prompt + chosen).sum() + (prompt + rejected)[has_rejected].sum()
+    num_responses = table.num_rows + int(has_rejected.sum())
+    rules = judge.rules
+    all_chars = len(rules) * int(chars) + num_responses * sum(len(question(rule)) for rule in rules)
+    scale = sum(unit.rows for unit in units) / table.num_rows
+    requests = round(scale * num_responses * len(rules))
+    tokens_in, tokens_out = round(scale * all_chars / _CHARS_A_TOKEN), requests
+    options = judge.options
+    prices = options.input_price, options.output_price
+    cost = None if None in prices else (tokens_in * (prices[0] or 0) + tokens_out * (prices[1] or 0)) / 1e6
+    minutes = requests / options.requests_per_minute if options.requests_per_minute else None
+    return Estimate(requests, tokens_in, tokens_out, cost, minutes)
+
+
+class ApiScores:
+    """Ratings by a judge behind an API, many requests at a time."""
+
+    def __init__(self, judge: ApiJudge):
+        self._judge = judge
+        self._client = ApiClient(judge.url, judge.options)
+        self._threads = ThreadPoolExecutor(judge.options.concurrency)
+
+    def __call__(self, unit: TableUnit, attempt: Attempt) -> Mapping[str, int]:
+        table = unit.read([*CARRIED, *TEXTS])
+        kept = without(table, attempt.left_out)
+        answers = Answers(self._judge.answers, unit.unit)
+        bodies = self._bodies(kept)
+        requests = {place: fingerprint(body) for place, body in bodies.items()}
+        distinct = {requests[place]: body for place, body in bodies.items()}
+        replies = {request: answers.find(self._judge.url, body) for request, body in distinct.items()}
+        missing = {request: distinct[request] for request, reply in replies.items() if reply is None}
+        replies |= self._ask_all(missing, answers)
+        row_N = np.setdiff1d(np.arange(table.num_rows), [pair.row for pair in attempt.left_out])
+        scores_N2K, wrong = self._rate({place: replies[request] for place, request in requests.items()}, len(kept))
+        bad = [*attempt.left_out]
+        bad += [LeftOut(int(row_N[i]), Reason.NOT_A_RATING, "; ".join(why[:_NAMED])) for i, why in wrong.items()]
+        usable = np.array([i not in wrong for i in range(len(kept))], dtype=bool)
+        rated = without(table, bad)
+        single = rated.column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+        lengths = {
+            CHOSEN_CHARS: pa.array(num_chars(rated.column(CHOSEN)), pa.int32()),
+            REJECTED_CHARS: pa.array(num_chars(rated.column(REJECTED)), pa.int32(), mask=single),
+        }
+        facts = {key: str(value) for key, value in self._judge.facts.items()}
+        rules, scores_N2K = self._judge.rules, scores_N2K[usable]
+        counts = write_scores(unit, attempt, table, scores_N2K, rules=rules, bad=bad, columns=lengths, facts=facts)
+        answers.pack()
+        return {**counts, "requests": len(missing), "known_answers": len(distinct) - len(missing)}
+
+    def _bodies(self, table: pa.Table) -> dict[tuple[int, int, int], dict[str, Any]]:
+        """Requests by pair, side and rule; those about a conversation follow each other, for caches of prefixes."""
+        bodies = {}
+        for i, row in enumerate(table.select([PROMPT, CHOSEN, REJECTED]).to_pylist()):
+            for side, answer in enumerate((row[CHOSEN], row[REJECTED])):
+                if answer is not None:
+                    turns = [*row[PROMPT], *answer]
+                    bodies |= {(i, side, k): self._judge.body(turns, k) for k in range(len(self._judge.rules))}
+        return bodies
+
+    def _ask_all(self, bodies: Mapping[str, dict[str, Any]], answers: Answers) -> dict[str, Reply | Refused]:
+        def ask(body: dict[str, Any]) -> Reply | Refused:
+            reply = self._client.ask(body)
+            if isinstance(reply, Reply):
+                answers.keep(self._judge.url, body, reply)
+            advance()
+            return reply
+
+        futures: dict[str, Future[Reply | Refused]] = {
+            request: self._threads.submit(ask, body) for request, body in bodies.items()
+        }
+        try:
+            return {request: future.result() for request, future in futures.items()}
+        except BaseException:
+            for future in futures.values():
+                future.cancel()
+            raise
+
+    def _rate(
+        self, replies: Mapping[tuple[int, int, int], Reply | Refused | None], num_pairs: int
+    ) -> tuple[np.ndarray, dict[int, list[str]]]:
+        """Ratings [N, 2, K], NaN where there is none, and why by pair."""
+        rules = self._judge.rules
+        raw_N2K = np.full((num_pairs, 2, len(rules)), np.nan)
+        wrong: dict[int, list[str]] = {}
+        for (i, side, k), reply in replies.items():
+            assert reply is not None
+            rating = rate_reply(form_of(rules[k]), reply)
+            if isinstance(rating, str):
+                wrong.setdefault(i, []).append(f"{(CHOSEN, REJECTED)[side]} {rules[k].name}: {rating}")
+            else:
+                raw_N2K[i, side, k] = rating
+        return np.stack([on_scale(rule, raw_N2K[:, :, k]) for k, rule in enumerate(rules)], axis=2), wrong

@@ -1,0 +1,97 @@
+"""A real HTTP server that speaks chat completions as a script says, one step a request, and remembers what it heard."""
+
+import contextlib
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One response: its status, body and headers; it may come late, or end before its end."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    delay_s: float = 0.0
+    cut: bool = False
+
+
+def completion(text: str | None, first: dict[str, float] | None = None) -> Step:
+    """A chat completion; `first` are probabilities of first tokens."""
+    choice: Body = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    if first is not None:
+        top = [{"token": token, "logprob": math.log(p), "bytes": None} for token, p in first.items()]
+        choice["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
+    return Step(200, json.dumps({"object": "chat.completion", "choices": [choice]}).encode())
+
+
+def failure(status: int, message: str = "broken", **headers: str) -> Step:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Step(status, json.dumps({"error": {"message": message}}).encode(), named)
+
+
+class Server:
+    """What it is told to answer, and the requests it got: (body, headers, seconds since its start)."""
+
+    def __init__(self, url: str, answer: Callable[[Body], Step]):
+        self.url, self.answer = url, answer
+        self.script: list[Step] = []  # answers before `answer` takes over
+        self.heard: list[tuple[Body, dict[str, str], float]] = []
+        self.most_at_a_time = 0
+        self._at_a_time = 0
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def hear(self, body: Body, headers: dict[str, str]) -> Iterator[Step]:
+        with self._lock:
+            self.heard.append((body, headers, time.monotonic()))
+            self._at_a_time += 1
+            self.most_at_a_time = max(self.most_at_a_time, self._at_a_time)
+            step = self.script.pop(0) if self.script else self.answer(body)
+        try:
+            time.sleep(step.delay_s)
+            yield step
+        finally:
+            with self._lock:
+                self._at_a_time -= 1
+
+
+@contextlib.contextmanager
+def api_server(answer: Callable[[Body], Step]) -> Iterator[Server]:
+    """A server on a free port of this machine, in threads of this process."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with server.hear({**body, "path": self.path}, dict(self.headers)) as step, contextlib.suppress(OSError):
+                self.send_response(step.status)
+                for name, value in {**step.headers, "Content-Length": str(len(step.body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(step.body[: len(step.body) // 2] if step.cut else step.body)
+                if step.cut:
+                    self.close_connection = True
+
+        def log_message(self, *_args: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(f"http://127.0.0.1:{http.server_port}/v1", answer)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
