@@ -54,3 +54,23 @@ def save_judge(
     model.save_pretrained(folder)
     tok.save_pretrained(folder)
     return folder
+
+
+def save_yes_man(folder: Path) -> Path:
+    """A model that answers Yes and ends, whatever it is asked: each token decides the next one alone."""
+    tok = tokenizer(chat=True)
+    after = {tok("\n")["input_ids"][-1]: "Yes", tok.convert_tokens_to_ids("Yes"): "</s>"}
+    config = tiny.config("llama", vocab_size=len(tok), bos_token_id=tok.bos_token_id, eos_token_id=tok.eos_token_id)
+    config.max_position_embeddings, config.tie_word_embeddings = 512, False
+    torch.manual_seed(9)
+    model = AutoModelForCausalLM.from_config(config)
+    head, embedding = model.get_output_embeddings().weight.data, model.get_input_embeddings().weight.data
+    head.zero_()
+    for last, following in after.items():
+        head[tok.convert_tokens_to_ids(following)] = 100 * embedding[last]
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.data.zero_()
+        layer.mlp.down_proj.weight.data.zero_()
+    model.save_pretrained(folder)
+    tok.save_pretrained(folder)
+    return folder

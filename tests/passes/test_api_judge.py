@@ -1,6 +1,10 @@
 """A judge behind an API: every failure it can have, on a real server; every answer paid for once."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -8,6 +12,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import urllib3
+from urllib3.util import Retry
 
 from encore_ray.config import RateOptions
 from encore_ray.errors import ClusterError, ConfigError
@@ -21,6 +27,7 @@ from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import PAIR_FIELDS
 from encore_ray.storage import Folder
+from tests.models import judges
 from tests.passes import jobs
 from tests.passes.api_server import Body, Server, Step, api_server, completion, failure
 
@@ -272,6 +279,34 @@ def test_answers_survive_what_was_cut_off(tmp_path: Path) -> None:
     found.pack()
     assert not (tmp_path / "parts" / "u").exists()
     assert Answers(folder, "u").find("http://a/v1", body) is not None
+
+
+def test_a_model_that_transformers_serves_is_a_judge(pairs: str, tmp_path: Path) -> None:
+    pytest.importorskip("openai", reason="transformers serve needs it")
+    folder = judges.save_yes_man(tmp_path / "judge")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["serve", str(folder), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "transformers.cli.transformers", *command],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        urllib3.request("GET", f"{url}/health", retries=Retry(120, backoff_factor=0.25, backoff_max=0.5))
+        rules = RuleSet(list(RULES)[:1])
+        judge = plan_api_judge(
+            f"{url}/v1", options(model=str(folder), timeout_s=60), rules=rules, run=Folder(str(tmp_path))
+        )
+        counts, table, _ = rate_unit(judge, pairs, tmp_path)
+        assert (counts["scored"], counts["requests"]) == (6, 9)
+        assert table.column("chosen__harm").to_pylist() == [1.0] * 6  # "Yes", from the text alone
+    finally:
+        serving.terminate()
+        serving.communicate()
 
 
 def test_a_model_must_be_named(tmp_path: Path) -> None:
