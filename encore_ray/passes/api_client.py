@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import urllib3
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util import Retry, Timeout
 
 from encore_ray.config import RateOptions
 from encore_ray.errors import ClusterError, ConfigError
+from encore_ray.passes.watchdog import advance
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 
@@ -48,6 +50,14 @@ class Refused:
     reason: str
 
 
+class _Patience(Retry):
+    """Retries whose waits are no hang: the worker that waits says so."""
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        advance()
+        super().sleep(response)
+
+
 class ApiClient:
     """Asks one endpoint; many threads share it, and its limit of requests a minute.
 
@@ -63,7 +73,7 @@ class ApiClient:
         self._pool = urllib3.PoolManager(
             maxsize=options.concurrency, block=True, timeout=Timeout(connect=_CONNECT_S, read=options.timeout_s)
         )
-        self._retry = Retry(
+        self._retry = _Patience(
             options.retries,
             redirect=0,
             allowed_methods={"POST"},

@@ -39,12 +39,12 @@ def failure(status: int, message: str = "broken", **headers: str) -> Step:
 
 
 class Server:
-    """What it is told to answer, and the requests it got: (body, headers, seconds since its start)."""
+    """What it is told to answer, and the requests it got, with their headers."""
 
     def __init__(self, url: str, answer: Callable[[Body], Step]):
         self.url, self.answer = url, answer
         self.script: list[Step] = []  # answers before `answer` takes over
-        self.heard: list[tuple[Body, dict[str, str], float]] = []
+        self.heard: list[tuple[Body, dict[str, str]]] = []
         self.most_at_a_time = 0
         self._at_a_time = 0
         self._lock = threading.Lock()
@@ -52,7 +52,7 @@ class Server:
     @contextlib.contextmanager
     def hear(self, body: Body, headers: dict[str, str]) -> Iterator[Step]:
         with self._lock:
-            self.heard.append((body, headers, time.monotonic()))
+            self.heard.append((body, headers))
             self._at_a_time += 1
             self.most_at_a_time = max(self.most_at_a_time, self._at_a_time)
             step = self.script.pop(0) if self.script else self.answer(body)
