@@ -25,6 +25,9 @@ from encore_ray.models.scoring import Prepared, Scored, Scoring
 from encore_ray.models.strategy import Strategy
 from encore_ray.rules import Rule, RuleSet, Scale
 
+# Conversations that are tokenised at a time, under all rules: a tokenizer takes a hundred bytes and more a token.
+_AT_A_TIME = 32
+
 
 class Questions:
     """The token ids of all questions about pairs, as one judge reads them.
@@ -76,10 +79,13 @@ class Questions:
         sides += [[*prompts[i], *(rejected[i] or ())] for i in present]
         names = [*pair_ids, *(pair_ids[i] for i in present)]
         num_rules = len(self.rules)
-        asked = [[*side, turn] for side in sides for turn in self._turns]
-        encoded = self._conversations.encode(asked, np.repeat(names, num_rules).tolist(), to_answer=True)
-        rows = [np.asarray(row, dtype=np.int32) for row in encoded]
-        ids = [rows[start : start + num_rules] for start in range(0, len(rows), num_rules)]
+        ids: list[list[np.ndarray]] = []
+        for start in range(0, len(sides), _AT_A_TIME):
+            few = slice(start, start + _AT_A_TIME)
+            asked = [[*side, turn] for side in sides[few] for turn in self._turns]
+            encoded = self._conversations.encode(asked, np.repeat(names[few], num_rules).tolist(), to_answer=True)
+            rows = [np.asarray(row, dtype=np.int32) for row in encoded]
+            ids += [rows[first : first + num_rules] for first in range(0, len(rows), num_rules)]
         tokens = [[len(row) for row in of_side] for of_side in ids]
         excess = [max(max(lengths) - self._conversations.max_length, 0) for lengths in tokens]
         cut = [[self._conversations.cut(row, num) for row in of_side] for of_side, num in zip(ids, excess, strict=True)]

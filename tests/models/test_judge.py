@@ -113,6 +113,19 @@ def test_a_conversation_is_computed_once_for_all_rules_and_equal_questions_once(
     assert (asked.chosen_tokens_N.tolist(), asked.rejected_tokens_N.tolist()) == ([len(ids[0])], [0])
 
 
+def test_many_pairs_are_tokenised_as_each_alone(tmp_path) -> None:
+    judge = load(judges.save_judge(tmp_path / "judge"))
+    prompts, chosen, rejected = PROMPTS * 13, CHOSEN * 13, REJECTED * 13  # 65 responses, more than at a time
+    names = [f"p{i}" for i in range(39)]
+    many = judge.prepare(prompts, chosen=chosen, rejected=rejected, pair_ids=names).pairs[0]
+    few = judge.prepare(PROMPTS, chosen=CHOSEN, rejected=REJECTED, pair_ids=names[:3]).pairs[0]
+    assert [list(ids) for ids in many.chosen_ids] == 13 * [list(ids) for ids in few.chosen_ids]
+    assert [ids is None or list(ids) for ids in many.rejected_ids] == 13 * [
+        ids is None or list(ids) for ids in few.rejected_ids
+    ]
+    assert many.rejected_tokens.tolist() == 13 * few.rejected_tokens.tolist()
+
+
 @pytest.mark.parametrize("chat", [False, True], ids=["plain", "chat"])
 def test_a_cut_conversation_keeps_its_end_and_every_question_and_is_cut_alike_for_all(chat, tmp_path) -> None:
     folder = judges.save_judge(tmp_path / "judge", tok=judges.tokenizer(chat=chat))
