@@ -11,6 +11,8 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3 import BaseHTTPResponse
@@ -70,9 +72,7 @@ class ApiClient:
         self._url, self._options = f"{url}/chat/completions", options
         key = os.environ.get(KEY_VARIABLE)
         self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
-        self._pool = urllib3.PoolManager(
-            maxsize=options.concurrency, block=True, timeout=Timeout(connect=_CONNECT_S, read=options.timeout_s)
-        )
+        self._pool = _pool(url, options)
         self._retry = _Patience(
             options.retries,
             redirect=0,
@@ -150,6 +150,16 @@ class ApiClient:
             at = max(now, self._next_s)
             self._next_s = at + 60 / self._options.requests_per_minute
         time.sleep(at - now)
+
+
+def _pool(url: str, options: RateOptions) -> urllib3.PoolManager:
+    """Connections to an address, through the proxy that the environment names for it (HTTPS_PROXY, NO_PROXY)."""
+    parts = urlsplit(url)
+    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    timeout = Timeout(connect=_CONNECT_S, read=options.timeout_s)
+    if proxy:
+        return urllib3.ProxyManager(proxy, maxsize=options.concurrency, block=True, timeout=timeout)
+    return urllib3.PoolManager(maxsize=options.concurrency, block=True, timeout=timeout)
 
 
 def parse_reply(data: bytes) -> Reply | None:

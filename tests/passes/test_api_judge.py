@@ -175,6 +175,19 @@ def test_the_key_comes_from_the_environment_and_is_in_no_error(server: Server, m
     assert "Authorization" not in server.heard[1][1]
 
 
+def test_the_proxy_of_the_environment_is_used_but_for_hosts_it_leaves_out(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with api_server(judge_like) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        question = {"messages": [{"role": "user", "content": "?"}] * 2}
+        assert isinstance(ApiClient("http://judge.invalid/v1", options()).ask(question), Reply)
+        assert [body["path"] for body, _ in proxy.heard] == ["http://judge.invalid/v1/chat/completions"]
+        ask(server)
+        assert (len(server.heard), len(proxy.heard)) == (1, 1)
+
+
 def test_requests_are_spread_over_a_minute(server: Server) -> None:
     client = ApiClient(server.url, options(requests_per_minute=600))
     started = time.monotonic()
