@@ -238,7 +238,8 @@ def test_a_unit_asks_each_question_once_and_writes_scores(server: Server, pairs:
     body = server.heard[0][0]
     assert (body["model"], body["path"], body["temperature"]) == ("judge-1", "/v1/chat/completions", 0)
     assert (body["logprobs"], body["top_logprobs"]) == (True, 20)
-    assert body["messages"][-1] == {"role": "user", "content": question(RULES[0])}
+    asked = {body["messages"][-1]["content"] for body, _ in server.heard}
+    assert asked == {question(rule) for rule in RULES}
     assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "user"]
     assert server.most_at_a_time <= 4
 

@@ -102,10 +102,10 @@ def test_a_judge_stays_on_one_gpu_and_excludes_a_model(judge_folder) -> None:
 
 
 def test_a_job_goes_from_a_judge_to_a_comparison_and_the_command_resumes_it(tmp_path, judge_folder, have) -> None:
-    jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=16)
-    values = {"judge": str(judge_folder), "model": None, "score": {"actors": 1}, "prepare": {"unit_pairs": 8}}
+    jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=8)
+    values = {"judge": str(judge_folder), "model": None, "score": {"actors": 1}, "prepare": {"unit_pairs": 4}}
     result = run_job(jobs.config(tmp_path, **values))
-    assert result.scored["scored"] == 16
+    assert result.scored["scored"] == 8
     assert [rule["name"] for rule in result.weights["rules"]] == rule_pool().names
     assert result.comparison is not None
     before = jobs.contents(tmp_path / "run"), jobs.commit_times(tmp_path / "run", "scores")
