@@ -1,0 +1,334 @@
+"""Fits the energies to a corpus that need not fit into memory: noise-contrastive, by rows that are read as they come.
+
+For each response with embedding e and standardised reward r, a positive y = r + nu, nu ~ N(0, (beta sigma)^2), stands
+against M negatives y ~ N(r, sigma^2):
+
+    loss = -log softmax over {positive, negatives} of f(e, y) - log p_N(y | r)  +  lambda mean f^2
+
+in log space throughout. Batches follow from the seed alone; the same seed, blocks, library set and number of threads
+give the same bits on a CPU. After each epoch the loss on held-out pairs, under noise that is the same each time,
+says whether to go on.
+
+Source: EBRM, arXiv 2504.13134; NCE+, Gustafsson et al., arXiv 2005.01698.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encore_ray.errors import DataError
+from encore_ray.models.energy import EnergyNetwork
+from encore_ray.models.standards import Standard, StreamedMoments
+
+POOL_PAIRS = 4096  # read before they are shuffled: what memory holds of the corpus, beside the held-out pairs
+HELDOUT_PAIRS = 2048  # of which at most the loss is taken
+SLICE_SAMPLES = 8192  # rewards that go through the network at a time; M does not show in the memory
+
+
+@dataclass(frozen=True)
+class EnergySettings:
+    """How energies are trained; the defaults are the paper's.
+
+    Attributes:
+        sigma: of the negatives, in standard deviations of the reward.
+        beta: the positive's noise is beta * sigma.
+        num_negatives: M.
+        regularisation: lambda, on the mean squared energy.
+        learning_rate, weight_decay: of AdamW.
+        batch_responses: both sides of half as many pairs.
+        epochs: at most.
+        patience: epochs without a lower held-out loss before the fit ends.
+        seed: of weights, order, noise and dropout.
+    """
+
+    sigma: float = 3.5
+    beta: float = 0.1
+    num_negatives: int = 768
+    regularisation: float = 0.05
+    learning_rate: float = 9e-5
+    weight_decay: float = 1e-2
+    batch_responses: int = 256
+    epochs: int = 5
+    patience: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class PairBlock:
+    """N pairs as they are read.
+
+    Attributes:
+        e_N2D: embeddings of chosen and rejected, any float type.
+        r_N2K: rewards, float64.
+        heldout_N: bool, pairs that stop the fit and are not trained on.
+    """
+
+    e_N2D: NDArray[np.floating]
+    r_N2K: NDArray[np.float64]
+    heldout_N: NDArray[np.bool_]
+
+    @property
+    def agrees_NK(self) -> NDArray[np.bool_]:
+        """Which pairs each energy is trained on: those whose rewards agree with the label (conflict filter)."""
+        return self.r_N2K[:, 0] > self.r_N2K[:, 1]
+
+
+@dataclass(frozen=True)
+class PairBlocks:
+    """A corpus as numbered blocks; each is read once for the moments and once an epoch."""
+
+    num_blocks: int
+    read: Callable[[int], PairBlock]
+
+
+@dataclass(frozen=True, eq=False)
+class Standards:
+    """What is measured before training.
+
+    Attributes:
+        embedding, reward: shift and scale of D and K columns.
+        low_K, high_K: the domain of each standardised reward: a unit beyond those trained on.
+        num_pairs: that may be trained on. num_agreeing_K: that each energy is trained on.
+    """
+
+    embedding: Standard
+    reward: Standard
+    low_K: NDArray[np.float64]
+    high_K: NDArray[np.float64]
+    num_pairs: int
+    num_agreeing_K: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class EnergyFit:
+    """A trained network, with how it went.
+
+    Attributes:
+        network: of the best epoch.
+        losses: mean training loss of each epoch. heldout_losses: after each; empty without held-out pairs.
+        best_epoch: from 1 on.
+        num_threads: that torch computed with; other numbers give other last bits.
+    """
+
+    network: EnergyNetwork
+    standards: Standards
+    settings: EnergySettings
+    losses: tuple[float, ...]
+    heldout_losses: tuple[float, ...]
+    best_epoch: int
+    num_threads: int
+
+
+def measure_standards(blocks: PairBlocks) -> Standards:
+    """Moments of the pairs that are trained on, in the order of the blocks.
+
+    Raises:
+        DataError: rewards agree with the label in no such pair.
+    """
+    embedding: StreamedMoments | None = None
+    reward: StreamedMoments | None = None
+    num_pairs = 0
+    for number in range(blocks.num_blocks):
+        block = blocks.read(number)
+        train_N = ~block.heldout_N
+        num_pairs += int(train_N.sum())
+        agrees_NK = block.agrees_NK & train_N[:, None]
+        e_ND = block.e_N2D[agrees_NK.any(axis=1)]
+        e_moments = StreamedMoments.of(e_ND.reshape(-1, block.e_N2D.shape[2]))
+        r_NK = np.where(agrees_NK[:, None], block.r_N2K, np.nan).reshape(-1, block.r_N2K.shape[2])
+        r_moments = StreamedMoments.of(r_NK)
+        embedding = e_moments if embedding is None else embedding + e_moments
+        reward = r_moments if reward is None else reward + r_moments
+    if embedding is None or reward is None or not reward.num_D.any():
+        raise DataError(
+            f"None of {num_pairs:,} training pairs has a chosen response with the higher reward, so there is nothing "
+            "to learn from. Look at the rewards' direction (higher_is) and at the labels."
+        )
+    standard = Standard.of_rewards(reward)
+    trained_K = reward.num_D > 0
+    low_K, high_K = (
+        np.where(trained_K, (np.where(trained_K, end_K, 0.0) - standard.mean_D) / standard.deviation_D, 0.0)
+        for end_K in (reward.low_D, reward.high_D)
+    )
+    return Standards(
+        Standard.of_embeddings(embedding), standard, low_K - 1.0, high_K + 1.0, num_pairs, reward.num_D // 2
+    )
+
+
+def fit_energies(
+    blocks: PairBlocks,
+    *,
+    settings: EnergySettings,
+    on_epoch: Callable[[int, float, float | None], None] = lambda epoch, loss, heldout: None,
+    on_step: Callable[[int], None] = lambda pairs: None,
+) -> EnergyFit:
+    """Train K energies, each on the pairs whose reward agrees with the label.
+
+    Args:
+        blocks: the corpus.
+        settings: see `EnergySettings`.
+        on_epoch: told of each epoch: its number from 1, its loss, and the held-out loss.
+        on_step: told how many pairs each step had.
+
+    Raises:
+        DataError: there is nothing to learn from, or the loss is not finite.
+    """
+    standards = measure_standards(blocks)
+    heldout = _Heldout.take(blocks, standards)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        num_dims, num_energies = len(standards.embedding.mean_D), len(standards.reward.mean_D)
+        network = EnergyNetwork(num_dims, num_energies=num_energies)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        losses: list[float] = []
+        heldout_losses: list[float] = []
+        best = (0, copy.deepcopy(network.state_dict()))
+        for epoch in range(1, settings.epochs + 1):
+            total, num_batches = 0.0, 0
+            network.train()
+            for batch in _batches(blocks, standards, settings, epoch=epoch):
+                optimizer.zero_grad()
+                loss = add_gradients(network, batch, settings)
+                optimizer.step()
+                total, num_batches = total + loss, num_batches + 1
+                on_step(len(batch.agrees_BK) // 2)
+            losses.append(total / max(num_batches, 1))
+            if not np.isfinite(losses[-1]):
+                raise DataError(
+                    f"The training loss is {losses[-1]} in epoch {epoch}: embeddings or rewards hold values that are "
+                    "not finite, or the learning rate is too high."
+                )
+            if heldout is not None:
+                heldout_losses.append(heldout.loss(network, settings))
+            on_epoch(epoch, losses[-1], heldout_losses[-1] if heldout_losses else None)
+            if heldout is None or heldout_losses[-1] == min(heldout_losses):
+                best = (epoch, copy.deepcopy(network.state_dict()))
+            if epoch - best[0] >= settings.patience:
+                break
+    network.load_state_dict(best[1])
+    network.eval().requires_grad_(False)
+    return EnergyFit(
+        network, standards, settings, tuple(losses), tuple(heldout_losses), best[0], torch.get_num_threads()
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B standardised responses, float32, and which of K energies are trained on each."""
+
+    e_BD: Tensor
+    r_BK: Tensor
+    agrees_BK: Tensor
+
+    @classmethod
+    def of(cls, block: PairBlock, standards: Standards) -> "Batch":
+        sides = 2 * len(block.heldout_N)
+        e_BD = standards.embedding.apply(block.e_N2D.reshape(sides, -1))
+        r_BK = standards.reward.apply(block.r_N2K.reshape(sides, -1))
+        return cls(
+            torch.from_numpy(e_BD), torch.from_numpy(r_BK), torch.from_numpy(np.repeat(block.agrees_NK, 2, axis=0))
+        )
+
+    def split(self, size: int) -> "Iterator[Batch]":
+        parts = zip(self.e_BD.split(size), self.r_BK.split(size), self.agrees_BK.split(size), strict=True)
+        return (Batch(*part) for part in parts)
+
+
+def contrastive_loss(energy_BM: Tensor, log_noise_BM: Tensor) -> Tensor:
+    """-log softmax of f - log p_N at the positive, which is the first of M + 1, for each of B responses."""
+    logit_BM = energy_BM - log_noise_BM
+    return logit_BM.logsumexp(dim=1) - logit_BM[:, 0]
+
+
+def add_gradients(network: EnergyNetwork, batch: Batch, settings: EnergySettings) -> float:
+    """Add the gradients of a batch's mean loss over its responses and energies; returns the loss."""
+    num_terms = max(int(batch.agrees_BK.sum()), 1)
+    total = 0.0
+    for part in batch.split(max(1, SLICE_SAMPLES // (settings.num_negatives + 1))):
+        loss = _summed_loss(network, part, settings) / num_terms
+        if loss.requires_grad:
+            loss.backward()
+        total += loss.item()
+    return total
+
+
+def _summed_loss(network: EnergyNetwork, batch: Batch, settings: EnergySettings) -> Tensor:
+    part_BH = network.embed(batch.e_BD)
+    total = part_BH.new_zeros(())
+    for k, branch in enumerate(network.energies):
+        row_B = batch.agrees_BK[:, k].nonzero().squeeze(1)
+        if not len(row_B):
+            continue
+        noise_BM = settings.sigma * torch.randn(len(row_B), settings.num_negatives + 1)
+        noise_BM[:, 0] *= settings.beta
+        energy_BM = branch(part_BH[row_B], batch.r_BK[row_B, k].unsqueeze(1) + noise_BM)
+        log_noise_BM = -0.5 * (noise_BM / settings.sigma) ** 2  # and a constant, which no softmax sees
+        loss_B = contrastive_loss(energy_BM, log_noise_BM) + settings.regularisation * (energy_BM**2).mean(dim=1)
+        total = total + loss_B.sum()
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class _Heldout:
+    """The first held-out pairs, kept in memory."""
+
+    batch: Batch
+
+    @classmethod
+    def take(cls, blocks: PairBlocks, standards: Standards) -> "_Heldout | None":
+        parts: list[Batch] = []
+        room = HELDOUT_PAIRS
+        for number in range(blocks.num_blocks):
+            block = blocks.read(number)
+            kept_N = np.flatnonzero(block.heldout_N & block.agrees_NK.any(axis=1))[:room]
+            if len(kept_N):
+                parts.append(Batch.of(_rows(block, kept_N), standards))
+            room -= len(kept_N)
+            if not room:
+                break
+        if not parts:
+            return None
+        return cls(Batch(*(torch.cat([vars(part)[name] for part in parts]) for name in ("e_BD", "r_BK", "agrees_BK"))))
+
+    @torch.no_grad()
+    def loss(self, network: EnergyNetwork, settings: EnergySettings) -> float:
+        network.eval()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            return add_gradients(network, self.batch, settings)
+
+
+def _batches(blocks: PairBlocks, standards: Standards, settings: EnergySettings, *, epoch: int) -> Iterator[Batch]:
+    """The training pairs in random order: blocks are shuffled, then the rows of as many as a pool holds."""
+    rng = np.random.default_rng([settings.seed, epoch])
+    size = max(1, settings.batch_responses // 2)
+    pool: PairBlock | None = None
+    for number in rng.permutation(blocks.num_blocks):
+        block = blocks.read(int(number))
+        block = _rows(block, np.flatnonzero(~block.heldout_N & block.agrees_NK.any(axis=1)))
+        pool = block if pool is None else _joined(pool, block)
+        if len(pool.heldout_N) >= POOL_PAIRS:
+            order = rng.permutation(len(pool.heldout_N))
+            whole = len(order) - len(order) % size
+            for start in range(0, whole, size):
+                yield Batch.of(_rows(pool, order[start : start + size]), standards)
+            pool = _rows(pool, order[whole:])
+    if pool is not None:
+        order = rng.permutation(len(pool.heldout_N))
+        for start in range(0, len(order), size):
+            yield Batch.of(_rows(pool, order[start : start + size]), standards)
+
+
+def _rows(block: PairBlock, row_N: NDArray[np.int64]) -> PairBlock:
+    return PairBlock(block.e_N2D[row_N], block.r_N2K[row_N], block.heldout_N[row_N])
+
+
+def _joined(first: PairBlock, second: PairBlock) -> PairBlock:
+    return PairBlock(*(np.concatenate([vars(first)[name], vars(second)[name]]) for name in vars(first)))
