@@ -34,6 +34,13 @@ def folds_of(keys: Sequence[str]) -> NDArray[np.int64]:
     return byte_ND.sum(axis=1, dtype=np.int64) % NUM_FOLDS
 
 
+def heldout_halves(keys: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The held-out rows in two parts, for what is chosen on some and judged on others: even hashes, odd hashes."""
+    heldout_N = is_heldout(keys)
+    odd_N = np.array([hashlib.sha256(key.encode()).digest()[-1] % 2 == 1 for key in keys], dtype=bool)
+    return heldout_N & ~odd_N, heldout_N & odd_N
+
+
 @dataclass(frozen=True, eq=False)
 class DistinctKeys:
     """A sketch of a set of keys: the 65,536 smallest hashes. Merging with ``+`` is set union, in any order.

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.composition.keys import MAX_HASHES, DistinctKeys, hash_keys, is_heldout
+from encore_ray.composition.keys import MAX_HASHES, DistinctKeys, hash_keys, heldout_halves, is_heldout
 from tests.composition.builders import plain
 
 
@@ -53,3 +53,11 @@ def test_a_fifth_of_the_keys_is_held_out_by_their_sha256(keys):
 def test_the_held_out_share_is_a_fifth():
     # 4 standard deviations of a binomial share of 10,000: 4 * sqrt(.2 * .8 / 10,000) = .016
     assert abs(is_heldout([f"prompt-{i}" for i in range(10_000)]).mean() - 0.2) < 0.016
+
+
+def test_the_halves_are_what_is_held_out_told_apart_by_the_last_bit():
+    keys = [f"prompt-{number}" for number in range(500)]
+    even, odd = heldout_halves(keys)
+    numbers = [int(hashlib.sha256(key.encode()).hexdigest(), 16) for key in keys]
+    assert even.tolist() == [number % 10 == 0 for number in numbers]
+    assert odd.tolist() == [number % 10 == 5 for number in numbers]
