@@ -26,8 +26,8 @@ from encore_ray.passes.committed import Progress
 from encore_ray.passes.compare import compare_schemes
 from encore_ray.passes.compose import compose_scores
 from encore_ray.passes.effort import Effort, without_times
-from encore_ray.passes.embed import EmbeddingModel, embed_pairs, embeddings_table
 from encore_ray.passes.evaluate import evaluate_rewards
+from encore_ray.passes.features import FeatureModel, embed_responses, features_table
 from encore_ray.passes.fit_heads import FittedHeads, fit_heads, save_heads
 from encore_ray.passes.meters import Meters
 from encore_ray.passes.model_plan import plan_judge, plan_model, settle_budget
@@ -269,27 +269,27 @@ class Job:
             tracked.log_metrics(counts, step=counts["rows"])
         return counts
 
-    def embed(self, model: EmbeddingModel, *, max_bad_fraction: float) -> EmbeddingModel:
+    def embed(self, model: FeatureModel, *, max_bad_fraction: float) -> FeatureModel:
         """Embed all responses of the run; returns the model with the token budget that was settled on."""
-        pairs, output = self.run.child(PAIRS_DIR).uri, embeddings_table(self.run)
-        with self.tracker.start_pass("embed") as tracked:
+        pairs, output = self.run.child(PAIRS_DIR).uri, features_table(self.run)
+        with self.tracker.start_pass("features") as tracked:
             model = settle_budget(model, pairs, output, **self._how)
             tracked.log_params(model.facts)
             pool = score_pool(model.options, self.have, num_units=len(table_units(pairs)))
             self.display.note(f"embed on {pool}, {model.facts['dtype']} on {model.facts['device']}")
             watch = self._watch(tracked)
-            counts = embed_pairs(
+            counts = embed_responses(
                 pairs, output, model=model, max_bad_fraction=max_bad_fraction, watch=watch, **self._how
             )
             self.display.note(f"embed by {model.facts['strategy']}: {Effort.of_counts(counts)}")
             tracked.log_metrics(counts, step=counts["rows"])
         return model
 
-    def fit_heads(self, model: EmbeddingModel, rules: RuleSet, *, labels: str | None, output: str) -> FittedHeads:
+    def fit_heads(self, model: FeatureModel, rules: RuleSet, *, labels: str | None, output: str) -> FittedHeads:
         """Fit heads to the embeddings of the run and save them with their backbone."""
         labels = labels or self.run.child(PAIRS_DIR).uri
         with self.tracker.start_pass("fit") as tracked:
-            embeddings = embeddings_table(self.run).folder.uri
+            embeddings = features_table(self.run).folder.uri
             watch = self._watch(tracked)
             fitted = fit_heads(embeddings, labels, rules, have=self.have, visible=self.visible, watch=watch)
             save_heads(output, fitted, rules, model=model, labels=labels)

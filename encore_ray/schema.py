@@ -53,7 +53,7 @@ REJECTED_CHARS = "rejected_chars"
 TRUNCATED = "truncated"
 SIDE_SEPARATOR = "__"
 
-# Columns of embeddings/
+# Columns of features/
 CHOSEN_EMBEDDING = "chosen_embedding"
 REJECTED_EMBEDDING = "rejected_embedding"
 
@@ -84,7 +84,7 @@ QUARANTINE_SCHEMA = pa.schema(
 PAIRS_DIR, SCORES_DIR, REWARDS_DIR, QUARANTINE_DIR, REPORT_DIR = "pairs", "scores", "rewards", "quarantine", "report"
 RULES_FILE, WEIGHTS_FILE, METRICS_FILE, CONFIG_FILE = "rules.yaml", "weights.json", "metrics.json", "config.yaml"
 COMPARISON_FILE = "comparison.json"
-EMBEDDINGS_DIR = "embeddings"
+FEATURES_DIR = "features"
 FIGURE_FILE = f"{REPORT_DIR}/evaluation.png"
 REPORT_FILE, REPORT_TABLES_DIR = f"{REPORT_DIR}/report.html", f"{REPORT_DIR}/tables"
 PLAN_FILE, WORK_FILE, MANIFEST_FILE, SUCCESS_FILE = "plan.json", "work.json", "manifest.parquet", "_SUCCESS"

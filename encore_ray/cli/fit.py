@@ -23,7 +23,7 @@ class FitHeads:
     """
 
     run: Path
-    """Run folder, after `prepare`. The embeddings are kept in it."""
+    """Run folder, after `prepare`. The embeddings are kept in it, in features/."""
     model: Annotated[str, flag("PATH_OR_HUB_ID")]
     """Folder or hub id of the backbone: any transformers model with a tokenizer."""
     rules: Path
@@ -48,7 +48,7 @@ class FitHeads:
         rules_path = absolute(self.rules)
         labels = absolute(self.labels) if self.labels else None
         require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path, rules_path, labels])
-        from encore_ray.passes.embed import plan_embedder
+        from encore_ray.passes.features import plan_features
         from encore_ray.passes.fit_heads import check_fittable, require_place
         from encore_ray.terminal import show_heads
 
@@ -57,7 +57,7 @@ class FitHeads:
         require_place(output, model=path, overwrite=self.overwrite)
         params = {"model": path, "rules": rules_path, "labels": labels, "pooling": self.pooling, "reads": self.reads}
         with open_command_job(self, console, params=params) as job:
-            model = plan_embedder(path, self.options, pooling=self.pooling, reads=self.reads, have=job.have)
+            model = plan_features(path, self.options, pooling=self.pooling, reads=self.reads, have=job.have)
             job.see(model_path=path)
             model = job.embed(model, max_bad_fraction=self.max_bad_fraction)
             fitted = job.fit_heads(model, rules, labels=labels, output=output)

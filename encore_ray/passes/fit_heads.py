@@ -23,7 +23,7 @@ from encore_ray.composition.ridge import LinearFit, ResponseSums, fit_ridge, pre
 from encore_ray.errors import ConfigError
 from encore_ray.models.embedding import FIT_FILE, save_fitted
 from encore_ray.passes.committed import Watch, ignore_progress
-from encore_ray.passes.embed import EmbeddingModel
+from encore_ray.passes.features import FeatureModel
 from encore_ray.passes.labels import LabelledUnit, LabelPlace, find_labels, labelled_units, read_responses
 from encore_ray.passes.model_place import local_model
 from encore_ray.passes.nodes import Visible
@@ -77,7 +77,7 @@ def fit_heads(
     """Fit a head for each rule.
 
     Args:
-        embeddings: folder of the embed pass.
+        embeddings: folder of features.
         labels: pairs/ or scores/ of the same run, see `passes.labels`.
         rules: K rules, see `check_fittable`.
         have: resources of the cluster.
@@ -232,7 +232,7 @@ def require_place(output: str, *, model: str, overwrite: bool) -> None:
         raise ConfigError(f"{output} holds fitted heads already. Name another folder, or replace them by --overwrite.")
 
 
-def save_heads(output: str, fitted: FittedHeads, rules: RuleSet, *, model: EmbeddingModel, labels: str) -> None:
+def save_heads(output: str, fitted: FittedHeads, rules: RuleSet, *, model: FeatureModel, labels: str) -> None:
     """Write the backbone with its new heads, and fit.json beside them.
 
     Args:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from encore_ray.composition.keys import folds_of, hash_keys
 from encore_ray.errors import DataError
-from encore_ray.passes.embed import read_embeddings
+from encore_ray.passes.features import read_features
 from encore_ray.passes.parquet import open_parquet
 from encore_ray.passes.tables import TableUnit, resampling_keys, table_units
 from encore_ray.rules import Rule, RuleSet
@@ -116,7 +116,7 @@ def read_responses(unit: LabelledUnit, rules: RuleSet, places: Mapping[str, Labe
         DataError: labels that are no numbers, or of single responses where there are pairs.
     """
     table = unit.embeddings.read([PAIR_ID, PROMPT_ID, GROUP_ID, CHOSEN_EMBEDDING, REJECTED_EMBEDDING])
-    sides = read_embeddings(table)
+    sides = read_features(table)
     keys = resampling_keys(table)
     fold_N, hash_N = folds_of(keys), hash_keys(keys)
     labels = unit.labels.read([PAIR_ID, *dict.fromkeys(path[0] for path in _paths(places))])

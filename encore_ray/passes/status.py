@@ -10,7 +10,7 @@ from encore_ray.passes.units import PassTable
 from encore_ray.schema import (
     COMPARISON_FILE,
     CONFIG_FILE,
-    EMBEDDINGS_DIR,
+    FEATURES_DIR,
     METRICS_FILE,
     PAIRS_DIR,
     PLAN_FILE,
@@ -58,7 +58,7 @@ def pass_tables(run: Folder) -> dict[str, PassTable]:
     """The passes of a run that write tables, in order."""
     rewarded = (METRICS_FILE, REPORT_FILE)
     scored = (*rewarded, f"{REWARDS_DIR}/{SUCCESS_FILE}", WEIGHTS_FILE, COMPARISON_FILE)
-    prepared = (*scored, f"{SCORES_DIR}/{SUCCESS_FILE}", f"{EMBEDDINGS_DIR}/{SUCCESS_FILE}")
+    prepared = (*scored, f"{SCORES_DIR}/{SUCCESS_FILE}", f"{FEATURES_DIR}/{SUCCESS_FILE}")
     return {
         "prepare": PassTable(run.child(PAIRS_DIR), run, "prepare", downstream=prepared),
         "score": PassTable(run.child(SCORES_DIR), run, "score", downstream=scored),

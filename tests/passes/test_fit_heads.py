@@ -86,7 +86,7 @@ def test_heads_fitted_to_the_scores_of_a_model_give_these_scores(fitted: Path) -
 
 
 def test_the_fit_over_units_is_that_of_all_rows_at_once(fitted: Path) -> None:
-    units = labelled_units(str(fitted / "run" / "embeddings"), str(fitted / "run" / "scores"))
+    units = labelled_units(str(fitted / "run" / "features"), str(fitted / "run" / "scores"))
     assert len(units) == NUM_PAIRS / 32
     rows = [read_responses(unit, RULES, find_labels(unit.labels, RULES)) for unit in units]
     names = ("embedding_ND", "label_NK", "fold_N")
@@ -102,17 +102,17 @@ def test_the_fit_over_units_is_that_of_all_rows_at_once(fitted: Path) -> None:
 
 def test_another_fit_reuses_the_embeddings_and_gives_the_same_bits(fitted: Path) -> None:
     heads_file = fitted / "heads" / "heads.safetensors"
-    before, commits = heads_file.read_bytes(), jobs.commit_times(fitted / "run", "embeddings")
+    before, commits = heads_file.read_bytes(), jobs.commit_times(fitted / "run", "features")
     assert fit(fitted) == ConfigError.exit_code  # heads are there already
     assert fit(fitted, "--overwrite") == 0
     assert heads_file.read_bytes() == before
-    assert jobs.commit_times(fitted / "run", "embeddings") == commits
+    assert jobs.commit_times(fitted / "run", "features") == commits
     assert fit(fitted, "--pooling", "last", output="other") == ConfigError.exit_code  # embeddings are others
 
 
 def test_the_number_of_workers_does_not_move_a_bit(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("encore_ray.passes.reduce.ORDERED_TASK_ROWS", 32)  # a task a unit
-    tables = [str(fitted / "run" / name) for name in ("embeddings", "scores")]
+    tables = [str(fitted / "run" / name) for name in ("features", "scores")]
     alone = fit_heads(*tables, RULES, have=Resources((Node(1, 0),)))
     several = fit_heads(*tables, RULES, have=Resources((Node(2, 0),) * 2))
     assert alone.weight_KD.tobytes() == several.weight_KD.tobytes()

@@ -1,6 +1,6 @@
 """Embed: one vector of a frozen backbone for every response of every unit, kept so that heads can be fitted to it.
 
-embeddings/ has the units of pairs/, with pair_id, prompt_id, group_id, subset and, for each side, a column of D float16
+features/ has the units of pairs/, with pair_id, prompt_id, group_id, subset and, for each side, a column of D float16
 numbers; those of a missing rejected response are NaN.
 """
 
@@ -27,12 +27,12 @@ from encore_ray.passes.score_work import facts_metadata, non_finite, without, wr
 from encore_ray.passes.tables import TableUnit, table_units
 from encore_ray.passes.unit_work import Task
 from encore_ray.passes.units import Attempt, PassTable, check_bad_fraction
-from encore_ray.schema import CHOSEN_EMBEDDING, EMBEDDINGS_DIR, REJECTED, REJECTED_EMBEDDING
+from encore_ray.schema import CHOSEN_EMBEDDING, FEATURES_DIR, REJECTED, REJECTED_EMBEDDING
 from encore_ray.storage import Folder
 
 
 @dataclass(frozen=True)
-class EmbeddingModel(ScoringModel):
+class FeatureModel(ScoringModel):
     """A backbone, as planned on the driver; its rules are the numbers of an embedding."""
 
     @property
@@ -53,9 +53,7 @@ class EmbeddingModel(ScoringModel):
         )
 
 
-def plan_embedder(
-    path: str, options: ScoreOptions, *, pooling: Pooling, reads: Reads, have: Resources
-) -> EmbeddingModel:
+def plan_features(path: str, options: ScoreOptions, *, pooling: Pooling, reads: Reads, have: Resources) -> FeatureModel:
     """Find a backbone and its identity, without loading its weights.
 
     Args:
@@ -75,21 +73,19 @@ def plan_embedder(
         allow_pickle=options.allow_pickle,
     )
     strategies, facts = plan_body(path, place, options, have=have)
-    return EmbeddingModel(
-        path, options, dimension_rules(size), strategies, {**facts, "pooling": pooling, "reads": reads}
-    )
+    return FeatureModel(path, options, dimension_rules(size), strategies, {**facts, "pooling": pooling, "reads": reads})
 
 
-def embeddings_table(run: Folder) -> PassTable:
-    """The embeddings of a run."""
-    return PassTable(run.child(EMBEDDINGS_DIR), run, "embed")
+def features_table(run: Folder) -> PassTable:
+    """The features of a run."""
+    return PassTable(run.child(FEATURES_DIR), run, "features")
 
 
-def embed_pairs(
+def embed_responses(
     pairs: str,
     output: PassTable,
     *,
-    model: EmbeddingModel,
+    model: FeatureModel,
     max_bad_fraction: float,
     have: Resources,
     visible: Visible | None = None,
@@ -152,7 +148,7 @@ class Embeddings(ModelScores):
         return write_rows(unit, attempt, table, {**sides, **columns}, bad=bad, wrong=wrong, metadata=metadata)
 
 
-def read_embeddings(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+def read_features(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings of both sides, float64 [N, D] each, rows of NaN where there is no rejected response."""
     sides = []
     for name in (CHOSEN_EMBEDDING, REJECTED_EMBEDDING):
