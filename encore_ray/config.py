@@ -67,6 +67,10 @@ class ScoreOptions(Section):
         ge=0,
         description="GPUs held by an actor, which spreads its model over several. Default: 1 where there are any.",
     )
+    keep_embeddings: bool = Field(
+        default=False,
+        description="Also keep the vector that enters the heads, of each response, in embeddings/ (float16).",
+    )
     trust_remote_code: bool = Field(default=False, description="Run Python code that comes with the model.")
     allow_pickle: bool = Field(default=False, description="Load weights from pickle files, which can run code.")
 

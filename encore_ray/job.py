@@ -26,6 +26,7 @@ from encore_ray.passes.committed import Progress
 from encore_ray.passes.compare import compare_schemes
 from encore_ray.passes.compose import compose_scores
 from encore_ray.passes.effort import Effort, without_times
+from encore_ray.passes.embed import embed_pairs, open_embeddings
 from encore_ray.passes.evaluate import evaluate_rewards
 from encore_ray.passes.features import FeatureModel, embed_responses, features_table
 from encore_ray.passes.fit_heads import FittedHeads, fit_heads, save_heads
@@ -50,6 +51,7 @@ from encore_ray.run_report import make_report
 from encore_ray.schema import (
     COMPARISON_FILE,
     CONFIG_FILE,
+    EMBEDDINGS_DIR,
     FIGURE_FILE,
     METRICS_FILE,
     NONCE_FILE,
@@ -67,7 +69,7 @@ from encore_ray.tracking import PassTracker, Tracker, open_tracker
 logger = logging.getLogger("encore_ray")
 
 # Where only the driver writes: a killed one may leave temporary files there.
-DRIVER_DIRS = ("", PAIRS_DIR, SCORES_DIR, REWARDS_DIR, REPORT_DIR, REPORT_TABLES_DIR)
+DRIVER_DIRS = ("", PAIRS_DIR, SCORES_DIR, EMBEDDINGS_DIR, REWARDS_DIR, REPORT_DIR, REPORT_TABLES_DIR)
 
 
 @dataclass(frozen=True)
@@ -214,14 +216,20 @@ class Job:
             self.display.note(f"score on {pool}, {model.facts['dtype']} on {model.facts['device']}")
             for choice in dict.fromkeys(model.strategies):
                 self.display.note(f"score by {choice.strategy}: {choice.reason}")
+            kept = None
+            if model.options.keep_embeddings:
+                kept = open_embeddings(pairs, self.tables["embed"], model=model, overwrite=self.overwrite)
             counts = score_pairs(
                 pairs,
                 self.tables["score"],
                 model=model,
                 max_bad_fraction=max_bad_fraction,
+                embeddings=kept,
                 watch=self._watch(tracked),
                 **self._how,
             )
+            if kept is not None:
+                embed_pairs(pairs, kept, model=model, watch=self._watch(tracked), **self._how)
             effort = Effort.of_counts(counts)
             self.display.note(f"score by {model.facts['strategy']}: {effort}")
             self._keep_rules(model.rules, tracked)

@@ -53,14 +53,14 @@ REJECTED_CHARS = "rejected_chars"
 TRUNCATED = "truncated"
 SIDE_SEPARATOR = "__"
 
-# Columns of features/
-CHOSEN_EMBEDDING = "chosen_embedding"
-REJECTED_EMBEDDING = "rejected_embedding"
-
 # Columns of rewards/
 CHOSEN_REWARD = "chosen_reward"
 REJECTED_REWARD = "rejected_reward"
 MARGIN = "margin"
+
+# Columns of embeddings/ and features/: fixed-size lists of float16, NaN where there is no rejected response
+CHOSEN_EMBEDDING = "chosen_embedding"
+REJECTED_EMBEDDING = "rejected_embedding"
 
 # Columns of quarantine/
 SOURCE = "source"
@@ -82,9 +82,9 @@ QUARANTINE_SCHEMA = pa.schema(
 
 # Files of a run folder
 PAIRS_DIR, SCORES_DIR, REWARDS_DIR, QUARANTINE_DIR, REPORT_DIR = "pairs", "scores", "rewards", "quarantine", "report"
+FEATURES_DIR, EMBEDDINGS_DIR = "features", "embeddings"
 RULES_FILE, WEIGHTS_FILE, METRICS_FILE, CONFIG_FILE = "rules.yaml", "weights.json", "metrics.json", "config.yaml"
 COMPARISON_FILE = "comparison.json"
-FEATURES_DIR = "features"
 FIGURE_FILE = f"{REPORT_DIR}/evaluation.png"
 REPORT_FILE, REPORT_TABLES_DIR = f"{REPORT_DIR}/report.html", f"{REPORT_DIR}/tables"
 PLAN_FILE, WORK_FILE, MANIFEST_FILE, SUCCESS_FILE = "plan.json", "work.json", "manifest.parquet", "_SUCCESS"

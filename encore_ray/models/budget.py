@@ -147,7 +147,7 @@ def score_within_memory(scorer: PairScorer, pairs: TokenizedPairs, plan: Plan) -
         return Fitted(scores_N2K, budget, plan.num_computed)
     alone = with_budget(scorer, 1, strategy="one_by_one")
     found = [unless_out_of_memory(alone.score, pairs.take([i])) for i in range(len(pairs))]
-    missing = np.full((1, 2, len(scorer.model.rules)), np.nan, dtype=np.float32)
+    missing = np.full((1, 2, scorer.model.num_columns), np.nan, dtype=np.float32)
     return Fitted(
         np.concatenate([missing if scores_12K is None else scores_12K for scores_12K in found]),
         1,

@@ -96,7 +96,7 @@ class PairScorer:
 
         Returns:
             Shape (N, 2, K), float32: chosen and rejected; NaN on the rejected side of a single response. A model's own
-            non-finite output comes back as it is.
+            non-finite output comes back as it is. Of a model that keeps embeddings, (N, 2, K + D).
         """
         return self.run(self.plan(pairs))
 
@@ -121,7 +121,7 @@ class PairScorer:
     def run(self, plan: Plan) -> np.ndarray:
         """Do a plan's forward passes; returns what `score` returns. One thread at a time."""
         num_sequences = plan.places_N2.max(initial=-1) + 1
-        scores_SK = np.full((num_sequences + 1, len(self.model.rules)), np.nan, dtype=np.float32)
+        scores_SK = np.full((num_sequences + 1, self.model.num_columns), np.nan, dtype=np.float32)
         # A GPU only queues its passes here; it is waited for when the first scores are fetched.
         for batch, scores in [(batch, self._forward(batch)) for batch in plan.batches]:
             scores_SK[list(batch.sequences)] = scores.cpu().numpy()

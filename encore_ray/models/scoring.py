@@ -64,6 +64,7 @@ class Scored:
 
     Attributes:
         scores_N2K: float32, rules of all members; NaN for no response.
+        embeddings_N2D: float32, what enters the heads of all members, one behind the other; D is 0 where none is kept.
         too_long: places of pairs for which the device's memory does not do even one response at a time.
         num_computed: token slots that went through the models.
         batch_tokens: the smaller budget that it took where memory ran out, else None.
@@ -71,6 +72,7 @@ class Scored:
     """
 
     scores_N2K: np.ndarray
+    embeddings_N2D: np.ndarray
     too_long: tuple[int, ...]
     num_computed: int
     batch_tokens: int | None
@@ -128,13 +130,18 @@ class Scoring:
         """Run the planned forward passes; within less memory where a device has not enough for them."""
         members = zip(self.scorers, prepared.pairs, prepared.plans, strict=True)
         fitted = [score_within_memory(scorer, pairs, plan) for scorer, pairs, plan in members]
+        sides = [
+            np.split(one.scores_N2K, [len(scorer.model.rules)], axis=2)
+            for one, scorer in zip(fitted, self.scorers, strict=True)
+        ]
         reduced = [
             one.batch_tokens
             for one, scorer in zip(fitted, self.scorers, strict=True)
             if one.batch_tokens != scorer.batch_tokens
         ]
         return Scored(
-            scores_N2K=np.concatenate([one.scores_N2K for one in fitted], axis=2),
+            scores_N2K=np.concatenate([scores_N2K for scores_N2K, _ in sides], axis=2),
+            embeddings_N2D=np.concatenate([embeddings_N2D for _, embeddings_N2D in sides], axis=2),
             too_long=tuple(sorted({i for one in fitted for i in one.too_long})),
             num_computed=sum(one.num_computed for one in fitted),
             batch_tokens=min(reduced, default=None),
@@ -215,6 +222,7 @@ def load_scoring(
     split: bool = False,
     gpu_share: float = 1.0,
     compiled: bool = False,
+    keep_embeddings: bool = False,
 ) -> Scoring:
     """Load a model, or all members of one, ready to score conversations.
 
@@ -224,9 +232,10 @@ def load_scoring(
         batch_tokens: token budget of a forward pass, None: the default of the device.
         gpu_share: of one GPU's memory, where several actors share it.
         compiled: compile each body by torch.compile, at its first forward pass.
+        keep_embeddings: give the vector that enters the heads beside the scores.
 
     Raises:
-        ModelError: it cannot be loaded.
+        ModelError: it cannot be loaded, or has no such vector.
     """
     if gpu_share < 1 and device == "cuda":
         torch.cuda.set_per_process_memory_fraction(gpu_share)
@@ -241,6 +250,9 @@ def load_scoring(
         allow_pickle=allow_pickle,
         split=split,
     )
+    if keep_embeddings:
+        for model in models:
+            model.keep_embeddings(name=str(path))
     if compiled:
         for model in models:
             model.backbone.compile(dynamic=True)

@@ -12,14 +12,15 @@ from encore_ray.config import ScoreOptions
 from encore_ray.errors import DataError
 from encore_ray.models.budget import BudgetSearch
 from encore_ray.models.judge import Judging, load_judge
-from encore_ray.models.scoring import Prepared, Scoring, load_scoring
+from encore_ray.models.scoring import Prepared, Scored, Scoring, load_scoring
 from encore_ray.models.strategy import StrategyChoice
 from encore_ray.passes.commits import LeftOut
 from encore_ray.passes.effort import Effort
+from encore_ray.passes.embeddings import embedding_table
 from encore_ray.passes.model_place import local_model
 from encore_ray.passes.score_work import CARRIED, TEXTS, without, write_scores
 from encore_ray.passes.tables import TableUnit
-from encore_ray.passes.units import Attempt
+from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
     CHOSEN,
@@ -63,6 +64,7 @@ class ScoringModel:
             strategies=[choice.strategy for choice in self.strategies],
             rules=self.rules,
             split=(self.options.gpus_per_actor or 1) > 1,
+            keep_embeddings=self.options.keep_embeddings,
             **self._how,
         )
 
@@ -92,26 +94,23 @@ class JudgeModel(ScoringModel):
 
 
 class ModelScores:
-    """Scores by a model or a judge; two calls at a time overlap reading and tokenising with the device's work."""
+    """Scores by a model or a judge; two calls at a time overlap reading and tokenising with the device's work.
 
-    def __init__(self, model: ScoringModel):
+    Args:
+        model: as planned.
+        embeddings: where the embeddings of each unit go as well, if they are kept.
+    """
+
+    def __init__(self, model: ScoringModel, embeddings: PassTable | None = None):
         self._model = model
+        self._embeddings = embeddings
         self._scoring = model.load()
         self._device = threading.Lock()
         self._is_checked = False
 
     def __call__(self, unit: TableUnit, attempt: Attempt) -> Mapping[str, int]:
         table = unit.read([*CARRIED, *TEXTS])
-        prepared, refused = self._prepare(table, attempt.left_out)
-        with self._device:
-            if not self._is_checked and len(refused) < table.num_rows:
-                self._is_checked = self._scoring.check(prepared, name=self._model.path)
-            scored = self._scoring.score(prepared)
-        row_N = np.setdiff1d(np.arange(table.num_rows), [bad.row for bad in refused])
-        too_long = [LeftOut(int(row_N[i]), Reason.OUT_OF_MEMORY, TOO_LONG) for i in scored.too_long]
-        left_N = np.ones(len(row_N), dtype=bool)
-        left_N[list(scored.too_long)] = False
-        bad = [*refused, *too_long]
+        prepared, scored, bad, left_N = self._score(table, attempt.left_out)
         single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
         lengths = {
             CHOSEN_TOKENS: pa.array(prepared.chosen_tokens_N[left_N], pa.int32()),
@@ -120,6 +119,9 @@ class ModelScores:
         }
         facts = {key: "" if value is None else str(value) for key, value in self._model.facts.items()}
         scores_N2K = scored.scores_N2K[left_N]
+        if self._embeddings is not None:
+            content = embedding_table(without(table, bad).column(PAIR_ID), scored.embeddings_N2D[left_N])
+            attempt.commit_beside(self._embeddings, content, {"rows": table.num_rows, "embedded": content.num_rows})
         counts = self._write(unit, attempt, table, scores_N2K, bad=bad, columns=lengths, facts=facts)
         if scored.batch_tokens is not None:
             attempt.notes["batch_tokens"] = scored.batch_tokens
@@ -142,6 +144,29 @@ class ModelScores:
     ) -> Mapping[str, int]:
         rules = self._model.rules
         return write_scores(unit, attempt, table, scores_N2K, rules=rules, bad=bad, columns=columns, facts=facts)
+
+    def embed(self, unit: TableUnit, attempt: Attempt) -> Mapping[str, int]:
+        """Write the embeddings of a unit alone; pairs that cannot be scored have none."""
+        table = unit.read([*CARRIED, *TEXTS])
+        _, scored, bad, left_N = self._score(table, attempt.left_out)
+        content = embedding_table(without(table, bad).column(PAIR_ID), scored.embeddings_N2D[left_N])
+        attempt.write(content)
+        return {"rows": table.num_rows, "embedded": content.num_rows}
+
+    def _score(
+        self, table: pa.Table, left_out: Sequence[LeftOut]
+    ) -> tuple[Prepared, Scored, list[LeftOut], np.ndarray]:
+        """The pairs prepared and scored; those of the table that have no scores, and which of the scored have some."""
+        prepared, refused = self._prepare(table, left_out)
+        with self._device:
+            if not self._is_checked and len(refused) < table.num_rows:
+                self._is_checked = self._scoring.check(prepared, name=self._model.path)
+            scored = self._scoring.score(prepared)
+        row_N = np.setdiff1d(np.arange(table.num_rows), [bad.row for bad in refused])
+        too_long = [LeftOut(int(row_N[i]), Reason.OUT_OF_MEMORY, TOO_LONG) for i in scored.too_long]
+        left_N = np.ones(len(row_N), dtype=bool)
+        left_N[list(scored.too_long)] = False
+        return prepared, scored, [*refused, *too_long], left_N
 
     def search(self, units: Sequence[TableUnit]) -> BudgetSearch:
         """The token budget that suits the model and the pairs of these units."""

@@ -36,11 +36,15 @@ def score_pairs(
     model: ScoringModel,
     max_bad_fraction: float,
     have: Resources,
+    embeddings: PassTable | None = None,
     visible: Visible | None = None,
     overwrite: bool = False,
     watch: Watch = ignore_progress,
 ) -> dict[str, int]:
     """Score all units of pairs/ with a model; resumable.
+
+    Args:
+        embeddings: after `open_embeddings`: where the embeddings of the units that are scored go.
 
     Returns:
         Counts: rows, scored, quarantined, truncated, and those of Effort.
@@ -52,7 +56,7 @@ def score_pairs(
     return _run(
         pairs,
         output,
-        partial(ModelScores, model),
+        partial(ModelScores, model, embeddings),
         rules=model.rules,
         pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
         max_bad_fraction=max_bad_fraction,

@@ -10,6 +10,7 @@ from encore_ray.passes.units import PassTable
 from encore_ray.schema import (
     COMPARISON_FILE,
     CONFIG_FILE,
+    EMBEDDINGS_DIR,
     FEATURES_DIR,
     METRICS_FILE,
     PAIRS_DIR,
@@ -58,16 +59,18 @@ def pass_tables(run: Folder) -> dict[str, PassTable]:
     """The passes of a run that write tables, in order."""
     rewarded = (METRICS_FILE, REPORT_FILE)
     scored = (*rewarded, f"{REWARDS_DIR}/{SUCCESS_FILE}", WEIGHTS_FILE, COMPARISON_FILE)
-    prepared = (*scored, f"{SCORES_DIR}/{SUCCESS_FILE}", f"{FEATURES_DIR}/{SUCCESS_FILE}")
+    made = (SCORES_DIR, FEATURES_DIR, EMBEDDINGS_DIR)
+    prepared = (*scored, *(f"{folder}/{SUCCESS_FILE}" for folder in made))
     return {
         "prepare": PassTable(run.child(PAIRS_DIR), run, "prepare", downstream=prepared),
         "score": PassTable(run.child(SCORES_DIR), run, "score", downstream=scored),
         "compose": PassTable(run.child(REWARDS_DIR), run, "compose", downstream=rewarded),
+        "embed": PassTable(run.child(EMBEDDINGS_DIR), run, "embed"),
     }
 
 
 def run_status(run: Folder) -> list[PassStatus]:
-    """The six passes of a run in order.
+    """The six passes of a run in order, and the further ones that were begun.
 
     Raises:
         ConfigError: the folder is not a run.
@@ -79,7 +82,8 @@ def run_status(run: Folder) -> list[PassStatus]:
     weigh = PassStatus("weigh", "finished" if run.exists(WEIGHTS_FILE) else "not started")
     evaluate = PassStatus("evaluate", "finished" if run.exists(METRICS_FILE) else "not started")
     compare = PassStatus("compare", "finished" if run.exists(COMPARISON_FILE) else "not started")
-    return [statuses["prepare"], statuses["score"], weigh, statuses["compose"], evaluate, compare]
+    further = [status for status in (statuses["embed"],) if status.state != "not started"]
+    return [statuses["prepare"], statuses["score"], weigh, statuses["compose"], evaluate, compare, *further]
 
 
 def _table_status(table: PassTable) -> PassStatus:

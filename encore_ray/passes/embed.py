@@ -1,0 +1,70 @@
+"""Embed: the embeddings of a score pass, kept while it scores, or made later without scoring anew."""
+
+from functools import partial
+from typing import Any
+
+from encore_ray.passes.commits import total_counts
+from encore_ray.passes.committed import Watch, ignore_progress, run_committed
+from encore_ray.passes.model_plan import decisive_facts
+from encore_ray.passes.model_scores import ModelScores, ScoringModel
+from encore_ray.passes.nodes import Visible
+from encore_ray.passes.pools import Resources, score_pool
+from encore_ray.passes.tables import table_units
+from encore_ray.passes.unit_work import Task, Write
+from encore_ray.passes.units import PassTable
+
+
+def open_embeddings(pairs: str, output: PassTable, *, model: ScoringModel, overwrite: bool = False) -> PassTable:
+    """Make embeddings/ ready for what the score pass puts beside its scores; returns it opened.
+
+    Raises:
+        ResumeRefused: the folder holds embeddings of another model, of other pairs, or made in another way.
+    """
+    output = output.open(_facts(model), overwrite=overwrite)
+    output.resume({unit.unit: unit.digest for unit in table_units(pairs)}, overwrite=overwrite)
+    return output
+
+
+def embed_pairs(
+    pairs: str,
+    output: PassTable,
+    *,
+    model: ScoringModel,
+    have: Resources,
+    visible: Visible | None = None,
+    overwrite: bool = False,
+    watch: Watch = ignore_progress,
+) -> dict[str, int]:
+    """Finish embeddings/ where the score pass has not: it may have been over before they were asked for.
+
+    Args:
+        output: after `open_embeddings`.
+
+    Returns:
+        Counts: rows, embedded; pairs that cannot be scored have no embedding.
+    """
+    units = table_units(pairs)
+    tasks = [Task(unit.unit, unit.digest, unit.rows, unit, unit.folder.path(unit.file)) for unit in units]
+    commits = run_committed(
+        output,
+        tasks,
+        partial(_embedder, model),
+        pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
+        visible=visible,
+        watch=watch,
+        overwrite=overwrite,
+        leaves_out=True,
+    )
+    counts = total_counts(commits.values())
+    output.seal([task.unit for task in tasks], commits, counts)
+    return counts
+
+
+def _embedder(model: ScoringModel) -> Write:
+    """Makes the work of an actor."""
+    return ModelScores(model).embed
+
+
+def _facts(model: ScoringModel) -> dict[str, Any]:
+    """What decides an embedding: all that decides a score but the rules."""
+    return {key: value for key, value in decisive_facts(model).items() if key != "rules"}
