@@ -20,6 +20,7 @@ from encore_ray.config_sources import read_rules
 from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.embedding import FIT_FILE
+from encore_ray.models.energy_training import EnergySettings
 from encore_ray.passes.api_judge import ApiJudge, estimate, is_api, plan_api_judge
 from encore_ray.passes.cluster import cluster
 from encore_ray.passes.committed import Progress
@@ -36,6 +37,8 @@ from encore_ray.passes.model_scores import ScoringModel
 from encore_ray.passes.nodes import Visible, check_nodes
 from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.prepare import Prepared, prepare_corpora
+from encore_ray.passes.refine_apply import apply_refinement
+from encore_ray.passes.refine_fit import fit_refinement
 from encore_ray.passes.score import rate_pairs, rules_of_ratings, score_pairs, take_ratings
 from encore_ray.passes.status import pass_tables, run_status
 from encore_ray.passes.tables import table_units
@@ -56,6 +59,9 @@ from encore_ray.schema import (
     METRICS_FILE,
     NONCE_FILE,
     PAIRS_DIR,
+    REFINE_DIR,
+    REFINE_REPORT_FILE,
+    REFINED_DIR,
     REPORT_DIR,
     REPORT_TABLES_DIR,
     REWARDS_DIR,
@@ -69,7 +75,17 @@ from encore_ray.tracking import PassTracker, Tracker, open_tracker
 logger = logging.getLogger("encore_ray")
 
 # Where only the driver writes: a killed one may leave temporary files there.
-DRIVER_DIRS = ("", PAIRS_DIR, SCORES_DIR, EMBEDDINGS_DIR, REWARDS_DIR, REPORT_DIR, REPORT_TABLES_DIR)
+DRIVER_DIRS = (
+    "",
+    PAIRS_DIR,
+    SCORES_DIR,
+    EMBEDDINGS_DIR,
+    REWARDS_DIR,
+    REFINE_DIR,
+    REFINED_DIR,
+    REPORT_DIR,
+    REPORT_TABLES_DIR,
+)
 
 
 @dataclass(frozen=True)
@@ -394,6 +410,31 @@ class Job:
             tracked.log_metrics(flat_comparison(comparison))
             tracked.log_artifact(COMPARISON_FILE, to_json(comparison))
         return comparison
+
+    def refine_fit(self, settings: EnergySettings, *, noise: Sequence[float] = ()) -> dict[str, Any]:
+        """Fit energies to the composed reward; the content of refine/report.json."""
+        with self.tracker.start_pass("refine fit") as tracked:
+            tracked.log_params(vars(settings))
+            report = fit_refinement(
+                self.run,
+                settings=settings,
+                noise=noise,
+                overwrite=self.overwrite,
+                watch=self._watch(tracked),
+                tell=self.display.note,
+            )
+            for control in report["controls"]:
+                name = f"{control['name'].replace(' ', '_')}/noise_{control['noise']:g}"
+                tracked.log_metrics({f"accuracy/{name}": control["accuracy"]})
+            tracked.log_artifact(REFINE_REPORT_FILE, to_json(report))
+        return report
+
+    def refine_apply(self) -> Mapping[str, int]:
+        """Write refined/ by the fitted energies."""
+        with self.tracker.start_pass("refine") as tracked:
+            counts = apply_refinement(self.run, self.tables["refine"], watch=self._watch(tracked), **self._how)
+            tracked.log_metrics(counts, step=counts["rows"])
+        return counts
 
     def report(self, folder: Folder | None = None, *, weights: Mapping[str, Any] | None = None) -> None:
         """Write and track report/ from what the run, or the output folder of a single command, holds by now."""

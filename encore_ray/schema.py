@@ -62,6 +62,14 @@ MARGIN = "margin"
 CHOSEN_EMBEDDING = "chosen_embedding"
 REJECTED_EMBEDDING = "rejected_embedding"
 
+# Columns of refined/
+CHOSEN_REFINED = "chosen_refined"
+REJECTED_REFINED = "rejected_refined"
+REFINED_MARGIN = "refined_margin"
+CHOSEN_AT_END = "chosen_at_end"  # the energy is highest at an end of its domain
+REJECTED_AT_END = "rejected_at_end"
+LABEL_PROBABILITY = "label_probability"  # calibrated: that the chosen response beats the rejected one
+
 # Columns of quarantine/
 SOURCE = "source"
 LINE = "line"
@@ -82,7 +90,9 @@ QUARANTINE_SCHEMA = pa.schema(
 
 # Files of a run folder
 PAIRS_DIR, SCORES_DIR, REWARDS_DIR, QUARANTINE_DIR, REPORT_DIR = "pairs", "scores", "rewards", "quarantine", "report"
-FEATURES_DIR, EMBEDDINGS_DIR = "features", "embeddings"
+FEATURES_DIR, EMBEDDINGS_DIR, REFINE_DIR, REFINED_DIR = "features", "embeddings", "refine", "refined"
+ENERGY_TENSORS_FILE, ENERGY_FILE = f"{REFINE_DIR}/energy.safetensors", f"{REFINE_DIR}/energy.json"
+REFINE_REPORT_FILE, LABEL_ERRORS_FILE = f"{REFINE_DIR}/report.json", f"{REFINE_DIR}/label_errors.json"
 RULES_FILE, WEIGHTS_FILE, METRICS_FILE, CONFIG_FILE = "rules.yaml", "weights.json", "metrics.json", "config.yaml"
 COMPARISON_FILE = "comparison.json"
 FIGURE_FILE = f"{REPORT_DIR}/evaluation.png"

@@ -11,11 +11,13 @@ from rich.text import Text
 from encore_ray.passes.status import PassStatus
 from encore_ray.progress import duration
 from encore_ray.report import (
+    calibration_table,
     comparison_table,
     entropy_against_accuracy,
     flag_legend,
     heads_table,
     metrics_table,
+    refinement_table,
     weights_table,
 )
 from encore_ray.schema import (
@@ -72,6 +74,24 @@ def show_job(result: "JobResult", *, console: Console) -> None:
     console.print()
     for name, place in places.items():  # not a table: a wrapped path cannot be pasted
         console.print(f"{name:<10}  {place}", soft_wrap=True, highlight=False, markup=False)
+
+
+def show_refinement(report: Mapping[str, Any], *, console: Console) -> None:
+    """What the refinement learnt from, what it buys beside its controls, and how far its probabilities hold."""
+    pairs, width = report["pairs"], report["density_width"]
+    agreeing, left = pairs["agreeing"], pairs["conflicting"]
+    said = f"{pairs['trainable']:,} pairs = {agreeing:,} whose base rewards agree with the label + {left:,} left out"
+    console.print(f"\n{said}", highlight=False, soft_wrap=True)
+    console.print()
+    console.print(refinement_table(report["controls"]))
+    console.print()
+    console.print(calibration_table(report["calibration"]))
+    console.print(
+        f"\nDensities are {width['mean']:.2f} standard deviations wide; training added noise of "
+        f"{width['beta_sigma']:.2f}, so that their width says little about the labels."
+    )
+    console.print()
+    console.print(Text(report["verdict"]))
 
 
 def show_weights(weights: Mapping[str, Any], *, console: Console) -> None:

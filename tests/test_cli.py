@@ -98,7 +98,13 @@ def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: 
             assert str(field.description) in text
     for field in COMMANDS[name].__dataclass_fields__.keys() - {"options", "api", "cluster"}:
         flag = f"--{field.replace('_', '-')}"
-        positional = {"config": "CONFIG.yaml", "path": "PATH", "run": "RUN", "pool": "[{default,all"}.get(field, flag)
+        positional = {
+            "config": "CONFIG.yaml",
+            "path": "PATH",
+            "run": "RUN",
+            "pool": "[{default,all",
+            "step": "{fit,apply}",
+        }.get(field, flag)
         starts = [
             number for number, line in enumerate(lines) if re.match(rf" +({flag}|{re.escape(positional)})\b", line)
         ]

@@ -17,6 +17,7 @@ from encore_ray.cli.fit import FitHeads
 from encore_ray.cli.jobs import Demo, Run
 from encore_ray.cli.passes import Compose, Evaluate, Prepare, Score, Weigh
 from encore_ray.cli.rate import Rate
+from encore_ray.cli.refine import Refine
 from encore_ray.cli.submit import Submit
 from encore_ray.errors import EncoreError, Terminated
 from encore_ray.redaction import RedactingFormatter, redact
@@ -34,6 +35,7 @@ COMMANDS = {
     "evaluate": Evaluate,
     "compare": Compare,
     "fit-heads": FitHeads,
+    "refine": Refine,
     "inspect": Inspect,
     "status": Status,
     "track": Track,

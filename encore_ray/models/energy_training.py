@@ -193,7 +193,7 @@ def fit_energies(
         for epoch in range(1, settings.epochs + 1):
             total, num_batches = 0.0, 0
             network.train()
-            for batch in _batches(blocks, standards, settings, epoch=epoch):
+            for batch in shuffled_batches(blocks, standards, settings, epoch=epoch):
                 optimizer.zero_grad()
                 loss = add_gradients(network, batch, settings)
                 optimizer.step()
@@ -305,8 +305,13 @@ class _Heldout:
             return add_gradients(network, self.batch, settings)
 
 
-def _batches(blocks: PairBlocks, standards: Standards, settings: EnergySettings, *, epoch: int) -> Iterator[Batch]:
-    """The training pairs in random order: blocks are shuffled, then the rows of as many as a pool holds."""
+def shuffled_batches(
+    blocks: PairBlocks, standards: Standards, settings: EnergySettings, *, epoch: int
+) -> Iterator[Batch]:
+    """The training pairs in random order: blocks are shuffled, then the rows of as many as a pool holds.
+
+    Responses 2i and 2i + 1 of a batch are the chosen and the rejected one of its pair i.
+    """
     rng = np.random.default_rng([settings.seed, epoch])
     size = max(1, settings.batch_responses // 2)
     pool: PairBlock | None = None

@@ -1,7 +1,7 @@
 """A trained energy as it is kept and used: safetensors and JSON in, refined rewards out."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,10 @@ class Refiner:
         return cls(
             fit.network, standards.embedding, standards.reward, standards.low_K, standards.high_K, trained_K, facts
         )
+
+    def with_facts(self, facts: dict[str, Any]) -> "Refiner":
+        """The same with further facts to keep."""
+        return replace(self, facts={**self.facts, **facts})
 
     @property
     def num_dims(self) -> int:

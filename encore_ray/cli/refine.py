@@ -1,0 +1,94 @@
+"""The command that refines composed rewards by an energy over the model's embeddings."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from encore_ray.cli.flags import Path, Switch, flag, section_flags
+from encore_ray.cli.passes import open_command_job
+from encore_ray.config import ClusterOptions
+from encore_ray.errors import ConfigError
+from encore_ray.schema import EMBEDDINGS_DIR, REWARDS_DIR
+from encore_ray.storage import Folder, absolute, require_paths
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refine:
+    """Fit an energy to composed rewards (EBRM), or move every reward to where its energy is highest.
+
+    Needs embeddings: score with --keep-embeddings, which a run that is scored already can add.
+
+    fit writes refine/, with a report of what it buys next to the base reward and a plain refit.
+
+    apply writes refined/, with a calibrated probability of each label.
+    """
+
+    step: tyro.conf.Positional[Literal["fit", "apply"]]
+    """Fit the energy, or apply it."""
+    run: Path
+    """Run folder, after `compose`."""
+    negatives: Annotated[int, flag("N")] = 768
+    """Of fit: negatives for each response. Time grows with them."""
+    sigma: float = 3.5
+    """Of fit: spread of the negatives, in standard deviations of the reward."""
+    beta: float = 0.1
+    """Of fit: spread of the positive, as a share of sigma."""
+    learning_rate: float = 9e-5
+    """Of fit: of AdamW."""
+    batch_responses: Annotated[int, flag("N")] = 256
+    """Of fit: responses a step."""
+    epochs: Annotated[int, flag("N")] = 5
+    """Of fit: at most; two epochs without a lower held-out loss end it."""
+    seed: int = 0
+    """Of fit: weights, order, noise."""
+    noise: Annotated[tyro.conf.UseAppendAction[list[float]], tyro.conf.arg(metavar="SHARE")] = field(
+        default_factory=list
+    )
+    """Of fit: also report the controls with this share of the labels turned round. May be repeated."""
+    overwrite: Switch = False
+    """Start over where rewards, embeddings, energies or options have changed, instead of refusing."""
+    cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
+
+    def main(self, console: Console) -> None:
+        self._check()
+        run = Folder(absolute(self.run))
+        require_paths([run.path(REWARDS_DIR), run.path(EMBEDDINGS_DIR)])
+        from encore_ray.models.energy_training import EnergySettings
+        from encore_ray.terminal import show_counts, show_refinement
+
+        with open_command_job(self, console) as job:
+            job.see()
+            if self.step == "fit":
+                settings = EnergySettings(
+                    sigma=self.sigma,
+                    beta=self.beta,
+                    num_negatives=self.negatives,
+                    learning_rate=self.learning_rate,
+                    batch_responses=self.batch_responses,
+                    epochs=self.epochs,
+                    seed=self.seed,
+                )
+                report = job.refine_fit(settings, noise=self.noise)
+            else:
+                counts = job.refine_apply()
+        if self.step == "fit":
+            show_refinement(report, console=console)
+        else:
+            show_counts(counts, console=console)
+
+    def _check(self) -> None:
+        """Report all values that cannot be trained with."""
+        wrong = [
+            f"--{name.replace('_', '-')} must be above 0, found {getattr(self, name)}"
+            for name in ("negatives", "sigma", "beta", "learning_rate", "epochs")
+            if not getattr(self, name) > 0
+        ]
+        if self.batch_responses < 2:
+            wrong.append(f"--batch-responses must be 2 or more, found {self.batch_responses}")
+        if self.seed < 0:
+            wrong.append(f"--seed must be 0 or more, found {self.seed}")
+        wrong += [f"--noise must lie between 0 and .5, found {share}" for share in self.noise if not 0 < share < 0.5]
+        if wrong:
+            raise ConfigError(f"refine: {'; '.join(wrong)}.")

@@ -1,0 +1,72 @@
+"""Small runs that can be refined: planted rewards and embeddings, written and sealed as the passes do."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from encore_ray.composition.weighing import weigh
+from encore_ray.passes.commits import total_counts
+from encore_ray.passes.embeddings import embedding_table
+from encore_ray.passes.status import pass_tables
+from encore_ray.passes.units import Attempt
+from encore_ray.storage import Folder
+from tests.composition.builders import make_rules, measure
+
+WIDTH = 6
+SINGLE = 7  # row of each unit that is a single response
+
+
+def write_run(
+    folder: Path, *, num_units: int = 5, unit_pairs: int = 120, wrong: float = 0.04, spoil_test: bool = False
+) -> Folder:
+    """A run after compose, with embeddings.
+
+    Rewards are linear in the embedding but for noise; a share of the labels is wrong. The third dimension is constant.
+
+    Args:
+        spoil_test: turn all rewards of the pairs that judge upside down.
+    """
+    run = Folder(str(folder))
+    tables = pass_tables(run)
+    rng = np.random.default_rng(3)
+    direction_D = rng.standard_normal(WIDTH)
+    made: dict[str, dict] = {"compose": {}, "embed": {}}
+    for name in made:
+        tables[name] = tables[name].open({})
+    for number in range(num_units):
+        unit = f"u{number:03d}"
+        e_N2D = rng.standard_normal((unit_pairs, 2, WIDTH)).astype(np.float16).astype(np.float32)
+        e_N2D[:, :, 2] = 0.25
+        quality_N2 = e_N2D @ direction_D
+        turned_N = (quality_N2[:, 0] < quality_N2[:, 1]) ^ (rng.random(unit_pairs) < wrong)
+        e_N2D[turned_N], quality_N2[turned_N] = e_N2D[turned_N, ::-1], quality_N2[turned_N, ::-1]
+        r_N2 = 40 + 10 * (quality_N2 + 0.5 * rng.standard_normal((unit_pairs, 2)))
+        pair_ids = [f"p{number}-{row}" for row in range(unit_pairs)]
+        if spoil_test:
+            r_N2[judges(pair_ids)] *= -1
+        single_N = np.arange(unit_pairs) == SINGLE
+        e_N2D[single_N, 1] = np.nan
+        rewards = {
+            "pair_id": pair_ids,
+            "prompt_id": pair_ids,
+            "chosen_reward": pa.array(r_N2[:, 0]),
+            "rejected_reward": pa.array(r_N2[:, 1], mask=single_N),
+            "margin": pa.array(r_N2[:, 0] - r_N2[:, 1], mask=single_N),
+        }
+        contents = {"compose": pa.table(rewards), "embed": embedding_table(pa.chunked_array([pair_ids]), e_N2D)}
+        for name, content in contents.items():
+            attempt = Attempt(tables[name], unit, f"d{number}")
+            attempt.write(content)
+            made[name][unit] = attempt.commit({"rows": unit_pairs})
+    for name, commits in made.items():
+        tables[name].seal(list(commits), commits, total_counts(commits.values()))
+    statistics = measure([[0.1, 0.4], [0.2, 0.9]], [[0.3, 0.2], [0.6, 0.7]], rules=make_rules(2))
+    run.child("rewards").write_json("weights.json", weigh(statistics).to_dict())
+    return run
+
+
+def judges(pair_ids: list[str]) -> np.ndarray:
+    from encore_ray.composition.keys import heldout_halves
+
+    return heldout_halves(pair_ids)[1]

@@ -1,0 +1,155 @@
+"""Energies fitted to a run's rewards and applied to them: what they see, what they write, what they refuse."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+
+from encore_ray.errors import ConfigError, DataError, ResumeRefused
+from encore_ray.models.energy_training import EnergySettings
+from encore_ray.passes.refine_apply import _Refine, apply_refinement, load_refiner
+from encore_ray.passes.refine_fit import fit_refinement
+from encore_ray.passes.refine_source import rewarded_units, training_blocks
+from encore_ray.passes.status import pass_tables, run_status
+from encore_ray.passes.units import Attempt, PassTable
+from encore_ray.storage import Folder
+from tests.passes import jobs
+from tests.passes.refinable import SINGLE, WIDTH, judges, write_run
+
+if TYPE_CHECKING:
+    from encore_ray.passes.pools import Resources
+
+QUICK = EnergySettings(num_negatives=8, learning_rate=1e-3, batch_responses=64, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    run = write_run(tmp_path_factory.mktemp("refine") / "run")
+    fit_refinement(run, settings=QUICK, noise=[0.35])
+    return run
+
+
+def test_the_report_counts_every_pair_once(fitted: Folder) -> None:
+    report = fitted.read_json("refine/report.json")
+    pairs = report["pairs"]
+    ids = [f"p{unit}-{row}" for unit in range(5) for row in range(120) if row != SINGLE]
+    assert pairs["test"] == judges(ids).sum() > 20
+    assert pairs["trainable"] + pairs["calibration"] + pairs["test"] == len(ids)
+    assert pairs["agreeing"] + pairs["conflicting"] == pairs["trainable"]
+    blocks = training_blocks(rewarded_units(fitted), noise=0.0, seed=0)
+    agreeing = sum(int((blocks.read(n).agrees_NK[:, 0] & ~blocks.read(n).heldout_N).sum()) for n in range(5))
+    assert pairs["agreeing"] == agreeing
+
+
+def test_controls_are_judged_on_the_same_clean_pairs_at_every_level_of_noise(fitted: Folder) -> None:
+    report = fitted.read_json("refine/report.json")
+    controls = {(control["noise"], control["name"]): control for control in report["controls"]}
+    assert list(controls) == [(level, name) for level in (0.0, 0.35) for name in ("base", "linear refit", "refined")]
+    assert {control["num_pairs"] for control in controls.values()} == {report["pairs"]["test"]}
+    assert controls[0.0, "base"] | {"noise": 0.35} == controls[0.35, "base"]
+    assert controls[0.0, "base"]["difference_to_base"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    # Labels are right with 96%, and the embedding tells the rest: a refit that learns comes near that.
+    assert controls[0.0, "linear refit"]["accuracy"] > 0.85
+    rows = [unit.read_pairs() for unit in rewarded_units(fitted)]
+    wins = sum(int((part.r_N2[part.test_N, 0] > part.r_N2[part.test_N, 1]).sum()) for part in rows)
+    assert controls[0.0, "base"]["wins"] == wins
+    assert f"{controls[0.0, 'refined']['accuracy']:.1%}" in report["verdict"]
+
+
+def test_noise_turns_labels_round_and_leaves_pairs_whole(fitted: Folder) -> None:
+    units = rewarded_units(fitted)
+    clean, noisy = (training_blocks(units, noise=noise, seed=0).read(1) for noise in (0.0, 0.35))
+    turned_N = clean.r_N2K[:, 0, 0] != noisy.r_N2K[:, 0, 0]
+    assert 0.2 < turned_N.mean() < 0.5
+    for before, after in ((clean.r_N2K, noisy.r_N2K), (clean.e_N2D, noisy.e_N2D)):
+        np.testing.assert_array_equal(after[turned_N], before[turned_N][:, ::-1])
+        np.testing.assert_array_equal(after[~turned_N], before[~turned_N])
+
+
+def test_nothing_is_learnt_from_the_pairs_that_judge(fitted: Folder, tmp_path: Path) -> None:
+    spoilt = write_run(tmp_path / "run", spoil_test=True)
+    report = fit_refinement(spoilt, settings=QUICK)
+    assert spoilt.read_bytes("refine/energy.safetensors") == fitted.read_bytes("refine/energy.safetensors")
+    base = {run: run.read_json("refine/report.json")["controls"][0]["wins"] for run in (spoilt, fitted)}
+    assert base[spoilt] == report["pairs"]["test"] - base[fitted]
+
+
+def test_the_same_fit_stands_and_another_is_refused(fitted: Folder) -> None:
+    before = fitted.info("refine/energy.json")["mtime"]
+    report = fit_refinement(fitted, settings=QUICK, noise=[0.35])
+    assert report == fitted.read_json("refine/report.json")
+    assert fitted.info("refine/energy.json")["mtime"] == before
+    with pytest.raises(ResumeRefused, match="seed"):
+        fit_refinement(fitted, settings=replace(QUICK, seed=1), noise=[0.35])
+
+
+def test_too_few_held_out_pairs_are_an_error_with_the_remedy(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", num_units=1, unit_pairs=40)
+    with pytest.raises(DataError, match="refine a larger corpus"):
+        fit_refinement(run, settings=replace(QUICK, epochs=1))
+
+
+def test_rewards_without_energies_or_embeddings_are_refused(tmp_path: Path, have: "Resources") -> None:
+    run = write_run(tmp_path / "run")
+    output = pass_tables(run)["refine"]
+    with pytest.raises(ConfigError, match="run `encore-ray refine fit` first"):
+        apply_refinement(run, output, have=have)
+    embeddings = run.child("embeddings")
+    manifest = embeddings.read_table("manifest.parquet")
+    embeddings.write_table("manifest.parquet", manifest.slice(1))
+    with pytest.raises(DataError, match="lacks 1 of 5 units of the rewards, first of all u000"):
+        rewarded_units(run)
+
+
+def test_a_unit_is_refined_row_by_row_with_probabilities_of_its_labels(
+    fitted: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encore_ray.passes.refine_apply.LIKELY_ERROR", 0.3)
+    unit = rewarded_units(fitted)[2]
+    place = Folder(str(tmp_path))
+    attempt = Attempt(PassTable(place, place, "refine").open({}), "u002", unit.digest)
+    counts = _Refine(fitted)(unit, attempt)
+    table = place.read_table(attempt.data[0].file)
+    rewards = unit.rewards.read_all()
+    assert (counts["rows"], counts["pairs"], counts["singles"]) == (120, 119, 1)
+    assert table.column("pair_id").equals(rewards.column("pair_id"))
+    for name in ("rejected_refined", "refined_margin", "rejected_at_end", "label_probability"):
+        assert np.flatnonzero(table.column(name).is_null().to_numpy()).tolist() == [SINGLE]
+    assert table.column("chosen_refined").null_count == 0
+    rows = unit.read_pairs()
+    refined = load_refiner(fitted).refine(rows.e_N2D[:, 0], rows.r_N2[:, :1])
+    chosen_N = np.delete(table.column("chosen_refined").to_numpy(), SINGLE)
+    np.testing.assert_allclose(chosen_N, refined.reward_NK[:, 0], rtol=0, atol=1e-3)  # of a deviation of about 25
+    probability_N = np.delete(table.column("label_probability").to_numpy(), SINGLE)
+    margin_N = rows.r_N2[:, 0] - rows.r_N2[:, 1]
+    assert np.corrcoef(probability_N, margin_N)[0, 1] > 0.5
+    assert counts["likely_label_errors"] == (probability_N < 0.3).sum() == len(attempt.notes["label_errors"]) > 0
+
+
+def test_apply_finishes_every_unit_and_lists_the_least_probable_labels(fitted: Folder, have: "Resources") -> None:
+    output = pass_tables(fitted)["refine"]
+    counts = apply_refinement(fitted, output, have=have)
+    table = jobs.table(Path(fitted.uri) / "refined")
+    assert (counts["rows"], counts["singles"], table.num_rows) == (600, 5, 600)
+    errors = fitted.read_json("refine/label_errors.json")
+    unlikely = table.filter(pc.less(table.column("label_probability"), 0.05))
+    assert errors["num_pairs"] == counts["likely_label_errors"] == unlikely.num_rows == len(errors["pairs"]) > 0
+    assert {pair["pair_id"] for pair in errors["pairs"]} == set(unlikely.column("pair_id").to_pylist())
+    probabilities = [pair["label_probability"] for pair in errors["pairs"]]
+    assert probabilities == sorted(probabilities)
+    again = commits_of(output)
+    assert apply_refinement(fitted, output, have=have) == counts
+    assert commits_of(output) == again
+    assert [(status.name, status.state) for status in run_status(fitted)][-1] == ("refine", "finished")
+
+
+def commits_of(table: PassTable) -> dict[str, float]:
+    return {name: commit.finished_at for name, commit in table.commits().items()}
+
+
+def test_width_of_the_planted_embeddings_is_what_the_energies_were_trained_on(fitted: Folder) -> None:
+    assert load_refiner(fitted).num_dims == WIDTH
+    assert fitted.read_json("refine/energy.json")["made_from"]["settings"]["num_negatives"] == 8
