@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import gpu, hh_lengths, judge, scorer
+from benchmarks import gpu, hh_lengths, judge, refine, scorer
 from benchmarks.lengths import FILE, Lengths, by_length, random_pairs
 
 ROOT = Path(__file__).parent.parent
@@ -127,6 +127,23 @@ def test_the_gpu_benchmark_says_that_there_is_no_gpu(capsys: pytest.CaptureFixtu
         gpu.main([])
     assert stopped.value.code == 2
     assert "no CUDA device" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("threads")
+def test_the_refine_benchmark_writes_the_speedup_with_and_without_the_kept_part(tmp_path: Path):
+    tiny = ["--dims", "16", "--batch", "32", "--rounds", "1", "--train-pairs", "128"]
+    refine.main([*tiny, "--json", str(tmp_path / "refine.json")])
+    found = json.loads((tmp_path / "refine.json").read_text(encoding="utf-8"))
+    assert list(found) == ["speedup", "speedup_uncached"]
+    assert min(found.values()) > 0
+
+
+@pytest.mark.usefixtures("threads")
+def test_the_refine_benchmark_fits_and_applies_units_of_a_run(tmp_path: Path):
+    refine.main(["--rows", "1024", "--dims", "8", "--paper-steps", "1", "--json", str(tmp_path / "refine.json")])
+    found = json.loads((tmp_path / "refine.json").read_text(encoding="utf-8"))
+    assert list(found) == ["fit 1024", "apply 1024", "paper"]
+    assert found["fit 1024"]["mib"] > 100  # torch alone takes more
 
 
 def test_the_job_benchmark_writes_the_overhead(jobs: dict[str, Finish]):

@@ -25,8 +25,8 @@ class Refine:
     apply writes refined/, with a calibrated probability of each label.
     """
 
-    step: tyro.conf.Positional[Literal["fit", "apply"]]
-    """Fit the energy, or apply it."""
+    step: tyro.conf.Positional[Annotated[Literal["fit", "apply"], flag("STEP")]]
+    """fit or apply."""
     run: Path
     """Run folder, after `compose`."""
     negatives: Annotated[int, flag("N")] = 768

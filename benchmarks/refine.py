@@ -1,0 +1,205 @@
+"""How fast refined rewards are found, and what fitting and applying energies take at scale.
+
+    python benchmarks/refine.py --json refine.json
+    python benchmarks/refine.py --rows 10000 20000 40000
+
+Without --rows: the search for each response's highest energy against 50 steps of gradient ascent by autograd, on one
+thread, in float32, on the same batch, alternating; the median of the rounds' ratios of processor time. Both sides
+start from the embedding's part of the first layer; `uncached` lets the ascent compute it in each step, as a plain
+network does.
+
+With --rows: synthetic units of 4,096-wide embeddings on disk, a process for each number of pairs that fits one epoch
+with 16 negatives, and one that refines them: seconds, and the most memory the process held. Then the paper's settings
+on the smallest corpus for a number of steps; times for a million pairs are extrapolated from these, and say so.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.tables import machine, show, write_json
+from encore_ray.models.energy import EnergyBranch, EnergyNetwork
+from encore_ray.models.energy_maximum import Maximiser
+from encore_ray.models.energy_training import EnergySettings, PairBlock, PairBlocks, fit_energies
+from encore_ray.models.refiner import Refiner
+from encore_ray.passes.commits import Commit
+from encore_ray.passes.embeddings import embedding_table
+from encore_ray.passes.refine_source import rewarded_units, training_blocks
+from encore_ray.passes.units import Attempt, PassTable
+from encore_ray.schema import CHOSEN_REWARD, EMBEDDINGS_DIR, PAIR_ID, REJECTED_REWARD, REWARDS_DIR
+from encore_ray.storage import Folder
+
+ASCENT_STEPS, ASCENT_RATE = 50, 0.1
+UNIT_PAIRS = 1024
+STREAMED = EnergySettings(num_negatives=16, epochs=1)
+
+
+def planted(num_dims: int, rng: np.random.Generator, num_pairs: int) -> PairBlock:
+    """Pairs whose reward is linear in the embedding, with noise as large as the signal."""
+    direction_D = np.random.default_rng(0).standard_normal(num_dims) / num_dims**0.5
+    e_N2D = rng.standard_normal((num_pairs, 2, num_dims), dtype=np.float32)
+    r_N2 = e_N2D.astype(np.float64) @ direction_D + rng.standard_normal((num_pairs, 2))
+    return PairBlock(e_N2D.astype(np.float16), r_N2[:, :, None], rng.random(num_pairs) < 0.1)
+
+
+def trained_network(num_dims: int, *, num_pairs: int) -> EnergyNetwork:
+    """An energy trained for a moment: the landscapes are those of training, not of random weights."""
+    blocks = PairBlocks(4, lambda number: planted(num_dims, np.random.default_rng(number), num_pairs // 4))
+    return fit_energies(blocks, settings=replace(STREAMED, learning_rate=1e-3)).network
+
+
+def ascend(branch: EnergyBranch, embed: Callable[[], Tensor], base_B: Tensor) -> Tensor:
+    """Gradient ascent by autograd from the base reward, as the paper does it."""
+    y_B = base_B.clone()
+    for _ in range(ASCENT_STEPS):
+        y_B.requires_grad_(True)
+        energy = branch(embed(), y_B.unsqueeze(1)).sum()
+        (slope_B,) = torch.autograd.grad(energy, y_B)
+        y_B = (y_B.detach() + ASCENT_RATE * slope_B).clamp(-5.0, 5.0)
+    return y_B
+
+
+def measure_search(*, num_dims: int, batch: int, rounds: int, num_pairs: int) -> dict[str, float]:
+    """Ratios of the ascent's time to the search's."""
+    network = trained_network(num_dims, num_pairs=num_pairs)
+    (branch,) = network.energies
+    e_BD, base_B = torch.randn(batch, num_dims), torch.randn(batch)
+    part_BH = network.embed(e_BD)
+    maximiser = Maximiser(branch, low=-5.0, high=5.0)
+    ways: dict[str, Callable[[], object]] = {
+        "search": lambda: maximiser.find(part_BH, base_B),
+        "ascent": lambda: ascend(branch, lambda: part_BH, base_B),
+        "uncached": lambda: ascend(branch, lambda: network.embed(e_BD), base_B),
+    }
+    for way in ways.values():
+        way()
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            started = time.process_time()
+            way()
+            seconds[name].append(time.process_time() - started)
+    per_response = {name: 1e6 * statistics.median(times) / batch for name, times in seconds.items()}
+    show(["way", "µs a response"], [[name, f"{time_us:,.0f}"] for name, time_us in per_response.items()])
+    ratios = {
+        name: statistics.median(slow / fast for slow, fast in zip(seconds[name], seconds["search"], strict=True))
+        for name in ("ascent", "uncached")
+    }
+    return {"speedup": ratios["ascent"], "speedup_uncached": ratios["uncached"]}
+
+
+def write_run(run: Folder, *, num_pairs: int, num_dims: int) -> None:
+    """Units of rewards and embeddings, as the passes leave them."""
+    tables = [PassTable(run.child(name), run, name).open({}) for name in (REWARDS_DIR, EMBEDDINGS_DIR)]
+    made: list[dict[str, Commit]] = [{}, {}]
+    for number in range(num_pairs // UNIT_PAIRS):
+        block = planted(num_dims, np.random.default_rng(number), UNIT_PAIRS)
+        pair_ids = pa.array([f"{number}-{row}" for row in range(UNIT_PAIRS)])
+        rewards = {PAIR_ID: pair_ids, CHOSEN_REWARD: block.r_N2K[:, 0, 0], REJECTED_REWARD: block.r_N2K[:, 1, 0]}
+        contents = pa.table(rewards), embedding_table(pa.chunked_array([pair_ids]), block.e_N2D.astype(np.float32))
+        for table, content, commits in zip(tables, contents, made, strict=True):
+            attempt = Attempt(table, f"{number:06d}", "")
+            attempt.write(content)
+            commits[attempt.unit] = attempt.commit({})
+    for table, commits in zip(tables, made, strict=True):
+        table.seal(list(commits), commits, {})
+
+
+def fit_run(run: Folder) -> None:
+    fit_energies(training_blocks(rewarded_units(run), noise=0.0, seed=0), settings=STREAMED)
+
+
+def apply_run(run: Folder) -> None:
+    units = rewarded_units(run)
+    small = training_blocks(units[:1], noise=0.0, seed=0)
+    refiner = Refiner.of(fit_energies(small, settings=replace(STREAMED, num_negatives=1)))
+    for unit in units:
+        rows = unit.read_pairs()
+        refiner.refine(rows.e_N2D.reshape(2 * len(rows.r_N2), -1), rows.r_N2.reshape(-1, 1))
+
+
+def in_own_process(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds that the work took, and the most MiB that its process held."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_measured, (work,))
+
+
+def _measured(work: Callable[[], None]) -> tuple[float, float]:
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def paper_seconds(num_dims: int, *, steps: int) -> float:
+    """Seconds a response and epoch under the paper's settings, from a few steps."""
+    block = planted(num_dims, np.random.default_rng(0), 128 * steps)
+    block = replace(block, r_N2K=np.sort(block.r_N2K, axis=1)[:, ::-1], heldout_N=np.zeros(128 * steps, dtype=bool))
+    started = time.perf_counter()
+    fit_energies(PairBlocks(1, lambda number: block), settings=EnergySettings(epochs=1))
+    return (time.perf_counter() - started) / (2 * 128 * steps)
+
+
+def measure_scale(sizes: Sequence[int], *, num_dims: int, steps: int) -> dict[str, dict[str, float]]:
+    rows, found = [], {}
+    for asked in sizes:
+        num_pairs = max(1, asked // UNIT_PAIRS) * UNIT_PAIRS
+        with tempfile.TemporaryDirectory() as folder:
+            run = Folder(folder)
+            write_run(run, num_pairs=num_pairs, num_dims=num_dims)
+            for name, work in (("fit", fit_run), ("apply", apply_run)):
+                seconds, mib = in_own_process(partial(work, run))
+                million = seconds * 1e6 / num_pairs
+                rows.append([name, f"{num_pairs:,}", f"{seconds:,.0f}", f"{mib:,.0f}", f"{million / 60:,.0f}"])
+                found[f"{name} {num_pairs}"] = {"seconds": seconds, "mib": mib, "seconds_a_million": million}
+    show(["work", "pairs", "s", "MiB at most", "min a million pairs (extrapolated)"], rows)
+    each = paper_seconds(num_dims, steps=steps)
+    found["paper"] = {"seconds_a_response": each, "steps": float(steps)}
+    print(
+        f"The paper's settings (M 768, 5 epochs), from {steps} steps of 256 responses: {each * 1e3:.1f} ms a response "
+        f"and epoch; 20,000 pairs with 5 epochs would take {each * 2 * 20_000 * 5 / 3600:.1f} h (extrapolated)."
+    )
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", help="Pairs of the corpora that are fitted and refined.")
+    parser.add_argument("--dims", type=int, default=4096, help="Width of the embeddings.")
+    parser.add_argument("--batch", type=int, default=2048, help="Responses a batch: both sides of a unit.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--train-pairs", type=int, default=8192, help="That the energy of the search is trained on.")
+    parser.add_argument("--paper-steps", type=int, default=2, help="Steps under the paper's settings.")
+    parser.add_argument("--json", type=Path, help="Write the figures to this file.")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    if options.rows:
+        found: dict = measure_scale(options.rows, num_dims=options.dims, steps=options.paper_steps)
+    else:
+        sizes = {"num_dims": options.dims, "batch": options.batch, "num_pairs": options.train_pairs}
+        found = measure_search(**sizes, rounds=options.rounds)
+        print(f"Against {ASCENT_STEPS} steps of ascent: {found['speedup']:.1f} times as fast with the embedding's part")
+        print(f"kept, {found['speedup_uncached']:.1f} times where the ascent computes it in every step.")
+    print(f"{machine()}; torch {torch.__version__}")
+    write_json(options.json, found)
+
+
+if __name__ == "__main__":
+    main()
