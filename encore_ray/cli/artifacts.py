@@ -86,6 +86,8 @@ class Export:
     """The trainer that will read the dataset."""
     on_negative_margin: Literal["keep", "drop", "swap"] = "keep"
     """What to do in the dataset with pairs whose rejected response has the higher reward. They are counted."""
+    min_confidence: Annotated[float | None, flag("P")] = None
+    """Leave out pairs whose label is less probable, by `refine apply`. They are counted."""
     as_model: Annotated[str | None, flag("DIR")] = None
     """Folder for one single-label sequence-classification checkpoint instead: weights, directions and linear heads
     folded together, with the margins of the composed rewards."""
@@ -111,6 +113,7 @@ class Export:
             Folder(absolute(self.output or "")),
             layout=self.format,
             on_negative_margin=self.on_negative_margin,
+            min_confidence=self.min_confidence,
             overwrite=self.overwrite,
         )
         return str(report)

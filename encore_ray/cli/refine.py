@@ -58,25 +58,24 @@ class Refine:
         from encore_ray.models.energy_training import EnergySettings
         from encore_ray.terminal import show_counts, show_refinement
 
-        with open_command_job(self, console) as job:
-            job.see()
-            if self.step == "fit":
-                settings = EnergySettings(
-                    sigma=self.sigma,
-                    beta=self.beta,
-                    num_negatives=self.negatives,
-                    learning_rate=self.learning_rate,
-                    batch_responses=self.batch_responses,
-                    epochs=self.epochs,
-                    seed=self.seed,
-                )
-                report = job.refine_fit(settings, noise=self.noise)
-            else:
+        if self.step == "apply":
+            with open_command_job(self, console) as job:
+                job.see()
                 counts = job.refine_apply()
-        if self.step == "fit":
-            show_refinement(report, console=console)
-        else:
             show_counts(counts, console=console)
+            return
+        settings = EnergySettings(
+            sigma=self.sigma,
+            beta=self.beta,
+            num_negatives=self.negatives,
+            learning_rate=self.learning_rate,
+            batch_responses=self.batch_responses,
+            epochs=self.epochs,
+            seed=self.seed,
+        )
+        with open_command_job(self, console) as job:
+            report = job.refine_fit(settings, noise=self.noise)
+        show_refinement(report, console=console)
 
     def _check(self) -> None:
         """Report all values that cannot be trained with."""

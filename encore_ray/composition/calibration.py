@@ -94,8 +94,8 @@ class Reliability:
         for number in range(NUM_BINS):
             inside_N = bin_N == number
             count = int(inside_N.sum())
-            means = (float(confidence_N[inside_N].mean()), float(right_N[inside_N].mean())) if count else (None, None)
-            bins.append((count, *means))
+            sure, right = (float(x_N[inside_N].mean()) if count else None for x_N in (confidence_N, right_N))
+            bins.append((count, sure, right))
         gaps = [count * abs(sure - right) for count, sure, right in bins if sure is not None and right is not None]
         return cls(
             len(p_N),

@@ -112,8 +112,8 @@ class Refiner:
             grid_KG=self.reward.undo(np.linspace(self.low_K, self.high_K, NUM_GRID)).T,
         )
         maximisers = {
-            int(k): Maximiser(self.network.energies[k], low=float(self.low_K[k]), high=float(self.high_K[k]))
-            for k in np.flatnonzero(self.trained_K)
+            k: Maximiser(self.network.energies[k], low=float(self.low_K[k]), high=float(self.high_K[k]))
+            for k in np.flatnonzero(self.trained_K).tolist()
         }
         for start in range(0, num_rows, BATCH_RESPONSES):
             rows = slice(start, start + BATCH_RESPONSES)

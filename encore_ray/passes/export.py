@@ -11,8 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.passes.tables import table_units
-from encore_ray.schema import CHOSEN, MARGIN, PAIR_ID, PROMPT, REJECTED, REWARDS_DIR
+from encore_ray.passes.tables import TableUnit, table_units
+from encore_ray.schema import (
+    CHOSEN,
+    LABEL_PROBABILITY,
+    MARGIN,
+    PAIR_ID,
+    PLAN_FILE,
+    PROMPT,
+    REFINED_DIR,
+    REJECTED,
+    REWARDS_DIR,
+)
 from encore_ray.storage import Folder, to_json
 
 Row = dict[str, Any]
@@ -33,6 +43,7 @@ class ExportReport:
         negative: pairs with a negative margin, and what was done with them.
         singles: single responses, left out since there is nothing to compare.
         unfit: pairs that the layout cannot express, left out.
+        unsure: pairs whose label is less probable than was asked for, left out.
     """
 
     path: str
@@ -41,6 +52,7 @@ class ExportReport:
     on_negative_margin: str
     singles: int
     unfit: int
+    unsure: int = 0
 
     def __str__(self) -> str:
         words = {"keep": "kept", "drop": "dropped", "swap": "swapped"}[self.on_negative_margin]
@@ -49,11 +61,19 @@ class ExportReport:
             text += f" {self.singles:,} single responses left out."
         if self.unfit:
             text += f" {self.unfit:,} pairs left out: the layout has no place for turns like theirs."
+        if self.unsure:
+            text += f" {self.unsure:,} pairs left out: their label is less probable than --min-confidence."
         return text
 
 
 def export_rewards(
-    run: Folder, output: Folder, *, layout: str, on_negative_margin: str, overwrite: bool = False
+    run: Folder,
+    output: Folder,
+    *,
+    layout: str,
+    on_negative_margin: str,
+    min_confidence: float | None = None,
+    overwrite: bool = False,
 ) -> ExportReport:
     """Write a run's rewards as a dataset; memory holds one unit at a time.
 
@@ -62,6 +82,7 @@ def export_rewards(
         output: folder for the dataset.
         layout: trl, openrlhf or llamafactory.
         on_negative_margin: what to do with pairs whose rejected response has the higher reward.
+        min_confidence: leave out pairs whose label is less probable by `refine apply`, in (0, 1).
         overwrite: replace a dataset that is in the output folder already.
 
     Raises:
@@ -77,8 +98,11 @@ def export_rewards(
         raise ConfigError(
             f"There is a dataset already: {', '.join(standing)}. Name another --output, or replace it with --overwrite."
         )
+    if min_confidence is not None and not 0 < min_confidence < 1:
+        raise ConfigError(f"--min-confidence must lie between 0 and 1, found {min_confidence}.")
     units = table_units(run.child(REWARDS_DIR).uri)
-    counts = {"written": 0, "negative": 0, "singles": 0, "unfit": 0}
+    refined = {} if min_confidence is None else _refined_units(run)
+    counts = {"written": 0, "negative": 0, "singles": 0, "unfit": 0, "unsure": 0}
 
     def rows() -> Iterator[Row]:
         for unit in units:
@@ -89,12 +113,17 @@ def export_rewards(
                     f"{unit.folder.path(unit.file)} lacks {', '.join(missing)}: compose with --run or --pairs, which "
                     "put the texts beside the rewards."
                 )
-            yield from table.to_pylist()
+            probable = _label_probabilities(unit, refined) if min_confidence is not None else {}
+            for row in table.to_pylist():
+                yield row | {LABEL_PROBABILITY: probable.get(row[PAIR_ID])}
 
     def lines() -> Iterator[bytes]:
         for row in rows():
             if row[REJECTED] is None or row[MARGIN] is None:
                 counts["singles"] += 1
+                continue
+            if min_confidence is not None and row[LABEL_PROBABILITY] < min_confidence:
+                counts["unsure"] += 1
                 continue
             if row[MARGIN] < 0:
                 counts["negative"] += 1
@@ -113,6 +142,23 @@ def export_rewards(
     if layout == "llamafactory":
         output.write_atomic(DATASET_INFO_FILE, to_json(_dataset_info(run.name)))
     return ExportReport(output.path(DATASET_FILE), on_negative_margin=on_negative_margin, **counts)
+
+
+def _refined_units(run: Folder) -> dict[str, TableUnit]:
+    """The units of refined/ by name."""
+    if not run.child(REFINED_DIR).exists(PLAN_FILE):
+        raise ConfigError(f"{run.path(REFINED_DIR)} is not there: --min-confidence needs `encore-ray refine apply`.")
+    return {unit.unit: unit for unit in table_units(run.child(REFINED_DIR).uri)}
+
+
+def _label_probabilities(unit: TableUnit, refined: dict[str, TableUnit]) -> dict[str, float]:
+    """The probability of each label of a unit of rewards, by pair_id."""
+    found = refined[unit.unit].read([PAIR_ID, LABEL_PROBABILITY]) if unit.unit in refined else None
+    if found is None or found.num_rows != unit.rows:
+        raise DataError(
+            f"{unit.folder.path(unit.file)} has not been refined as it is now: run `encore-ray refine apply` again."
+        )
+    return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
 
 
 def _trl(row: Row) -> Row:

@@ -184,8 +184,8 @@ def _judge(units: Sequence[RewardedUnit], refiner: Refiner, weight_D: np.ndarray
                 refit_N2[:, 0] - refit_N2[:, 1],
                 odds_N,
                 width_N,
-                refined.boundary_NK.reshape(-1, 2).any(axis=1),
-                refined.outside_NK.reshape(-1, 2).any(axis=1),
+                refined.boundary_NK[::2, 0] | refined.boundary_NK[1::2, 0],
+                refined.outside_NK[::2, 0] | refined.outside_NK[1::2, 0],
                 rows.test_N,
                 rows.hash_N,
             ]

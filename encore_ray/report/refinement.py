@@ -14,8 +14,8 @@ def refinement_table(controls: list[dict[str, Any]]) -> Table:
     """Each reward's accuracy on the held-out pairs at each level of label noise; fits 80 columns."""
     pairs = controls[0]["num_pairs"]
     table = Table(title=f"Rewards on {pairs:,} held-out pairs (a tie is half a win)", title_justify="left", **_COMPACT)
-    for name, justify in (("labels\nturned", "right"), ("reward", "left")):
-        table.add_column(name, justify=justify, no_wrap=True)
+    table.add_column("labels\nturned", justify="right", no_wrap=True)
+    table.add_column("reward", no_wrap=True)
     for name in ("accuracy", "95% interval", "above base,\npoints (95%)"):
         table.add_column(name, justify="right", no_wrap=True)
     before = controls[0]["noise"]

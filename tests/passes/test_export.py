@@ -1,6 +1,7 @@
 """Exported datasets, read by the code that trainers read them with."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.passes.commits import DataFile
 from encore_ray.passes.export import ExportReport, export_rewards
-from encore_ray.schema import MESSAGES
+from encore_ray.passes.tables import table_units
+from encore_ray.schema import MANIFEST_SCHEMA, MESSAGES
 from encore_ray.storage import Folder
 from tests.models import tiny
 
@@ -105,6 +108,35 @@ def test_rewards_without_texts_are_refused_and_leave_no_dataset(tmp_path: Path) 
     with pytest.raises(DataError, match=r"x\.parquet lacks prompt, chosen, rejected: compose with --run or --pairs"):
         export_rewards(Folder(str(tmp_path)), Folder(str(tmp_path / "out")), layout="trl", on_negative_margin="keep")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_pairs_with_an_improbable_label_are_left_out_and_counted(tmp_path: Path) -> None:
+    run = write_rewards(tmp_path, [{"margin": 2.0}, {"margin": -1.5}, {"margin": 0.5}])
+    how: dict[str, Any] = {"layout": "trl", "on_negative_margin": "keep", "min_confidence": 0.4}
+    with pytest.raises(ConfigError, match=r"--min-confidence needs `encore-ray refine apply`"):
+        export_rewards(run, run.child("out"), **how)
+    with pytest.raises(ConfigError, match="must lie between 0 and 1, found 40"):
+        export_rewards(run, run.child("out"), **{**how, "min_confidence": 40})
+    refined = run.child("refined")
+    refined.write_json("plan.json", {})
+    files = [
+        DataFile(unit.unit, written.file, written.rows, written.digest)
+        for unit, ids in zip(table_units(run.child("rewards").uri), (["p1", "p0"], ["p2"]), strict=True)
+        for probability in [{"p0": 0.9, "p1": 0.1, "p2": 0.4}]
+        for table in [pa.table({"pair_id": ids, "label_probability": [probability[one] for one in ids]})]
+        for written in [refined.write_table(f"data/{unit.unit}.parquet", table)]
+    ]
+    refined.write_table("manifest.parquet", pa.Table.from_pylist([vars(f) for f in files], schema=MANIFEST_SCHEMA))
+    refined.write_json("_SUCCESS", {})
+    report = export_rewards(run, run.child("out"), **how)
+    assert (report.written, report.unsure, report.negative) == (2, 1, 0)
+    lines = run.child("out").read_bytes("train.jsonl").decode().splitlines()
+    assert [json.loads(line)["margin"] for line in lines] == [2.0, 0.5]  # p0 and p2; of p1 .1 < .4
+    assert "1 pairs left out: their label is less probable" in str(report)
+    files[0] = replace(files[0], unit="other")
+    refined.write_table("manifest.parquet", pa.Table.from_pylist([vars(f) for f in files], schema=MANIFEST_SCHEMA))
+    with pytest.raises(DataError, match="run `encore-ray refine apply` again"):
+        export_rewards(run, run.child("again"), **how)
 
 
 def test_an_unknown_layout_or_choice_is_refused_with_the_known_ones(tmp_path: Path) -> None:
