@@ -62,13 +62,15 @@ def plan_judge(path: str, options: ScoreOptions, *, have: Resources, rules: Rule
 
     Raises:
         ModelError: it is not there. ClusterError: its actors do not fit the cluster. ConfigError: the strategy asked
-            for would change its ratings, or it shall lie on several GPUs.
+            for would change its ratings, or it shall lie on several GPUs or keep embeddings.
     """
     if (options.gpus_per_actor or 1) > 1:
         raise ConfigError(
             f"gpus_per_actor: a judge runs on one GPU, found {options.gpus_per_actor:g}. Serve a larger one behind an "
             "OpenAI-compatible API, and name its URL."
         )
+    if options.keep_embeddings:
+        raise ConfigError("keep_embeddings: a judge has no heads that an embedding could enter. Leave it out.")
     place = local_model(path, allow_pickle=options.allow_pickle)
     strategies, facts = plan_body(path, place, options, have=have)
     return JudgeModel(path, options, rules, strategies, {**facts, "questions": questions_digest(rules)})

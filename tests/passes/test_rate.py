@@ -99,6 +99,8 @@ def test_a_judge_stays_on_one_gpu_and_excludes_a_model(judge_folder) -> None:
         plan(judge_folder, gpus_per_actor=2)
     with pytest.raises(ConfigError, match="model and judge exclude each other"):
         make_config({"inputs": ["a"], "run": "r", "model": "a/b", "judge": "c/d"})
+    with pytest.raises(ConfigError, match="keep_embeddings: a judge has no heads"):
+        plan(judge_folder, keep_embeddings=True)
 
 
 def test_a_job_goes_from_a_judge_to_a_comparison_and_the_command_resumes_it(tmp_path, judge_folder, have) -> None:
