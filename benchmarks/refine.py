@@ -169,6 +169,8 @@ def measure_scale(sizes: Sequence[int], *, num_dims: int, steps: int) -> dict[st
                 rows.append([name, f"{num_pairs:,}", f"{seconds:,.0f}", f"{mib:,.0f}", f"{million / 60:,.0f}"])
                 found[f"{name} {num_pairs}"] = {"seconds": seconds, "mib": mib, "seconds_a_million": million}
     show(["work", "pairs", "s", "MiB at most", "min a million pairs (extrapolated)"], rows)
+    if not steps:
+        return found
     each = paper_seconds(num_dims, steps=steps)
     found["paper"] = {"seconds_a_response": each, "steps": float(steps)}
     print(
@@ -185,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=2048, help="Responses a batch: both sides of a unit.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--train-pairs", type=int, default=8192, help="That the energy of the search is trained on.")
-    parser.add_argument("--paper-steps", type=int, default=2, help="Steps under the paper's settings.")
+    parser.add_argument("--paper-steps", type=int, default=2, help="Steps under the paper's settings; may be 0.")
     parser.add_argument("--json", type=Path, help="Write the figures to this file.")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
