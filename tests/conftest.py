@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.interrupts import heed_interrupts
+
 if TYPE_CHECKING:
     from encore_ray.passes.pools import Resources
     from tests.object_store import Store
 
 # Read by libraries when they are imported, and by every process that a test starts.
 os.environ.update(OMP_WAIT_POLICY="PASSIVE", RAY_AUTH_MODE="disabled", RAY_metrics_report_interval_ms="1000")
+
+heed_interrupts()
 
 # The same examples every time, and no time limit an example: the machine may be busy.
 settings.register_profile("deterministic", derandomize=True, deadline=None)

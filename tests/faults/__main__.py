@@ -33,6 +33,7 @@ from tests.faults.runs import (
     run_command,
     start_command,
 )
+from tests.interrupts import heed_interrupts
 from tests.object_store import FaultProxy, Store, fault_proxy, random_faults, store_server
 
 ENDINGS, HARMLESS = 5, 6  # commands of a job that a fault ends; faults of workers in each command
@@ -203,6 +204,7 @@ def main() -> None:
     parser.add_argument("--only", type=int, help="just the job of this number")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="one long job with a kill every minute")
     given = parser.parse_args()
+    heed_interrupts()
     with tempfile.TemporaryDirectory(prefix="faults") as folder:
         if given.soak:
             with fresh_ray_folder():
