@@ -16,17 +16,17 @@ from encore_ray.config import ScoreOptions
 from encore_ray.models.embedding import Reads, dimension_rules, embedding_size, load_embedder
 from encore_ray.models.heads import Pooling
 from encore_ray.models.scoring import Scoring
-from encore_ray.passes.commits import LeftOut, total_counts
-from encore_ray.passes.committed import Watch, ignore_progress, run_committed
+from encore_ray.passes.commits import LeftOut
+from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.model_place import local_model
 from encore_ray.passes.model_plan import decisive_facts, plan_body
 from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources, score_pool
+from encore_ray.passes.score import finish_scored
 from encore_ray.passes.score_work import facts_metadata, non_finite, without, write_rows
 from encore_ray.passes.tables import TableUnit, table_units
-from encore_ray.passes.unit_work import Task
-from encore_ray.passes.units import Attempt, PassTable, check_bad_fraction
+from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.schema import CHOSEN_EMBEDDING, FEATURES_DIR, REJECTED, REJECTED_EMBEDDING
 from encore_ray.storage import Folder
 
@@ -101,24 +101,16 @@ def embed_responses(
         ResumeRefused: the folder holds embeddings of another backbone or option.
     """
     output = output.open(decisive_facts(model), overwrite=overwrite)
-    units = table_units(pairs)
-    tasks = [Task(unit.unit, unit.digest, unit.rows, unit, unit.folder.path(unit.file)) for unit in units]
-    commits = run_committed(
+    return finish_scored(
+        table_units(pairs),
         output,
-        tasks,
         partial(Embeddings, model),
         pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
+        max_bad_fraction=max_bad_fraction,
         visible=visible,
-        watch=watch,
         overwrite=overwrite,
-        leaves_out=True,
+        watch=watch,
     )
-    counts = total_counts(commits.values())
-    rows_in = sum(unit.rows for unit in units)
-    assert counts["scored"] + counts["quarantined"] == rows_in, (counts, rows_in)
-    check_bad_fraction(counts, max_bad_fraction, output)
-    output.seal([task.unit for task in tasks], commits, counts)
-    return counts
 
 
 class Embeddings(ModelScores):

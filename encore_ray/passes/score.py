@@ -18,7 +18,7 @@ from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import ActorPool, Resources, TaskPool, score_pool, task_pool
 from encore_ray.passes.score_work import DataScores, Write
-from encore_ray.passes.tables import table_units
+from encore_ray.passes.tables import TableUnit, table_units
 from encore_ray.passes.unit_work import Task
 from encore_ray.passes.units import PassTable, check_bad_fraction
 from encore_ray.rules import RuleSet
@@ -158,15 +158,41 @@ def _run(
     watch: Watch,
 ) -> dict[str, int]:
     units = table_units(pairs)
-    tasks = [Task(unit.unit, unit.digest, unit.rows, unit, unit.folder.path(unit.file)) for unit in units]
     seen: list[Commit] = []
 
     def look(commit: Commit) -> None:
         seen.append(commit)
-        if len(seen) == min(FIRST_UNITS, len(tasks)):
+        if len(seen) == min(FIRST_UNITS, len(units)):
             for warning in range_warnings(rules, [commit.notes for commit in seen]):
                 logger.warning("%s", warning)
 
+    return finish_scored(
+        units,
+        output,
+        factory,
+        pool=pool,
+        max_bad_fraction=max_bad_fraction,
+        visible=visible,
+        overwrite=overwrite,
+        watch=watch,
+        on_commit=look,
+    )
+
+
+def finish_scored(
+    units: Sequence[TableUnit],
+    output: PassTable,
+    factory: Callable[[], Write],
+    *,
+    pool: Callable[[int], ActorPool | TaskPool],
+    max_bad_fraction: float,
+    visible: Visible | None,
+    overwrite: bool,
+    watch: Watch,
+    on_commit: Callable[[Commit], None] = lambda commit: None,
+) -> dict[str, int]:
+    """Finish an opened pass whose units count scored and quarantined rows, check the account, and seal it."""
+    tasks = [Task(unit.unit, unit.digest, unit.rows, unit, unit.folder.path(unit.file)) for unit in units]
     commits = run_committed(
         output,
         tasks,
@@ -176,7 +202,7 @@ def _run(
         watch=watch,
         overwrite=overwrite,
         leaves_out=True,
-        on_commit=look,
+        on_commit=on_commit,
     )
     counts = total_counts(commits.values())
     rows_in = sum(unit.rows for unit in units)

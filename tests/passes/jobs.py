@@ -12,6 +12,7 @@ from encore_ray.config_sources import make_config
 from encore_ray.corpora.planted import planted_text
 from encore_ray.passes.units import read_manifest
 from encore_ray.rules import Rule, RuleSet, Scale
+from encore_ray.schema import PAIR_FIELDS
 from encore_ray.storage import Folder
 from tests.models import tiny
 
@@ -60,3 +61,21 @@ def contents(run: Path) -> dict[str, str]:
 
 def commit_times(run: Path, name: str) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (run / name / "commits").glob("*.json")}
+
+
+def write_unit(folder: Path, *, num_pairs: int) -> str:
+    """One unit of pairs, each longer than the one before it, the third a single response; returns their folder."""
+    rows = [
+        {
+            "pair_id": f"p{i}",
+            "content_id": f"c{i}",
+            "prompt_id": f"q{i}",
+            "prompt": [{"role": "user", "content": "How do I get rid of it?"}],
+            "chosen": [{"role": "assistant", "content": "Ask. " * (i + 1)}],
+            "rejected": None if i == 2 else [{"role": "assistant", "content": "No"}],
+        }
+        for i in range(num_pairs)
+    ]
+    pairs = Folder(str(folder))
+    pairs.write_table("pairs.parquet", pa.Table.from_pylist(rows, schema=pa.schema(PAIR_FIELDS)))
+    return pairs.uri

@@ -19,7 +19,7 @@ from encore_ray.passes.pools import Node, Resources
 from encore_ray.passes.tables import TableUnit, table_units
 from encore_ray.passes.unit_work import CommittedWork, Task, Trial
 from encore_ray.passes.units import Attempt, PassTable
-from encore_ray.schema import PAIR_FIELDS, Reason
+from encore_ray.schema import Reason
 from encore_ray.storage import Folder
 from tests.models import tiny
 from tests.passes import jobs
@@ -30,20 +30,7 @@ NUM_PAIRS = 6
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> TableUnit:
     """One unit; the third pair is a single response."""
-    folder = Folder(str(tmp_path_factory.mktemp("pairs")))
-    rows = [
-        {
-            "pair_id": f"p{i}",
-            "content_id": f"c{i}",
-            "prompt_id": f"q{i}",
-            "prompt": [{"role": "user", "content": "How do I get rid of it?"}],
-            "chosen": [{"role": "assistant", "content": "Ask. " * (i + 1)}],
-            "rejected": None if i == 2 else [{"role": "assistant", "content": "No"}],
-        }
-        for i in range(NUM_PAIRS)
-    ]
-    folder.write_table("pairs.parquet", pa.Table.from_pylist(rows, schema=pa.schema(PAIR_FIELDS)))
-    return table_units(folder.uri)[0]
+    return table_units(jobs.write_unit(tmp_path_factory.mktemp("pairs"), num_pairs=NUM_PAIRS))[0]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.pools import Node, Resources
 from encore_ray.passes.tables import table_units
 from encore_ray.passes.units import Attempt, PassTable
-from encore_ray.schema import PAIR_FIELDS, Reason
+from encore_ray.schema import Reason
 from encore_ray.storage import Folder
 from tests.models import tiny
 from tests.models.test_budget import limit_memory
@@ -40,20 +40,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One unit of pairs, each longer than the one before it; the third is a single response."""
-    folder = Folder(str(tmp_path_factory.mktemp("pairs")))
-    rows = [
-        {
-            "pair_id": f"p{i}",
-            "content_id": f"c{i}",
-            "prompt_id": f"q{i}",
-            "prompt": [{"role": "user", "content": "How do I get rid of it?"}],
-            "chosen": [{"role": "assistant", "content": "Ask. " * (i + 1)}],
-            "rejected": None if i == 2 else [{"role": "assistant", "content": "No"}],
-        }
-        for i in range(NUM_PAIRS)
-    ]
-    folder.write_table("pairs.parquet", pa.Table.from_pylist(rows, schema=pa.schema(PAIR_FIELDS)))
-    return folder.uri
+    return jobs.write_unit(tmp_path_factory.mktemp("pairs"), num_pairs=NUM_PAIRS)
 
 
 def plan(model_folder: Path, **options) -> ScoringModel:

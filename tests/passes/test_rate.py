@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from encore_ray.cli import main
@@ -18,7 +17,6 @@ from encore_ray.passes.pools import Node, Resources
 from encore_ray.passes.tables import table_units
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.rules import Rule, RuleSet, Scale, rule_pool
-from encore_ray.schema import PAIR_FIELDS
 from encore_ray.storage import Folder
 from tests.models import judges
 from tests.passes import jobs
@@ -35,20 +33,7 @@ def judge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One unit; its third pair is a single response."""
-    folder = Folder(str(tmp_path_factory.mktemp("pairs")))
-    rows = [
-        {
-            "pair_id": f"p{i}",
-            "content_id": f"c{i}",
-            "prompt_id": f"q{i}",
-            "prompt": [{"role": "user", "content": "How do I get rid of it?"}],
-            "chosen": [{"role": "assistant", "content": "Ask. " * (i + 1)}],
-            "rejected": None if i == 2 else [{"role": "assistant", "content": "No"}],
-        }
-        for i in range(NUM_PAIRS)
-    ]
-    folder.write_table("pairs.parquet", pa.Table.from_pylist(rows, schema=pa.schema(PAIR_FIELDS)))
-    return folder.uri
+    return jobs.write_unit(tmp_path_factory.mktemp("pairs"), num_pairs=NUM_PAIRS)
 
 
 def plan(folder: Path, rules: RuleSet = judges.RULES, **options) -> JudgeModel:
