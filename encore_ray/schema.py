@@ -70,6 +70,11 @@ CHOSEN_AT_END = "chosen_at_end"  # the energy is highest at an end of its domain
 REJECTED_AT_END = "rejected_at_end"
 LABEL_PROBABILITY = "label_probability"  # calibrated: that the chosen response beats the rejected one
 
+# Columns of selection/, beside selected__<rule>: what the selected rules of a pair say together
+SELECTED = "selected"
+SELECTION_MARGIN = "selection_margin"  # sum of their signed differences, chosen minus rejected
+SELECTION_LABEL = "selection_label"  # int8: 1 where the chosen response is better by it, -1 the rejected, 0 for a tie
+
 # Columns of quarantine/
 SOURCE = "source"
 LINE = "line"
@@ -90,7 +95,13 @@ QUARANTINE_SCHEMA = pa.schema(
 
 # Files of a run folder
 PAIRS_DIR, SCORES_DIR, REWARDS_DIR, QUARANTINE_DIR, REPORT_DIR = "pairs", "scores", "rewards", "quarantine", "report"
-FEATURES_DIR, EMBEDDINGS_DIR, REFINE_DIR, REFINED_DIR = "features", "embeddings", "refine", "refined"
+SELECTION_DIR, FEATURES_DIR, EMBEDDINGS_DIR, REFINE_DIR, REFINED_DIR = (
+    "selection",
+    "features",
+    "embeddings",
+    "refine",
+    "refined",
+)
 ENERGY_TENSORS_FILE, ENERGY_FILE = f"{REFINE_DIR}/energy.safetensors", f"{REFINE_DIR}/energy.json"
 REFINE_REPORT_FILE, LABEL_ERRORS_FILE = f"{REFINE_DIR}/report.json", f"{REFINE_DIR}/label_errors.json"
 RULES_FILE, WEIGHTS_FILE, METRICS_FILE, CONFIG_FILE = "rules.yaml", "weights.json", "metrics.json", "config.yaml"
@@ -145,3 +156,8 @@ def chosen_column(rule: str) -> str:
 def rejected_column(rule: str) -> str:
     """Column of a rule's score of the rejected response."""
     return f"{REJECTED}{SIDE_SEPARATOR}{rule}"
+
+
+def selected_column(rule: str) -> str:
+    """Column that tells whether a rule is one of those selected for the pair."""
+    return f"{SELECTED}{SIDE_SEPARATOR}{rule}"
