@@ -30,9 +30,9 @@ from encore_ray.passes.effort import Effort, without_times
 from encore_ray.passes.embed import embed_pairs, open_embeddings
 from encore_ray.passes.evaluate import evaluate_rewards
 from encore_ray.passes.features import FeatureModel, embed_responses, features_table
-from encore_ray.passes.fit_heads import FittedHeads, fit_heads, save_heads
+from encore_ray.passes.fit_heads import fit_heads, origin, save_heads, standing_heads
 from encore_ray.passes.meters import Meters
-from encore_ray.passes.model_plan import plan_judge, plan_model, settle_budget
+from encore_ray.passes.model_plan import decisive_facts, plan_judge, plan_model, settle_budget
 from encore_ray.passes.model_scores import ScoringModel
 from encore_ray.passes.nodes import Visible, check_nodes
 from encore_ray.passes.pools import Resources, score_pool
@@ -293,33 +293,42 @@ class Job:
             tracked.log_metrics(counts, step=counts["rows"])
         return counts
 
-    def embed(self, model: FeatureModel, *, max_bad_fraction: float) -> FeatureModel:
-        """Embed all responses of the run; returns the model with the token budget that was settled on."""
-        pairs, output = self.run.child(PAIRS_DIR).uri, features_table(self.run)
-        with self.tracker.start_pass("features") as tracked:
-            model = settle_budget(model, pairs, output, **self._how)
-            tracked.log_params(model.facts)
-            pool = score_pool(model.options, self.have, num_units=len(table_units(pairs)))
-            self.display.note(f"embed on {pool}, {model.facts['dtype']} on {model.facts['device']}")
-            watch = self._watch(tracked)
-            counts = embed_responses(
-                pairs, output, model=model, max_bad_fraction=max_bad_fraction, watch=watch, **self._how
-            )
-            self.display.note(f"embed by {model.facts['strategy']}: {Effort.of_counts(counts)}")
-            tracked.log_metrics(counts, step=counts["rows"])
-        return model
-
-    def fit_heads(self, model: FeatureModel, rules: RuleSet, *, labels: str | None, output: str) -> FittedHeads:
-        """Fit heads to the embeddings of the run and save them with their backbone."""
+    def fit_heads(
+        self, model: FeatureModel, rules: RuleSet, *, labels: str | None, output: str, max_bad_fraction: float
+    ) -> Mapping[str, Any]:
+        """Embed all responses of the run, fit heads to labels and save them with their backbone, where they are not
+        there already; the content of fit.json."""
         labels = labels or self.run.child(PAIRS_DIR).uri
+        made_of = origin(decisive_facts(model), labels, rules)
+        standing = standing_heads(output, origin=made_of, overwrite=self.overwrite)
+        if standing is not None:
+            self.display.note(f"fit: {output} holds the heads of these labels already")
+            return standing
+        with self.tracker.start_pass("features") as tracked:
+            embedded = self._embed(model, tracked, max_bad_fraction=max_bad_fraction)
         with self.tracker.start_pass("fit") as tracked:
             embeddings = features_table(self.run).folder.uri
             watch = self._watch(tracked)
             fitted = fit_heads(embeddings, labels, rules, have=self.have, visible=self.visible, watch=watch)
-            save_heads(output, fitted, rules, model=model, labels=labels)
-            tracked.log_metrics(flat_fit(fitted.figures))
-            tracked.log_artifact(FIT_FILE, to_json(fitted.figures))
-        return fitted
+            fit = save_heads(output, fitted, rules, model=embedded, labels=labels, origin=made_of)
+            tracked.log_metrics(flat_fit(fit))
+            tracked.log_artifact(FIT_FILE, to_json(fit))
+        return fit
+
+    def _embed(self, model: FeatureModel, tracked: PassTracker, *, max_bad_fraction: float) -> FeatureModel:
+        """Embed all responses of the run; returns the model with the token budget that was settled on."""
+        pairs, output = self.run.child(PAIRS_DIR).uri, features_table(self.run)
+        model = settle_budget(model, pairs, output, **self._how)
+        tracked.log_params(model.facts)
+        pool = score_pool(model.options, self.have, num_units=len(table_units(pairs)))
+        self.display.note(f"embed on {pool}, {model.facts['dtype']} on {model.facts['device']}")
+        watch = self._watch(tracked)
+        counts = embed_responses(
+            pairs, output, model=model, max_bad_fraction=max_bad_fraction, watch=watch, **self._how
+        )
+        self.display.note(f"embed by {model.facts['strategy']}: {Effort.of_counts(counts)}")
+        tracked.log_metrics(counts, step=counts["rows"])
+        return model
 
     def weigh(
         self,
@@ -395,6 +404,7 @@ class Job:
         scores: str | None = None,
         rules: RuleSet | None = None,
         output: Folder | None = None,
+        beside: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         with self.tracker.start_pass("compare") as tracked:
             comparison = compare_schemes(
@@ -403,6 +413,7 @@ class Job:
                 options=options,
                 have=self.have,
                 rules=rules or (self._rules() if scores is None else None),
+                beside=beside,
                 visible=self.visible,
                 watch=self._watch(tracked),
             )

@@ -39,7 +39,7 @@ def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
 def flat_comparison(comparison: Mapping[str, Any]) -> dict[str, float | None]:
     """The figures of comparison.json by scheme: on the held-out pairs, which judge learned schemes too."""
     flat: dict[str, float | None] = {"heldout_pairs": comparison["heldout"]["num_pairs"]}
-    for scheme in (*comparison["schemes"], *comparison["baselines"]):
+    for scheme in (*comparison["schemes"], *comparison["beside"], *comparison["baselines"]):
         flat[f"accuracy/{scheme['name']}"] = scheme["heldout"]["accuracy"]
         flat[f"difference_to_uniform/{scheme['name']}"] = scheme["difference_to_uniform"]["value"]
     flat["entropy_accuracy_pearson"] = comparison["entropy_accuracy"]["pearson"]

@@ -1,15 +1,18 @@
 """The command that puts every weight scheme side by side."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated
 
+import tyro
 import yaml
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, section_flags
+from encore_ray.cli.flags import OptionalPath, flag, section_flags
 from encore_ray.cli.passes import explicit_paths, open_command_job
 from encore_ray.config import ClusterOptions, WeighOptions
 from encore_ray.config_sources import read_rules
+from encore_ray.errors import ConfigError
 from encore_ray.schema import CONFIG_FILE, SCORES_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -35,13 +38,16 @@ class Compare:
     """rules.yaml of scores made elsewhere."""
     output: OptionalPath = None
     """Folder for comparison.json and report/. Default: the run folder."""
+    beside: Annotated[tyro.conf.UseAppendAction[list[str]], flag("NAME=REWARDS")] = field(default_factory=list)
+    """Rewards of the same pairs to show beside the schemes, as of a `compose` or `refine apply`."""
     options: Annotated[WeighOptions, section_flags(WeighOptions, without=OF_ONE_SCHEME)]
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
         scores, output = explicit_paths(self, "scores")
         rules_path = absolute(self.rules) if self.rules else None
-        require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
+        beside = _named(self.beside)
+        require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path, *beside.values()])
         from encore_ray.terminal import show_comparison
 
         with open_command_job(self, console, folder=output) as job:
@@ -54,9 +60,23 @@ class Compare:
                 scores=scores,
                 rules=read_rules(rules_path) if rules_path else None,
                 output=Folder(output) if output else None,
+                beside=beside,
             )
             job.report()
         show_comparison(comparison, console=console)
+
+
+def _named(assignments: Sequence[str]) -> dict[str, str]:
+    """Paths by name; ConfigError where one has no name, or a name of another."""
+    found: dict[str, str] = {}
+    for assignment in assignments:
+        name, _, path = assignment.partition("=")
+        if not name or not path:
+            raise ConfigError(f"--beside: expected NAME=REWARDS, as in refined=run/refined; found {assignment}.")
+        if name in found:
+            raise ConfigError(f"--beside: {name} is named twice. Give each its own name.")
+        found[name] = absolute(path)
+    return found
 
 
 def _differing(run: Folder, options: WeighOptions) -> list[str]:

@@ -20,6 +20,8 @@ class FitHeads:
     Ridge regression for rules with link identity, logistic regression for link sigmoid.
 
     Penalties are chosen by cross-validation; figures are those of prompts that a head has not seen.
+
+    The same command again resumes, or shows the heads that are there.
     """
 
     run: Path
@@ -54,12 +56,11 @@ class FitHeads:
 
         rules = read_rules(rules_path)
         check_fittable(rules)
-        require_place(output, model=path, overwrite=self.overwrite)
+        require_place(output, model=path)
         params = {"model": path, "rules": rules_path, "labels": labels, "pooling": self.pooling, "reads": self.reads}
         with open_command_job(self, console, params=params) as job:
             model = plan_features(path, self.options, pooling=self.pooling, reads=self.reads, have=job.have)
             job.see(model_path=path)
-            model = job.embed(model, max_bad_fraction=self.max_bad_fraction)
-            fitted = job.fit_heads(model, rules, labels=labels, output=output)
-        show_heads(fitted.figures, console=console)
+            fit = job.fit_heads(model, rules, labels=labels, output=output, max_bad_fraction=self.max_bad_fraction)
+        show_heads(fit, console=console)
         console.print(f"The model is in {output}: score with it, or inspect it.", soft_wrap=True, highlight=False)

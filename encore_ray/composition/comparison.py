@@ -1,6 +1,7 @@
 """The content of comparison.json: every scheme on the same pairs, every rule, and how far to trust both."""
 
 import math
+from collections.abc import Mapping
 from statistics import fmean, stdev
 from typing import Any
 
@@ -34,6 +35,7 @@ def write_comparison(
     learned: Learned,
     field: Field,
     temperature: float,
+    beside: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """All of comparison.json; null for what no pair tells.
 
@@ -43,6 +45,7 @@ def write_comparison(
         learned: of the kept rules.
         field: who competed in the contest.
         temperature: tau of ENCORE.
+        beside: where the rewards made elsewhere came from, by name, in the contest's order.
     """
     statistics = diagnostics.statistics
     names = [rule.name for rule in weights.rules]
@@ -51,6 +54,7 @@ def write_comparison(
     deviation_K = [math.sqrt(diagnostics.differences.covariance_KK[k, k]) * width for k, width in enumerate(width_K)]
     replicated = ReplicatedRules.of(diagnostics, weights)
     entropy_accuracy = correlate_accuracy(weights, replicated)
+    num_schemes = len(field.entrants)
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "num_pairs": statistics.num_pairs,
@@ -72,7 +76,11 @@ def write_comparison(
             | {"accuracy_sd": _spread_of_draws(contest, field) if len(field.judges.standings[s]) > 1 else None}
             for s, entrant in enumerate(field.entrants)
         ],
-        "baselines": _baselines(contest, num_schemes=len(field.entrants)),
+        "beside": [
+            _given(name, {"rewards": uri}, num_schemes + x, contest, known=x)
+            for x, (name, uri) in enumerate((beside or {}).items())
+        ],
+        "baselines": _baselines(contest, num_schemes=num_schemes, num_beside=len(beside or {})),
         "sweep": _sweep(contest, field, num_keys=statistics.num_keys),
         "rules": [
             _rule(rule, counts, num_keys=statistics.num_keys, fitted=fitted)
@@ -111,10 +119,10 @@ def _fitted_weights(diagnostics: RuleDiagnostics, weights: Weights, learned: Lea
     return fitted_K
 
 
-def _standing(entrant: Entrant, s: int, contest: Contest, *, known_lengths: bool = False) -> dict[str, Any]:
-    """What one entrant got right, and how much more than uniform weights."""
+def _standing(entrant: Entrant, s: int, contest: Contest, *, known: int | None = None) -> dict[str, Any]:
+    """What one entrant got right, and how much more than uniform weights; `known`: see `_counts`."""
     num_draws = 1 if entrant.weight_DK is None else len(entrant.weight_DK)
-    counting = {"num_draws": num_draws, "known_lengths": known_lengths}
+    counting = {"num_draws": num_draws, "known": known}
 
     def of_subset(halves: Halves) -> dict[str, Any]:
         return _counts(halves.heldout if entrant.uses_labels else halves.all, s, **counting)
@@ -144,10 +152,13 @@ def _shape(entrant: Entrant, names: list[str], *, responses: Moments, width_K: N
     }
 
 
-def _counts(part: Part, s: int, *, num_draws: int, known_lengths: bool) -> dict[str, Any]:
-    """The statistics object of one standing; of several draws the mean, without counts of their own."""
+def _counts(part: Part, s: int, *, num_draws: int, known: int | None) -> dict[str, Any]:
+    """The statistics object of one standing; of several draws the mean, without counts of their own.
+
+    `known` numbers the keys of the pairs that it judges, where it may not judge all.
+    """
     judged, wins, ties = map(int, part.count_S3[s])
-    keys = part.known_keys if known_lengths else part.keys
+    keys = part.keys if known is None else part.known_keys[known]
     counts = Tally(wins, ties, judged - wins - ties).to_dict(num_keys=keys.count)
     if num_draws > 1:
         counts |= {"num_pairs": judged // num_draws, "wins": None, "ties": None, "losses": None}
@@ -179,15 +190,17 @@ def _spread_of_draws(contest: Contest, field: Field) -> dict[str, float | None]:
     }
 
 
-def _baselines(contest: Contest, *, num_schemes: int) -> list[dict[str, Any]]:
+def _given(name: str, params: dict[str, Any], s: int, contest: Contest, *, known: int) -> dict[str, Any]:
+    """The standing of what judges by other means than the scores, over the pairs that it knows."""
+    standing = _standing(Entrant(name, params, False, None), s, contest, known=known)
+    return standing | {"weights": None, "reward_sd": None, "effective_num_rules": None, "accuracy_sd": None}
+
+
+def _baselines(contest: Contest, *, num_schemes: int, num_beside: int) -> list[dict[str, Any]]:
     """The shorter and the longer response wins, over the pairs whose lengths are known; none where none is."""
-    found = []
-    for offset, name in enumerate(BASELINES):
-        standing = _standing(Entrant(name, {}, False, None), num_schemes + offset, contest, known_lengths=True)
-        standing |= {"weights": None, "reward_sd": None, "effective_num_rules": None, "accuracy_sd": None}
-        if standing["all"]["num_pairs"]:
-            found.append(standing)
-    return found
+    first = num_schemes + num_beside
+    found = [_given(name, {}, first + number, contest, known=num_beside) for number, name in enumerate(BASELINES)]
+    return [standing for standing in found if standing["all"]["num_pairs"]]
 
 
 def _sweep(contest: Contest, field: Field, *, num_keys: int) -> dict[str, Any]:

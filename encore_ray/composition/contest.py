@@ -20,7 +20,7 @@ _TILE = 1024  # rows whose margins under all judges stay in the cache
 
 @dataclass(frozen=True, eq=False)
 class Judges:
-    """Everything that judges the pairs, in this order along J; the two lengths, shorter and longer wins, come last.
+    """Everything that judges the pairs by their scores, in this order along J.
 
     Attributes:
         weight_JK: linear rewards, a row each.
@@ -30,7 +30,8 @@ class Judges:
         masked_tolerance: of their margins.
         range_K: width of each rule's range in the units of the differences.
         by_subset: weights of the pairs of each subset, of others under None; or None for no such judge.
-        standings: for each of S the judges whose counts it adds up. The two lengths follow on their own.
+        standings: for each the judges whose counts it adds up. Along S, what judges by other means follows: rewards
+            made elsewhere, one each, then the two lengths, shorter and longer wins.
         uniform: which standing the others are compared with.
     """
 
@@ -46,7 +47,7 @@ class Judges:
 
     @property
     def num_judges(self) -> int:
-        """J, without the two lengths."""
+        """J."""
         return len(self.weight_JK) + len(self.masked) + (self.by_subset is not None)
 
 
@@ -56,15 +57,17 @@ class Part:
 
     Attributes:
         count_S3: int64, for each standing the pairs judged, the wins and the ties, times the judges it adds up.
-        keys: distinct resampling keys. known_keys: of the pairs whose two lengths are known.
+        keys: distinct resampling keys.
+        known_keys: of the pairs that other rewards know, one each; then of the pairs whose two lengths are known.
     """
 
     count_S3: NDArray[np.int64]
     keys: DistinctKeys
-    known_keys: DistinctKeys
+    known_keys: tuple[DistinctKeys, ...]
 
     def __add__(self, other: "Part") -> "Part":
-        return Part(self.count_S3 + other.count_S3, self.keys + other.keys, self.known_keys + other.known_keys)
+        known_keys = tuple(a + b for a, b in zip(self.known_keys, other.known_keys, strict=True))
+        return Part(self.count_S3 + other.count_S3, self.keys + other.keys, known_keys)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +111,7 @@ class Contest:
         hash_N: NDArray[np.uint64],
         heldout_N: NDArray[np.bool_],
         subsets: Sequence[str | None] | None,
+        beside: Sequence[NDArray[np.float64]] = (),
         shorter_N: NDArray[np.float64],
     ) -> "Contest":
         """Judge the pairs of one unit.
@@ -116,9 +120,11 @@ class Contest:
             d_KN: signed differences of N pairs, see `encore_ray.composition.differences`.
             hash_N: hashes of the resampling keys. heldout_N: which pairs are held out.
             subsets: N names, None where a pair has none; None where no pair has one.
+            beside: N margins each of rewards made elsewhere: exactly 0 for a tie, NaN where they do not know a pair.
             shorter_N: length of the rejected response minus that of the chosen, NaN where one is not known.
         """
-        num_standings = len(judges.standings) + 2
+        given = [*beside, shorter_N, -shorter_N]
+        num_standings = len(judges.standings) + len(given)
         count_2J2 = np.zeros((2, judges.num_judges, 2), dtype=np.int64)
         count_NS3 = np.empty((d_KN.shape[1], num_standings, 3), dtype=np.int16)
         names = subsets or [None] * d_KN.shape[1]
@@ -129,16 +135,16 @@ class Contest:
             for half, rows_of_half in enumerate((~heldout_N[rows], heldout_N[rows])):
                 count_2J2[half, :, 0] += win_JN[:, rows_of_half].sum(axis=1)
                 count_2J2[half, :, 1] += tie_JN[:, rows_of_half].sum(axis=1)
-            count_NS3[rows] = _standings(win_JN, tie_JN, judges.standings, shorter_N[rows])
+            count_NS3[rows] = _standings(win_JN, tie_JN, judges.standings, [margin_N[rows] for margin_N in given])
             points.append(_replicate(count_NS3[rows], hash_N[rows], heldout_N[rows], judges.uniform))
-        known_N = ~np.isnan(shorter_N)
+        known = [~np.isnan(margin_N) for margin_N in given[:-1]]
 
         def halves(row_N: NDArray[np.intp]) -> Halves:
             parts = []
             for rows in (row_N[~heldout_N[row_N]], row_N[heldout_N[row_N]]):
                 counts = count_NS3[rows].sum(axis=0, dtype=np.int64)
-                known = hash_N[rows[known_N[rows]]]
-                parts.append(Part(counts, DistinctKeys.of(hash_N[rows]), DistinctKeys.of(known)))
+                known_keys = tuple(DistinctKeys.of(hash_N[rows[known_N[rows]]]) for known_N in known)
+                parts.append(Part(counts, DistinctKeys.of(hash_N[rows]), known_keys))
             return Halves(*parts)
 
         named = {name: rows for name, rows in _rows_of_subsets(names).items() if name is not None}
@@ -161,7 +167,7 @@ class Contest:
 def _judge(
     d_KN: NDArray[np.float64], judges: Judges, names: Sequence[str | None]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Wins and ties of all judges but the lengths, [J, N] each."""
+    """Wins and ties of all judges, [J, N] each."""
     win_JN = np.empty((judges.num_judges, d_KN.shape[1]), dtype=bool)
     tie_JN = np.empty_like(win_JN)
     num_linear = len(judges.weight_JK)
@@ -198,16 +204,16 @@ def _standings(
     win_JN: NDArray[np.bool_],
     tie_JN: NDArray[np.bool_],
     standings: Sequence[tuple[int, ...]],
-    shorter_N: NDArray[np.float64],
+    given: Sequence[NDArray[np.float64]],
 ) -> NDArray[np.int16]:
     """For each pair and standing whether it judges the pair, wins and ties, [N, S, 3]; sums over its judges."""
-    count_NS3 = np.empty((win_JN.shape[1], len(standings) + 2, 3), dtype=np.int16)
+    count_NS3 = np.empty((win_JN.shape[1], len(standings) + len(given), 3), dtype=np.int16)
     for s, judged in enumerate(standings):
         index = list(judged)
         count_NS3[:, s, 0] = len(index)
         count_NS3[:, s, 1] = win_JN[index].sum(axis=0)
         count_NS3[:, s, 2] = tie_JN[index].sum(axis=0)
-    for s, margin_N in ((-2, shorter_N), (-1, -shorter_N)):
+    for s, margin_N in enumerate(given, start=len(standings)):
         count_NS3[:, s, 0] = ~np.isnan(margin_N)
         count_NS3[:, s, 1] = margin_N > 0
         count_NS3[:, s, 2] = margin_N == 0

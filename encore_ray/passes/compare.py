@@ -5,7 +5,7 @@ calibration pairs, the third counts what every scheme gets right. Apart from the
 numbers, so the result is the same to the last bit for any sharding and any number of workers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from encore_ray.composition.weighing import weigh
 from encore_ray.composition.weights import ScoreRange
 from encore_ray.config import WeighOptions
 from encore_ray.errors import DataError
+from encore_ray.passes.beside import OtherRewards, check_some_known, open_rewards, other_margins
 from encore_ray.passes.bradley_terry import fit_bradley_terry
 from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.evaluate import LENGTHS, how_much_shorter
@@ -45,6 +46,7 @@ def compare_schemes(
     options: WeighOptions,
     have: Resources,
     rules: RuleSet | None = None,
+    beside: Mapping[str, str] | None = None,
     visible: Visible | None = None,
     watch: Watch = ignore_progress,
 ) -> dict[str, Any]:
@@ -56,6 +58,7 @@ def compare_schemes(
         options: bins, temperature and guards, for all schemes; which scheme they name does not matter.
         have: resources of the cluster.
         rules: of the scores; None: those that our score pass stored with them.
+        beside: further rewards of the same pairs by name, each a folder or file as of `compose` or `refine apply`.
         visible: what each node must see.
         watch: told of the progress in pairs.
 
@@ -64,6 +67,7 @@ def compare_schemes(
     """
     units = table_units(scores)
     rules = table_rules(units, rules)
+    others = [open_rewards(name, uri, units) for name, uri in (beside or {}).items()]
     how: dict[str, Any] = {"have": have, "visible": visible, "watch": watch}
     binnings = choose_binnings(units, rules, options, have=have, visible=visible)
     swept = {
@@ -108,10 +112,17 @@ def compare_schemes(
         by_group=options.by_group,
         swept_num_bins=list(swept),
     )
-    contest = reduce_units("compare", partial(_Judge, rules, options.score_range, field.judges), units, **how)
+    contest = reduce_units("compare", partial(_Judge, rules, options.score_range, field.judges, others), units, **how)
     comparison = write_comparison(
-        diagnostics, contest, weights=weights, learned=learned, field=field, temperature=options.temperature
+        diagnostics,
+        contest,
+        weights=weights,
+        learned=learned,
+        field=field,
+        temperature=options.temperature,
+        beside=beside,
     )
+    check_some_known(comparison["beside"], scores)
     output.write_json(COMPARISON_FILE, comparison)
     return comparison
 
@@ -140,13 +151,14 @@ class _Measure:
 class _Judge:
     """What every scheme gets right in one unit: runs in a worker."""
 
-    def __init__(self, rules: RuleSet, score_range: ScoreRange, judges: Judges):
-        self._rules, self._judges = rules, judges
+    def __init__(self, rules: RuleSet, score_range: ScoreRange, judges: Judges, others: Sequence[OtherRewards]):
+        self._rules, self._judges, self._others = rules, judges, others
         self._score_range: ScoreRange = score_range
 
     def __call__(self, unit: TableUnit) -> Contest:
         block = read_scores(unit, self._rules, extra=[SUBSET, *LENGTHS])
         pair_N = block.has_rejected_N
+        others = [other_margins(rewards, unit.unit, block.pair_ids)[pair_N] for rewards in self._others]
         return Contest.measure(
             signed_differences(
                 [scores_N[pair_N] for scores_N in block.chosen_KN],
@@ -158,6 +170,7 @@ class _Judge:
             hash_N=hash_keys(block.keys)[pair_N],
             heldout_N=is_heldout(block.keys)[pair_N],
             subsets=block.subsets and Subsets(block.subsets.names, block.subsets.code_N[pair_N]),
+            beside=others,
             shorter_N=how_much_shorter(block.table)[pair_N],
         )
 

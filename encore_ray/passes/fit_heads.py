@@ -6,7 +6,7 @@ five-fold cross-validation over prompts, and the figures of each rule are those 
 prompts that it has not seen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,10 +29,12 @@ from encore_ray.passes.model_place import local_model
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources
 from encore_ray.passes.reduce import reduce_units, sum_in_order
+from encore_ray.passes.tables import table_units
 from encore_ray.rules import RuleSet
 from encore_ray.schema import SCHEMA_VERSION
-from encore_ray.storage import Folder, is_remote
+from encore_ray.storage import Folder, fingerprint, is_remote
 
+ORIGIN = "origin"  # key of fit.json: heads are finished that have it
 Places = dict[str, LabelPlace]
 
 
@@ -213,8 +215,8 @@ def _cells(sums: ResponseSums, fit: LinearFit, k: int, *, group: int) -> Cells:
     return Cells.around(num=float(sums.num_FM[:, group].sum()), total=total, square=square)
 
 
-def require_place(output: str, *, model: str, overwrite: bool) -> None:
-    """Make sure that heads can be saved: in an empty local folder, or with `overwrite` over fitted ones.
+def require_place(output: str, *, model: str) -> None:
+    """Make sure that heads can be saved: in a local folder that is empty, or holds fitted heads.
 
     Raises:
         ConfigError: it is remote, a file, the backbone's own, or holds something else.
@@ -228,23 +230,58 @@ def require_place(output: str, *, model: str, overwrite: bool) -> None:
     folder = Folder(output)
     if folder.names() and not folder.exists(FIT_FILE):
         raise ConfigError(f"{output} is not empty, and holds no fitted heads. Name another folder.")
-    if folder.names() and not overwrite:
-        raise ConfigError(f"{output} holds fitted heads already. Name another folder, or replace them by --overwrite.")
 
 
-def save_heads(output: str, fitted: FittedHeads, rules: RuleSet, *, model: FeatureModel, labels: str) -> None:
-    """Write the backbone with its new heads, and fit.json beside them.
+def origin(embeddings: Mapping[str, Any], labels: str, rules: RuleSet) -> str:
+    """What decides fitted heads, as one digest.
+
+    Args:
+        embeddings: the facts that decide them.
+        labels: table of the labels, made from the same pairs.
+        rules: of the heads.
+    """
+    return fingerprint([dict(embeddings), [[unit.unit, unit.digest] for unit in table_units(labels)], rules.to_list()])
+
+
+def standing_heads(output: str, *, origin: str, overwrite: bool) -> dict[str, Any] | None:
+    """Content of fit.json where heads of the same origin are there already; None where they are to be fitted.
+
+    Raises:
+        ConfigError: finished heads of another origin are there, and are not to be overwritten.
+    """
+    folder = Folder(output)
+    if overwrite or not folder.exists(FIT_FILE):
+        return None
+    fit = folder.read_json(FIT_FILE)
+    found = fit.get(ORIGIN) if isinstance(fit, dict) else None
+    if found is None:  # a fit that was interrupted
+        return None
+    if found != origin:
+        raise ConfigError(
+            f"{output} holds heads that were fitted to other labels, rules or embeddings. Name another folder, or "
+            "replace them by --overwrite."
+        )
+    return fit
+
+
+def save_heads(
+    output: str, fitted: FittedHeads, rules: RuleSet, *, model: FeatureModel, labels: str, origin: str
+) -> dict[str, Any]:
+    """Write the backbone with its new heads, and fit.json beside them, which tells the origin last.
 
     Args:
         output: local folder, see `require_place`.
         fitted: heads of the rules.
         model: the backbone as the responses were embedded by.
         labels: where the labels came from.
+        origin: see `origin`.
+
+    Returns:
+        Content of fit.json.
     """
     source = {key: model.facts[key] for key in ("model", "model_source", "revision", "pooling", "reads", "max_tokens")}
-    Folder(output).write_json(
-        FIT_FILE, {"schema_version": SCHEMA_VERSION, "labels": labels, **source, **fitted.figures}
-    )
+    fit = {"schema_version": SCHEMA_VERSION, "labels": labels, **source, **fitted.figures}
+    Folder(output).write_json(FIT_FILE, fit)
     save_fitted(
         Path(output),
         backbone=local_model(model.path, allow_pickle=model.options.allow_pickle),
@@ -257,3 +294,6 @@ def save_heads(output: str, fitted: FittedHeads, rules: RuleSet, *, model: Featu
         trust_remote_code=model.options.trust_remote_code,
         allow_pickle=model.options.allow_pickle,
     )
+    fit[ORIGIN] = origin
+    Folder(output).write_json(FIT_FILE, fit)
+    return fit

@@ -31,10 +31,11 @@ def comparison_table(comparison: Mapping[str, Any]) -> Table:
     for scheme in schemes:
         style = "bold" if scheme["name"] in ("encore", "uniform") else None
         table.add_row(*_row(scheme), style=style)
-    if comparison["baselines"]:
-        table.add_section()
-    for baseline in comparison["baselines"]:
-        table.add_row(*_row(baseline), style="dim")
+    for kind, style in (("beside", None), ("baselines", "dim")):
+        for number, standing in enumerate(comparison.get(kind) or ()):
+            if number == 0:
+                table.add_section()
+            table.add_row(*_row(standing), style=style)
     if any(scheme["uses_labels"] for scheme in schemes):
         table.caption = "* learns from the labels of the pairs that are not held out"
         table.caption_justify = "left"

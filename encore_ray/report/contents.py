@@ -144,7 +144,8 @@ class Contender:
     """One weighting, or a trivial baseline, on the pairs that all are compared on.
 
     Attributes:
-        kind: "encore", "uniform", "label_free", "learned" (uses labels) or "baseline".
+        kind: "encore", "uniform", "label_free", "learned" (uses labels), "beside" (rewards made elsewhere) or
+            "baseline".
         stats: as in metrics.json, on held-out pairs; on all where none is held out.
         difference: {value, low, high} of its accuracy to uniform's on the same pairs, or None.
         everywhere: stats on all pairs; None where it uses labels.
@@ -163,14 +164,15 @@ class Contender:
 
 
 def contenders(comparison: Content) -> list[Contender]:
-    """All weightings and baselines with an accuracy on held-out pairs, the best first; ties keep their order.
+    """All weightings, other rewards and baselines with an accuracy on held-out pairs, the best first.
 
-    Where no pair is held out they are judged on all pairs.
+    Ties keep their order. Where no pair is held out they are judged on all pairs.
     """
     part, difference = ("heldout", "difference_to_uniform")
     if not has_heldout(comparison):
         part, difference = ("all", "difference_to_uniform_all")
     entries = [(entry, _kind(entry)) for entry in comparison["schemes"]]
+    entries += [(entry, "beside") for entry in comparison.get("beside") or ()]
     entries += [(entry, "baseline") for entry in comparison["baselines"] or ()]
     found = [
         Contender(

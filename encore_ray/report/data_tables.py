@@ -66,12 +66,12 @@ _SWEEP = {
 def report_tables(contents: ReportContents) -> dict[str, pa.Table]:
     """Every table that has rows, by name.
 
-    rules · histograms (a row a rule and cell) · schemes (a row a scheme, on all and on held-out pairs, baselines
-    included) · scheme_weights · scheme_subsets · sweep · correlations (a row a pair of rules) · subsets · margins ·
-    rewardbench · rows (a row a pass and count). Shares and differences are fractions, not percent.
+    rules · histograms (a row a rule and cell) · schemes (a row a scheme, on all and on held-out pairs, other rewards
+    and baselines included) · scheme_weights · scheme_subsets · sweep · correlations (a row a pair of rules) · subsets ·
+    margins · rewardbench · rows (a row a pass and count). Shares and differences are fractions, not percent.
     """
     comparison, metrics = contents.comparison or {}, contents.metrics or {}
-    stands = [*comparison.get("schemes", ()), *(comparison.get("baselines") or ())]
+    stands = [entry for kind in ("schemes", "beside", "baselines") for entry in comparison.get(kind) or ()]
     made = {
         "rules": _table(_RULES, (vars(rule) for rule in rule_facts(contents))),
         "histograms": _histograms(contents),

@@ -1,6 +1,6 @@
 """Comparisons of scores in memory, cut into units in any way, as `encore_ray.passes.compare` makes them of tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -39,11 +39,13 @@ def compare(
     min_active: float | None = None,
     score_range: ScoreRange = "declared",
     by_group: bool = False,
+    beside: Mapping[str, ArrayLike] | None = None,
 ) -> dict[str, Any]:
     """The content of comparison.json; a pair without a key of its own is `p` and its row number.
 
     Args:
         cuts: row numbers at which a new unit begins.
+        beside: margins of rewards made elsewhere, by name.
     """
     chosen_KN, rejected_KN = np.asarray(chosen_KN), np.asarray(rejected_KN)
     n = chosen_KN.shape[1]
@@ -106,10 +108,17 @@ def compare(
             hash_N=hash_N[unit],
             heldout_N=heldout_N[unit],
             subsets=None if subsets is None else subsets[unit],
+            beside=[np.asarray(margin_N)[unit] for margin_N in (beside or {}).values()],
             shorter_N=shorter_N[unit],
         )
 
     contest = reduce(add, map(judge, units))
     return write_comparison(
-        diagnostics, contest, weights=weights, learned=learned, field=field, temperature=temperature
+        diagnostics,
+        contest,
+        weights=weights,
+        learned=learned,
+        field=field,
+        temperature=temperature,
+        beside={name: f"{name}/rewards" for name in beside or {}},
     )

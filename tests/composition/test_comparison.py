@@ -229,3 +229,33 @@ def test_at_a_low_temperature_the_sample_size_is_of_the_rules_that_have_weight(t
     # No weight is above 1, none that counts under .001: an error of 500, and (500 / .01)^2 times the pairs.
     assert 0 < size["weight_error"] <= 500
     assert size["needed_pairs"] <= 30 * 50_000**2
+
+
+def test_rewards_made_elsewhere_stand_beside_the_schemes() -> None:
+    rng = np.random.default_rng(5)
+    chosen_KN, rejected_KN = rng.integers(0, 3, (2, 2, 400)).astype(np.float64)
+    uniform_N = (chosen_KN - rejected_KN).mean(axis=0)
+    some_N = np.where(np.arange(400) % 4 == 0, np.nan, uniform_N)
+    arguments = {
+        "rules": RuleSet(make_rule(name, scale=LEVELS) for name in ("a", "b")),
+        "subsets": [("x", "y")[n % 2] for n in range(400)],
+        "shorter_N": rng.normal(size=400),
+        "beside": {"same": uniform_N, "some": some_N},
+    }
+    found = compare(chosen_KN, rejected_KN, **arguments)
+    same, some = found["beside"]
+    uniform = scheme(found, "uniform")
+    for part in ("all", "heldout", "subsets"):
+        assert same[part] == uniform[part]
+    assert same["difference_to_uniform_all"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert (some["name"], some["params"]) == ("some", {"rewards": "some/rewards"})
+    known_N = ~np.isnan(some_N)
+    assert counts(some["all"]) == tuple(
+        int((test(some_N[known_N])).sum()) for test in (lambda m: m > 0, lambda m: m == 0, lambda m: m < 0)
+    )
+    # Intervals are those of the pairs it knows, whose keys are three quarters of all.
+    width, width_of_all = (stats["accuracy_high"] - stats["accuracy_low"] for stats in (some["all"], same["all"]))
+    assert width > 1.1 * width_of_all
+    assert [line["name"] for line in found["baselines"]] == ["shorter_wins", "longer_wins"]
+    assert found["baselines"] == compare(chosen_KN, rejected_KN, **{**arguments, "beside": None})["baselines"]
+    assert compare(chosen_KN, rejected_KN, **arguments, cuts=(7, 300))["beside"] == found["beside"]

@@ -174,3 +174,31 @@ def test_single_responses_alone_cannot_be_compared(
     rules = ("--rules", place / "rules.yaml", "--output", tmp_path / "c")
     assert run("compare", "--scores", tmp_path / "singles.parquet", *rules) == 3
     assert "holds 1,200 single responses and no pair" in " ".join(capsys.readouterr().err.split())
+
+
+def test_rewards_of_the_same_pairs_stand_beside_the_schemes(
+    place: Path, compared: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = ("--scores", place / "one.parquet", "--rules", place / "rules.yaml")
+    assert run("weigh", *scores, "--output", tmp_path / "w.json") == 0
+    assert run("compose", *scores, "--weights", tmp_path / "w.json", "--output", tmp_path / "rewards") == 0
+    beside = ("--beside", f"mine={tmp_path}/rewards", "--output", tmp_path / "c")
+    assert run("compare", *scores, *beside) == 0
+    found = json.loads((tmp_path / "c" / "comparison.json").read_text())
+    (mine,) = found.pop("beside")
+    assert {key: mine[key] for key in ("all", "heldout", "subsets")} == {
+        key: scheme(compared, "encore")[key] for key in ("all", "heldout", "subsets")
+    }
+    assert found["schemes"] == compared["schemes"]
+    assert "rewards made elsewhere" in (tmp_path / "c" / "report" / "report.html").read_text()
+
+    renamed = pq.read_table(place / "one.parquet")
+    other = pa.array([f"other-{row}" for row in range(NUM_PAIRS)])
+    pq.write_table(renamed.set_column(0, "pair_id", other), tmp_path / "other.parquet")
+    scores = ("--scores", tmp_path / "other.parquet", "--rules", place / "rules.yaml")
+    assert run("compare", *scores, *beside) == 3
+    assert "has rewards of none of the pairs" in " ".join(capsys.readouterr().err.split())
+    assert run("compare", *scores, "--beside", f"mine={place}/one.parquet", "--output", tmp_path / "c") == 3
+    assert "holds no rewards. Expected chosen_reward and rejected_reward" in " ".join(capsys.readouterr().err.split())
+    assert run("compare", *scores, "--beside", "rewards", "--output", tmp_path / "c") == 2
+    assert "expected NAME=REWARDS" in " ".join(capsys.readouterr().err.split())

@@ -100,12 +100,26 @@ def test_the_fit_over_units_is_that_of_all_rows_at_once(fitted: Path) -> None:
     np.testing.assert_allclose(saved["bias"], [*ridge.bias_K, *asked.heads.bias_K], atol=1e-4)
 
 
-def test_another_fit_reuses_the_embeddings_and_gives_the_same_bits(fitted: Path) -> None:
+def test_another_fit_reuses_the_embeddings_and_gives_the_same_bits(
+    fitted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     heads_file = fitted / "heads" / "heads.safetensors"
     before, commits = heads_file.read_bytes(), jobs.commit_times(fitted / "run", "features")
-    assert fit(fitted) == ConfigError.exit_code  # heads are there already
-    assert fit(fitted, "--overwrite") == 0
+    written = heads_file.stat().st_mtime_ns
+    assert fit(fitted) == 0
+    assert "holds the heads of these labels already" in " ".join(capsys.readouterr().out.split())
+    assert heads_file.stat().st_mtime_ns == written
+    fit_file = fitted / "heads" / "fit.json"
+    content = json.loads(fit_file.read_text())
+    fit_file.write_text(json.dumps({key: value for key, value in content.items() if key != "origin"}))
+    assert fit(fitted) == 0  # as after a kill while it was saved
+    assert heads_file.stat().st_mtime_ns != written
     assert heads_file.read_bytes() == before
+    assert json.loads(fit_file.read_text()) == content
+    fewer = RuleSet(list(RULES)[:2]).to_yaml()
+    (fitted / "fewer.yaml").write_text(fewer)
+    assert fit(fitted, "--rules", str(fitted / "fewer.yaml")) == ConfigError.exit_code
+    assert "holds heads that were fitted to other labels" in " ".join(capsys.readouterr().err.split())
     assert jobs.commit_times(fitted / "run", "features") == commits
     assert fit(fitted, "--pooling", "last", output="other") == ConfigError.exit_code  # embeddings are others
 

@@ -40,6 +40,7 @@ _KINDS = [
     ("uniform disc", "uniform"),
     ("label_free disc", "without labels"),
     ("learned diamond", "uses the labels of the other pairs"),
+    ("beside disc", "rewards made elsewhere"),
     ("baseline square", "trivial baseline"),
     ("reference line", "uniform"),
     ("chance line", "coin toss"),
@@ -160,6 +161,8 @@ def _note(comparison: Content) -> str:
         "a tie is half a win",
         "lines are 95% intervals; the best of so many looks a little better than it is",
     ]
+    if comparison.get("beside"):
+        parts.append("rewards made elsewhere are judged on the pairs that they know, whatever they have learned from")
     if comparison.get("replicates"):
         parts.append(f"differences to uniform by a bootstrap of {plural(comparison['replicates'], 'replicate')}")
     return "; ".join(parts) + "."
