@@ -23,6 +23,16 @@ STANDARD_ENV = {"RAY_ADDRESS": ("cluster", "address"), "MLFLOW_TRACKING_URI": ("
 Options = TypeVar("Options", bound=Section)
 
 
+def read_yaml(path: str | Path) -> Any:
+    """The value of a YAML file that a person wrote; ConfigError where it cannot be read."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read the configuration {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+
+
 def load_config(
     path: str | Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> JobConfig:
@@ -36,12 +46,7 @@ def load_config(
     Raises:
         ConfigError: listing every problem found.
     """
-    try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Cannot read the configuration {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    value = read_yaml(path)
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(JobConfig.model_fields)}.")
     # A section whose options are all commented out reads as null.

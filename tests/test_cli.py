@@ -100,6 +100,7 @@ def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: 
         flag = f"--{field.replace('_', '-')}"
         positional = {
             "config": "CONFIG.yaml",
+            "file": "CHAIN.yaml",
             "path": "PATH",
             "run": "RUN",
             "pool": "[{default,all",

@@ -4,7 +4,9 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
 import tyro
 from rich.console import Console
@@ -12,6 +14,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from encore_ray.cli.artifacts import Export, Inspect, Rules, Status, Track
+from encore_ray.cli.chain import Chain
 from encore_ray.cli.compare import Compare
 from encore_ray.cli.fit import FitHeads
 from encore_ray.cli.jobs import Demo, Run
@@ -27,6 +30,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "demo": Demo,
     "run": Run,
+    "chain": Chain,
     "prepare": Prepare,
     "score": Score,
     "rate": Rate,
@@ -45,6 +49,22 @@ COMMANDS = {
 }
 
 
+def parse(args: Sequence[str]) -> Any:
+    """The command that a command line names, with its options; SystemExit where it is wrong, after saying why."""
+    return tyro.extras.subcommand_cli_from_dict(
+        COMMANDS,
+        prog="encore-ray",
+        description="Score preference pairs under many safety rules on Ray; compose rewards by rating entropy.",
+        args=args,
+        config=(
+            tyro.conf.OmitArgPrefixes,
+            tyro.conf.FlagCreatePairsOff,
+            tyro.conf.HelptextFromCommentsOff,
+            tyro.conf.DisallowNone,
+        ),
+    )
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run a command, or tell the version, and exit.
 
@@ -60,19 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     code = 1
     try:
-        command = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="encore-ray",
-            description="Score preference pairs under many safety rules on Ray; compose rewards by rating entropy.",
-            args=args,
-            config=(
-                tyro.conf.OmitArgPrefixes,
-                tyro.conf.FlagCreatePairsOff,
-                tyro.conf.HelptextFromCommentsOff,
-                tyro.conf.DisallowNone,
-            ),
-        )
-        command.main(Console())
+        parse(args).main(Console())
         code = 0
     except EncoreError as error:
         errors.print(f"[bold red]encore-ray:[/] {escape(str(error))}", highlight=False, soft_wrap=True)

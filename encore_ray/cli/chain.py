@@ -1,0 +1,118 @@
+"""The command that runs other commands in order, as one file says."""
+
+import contextlib
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+
+from encore_ray.cli.flags import flag
+from encore_ray.config_sources import read_yaml
+from encore_ray.errors import ConfigError, EncoreError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a chain: its number from 1, and its words as one would type them."""
+
+    number: int
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"encore-ray {shlex.join(self.words)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """Run several commands in order: from corpora to ratings, heads, weights and a comparison, say.
+
+    The file has a list of steps, each a command with its options:
+
+        steps: [{prepare: {input: corpus.jsonl, run: my-run}}, {weigh: {run: my-run, temperature: 1}}]
+
+    All of them are checked first. The same command again resumes: finished steps find their work done.
+    """
+
+    file: tyro.conf.Positional[Annotated[str, flag("CHAIN.yaml")]]
+    """The steps. Their relative paths are taken from the folder of this file."""
+
+    def main(self, console: Console) -> None:
+        from encore_ray.cli.app import parse
+
+        path = Path(self.file)
+        steps = read_steps(path)
+        with contextlib.chdir(path.resolve().parent):
+            commands = []
+            for step in steps:
+                with _named(step, len(steps)):
+                    try:
+                        commands.append(parse(step.words))
+                    except SystemExit as refused:
+                        raise ConfigError(f"{step} is no command; see above.") from refused
+            for step, command in zip(steps, commands, strict=True):
+                console.print(f"[bold]{step.number}/{len(steps)} {escape(str(step))}[/]", highlight=False)
+                with _named(step, len(steps)):
+                    command.main(console)
+
+
+def read_steps(path: Path) -> list[Step]:
+    """The steps of a chain's file.
+
+    The name of a step may have several words, as `refine fit` or `run job.yaml`. Of its options, true is a flag that
+    is given, false and null one that is not; a list is several values of one flag, a mapping a flag for each
+    NAME=VALUE.
+
+    Raises:
+        ConfigError: it is not there, is no YAML, or holds no list of steps.
+    """
+    content = read_yaml(path)
+    found = content.get("steps") if isinstance(content, dict) else None
+    if not isinstance(found, list) or not found or set(content) != {"steps"}:
+        raise ConfigError(f"{path}: expected the key `steps` alone, with a list of commands.")
+    return [Step(number, _words(path, number, item)) for number, item in enumerate(found, start=1)]
+
+
+def _words(path: Path, number: int, item: Any) -> tuple[str, ...]:
+    if isinstance(item, str):
+        item = {item: {}}
+    if not isinstance(item, dict) or len(item) != 1:
+        raise ConfigError(f"{path}: step {number}: expected one command with its options, found {item!r}.")
+    ((name, options),) = item.items()
+    if not isinstance(name, str) or not name.strip() or not isinstance(options, dict | None):
+        raise ConfigError(f"{path}: step {number}: expected options by their names, found {options!r}.")
+    words = shlex.split(name)
+    if words[0] == "chain":
+        raise ConfigError(f"{path}: step {number}: a chain holds no other chain. List its steps here.")
+    for option, value in (options or {}).items():
+        words += _flag(str(option).replace("_", "-"), value)
+    return tuple(words)
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [f"--{name}"]
+    if isinstance(value, Mapping):
+        return [word for key, own in value.items() for word in (f"--{name}", f"{key}={_text(own)}")]
+    return [f"--{name}", *(_text(own) for own in (value if isinstance(value, list) else [value]))]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+@contextlib.contextmanager
+def _named(step: Step, num_steps: int) -> Iterator[None]:
+    """Errors say which step they are of."""
+    try:
+        yield
+    except EncoreError as error:
+        error.args = (f"Step {step.number} of {num_steps}: {error}", *error.args[1:])
+        raise

@@ -1,0 +1,14 @@
+r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
+    python jobs/chain.py jobs/chain.yaml
+
+Runs several commands in order, as the file lists them.
+Paths are those that every node sees. Further flags are those of `encore-ray chain`; encore-ray is installed
+on all nodes.
+"""
+
+import sys
+
+from encore_ray.cli import main
+
+if __name__ == "__main__":
+    main(["chain", *sys.argv[1:]])
