@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encore_ray.composition.agreement import Interval
+from encore_ray.composition.splitmix import GAMMA, mix
 
 NUM_REPLICATES = 200
 MAX_ROWS = 4096  # rows a product: its sums of whole numbers stay below 2^24, where float32 is exact
 MAX_VALUE = 200  # largest value that `replicate_sums` takes
 _MAX_DRAW = 8  # of a 16-bit uniform number: P(Poisson(1) > 8) = 1.1e-6 < 2^-16
 _LANES = 4  # 16-bit numbers in a hash
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def draw_replicates(hash_N: NDArray[np.uint64], *, num_replicates: int = NUM_REPLICATES) -> NDArray[np.float32]:
@@ -32,15 +31,10 @@ def draw_replicates(hash_N: NDArray[np.uint64], *, num_replicates: int = NUM_REP
     Returns:
         [N, B] whole numbers 0 to 8, Poisson(1) to within 2^-16 in each probability: mean 1, variance .99997.
 
-    Source: splitmix64, Steele, Lea and Flood, OOPSLA 2014; Poisson bootstrap, Chamandy et al., 2012.
+    Source: Poisson bootstrap, Chamandy et al., 2012.
     """
-    number_H = np.arange(1, -(-num_replicates // _LANES) + 1, dtype=np.uint64)
-    mixed_NH = hash_N[:, None] + number_H * _GAMMA
-    mixed_NH ^= mixed_NH >> np.uint64(30)
-    mixed_NH *= _MIX_1
-    mixed_NH ^= mixed_NH >> np.uint64(27)
-    mixed_NH *= _MIX_2
-    mixed_NH ^= mixed_NH >> np.uint64(31)
+    number_H = np.arange(-(-num_replicates // _LANES), dtype=np.uint64)
+    mixed_NH = mix(hash_N[:, None] + number_H * GAMMA)
     # Little-endian on every machine, so that the lanes of a hash have one order.
     uniform_NB = np.ascontiguousarray(mixed_NH.astype("<u8", copy=False)).view("<u2")
     return _poisson_table()[uniform_NB[:, :num_replicates]]

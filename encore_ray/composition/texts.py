@@ -8,9 +8,10 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from encore_ray.composition.splitmix import mix
+
 _WORD = 8  # bytes that are mixed into the hash at a time
 _PART_ROWS = 16_384
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ class Texts(Sequence[str]):
         Words of eight bytes, little-endian, the last one filled up with zeros, are mixed one by one into a state that
         starts from the number of bytes. Not for texts that somebody chooses so that they collide.
 
-        Source: the mixing function is that of splitmix64, Steele et al., OOPSLA 2014.
+        Source: the mixing function is that of `encore_ray.composition.splitmix`.
         """
         first, last = int(self.offset_N1[0]), int(self.offset_N1[-1])
         num_bytes_N = np.diff(self.offset_N1)
@@ -84,15 +85,15 @@ def _in_parts(size: int, hash_part: Callable[[slice], NDArray[np.uint64]]) -> ND
 
 def _hash_table(word_NW: NDArray[np.uint64], num_bytes: int) -> NDArray[np.uint64]:
     """The hashes of texts of one length, a multiple of eight bytes."""
-    state_N = _mix(np.full(len(word_NW), num_bytes, dtype=np.uint64))
+    state_N = mix(np.full(len(word_NW), num_bytes, dtype=np.uint64))
     for word_N in word_NW.T:
-        state_N = _mix(state_N ^ word_N)
+        state_N = mix(state_N ^ word_N)
     return state_N
 
 
 def _hash(word_B: NDArray[np.uint64], position_A: NDArray[np.int64], left_A: NDArray[np.int64]) -> NDArray[np.uint64]:
     """The hashes of texts that begin at the positions and have so many bytes."""
-    state_N = state_A = _mix(left_A.astype(np.uint64))
+    state_N = state_A = mix(left_A.astype(np.uint64))
     row_A: NDArray[np.intp] | slice = slice(None)
     for _ in range(0, int(left_A.max()), _WORD):
         active_A = left_A > 0
@@ -101,17 +102,7 @@ def _hash(word_B: NDArray[np.uint64], position_A: NDArray[np.int64], left_A: NDA
             row_A = np.arange(len(state_N))[row_A][active_A]
             position_A, left_A, state_A = position_A[active_A], left_A[active_A], state_A[active_A]
         unused_A = (8 * np.maximum(_WORD - left_A, 0)).astype(np.uint64)
-        state_A = _mix(state_A ^ (word_B[position_A] << unused_A >> unused_A))
+        state_A = mix(state_A ^ (word_B[position_A] << unused_A >> unused_A))
         position_A, left_A = position_A + _WORD, left_A - _WORD
     state_N[row_A] = state_A
-    return state_N
-
-
-def _mix(state_N: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    state_N = state_N + _GOLDEN
-    state_N ^= state_N >> np.uint64(30)
-    state_N *= np.uint64(0xBF58476D1CE4E5B9)
-    state_N ^= state_N >> np.uint64(27)
-    state_N *= np.uint64(0x94D049BB133111EB)
-    state_N ^= state_N >> np.uint64(31)
     return state_N
