@@ -144,7 +144,7 @@ class Contender:
     """One weighting, or a trivial baseline, on the pairs that all are compared on.
 
     Attributes:
-        kind: "encore", "uniform", "label_free", "learned" (uses labels), "beside" (rewards made elsewhere) or
+        kind: "encore", "uniform", "label_free", "learned" (uses labels), "elsewhere" (other rewards) or
             "baseline".
         stats: as in metrics.json, on held-out pairs; on all where none is held out.
         difference: {value, low, high} of its accuracy to uniform's on the same pairs, or None.
@@ -172,7 +172,7 @@ def contenders(comparison: Content) -> list[Contender]:
     if not has_heldout(comparison):
         part, difference = ("all", "difference_to_uniform_all")
     entries = [(entry, _kind(entry)) for entry in comparison["schemes"]]
-    entries += [(entry, "beside") for entry in comparison.get("beside") or ()]
+    entries += [(entry, "elsewhere") for entry in comparison.get("beside") or ()]
     entries += [(entry, "baseline") for entry in comparison["baselines"] or ()]
     found = [
         Contender(

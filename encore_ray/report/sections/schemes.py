@@ -40,7 +40,7 @@ _KINDS = [
     ("uniform disc", "uniform"),
     ("label_free disc", "without labels"),
     ("learned diamond", "uses the labels of the other pairs"),
-    ("beside disc", "rewards made elsewhere"),
+    ("elsewhere disc", "rewards made elsewhere"),
     ("baseline square", "trivial baseline"),
     ("reference line", "uniform"),
     ("chance line", "coin toss"),
