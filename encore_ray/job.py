@@ -29,7 +29,7 @@ from encore_ray.passes.compose import compose_scores
 from encore_ray.passes.effort import Effort, without_times
 from encore_ray.passes.embed import embed_pairs, open_embeddings
 from encore_ray.passes.evaluate import evaluate_rewards
-from encore_ray.passes.features import FeatureModel, embed_responses, features_table
+from encore_ray.passes.features import FeatureModel, embed_responses
 from encore_ray.passes.fit_heads import fit_heads, origin, save_heads, standing_heads
 from encore_ray.passes.meters import Meters
 from encore_ray.passes.model_plan import decisive_facts, plan_judge, plan_model, settle_budget
@@ -40,6 +40,7 @@ from encore_ray.passes.prepare import Prepared, prepare_corpora
 from encore_ray.passes.refine_apply import apply_refinement
 from encore_ray.passes.refine_fit import fit_refinement
 from encore_ray.passes.score import rate_pairs, rules_of_ratings, score_pairs, take_ratings
+from encore_ray.passes.select import Selecting, select_pairs
 from encore_ray.passes.status import pass_tables, run_status
 from encore_ray.passes.tables import table_units
 from encore_ray.passes.units import PassTable
@@ -55,6 +56,7 @@ from encore_ray.schema import (
     COMPARISON_FILE,
     CONFIG_FILE,
     EMBEDDINGS_DIR,
+    FEATURES_DIR,
     FIGURE_FILE,
     METRICS_FILE,
     NONCE_FILE,
@@ -62,11 +64,13 @@ from encore_ray.schema import (
     REFINE_DIR,
     REFINE_REPORT_FILE,
     REFINED_DIR,
+    RELEVANCE_DIR,
     REPORT_DIR,
     REPORT_TABLES_DIR,
     REWARDS_DIR,
     RULES_FILE,
     SCORES_DIR,
+    SELECTION_DIR,
     WEIGHTS_FILE,
 )
 from encore_ray.storage import Folder, is_remote, require_paths, to_json
@@ -79,6 +83,9 @@ DRIVER_DIRS = (
     "",
     PAIRS_DIR,
     SCORES_DIR,
+    FEATURES_DIR,
+    RELEVANCE_DIR,
+    SELECTION_DIR,
     EMBEDDINGS_DIR,
     REWARDS_DIR,
     REFINE_DIR,
@@ -307,7 +314,7 @@ class Job:
         with self.tracker.start_pass("features") as tracked:
             embedded = self._embed(model, tracked, max_bad_fraction=max_bad_fraction)
         with self.tracker.start_pass("fit") as tracked:
-            embeddings = features_table(self.run).folder.uri
+            embeddings = self.tables["features"].folder.uri
             watch = self._watch(tracked)
             fitted = fit_heads(embeddings, labels, rules, have=self.have, visible=self.visible, watch=watch)
             fit = save_heads(output, fitted, rules, model=embedded, labels=labels, origin=made_of)
@@ -317,7 +324,7 @@ class Job:
 
     def _embed(self, model: FeatureModel, tracked: PassTracker, *, max_bad_fraction: float) -> FeatureModel:
         """Embed all responses of the run; returns the model with the token budget that was settled on."""
-        pairs, output = self.run.child(PAIRS_DIR).uri, features_table(self.run)
+        pairs, output = self.run.child(PAIRS_DIR).uri, self.tables["features"]
         model = settle_budget(model, pairs, output, **self._how)
         tracked.log_params(model.facts)
         pool = score_pool(model.options, self.have, num_units=len(table_units(pairs)))
@@ -329,6 +336,24 @@ class Job:
         self.display.note(f"embed by {model.facts['strategy']}: {Effort.of_counts(counts)}")
         tracked.log_metrics(counts, step=counts["rows"])
         return model
+
+    def select(self, how: Selecting) -> Mapping[str, int]:
+        """Select the rules of each pair by its scores, or by the relevances of a rule adapter."""
+        scores = self.run.child(SCORES_DIR).uri if not how.by_adapter or self.run.exists(SCORES_DIR) else None
+        relevance = self.tables["relevance"].folder.uri if how.by_adapter else None
+        with self.tracker.start_pass("select") as tracked:
+            counts = select_pairs(
+                scores,
+                relevance,
+                self.tables["select"],
+                how=how,
+                rules=self._rules() if scores else None,
+                watch=self._watch(tracked),
+                **self._how,
+            )
+            tracked.log_params(vars(how))
+            tracked.log_metrics(counts, step=counts["rows"])
+        return counts
 
     def weigh(
         self,

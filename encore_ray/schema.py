@@ -75,6 +75,8 @@ SELECTED = "selected"
 SELECTION_MARGIN = "selection_margin"  # sum of their signed differences, chosen minus rejected
 SELECTION_LABEL = "selection_label"  # int8: 1 where the chosen response is better by it, -1 the rejected, 0 for a tie
 
+RELEVANCE = "relevance"  # columns of relevance/: how much each rule matters to a pair, 0 to 1
+
 # Columns of quarantine/
 SOURCE = "source"
 LINE = "line"
@@ -95,7 +97,8 @@ QUARANTINE_SCHEMA = pa.schema(
 
 # Files of a run folder
 PAIRS_DIR, SCORES_DIR, REWARDS_DIR, QUARANTINE_DIR, REPORT_DIR = "pairs", "scores", "rewards", "quarantine", "report"
-SELECTION_DIR, FEATURES_DIR, EMBEDDINGS_DIR, REFINE_DIR, REFINED_DIR = (
+RELEVANCE_DIR, SELECTION_DIR, FEATURES_DIR, EMBEDDINGS_DIR, REFINE_DIR, REFINED_DIR = (
+    "relevance",
     "selection",
     "features",
     "embeddings",
@@ -161,3 +164,8 @@ def rejected_column(rule: str) -> str:
 def selected_column(rule: str) -> str:
     """Column that tells whether a rule is one of those selected for the pair."""
     return f"{SELECTED}{SIDE_SEPARATOR}{rule}"
+
+
+def relevance_column(rule: str) -> str:
+    """Column that tells how much a rule matters to the pair."""
+    return f"{RELEVANCE}{SIDE_SEPARATOR}{rule}"

@@ -13,6 +13,7 @@ from encore_ray.config_sources import load_config
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "jobs").glob("*.py"))
+NAMED = {"select-rules": "select"}  # a script select.py would stand in for Python's own module of that name
 EXAMPLE = ROOT / "jobs" / "example.yaml"
 
 
@@ -49,7 +50,8 @@ def test_a_job_script_opens_with_the_command_to_paste(script: Path):
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_job_script_answers_help_as_its_command(script: Path):
-    assert script.stem in COMMANDS
+    command = NAMED.get(script.stem, script.stem)
+    assert command in COMMANDS
     answer = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
-    assert f"encore-ray {script.stem}" in answer.stdout
+    assert f"encore-ray {command} " in answer.stdout

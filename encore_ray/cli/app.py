@@ -21,6 +21,7 @@ from encore_ray.cli.jobs import Demo, Run
 from encore_ray.cli.passes import Compose, Evaluate, Prepare, Score, Weigh
 from encore_ray.cli.rate import Rate
 from encore_ray.cli.refine import Refine
+from encore_ray.cli.select import Select
 from encore_ray.cli.submit import Submit
 from encore_ray.errors import EncoreError, Terminated
 from encore_ray.redaction import RedactingFormatter, redact
@@ -40,6 +41,7 @@ COMMANDS = {
     "compare": Compare,
     "fit-heads": FitHeads,
     "refine": Refine,
+    "select": Select,
     "inspect": Inspect,
     "status": Status,
     "track": Track,

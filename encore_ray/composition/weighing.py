@@ -147,14 +147,18 @@ def check_statistics(statistics: RuleStatistics, *, score_range: ScoreRange) -> 
     statistics.raise_problems()
     if not statistics.num_responses:
         raise DataError("There is no score to weigh: expected one response or more, found none.")
-    rules = RuleSet(counts.rule for counts in statistics.counts_K)
+    return check_ranges(RuleSet(counts.rule for counts in statistics.counts_K), score_range=score_range)
+
+
+def check_ranges(rules: RuleSet, *, score_range: ScoreRange) -> bool:
+    """Whether the rules' declared ranges differ; DataError where they do and nothing says how to add their scores."""
     first = rules[0]
     other = next((rule for rule in rules if (rule.scale.lo, rule.scale.hi) != (first.scale.lo, first.scale.hi)), None)
     if other is not None and score_range == "declared":
         raise DataError(
             f"Rules have different ranges: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
             f"{other.scale.lo:g} to {other.scale.hi:g}, so a wider one would outweigh the others. "
-            "Set weigh.score_range to unit (each mapped to [0, 1]) or raw (added as they are)."
+            "Set weigh.score_range to unit (each mapped to [0, 1]) or raw (added as they are), by flag --score-range."
         )
     return other is not None
 

@@ -41,6 +41,12 @@ def first_texts(columns: Sequence[pa.ChunkedArray]) -> Texts:
     return Texts(np.frombuffer(data or b"", dtype=np.uint8), offset_N1)
 
 
+def places(ids: pa.ChunkedArray, *, among: pa.ChunkedArray) -> np.ndarray:
+    """Where each id stands in another column, int64; -1 where it does not."""
+    found = pc.call_function("index_in", [ids], pc.SetLookupOptions(among))
+    return found.fill_null(-1).to_numpy().astype(np.int64)
+
+
 def subsets(column: pa.ChunkedArray) -> Subsets:
     """Names of subsets, numbered as they first occur."""
     runs = pc.call_function("run_end_encode", [_in_one_piece(column.cast(pa.large_string()))])  # mostly few and long

@@ -27,8 +27,7 @@ from encore_ray.passes.score import finish_scored
 from encore_ray.passes.score_work import facts_metadata, non_finite, without, write_rows
 from encore_ray.passes.tables import TableUnit, table_units
 from encore_ray.passes.units import Attempt, PassTable
-from encore_ray.schema import CHOSEN_EMBEDDING, FEATURES_DIR, REJECTED, REJECTED_EMBEDDING
-from encore_ray.storage import Folder
+from encore_ray.schema import CHOSEN_EMBEDDING, REJECTED, REJECTED_EMBEDDING
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,6 @@ def plan_features(path: str, options: ScoreOptions, *, pooling: Pooling, reads: 
     )
     strategies, facts = plan_body(path, place, options, have=have)
     return FeatureModel(path, options, dimension_rules(size), strategies, {**facts, "pooling": pooling, "reads": reads})
-
-
-def features_table(run: Folder) -> PassTable:
-    """The features of a run."""
-    return PassTable(run.child(FEATURES_DIR), run, "features")
 
 
 def embed_responses(

@@ -16,9 +16,11 @@ from encore_ray.schema import (
     PAIRS_DIR,
     PLAN_FILE,
     REFINED_DIR,
+    RELEVANCE_DIR,
     REPORT_FILE,
     REWARDS_DIR,
     SCORES_DIR,
+    SELECTION_DIR,
     SUCCESS_FILE,
     WEIGHTS_FILE,
     WORK_FILE,
@@ -59,13 +61,17 @@ class PassStatus:
 def pass_tables(run: Folder) -> dict[str, PassTable]:
     """The passes of a run that write tables, in order."""
     rewarded = (METRICS_FILE, REPORT_FILE, f"{REFINED_DIR}/{SUCCESS_FILE}")
-    scored = (*rewarded, f"{REWARDS_DIR}/{SUCCESS_FILE}", WEIGHTS_FILE, COMPARISON_FILE)
-    made = (SCORES_DIR, FEATURES_DIR, EMBEDDINGS_DIR)
+    selected = f"{SELECTION_DIR}/{SUCCESS_FILE}"
+    scored = (*rewarded, selected, f"{REWARDS_DIR}/{SUCCESS_FILE}", WEIGHTS_FILE, COMPARISON_FILE)
+    made = (SCORES_DIR, FEATURES_DIR, EMBEDDINGS_DIR, RELEVANCE_DIR)
     prepared = (*scored, *(f"{folder}/{SUCCESS_FILE}" for folder in made))
     return {
         "prepare": PassTable(run.child(PAIRS_DIR), run, "prepare", downstream=prepared),
         "score": PassTable(run.child(SCORES_DIR), run, "score", downstream=scored),
         "compose": PassTable(run.child(REWARDS_DIR), run, "compose", downstream=rewarded),
+        "features": PassTable(run.child(FEATURES_DIR), run, "features"),
+        "relevance": PassTable(run.child(RELEVANCE_DIR), run, "relevance", downstream=(selected,)),
+        "select": PassTable(run.child(SELECTION_DIR), run, "select"),
         "embed": PassTable(run.child(EMBEDDINGS_DIR), run, "embed", downstream=(f"{REFINED_DIR}/{SUCCESS_FILE}",)),
         "refine": PassTable(run.child(REFINED_DIR), run, "refine"),
     }
@@ -84,7 +90,8 @@ def run_status(run: Folder) -> list[PassStatus]:
     weigh = PassStatus("weigh", "finished" if run.exists(WEIGHTS_FILE) else "not started")
     evaluate = PassStatus("evaluate", "finished" if run.exists(METRICS_FILE) else "not started")
     compare = PassStatus("compare", "finished" if run.exists(COMPARISON_FILE) else "not started")
-    further = [status for status in (statuses["embed"], statuses["refine"]) if status.state != "not started"]
+    always = ("prepare", "score", "compose")
+    further = [status for name, status in statuses.items() if name not in always and status.state != "not started"]
     return [statuses["prepare"], statuses["score"], weigh, statuses["compose"], evaluate, compare, *further]
 
 

@@ -90,6 +90,13 @@ def column_names(unit: TableUnit) -> list[str]:
         return list(parquet.schema_arrow.names)
 
 
+def stored_rules(unit: TableUnit) -> RuleSet | None:
+    """The rules that a table of ours carries; None where it has none."""
+    with open_parquet(unit.folder, unit.file) as parquet:
+        stored = (parquet.schema_arrow.metadata or {}).get(RULES_METADATA)
+    return RuleSet.from_list(json.loads(stored), where=unit.folder.uri) if stored else None
+
+
 def table_rules(units: Sequence[TableUnit], rules: RuleSet | None) -> RuleSet:
     """The rules of a scores table: those given, else those that our score pass stored in the file.
 
@@ -98,11 +105,8 @@ def table_rules(units: Sequence[TableUnit], rules: RuleSet | None) -> RuleSet:
     """
     if not units:
         raise DataError("The scores table is empty: it has no file and no row.")
-    with open_parquet(units[0].folder, units[0].file) as parquet:
-        names = set(parquet.schema_arrow.names)
-        stored = (parquet.schema_arrow.metadata or {}).get(RULES_METADATA)
-    if rules is None and stored:
-        rules = RuleSet.from_list(json.loads(stored), where=units[0].folder.uri)
+    names = set(column_names(units[0]))
+    rules = rules or stored_rules(units[0])
     if rules is None:
         raise ConfigError(
             f"{units[0].folder.uri} was not made by `encore-ray score`, so it does not carry its rules: name their "

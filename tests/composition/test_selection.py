@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from encore_ray.composition.discrepancy import top_rules
-from encore_ray.composition.selection import select_rules
+from encore_ray.composition.keys import hash_keys
+from encore_ray.composition.selection import label_pairs, most_relevant, random_rules, select_rules
 from encore_ray.errors import ConfigError, DataError
 
 # three rules with scores from -1 to 1, four pairs
@@ -61,3 +62,24 @@ def test_more_rules_than_there_are_and_relevances_out_of_range_are_refused():
     relevance_KN[0, :2] = 1.5, np.nan
     with pytest.raises(DataError, match="2 relevances are not from 0 to 1"):
         select_rules(D_KN, 1, range_K=WIDTH_K, relevance_KN=relevance_KN)
+
+
+def test_an_adapter_chooses_by_relevance_alone_and_equal_ones_go_by_rule_order():
+    relevance_KN = np.array([[0.5, 0.1, 0.3], [0.5, 0.9, 0.3], [0.7, 0.8, 0.3]])
+    mask_KN = most_relevant(relevance_KN, 2)
+    assert mask_KN.T.tolist() == [[True, False, True], [False, True, True], [True, True, False]]
+    # Differences say nothing about which rules are chosen, but which response they prefer: 1 + .2; .8 + .6; .4 - .4.
+    assert label_pairs(mask_KN, D_KN[:, :3], range_K=WIDTH_K).margin_N.tolist() == pytest.approx([1.2, 1.4, 0.0])
+    assert label_pairs(mask_KN, D_KN[:, :3], range_K=WIDTH_K).label_N.tolist() == [1, 1, 0]
+    with pytest.raises(DataError, match="1 relevances are not from 0 to 1"):
+        most_relevant(np.array([[0.5], [np.nan]]), 1)
+
+
+def test_random_rules_are_as_many_for_every_pair_even_and_the_same_wherever_the_pair_is():
+    hash_N = hash_keys([f"pair-{i}" for i in range(4000)])
+    mask_KN = random_rules(hash_N, 2, num_rules=8, seed=0)
+    assert (mask_KN.sum(axis=0) == 2).all()
+    # Each rule with probability 1/4: 1,000 of 4,000, with a standard deviation of 27.
+    assert (np.abs(mask_KN.sum(axis=1) - 1000) < 4 * 27).all()
+    assert (random_rules(hash_N[2000:], 2, num_rules=8, seed=0) == mask_KN[:, 2000:]).all()
+    assert (random_rules(hash_N, 2, num_rules=8, seed=1) != mask_KN).any()
