@@ -41,6 +41,7 @@ from encore_ray.passes.refine_apply import apply_refinement
 from encore_ray.passes.refine_fit import fit_refinement
 from encore_ray.passes.score import rate_pairs, rules_of_ratings, score_pairs, take_ratings
 from encore_ray.passes.select import Selecting, select_pairs
+from encore_ray.passes.selected import find_selection
 from encore_ray.passes.status import pass_tables, run_status
 from encore_ray.passes.tables import table_units
 from encore_ray.passes.units import PassTable
@@ -439,6 +440,7 @@ class Job:
                 have=self.have,
                 rules=rules or (self._rules() if scores is None else None),
                 beside=beside,
+                selection=find_selection(self.run) if scores is None else None,
                 visible=self.visible,
                 watch=self._watch(tracked),
             )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encore_ray.composition.bootstrap import MAX_ROWS, draw_replicates, replicate_sums
-from encore_ray.composition.discrepancy import discrepancy_margins
+from encore_ray.composition.discrepancy import discrepancy_margins, masked_margins
 from encore_ray.composition.keys import DistinctKeys
 from encore_ray.composition.statistics import MAX_SUBSETS, subset_codes
 
@@ -30,6 +30,7 @@ class Judges:
         masked_tolerance: of their margins.
         range_K: width of each rule's range in the units of the differences.
         by_subset: weights of the pairs of each subset, of others under None; or None for no such judge.
+        by_mask: weights of all rules of each judge that is told which rules of a pair count.
         standings: for each the judges whose counts it adds up. Along S, what judges by other means follows: rewards
             made elsewhere, one each, then the two lengths, shorter and longer wins.
         uniform: which standing the others are compared with.
@@ -42,13 +43,14 @@ class Judges:
     masked_tolerance: float
     range_K: tuple[float, ...]
     by_subset: Mapping[str | None, NDArray[np.float64]] | None
+    by_mask: tuple[NDArray[np.float64], ...]
     standings: tuple[tuple[int, ...], ...]
     uniform: int
 
     @property
     def num_judges(self) -> int:
         """J."""
-        return len(self.weight_JK) + len(self.masked) + (self.by_subset is not None)
+        return len(self.weight_JK) + len(self.masked) + (self.by_subset is not None) + len(self.by_mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +115,7 @@ class Contest:
         subsets: Sequence[str | None] | None,
         beside: Sequence[NDArray[np.float64]] = (),
         shorter_N: NDArray[np.float64],
+        masks: Sequence[NDArray[np.bool_]] = (),
     ) -> "Contest":
         """Judge the pairs of one unit.
 
@@ -122,6 +125,7 @@ class Contest:
             subsets: N names, None where a pair has none; None where no pair has one.
             beside: N margins each of rewards made elsewhere: exactly 0 for a tie, NaN where they do not know a pair.
             shorter_N: length of the rejected response minus that of the chosen, NaN where one is not known.
+            masks: for each of `judges.by_mask` the rules that count, [K, N]; a pair without any is a tie.
         """
         given = [*beside, shorter_N, -shorter_N]
         num_standings = len(judges.standings) + len(given)
@@ -131,7 +135,7 @@ class Contest:
         points = []
         for start in range(0, max(d_KN.shape[1], 1), MAX_ROWS):
             rows = slice(start, start + MAX_ROWS)
-            win_JN, tie_JN = _judge(d_KN[:, rows], judges, names[rows])
+            win_JN, tie_JN = _judge(d_KN[:, rows], judges, names[rows], [mask_KN[:, rows] for mask_KN in masks])
             for half, rows_of_half in enumerate((~heldout_N[rows], heldout_N[rows])):
                 count_2J2[half, :, 0] += win_JN[:, rows_of_half].sum(axis=1)
                 count_2J2[half, :, 1] += tie_JN[:, rows_of_half].sum(axis=1)
@@ -165,7 +169,7 @@ class Contest:
 
 
 def _judge(
-    d_KN: NDArray[np.float64], judges: Judges, names: Sequence[str | None]
+    d_KN: NDArray[np.float64], judges: Judges, names: Sequence[str | None], masks: Sequence[NDArray[np.bool_]]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Wins and ties of all judges, [J, N] each."""
     win_JN = np.empty((judges.num_judges, d_KN.shape[1]), dtype=bool)
@@ -186,6 +190,7 @@ def _judge(
             weight_K = judges.by_subset.get(name, judges.by_subset[None])
             margin_N[rows] = _linear_margins(d_KN[:, rows], weight_K[None])[0]
         others.append(margin_N)
+    others += [masked_margins(mask_KN, d_KN, w_K) for mask_KN, w_K in zip(masks, judges.by_mask, strict=True)]
     for j, margin_N in enumerate(others, start=num_linear):
         win_JN[j] = margin_N > judges.masked_tolerance
         tie_JN[j] = np.abs(margin_N) <= judges.masked_tolerance

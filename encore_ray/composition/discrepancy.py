@@ -60,7 +60,12 @@ def discrepancy_margins(
     Returns:
         float64 [N]; 0 for a pair whose kept weights are all 0.
     """
-    kept_KN = np.where(top_rules(d_KN, r, range_K=range_K), np.asarray(weight_K, dtype=np.float64)[:, None], 0.0)
+    return masked_margins(top_rules(d_KN, r, range_K=range_K), d_KN, weight_K)
+
+
+def masked_margins(mask_KN: NDArray[np.bool_], d_KN: NDArray[np.float64], weight_K: ArrayLike) -> NDArray[np.float64]:
+    """Margin of each pair under the weights of the rules in its mask, divided by their sum; 0 where that is 0."""
+    kept_KN = np.where(mask_KN, np.asarray(weight_K, dtype=np.float64)[:, None], 0.0)
     total_N, margin_N = np.zeros(d_KN.shape[1]), np.zeros(d_KN.shape[1])
     for kept_N, d_N in zip(kept_KN, d_KN, strict=True):  # in rule order, as rewards are composed
         total_N += kept_N

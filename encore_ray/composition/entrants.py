@@ -32,6 +32,9 @@ TEMPERATURES = (0.25, 0.5, 1.0, 2.0, 4.0)
 NUM_DRAWS = 100
 NUM_TOP_RULES = 5  # of lowest_entropy and max_discrepancy, where there are as many
 
+# Equal weights and ENCORE's inside the selected rules of each pair, and equal weights of as many drawn at random.
+SELECTED = ("selected", "encore_selected", "random_selected")
+
 
 @dataclass(frozen=True, eq=False)
 class Entrant:
@@ -89,6 +92,7 @@ def enter(
     seed: int,
     by_group: bool,
     swept_num_bins: Sequence[int | None],
+    selection: Mapping[str, Any] | None = None,
 ) -> Field:
     """Weigh the kept rules under every scheme.
 
@@ -101,6 +105,8 @@ def enter(
         seed: of the random weights.
         by_group: let ENCORE with weights of each subset compete too.
         swept_num_bins: the number of bins of each of `diagnostics.swept_SK`.
+        selection: of the rules that each pair deserves: `num_rules` a pair, and what else it is told by; None where
+            no rules are selected. See `SELECTED`.
     """
     statistics = diagnostics.statistics
     kept = kept_rules(statistics, min_active=weights.min_active)
@@ -133,6 +139,13 @@ def enter(
         by_subset = {name: np.array(list(group["weights"].values())) for name, group in weighed.items()}
         by_subset[None] = _spread(encore.weigh(evidence), kept, len(entropies))
         entrants.append(Entrant("encore_by_group", encore.params | {"by_group": True}, False, None))
+    by_mask: tuple[NDArray[np.float64], ...] = ()
+    if selection is not None:
+        equal_K, encore_K = (_spread(scheme.weigh(evidence), kept, len(entropies)) for scheme in (Uniform(), encore))
+        by_mask = (equal_K, encore_K, equal_K)
+        drawn = {"num_rules": min(selection["num_rules"], len(kept)), "seed": seed}
+        told = ({**selection}, {**encore.params, **selection}, drawn)
+        entrants += [Entrant(name, params, False, None) for name, params in zip(SELECTED, told, strict=True)]
 
     cells: list[Cell] = []
     for num_bins, count_KL in zip([None, *swept_num_bins], [None, *diagnostics.swept_SK], strict=True):
@@ -151,6 +164,7 @@ def enter(
         kept=kept,
         masked=tuple((scheme.weigh(evidence), num_top) for _, scheme, _ in masked),
         by_subset=by_subset,
+        by_mask=by_mask,
     )
     return Field(tuple(entrants), tuple(cells), cell_judge_C, judges, tuple(left_out))
 
@@ -185,6 +199,7 @@ def _seat(
     kept: Sequence[int],
     masked: tuple[tuple[NDArray[np.float64], int], ...],
     by_subset: Mapping[str | None, NDArray[np.float64]] | None,
+    by_mask: tuple[NDArray[np.float64], ...],
 ) -> tuple[Judges, tuple[int, ...]]:
     """Number the judges: linear ones of entrants, those of cells, then the others; and the judge of each cell."""
     linear: list[NDArray[np.float64]] = []
@@ -211,6 +226,7 @@ def _seat(
         masked_tolerance=TIE_TOLERANCE * max(1.0, *weights.width_K),
         range_K=weights.width_K,
         by_subset=by_subset,
+        by_mask=by_mask,
         standings=tuple(standings),
         uniform=next(number for number, entrant in enumerate(entrants) if entrant.name == Uniform.name),
     )

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from encore_ray.composition.binning import Binning, choose_binning
 from encore_ray.composition.comparison import write_comparison
 from encore_ray.composition.contest import Contest, Judges
@@ -18,6 +20,7 @@ from encore_ray.composition.entrants import enter
 from encore_ray.composition.evidence import Learned, kept_rules
 from encore_ray.composition.keys import hash_keys, is_heldout
 from encore_ray.composition.schemes import Encore
+from encore_ray.composition.selection import random_rules
 from encore_ray.composition.statistics import Subsets
 from encore_ray.composition.weighing import weigh
 from encore_ray.composition.weights import ScoreRange
@@ -30,10 +33,11 @@ from encore_ray.passes.evaluate import LENGTHS, how_much_shorter
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources
 from encore_ray.passes.reduce import reduce_units
-from encore_ray.passes.tables import TableUnit, read_scores, table_rules, table_units
+from encore_ray.passes.selected import Selection, read_selection
+from encore_ray.passes.tables import ScoreBlock, TableUnit, read_scores, table_rules, table_units
 from encore_ray.passes.weigh import choose_binnings, measure_block
 from encore_ray.rules import Rule, RuleSet
-from encore_ray.schema import COMPARISON_FILE, SUBSET
+from encore_ray.schema import COMPARISON_FILE, PAIR_ID, SUBSET
 from encore_ray.storage import Folder
 
 SWEPT_NUM_BINS = (5, 10, 20, 50)
@@ -47,6 +51,7 @@ def compare_schemes(
     have: Resources,
     rules: RuleSet | None = None,
     beside: Mapping[str, str] | None = None,
+    selection: Selection | None = None,
     visible: Visible | None = None,
     watch: Watch = ignore_progress,
 ) -> dict[str, Any]:
@@ -59,6 +64,7 @@ def compare_schemes(
         have: resources of the cluster.
         rules: of the scores; None: those that our score pass stored with them.
         beside: further rewards of the same pairs by name, each a folder or file as of `compose` or `refine apply`.
+        selection: of the run that the scores are of: what its rules say competes too, beside rules drawn at random.
         visible: what each node must see.
         watch: told of the progress in pairs.
 
@@ -111,8 +117,10 @@ def compare_schemes(
         seed=options.seed,
         by_group=options.by_group,
         swept_num_bins=list(swept),
+        selection=selection.params if selection else None,
     )
-    contest = reduce_units("compare", partial(_Judge, rules, options.score_range, field.judges, others), units, **how)
+    judge = partial(_Judge, rules, options.score_range, field.judges, others, selection=selection, seed=options.seed)
+    contest = reduce_units("compare", judge, units, **how)
     comparison = write_comparison(
         diagnostics,
         contest,
@@ -151,9 +159,19 @@ class _Measure:
 class _Judge:
     """What every scheme gets right in one unit: runs in a worker."""
 
-    def __init__(self, rules: RuleSet, score_range: ScoreRange, judges: Judges, others: Sequence[OtherRewards]):
+    def __init__(
+        self,
+        rules: RuleSet,
+        score_range: ScoreRange,
+        judges: Judges,
+        others: Sequence[OtherRewards],
+        *,
+        selection: Selection | None,
+        seed: int,
+    ):
         self._rules, self._judges, self._others = rules, judges, others
         self._score_range: ScoreRange = score_range
+        self._selection, self._seed = selection, seed
 
     def __call__(self, unit: TableUnit) -> Contest:
         block = read_scores(unit, self._rules, extra=[SUBSET, *LENGTHS])
@@ -172,7 +190,21 @@ class _Judge:
             subsets=block.subsets and Subsets(block.subsets.names, block.subsets.code_N[pair_N]),
             beside=others,
             shorter_N=how_much_shorter(block.table)[pair_N],
+            masks=[mask_KN[:, pair_N] for mask_KN in self._masks(block, unit.unit)],
         )
+
+    def _masks(self, block: ScoreBlock, unit: str) -> list[np.ndarray]:
+        """The rules that count for each of the judges that a selection brings, in the order of `SELECTED`."""
+        if self._selection is None:
+            return []
+        shape = len(self._rules), block.table.num_rows
+        selected_KN, random_KN = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        if unit in self._selection.units:
+            selected_KN = read_selection(self._selection.units[unit], block.table.column(PAIR_ID), self._rules)
+        kept = list(self._judges.kept)
+        drawn = {"num_rules": len(kept), "seed": self._seed}
+        random_KN[kept] = random_rules(hash_keys(block.pair_ids), self._selection.params["num_rules"], **drawn)
+        return [selected_KN, selected_KN, random_KN]
 
 
 def _rebin(rule: Rule, binning: Binning, num_bins: int) -> Binning:

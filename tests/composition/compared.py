@@ -18,6 +18,7 @@ from encore_ray.composition.entrants import enter
 from encore_ray.composition.evidence import Learned, kept_rules
 from encore_ray.composition.keys import hash_keys, is_heldout
 from encore_ray.composition.schemes import Encore
+from encore_ray.composition.selection import random_rules
 from encore_ray.composition.statistics import RuleStatistics
 from encore_ray.composition.weighing import weigh
 from encore_ray.composition.weights import ScoreRange
@@ -40,12 +41,14 @@ def compare(
     score_range: ScoreRange = "declared",
     by_group: bool = False,
     beside: Mapping[str, ArrayLike] | None = None,
+    mask_KN: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """The content of comparison.json; a pair without a key of its own is `p` and its row number.
 
     Args:
         cuts: row numbers at which a new unit begins.
         beside: margins of rewards made elsewhere, by name.
+        mask_KN: the selected rules of each pair, where some are.
     """
     chosen_KN, rejected_KN = np.asarray(chosen_KN), np.asarray(rejected_KN)
     n = chosen_KN.shape[1]
@@ -99,7 +102,12 @@ def compare(
         seed=0,
         by_group=by_group,
         swept_num_bins=SWEPT,
+        selection=None if mask_KN is None else {"num_rules": int(np.asarray(mask_KN)[:, 0].sum()), "by": "scores"},
     )
+    masks = []
+    if mask_KN is not None:
+        random_KN = random_rules(hash_N, field.entrants[-1].params["num_rules"], num_rules=len(rules), seed=0)
+        masks = [np.asarray(mask_KN), np.asarray(mask_KN), random_KN]
 
     def judge(unit: slice) -> Contest:
         return Contest.measure(
@@ -110,6 +118,7 @@ def compare(
             subsets=None if subsets is None else subsets[unit],
             beside=[np.asarray(margin_N)[unit] for margin_N in (beside or {}).values()],
             shorter_N=shorter_N[unit],
+            masks=[one_KN[:, unit] for one_KN in masks],
         )
 
     contest = reduce(add, map(judge, units))

@@ -259,3 +259,35 @@ def test_rewards_made_elsewhere_stand_beside_the_schemes() -> None:
     assert [line["name"] for line in found["baselines"]] == ["shorter_wins", "longer_wins"]
     assert found["baselines"] == compare(chosen_KN, rejected_KN, **{**arguments, "beside": None})["baselines"]
     assert compare(chosen_KN, rejected_KN, **arguments, cuts=(7, 300))["beside"] == found["beside"]
+
+
+def test_selected_rules_compete_with_equal_weights_with_encores_and_against_as_many_at_random():
+    rng = np.random.default_rng(5)
+    chosen, rejected = rng.integers(0, 11, (2, 6, 300)).astype(np.float32)
+    mask_KN = np.zeros((6, 300), dtype=bool)
+    mask_KN[0], mask_KN[3, :100], mask_KN[4, 100:] = True, True, True
+    rules = make_rules(6, scale=RATINGS)
+    whole = compare(chosen, rejected, rules=rules, mask_KN=mask_KN, temperature=0.5)
+    assert [found["name"] for found in whole["schemes"]][-3:] == ["selected", "encore_selected", "random_selected"]
+    d_KN = chosen.astype(np.float64) - rejected
+    weights = scheme(whole, "encore")["weights"]
+    other_N = np.where(np.arange(300) < 100, 3, 4)
+    for name, weight_K in (("selected", np.ones(6)), ("encore_selected", np.array(list(weights.values())))):
+        kept_2N = np.stack([np.full(300, weight_K[0]), weight_K[other_N]])
+        margin_N = (kept_2N * np.stack([d_KN[0], d_KN[other_N, np.arange(300)]])).sum(axis=0) / kept_2N.sum(axis=0)
+        expected = int((margin_N > 1e-9).sum()), int((abs(margin_N) <= 1e-9).sum()), int((margin_N < -1e-9).sum())
+        assert counts(scheme(whole, name)["all"]) == expected
+    assert scheme(whole, "selected")["params"] == {"num_rules": 2, "by": "scores"}
+    assert scheme(whole, "encore_selected")["params"] == {"temperature": 0.5, "num_rules": 2, "by": "scores"}
+    assert scheme(whole, "random_selected")["params"] == {"num_rules": 2, "seed": 0}
+    cut = compare(chosen, rejected, rules=rules, mask_KN=mask_KN, temperature=0.5, cuts=[70, 71, 200])
+    for name in ("selected", "encore_selected", "random_selected"):
+        assert scheme(cut, name) == scheme(whole, name)
+    without = compare(chosen, rejected, rules=rules, temperature=0.5)
+    assert without["schemes"] == whole["schemes"][:-3]
+
+
+def test_a_pair_without_selected_rules_is_a_tie():
+    mask_KN = np.array([[True, False, True], [False, False, False]])
+    found = compare([[3, 5, 1], [5, 5, 5]], [[1, 1, 2], [1, 1, 1]], rules=make_rules(2, scale=RATINGS), mask_KN=mask_KN)
+    assert counts(scheme(found, "selected")["all"]) == (1, 1, 1)

@@ -1,5 +1,6 @@
 """Rules selected for each pair of a run: how many, by what, and the label that they give it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,7 +142,7 @@ def encore_ray(*args: object) -> int:
     return int(end.value.code or 0)
 
 
-def test_the_command_resumes_and_refuses(
+def test_the_command_resumes_refuses_and_is_shown_by_compare(
     have: "Resources", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
@@ -170,5 +171,16 @@ def test_the_command_resumes_and_refuses(
     assert encore_ray(*command, "--num-rules", 2) == ConfigError.exit_code
     assert "num_rules" in capsys.readouterr().err
 
+    assert encore_ray("compare", "--run", run.uri) == 0
+    comparison = json.loads((tmp_path / "run" / "comparison.json").read_text())
+    schemes = {scheme["name"]: scheme for scheme in comparison["schemes"]}
+    labels = table.column("selection_label").to_numpy()
+    stats = schemes["selected"]["all"]
+    assert (stats["wins"], stats["ties"], stats["losses"]) == tuple(
+        int((labels == label).sum()) for label in (1, 0, -1)
+    )
+    assert schemes["encore_selected"]["params"]["num_rules"] == NUM_RULES
+    assert schemes["random_selected"]["all"]["num_pairs"] == table.num_rows
+    assert "Selected rules" in (tmp_path / "run" / "report" / "report.html").read_text()
     assert encore_ray("status", run.uri) == 0
     assert "select" in capsys.readouterr().out

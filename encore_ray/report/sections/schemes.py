@@ -32,6 +32,9 @@ LABELS = {
     "bradley_terry_simplex": "Bradley–Terry, w ≥ 0",
     "max_discrepancy": "Largest discrepancy",
     "encore_max_discrepancy": "ENCORE × largest discrepancy",
+    "selected": "Selected rules",
+    "encore_selected": "ENCORE × selected rules",
+    "random_selected": "As many rules at random",
     "shorter_wins": "The shorter response wins",
     "longer_wins": "The longer response wins",
 }
