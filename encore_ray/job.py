@@ -39,11 +39,12 @@ from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.prepare import Prepared, prepare_corpora
 from encore_ray.passes.refine_apply import apply_refinement
 from encore_ray.passes.refine_fit import fit_refinement
+from encore_ray.passes.relevance import AdapterModel, check_same_rules, relate_pairs
 from encore_ray.passes.score import rate_pairs, rules_of_ratings, score_pairs, take_ratings
 from encore_ray.passes.select import Selecting, select_pairs
 from encore_ray.passes.selected import find_selection
 from encore_ray.passes.status import pass_tables, run_status
-from encore_ray.passes.tables import table_units
+from encore_ray.passes.tables import table_rules, table_units
 from encore_ray.passes.units import PassTable
 from encore_ray.passes.weigh import weigh_scores
 from encore_ray.progress import Display
@@ -337,6 +338,24 @@ class Job:
         self.display.note(f"embed by {model.facts['strategy']}: {Effort.of_counts(counts)}")
         tracked.log_metrics(counts, step=counts["rows"])
         return model
+
+    def relate(self, model: AdapterModel, *, max_bad_fraction: float) -> Mapping[str, int]:
+        """The relevance of every rule for every pair, by a rule adapter."""
+        if self.run.exists(SCORES_DIR):
+            check_same_rules(model, table_rules(table_units(self.run.child(SCORES_DIR).uri), self._rules()))
+        pairs, output = self.run.child(PAIRS_DIR).uri, self.tables["relevance"]
+        with self.tracker.start_pass("relevance") as tracked:
+            model = settle_budget(model, pairs, output, **self._how)
+            tracked.log_params(model.facts)
+            pool = score_pool(model.options, self.have, num_units=len(table_units(pairs)))
+            self.display.note(f"apply the adapter on {pool}, {model.facts['dtype']} on {model.facts['device']}")
+            watch = self._watch(tracked)
+            counts = relate_pairs(
+                pairs, output, model=model, max_bad_fraction=max_bad_fraction, watch=watch, **self._how
+            )
+            self.display.note(f"adapter by {model.facts['strategy']}: {Effort.of_counts(counts)}")
+            tracked.log_metrics(counts, step=counts["rows"])
+        return without_times(counts)
 
     def select(self, how: Selecting) -> Mapping[str, int]:
         """Select the rules of each pair by its scores, or by the relevances of a rule adapter."""

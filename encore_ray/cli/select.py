@@ -7,9 +7,10 @@ from rich.console import Console
 
 from encore_ray.cli.flags import Path, Switch, flag, section_flags
 from encore_ray.cli.passes import open_command_job
-from encore_ray.config import ClusterOptions
+from encore_ray.config import ClusterOptions, ScoreOptions
+from encore_ray.config_sources import resolve_model
 from encore_ray.errors import ConfigError
-from encore_ray.schema import SCORES_DIR
+from encore_ray.schema import PAIRS_DIR, SCORES_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -17,30 +18,48 @@ from encore_ray.storage import Folder, absolute, require_paths
 class Select:
     """Choose the rules that each pair deserves, and label it by what they say (RuleAdapter).
 
-    They are those whose scores tell its two responses most apart.
+    They are those whose scores tell its two responses most apart, equal ones by rule order.
 
-    Ties stay ties. `compare` then shows what the selected rules get right.
+    Or those that a rule adapter, which has learnt this from texts, finds most probable: without scores.
+
+    The label is the sum of their scores, where there are some; ties stay ties.
+
+    `compare` then shows what the selected rules get right.
     """
 
     run: Path
-    """Run folder, after `score` or `rate`."""
+    """Run folder, after `score` or `rate`; with an adapter `prepare` will do."""
+    adapter: Annotated[str | None, flag("PATH_OR_HUB_ID")] = None
+    """Folder or hub id of a rule adapter. Its probabilities are kept in the run, in relevance/."""
     num_rules: Annotated[int, flag("R")] = 5
     """Rules a pair: just so many are selected, equal ones by rule order."""
     score_range: Annotated[Literal["declared", "unit", "raw"], flag()] = "declared"
     """Rules of different range: declared refuses, unit maps to [0, 1], raw mixes."""
+    max_bad_fraction: float = 0.01
+    """Share of pairs that an adapter cannot read past which the command fails."""
     overwrite: Switch = False
-    """Start over where scores, rules or options have changed, instead of refusing."""
+    """Start over where scores, rules, adapter or options have changed, instead of refusing."""
+    options: Annotated[ScoreOptions, section_flags(ScoreOptions, without=["keep_embeddings"])]
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
         if self.num_rules < 1:
             raise ConfigError(f"--num-rules {self.num_rules}: expected 1 or more.")
-        require_paths([Folder(absolute(self.run)).path(SCORES_DIR)])
+        path = resolve_model(self.adapter) if self.adapter else None
+        run = Folder(absolute(self.run))
+        require_paths([run.path(PAIRS_DIR if path else SCORES_DIR), path])
+        from encore_ray.passes.relevance import plan_adapter
         from encore_ray.passes.select import Selecting
         from encore_ray.terminal import show_counts
 
-        how = Selecting(self.num_rules, self.score_range, by_adapter=False)
-        with open_command_job(self, console, params=vars(how)) as job:
-            job.see()
+        how = Selecting(self.num_rules, self.score_range, by_adapter=path is not None)
+        with open_command_job(self, console, params={**vars(how), "adapter": path}) as job:
+            if path:
+                model = plan_adapter(path, self.options, have=job.have)
+                job.see(model_path=path)
+                related = job.relate(model, max_bad_fraction=self.max_bad_fraction)
+                show_counts(related, console=console)
+            else:
+                job.see()
             counts = job.select(how)
         show_counts(counts, console=console)

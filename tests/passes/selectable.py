@@ -2,20 +2,26 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
+from transformers import AutoModel
 
 from encore_ray.corpora.planted import planted_text
+from encore_ray.models.checkpoint import save_multihead
+from encore_ray.models.heads import LinearHeads
 from encore_ray.passes.commits import total_counts
 from encore_ray.passes.status import pass_tables
-from encore_ray.passes.tables import RULES_METADATA
+from encore_ray.passes.tables import RULES_METADATA, TableUnit, table_units
 from encore_ray.passes.units import Attempt
-from encore_ray.rules import RuleSet
+from encore_ray.rules import RuleSet, Scale
 from encore_ray.schema import PAIR_FIELDS, chosen_column, rejected_column, relevance_column
 from encore_ray.storage import Folder
+from tests.models import tiny
 
 UNIT_PAIRS = 40
 SINGLE = 7  # row of each unit that is a single response
@@ -65,9 +71,8 @@ def write_relevance(
     seal(run, "relevance", with_rules(pa.table(columns), RULES), facts=facts, drop=drop)
 
 
-def units(run: Folder, name: str) -> list[Any]:
-    from encore_ray.passes.tables import table_units
-
+def units(run: Folder, name: str) -> list[TableUnit]:
+    """The units of a finished pass."""
     return table_units(run.child(name).uri)
 
 
@@ -88,3 +93,17 @@ def seal(
         attempt.write(content.take(pa.array([row for row in rows if row not in drop])))
         commits[unit] = attempt.commit({"rows": UNIT_PAIRS})
     table.seal(list(commits), commits, total_counts(commits.values()))
+
+
+def save_adapter(folder: Path, *, rules: RuleSet | None = None) -> Path:
+    """A rule adapter with random weights, whose probabilities differ from pair to pair."""
+    tok = tiny.tokenizer(chat=True)
+    config = tiny.config("llama", vocab_size=len(tok))
+    config.max_position_embeddings = 4096
+    torch.manual_seed(5)
+    backbone = AutoModel.from_config(config)
+    tiny.spread(backbone)
+    rules = rules or RuleSet(replace(rule, link="sigmoid", scale=Scale(0.0, 1.0)) for rule in RULES)
+    heads = LinearHeads(torch.randn(len(rules), 32), torch.randn(len(rules)))
+    save_multihead(folder, backbone=backbone, tokenizer=tok, heads=heads, rules=rules, pooling="last")
+    return folder

@@ -1,0 +1,134 @@
+"""Relate: how much each rule matters to each pair, by a rule adapter on actors, unit by unit, resumable.
+
+relevance/ has the units of pairs/, with pair_id, prompt_id, group_id, subset and a float32 column a rule, null for a
+single response.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from encore_ray.config import ScoreOptions
+from encore_ray.errors import ConfigError, DataError, ModelError
+from encore_ray.models.adapter import RuleAdapter, pair_prompt_digest
+from encore_ray.passes.commits import LeftOut
+from encore_ray.passes.committed import Watch, ignore_progress
+from encore_ray.passes.model_plan import decisive_facts, plan_model
+from encore_ray.passes.model_scores import ModelScores, ScoringModel
+from encore_ray.passes.nodes import Visible
+from encore_ray.passes.pools import Resources, score_pool
+from encore_ray.passes.score import finish_scored
+from encore_ray.passes.score_work import facts_metadata, without, write_rows
+from encore_ray.passes.tables import RULES_METADATA, TableUnit, table_units
+from encore_ray.passes.units import Attempt, PassTable
+from encore_ray.rules import RuleSet
+from encore_ray.schema import REJECTED, TRUNCATED, relevance_column
+
+
+@dataclass(frozen=True)
+class AdapterModel(ScoringModel):
+    """A rule adapter, as planned on the driver."""
+
+    def load(self) -> RuleAdapter:
+        return RuleAdapter(super().load())
+
+
+def plan_adapter(path: str, options: ScoreOptions, *, have: Resources) -> AdapterModel:
+    """Find a rule adapter, its rules and its identity, without loading its weights.
+
+    Args:
+        path: folder, hub id, or URL of a folder on an object store, with a multi-head model of our own form or another.
+
+    Raises:
+        ModelError: it is not there, or an output is no probability. ClusterError: its actors do not fit the cluster.
+        ConfigError: the strategy asked for would change its outputs, or it shall keep embeddings.
+    """
+    if options.keep_embeddings:
+        raise ConfigError("keep_embeddings: an adapter's embeddings are of pairs, not of responses. Leave it out.")
+    model = plan_model(path, options, have=have)
+    others = [rule.name for rule in model.rules if rule.link != "sigmoid"]
+    if others:
+        raise ModelError(
+            f"{path} is no rule adapter: {len(others)} of its {len(model.rules)} rules have another link than sigmoid, "
+            f"first of all {others[0]}, so what it gives is no probability. Train one by `encore-ray train`."
+        )
+    facts = {**model.facts, "by": "adapter", "pair_prompt": pair_prompt_digest()}
+    return AdapterModel(model.path, model.options, model.rules, model.strategies, facts)
+
+
+def check_same_rules(model: AdapterModel, scored: RuleSet) -> None:
+    """DataError where an adapter and scores are of different rules; their order may differ."""
+    if set(model.rules.names) != set(scored.names):
+        unlike = sorted(set(model.rules.names) ^ set(scored.names))
+        raise DataError(
+            f"Rules differ: the adapter {model.path} has {len(model.rules)}, the scores have {len(scored)}; only one "
+            f"of both has {', '.join(unlike[:5])}{' …' if unlike[5:] else ''}. Train an adapter on a selection of "
+            "these scores."
+        )
+
+
+def relate_pairs(
+    pairs: str,
+    output: PassTable,
+    *,
+    model: AdapterModel,
+    max_bad_fraction: float,
+    have: Resources,
+    visible: Visible | None = None,
+    overwrite: bool = False,
+    watch: Watch = ignore_progress,
+) -> dict[str, int]:
+    """Apply a rule adapter to all units of pairs/; resumable.
+
+    Returns:
+        Counts: rows, scored, quarantined, truncated, and those of Effort.
+
+    Raises:
+        ResumeRefused: the folder holds relevances of another adapter or option.
+    """
+    output = output.open(decisive_facts(model), overwrite=overwrite)
+    return finish_scored(
+        table_units(pairs),
+        output,
+        partial(AdapterRelevance, model),
+        pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
+        max_bad_fraction=max_bad_fraction,
+        visible=visible,
+        overwrite=overwrite,
+        watch=watch,
+    )
+
+
+class AdapterRelevance(ModelScores):
+    """What an actor does with one unit: as it would score it, but each pair is read as one conversation."""
+
+    def _write(
+        self,
+        unit: TableUnit,
+        attempt: Attempt,
+        table: pa.Table,
+        scores_N2K: np.ndarray,
+        *,
+        bad: Sequence[LeftOut],
+        columns: Mapping[str, pa.Array],
+        facts: Mapping[str, str],
+    ) -> Mapping[str, int]:
+        relevance_NK, rules = scores_N2K[:, 0], self._model.rules
+        single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+        relevance = {
+            relevance_column(name): pa.array(relevance_NK[:, k], mask=single_N) for k, name in enumerate(rules.names)
+        }
+        (wrong_W,) = np.nonzero(~np.isfinite(relevance_NK).all(axis=1) & ~single_N)
+        return write_rows(
+            unit,
+            attempt,
+            table,
+            {**relevance, TRUNCATED: columns[TRUNCATED]},
+            bad=bad,
+            wrong=dict.fromkeys(wrong_W.tolist(), "a relevance is not finite"),
+            metadata={**facts_metadata(facts), RULES_METADATA: json.dumps(rules.to_list()).encode()},
+        )
