@@ -10,7 +10,7 @@ from encore_ray.cli.flags import OptionalPath, Path, Switch, flag
 from encore_ray.config_sources import environment_values, resolve_model
 from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.rules import RulePool, rule_pool
-from encore_ray.schema import REWARDS_DIR
+from encore_ray.schema import REWARDS_DIR, SELECTION_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -76,14 +76,20 @@ class Track:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write composed rewards as a dataset that trainers read, or their weights and heads as one model."""
+    """Write composed rewards as a dataset that trainers read, or their weights and heads as one model.
+
+    Or write pairs in the direction that their selected rules give them.
+    """
 
     run: Path
-    """Run folder, after `compose`."""
+    """Run folder, after `compose`; for the labels of a selection, after `select`."""
     output: OptionalPath = None
     """Folder for a dataset."""
     format: Literal["trl", "openrlhf", "llamafactory"] = "trl"
     """The trainer that will read the dataset."""
+    labels: Annotated[Literal["corpus", "selection"], flag()] = "corpus"
+    """Which response of a dataset's pairs is the chosen one: the corpus's, or the one that the selected rules prefer.
+    Ties are left out. All are counted."""
     on_negative_margin: Literal["keep", "drop", "swap"] = "keep"
     """What to do in the dataset with pairs whose rejected response has the higher reward. They are counted."""
     min_confidence: Annotated[float | None, flag("P")] = None
@@ -102,10 +108,20 @@ class Export:
         if (self.output is None) == (self.as_model is None):
             raise ConfigError("export needs either --output, for a dataset, or --as-model, for a model.")
         run = Folder(absolute(self.run))
-        require_paths([run.path(REWARDS_DIR)])
+        by_selection = self.labels == "selection"
+        if by_selection and (self.as_model or self.on_negative_margin != "keep" or self.min_confidence is not None):
+            raise ConfigError(
+                "--labels selection excludes --as-model, --on-negative-margin and --min-confidence: they go by rewards."
+            )
+        require_paths([run.path(SELECTION_DIR if by_selection else REWARDS_DIR)])
         console.print(self._model(run) if self.output is None else self._dataset(run), soft_wrap=True)
 
     def _dataset(self, run: Folder) -> str:
+        if self.labels == "selection":
+            from encore_ray.passes.export_selection import export_selection
+
+            output = Folder(absolute(self.output or ""))
+            return str(export_selection(run, output, layout=self.format, overwrite=self.overwrite))
         from encore_ray.passes.export import export_rewards
 
         report = export_rewards(

@@ -6,7 +6,7 @@
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,16 +88,9 @@ def export_rewards(
     Raises:
         ConfigError: an unknown layout or choice, or a dataset in the way. DataError: the rewards carry no texts.
     """
-    if layout not in LAYOUTS:
-        raise ConfigError(f"--format {layout}: known are {', '.join(LAYOUTS)}.")
     if on_negative_margin not in ON_NEGATIVE_MARGIN:
         raise ConfigError(f"--on-negative-margin {on_negative_margin}: known are {', '.join(ON_NEGATIVE_MARGIN)}.")
-    files = (DATASET_FILE, DATASET_INFO_FILE) if layout == "llamafactory" else (DATASET_FILE,)
-    standing = [output.path(name) for name in files if output.exists(name)]
-    if standing and not overwrite:
-        raise ConfigError(
-            f"There is a dataset already: {', '.join(standing)}. Name another --output, or replace it with --overwrite."
-        )
+    require_room(output, layout=layout, overwrite=overwrite)
     if min_confidence is not None and not 0 < min_confidence < 1:
         raise ConfigError(f"--min-confidence must lie between 0 and 1, found {min_confidence}.")
     units = table_units(run.child(REWARDS_DIR).uri)
@@ -117,7 +110,7 @@ def export_rewards(
             for row in table.to_pylist():
                 yield row | {LABEL_PROBABILITY: probable.get(row[PAIR_ID])}
 
-    def lines() -> Iterator[bytes]:
+    def records() -> Iterator[Row]:
         for row in rows():
             if row[REJECTED] is None or row[MARGIN] is None:
                 counts["singles"] += 1
@@ -136,12 +129,29 @@ def export_rewards(
                 counts["unfit"] += 1
                 continue
             counts["written"] += 1
-            yield json.dumps(record, ensure_ascii=False).encode() + b"\n"
+            yield record
 
-    output.write_stream(DATASET_FILE, lines())
-    if layout == "llamafactory":
-        output.write_atomic(DATASET_INFO_FILE, to_json(_dataset_info(run.name)))
+    write_dataset(output, records(), layout=layout, name=run.name)
     return ExportReport(output.path(DATASET_FILE), on_negative_margin=on_negative_margin, **counts)
+
+
+def require_room(output: Folder, *, layout: str, overwrite: bool) -> None:
+    """ConfigError for an unknown layout, or a dataset that is in the way."""
+    if layout not in LAYOUTS:
+        raise ConfigError(f"--format {layout}: known are {', '.join(LAYOUTS)}.")
+    files = (DATASET_FILE, DATASET_INFO_FILE) if layout == "llamafactory" else (DATASET_FILE,)
+    standing = [output.path(name) for name in files if output.exists(name)]
+    if standing and not overwrite:
+        raise ConfigError(
+            f"There is a dataset already: {', '.join(standing)}. Name another --output, or replace it with --overwrite."
+        )
+
+
+def write_dataset(output: Folder, records: Iterable[Row], *, layout: str, name: str) -> None:
+    """Write the records of a layout, which `LAYOUTS` makes, and what its trainer needs beside them."""
+    output.write_stream(DATASET_FILE, (json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in records))
+    if layout == "llamafactory":
+        output.write_atomic(DATASET_INFO_FILE, to_json(_dataset_info(name)))
 
 
 def _refined_units(run: Folder) -> dict[str, TableUnit]:
