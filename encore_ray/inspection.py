@@ -18,6 +18,7 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.passes.model_place import local_model
 from encore_ray.passes.status import run_status
 from encore_ray.passes.tables import TableUnit, table_units
+from encore_ray.passes.units import PassTable
 from encore_ray.report import missing_keys
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
@@ -29,12 +30,13 @@ from encore_ray.schema import (
     QUARANTINE_DIR,
     QUARANTINE_SCHEMA,
     REASON,
+    SELECTED_COUNT,
     SOURCE,
     SUCCESS_FILE,
     WEIGHTS_FILE,
 )
 from encore_ray.storage import Folder, require_paths
-from encore_ray.terminal import show_comparison, show_metrics, show_status, show_weights
+from encore_ray.terminal import show_comparison, show_metrics, show_selection, show_status, show_weights
 
 CELL = 60
 _MAKERS = {WEIGHTS_FILE: "weigh", METRICS_FILE: "evaluate", COMPARISON_FILE: "compare"}
@@ -171,12 +173,17 @@ def _show_table(path: str, console: Console) -> None:
         units = table_units(path)
     except ConfigError as error:
         raise ConfigError(f"{path} is nothing that inspect knows: {error}") from None
-    sealed = Folder(path).exists(SUCCESS_FILE)
+    folder = Folder(path)
+    sealed = folder.exists(SUCCESS_FILE)
     rows = sum(unit.rows for unit in units)
     console.print(
         f"[bold]{escape(path)}[/]: {rows:,} rows in {len(units):,} {'units, sealed' if sealed else 'parts'}",
         highlight=False,
     )
+    done = PassTable(folder, folder, name="").sealed() if sealed else None
+    counts = (done or {}).get("counts", {})
+    if any(key.startswith(SELECTED_COUNT) for key in counts):
+        show_selection(counts, console=console)
     if units:
         _show_first_row(units[0], console)
 

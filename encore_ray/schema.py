@@ -126,6 +126,7 @@ MANIFEST_SCHEMA = pa.schema(
 
 
 REASON_COUNT = "reason."  # prefix of the counts of quarantined rows by reason
+SELECTED_COUNT = "selected."  # prefix of the counts of pairs by selected rule
 
 
 class Reason(StrEnum):

@@ -27,6 +27,7 @@ from encore_ray.schema import (
     REASON_COUNT,
     REPORT_FILE,
     REWARDS_DIR,
+    SELECTED_COUNT,
     WEIGHTS_FILE,
 )
 from encore_ray.tracking import how_to_open
@@ -140,9 +141,22 @@ def show_heads(figures: Mapping[str, Any], *, console: Console) -> None:
 
 def show_counts(counts: Mapping[str, int], *, console: Console) -> None:
     """Counts of one pass on one line, the reasons of its quarantine below."""
-    plain = [f"{value:,} {key.replace('_', ' ')}" for key, value in counts.items() if not key.startswith(REASON_COUNT)]
+    prefixes = (REASON_COUNT, SELECTED_COUNT)
+    plain = [f"{value:,} {key.replace('_', ' ')}" for key, value in counts.items() if not key.startswith(prefixes)]
     console.print(", ".join(plain), highlight=False, soft_wrap=True)
     show_reasons(counts, console=console)
+
+
+def show_selection(counts: Mapping[str, int], *, console: Console) -> None:
+    """Counts of a selection, and how often it takes each rule, the most frequent first."""
+    show_counts(counts, console=console)
+    selected = {key.removeprefix(SELECTED_COUNT): n for key, n in counts.items() if key.startswith(SELECTED_COUNT)}
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    table.add_column("rule", overflow="fold")
+    table.add_column("selected for", justify="right")
+    for rule, num_pairs in sorted(selected.items(), key=lambda item: -item[1]):
+        table.add_row(rule, f"{num_pairs / max(counts['pairs'], 1):.1%} of pairs")
+    console.print(table)
 
 
 def show_reasons(counts: Mapping[str, int], *, console: Console) -> None:

@@ -50,7 +50,7 @@ class Select:
         require_paths([run.path(PAIRS_DIR if path else SCORES_DIR), path])
         from encore_ray.passes.relevance import plan_adapter
         from encore_ray.passes.select import Selecting
-        from encore_ray.terminal import show_counts
+        from encore_ray.terminal import show_counts, show_selection
 
         how = Selecting(self.num_rules, self.score_range, by_adapter=path is not None)
         with open_command_job(self, console, params={**vars(how), "adapter": path}) as job:
@@ -62,4 +62,4 @@ class Select:
             else:
                 job.see()
             counts = job.select(how)
-        show_counts(counts, console=console)
+        show_selection(counts, console=console)

@@ -40,6 +40,7 @@ from encore_ray.schema import (
     GROUP_ID,
     PAIR_ID,
     PROMPT_ID,
+    SELECTED_COUNT,
     SELECTION_LABEL,
     SELECTION_MARGIN,
     SUBSET,
@@ -112,7 +113,8 @@ def select_pairs(
 
     Returns:
         Counts: rows, pairs, singles (left out: there is nothing to tell apart), without_relevance (left out too, where
-        relevance counts); of pairs with scores chosen_better, rejected_better and ties.
+        relevance counts); of pairs with scores chosen_better, rejected_better and ties; and selected.<rule>, the
+            pairs that each rule is selected for.
 
     Raises:
         ConfigError: more rules a pair than there are. DataError: ranges differ, a score is not finite, or scores and
@@ -210,7 +212,8 @@ class _Select:
         if labelled:
             named = {"chosen_better": 1, "rejected_better": -1, "ties": 0}
             counts |= {name: int((labelled.label_N == label).sum()) for name, label in named.items()}
-        return counts
+        by_rule = zip(self._rules.names, mask_KN.sum(axis=1).tolist(), strict=True)
+        return counts | {f"{SELECTED_COUNT}{name}": num_pairs for name, num_pairs in by_rule}
 
     def _differences(self, block: ScoreBlock, taken_N: np.ndarray, unit: TableUnit) -> np.ndarray:
         sides = [[scores_N[taken_N] for scores_N in side_KN] for side_KN in (block.chosen_KN, block.rejected_KN)]

@@ -78,6 +78,7 @@ def test_a_unit_gets_the_rules_that_tell_each_pair_most_apart_and_their_sum_as_l
         "chosen_better": int((margin_N > 0).sum()),
         "rejected_better": int((margin_N < 0).sum()),
         "ties": ties,
+        **{f"selected.{name}": int(n) for name, n in zip(RULES.names, mask_KN.sum(axis=1), strict=True)},
     }
 
 
@@ -156,6 +157,10 @@ def test_the_command_resumes_refuses_and_is_shown_by_compare(
     said = capsys.readouterr().out
     table = jobs.table(tmp_path / "run" / "selection")
     assert f"{table.num_rows} pairs" in said and "3 singles" in said
+    share = np.mean(table.column(selected_column(RULES.names[0])).to_pylist())
+    assert f"{RULES.names[0]} {share:.1%} of pairs" in " ".join(said.split())
+    assert encore_ray("inspect", run.path("selection")) == 0
+    assert f"{RULES.names[0]} {share:.1%} of pairs" in " ".join(capsys.readouterr().out.split())
     assert stored_rules(units(run, "selection")[0]) == RULES
     digest, times = run.read_json("selection/_SUCCESS"), jobs.commit_times(tmp_path / "run", "selection")
     # As after a kill: the seal and one unit are not there.
