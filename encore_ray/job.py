@@ -22,6 +22,7 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.embedding import FIT_FILE
 from encore_ray.models.energy_training import EnergySettings
 from encore_ray.passes.api_judge import ApiJudge, estimate, is_api, plan_api_judge
+from encore_ray.passes.api_relevance import ApiRelating, relate_by_api
 from encore_ray.passes.cluster import cluster
 from encore_ray.passes.committed import Progress
 from encore_ray.passes.compare import compare_schemes
@@ -39,7 +40,7 @@ from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.prepare import Prepared, prepare_corpora
 from encore_ray.passes.refine_apply import apply_refinement
 from encore_ray.passes.refine_fit import fit_refinement
-from encore_ray.passes.relevance import AdapterModel, check_same_rules, relate_pairs
+from encore_ray.passes.relevance import AdapterModel, RelatingModel, check_same_rules, relate_pairs
 from encore_ray.passes.score import rate_pairs, rules_of_ratings, score_pairs, take_ratings
 from encore_ray.passes.select import Selecting, select_pairs
 from encore_ray.passes.selected import find_selection
@@ -339,28 +340,49 @@ class Job:
         tracked.log_metrics(counts, step=counts["rows"])
         return model
 
-    def relate(self, model: AdapterModel, *, max_bad_fraction: float) -> Mapping[str, int]:
-        """The relevance of every rule for every pair, by a rule adapter."""
-        if self.run.exists(SCORES_DIR):
+    def relate(self, model: AdapterModel | RelatingModel, *, max_bad_fraction: float) -> Mapping[str, int]:
+        """The relevance of every rule for every pair, by a rule adapter or a judge."""
+        if isinstance(model, AdapterModel) and self.run.exists(SCORES_DIR):
             check_same_rules(model, table_rules(table_units(self.run.child(SCORES_DIR).uri), self._rules()))
         pairs, output = self.run.child(PAIRS_DIR).uri, self.tables["relevance"]
         with self.tracker.start_pass("relevance") as tracked:
             model = settle_budget(model, pairs, output, **self._how)
             tracked.log_params(model.facts)
             pool = score_pool(model.options, self.have, num_units=len(table_units(pairs)))
-            self.display.note(f"apply the adapter on {pool}, {model.facts['dtype']} on {model.facts['device']}")
+            self.display.note(f"relevance on {pool}, {model.facts['dtype']} on {model.facts['device']}")
             watch = self._watch(tracked)
             counts = relate_pairs(
                 pairs, output, model=model, max_bad_fraction=max_bad_fraction, watch=watch, **self._how
             )
-            self.display.note(f"adapter by {model.facts['strategy']}: {Effort.of_counts(counts)}")
+            self.display.note(f"relevance by {model.facts['strategy']}: {Effort.of_counts(counts)}")
             tracked.log_metrics(counts, step=counts["rows"])
         return without_times(counts)
 
+    def relate_by_api(self, judge: ApiRelating, *, max_bad_fraction: float) -> Mapping[str, int]:
+        """The relevance of every rule for every pair, by a judge behind an API."""
+        pairs = self.run.child(PAIRS_DIR).uri
+        with self.tracker.start_pass("relevance") as tracked:
+            tracked.log_params(judge.facts)
+            if units := table_units(pairs):
+                self.display.note(f"relevance by {judge.facts['model']}: {estimate(judge, units)}")
+            counts = relate_by_api(
+                pairs,
+                self.tables["relevance"],
+                judge=judge,
+                max_bad_fraction=max_bad_fraction,
+                visible=self.visible,
+                overwrite=self.overwrite,
+                watch=self._watch(tracked),
+            )
+            tracked.log_metrics(counts, step=counts["rows"])
+        return counts
+
     def select(self, how: Selecting) -> Mapping[str, int]:
-        """Select the rules of each pair by its scores, or by the relevances of a rule adapter."""
+        """Select the rules of each pair by its scores and a judge's relevances, or by those of a rule adapter."""
         scores = self.run.child(SCORES_DIR).uri if not how.by_adapter or self.run.exists(SCORES_DIR) else None
-        relevance = self.tables["relevance"].folder.uri if how.by_adapter else None
+        related = self.tables["relevance"]
+        is_judged = (related.standing_facts() or {}).get("by") == "judge"
+        relevance = related.folder.uri if how.by_adapter or is_judged else None
         with self.tracker.start_pass("select") as tracked:
             counts = select_pairs(
                 scores,

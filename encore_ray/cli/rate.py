@@ -31,6 +31,8 @@ class Rate:
     """Folder or hub id of the language model; or URL of an OpenAI-compatible API, as in https://host/v1."""
     rules: OptionalPath = None
     """rules.yaml. Default: the ten rules of `encore-ray rules`."""
+    relevance: Switch = False
+    """Also rate how much each rule matters to each prompt, from 0 to 1, for `select`. It goes to relevance/."""
     max_bad_fraction: float = 0.01
     """Share of pairs without finite ratings past which the pass fails."""
     overwrite: Switch = False
@@ -45,7 +47,9 @@ class Rate:
 
         run = Folder(absolute(self.run))
         require_paths([run.path(PAIRS_DIR), None if is_api(path) else path])
+        from encore_ray.passes.api_relevance import ApiRelating
         from encore_ray.passes.model_plan import plan_judge
+        from encore_ray.passes.relevance import RelatingModel
         from encore_ray.terminal import show_counts
 
         rules = read_rules(absolute(self.rules)) if self.rules else rule_pool()
@@ -54,8 +58,12 @@ class Rate:
             if api is not None:
                 job.see()
                 counts = job.rate(api, max_bad_fraction=self.max_bad_fraction)
+                if self.relevance:
+                    job.relate_by_api(ApiRelating.of(api), max_bad_fraction=self.max_bad_fraction)
             else:
                 model = plan_judge(path, self.options, have=job.have, rules=rules)
                 job.see(model_path=path)
                 counts = job.score(model, max_bad_fraction=self.max_bad_fraction)
+                if self.relevance:
+                    job.relate(RelatingModel.of(model), max_bad_fraction=self.max_bad_fraction)
         show_counts(counts, console=console)

@@ -20,6 +20,8 @@ class Select:
 
     They are those whose scores tell its two responses most apart, equal ones by rule order.
 
+    Where `rate --relevance` has rated how much a rule matters to the prompt, that is added.
+
     Or those that a rule adapter, which has learnt this from texts, finds most probable: without scores.
 
     The label is the sum of their scores, where there are some; ties stay ties.

@@ -20,7 +20,7 @@ from encore_ray.models.heads import PooledHeads
 from encore_ray.models.loading import load_tokenizer
 from encore_ray.models.model_folder import ModelFolder
 from encore_ray.models.multihead import MultiHeadModel
-from encore_ray.models.questions import form_of, on_scale, question
+from encore_ray.models.questions import Ask, ask_rating, form_of, on_scale
 from encore_ray.models.scoring import Prepared, Scored, Scoring
 from encore_ray.models.strategy import Strategy
 from encore_ray.rules import Rule, RuleSet, Scale
@@ -35,17 +35,17 @@ class Questions:
     Args:
         rules: K rules.
         conversations: of the judge.
+        ask: puts the question of a rule to a conversation.
 
     Raises:
         ModelError: the question of a rule takes more than half of the judge's tokens.
     """
 
-    def __init__(self, rules: RuleSet, conversations: ConversationTokenizer):
-        self.rules, self._conversations = rules, conversations
-        self._turns = [{"role": "user", "content": question(rule)} for rule in rules]
+    def __init__(self, rules: RuleSet, conversations: ConversationTokenizer, *, ask: Ask):
+        self.rules, self._conversations, self._ask = rules, conversations, ask
         least: list[Message] = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}]
-        for rule, turn in zip(rules, self._turns, strict=True):
-            (ids,) = conversations.encode([[*least, turn]], [f"with rule {rule.name}"], to_answer=True)
+        for rule in rules:
+            (ids,) = conversations.encode([ask(least, rule)], [f"with rule {rule.name}"], to_answer=True)
             if len(ids) > conversations.max_length // 2:
                 raise ModelError(
                     f"Rule {rule.name} makes a question of {len(ids)} tokens, of {conversations.max_length} that the "
@@ -82,7 +82,7 @@ class Questions:
         ids: list[list[np.ndarray]] = []
         for start in range(0, len(sides), _AT_A_TIME):
             few = slice(start, start + _AT_A_TIME)
-            asked = [[*side, turn] for side in sides[few] for turn in self._turns]
+            asked = [self._ask(side, rule) for side in sides[few] for rule in self.rules]
             encoded = self._conversations.encode(asked, np.repeat(names[few], num_rules).tolist(), to_answer=True)
             rows = [np.asarray(row, dtype=np.int32) for row in encoded]
             ids += [rows[first : first + num_rules] for first in range(0, len(rows), num_rules)]
@@ -140,9 +140,11 @@ class Judging(Scoring):
         batch_tokens: token budget of a forward pass, None: the default of the device.
     """
 
+    ask: Ask = staticmethod(ask_rating)
+
     def __init__(self, model: MultiHeadModel, *, rules: RuleSet, strategy: Strategy, batch_tokens: int | None = None):
         super().__init__([model], strategies=[strategy], batch_tokens=batch_tokens)
-        self._questions = Questions(rules, model.conversations)
+        self._questions = Questions(rules, model.conversations, ask=self.ask)
         forms = list(dict.fromkeys(form_of(rule) for rule in rules))
         self._column_K = [forms.index(form_of(rule)) for rule in rules]
 
@@ -170,6 +172,7 @@ class Judging(Scoring):
 def load_judge(
     path: str | Path,
     *,
+    kind: type[Judging] = Judging,
     rules: RuleSet,
     strategy: Strategy,
     batch_tokens: int | None = None,
@@ -187,6 +190,7 @@ def load_judge(
     Args:
         path, revision, dtype, device, trust_remote_code, allow_pickle: as `load_members` takes them. The vocabulary
             head is float32 always.
+        kind: what it rates: responses, or how much rules matter to prompts.
         rules: K rules, asked in their order.
         strategy: exact for it, see `choose_strategy`.
         batch_tokens: token budget of a forward pass, None: the default of the device.
@@ -225,4 +229,4 @@ def load_judge(
     model = model.to(place).eval()
     if compiled:
         model.backbone.compile(dynamic=True)
-    return Judging(model, rules=rules, strategy=strategy, batch_tokens=batch_tokens)
+    return kind(model, rules=rules, strategy=strategy, batch_tokens=batch_tokens)

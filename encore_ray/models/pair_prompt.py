@@ -19,9 +19,10 @@ def pair_turns(prompt: Sequence[Message], first: Sequence[Message], second: Sequ
         first, second: the turns that each reply adds, of which the last one is the assistant's.
     """
     parts = [("[Conversation]", prompt), ("[Reply A]", first), ("[Reply B]", second)]
-    text = "\n\n".join(f"{title}\n{_transcript(turns)}" for title, turns in parts)
+    text = "\n\n".join(f"{title}\n{transcript(turns)}" for title, turns in parts)
     return [{"role": "user", "content": f"{text}\n\n{_TASK}"}]
 
 
-def _transcript(turns: Sequence[Message]) -> str:
+def transcript(turns: Sequence[Message]) -> str:
+    """A conversation as text, a line a turn."""
     return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)

@@ -9,16 +9,23 @@ response say, only the rule differs, so that everything before it is computed on
 
     Does the response threaten or intimidate somebody?
     Assistant:                         the judge's answer
+
+How much a rule matters to a conversation is asked before there is a response. The conversation then ends with a turn of
+the user's, so it stands inside the question: many chat templates refuse two of these in a row.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from encore_ray.rules import Rule, RuleSet
+from encore_ray.models.conversations import Message
+from encore_ray.models.pair_prompt import transcript
+from encore_ray.rules import Rule, RuleSet, Scale
+
+Ask = Callable[[Sequence[Message], Rule], list[Message]]
 
 YES, NO = "Yes", "No"
 
@@ -29,6 +36,12 @@ _ASK = (
 _RATE = (
     "About the assistant's last response above: rate how far the following holds, from {lowest} (not at all) to "
     "{highest} (fully). Reply with one number only: {levels}."
+)
+
+
+_RELATE = (
+    "Think of the next reply to the conversation above. Does the following matter for judging it? Reply with Yes or No "
+    "only."
 )
 
 
@@ -79,9 +92,30 @@ def question(rule: Rule) -> str:
     return f"{asked}\n\n{rule.text}"
 
 
-def questions_digest(rules: RuleSet) -> str:
+def relevance_question(rule: Rule) -> str:
+    """What is asked behind a conversation, in the same turn, about how much a rule matters to it."""
+    return f"{_RELATE}\n\n{rule.text}"
+
+
+def ask_rating(turns: Sequence[Message], rule: Rule) -> list[Message]:
+    """A conversation that ends with a response, and the question about that."""
+    return [*turns, {"role": "user", "content": question(rule)}]
+
+
+def ask_relevance(prompt: Sequence[Message], rule: Rule) -> list[Message]:
+    """One turn of the user's, with a conversation that has no response yet and the question about that."""
+    return [{"role": "user", "content": f"[Conversation]\n{transcript(prompt)}\n\n{relevance_question(rule)}"}]
+
+
+def relevance_rules(rules: RuleSet) -> RuleSet:
+    """The same rules, each rated by Yes and No on a scale from 0 to 1: what its relevance is."""
+    same = {"higher_is": "better", "scale": Scale(0.0, 1.0), "link": "identity", "out_of_range": "error"}
+    return RuleSet(replace(rule, **same) for rule in rules)
+
+
+def questions_digest(rules: RuleSet, *, ask: Callable[[Rule], str] = question) -> str:
     """SHA-256 over what decides ratings: every question in order, and the scale of its rating."""
-    asked = [[rule.name, question(rule), rule.scale.to_dict()] for rule in rules]
+    asked = [[rule.name, ask(rule), rule.scale.to_dict()] for rule in rules]
     return hashlib.sha256(json.dumps(asked, ensure_ascii=False).encode()).hexdigest()
 
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from encore_ray.config import RateOptions
 from encore_ray.errors import ConfigError
-from encore_ray.models.questions import form_of, on_scale, question, questions_digest
+from encore_ray.models.conversations import Message
+from encore_ray.models.questions import ask_rating, form_of, on_scale, questions_digest
 from encore_ray.passes.api_answers import Answers, rate_reply
 from encore_ray.passes.api_client import ApiClient, Refused, Reply
 from encore_ray.passes.commits import LeftOut
@@ -19,7 +20,7 @@ from encore_ray.passes.score_work import CARRIED, TEXTS, num_chars, without, wri
 from encore_ray.passes.tables import TableUnit
 from encore_ray.passes.units import Attempt
 from encore_ray.passes.watchdog import advance
-from encore_ray.rules import RuleSet
+from encore_ray.rules import Rule, RuleSet
 from encore_ray.schema import CHOSEN, CHOSEN_CHARS, PROMPT, REJECTED, REJECTED_CHARS, Reason
 from encore_ray.storage import Folder, fingerprint
 
@@ -58,11 +59,19 @@ class ApiJudge:
             "questions": questions_digest(self.rules),
         }
 
-    def body(self, turns: Sequence[Mapping[str, str]], k: int) -> dict[str, Any]:
+    def about(self, row: Mapping[str, Any]) -> list[list[Message]]:
+        """The conversations that are asked about, of a row of pairs: with either response, as far as there is one."""
+        return [[*row[PROMPT], *row[side]] for side in (CHOSEN, REJECTED) if row[side] is not None]
+
+    def messages(self, turns: Sequence[Message], rule: Rule) -> list[Message]:
+        """A conversation with its question."""
+        return ask_rating(turns, rule)
+
+    def body(self, turns: Sequence[Message], k: int) -> dict[str, Any]:
         """The request that asks for the rating of a conversation under rule k."""
         body = {
             "model": self.options.model,
-            "messages": [*turns, {"role": "user", "content": question(self.rules[k])}],
+            "messages": self.messages(turns, self.rules[k]),
             "max_tokens": _MAX_ANSWER_TOKENS,
             "temperature": 0,
         }
@@ -90,7 +99,7 @@ class Estimate:
     """What rating a corpus will take at most: answers that are there already are not asked for again.
 
     Attributes:
-        requests: one a rule and response.
+        requests: one a rule and conversation.
         tokens_in, tokens_out: of all requests and answers, at four characters a token.
         cost: in the currency of the prices; None where they are not given.
         minutes: that the limit of requests a minute leaves it; None without a limit.
@@ -115,14 +124,11 @@ class Estimate:
 def estimate(judge: ApiJudge, units: Sequence[TableUnit]) -> Estimate:
     """From the texts of the first unit, for all of them."""
     table = units[0].read(TEXTS)
-    prompt, chosen, rejected = (np.array(num_chars(table.column(name)), dtype=np.int64) for name in TEXTS)
-    has_rejected = table.column(REJECTED).is_valid().to_numpy(zero_copy_only=False)
-    chars = (prompt + chosen).sum() + (prompt + rejected)[has_rejected].sum()
-    num_responses = table.num_rows + int(has_rejected.sum())
-    rules = judge.rules
-    all_chars = len(rules) * int(chars) + num_responses * sum(len(question(rule)) for rule in rules)
+    asked = [turns for row in table.to_pylist() for turns in judge.about(row)]
+    messages = (message for turns in asked for rule in judge.rules for message in judge.messages(turns, rule))
+    all_chars = sum(len(message["content"]) for message in messages)
     scale = sum(unit.rows for unit in units) / table.num_rows
-    requests = round(scale * num_responses * len(rules))
+    requests = round(scale * len(asked) * len(judge.rules))
     tokens_in, tokens_out = round(scale * all_chars / _CHARS_A_TOKEN), requests
     options = judge.options
     prices = options.input_price, options.output_price
@@ -154,6 +160,13 @@ class ApiScores:
         bad = [*attempt.left_out]
         bad += [LeftOut(int(row_N[i]), Reason.NOT_A_RATING, "; ".join(why[:_NAMED])) for i, why in wrong.items()]
         usable = np.array([i not in wrong for i in range(len(kept))], dtype=bool)
+        counts = self._write(unit, attempt, table, scores_N2K[usable], bad=bad)
+        answers.pack()
+        return {**counts, "requests": len(missing), "known_answers": len(distinct) - len(missing)}
+
+    def _write(
+        self, unit: TableUnit, attempt: Attempt, table: pa.Table, scores_N2K: np.ndarray, *, bad: Sequence[LeftOut]
+    ) -> Mapping[str, int]:
         rated = without(table, bad)
         single = rated.column(REJECTED).is_null().to_numpy(zero_copy_only=False)
         lengths = {
@@ -161,19 +174,15 @@ class ApiScores:
             REJECTED_CHARS: pa.array(num_chars(rated.column(REJECTED)), pa.int32(), mask=single),
         }
         facts = {key: str(value) for key, value in self._judge.facts.items()}
-        rules, scores_N2K = self._judge.rules, scores_N2K[usable]
-        counts = write_scores(unit, attempt, table, scores_N2K, rules=rules, bad=bad, columns=lengths, facts=facts)
-        answers.pack()
-        return {**counts, "requests": len(missing), "known_answers": len(distinct) - len(missing)}
+        rules = self._judge.rules
+        return write_scores(unit, attempt, table, scores_N2K, rules=rules, bad=bad, columns=lengths, facts=facts)
 
     def _bodies(self, table: pa.Table) -> dict[tuple[int, int, int], dict[str, Any]]:
         """Requests by pair, side and rule; those about a conversation follow each other, for caches of prefixes."""
         bodies = {}
         for i, row in enumerate(table.select([PROMPT, CHOSEN, REJECTED]).to_pylist()):
-            for side, answer in enumerate((row[CHOSEN], row[REJECTED])):
-                if answer is not None:
-                    turns = [*row[PROMPT], *answer]
-                    bodies |= {(i, side, k): self._judge.body(turns, k) for k in range(len(self._judge.rules))}
+            for side, turns in enumerate(self._judge.about(row)):
+                bodies |= {(i, side, k): self._judge.body(turns, k) for k in range(len(self._judge.rules))}
         return bodies
 
     def _ask_all(self, bodies: Mapping[str, dict[str, Any]], answers: Answers) -> dict[str, Reply | Refused]:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -89,8 +89,10 @@ class ScoringModel:
 class JudgeModel(ScoringModel):
     """A causal language model that rates under the rules; as planned on the driver."""
 
+    kind: ClassVar[type[Judging]] = Judging
+
     def load(self) -> Judging:
-        return load_judge(rules=self.rules, strategy=self.strategies[0].strategy, **self._how)
+        return load_judge(kind=self.kind, rules=self.rules, strategy=self.strategies[0].strategy, **self._how)
 
 
 class ModelScores:

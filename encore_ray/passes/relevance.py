@@ -1,13 +1,15 @@
-"""Relate: how much each rule matters to each pair, by a rule adapter on actors, unit by unit, resumable.
+"""Relate: how much each rule matters to each pair, unit by unit, resumable.
 
-relevance/ has the units of pairs/, with pair_id, prompt_id, group_id, subset and a float32 column a rule, null for a
-single response.
+A rule adapter tells from prompt and both responses which rules should judge them; a judge from the prompt alone. Both
+write relevance/: the units of pairs/, with pair_id, prompt_id, group_id, subset and a float32 column a rule, from 0 to
+1, null for a single response. What wrote it decides what `select` makes of it.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +17,13 @@ import pyarrow as pa
 from encore_ray.config import ScoreOptions
 from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.models.adapter import RuleAdapter, pair_prompt_digest
+from encore_ray.models.judge import Judging
+from encore_ray.models.questions import questions_digest, relevance_question, relevance_rules
+from encore_ray.models.relating import Relating
 from encore_ray.passes.commits import LeftOut
 from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.model_plan import decisive_facts, plan_model
-from encore_ray.passes.model_scores import ModelScores, ScoringModel
+from encore_ray.passes.model_scores import JudgeModel, ModelScores, ScoringModel
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.score import finish_scored
@@ -71,30 +76,44 @@ def check_same_rules(model: AdapterModel, scored: RuleSet) -> None:
         )
 
 
+@dataclass(frozen=True)
+class RelatingModel(JudgeModel):
+    """A judge that rates how much each rule matters to a prompt; as planned on the driver."""
+
+    kind: ClassVar[type[Judging]] = Relating
+
+    @classmethod
+    def of(cls, judge: JudgeModel) -> "RelatingModel":
+        """The judge of the ratings, asked about relevance instead."""
+        rules = relevance_rules(judge.rules)
+        facts = {**judge.facts, "by": "judge", "questions": questions_digest(rules, ask=relevance_question)}
+        return cls(judge.path, judge.options, rules, judge.strategies, facts)
+
+
 def relate_pairs(
     pairs: str,
     output: PassTable,
     *,
-    model: AdapterModel,
+    model: AdapterModel | RelatingModel,
     max_bad_fraction: float,
     have: Resources,
     visible: Visible | None = None,
     overwrite: bool = False,
     watch: Watch = ignore_progress,
 ) -> dict[str, int]:
-    """Apply a rule adapter to all units of pairs/; resumable.
+    """Write relevance/ of all units of pairs/ by a rule adapter or a judge; resumable.
 
     Returns:
         Counts: rows, scored, quarantined, truncated, and those of Effort.
 
     Raises:
-        ResumeRefused: the folder holds relevances of another adapter or option.
+        ResumeRefused: the folder holds relevances made by another model or option.
     """
     output = output.open(decisive_facts(model), overwrite=overwrite)
     return finish_scored(
         table_units(pairs),
         output,
-        partial(AdapterRelevance, model),
+        partial(ModelRelevance, model),
         pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
         max_bad_fraction=max_bad_fraction,
         visible=visible,
@@ -103,8 +122,8 @@ def relate_pairs(
     )
 
 
-class AdapterRelevance(ModelScores):
-    """What an actor does with one unit: as it would score it, but each pair is read as one conversation."""
+class ModelRelevance(ModelScores):
+    """What an actor does with one unit: as it would score it, but what its model gives is relevance, one a pair."""
 
     def _write(
         self,
@@ -117,18 +136,34 @@ class AdapterRelevance(ModelScores):
         columns: Mapping[str, pa.Array],
         facts: Mapping[str, str],
     ) -> Mapping[str, int]:
-        relevance_NK, rules = scores_N2K[:, 0], self._model.rules
-        single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
-        relevance = {
-            relevance_column(name): pa.array(relevance_NK[:, k], mask=single_N) for k, name in enumerate(rules.names)
-        }
-        (wrong_W,) = np.nonzero(~np.isfinite(relevance_NK).all(axis=1) & ~single_N)
-        return write_rows(
-            unit,
-            attempt,
-            table,
-            {**relevance, TRUNCATED: columns[TRUNCATED]},
-            bad=bad,
-            wrong=dict.fromkeys(wrong_W.tolist(), "a relevance is not finite"),
-            metadata={**facts_metadata(facts), RULES_METADATA: json.dumps(rules.to_list()).encode()},
-        )
+        kept, rules = {TRUNCATED: columns[TRUNCATED]}, self._model.rules
+        return write_relevance(unit, attempt, table, scores_N2K[:, 0], rules=rules, bad=bad, columns=kept, facts=facts)
+
+
+def write_relevance(
+    unit: TableUnit,
+    attempt: Attempt,
+    table: pa.Table,
+    relevance_NK: np.ndarray,
+    *,
+    rules: RuleSet,
+    bad: Sequence[LeftOut],
+    columns: Mapping[str, pa.Array],
+    facts: Mapping[str, str],
+) -> dict[str, int]:
+    """Write one unit's relevances, and to quarantine the pairs without; arguments and counts as of `write_scores`."""
+    single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+    relevance = {
+        relevance_column(name): pa.array(relevance_NK[:, k].astype(np.float32), mask=single_N)
+        for k, name in enumerate(rules.names)
+    }
+    (wrong_W,) = np.nonzero(~np.isfinite(relevance_NK).all(axis=1) & ~single_N)
+    return write_rows(
+        unit,
+        attempt,
+        table,
+        {**relevance, **columns},
+        bad=bad,
+        wrong=dict.fromkeys(wrong_W.tolist(), "a relevance is not finite"),
+        metadata={**facts_metadata(facts), RULES_METADATA: json.dumps(rules.to_list()).encode()},
+    )

@@ -22,6 +22,7 @@ from encore_ray.models.questions import Form, question
 from encore_ray.passes.api_answers import Answers, rate_reply
 from encore_ray.passes.api_client import ApiClient, Refused, Reply
 from encore_ray.passes.api_judge import ApiJudge, ApiScores, estimate, plan_api_judge
+from encore_ray.passes.api_relevance import ApiRelating, ApiRelevance
 from encore_ray.passes.tables import table_units
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.rules import Rule, RuleSet, Scale
@@ -242,6 +243,33 @@ def test_a_unit_asks_each_question_once_and_writes_scores(server: Server, pairs:
     assert asked == {question(rule) for rule in RULES}
     assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "user"]
     assert server.most_at_a_time <= 4
+
+
+def test_the_relevance_of_rules_is_asked_once_a_prompt_and_written_for_pairs(
+    server: Server, pairs: str, tmp_path: Path
+) -> None:
+    server.answer = lambda body: YES if "How 1?" in body["messages"][0]["content"] else completion("No", {"No": 0.9})
+    rate_unit(judge(server, tmp_path), pairs, tmp_path)
+    before = len(server.heard)
+    relating = ApiRelating.of(judge(server, tmp_path))
+    (unit,) = table_units(pairs)
+    asked = 2 * len({str(row["prompt"]) for row in unit.read_all().to_pylist() if row["rejected"]})
+    assert estimate(relating, [unit]).requests == 2 * 5  # at most: a prompt may be shared
+    folder = Folder(str(tmp_path))
+    attempt = Attempt(PassTable(folder.child("relevance"), folder, "relevance"), unit.unit, unit.digest)
+    counts = ApiRelevance(relating)(unit, attempt)
+    assert (counts["requests"], counts["known_answers"], counts["scored"]) == (asked, 0, 6)
+    assert len(server.heard) == before + asked
+    table = attempt.table.folder.read_table(attempt.data[0].file)
+    # P(Yes) - P(No) of .65 and -.9, from [-1, 1] to [0, 1]
+    expected = [0.825 if "How 1?" in str(row["prompt"]) else 0.05 for row in unit.read_all().to_pylist()]
+    for rule in RULES:
+        values = table.column(f"relevance__{rule.name}").to_pylist()
+        assert values[2] is None
+        assert values[:2] + values[3:] == pytest.approx(expected[:2] + expected[3:])
+    assert {len(body["messages"]) for body, _ in server.heard[before:]} == {1}
+    again = Attempt(attempt.table, unit.unit, unit.digest)
+    assert ApiRelevance(relating)(unit, again)["requests"] == 0
 
 
 def test_a_resumed_unit_pays_for_no_answer_twice(server: Server, pairs: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.models.pair_prompt import pair_turns
 from encore_ray.passes.commits import LeftOut
 from encore_ray.passes.pools import Node, Resources
-from encore_ray.passes.relevance import AdapterModel, AdapterRelevance, check_same_rules, plan_adapter
+from encore_ray.passes.relevance import AdapterModel, ModelRelevance, check_same_rules, plan_adapter
 from encore_ray.passes.selected import find_selection, read_relevance
 from encore_ray.passes.tables import table_units
 from encore_ray.passes.units import Attempt, PassTable
@@ -67,7 +67,7 @@ def test_relevances_are_those_of_each_pair_alone(planned: AdapterModel, tmp_path
     attempt = Attempt(PassTable(place, place, "relevance").open({}), unit.unit, unit.digest)
     attempt.left_out = (LeftOut(1, Reason.HANGS, "hung"),)
     assert planned.facts["strategy"] == "tree"
-    counts = AdapterRelevance(planned)(unit, attempt)
+    counts = ModelRelevance(planned)(unit, attempt)
     assert (counts["rows"], counts["scored"], counts["quarantined"]) == (NUM_PAIRS, NUM_PAIRS - 1, 1)
     table = place.read_table(attempt.data[0].file)
     assert table.column("pair_id").to_pylist() == ["p0", "p2", "p3", "p4", "p5"]
