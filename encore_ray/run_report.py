@@ -11,6 +11,7 @@ import yaml
 
 from encore_ray.errors import DataError
 from encore_ray.passes.effort import without_times
+from encore_ray.passes.selected import find_selection
 from encore_ray.passes.status import pass_tables
 from encore_ray.redaction import redact
 from encore_ray.report import ReportContents, missing_keys, render_page, report_tables
@@ -50,6 +51,7 @@ def _read_contents(folder: Folder, *, weights: Mapping[str, Any] | None = None) 
     tables = pass_tables(folder)
     sealed = {name: table.sealed() for name, table in tables.items()}
     counts = {name: without_times(done["counts"]) if done else None for name, done in sealed.items()}
+    selection = find_selection(folder)
     rules = None
     if folder.exists(RULES_FILE):
         rules = RuleSet.from_yaml(folder.read_bytes(RULES_FILE).decode(), where=folder.path(RULES_FILE))
@@ -63,6 +65,7 @@ def _read_contents(folder: Folder, *, weights: Mapping[str, Any] | None = None) 
         comparison=_read(folder, COMPARISON_FILE),
         prepared=counts["prepare"],
         scored=counts["score"],
+        selection={**selection.params, "counts": counts["select"]} if selection else None,
         rules=rules,
         config=config,
         model=tables["score"].standing_facts(),

@@ -41,6 +41,15 @@ def make_contents(
         comparison=_comparison(names, text, schemes=("encore", *schemes), num_subsets=num_subsets, prefix=prefix),
         prepared={"rows": 1010, "kept": 1000, "quarantined": 10, "identical": 3, "reason.bad_roles": 10},
         scored={"rows": 1000, "scored": 998, "quarantined": 2, "truncated": 21, "reason.non_finite_score": 2},
+        selection={
+            "num_rules": 1,
+            "by": "scores",
+            "counts": {
+                **{"rows": 998, "pairs": 990, "singles": 8, "without_relevance": 0},
+                **{"chosen_better": 600, "rejected_better": 340, "ties": 50},
+                **{f"selected.{name}": 990 // len(names) for name in names},
+            },
+        },
         rules=RuleSet(Rule(name, f"The response is {text}.", "better", SCALE) for name in names),
         config={
             "inputs": [{"path": f"{text}.jsonl"}],

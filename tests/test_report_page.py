@@ -33,7 +33,7 @@ CSS = files("encore_ray.report").joinpath("page.css").read_text("utf-8")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OF_COMPARISON = {"schemes", "sweep", "histograms", "correlations"}
 OF_METRICS = {"margins", "subsets", "rewardbench"}
-ALL = {"warnings", "entropy", "rules", "rows", "settings"} | OF_COMPARISON | OF_METRICS
+ALL = {"warnings", "entropy", "rules", "selection", "rows", "settings"} | OF_COMPARISON | OF_METRICS
 NASTY = """</title><script>alert(1)</script>"'&amp; \x00 <!-- ]]> é ‮漢字 {{x}}"""
 
 
@@ -70,11 +70,21 @@ def test_a_page_has_every_section_whatever_the_number_of_rules(num_rules: int, n
         ("metrics", OF_METRICS),
         ("comparison", OF_COMPARISON),
         ("rules", set()),
+        ("selection", {"selection"}),
         ("config", set()),
     ],
 )
 def test_a_missing_part_takes_only_its_own_sections_with_it(part: str, lost: set[str]):
     assert sections(render_page(dataclasses.replace(make_contents(), **{part: None}))) == ALL - lost
+
+
+def test_a_selection_says_how_many_rules_and_which_response_they_prefer():
+    told = words(element(parse(render_page(make_contents(3))), "selection"))
+    # 600, 340 and 50 of 990
+    assert "1 rule for each of 990 pairs, selected by scores: by their sum 60.6% prefer the chosen response, " in told
+    assert "34.3% prefer the rejected response, 5.1% are ties." in told
+    assert "rule_2 33.3%" in told
+    assert "8 one response only" in told
 
 
 def test_a_run_of_which_nothing_is_known_still_has_a_page():
@@ -404,6 +414,7 @@ def test_tables_hold_what_the_page_shows():
     )
     assert tables["subsets"].num_rows == 2
     assert {row["count"]: row["rows"] for row in tables["rows"].to_pylist()}["truncated"] == 21
+    assert {"pass": "select", "count": "ties", "rows": 50} in tables["rows"].to_pylist()
 
 
 def test_tables_without_rows_are_left_out():

@@ -39,6 +39,7 @@ class ReportContents:
         title: what to call the run, usually its folder.
         weights, metrics, comparison: of weights.json, metrics.json and comparison.json.
         prepared, scored: counts of the two passes; `reason.<reason>` counts rows in quarantine.
+        selection: rules a pair (`num_rules`), what selected them (`by`), and the `counts` of the pass.
         rules: of rules.yaml, for their texts.
         config: the resolved configuration. Whoever passes it removes credentials first.
         model: facts of the scores: digest, revision, dtype, device, budget, or that they are ratings in the data.
@@ -51,6 +52,7 @@ class ReportContents:
     comparison: Content | None = None
     prepared: Mapping[str, int] | None = None
     scored: Mapping[str, int] | None = None
+    selection: Content | None = None
     rules: RuleSet | None = None
     config: Content | None = None
     model: Content | None = None

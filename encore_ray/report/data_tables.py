@@ -71,6 +71,8 @@ def report_tables(contents: ReportContents) -> dict[str, pa.Table]:
     margins · rewardbench · rows (a row a pass and count). Shares and differences are fractions, not percent.
     """
     comparison, metrics = contents.comparison or {}, contents.metrics or {}
+    selected = (contents.selection or {}).get("counts")
+    passes = {"prepare": contents.prepared, "score": contents.scored, "select": selected}
     stands = [entry for kind in ("schemes", "beside", "baselines") for entry in comparison.get(kind) or ()]
     made = {
         "rules": _table(_RULES, (vars(rule) for rule in rule_facts(contents))),
@@ -111,7 +113,7 @@ def report_tables(contents: ReportContents) -> dict[str, pa.Table]:
             {"pass": _TEXT, "count": _TEXT, "rows": _INT},
             (
                 {"pass": name, "count": key, "rows": value}
-                for name, counts in (("prepare", contents.prepared), ("score", contents.scored))
+                for name, counts in passes.items()
                 for key, value in (counts or {}).items()
             ),
         ),

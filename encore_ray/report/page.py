@@ -10,6 +10,7 @@ from encore_ray.report.sections.headline import headline, warnings
 from encore_ray.report.sections.rules import entropy_accuracy, weights_table
 from encore_ray.report.sections.schemes import schemes, sweep
 from encore_ray.report.sections.scores import correlations, histograms
+from encore_ray.report.sections.selection import selection
 
 # The browser itself refuses whatever is not in the file.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -18,6 +19,7 @@ _SECTIONS = (
     ("entropy", "Entropy", entropy_accuracy),
     ("schemes", "Weightings", schemes),
     ("rules", "Rules", weights_table),
+    ("selection", "Selection", selection),
     ("sweep", "Setting", sweep),
     ("histograms", "Scores", histograms),
     ("correlations", "Redundancy", correlations),

@@ -100,3 +100,12 @@ def test_fewer_pairs_give_wider_intervals_and_say_how_many_are_needed():
     assert many["enough"] is True
     assert few["enough"] is False
     assert few["needed_pairs"] == pytest.approx(many["needed_pairs"], rel=0.6)
+
+
+def test_where_noise_drives_entropy_the_rules_that_differ_most_are_the_noisiest(worlds: dict[World, dict[str, Any]]):
+    masked, encore, uniform = (
+        _scheme(worlds["noise"], name)["all"]["accuracy"]
+        for name in ("max_discrepancy", "encore_max_discrepancy", "uniform")
+    )
+    assert masked + 0.015 < uniform
+    assert masked + 0.01 < encore < uniform

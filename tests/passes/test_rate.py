@@ -1,8 +1,10 @@
 """A judge in the place of a model: the same units, the same scores/, the same way on to weights."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from encore_ray.cli import main
@@ -88,15 +90,34 @@ def test_a_judge_stays_on_one_gpu_and_excludes_a_model(judge_folder) -> None:
         plan(judge_folder, keep_embeddings=True)
 
 
-def test_a_job_goes_from_a_judge_to_a_comparison_and_the_command_resumes_it(tmp_path, judge_folder, have) -> None:
+def test_a_job_goes_from_a_judge_to_a_comparison_and_on_to_a_selection_by_relevance(
+    tmp_path, judge_folder, have, monkeypatch
+) -> None:
+    monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
     jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=8)
     values = {"judge": str(judge_folder), "model": None, "score": {"actors": 1}, "prepare": {"unit_pairs": 4}}
     result = run_job(jobs.config(tmp_path, **values))
     assert result.scored["scored"] == 8
     assert [rule["name"] for rule in result.weights["rules"]] == rule_pool().names
     assert result.comparison is not None
-    before = jobs.contents(tmp_path / "run"), jobs.commit_times(tmp_path / "run", "scores")
-    with pytest.raises(SystemExit) as caught:
-        main(["rate", "--run", str(tmp_path / "run"), "--judge", str(judge_folder), "--actors", "1"])
-    assert caught.value.code == 0
-    assert (jobs.contents(tmp_path / "run"), jobs.commit_times(tmp_path / "run", "scores")) == before
+    run = tmp_path / "run"
+    before = jobs.contents(run), jobs.commit_times(run, "scores")
+    for command in (
+        ["rate", "--judge", str(judge_folder), "--actors", "1", "--relevance"],
+        ["select", "--num-rules", "3"],
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main([*command, "--run", str(run)])
+        assert caught.value.code == 0
+    assert (jobs.contents(run), jobs.commit_times(run, "scores")) == before
+    assert json.loads((run / "selection" / "plan.json").read_text())["facts"]["by"] == "relevance and scores"
+    scores, related, selection = (jobs.table(run / name) for name in ("scores", "relevance", "selection"))
+
+    def columns(table: pa.Table, name: str) -> np.ndarray:
+        return np.array([table.column(f"{name}__{rule}").to_pylist() for rule in rule_pool().names], dtype=float)
+
+    width_K1 = np.array([[rule.scale.width] for rule in rule_pool()])
+    size_KN = np.abs(columns(scores, "chosen") - columns(scores, "rejected")) / width_K1 + columns(related, "relevance")
+    top_RN = np.argsort(-size_KN, axis=0)[:3]
+    found = [set(np.flatnonzero(mask_K).tolist()) for mask_K in columns(selection, "selected").T]
+    assert found == [set(top_R.tolist()) for top_R in top_RN.T]
