@@ -105,8 +105,8 @@ def enter(
         seed: of the random weights.
         by_group: let ENCORE with weights of each subset compete too.
         swept_num_bins: the number of bins of each of `diagnostics.swept_SK`.
-        selection: of the rules that each pair deserves: `num_rules` a pair, and what else it is told by; None where
-            no rules are selected. See `SELECTED`.
+        selection: of the rules that each pair deserves: `num_rules` a pair, as many as max_discrepancy then keeps, and
+            what else it is told by; None where no rules are selected. See `SELECTED`.
     """
     statistics = diagnostics.statistics
     kept = kept_rules(statistics, min_active=weights.min_active)
@@ -131,7 +131,8 @@ def enter(
     position = next(number for number, entrant in enumerate(entrants) if entrant.name == Uniform.name) + 1
     entrants.insert(position, Entrant(Random.name, params, False, np.stack(draws)))
     masked = [("max_discrepancy", Uniform(), {}), ("encore_max_discrepancy", encore, encore.params)]
-    entrants += [Entrant(name, params | {"num_rules": num_top}, False, None) for name, _, params in masked]
+    num_masked = min(selection["num_rules"], len(kept)) if selection else num_top
+    entrants += [Entrant(name, params | {"num_rules": num_masked}, False, None) for name, _, params in masked]
     by_subset: dict[str | None, NDArray[np.float64]] | None = None
     if by_group:
         groups = group_entropies(statistics, log_base=weights.log_base, estimator=weights.estimator)
@@ -143,7 +144,7 @@ def enter(
     if selection is not None:
         equal_K, encore_K = (_spread(scheme.weigh(evidence), kept, len(entropies)) for scheme in (Uniform(), encore))
         by_mask = (equal_K, encore_K, equal_K)
-        drawn = {"num_rules": min(selection["num_rules"], len(kept)), "seed": seed}
+        drawn = {"num_rules": num_masked, "seed": seed}
         told = ({**selection}, {**encore.params, **selection}, drawn)
         entrants += [Entrant(name, params, False, None) for name, params in zip(SELECTED, told, strict=True)]
 
@@ -162,7 +163,7 @@ def enter(
         cells,
         weights,
         kept=kept,
-        masked=tuple((scheme.weigh(evidence), num_top) for _, scheme, _ in masked),
+        masked=tuple((scheme.weigh(evidence), num_masked) for _, scheme, _ in masked),
         by_subset=by_subset,
         by_mask=by_mask,
     )
