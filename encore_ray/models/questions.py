@@ -77,9 +77,12 @@ def form_of(rule: Rule) -> Form:
 
 
 def on_scale(rule: Rule, ratings: np.ndarray) -> np.ndarray:
-    """Ratings of the rule's form as float32 scores on its scale: -1 of Yes and No becomes its lo, 1 its hi."""
+    """Ratings of the rule's form as float32 scores on its scale: -1 of Yes and No becomes its lo, 1 its hi.
+
+    Probabilities of several spellings may add up to a little more than 1, which no scale would hold.
+    """
     if rule.scale.levels is None:
-        ratings = rule.scale.lo + rule.scale.width * (ratings.astype(np.float64) + 1) / 2
+        ratings = rule.scale.lo + rule.scale.width * (np.clip(ratings, -1, 1).astype(np.float64) + 1) / 2
     return ratings.astype(np.float32)
 
 

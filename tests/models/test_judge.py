@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from encore_ray.composition.binning import choose_binning
 from encore_ray.errors import DataError, ModelError
 from encore_ray.models.judge import Judging, load_judge
 from encore_ray.models.questions import Form, on_scale, question
@@ -209,3 +210,11 @@ def test_form_of_levels_and_of_yes_and_no() -> None:
     assert Form(None).rating([0.7, 0.2]) == pytest.approx(0.5)
     percent = Rule("percent", "?", "better", Scale(0.0, 100.0))
     assert on_scale(percent, np.array([-1.0, 0.0, 1.0], dtype=np.float32)).tolist() == [0.0, 50.0, 100.0]
+
+
+def test_probabilities_that_add_up_to_more_than_one_stay_on_the_scale() -> None:
+    rule = Rule("harm", "?", "worse", Scale(-1.0, 1.0))
+    above = np.nextafter(np.float32(1), np.float32(2))  # as exp(logsumexp) of three spellings is one time in twelve
+    scores = on_scale(rule, np.array([above, -above, np.nan], dtype=np.float32))
+    assert scores[:2].tolist() == [1.0, -1.0] and np.isnan(scores[2])
+    assert not choose_binning(rule).outside(scores[:2]).any()
