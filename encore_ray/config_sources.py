@@ -29,7 +29,7 @@ def read_yaml(path: str | Path) -> Any:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date as 2026-13-45
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
 
 
@@ -140,7 +140,7 @@ def _parse(text: str, kind: type[Section], option: str, *, where: str) -> Any:
         return text
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"{where}: {text!r} is not a YAML value.") from None
 
 

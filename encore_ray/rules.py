@@ -250,7 +250,7 @@ class RuleSet:
     def from_yaml(cls, text: str, *, where: str = "rules.yaml") -> "RuleSet":
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date as 2026-13-45
             raise DataError(f"{where} is not valid YAML: {error}") from None
         return cls.from_list(value, where=where)
 

@@ -43,6 +43,7 @@ steps:
         ("steps: [{rules: [all]}]", "step 1: expected options by their names"),
         ("steps: [rules, chain other.yaml]", "step 2: a chain holds no other chain"),
         ("steps: [", "is not valid YAML"),
+        ('steps: ["run job\'s.yaml"]', "step 1: .*No closing quotation"),
     ],
 )
 def test_what_is_no_list_of_steps_is_refused(text: str, said: str, tmp_path: Path) -> None:

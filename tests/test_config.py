@@ -197,6 +197,8 @@ def test_a_token_budget_that_is_neither_is_refused(value: Any) -> None:
         (b"- a", "expected a mapping"),
         (b"", "expected a mapping"),
         (b"\xff", "Cannot read"),
+        (b"run: 2026-13-45", "is not valid YAML: month must be in 1..12"),
+        (b"[" * 5000, "is not valid YAML"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: bytes, said: str) -> None:

@@ -128,7 +128,13 @@ def test_a_scale_that_is_none_is_refused_with_what_was_found(scale: str, said: s
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("[]", "found an empty list"), ("a: 1", "found dict"), ("", "found NoneType"), ("- {a", "is not valid YAML")],
+    [
+        ("[]", "found an empty list"),
+        ("a: 1", "found dict"),
+        ("", "found NoneType"),
+        ("- {a", "is not valid YAML"),
+        ("- 2026-13-45", "is not valid YAML"),
+    ],
 )
 def test_a_file_that_holds_no_rules_is_refused(text: str, said: str) -> None:
     with pytest.raises(DataError, match=said):

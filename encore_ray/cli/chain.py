@@ -86,7 +86,10 @@ def _words(path: Path, number: int, item: Any) -> tuple[str, ...]:
     ((name, options),) = item.items()
     if not isinstance(name, str) or not name.strip() or not isinstance(options, dict | None):
         raise ConfigError(f"{path}: step {number}: expected options by their names, found {options!r}.")
-    words = shlex.split(name)
+    try:
+        words = shlex.split(name)
+    except ValueError as error:
+        raise ConfigError(f"{path}: step {number}: {name!r}: {error}. Quote as in a shell.") from None
     if words[0] == "chain":
         raise ConfigError(f"{path}: step {number}: a chain holds no other chain. List its steps here.")
     for option, value in (options or {}).items():
