@@ -16,6 +16,8 @@ from encore_ray.storage import Folder, fingerprint
 
 # Answers must be more likely than anything else that a message could begin with.
 _LEAST_PROBABILITY = 0.5
+# Of tokens that levels begin with, as - of -1 or 0 of 0.5, and that are none; past it only the whole text tells.
+_MOST_BEGUN = 0.01
 
 _SCHEMA = pa.schema([pa.field("request", pa.string(), nullable=False), pa.field("reply", pa.string(), nullable=False)])
 
@@ -29,10 +31,13 @@ def rate_reply(form: Form, reply: Reply | Refused) -> float | str:
     if isinstance(reply, Refused):
         return f"the judge {reply.reason}"
     answers = [answer.lower() for answer in form.answers]
+    spelled = [(token.strip().lower(), math.exp(logprob)) for token, logprob in reply.first]
     # A token 1 may be the beginning of 10: then only the whole text tells.
     is_ambiguous = any(a != b and b.startswith(a) for a in answers for b in answers)
-    if reply.first and not is_ambiguous:
-        spelled = [(token.strip().lower(), math.exp(logprob)) for token, logprob in reply.first]
+    if form.levels is not None:
+        begun = [p for word, p in spelled if word and word not in answers and any(a.startswith(word) for a in answers)]
+        is_ambiguous = is_ambiguous or sum(begun) > _MOST_BEGUN
+    if spelled and not is_ambiguous:
         probabilities = [sum(p for word, p in spelled if word == answer) for answer in answers]
         if sum(probabilities) >= _LEAST_PROBABILITY:
             return form.rating(probabilities)
@@ -69,15 +74,19 @@ class Answers:
             self._replies.update(zip(*(table.column(name).to_pylist() for name in _SCHEMA.names), strict=True))
         for name in folder.names(self._parts):
             if name.endswith(".json"):
-                self._replies[name.removesuffix(".json")] = folder.read_bytes(f"{self._parts}/{name}").decode()
+                content = folder.read_bytes(f"{self._parts}/{name}")
+                self._replies[name.removesuffix(".json")] = content.decode(errors="replace")
 
     def find(self, url: str, body: Mapping[str, Any]) -> Reply | None:
-        """The reply to a request that was made before."""
+        """The reply to a request that was made before; None as well where a disk has damaged it since."""
         found = self._replies.get(fingerprint([url, body]))
         if found is None:
             return None
-        record = json.loads(found)
-        return Reply(record["text"], tuple((token, logprob) for token, logprob in record["first"]))
+        try:
+            record = json.loads(found)
+            return Reply(record["text"], tuple((token, float(logprob)) for token, logprob in record["first"]))
+        except (ValueError, KeyError, TypeError):
+            return None
 
     def keep(self, url: str, body: Mapping[str, Any], reply: Reply) -> None:
         request, record = fingerprint([url, body]), json.dumps(asdict(reply), ensure_ascii=False)

@@ -13,7 +13,7 @@ from encore_ray.errors import ConfigError
 from encore_ray.models.conversations import Message
 from encore_ray.models.questions import ask_rating, form_of, on_scale, questions_digest
 from encore_ray.passes.api_answers import Answers, rate_reply
-from encore_ray.passes.api_client import ApiClient, Refused, Reply
+from encore_ray.passes.api_client import ApiClient, Refused, Reply, check_url
 from encore_ray.passes.commits import LeftOut
 from encore_ray.passes.pools import CPU_SHARE, ActorPool
 from encore_ray.passes.score_work import CARRIED, TEXTS, num_chars, without, write_scores
@@ -87,8 +87,9 @@ def plan_api_judge(url: str, options: RateOptions, *, rules: RuleSet, run: Folde
     """The judge of a run.
 
     Raises:
-        ConfigError: no model is named.
+        ConfigError: no model is named, or the URL is none.
     """
+    check_url(url)
     if options.model is None:
         raise ConfigError(f"{url} may serve several models: name the judge with rate.model (--model).")
     return ApiJudge(url, options, rules, run.child("answers"))

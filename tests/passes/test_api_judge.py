@@ -1,6 +1,7 @@
 """A judge behind an API: every failure it can have, on a real server; every answer paid for once."""
 
 import json
+import math
 import os
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.job import run_job
 from encore_ray.models.questions import Form, question
 from encore_ray.passes.api_answers import Answers, rate_reply
-from encore_ray.passes.api_client import ApiClient, Refused, Reply
+from encore_ray.passes.api_client import ApiClient, Refused, Reply, parse_reply
 from encore_ray.passes.api_judge import ApiJudge, ApiScores, estimate, plan_api_judge
 from encore_ray.passes.api_relevance import ApiRelating, ApiRelevance
 from encore_ray.passes.tables import table_units
@@ -35,6 +36,8 @@ from tests.passes.api_server import Body, Server, Step, api_server, completion, 
 YES_NO = Form(None)
 FIVE = Form((1.0, 2.0, 3.0, 4.0, 5.0))
 TEN = Form((1.0, 5.0, 10.0))
+SIGNED = Form((-1.0, 0.0, 1.0))
+QUARTERS = Form((0.25, 0.5, 0.75, 1.0))
 RULES = RuleSet(
     [
         Rule("harm", "Does it harm?", "worse", Scale(-1.0, 1.0)),
@@ -78,6 +81,9 @@ def ask(server: Server, **values) -> Reply | Refused:
         (FIVE, Reply("4", (("2", -1.2039728), ("4", -0.51082562), ("x", -2.30258509))), 10 / 3),
         (FIVE, Reply("3", ()), 3.0),
         (TEN, Reply("10", (("1", 0.0),)), 10.0),  # a first token 1 is no 1 yet
+        (SIGNED, Reply("-1", (("-", -0.7985077), ("0", -1.2039728), ("1", -1.3862944))), -1.0),  # .45, .3, .25
+        (QUARTERS, Reply("0.75", (("0", -0.7985077), ("1", -0.597837))), 0.75),
+        (SIGNED, Reply("1", (("1", -0.0020020), ("-", -6.2146081))), 1.0),  # - of .002 leaves it at .998 of .998
     ],
 )
 def test_a_reply_is_rated_by_its_first_token_or_by_its_whole_text(form: Form, reply: Reply, rating: float) -> None:
@@ -111,9 +117,13 @@ def test_a_reply_that_is_no_answer_says_why_and_is_no_rating(form: Form, reply: 
         Step(200, b"<html>bad gateway</html>"),
         Step(200, b'{"choices": []}'),
         Step(200, b'{"choices": [{"message": {"content": 5}}]}'),
+        Step(200, b"[" * 100_000),
+        Step(200, completion("Yes", {"Yes": 0.5}).body.replace(b"-0.6931471805599453", b"-1" + 400 * b"0")),
+        failure(529),
+        failure(503, Retry_After="0.1"),
         replace(YES, delay_s=0.6),
     ],
-    ids=["500", "429", "cut", "half-json", "html", "no-choice", "no-text", "hang"],
+    ids=["500", "429", "cut", "half-json", "html", "no-choice", "no-text", "deep", "huge", "529", "odd-wait", "hang"],
 )
 def test_a_service_that_fails_twice_is_asked_again(server: Server, broken: Step) -> None:
     server.script = [broken, broken]
@@ -157,10 +167,20 @@ def test_nobody_there_is_told_with_what_to_do() -> None:
     ],
 )
 def test_what_is_refused_for_all_requests_ends_the_job_at_once(server: Server, step: Step, words: str) -> None:
-    server.script = [step]
+    server.answer = lambda body: step
     with pytest.raises(ConfigError, match=words):
         ask(server)
-    assert len(server.heard) == 1
+    assert len(server.heard) == (2 if step.status == 400 else 1)  # 400: a short question, to find out
+
+
+def test_a_first_question_that_is_refused_for_itself_is_no_reason_to_end(server: Server) -> None:
+    server.answer = lambda body: YES if len(body["messages"]) == 1 else failure(400, "too many tokens")
+    client = ApiClient(server.url, options())
+    question = {"messages": [{"role": "user", "content": "?"}] * 2, "logprobs": True}
+    assert client.ask(question) == Refused("answered 400: 'too many tokens'")
+    assert server.heard[1][0]["logprobs"] is True
+    assert isinstance(client.ask(question), Refused)
+    assert len(server.heard) == 3
 
 
 def test_the_key_comes_from_the_environment_and_is_in_no_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +194,20 @@ def test_the_key_comes_from_the_environment_and_is_in_no_error(server: Server, m
     monkeypatch.delenv("OPENAI_API_KEY")
     ask(server)
     assert "Authorization" not in server.heard[1][1]
+    monkeypatch.setenv("OPENAI_API_KEY", f"{key}\n")  # as of a file
+    ask(server)
+    assert server.heard[2][1]["Authorization"] == f"Bearer {key}"
+
+
+@pytest.mark.parametrize("key", ["sk-“quoted”-key", "sk-a\nX-Header: b"])
+def test_a_key_that_no_header_holds_is_refused_without_showing_it(
+    server: Server, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY holds characters that no key has") as caught:
+        ask(server)
+    assert key[:4] not in str(caught.value)
+    assert not server.heard
 
 
 def test_the_proxy_of_the_environment_is_used_but_for_hosts_it_leaves_out(
@@ -187,6 +221,11 @@ def test_the_proxy_of_the_environment_is_used_but_for_hosts_it_leaves_out(
         assert [body["path"] for body, _ in proxy.heard] == ["http://judge.invalid/v1/chat/completions"]
         ask(server)
         assert (len(server.heard), len(proxy.heard)) == (1, 1)
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1").removeprefix("http://"))
+        assert isinstance(ApiClient("http://judge.invalid/v1", options()).ask(question), Reply)
+    monkeypatch.setenv("http_proxy", "socks5h://127.0.0.1:1080")
+    with pytest.raises(ConfigError, match=r"The proxy socks5h://.* of HTTP_PROXY cannot be used.*NO_PROXY"):
+        ApiClient("http://judge.invalid/v1", options())
 
 
 def test_requests_are_spread_over_a_minute(server: Server) -> None:
@@ -357,6 +396,29 @@ def test_a_model_that_transformers_serves_is_a_judge(pairs: str, tmp_path: Path)
     finally:
         serving.terminate()
         serving.communicate()
+
+
+def test_half_a_character_of_a_reply_is_kept_as_a_question_mark(tmp_path: Path) -> None:
+    reply = parse_reply(completion("\ud83d", {"\ude00": 0.5}).body)
+    assert reply is not None
+    assert reply == Reply("?", (("?", math.log(0.5)),))
+    Answers(Folder(str(tmp_path)), "u").keep("http://a/v1", {}, reply)
+    assert Answers(Folder(str(tmp_path)), "u").find("http://a/v1", {}) == reply
+
+
+@pytest.mark.parametrize("damage", ['{"text": "Yes"', "[]", '{"text": "Yes", "first": 3}', "\0"])
+def test_an_answer_that_a_disk_has_damaged_is_asked_for_again(damage: str, tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    Answers(folder, "u").keep("http://a/v1", {}, Reply("Yes", ()))
+    (file,) = (tmp_path / "parts" / "u").iterdir()
+    file.write_text(damage)
+    assert Answers(folder, "u").find("http://a/v1", {}) is None
+
+
+@pytest.mark.parametrize("url", ["http://[bad/v1", "http:///v1", "http://a:b/v1", "http://a b/v1", "http://a/v1?key=b"])
+def test_a_url_that_is_none_is_told_before_the_start(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no URL of an API"):
+        plan_api_judge(url, options(), rules=RULES, run=Folder(str(tmp_path)))
 
 
 def test_a_model_must_be_named(tmp_path: Path) -> None:
