@@ -12,7 +12,8 @@ from encore_ray.composition.counts import TIE_TOLERANCE
 from encore_ray.composition.rewards import tie_tolerance
 from encore_ray.composition.weights import Weights
 from encore_ray.errors import DataError
-from encore_ray.passes.tables import TableUnit, column_names, table_units
+from encore_ray.passes.columns import first_texts
+from encore_ray.passes.tables import TableUnit, column_names, numbers, table_units
 from encore_ray.schema import (
     CHOSEN_REFINED,
     CHOSEN_REWARD,
@@ -71,19 +72,27 @@ def other_margins(rewards: OtherRewards, unit: str, pair_ids: Sequence[str]) -> 
     """Chosen minus rejected reward of the named pairs of a unit, float64 [N].
 
     Exactly 0 where both are equal up to rounding; NaN where the table lacks the pair, or its rewards are not finite.
+
+    Raises:
+        DataError: the unit lacks ids or rewards, or rewards are no numbers.
     """
-    chosen, rejected = rewards.columns
-    table = rewards.units[unit].read([PAIR_ID, chosen, rejected])
-    row_N = pc.call_function(
-        "index_in", [pa.array(pair_ids, pa.string())], pc.SetLookupOptions(table.column(PAIR_ID).cast(pa.string()))
-    )
-    sides = [table.column(name).cast(pa.float64()).take(row_N).to_numpy() for name in (chosen, rejected)]
-    with np.errstate(invalid="ignore"):
+    columns = [PAIR_ID, *rewards.columns]
+    source = rewards.units[unit]
+    table = source.read(columns)
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise DataError(f"{rewards.name}: {source.folder.path(source.file)} lacks the column {', '.join(missing)}.")
+    known = pa.array(first_texts([table.column(PAIR_ID)]), pa.string())
+    row_N = pc.call_function("index_in", [pa.array(pair_ids, pa.string())], pc.SetLookupOptions(known))
+    sides = [
+        pa.array(numbers(source, table, name), pa.float64()).take(row_N).to_numpy(zero_copy_only=False)
+        for name in rewards.columns
+    ]
+    with np.errstate(invalid="ignore", over="ignore"):
         margin_N = sides[0] - sides[1]
         rounding_N = TIE_TOLERANCE * np.maximum(1.0, np.abs(sides[0]) + np.abs(sides[1]))
         is_tie_N = np.abs(margin_N) <= (rounding_N if rewards.tolerance is None else rewards.tolerance)
-    margin_N[~np.isfinite(margin_N)] = np.nan
-    return np.where(is_tie_N, 0.0, margin_N)
+    return np.where(np.isfinite(margin_N), np.where(is_tie_N, 0.0, margin_N), np.nan)
 
 
 def check_some_known(standings: Sequence[Mapping[str, Any]], scores: str) -> None:

@@ -154,8 +154,8 @@ def read_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] | None 
         table = opened.read(None if extra is None else list(dict.fromkeys(columns)))
     return ScoreBlock(
         table=table,
-        chosen_KN=[_floats(unit, table, name) for name in chosen],
-        rejected_KN=[_floats(unit, table, name) for name in rejected],
+        chosen_KN=[numbers(unit, table, name) for name in chosen],
+        rejected_KN=[numbers(unit, table, name) for name in rejected],
         has_rejected_N=any_valid(table.column(name) for name in rejected),
         pair_ids=first_texts([table.column(PAIR_ID)]),
         keys=resampling_keys(table),
@@ -179,8 +179,8 @@ def stream_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] = ())
         pair_ids = cache(lambda: first_texts([opened.read([PAIR_ID]).column(0)]))
         yield ScoreBlock(
             table=table,
-            chosen_KN=_Late(len(rules), lambda k: _floats(unit, opened.read([chosen[k]]), chosen[k])),
-            rejected_KN=_Late(len(rules), lambda k: _floats(unit, opened.read([rejected[k]]), rejected[k])),
+            chosen_KN=_Late(len(rules), lambda k: numbers(unit, opened.read([chosen[k]]), chosen[k])),
+            rejected_KN=_Late(len(rules), lambda k: numbers(unit, opened.read([rejected[k]]), rejected[k])),
             has_rejected_N=any_valid(opened.read([name]).column(0) for name in rejected),
             pair_ids=_Late(unit.rows, lambda row: pair_ids()[row]),
             keys=resampling_keys(table),
@@ -229,7 +229,8 @@ def _subsets(unit: TableUnit, table: pa.Table) -> Subsets | None:
     return subsets(column)
 
 
-def _floats(unit: TableUnit, table: pa.Table, name: str) -> np.ndarray:
+def numbers(unit: TableUnit, table: pa.Table, name: str) -> np.ndarray:
+    """A column of a unit's table as `floats`; DataError names a column that holds something else."""
     column = table.column(name)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
         raise DataError(f"{unit.folder.path(unit.file)}: column {name} must hold numbers, found {column.type}.")
