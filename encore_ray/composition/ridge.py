@@ -16,6 +16,7 @@ from encore_ray.composition.keys import NUM_FOLDS
 
 # Of the mean eigenvalue of the centred Gram matrix, so that they suit any size of corpus and any scale of embeddings.
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_ROUNDING = 1e-12  # of the squared embeddings: what is left of it around their mean is rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,10 @@ def _sums(x_ND: NDArray[np.float64], y_NK: NDArray[np.float64], *, groups: Seque
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The embeddings of some responses around their mean: eigenvalues >= 0 [D], eigenvectors as columns [D, D]."""
+    """The embeddings of some responses around their mean: eigenvalues >= 0 [D], eigenvectors as columns [D, D].
+
+    All eigenvalues are 0 where the embeddings are the same but for rounding, as those of a causal model's first token.
+    """
 
     num: float
     mean_D: NDArray[np.float64]
@@ -85,8 +89,11 @@ class Spectrum:
         kept_F = np.arange(NUM_FOLDS) != (-1 if without is None else without)
         num = float(sums.num_FM[kept_F, group].sum())
         mean_D = sums.sum_FMD[kept_F, group].sum(axis=0) / max(num, 1.0)
-        gram_DD = sums.gram_FMDD[kept_F, group].sum(axis=0) - num * np.outer(mean_D, mean_D)
+        raw_DD = sums.gram_FMDD[kept_F, group].sum(axis=0)
+        gram_DD = raw_DD - num * np.outer(mean_D, mean_D)
         value_D, vector_DD = np.linalg.eigh(gram_DD)
+        if np.trace(gram_DD) <= _ROUNDING * np.trace(raw_DD):
+            value_D = np.zeros_like(value_D)
         return cls(num, mean_D, np.maximum(value_D, 0.0), vector_DD)
 
     @property

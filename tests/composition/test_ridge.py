@@ -125,3 +125,14 @@ def test_labels_that_are_all_yes_give_a_finite_head() -> None:
     z_N = out_of_fold(found.heads, x_ND, fold_N)[:, 0]
     assert np.isfinite(z_N).all()
     assert (z_N > 3).all()
+
+
+def test_embeddings_that_are_all_the_same_predict_the_mean_label() -> None:
+    rng = np.random.default_rng(0)
+    x_ND, y_NK, fold_N = np.full((N, D), 1000.1), rng.uniform(1, 5, (N, K)), np.arange(N) % 5
+    fit = fit_ridge(ResponseSums.of(x_ND, y_NK, fold_N=fold_N, groups=[[0, 1, 2]]), groups=[[0, 1, 2]], rules=range(K))
+    np.testing.assert_allclose(x_ND[0] @ fit.weight_KD.T + fit.bias_K, y_NK.mean(axis=0), atol=1e-6)
+    for fold in range(5):
+        np.testing.assert_allclose(
+            out_of_fold(fit, x_ND[:1], np.array([fold]))[0], y_NK[fold_N != fold].mean(axis=0), atol=1e-6
+        )
