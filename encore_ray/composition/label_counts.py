@@ -16,7 +16,7 @@ class LabelCounts:
     Attributes:
         num_responses: with a label of any rule.
         num_K, num_low_K, num_high_K, num_outside_K: labels; at the ends of the scale; outside of it or not finite.
-        mark_K: uint64, sum of the hashes of the labelled responses: rules with labels on the same ones have the same.
+        mark_K: uint64, sum of the marks of the labelled responses: rules with labels on the same ones have the same.
     """
 
     num_responses: int
@@ -27,12 +27,10 @@ class LabelCounts:
     mark_K: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, label_NK: NDArray[np.float64], hash_N: NDArray[np.uint64], *, rules: RuleSet) -> "LabelCounts":
-        """Of the N labelled responses of a unit; labels are NaN where there are none, hashes those of the prompts."""
+    def of(cls, label_NK: NDArray[np.float64], mark_N: NDArray[np.uint64], *, rules: RuleSet) -> "LabelCounts":
+        """Of the N labelled responses of a unit; labels are NaN where there are none, marks differ in all of them."""
         lo_K, hi_K = (np.array([getattr(rule.scale, end) for rule in rules]) for end in ("lo", "hi"))
         present_NK = ~np.isnan(label_NK)
-        # Responses of one prompt are told apart by their place, made odd so that no bit of the hash is lost.
-        mark_N = hash_N * (2 * np.arange(len(hash_N), dtype=np.uint64) + 1)
         return cls(
             num_responses=len(label_NK),
             num_K=present_NK.sum(axis=0),

@@ -90,7 +90,7 @@ def fit_heads(
         DataError: a rule without labels, or labels outside of its scale.
     """
     units = labelled_units(embeddings, labels)
-    places = find_labels(units[0].labels, rules)
+    places = find_labels([unit.labels for unit in units], rules)
     how = {"have": have, "visible": visible, "watch": watch}
     counts: LabelCounts = reduce_units("labels", partial(_CountLabels, rules, places), units, **how)
     counts.check(rules, where=labels)
@@ -115,8 +115,9 @@ def fit_heads(
         (rule.scale.lo + rule.scale.hi) / 2 if is_yes_no else None
         for rule, is_yes_no in zip(rules, counts.is_yes_no_K, strict=True)
     ]
+    known_FK = (sums.num_FM.sum(axis=0) > sums.num_FM)[:, counts.group_K]
     heldout: HeldoutSums = sum_in_order(
-        "heldout", partial(_MeasureHeldout, rules, places, fit, cells, thresholds), units, **how
+        "heldout", partial(_MeasureHeldout, rules, places, fit, cells, thresholds, known_FK), units, **how
     )
     return FittedHeads(fit.weight_KD, fit.bias_K, head_figures(rules, counts, fit, logistic, heldout))
 
@@ -129,7 +130,7 @@ class _CountLabels:
 
     def __call__(self, unit: LabelledUnit) -> LabelCounts:
         responses = read_responses(unit, self._rules, self._places)
-        return LabelCounts.of(responses.label_NK, responses.hash_N, rules=self._rules)
+        return LabelCounts.of(responses.label_NK, responses.mark_N, rules=self._rules)
 
 
 class _SumProducts:
@@ -155,7 +156,10 @@ class _SumLogistic:
 
 
 class _MeasureHeldout:
-    """What the figures need of one unit: each response as the heads see it that were fitted without its fold."""
+    """What the figures need of one unit: each response as the heads see it that were fitted without its fold.
+
+    `known_FK`: whether other folds have labels of a rule; where none has, nothing is known of what a head would say.
+    """
 
     def __init__(
         self,
@@ -164,9 +168,10 @@ class _MeasureHeldout:
         fit: LinearFit,
         cells: Sequence[Cells],
         thresholds: Sequence[float | None],
+        known_FK: np.ndarray,
     ):
         self._rules, self._places, self._fit = rules, places, fit
-        self._cells, self._thresholds = cells, thresholds
+        self._cells, self._thresholds, self._known_FK = cells, thresholds, known_FK
 
     def __call__(self, unit: LabelledUnit) -> HeldoutSums:
         responses = read_responses(unit, self._rules, self._places)
@@ -180,7 +185,7 @@ class _MeasureHeldout:
         return HeldoutSums.of(
             z_NK,
             value_NK,
-            responses.label_NK,
+            np.where(self._known_FK[responses.fold_N], responses.label_NK, np.nan),
             cells=self._cells,
             thresholds=self._thresholds,
             hash_N=responses.hash_N,
@@ -221,10 +226,10 @@ def require_place(output: str, *, model: str) -> None:
     Raises:
         ConfigError: it is remote, a file, the backbone's own, or holds something else.
     """
-    if output == model:
-        raise ConfigError(f"--output {output} is the folder of the backbone. Name another one for the fitted heads.")
     if is_remote(output):
         raise ConfigError(f"--output {output}: a model is written to a local folder. Name one, and copy it from there.")
+    if Path(output).resolve() == Path(model).resolve():
+        raise ConfigError(f"--output {output} is the folder of the backbone. Name another one for the fitted heads.")
     if Path(output).is_file():
         raise ConfigError(f"--output {output} is a file. Name a folder for the model.")
     folder = Folder(output)

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from encore_ray.composition.keys import folds_of, hash_keys
+from encore_ray.composition.splitmix import mix
 from encore_ray.errors import DataError
+from encore_ray.passes.columns import first_texts
 from encore_ray.passes.features import read_features
 from encore_ray.passes.parquet import open_parquet
 from encore_ray.passes.tables import TableUnit, resampling_keys, table_units
@@ -66,13 +68,24 @@ def labelled_units(embeddings: str, labels: str) -> list[LabelledUnit]:
     return [LabelledUnit(unit, by_name[unit.unit]) for unit in units]
 
 
-def find_labels(unit: TableUnit, rules: RuleSet) -> dict[str, LabelPlace]:
-    """Where a table keeps the labels of each rule; DataError names the rules that have none there."""
+def find_labels(units: Sequence[TableUnit], rules: RuleSet) -> dict[str, LabelPlace]:
+    """Where a table keeps the labels of each rule; DataError names the rules that have none there.
+
+    Objects in JSON text are read unit by unit until each rule is found: the first ones may lack rare fields.
+    """
+    unit = units[0]
     with open_parquet(unit.folder, unit.file) as parquet:
         schema: pa.Schema = parquet.schema_arrow
     objects = [f.name for f in schema if pa.types.is_struct(f.type) or (f.metadata or {}).get(b"encoding") == b"json"]
-    fields = {name: {field.name for field in _structs(unit, unit.read([name]), name).type} for name in objects}
+    fields: dict[str, set[str]] = {name: set() for name in objects}
     found = {rule.name: _place(schema.names, fields, rule.name) for rule in rules}
+    for unit in units if objects else ():
+        if None not in found.values():
+            break
+        table = unit.read(objects)
+        for name in objects:
+            fields[name] |= {field.name for field in _structs(unit, table, name).type}
+        found = {rule.name: _place(schema.names, fields, rule.name) for rule in rules}
     missing = [name for name, place in found.items() if place is None]
     if missing:
         raise DataError(
@@ -101,12 +114,14 @@ class Responses:
         embedding_ND: float64.
         label_NK: float64 in the rules' units, NaN where there is none; every response has one at least.
         fold_N, hash_N: of the resampling keys.
+        mark_N: uint64, of the response alone.
     """
 
     embedding_ND: np.ndarray
     label_NK: np.ndarray
     fold_N: np.ndarray
     hash_N: np.ndarray
+    mark_N: np.ndarray
 
 
 def read_responses(unit: LabelledUnit, rules: RuleSet, places: Mapping[str, LabelPlace]) -> Responses:
@@ -119,6 +134,7 @@ def read_responses(unit: LabelledUnit, rules: RuleSet, places: Mapping[str, Labe
     sides = read_features(table)
     keys = resampling_keys(table)
     fold_N, hash_N = folds_of(keys), hash_keys(keys)
+    id_N = hash_keys(first_texts([table.column(PAIR_ID)]))
     labels = unit.labels.read([PAIR_ID, *dict.fromkeys(path[0] for path in _paths(places))])
     for name in dict.fromkeys(path[0] for path in _paths(places) if len(path) > 1):
         labels = labels.set_column(labels.column_names.index(name), name, _structs(unit.labels, labels, name))
@@ -139,7 +155,11 @@ def read_responses(unit: LabelledUnit, rules: RuleSet, places: Mapping[str, Labe
     label_NK = np.concatenate([chosen_NK, rejected_NK])
     (kept_M,) = np.nonzero(~np.isnan(label_NK).all(axis=1))
     return Responses(
-        np.concatenate(sides)[kept_M], label_NK[kept_M], np.tile(fold_N, 2)[kept_M], np.tile(hash_N, 2)[kept_M]
+        np.concatenate(sides)[kept_M],
+        label_NK[kept_M],
+        np.tile(fold_N, 2)[kept_M],
+        np.tile(hash_N, 2)[kept_M],
+        np.concatenate([id_N, mix(id_N)])[kept_M],
     )
 
 
@@ -155,8 +175,8 @@ def _structs(unit: TableUnit, table: pa.Table, name: str) -> pa.ChunkedArray:
     values = [None if text is None else json.loads(text) for text in column.to_pylist()]
     try:
         array = pa.array([value if isinstance(value, dict) else None for value in values])
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(f"{unit.folder.path(unit.file)}: {name} has fields of different types: {error}") from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise DataError(f"{unit.folder.path(unit.file)}: {name} has fields of no one type: {error}") from None
     return pa.chunked_array([array if pa.types.is_struct(array.type) else pa.nulls(len(values), pa.struct([]))])
 
 
@@ -174,7 +194,7 @@ def _labels(unit: TableUnit, table: pa.Table, path: Path, rule: Rule, row_N: pa.
         raise DataError(
             f"{unit.folder.path(unit.file)}: labels {'.'.join(path)} must be numbers or booleans, found {column.type}."
         )
-    label_N = column.cast(pa.float64()).take(row_N).to_numpy()
+    label_N = column.cast(pa.float64(), safe=False).take(row_N).to_numpy()
     if rule.out_of_range == "clip":  # an infinite label stays, and is refused
         label_N = np.where(np.isinf(label_N), label_N, np.clip(label_N, rule.scale.lo, rule.scale.hi))
     return label_N

@@ -1,7 +1,7 @@
 """Heads fitted to labels over a run: they give back heads that are known, and learn from people's labels."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ from safetensors.numpy import load_file
 
 from benchmarks import heads
 from encore_ray.cli import main
+from encore_ray.composition.keys import folds_of, hash_keys
 from encore_ray.composition.logistic import LogisticSums, fit_logistic
 from encore_ray.composition.ridge import ResponseSums, fit_ridge
 from encore_ray.errors import ConfigError
 from encore_ray.models.checkpoint import load_model
 from encore_ray.models.scorer import PairScorer
-from encore_ray.passes.fit_heads import fit_heads
-from encore_ray.passes.labels import find_labels, labelled_units, read_responses
+from encore_ray.passes.fit_heads import fit_heads, require_place
+from encore_ray.passes.labels import Responses, find_labels, labelled_units, read_responses
 from encore_ray.passes.pools import Node, Resources
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import chosen_column, rejected_column
@@ -88,7 +89,7 @@ def test_heads_fitted_to_the_scores_of_a_model_give_these_scores(fitted: Path) -
 def test_the_fit_over_units_is_that_of_all_rows_at_once(fitted: Path) -> None:
     units = labelled_units(str(fitted / "run" / "features"), str(fitted / "run" / "scores"))
     assert len(units) == NUM_PAIRS / 32
-    rows = [read_responses(unit, RULES, find_labels(unit.labels, RULES)) for unit in units]
+    rows = [read_responses(unit, RULES, find_labels([unit.labels], RULES)) for unit in units]
     names = ("embedding_ND", "label_NK", "fold_N")
     x_ND, y_NK, fold_N = (np.concatenate([getattr(part, name) for part in rows]) for name in names)
     groups = [[0, 1, 2]]
@@ -137,6 +138,31 @@ def test_the_backbones_own_folder_is_no_place_for_the_heads(fitted: Path) -> Non
     before = sorted((fitted / "model").iterdir())
     assert fit(fitted, "--overwrite", output="model") == ConfigError.exit_code
     assert sorted((fitted / "model").iterdir()) == before
+
+
+def test_a_link_to_the_backbone_is_no_place_for_the_heads_either(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "fit.json").write_text("{}")  # heads were fitted to it, and are to be left out
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    with pytest.raises(ConfigError, match="is the folder of the backbone"):
+        require_place(str(tmp_path / "link"), model=str(tmp_path / "model"))
+
+
+def test_of_one_prompt_alone_nothing_is_known_of_unseen_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alone(_name: str, factory: Callable[[], Callable[[Any], Any]], _units: Any, **_how: Any) -> Any:
+        return factory()(None)
+
+    def read(*_: Any) -> Responses:
+        keys, rng = ["p"] * 40, np.random.default_rng(0)
+        label_NK = np.column_stack([rng.uniform(-9, 9, (40, 2)), rng.integers(0, 2, 40)])
+        marks = hash_keys([str(i) for i in range(40)])
+        return Responses(rng.normal(size=(40, 3)), label_NK, folds_of(keys), hash_keys(keys), marks)
+
+    fakes = {"labelled_units": lambda *_: [], "find_labels": lambda *_: {}, "read_responses": read}
+    for name, fake in {**fakes, "reduce_units": alone, "sum_in_order": alone}.items():
+        monkeypatch.setattr(f"encore_ray.passes.fit_heads.{name}", fake)
+    figures = fit_heads("", "", RULES, have=Resources((Node(1, 0),))).figures
+    assert [(rule["auc"], rule["r2"]) for rule in figures["rules"]] == [(None, None)] * 3
 
 
 def test_heads_fitted_to_human_labels_tell_unseen_completions_apart(

@@ -47,7 +47,7 @@ def units(folder: Path, labels: dict[str, pa.Array], *, ids: list[str] = IDS, si
 
 
 def read(unit: LabelledUnit, rules: RuleSet = RULES) -> Responses:
-    return read_responses(unit, rules, find_labels(unit.labels, rules))
+    return read_responses(unit, rules, find_labels([unit.labels], rules))
 
 
 def test_labels_of_pairs_are_matched_by_id_and_responses_without_any_are_left_out(tmp_path: Path) -> None:
@@ -108,9 +108,33 @@ def test_tables_of_different_runs_are_refused(tmp_path: Path) -> None:
         labelled_units(str(tmp_path / "other"), unit.labels.folder.path("labels.parquet"))
 
 
+def test_a_field_that_the_first_units_lack_is_found_in_a_later_one(tmp_path: Path) -> None:
+    first = units(tmp_path / "1", {"labels": pa.array(['{"kind": 2}', None, "{}", '"?"'])}, singles=True)
+    second = units(tmp_path / "2", {"labels": pa.array(['{"asked": true}', None, "{}", '{"kind": 3}'])}, singles=True)
+    places = find_labels([first.labels, second.labels], RULES)
+    assert read_responses(first, RULES, places).label_NK[:, 0].tolist() == [2]
+    np.testing.assert_array_equal(read_responses(second, RULES, places).label_NK, [[np.nan, 1], [3, np.nan]])
+
+
+def test_whole_numbers_that_float64_rounds_are_labels_and_longer_ones_in_objects_are_named(tmp_path: Path) -> None:
+    rules = RuleSet([RULES[0]])
+    plain = units(tmp_path / "1", {"kind": pa.array([2**60 + 1, 2, 3, 4])}, singles=True)
+    assert read(plain, rules).label_NK[:, 0].tolist() == [2.0**60, 2, 3, 4]
+    huge = units(tmp_path / "2", {"labels": pa.array([f'{{"kind": {10**30}}}'] * 4)}, singles=True)
+    with pytest.raises(DataError, match=r"labels has fields of no one type: .* too large"):
+        read(huge, rules)
+
+
+def test_every_response_has_a_mark_of_its_own_whatever_prompt_it_answers(tmp_path: Path) -> None:
+    labels = {f"{side}__{name}": pa.array([1.0] * 4) for side in ("chosen", "rejected") for name in RULES.names}
+    found = read(units(tmp_path, labels))
+    assert len(found.mark_N) == len(set(found.mark_N.tolist())) == 7
+    assert len(set(found.hash_N.tolist())) == 3
+
+
 def counts(label_NK: list[list[float]]) -> LabelCounts:
-    hash_N = np.arange(1, len(label_NK) + 1, dtype=np.uint64) * np.uint64(2**60 + 7)
-    return LabelCounts.of(np.array(label_NK), hash_N, rules=RULES)
+    mark_N = np.arange(1, len(label_NK) + 1, dtype=np.uint64) * np.uint64(2**60 + 7)
+    return LabelCounts.of(np.array(label_NK), mark_N, rules=RULES)
 
 
 def test_rules_with_labels_on_the_same_responses_are_of_one_group() -> None:
