@@ -2,6 +2,12 @@
 
 Predictions are counted in cells, not kept: the AUC is that of the cells, in which two predictions tie when they lie
 within a fortieth of a standard deviation. Intervals are those of a Poisson bootstrap over prompts.
+
+Five heads judge a fold each. A fold with more yes labels than its share leaves fewer to its head, whose predictions are
+lower for it: ranked together as they are, heads that know nothing get an AUC well under 1/2. So predictions are ranked
+around their mean in the fold.
+
+Source: on pooled and averaged AUC, Airola et al., Computational Statistics & Data Analysis 55, 2011.
 """
 
 import math
@@ -67,7 +73,7 @@ class HeldoutSums:
         """The sums of N responses.
 
         Args:
-            rank_NK: predictions as they rank responses, before any link.
+            rank_NK: predictions as they rank responses: before any link, around their mean in the fold.
             value_NK: predictions in the units of the labels.
             label_NK: NaN where there is none.
             cells: of the ranks.

@@ -16,7 +16,7 @@ from encore_ray.composition.keys import NUM_FOLDS
 
 # Of the mean eigenvalue of the centred Gram matrix, so that they suit any size of corpus and any scale of embeddings.
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-_ROUNDING = 1e-12  # of the squared embeddings: what is left of it around their mean is rounding
+ROUNDING = 1e-12  # of the sum of some squares: what is left of it around their mean is rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class Spectrum:
         raw_DD = sums.gram_FMDD[kept_F, group].sum(axis=0)
         gram_DD = raw_DD - num * np.outer(mean_D, mean_D)
         value_D, vector_DD = np.linalg.eigh(gram_DD)
-        if np.trace(gram_DD) <= _ROUNDING * np.trace(raw_DD):
+        if np.trace(gram_DD) <= ROUNDING * np.trace(raw_DD):
             value_D = np.zeros_like(value_D)
         return cls(num, mean_D, np.maximum(value_D, 0.0), vector_DD)
 

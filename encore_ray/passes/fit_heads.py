@@ -19,7 +19,7 @@ from encore_ray.composition.heldout import Cells, HeldoutSums
 from encore_ray.composition.keys import NUM_FOLDS
 from encore_ray.composition.label_counts import LabelCounts
 from encore_ray.composition.logistic import Heads, LogisticFit, LogisticSums, fit_logistic
-from encore_ray.composition.ridge import LinearFit, ResponseSums, fit_ridge, prediction_sums
+from encore_ray.composition.ridge import ROUNDING, LinearFit, ResponseSums, fit_ridge, prediction_sums
 from encore_ray.errors import ConfigError
 from encore_ray.models.embedding import FIT_FILE, save_fitted
 from encore_ray.passes.committed import Watch, ignore_progress
@@ -110,14 +110,14 @@ def fit_heads(
         logistic = fit_logistic(measure, sums, groups=groups, rules=asked)
         parts.append((asked, logistic.heads))
     fit = _in_rule_order(parts)
-    cells = [_cells(sums, fit, k, group=group) for k, group in enumerate(counts.group_K)]
+    centre_FK, cells = _centres_and_cells(sums, fit, counts.group_K)
     thresholds = [
         (rule.scale.lo + rule.scale.hi) / 2 if is_yes_no else None
         for rule, is_yes_no in zip(rules, counts.is_yes_no_K, strict=True)
     ]
     known_FK = (sums.num_FM.sum(axis=0) > sums.num_FM)[:, counts.group_K]
     heldout: HeldoutSums = sum_in_order(
-        "heldout", partial(_MeasureHeldout, rules, places, fit, cells, thresholds, known_FK), units, **how
+        "heldout", partial(_MeasureHeldout, rules, places, fit, centre_FK, cells, thresholds, known_FK), units, **how
     )
     return FittedHeads(fit.weight_KD, fit.bias_K, head_figures(rules, counts, fit, logistic, heldout))
 
@@ -158,7 +158,8 @@ class _SumLogistic:
 class _MeasureHeldout:
     """What the figures need of one unit: each response as the heads see it that were fitted without its fold.
 
-    `known_FK`: whether other folds have labels of a rule; where none has, nothing is known of what a head would say.
+    Responses are ranked around `centre_FK`, see `HeldoutSums`. `known_FK` says whether other folds have labels of a
+    rule; where none has, nothing is known of what a head would say.
     """
 
     def __init__(
@@ -166,12 +167,13 @@ class _MeasureHeldout:
         rules: RuleSet,
         places: Places,
         fit: LinearFit,
+        centre_FK: np.ndarray,
         cells: Sequence[Cells],
         thresholds: Sequence[float | None],
         known_FK: np.ndarray,
     ):
         self._rules, self._places, self._fit = rules, places, fit
-        self._cells, self._thresholds, self._known_FK = cells, thresholds, known_FK
+        self._centre_FK, self._cells, self._thresholds, self._known_FK = centre_FK, cells, thresholds, known_FK
 
     def __call__(self, unit: LabelledUnit) -> HeldoutSums:
         responses = read_responses(unit, self._rules, self._places)
@@ -183,7 +185,7 @@ class _MeasureHeldout:
         is_sigmoid_K = np.array([rule.link == "sigmoid" for rule in self._rules])
         value_NK = np.where(is_sigmoid_K, np.exp(-np.logaddexp(0.0, -z_NK)), z_NK)
         return HeldoutSums.of(
-            z_NK,
+            z_NK - self._centre_FK[responses.fold_N],
             value_NK,
             np.where(self._known_FK[responses.fold_N], responses.label_NK, np.nan),
             cells=self._cells,
@@ -204,20 +206,22 @@ def _in_rule_order(parts: Sequence[tuple[list[int], LinearFit]]) -> LinearFit:
     )
 
 
-def _cells(sums: ResponseSums, fit: LinearFit, k: int, *, group: int) -> Cells:
-    """Around what the five fits of a rule say of their own folds."""
-    of_folds = [
-        prediction_sums(
-            sums,
-            group=group,
-            fold=f,
-            weight_KD=fit.fold_weight_FKD[f, k : k + 1],
-            bias_K=fit.fold_bias_FK[f, k : k + 1],
-        )
-        for f in range(NUM_FOLDS)
+def _centres_and_cells(sums: ResponseSums, fit: LinearFit, group_K: Sequence[int]) -> tuple[np.ndarray, list[Cells]]:
+    """The mean of what each of the five fits of a rule says of its own fold [F, K], and cells around these means."""
+    num_FK = sums.num_FM[:, group_K]
+    total_FK, square_FK = np.zeros_like(num_FK), np.zeros_like(num_FK)
+    for fold in range(NUM_FOLDS):
+        for k, group in enumerate(group_K):
+            weight_KD, bias_K = fit.fold_weight_FKD[fold, k : k + 1], fit.fold_bias_FK[fold, k : k + 1]
+            found = prediction_sums(sums, group=group, fold=fold, weight_KD=weight_KD, bias_K=bias_K)
+            total_FK[fold, k], square_FK[fold, k] = found[0][0], found[1][0]
+    centre_FK = total_FK / np.maximum(num_FK, 1.0)
+    apart_K = (square_FK - total_FK * centre_FK).sum(axis=0)
+    apart_K[apart_K <= ROUNDING * square_FK.sum(axis=0)] = 0.0
+    return centre_FK, [
+        Cells.around(num=float(num), total=0.0, square=float(apart))
+        for num, apart in zip(num_FK.sum(axis=0), apart_K, strict=True)
     ]
-    total, square = (float(sum(part[i][0] for part in of_folds)) for i in range(2))
-    return Cells.around(num=float(sums.num_FM[:, group].sum()), total=total, square=square)
 
 
 def require_place(output: str, *, model: str) -> None:

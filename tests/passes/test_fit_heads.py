@@ -148,21 +148,37 @@ def test_a_link_to_the_backbone_is_no_place_for_the_heads_either(tmp_path: Path)
         require_place(str(tmp_path / "link"), model=str(tmp_path / "model"))
 
 
-def test_of_one_prompt_alone_nothing_is_known_of_unseen_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def figures_of(responses: Responses, rules: RuleSet, patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What fit.json says of rules whose labels are these, in one unit of this process."""
+
     def alone(_name: str, factory: Callable[[], Callable[[Any], Any]], _units: Any, **_how: Any) -> Any:
         return factory()(None)
 
-    def read(*_: Any) -> Responses:
-        keys, rng = ["p"] * 40, np.random.default_rng(0)
-        label_NK = np.column_stack([rng.uniform(-9, 9, (40, 2)), rng.integers(0, 2, 40)])
-        marks = hash_keys([str(i) for i in range(40)])
-        return Responses(rng.normal(size=(40, 3)), label_NK, folds_of(keys), hash_keys(keys), marks)
+    fakes: dict[str, Any] = {"labelled_units": lambda *_: [], "find_labels": lambda *_: {}}
+    fakes |= {"read_responses": lambda *_: responses, "reduce_units": alone, "sum_in_order": alone}
+    for name, fake in fakes.items():
+        patch.setattr(f"encore_ray.passes.fit_heads.{name}", fake)
+    return fit_heads("", "", rules, have=Resources((Node(1, 0),))).figures["rules"]
 
-    fakes = {"labelled_units": lambda *_: [], "find_labels": lambda *_: {}, "read_responses": read}
-    for name, fake in {**fakes, "reduce_units": alone, "sum_in_order": alone}.items():
-        monkeypatch.setattr(f"encore_ray.passes.fit_heads.{name}", fake)
-    figures = fit_heads("", "", RULES, have=Resources((Node(1, 0),))).figures
-    assert [(rule["auc"], rule["r2"]) for rule in figures["rules"]] == [(None, None)] * 3
+
+def test_of_one_prompt_alone_nothing_is_known_of_unseen_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, keys = np.random.default_rng(0), ["p"] * 40
+    label_NK = np.column_stack([rng.uniform(-9, 9, (40, 2)), rng.integers(0, 2, 40)])
+    marks = hash_keys([str(i) for i in range(40)])
+    found = Responses(rng.normal(size=(40, 3)), label_NK, folds_of(keys), hash_keys(keys), marks)
+    assert [(rule["auc"], rule["r2"]) for rule in figures_of(found, RULES, monkeypatch)] == [(None, None)] * 3
+
+
+def test_heads_that_know_nothing_have_an_auc_of_a_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = RuleSet([Rule("yes", "", "better", Scale(0.0, 1.0))])
+    aucs = []
+    for seed in range(20):
+        rng, keys = np.random.default_rng(seed), [f"{seed}-{i}" for i in range(300)]
+        label_NK = (rng.random((300, 1)) < 0.2).astype(float)
+        found = Responses(rng.normal(size=(300, 8)), label_NK, folds_of(keys), hash_keys(keys), hash_keys(keys))
+        aucs.append(figures_of(found, rules, monkeypatch)[0]["auc"])
+    # One AUC of 60 yes and 240 no has a standard error of .042, the mean of twenty .0095.
+    assert np.mean(aucs) == pytest.approx(0.5, abs=0.025)
 
 
 def test_heads_fitted_to_human_labels_tell_unseen_completions_apart(
