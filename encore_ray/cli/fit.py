@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, Path, Switch, flag, section_flags
+from encore_ray.cli.flags import OptionalPath, Path, Switch, check_bad_fraction, flag, section_flags
 from encore_ray.cli.passes import open_command_job
 from encore_ray.config import ClusterOptions, ScoreOptions
 from encore_ray.config_sources import read_rules, resolve_model
@@ -46,6 +46,7 @@ class FitHeads:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        check_bad_fraction(self.max_bad_fraction)
         path, output = resolve_model(self.model), absolute(self.output)
         rules_path = absolute(self.rules)
         labels = absolute(self.labels) if self.labels else None

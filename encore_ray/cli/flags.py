@@ -8,6 +8,7 @@ import tyro
 
 from encore_ray.config import Section
 from encore_ray.config_sources import make_section, section_defaults
+from encore_ray.errors import ConfigError
 
 
 def hint(default: str) -> str:
@@ -23,6 +24,12 @@ def flag(metavar: str | None = None) -> Any:
 Path = Annotated[str, flag("PATH")]
 OptionalPath = Annotated[str | None, flag("PATH")]
 Switch = Annotated[bool, flag()]
+
+
+def check_bad_fraction(share: float) -> None:
+    """Raise ConfigError where --max-bad-fraction is no share: a pass would look at it when all is done."""
+    if not 0 <= share <= 1:
+        raise ConfigError(f"--max-bad-fraction must lie from 0 to 1, found {share}.")
 
 
 def section_flags(section: type[Section], *, without: Collection[str] = ()) -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, Path, Switch, flag, section_flags
+from encore_ray.cli.flags import OptionalPath, Path, Switch, check_bad_fraction, flag, section_flags
 from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, TrackingOptions, WeighOptions
 from encore_ray.config_sources import read_rules, resolve_model, section_defaults
 from encore_ray.errors import ConfigError
@@ -55,6 +55,7 @@ class Score:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        check_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.model)
         require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path])
         from encore_ray.passes.model_plan import plan_model

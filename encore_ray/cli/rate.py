@@ -5,7 +5,7 @@ from typing import Annotated
 
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, Path, Switch, flag, section_flags
+from encore_ray.cli.flags import OptionalPath, Path, Switch, check_bad_fraction, flag, section_flags
 from encore_ray.cli.passes import open_command_job
 from encore_ray.config import ClusterOptions, RateOptions, ScoreOptions
 from encore_ray.config_sources import read_rules, resolve_model
@@ -42,6 +42,7 @@ class Rate:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        check_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.judge)
         from encore_ray.passes.api_judge import is_api, plan_api_judge
 
