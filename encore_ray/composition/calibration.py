@@ -121,18 +121,33 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Source:
-    """One way to a probability: what it is read from, how it was fitted, how it holds on other pairs."""
+    """One way to a probability.
+
+    Attributes:
+        name: what it is read from.
+        logistic: how it was fitted. fitted_log_loss: what is left of the loss on the pairs that it was fitted to.
+        reliability: how it holds on other pairs.
+    """
 
     name: str
     logistic: Logistic
+    fitted_log_loss: float
     reliability: Reliability
 
     def to_dict(self) -> dict[str, Any]:
-        return {"source": self.name, **vars(self.logistic), **self.reliability.to_dict()}
+        return {
+            "source": self.name,
+            **vars(self.logistic),
+            "fitted_log_loss": self.fitted_log_loss,
+            **self.reliability.to_dict(),
+        }
 
 
 def judge_sources(x_by_source: dict[str, NDArray[np.float64]], *, fitted_N: NDArray[np.bool_]) -> tuple[Source, ...]:
-    """Fit every source to some pairs and judge it on the others; the one with the least log loss comes first.
+    """Fit every source to some pairs and judge it on the others; the one that fits best comes first.
+
+    It is chosen by the pairs that it is fitted to, so that the others judge what nothing was chosen by. Every source
+    has the same two numbers to fit, which favours none.
 
     Args:
         x_by_source: x of the chosen minus x of the rejected response, of the same N pairs.
@@ -141,8 +156,9 @@ def judge_sources(x_by_source: dict[str, NDArray[np.float64]], *, fitted_N: NDAr
     sources: list[Source] = []
     for name, x_N in x_by_source.items():
         logistic = fit_to_labels(x_N[fitted_N])
-        sources.append(Source(name, logistic, Reliability.of(logistic.probability(x_N[~fitted_N]))))
-    return tuple(sorted(sources, key=lambda source: source.reliability.log_loss))
+        fitted, judged = (Reliability.of(logistic.probability(x_N[part_N])) for part_N in (fitted_N, ~fitted_N))
+        sources.append(Source(name, logistic, fitted.log_loss, judged))
+    return tuple(sorted(sources, key=lambda source: source.fitted_log_loss))
 
 
 def log_odds_of_densities(chosen_NG: NDArray[np.floating], rejected_NG: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -62,6 +62,21 @@ def test_the_source_that_knows_more_wins_on_pairs_it_was_not_fitted_to() -> None
     assert sources[0].reliability.num_pairs == 3000
 
 
+def test_the_source_is_chosen_by_the_pairs_it_is_fitted_to_not_by_those_that_judge_it() -> None:
+    rng = np.random.default_rng(2)
+    fitted_N = np.arange(4000) < 2000
+    right_N = rng.random(4000) < 0.8
+    informed_N = np.where(right_N, 1.0, -1.0) * rng.random(4000)
+    # One source knows the labels of the first half only, the other one those of the half that judges.
+    first, second = (np.where(fitted_N == early, informed_N, rng.standard_normal(4000)) for early in (True, False))
+    sources = judge_sources({"second": second, "first": first}, fitted_N=fitted_N)
+    assert [source.name for source in sources] == ["first", "second"]
+    assert sources[0].fitted_log_loss < sources[1].fitted_log_loss
+    assert sources[0].reliability.log_loss > sources[1].reliability.log_loss
+    others = Reliability.of(sources[0].logistic.probability(first[~fitted_N]))
+    assert sources[0].reliability == others
+
+
 def test_the_odds_of_two_densities_are_those_of_their_draws() -> None:
     grid_G = np.linspace(-6, 6, 401)
     energy_2G = -0.5 * ((grid_G - np.array([[1.0], [0.0]])) / np.array([[0.6], [0.8]])) ** 2 + 300
