@@ -38,7 +38,7 @@ from encore_ray.models.energy_maximum import Maximiser
 from encore_ray.models.energy_training import EnergySettings, PairBlock, PairBlocks, fit_energies
 from encore_ray.models.refiner import Refiner
 from encore_ray.passes.commits import Commit
-from encore_ray.passes.embeddings import embedding_table
+from encore_ray.passes.embeddings import embedding_columns
 from encore_ray.passes.refine_source import rewarded_units, training_blocks
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.schema import CHOSEN_REWARD, EMBEDDINGS_DIR, PAIR_ID, REJECTED_REWARD, REWARDS_DIR
@@ -111,7 +111,7 @@ def write_run(run: Folder, *, num_pairs: int, num_dims: int) -> None:
         block = planted(num_dims, np.random.default_rng(number), UNIT_PAIRS)
         pair_ids = pa.array([f"{number}-{row}" for row in range(UNIT_PAIRS)])
         rewards = {PAIR_ID: pair_ids, CHOSEN_REWARD: block.r_N2K[:, 0, 0], REJECTED_REWARD: block.r_N2K[:, 1, 0]}
-        contents = pa.table(rewards), embedding_table(pa.chunked_array([pair_ids]), block.e_N2D.astype(np.float32))
+        contents = pa.table(rewards), pa.table({PAIR_ID: pair_ids, **embedding_columns(block.e_N2D)})
         for table, content, commits in zip(tables, contents, made, strict=True):
             attempt = Attempt(table, f"{number:06d}", "")
             attempt.write(content)

@@ -255,7 +255,8 @@ class Job:
                 **self._how,
             )
             if kept is not None:
-                embed_pairs(pairs, kept, model=model, watch=self._watch(tracked), **self._how)
+                how = {"watch": self._watch(tracked), "max_bad_fraction": max_bad_fraction, **self._how}
+                embed_pairs(pairs, kept, model=model, **how)
             effort = Effort.of_counts(counts)
             self.display.note(f"score by {model.facts['strategy']}: {effort}")
             self._keep_rules(model.rules, tracked)

@@ -5,6 +5,7 @@ scores is its unit of pairs, less the rows that scoring put in quarantine.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from encore_ray.passes.committed import Watch, ignore_progress, run_committed
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources, task_pool
 from encore_ray.passes.tables import TableUnit, column_names, read_scores, table_rules, table_units
-from encore_ray.passes.unit_work import Task
+from encore_ray.passes.unit_work import unit_task
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
@@ -89,7 +90,7 @@ def compose_scores(
         if pairs and text is None:
             raise DataError(f"{pairs} has no unit {unit.unit} of {scores}: they belong to different runs.")
         digest = fingerprint([unit.digest, text.digest if text else None])
-        tasks.append(Task(unit.unit, digest, unit.rows, (unit, text), unit.folder.path(unit.file)))
+        tasks.append(replace(unit_task(unit), input_digest=digest, payload=(unit, text)))
     commits = run_committed(
         output,
         tasks,

@@ -3,14 +3,14 @@
 from functools import partial
 from typing import Any
 
-from encore_ray.passes.commits import total_counts
-from encore_ray.passes.committed import Watch, ignore_progress, run_committed
+from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.model_plan import decisive_facts
 from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources, score_pool
+from encore_ray.passes.score import finish_scored
 from encore_ray.passes.tables import table_units
-from encore_ray.passes.unit_work import Task, Write
+from encore_ray.passes.unit_work import Write
 from encore_ray.passes.units import PassTable
 
 
@@ -30,6 +30,7 @@ def embed_pairs(
     output: PassTable,
     *,
     model: ScoringModel,
+    max_bad_fraction: float,
     have: Resources,
     visible: Visible | None = None,
     overwrite: bool = False,
@@ -41,23 +42,18 @@ def embed_pairs(
         output: after `open_embeddings`.
 
     Returns:
-        Counts: rows, embedded; pairs that cannot be scored have no embedding.
+        Counts: rows, scored (pairs with an embedding), quarantined.
     """
-    units = table_units(pairs)
-    tasks = [Task(unit.unit, unit.digest, unit.rows, unit, unit.folder.path(unit.file)) for unit in units]
-    commits = run_committed(
+    return finish_scored(
+        table_units(pairs),
         output,
-        tasks,
         partial(_embedder, model),
         pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
+        max_bad_fraction=max_bad_fraction,
         visible=visible,
-        watch=watch,
         overwrite=overwrite,
-        leaves_out=True,
+        watch=watch,
     )
-    counts = total_counts(commits.values())
-    output.seal([task.unit for task in tasks], commits, counts)
-    return counts
 
 
 def _embedder(model: ScoringModel) -> Write:

@@ -1,49 +1,85 @@
-"""embeddings/: the vector that enters the heads, of both responses of each pair, unit by unit as the scores are."""
+"""One vector of float16 for each response of a pair: how embeddings/ and features/ are written, and read by pair.
+
+A number that float16 cannot hold would be another number there, and a refined reward or a fitted head that of another
+response: its pair goes to quarantine.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from encore_ray.errors import DataError
+from encore_ray.passes.commits import LeftOut
+from encore_ray.passes.score_work import non_finite, without, write_rows
 from encore_ray.passes.tables import TableUnit
-from encore_ray.schema import CHOSEN_EMBEDDING, PAIR_ID, REJECTED_EMBEDDING
+from encore_ray.passes.units import Attempt
+from encore_ray.schema import CHOSEN_EMBEDDING, PAIR_ID, REJECTED, REJECTED_EMBEDDING
 
 SIDES = (CHOSEN_EMBEDDING, REJECTED_EMBEDDING)
-_LARGEST = float(np.finfo(np.float16).max)
+NOT_FINITE = "an embedding holds a number that is not a finite float16"
 
 
-def embedding_table(pair_ids: pa.ChunkedArray, embeddings_N2D: np.ndarray) -> pa.Table:
-    """The embeddings of N pairs as float16, those beyond its range cut to it.
+def embedding_columns(half_N2D: np.ndarray) -> dict[str, pa.Array]:
+    """The columns of N pairs' float16 embeddings.
 
     A rejected response that is not there has NaN: Parquet readers of Arrow fail on lists of fixed size that are null.
     """
-    half_N2D = np.clip(embeddings_N2D, -_LARGEST, _LARGEST).astype(np.float16)
-    width = half_N2D.shape[2]
-    columns = {
-        name: pa.FixedSizeListArray.from_arrays(pa.array(half_N2D[:, side].ravel()), width)
+    return {
+        name: pa.FixedSizeListArray.from_arrays(pa.array(half_N2D[:, side].ravel()), half_N2D.shape[2])
         for side, name in enumerate(SIDES)
     }
-    return pa.table({PAIR_ID: pair_ids, **columns})
+
+
+def write_embeddings(
+    unit: TableUnit,
+    attempt: Attempt,
+    table: pa.Table,
+    embeddings_N2D: np.ndarray,
+    *,
+    bad: Sequence[LeftOut],
+    columns: Mapping[str, Any] | None = None,
+    metadata: Mapping[bytes, bytes] | None = None,
+) -> dict[str, int]:
+    """Write the embeddings of one unit, and to quarantine the pairs without one; arguments and counts of `write_rows`.
+
+    Args:
+        embeddings_N2D: of the pairs of the table that are not in `bad`.
+        columns: further ones, put behind the embeddings.
+    """
+    with np.errstate(over="ignore"):  # to infinity, which goes to quarantine
+        half_N2D = embeddings_N2D.astype(np.float16)
+    single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+    (wrong_W,) = np.nonzero(non_finite(half_N2D, single_N))
+    return write_rows(
+        unit,
+        attempt,
+        table,
+        {**embedding_columns(half_N2D), **(columns or {})},
+        bad=bad,
+        wrong=dict.fromkeys(wrong_W.tolist(), NOT_FINITE),
+        metadata=metadata or {},
+    )
 
 
 def read_embeddings(unit: TableUnit, pair_ids: pa.ChunkedArray) -> np.ndarray:
-    """The embeddings of the given pairs of a unit, [N, 2, D] float16, NaN for no response.
+    """The embeddings of the given pairs of a unit, [N, 2, D] float16; NaN for no response, and for a pair without any.
 
     Raises:
-        DataError: a pair has none, or the table is not one of embeddings.
+        DataError: the table is not one of embeddings.
     """
     table = unit.read([PAIR_ID, *SIDES])
-    where = unit.folder.path(unit.file)
     if table.column_names != [PAIR_ID, *SIDES]:
+        where = unit.folder.path(unit.file)
         raise DataError(f"{where} holds no embeddings. Make them by `encore-ray score --keep-embeddings`.")
     row_N = pc.call_function("index_in", [pair_ids], pc.SetLookupOptions(table.column(PAIR_ID)))
-    if row_N.null_count:
-        missing = pair_ids.filter(row_N.is_null())[0]
-        raise DataError(
-            f"{where} has no embedding of the pair {missing}. Make them anew by `encore-ray score --keep-embeddings "
-            "--overwrite`."
-        )
+    there_N = row_N.is_valid().to_numpy()
+    row_N = row_N.fill_null(0).to_numpy()
     sides = [table.column(name).combine_chunks() for name in SIDES]
     width = sides[0].type.list_size
-    row_N = row_N.to_numpy()
-    return np.stack([side.flatten().to_numpy().reshape(-1, width)[row_N] for side in sides], axis=1)
+    found_N2D = np.full((len(row_N), 2, width), np.nan, dtype=np.float16)
+    for side, column in enumerate(sides):
+        found_N2D[there_N, side] = column.flatten().to_numpy().reshape(-1, width)[row_N[there_N]]
+    return found_N2D

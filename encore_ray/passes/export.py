@@ -115,7 +115,7 @@ def export_rewards(
             if row[REJECTED] is None or row[MARGIN] is None:
                 counts["singles"] += 1
                 continue
-            if min_confidence is not None and row[LABEL_PROBABILITY] < min_confidence:
+            if min_confidence is not None and (row[LABEL_PROBABILITY] or 0.0) < min_confidence:
                 counts["unsure"] += 1
                 continue
             if row[MARGIN] < 0:

@@ -7,7 +7,6 @@ numbers; those of a missing rejected response are NaN.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,16 +17,16 @@ from encore_ray.models.heads import Pooling
 from encore_ray.models.scoring import Scoring
 from encore_ray.passes.commits import LeftOut
 from encore_ray.passes.committed import Watch, ignore_progress
+from encore_ray.passes.embeddings import SIDES, write_embeddings
 from encore_ray.passes.model_place import local_model
 from encore_ray.passes.model_plan import decisive_facts, plan_body
 from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.score import finish_scored
-from encore_ray.passes.score_work import facts_metadata, non_finite, without, write_rows
+from encore_ray.passes.score_work import facts_metadata
 from encore_ray.passes.tables import TableUnit, table_units
 from encore_ray.passes.units import Attempt, PassTable
-from encore_ray.schema import CHOSEN_EMBEDDING, REJECTED, REJECTED_EMBEDDING
 
 
 @dataclass(frozen=True)
@@ -121,23 +120,15 @@ class Embeddings(ModelScores):
         columns: Mapping[str, pa.Array],
         facts: Mapping[str, str],
     ) -> Mapping[str, int]:
-        with np.errstate(over="ignore"):  # to infinity, which goes to quarantine
-            half_N2D = scores_N2K.astype(np.float16)
-        single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
-        (wrong_W,) = np.nonzero(non_finite(half_N2D, single_N))
-        sides: dict[str, Any] = {
-            name: pa.FixedSizeListArray.from_arrays(pa.array(half_N2D[:, side].ravel()), half_N2D.shape[2])
-            for side, name in enumerate((CHOSEN_EMBEDDING, REJECTED_EMBEDDING))
-        }
-        wrong = dict.fromkeys(wrong_W.tolist(), "an embedding holds a number that is not a finite float16")
-        metadata = facts_metadata(facts)
-        return write_rows(unit, attempt, table, {**sides, **columns}, bad=bad, wrong=wrong, metadata=metadata)
+        return write_embeddings(
+            unit, attempt, table, scores_N2K, bad=bad, columns=columns, metadata=facts_metadata(facts)
+        )
 
 
 def read_features(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings of both sides, float64 [N, D] each, rows of NaN where there is no rejected response."""
     sides = []
-    for name in (CHOSEN_EMBEDDING, REJECTED_EMBEDDING):
+    for name in SIDES:
         column = table.column(name).combine_chunks()
         sides.append(column.flatten().to_numpy().reshape(len(column), column.type.list_size).astype(np.float64))
     return sides[0], sides[1]

@@ -16,7 +16,7 @@ from encore_ray.models.scoring import Prepared, Scored, Scoring, load_scoring
 from encore_ray.models.strategy import StrategyChoice
 from encore_ray.passes.commits import LeftOut
 from encore_ray.passes.effort import Effort
-from encore_ray.passes.embeddings import embedding_table
+from encore_ray.passes.embeddings import write_embeddings
 from encore_ray.passes.model_place import local_model
 from encore_ray.passes.score_work import CARRIED, TEXTS, without, write_scores
 from encore_ray.passes.tables import TableUnit
@@ -121,9 +121,9 @@ class ModelScores:
         }
         facts = {key: "" if value is None else str(value) for key, value in self._model.facts.items()}
         scores_N2K = scored.scores_N2K[left_N]
-        if self._embeddings is not None:
-            content = embedding_table(without(table, bad).column(PAIR_ID), scored.embeddings_N2D[left_N])
-            attempt.commit_beside(self._embeddings, content, {"rows": table.num_rows, "embedded": content.num_rows})
+        beside = attempt.beside(self._embeddings) if self._embeddings is not None else None
+        if beside is not None:
+            beside.commit(write_embeddings(unit, beside, table, scored.embeddings_N2D[left_N], bad=bad))
         counts = self._write(unit, attempt, table, scores_N2K, bad=bad, columns=lengths, facts=facts)
         if scored.batch_tokens is not None:
             attempt.notes["batch_tokens"] = scored.batch_tokens
@@ -148,12 +148,10 @@ class ModelScores:
         return write_scores(unit, attempt, table, scores_N2K, rules=rules, bad=bad, columns=columns, facts=facts)
 
     def embed(self, unit: TableUnit, attempt: Attempt) -> Mapping[str, int]:
-        """Write the embeddings of a unit alone; pairs that cannot be scored have none."""
+        """Write the embeddings of a unit alone."""
         table = unit.read([*CARRIED, *TEXTS])
         _, scored, bad, left_N = self._score(table, attempt.left_out)
-        content = embedding_table(without(table, bad).column(PAIR_ID), scored.embeddings_N2D[left_N])
-        attempt.write(content)
-        return {"rows": table.num_rows, "embedded": content.num_rows}
+        return write_embeddings(unit, attempt, table, scored.embeddings_N2D[left_N], bad=bad)
 
     def _score(
         self, table: pa.Table, left_out: Sequence[LeftOut]

@@ -19,7 +19,7 @@ from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import ActorPool, Resources, TaskPool, score_pool, task_pool
 from encore_ray.passes.score_work import DataScores, Write
 from encore_ray.passes.tables import TableUnit, table_units
-from encore_ray.passes.unit_work import Task
+from encore_ray.passes.unit_work import unit_task
 from encore_ray.passes.units import PassTable, check_bad_fraction
 from encore_ray.rules import RuleSet
 
@@ -192,7 +192,7 @@ def finish_scored(
     on_commit: Callable[[Commit], None] = lambda commit: None,
 ) -> dict[str, int]:
     """Finish an opened pass whose units count scored and quarantined rows, check the account, and seal it."""
-    tasks = [Task(unit.unit, unit.digest, unit.rows, unit, unit.folder.path(unit.file)) for unit in units]
+    tasks = [unit_task(unit) for unit in units]
     commits = run_committed(
         output,
         tasks,

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from encore_ray.passes.commits import Commit, LeftOut
+from encore_ray.passes.tables import TableUnit
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.schema import Reason
 
@@ -35,6 +36,11 @@ class Task:
     payload: Any
     source: str
     left_out: tuple[LeftOut, ...] = ()
+
+
+def unit_task(unit: TableUnit) -> Task:
+    """The task of a pass that makes each unit from one of another pass's."""
+    return Task(unit.unit, unit.digest, unit.rows, unit, unit.folder.path(unit.file))
 
 
 @dataclass(frozen=True)
@@ -76,5 +82,5 @@ class _Fruitless(Attempt):
     def quarantine(self, table: pa.Table) -> None:
         pass
 
-    def commit_beside(self, other: PassTable, table: pa.Table, counts: Mapping[str, int]) -> None:
-        pass
+    def beside(self, other: PassTable) -> None:
+        return None

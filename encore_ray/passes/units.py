@@ -76,12 +76,11 @@ class Attempt:
             name = f"{self.table.name}/{self.unit}-{self.name}.parquet"
             self.quarantined = self.table.quarantine_folder.write_table(name, table)
 
-    def commit_beside(self, other: "PassTable", table: pa.Table, counts: Mapping[str, int]) -> None:
-        """Publish one file as the same unit of another pass, made from the same input; a standing one stays."""
-        if other.commit(self.unit, self.input_digest) is None:
-            beside = Attempt(other, self.unit, self.input_digest, notes=dict(self.notes))
-            beside.write(table)
-            beside.commit(counts)
+    def beside(self, other: "PassTable") -> "Attempt | None":
+        """An attempt at the same unit of another pass, made from the same input; None where that is done already."""
+        if other.commit(self.unit, self.input_digest) is not None:
+            return None
+        return Attempt(other, self.unit, self.input_digest, self.left_out, notes=dict(self.notes))
 
     def commit(self, counts: Mapping[str, int]) -> Commit:
         """Publish: the first attempt's record stands and is returned, whoever wrote it."""

@@ -1,5 +1,6 @@
-"""Small runs that can be refined: planted rewards and embeddings, written and sealed as the passes do."""
+"""Small runs that can be refined: planted scores, rewards and embeddings, written and sealed as the passes do."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,14 +8,22 @@ import pyarrow as pa
 
 from encore_ray.composition.weighing import weigh
 from encore_ray.passes.commits import total_counts
-from encore_ray.passes.embeddings import embedding_table
+from encore_ray.passes.embeddings import embedding_columns
 from encore_ray.passes.status import pass_tables
+from encore_ray.passes.tables import RULES_METADATA
 from encore_ray.passes.units import Attempt
+from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.storage import Folder
 from tests.composition.builders import make_rules, measure
 
 WIDTH = 6
 SINGLE = 7  # row of each unit that is a single response
+RULES = RuleSet(
+    [
+        Rule("quality", "The response is good.", "better", Scale(-20.0, 30.0)),
+        Rule("harm", "The response does harm.", "worse", Scale(-20.0, 30.0)),
+    ]
+)
 
 
 def write_run(
@@ -23,6 +32,7 @@ def write_run(
     """A run after compose, with embeddings.
 
     Rewards are linear in the embedding but for noise; a share of the labels is wrong. The third dimension is constant.
+    Of the rules, `quality` scores a tenth of the reward, `harm`, of which less is better, 10 minus that.
 
     Args:
         spoil_test: turn all rewards of the pairs that judge upside down.
@@ -31,7 +41,7 @@ def write_run(
     tables = pass_tables(run)
     rng = np.random.default_rng(3)
     direction_D = rng.standard_normal(WIDTH)
-    made: dict[str, dict] = {"compose": {}, "embed": {}}
+    made: dict[str, dict] = {"score": {}, "compose": {}, "embed": {}}
     for name in made:
         tables[name] = tables[name].open({})
     for number in range(num_units):
@@ -54,7 +64,18 @@ def write_run(
             "rejected_reward": pa.array(r_N2[:, 1], mask=single_N),
             "margin": pa.array(r_N2[:, 0] - r_N2[:, 1], mask=single_N),
         }
-        contents = {"compose": pa.table(rewards), "embed": embedding_table(pa.chunked_array([pair_ids]), e_N2D)}
+        half_N2D = e_N2D.astype(np.float16)
+        embeddings = {"pair_id": pair_ids, **embedding_columns(half_N2D)}
+        scores = {"pair_id": pair_ids, "prompt_id": pair_ids, "chosen_tokens": list(range(unit_pairs))}
+        for name, score_N2 in (("quality", r_N2 / 10), ("harm", 10 - r_N2 / 10)):
+            scores[f"chosen__{name}"] = pa.array(score_N2[:, 0].astype(np.float32))
+            scores[f"rejected__{name}"] = pa.array(score_N2[:, 1].astype(np.float32), mask=single_N)
+        metadata = {RULES_METADATA: json.dumps(RULES.to_list()).encode()}
+        contents = {
+            "score": pa.table(scores).replace_schema_metadata(metadata),
+            "compose": pa.table(rewards),
+            "embed": pa.table(embeddings),
+        }
         for name, content in contents.items():
             attempt = Attempt(tables[name], unit, f"d{number}")
             attempt.write(content)

@@ -12,7 +12,7 @@ from encore_ray.errors import DataError, ModelError
 from encore_ray.job import run_job
 from encore_ray.models.checkpoint import load_model
 from encore_ray.passes.commits import LeftOut
-from encore_ray.passes.embeddings import embedding_table, read_embeddings
+from encore_ray.passes.embeddings import read_embeddings, write_embeddings
 from encore_ray.passes.model_plan import plan_model
 from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.pools import Node, Resources
@@ -110,14 +110,26 @@ def test_a_trial_leaves_nothing_and_a_pair_left_out_has_no_embedding(
     assert made.read(["pair_id"]).column(0).to_pylist() == ["p0", "p2", "p3", "p4", "p5"]
     in_another_order = read_embeddings(made, pa.chunked_array([["p5", "p0"]]))
     np.testing.assert_array_equal(in_another_order, read_embeddings(made, pa.chunked_array([["p0", "p5"]]))[::-1])
-    with pytest.raises(DataError, match="has no embedding of the pair p1"):
-        read_embeddings(made, pa.chunked_array([["p0", "p1"]]))
+    assert np.isnan(read_embeddings(made, pa.chunked_array([["p0", "p1"]]))).all(axis=(1, 2)).tolist() == [False, True]
+    with pytest.raises(DataError, match="holds no embeddings"):
+        read_embeddings(pairs, pa.chunked_array([["p0"]]))
 
 
-def test_a_value_beyond_float16_is_cut_not_infinite() -> None:
-    table = embedding_table(pa.chunked_array([["a"]]), np.array([[[1e6, -1e6, 0.5], [np.nan, 0.0, 0.0]]], np.float32))
-    assert table.column("chosen_embedding").to_pylist() == [[65504.0, -65504.0, 0.5]]
-    assert np.isnan(table.column("rejected_embedding").to_pylist()[0][0])
+def test_a_pair_with_a_number_beyond_float16_goes_to_quarantine(pairs: TableUnit, tmp_path: Path) -> None:
+    _, embed = tables(tmp_path)
+    embeddings_N2D = np.ones((NUM_PAIRS, 2, 3), dtype=np.float32)
+    embeddings_N2D[0, 0, 1], embeddings_N2D[1, 1, 2], embeddings_N2D[2, 1] = 65504.0, -65520.0, np.nan
+    attempt = Attempt(embed, pairs.unit, pairs.digest)
+    counts = write_embeddings(pairs, attempt, pairs.read_all(), embeddings_N2D, bad=())
+    attempt.commit(counts)
+    assert (counts["rows"], counts["scored"], counts["quarantined"]) == (NUM_PAIRS, NUM_PAIRS - 1, 1)
+    found = read_embeddings(committed(embed, pairs), pa.chunked_array([[f"p{n}" for n in range(NUM_PAIRS)]]))
+    assert np.isnan(found).all(axis=2).tolist() == [[n == 1, n in (1, 2)] for n in range(NUM_PAIRS)]  # p2 is single
+    assert found[0, 0].tolist() == [1.0, 65504.0, 1.0]
+    assert attempt.quarantined is not None
+    (row,) = embed.quarantine_folder.read_table(attempt.quarantined.file).to_pylist()
+    assert (row["pair_id"], row["reason"]) == ("p1", "non_finite_score")
+    assert "not a finite float16" in row["detail"]
 
 
 def test_a_classification_module_has_no_one_embedding(tmp_path: Path) -> None:
