@@ -39,7 +39,7 @@ from encore_ray.models.energy_training import EnergySettings, PairBlock, PairBlo
 from encore_ray.models.refiner import Refiner
 from encore_ray.passes.commits import Commit
 from encore_ray.passes.embeddings import embedding_columns
-from encore_ray.passes.refine_source import rewarded_units, training_blocks
+from encore_ray.passes.refine_source import REWARD, embedded_units, training_blocks
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.schema import CHOSEN_REWARD, EMBEDDINGS_DIR, PAIR_ID, REJECTED_REWARD, REWARDS_DIR
 from encore_ray.storage import Folder
@@ -121,11 +121,11 @@ def write_run(run: Folder, *, num_pairs: int, num_dims: int) -> None:
 
 
 def fit_run(run: Folder) -> None:
-    fit_energies(training_blocks(rewarded_units(run), noise=0.0, seed=0), settings=STREAMED)
+    fit_energies(training_blocks(embedded_units(run, REWARD), noise=0.0, seed=0), settings=STREAMED)
 
 
 def apply_run(run: Folder) -> None:
-    units = rewarded_units(run)
+    units = embedded_units(run, REWARD)
     small = training_blocks(units[:1], noise=0.0, seed=0)
     refiner = Refiner.of(fit_energies(small, settings=replace(STREAMED, num_negatives=1)))
     for unit in units:

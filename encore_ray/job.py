@@ -29,6 +29,7 @@ from encore_ray.passes.compare import compare_schemes
 from encore_ray.passes.compose import compose_scores
 from encore_ray.passes.effort import Effort, without_times
 from encore_ray.passes.embed import embed_pairs, open_embeddings
+from encore_ray.passes.energies import OF_REWARD, fitted_energies
 from encore_ray.passes.evaluate import evaluate_rewards
 from encore_ray.passes.features import FeatureModel, embed_responses
 from encore_ray.passes.fit_heads import fit_heads, origin, save_heads, standing_heads
@@ -38,8 +39,9 @@ from encore_ray.passes.model_scores import ScoringModel
 from encore_ray.passes.nodes import Visible, check_nodes
 from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.prepare import Prepared, prepare_corpora
-from encore_ray.passes.refine_apply import apply_refinement
+from encore_ray.passes.refine_apply import apply_refinement, refine_scores
 from encore_ray.passes.refine_fit import fit_refinement
+from encore_ray.passes.refine_rules import fit_rules
 from encore_ray.passes.relevance import AdapterModel, RelatingModel, check_same_rules, relate_pairs
 from encore_ray.passes.score import rate_pairs, rules_of_ratings, score_pairs, take_ratings
 from encore_ray.passes.select import Selecting, select_pairs
@@ -67,10 +69,13 @@ from encore_ray.schema import (
     REFINE_DIR,
     REFINE_REPORT_FILE,
     REFINED_DIR,
+    REFINED_SCORES_DIR,
     RELEVANCE_DIR,
     REPORT_DIR,
     REPORT_TABLES_DIR,
     REWARDS_DIR,
+    RULE_REFINE_DIR,
+    RULE_REFINE_REPORT_FILE,
     RULES_FILE,
     SCORES_DIR,
     SELECTION_DIR,
@@ -92,7 +97,9 @@ DRIVER_DIRS = (
     EMBEDDINGS_DIR,
     REWARDS_DIR,
     REFINE_DIR,
+    RULE_REFINE_DIR,
     REFINED_DIR,
+    REFINED_SCORES_DIR,
     REPORT_DIR,
     REPORT_TABLES_DIR,
 )
@@ -509,12 +516,39 @@ class Job:
             tracked.log_artifact(REFINE_REPORT_FILE, to_json(report))
         return report
 
-    def refine_apply(self) -> Mapping[str, int]:
-        """Write refined/ by the fitted energies."""
-        with self.tracker.start_pass("refine") as tracked:
-            counts = apply_refinement(self.run, self.tables["refine"], watch=self._watch(tracked), **self._how)
-            tracked.log_metrics(counts, step=counts["rows"])
-        return counts
+    def refine_fit_rules(self, settings: EnergySettings) -> dict[str, Any]:
+        """Fit an energy to the scores of each rule; the content of refine/rules/report.json."""
+        with self.tracker.start_pass("refine fit rules") as tracked:
+            tracked.log_params(vars(settings))
+            report = fit_rules(
+                self.run,
+                rules=self._rules(),
+                settings=settings,
+                overwrite=self.overwrite,
+                watch=self._watch(tracked),
+                tell=self.display.note,
+            )
+            for rule in report["rules"]:
+                for control in rule["controls"]:
+                    name = control["name"].replace(" ", "_")
+                    tracked.log_metrics({f"accuracy/{rule['name']}/{name}": control["accuracy"]})
+            tracked.log_artifact(RULE_REFINE_REPORT_FILE, to_json(report))
+        return report
+
+    def refine_apply(self) -> dict[str, Mapping[str, int]]:
+        """Write refined/ and refined_scores/, as far as energies are fitted; the counts of each."""
+        found: dict[str, Mapping[str, int]] = {}
+        for energies in fitted_energies(self.run):
+            name = "refine" if energies is OF_REWARD else "refine_scores"
+            with self.tracker.start_pass(name) as tracked:
+                how = {"watch": self._watch(tracked), **self._how}
+                if energies is OF_REWARD:
+                    counts = apply_refinement(self.run, self.tables[name], **how)
+                else:
+                    counts = refine_scores(self.run, self.tables[name], rules=self._rules(), **how)
+                tracked.log_metrics(counts, step=counts["rows"])
+            found[self.tables[name].folder.name] = counts
+        return found
 
     def report(self, folder: Folder | None = None, *, weights: Mapping[str, Any] | None = None) -> None:
         """Write and track report/ from what the run, or the output folder of a single command, holds by now."""

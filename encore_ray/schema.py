@@ -105,8 +105,12 @@ RELEVANCE_DIR, SELECTION_DIR, FEATURES_DIR, EMBEDDINGS_DIR, REFINE_DIR, REFINED_
     "refine",
     "refined",
 )
+RULE_REFINE_DIR, REFINED_SCORES_DIR = f"{REFINE_DIR}/rules", "refined_scores"
 ENERGY_TENSORS_FILE, ENERGY_FILE = f"{REFINE_DIR}/energy.safetensors", f"{REFINE_DIR}/energy.json"
 REFINE_REPORT_FILE, LABEL_ERRORS_FILE = f"{REFINE_DIR}/report.json", f"{REFINE_DIR}/label_errors.json"
+RULE_ENERGY_TENSORS_FILE, RULE_ENERGY_FILE, RULE_REFINE_REPORT_FILE = (
+    f"{RULE_REFINE_DIR}/{name}" for name in ("energy.safetensors", "energy.json", "report.json")
+)
 RULES_FILE, WEIGHTS_FILE, METRICS_FILE, CONFIG_FILE = "rules.yaml", "weights.json", "metrics.json", "config.yaml"
 COMPARISON_FILE = "comparison.json"
 FIGURE_FILE = f"{REPORT_DIR}/evaluation.png"

@@ -17,6 +17,7 @@ from encore_ray.report import (
     flag_legend,
     heads_table,
     metrics_table,
+    refined_rules_table,
     refinement_table,
     weights_table,
 )
@@ -91,6 +92,14 @@ def show_refinement(report: Mapping[str, Any], *, console: Console) -> None:
         f"\nDensities are {width['mean']:.2f} standard deviations wide; training added noise of "
         f"{width['beta_sigma']:.2f}, so that their width says little about the labels."
     )
+    console.print()
+    console.print(Text(report["verdict"]))
+
+
+def show_refined_rules(report: Mapping[str, Any], *, console: Console) -> None:
+    """What refining each rule's scores buys beside its controls."""
+    console.print()
+    console.print(refined_rules_table(report["rules"]))
     console.print()
     console.print(Text(report["verdict"]))
 

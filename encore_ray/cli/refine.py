@@ -10,25 +10,27 @@ from encore_ray.cli.flags import Path, Switch, flag, section_flags
 from encore_ray.cli.passes import open_command_job
 from encore_ray.config import ClusterOptions
 from encore_ray.errors import ConfigError
-from encore_ray.schema import EMBEDDINGS_DIR, REWARDS_DIR
+from encore_ray.schema import EMBEDDINGS_DIR, REWARDS_DIR, SCORES_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refine:
-    """Fit an energy to composed rewards (EBRM), or move every reward to where its energy is highest.
+    """Fit energies to rewards or scores (EBRM), or move each of them to where its energy is highest.
 
     Needs embeddings: score with --keep-embeddings, which a run that is scored already can add.
 
     fit writes refine/, with a report of what it buys next to the base reward and a plain refit.
 
-    apply writes refined/, with a calibrated probability of each label.
+    apply writes refined/, with a calibrated probability of each label; after fit --per-rule also refined_scores/.
     """
 
     step: tyro.conf.Positional[Annotated[Literal["fit", "apply"], flag("STEP")]]
     """fit or apply."""
     run: Path
-    """Run folder, after `compose`."""
+    """Run folder, after `compose`; with --per-rule after `score`."""
+    per_rule: Switch = False
+    """Of fit: an energy for each rule's scores, instead of one for the composed reward."""
     negatives: Annotated[int, flag("N")] = 768
     """Of fit: negatives for each response. Time grows with them."""
     sigma: float = 3.5
@@ -54,15 +56,18 @@ class Refine:
     def main(self, console: Console) -> None:
         self._check()
         run = Folder(absolute(self.run))
-        require_paths([run.path(REWARDS_DIR), run.path(EMBEDDINGS_DIR)])
+        fitted_to = {"fit": [SCORES_DIR if self.per_rule else REWARDS_DIR], "apply": []}
+        require_paths([run.path(name) for name in (*fitted_to[self.step], EMBEDDINGS_DIR)])
         from encore_ray.models.energy_training import EnergySettings
-        from encore_ray.terminal import show_counts, show_refinement
+        from encore_ray.terminal import show_counts, show_refined_rules, show_refinement
 
         if self.step == "apply":
             with open_command_job(self, console) as job:
                 job.see()
-                counts = job.refine_apply()
-            show_counts(counts, console=console)
+                counts_by_folder = job.refine_apply()
+            for folder, counts in counts_by_folder.items():
+                console.print(f"{folder}/: ", end="", highlight=False)
+                show_counts(counts, console=console)
             return
         settings = EnergySettings(
             sigma=self.sigma,
@@ -74,8 +79,9 @@ class Refine:
             seed=self.seed,
         )
         with open_command_job(self, console) as job:
-            report = job.refine_fit(settings, noise=self.noise)
-        show_refinement(report, console=console)
+            report = job.refine_fit_rules(settings) if self.per_rule else job.refine_fit(settings, noise=self.noise)
+        show = show_refined_rules if self.per_rule else show_refinement
+        show(report, console=console)
 
     def _check(self) -> None:
         """Report all values that cannot be trained with."""
@@ -89,5 +95,8 @@ class Refine:
         if self.seed < 0:
             wrong.append(f"--seed must be 0 or more, found {self.seed}")
         wrong += [f"--noise must lie between 0 and .5, found {share}" for share in self.noise if not 0 < share < 0.5]
+        if self.per_rule and (self.noise or self.step == "apply"):
+            what = "--noise" if self.noise else "apply, which refines whatever energies are fitted to"
+            wrong.append(f"--per-rule does not go with {what}")
         if wrong:
             raise ConfigError(f"refine: {'; '.join(wrong)}.")

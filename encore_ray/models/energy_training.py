@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encore_ray.errors import DataError
-from encore_ray.models.energy import EnergyNetwork
+from encore_ray.models.energy import EnergyBranch, EnergyNetwork
 from encore_ray.models.standards import Standard, StreamedMoments
 
 POOL_PAIRS = 4096  # read before they are shuffled: what memory holds of the corpus, beside the held-out pairs
@@ -252,27 +252,28 @@ def add_gradients(network: EnergyNetwork, batch: Batch, settings: EnergySettings
     num_terms = max(int(batch.agrees_BK.sum()), 1)
     total = 0.0
     for part in batch.split(max(1, SLICE_SAMPLES // (settings.num_negatives + 1))):
-        loss = _summed_loss(network, part, settings) / num_terms
-        if loss.requires_grad:
-            loss.backward()
-        total += loss.item()
+        part_BH = network.embed(part.e_BD)
+        # Gradients of all energies meet here, so that only one energy's hidden states are held at a time.
+        meeting_BH = part_BH.detach().requires_grad_(part_BH.requires_grad)
+        for k, branch in enumerate(network.energies):
+            row_B = part.agrees_BK[:, k].nonzero().squeeze(1)
+            if len(row_B):
+                loss = _summed_loss(branch, meeting_BH[row_B], part.r_BK[row_B, k], settings) / num_terms
+                if loss.requires_grad:
+                    loss.backward()
+                total += loss.item()
+        if meeting_BH.grad is not None:
+            part_BH.backward(meeting_BH.grad)
     return total
 
 
-def _summed_loss(network: EnergyNetwork, batch: Batch, settings: EnergySettings) -> Tensor:
-    part_BH = network.embed(batch.e_BD)
-    total = part_BH.new_zeros(())
-    for k, branch in enumerate(network.energies):
-        row_B = batch.agrees_BK[:, k].nonzero().squeeze(1)
-        if not len(row_B):
-            continue
-        noise_BM = settings.sigma * torch.randn(len(row_B), settings.num_negatives + 1)
-        noise_BM[:, 0] *= settings.beta
-        energy_BM = branch(part_BH[row_B], batch.r_BK[row_B, k].unsqueeze(1) + noise_BM)
-        log_noise_BM = -0.5 * (noise_BM / settings.sigma) ** 2  # and a constant, which no softmax sees
-        loss_B = contrastive_loss(energy_BM, log_noise_BM) + settings.regularisation * (energy_BM**2).mean(dim=1)
-        total = total + loss_B.sum()
-    return total
+def _summed_loss(branch: EnergyBranch, part_BH: Tensor, r_B: Tensor, settings: EnergySettings) -> Tensor:
+    noise_BM = settings.sigma * torch.randn(len(r_B), settings.num_negatives + 1)
+    noise_BM[:, 0] *= settings.beta
+    energy_BM = branch(part_BH, r_B.unsqueeze(1) + noise_BM)
+    log_noise_BM = -0.5 * (noise_BM / settings.sigma) ** 2  # and a constant, which no softmax sees
+    loss_B = contrastive_loss(energy_BM, log_noise_BM) + settings.regularisation * (energy_BM**2).mean(dim=1)
+    return loss_B.sum()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,14 @@ class Refiner:
     def num_dims(self) -> int:
         return len(self.embedding.mean_D)
 
+    @cached_property
+    def _maximisers(self) -> dict[int, Maximiser]:
+        """Of the energies that are trained, by head."""
+        return {
+            k: Maximiser(self.network.energies[k], low=float(self.low_K[k]), high=float(self.high_K[k]))
+            for k in np.flatnonzero(self.trained_K).tolist()
+        }
+
     def refine(self, e_ND: NDArray[np.floating], r_NK: NDArray[np.float64]) -> Refined:
         """Refined rewards of N responses; what else is in the call moves them by no more than rounding.
 
@@ -111,20 +120,16 @@ class Refiner:
             energy_KNG=np.full((num_heads, num_rows, NUM_GRID), np.nan, dtype=np.float32),
             grid_KG=self.reward.undo(np.linspace(self.low_K, self.high_K, NUM_GRID)).T,
         )
-        maximisers = {
-            k: Maximiser(self.network.energies[k], low=float(self.low_K[k]), high=float(self.high_K[k]))
-            for k in np.flatnonzero(self.trained_K).tolist()
-        }
         for start in range(0, num_rows, BATCH_RESPONSES):
             rows = slice(start, start + BATCH_RESPONSES)
             with torch.inference_mode():
                 part_BH = self.network.embed(torch.from_numpy(self.embedding.apply(e_ND[rows])))
-            for k, maximiser in maximisers.items():
+            for k, maximiser in self._maximisers.items():
                 maxima = maximiser.find(part_BH, torch.from_numpy(standard_NK[rows, k]))
                 found.reward_NK[rows, k] = maxima.reward_B.numpy()
                 found.boundary_NK[rows, k] = maxima.boundary_B.numpy()
                 found.energy_KNG[k, rows] = maxima.energy_BG.numpy()
-        trained = list(maximisers)
+        trained = list(self._maximisers)
         found.reward_NK[:, trained] = self.reward.undo(np.where(self.trained_K, found.reward_NK, 0.0))[:, trained]
         return found
 

@@ -84,8 +84,10 @@ class Standard:
 
     def apply(self, value_ND: NDArray[np.floating]) -> NDArray[np.float32]:
         """Standardised, float32; computed in float64 where the values are."""
-        wide = np.result_type(value_ND.dtype, np.float32)
-        return ((value_ND - self.mean_D.astype(wide)) / self.deviation_D.astype(wide)).astype(np.float32)
+        wide_ND = value_ND.astype(np.result_type(value_ND.dtype, np.float32))
+        wide_ND -= self.mean_D.astype(wide_ND.dtype)
+        wide_ND /= self.deviation_D.astype(wide_ND.dtype)
+        return wide_ND.astype(np.float32, copy=False)
 
     def undo(self, value_ND: NDArray[np.floating]) -> NDArray[np.float64]:
         return value_ND * self.deviation_D + self.mean_D

@@ -107,6 +107,13 @@ def task_pool(have: Resources) -> TaskPool:
     return TaskPool(have.room(cpus=cpus), cpus)
 
 
+def keeping_pool(have: Resources, *, num_units: int) -> ActorPool:
+    """Actors for work that first loads something and keeps it: one a CPU, never more than there are units."""
+    tasks = task_pool(have)
+    size = max(1, min(tasks.size, num_units))
+    return ActorPool(size, size, tasks.cpus, 0.0)
+
+
 def _room_on(node: Node, cpus: float, gpus: float) -> int:
     fits = [math.floor(node.cpus / cpus + 1e-9)]
     if gpus:

@@ -1,42 +1,30 @@
 """Refine, fit: an energy for the composed reward, calibrated and set beside its controls on pairs it never saw.
 
-Runs in the driver's process and streams the units. Of the held-out fifth of the prompts, one half stops the training
-and calibrates the probabilities, the other half judges: nothing is fitted to the pairs that the report is about.
+Of the held-out fifth of the prompts, one half stops the training, calibrates the probabilities and decides what they
+are read from; the other half judges: nothing is fitted to, or chosen by, the pairs that the report is about.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from encore_ray.composition.calibration import density_deviations, judge_sources, log_odds_of_densities
+from encore_ray.composition.calibration import judge_sources
 from encore_ray.composition.controls import BASE, Control, compare_rewards
 from encore_ray.composition.rewards import tie_tolerance
 from encore_ray.composition.weights import Weights
-from encore_ray.errors import DataError, ResumeRefused
-from encore_ray.models.energy_training import EnergySettings, fit_energies
-from encore_ray.models.linear_refit import refit_linear
-from encore_ray.models.refiner import Refined, Refiner
-from encore_ray.passes.committed import Progress, Watch, ignore_progress
-from encore_ray.passes.facts import refusal
-from encore_ray.passes.refine_source import RewardedUnit, rewarded_units, training_blocks
-from encore_ray.schema import (
-    ENERGY_FILE,
-    ENERGY_TENSORS_FILE,
-    REFINE_REPORT_FILE,
-    REWARDS_DIR,
-    SCHEMA_VERSION,
-    WEIGHTS_FILE,
-)
-from encore_ray.storage import Folder, fingerprint
+from encore_ray.models.energy_training import EnergySettings
+from encore_ray.models.refiner import Refiner
+from encore_ray.passes.committed import Watch, ignore_progress
+from encore_ray.passes.energies import OF_REWARD, Tell, train, units_fingerprint
+from encore_ray.passes.refine_source import REWARD, EmbeddedUnit, embedded_units
+from encore_ray.passes.refined_rows import RefinedRows, heldout_rows, refit_rewards
+from encore_ray.schema import REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
+from encore_ray.storage import Folder
 
-LEAST_HELDOUT = 20  # pairs of either half; with fewer no probability can be calibrated or judged
 REFINED, REFIT = "refined", "linear refit"
 MARGIN, DENSITY = "base margin", "energy density"
-
-Tell = Callable[[str], None]
 
 
 def fit_refinement(
@@ -62,61 +50,28 @@ def fit_refinement(
     Raises:
         ResumeRefused: other energies are there. DataError: too few pairs, or none that agrees with its label.
     """
-    units = rewarded_units(run)
+    units = embedded_units(run, REWARD)
     weights = Weights.from_dict(run.child(REWARDS_DIR).read_json(WEIGHTS_FILE), where=run.path(REWARDS_DIR))
-    facts = {
-        "units": fingerprint([[unit.rewards.unit, unit.digest] for unit in units]),
-        "settings": asdict(settings),
-        "noise": list(noise),
-    }
-    if run.exists(ENERGY_FILE):
-        standing = run.read_json(ENERGY_FILE).get("made_from") or {}
-        if standing == facts:
-            return run.read_json(REFINE_REPORT_FILE)
-        if not overwrite:
-            raise ResumeRefused(refusal(run.path(ENERGY_FILE), standing, facts))
-        run.delete(ENERGY_FILE)
+    facts = {"units": units_fingerprint(units), "settings": asdict(settings), "noise": list(noise)}
+    standing = OF_REWARD.standing_report(run, facts, overwrite=overwrite)
+    if standing is not None:
+        return standing
     tolerance = tie_tolerance(weights)
     controls: list[dict[str, Any]] = []
     kept: Refiner | None = None
     judged: _Judged | None = None
     for level in (0.0, *noise):
-        refiner, weight_D = _fit(units, settings, level, watch=watch, tell=tell)
-        found = _judge(units, refiner, weight_D)
-        found.require()
+        name = f"fit {level:.0%}" if level else "fit"
+        refiner, weight_KD = train(units, settings, name=name, noise=level, watch=watch, tell=tell)
+        found = _judge(units, refiner, weight_KD[0])
         if judged is None:
             kept, judged = refiner, found
         controls += [{"noise": level, **control.to_dict()} for control in found.controls(tolerance)]
         tell(_verdict(found.controls(tolerance), level))
     assert kept is not None and judged is not None
     report = _report(kept, judged, controls, verdict=_verdict(judged.controls(tolerance), 0.0))
-    tensors, description = kept.with_facts({"made_from": facts, "calibration": report["calibration"]}).to_files()
-    run.write_atomic(ENERGY_TENSORS_FILE, tensors)
-    run.write_json(REFINE_REPORT_FILE, report)
-    run.write_atomic(ENERGY_FILE, description)  # last: where it is, all is
+    OF_REWARD.keep(run, kept.with_facts({"made_from": facts, "calibration": report["calibration"]}), report)
     return report
-
-
-def _fit(
-    units: Sequence[RewardedUnit], settings: EnergySettings, noise: float, *, watch: Watch, tell: Tell
-) -> tuple[Refiner, np.ndarray]:
-    blocks = training_blocks(units, noise=noise, seed=settings.seed)
-    total = settings.epochs * sum(unit.rewards.rows for unit in units)
-    started, done = time.monotonic(), 0
-    name = f"fit {noise:.0%}" if noise else "fit"
-
-    def step(pairs: int) -> None:
-        nonlocal done
-        done += pairs
-        watch(Progress(name, done, total, 0, 0, 0, time.monotonic() - started))
-
-    def epoch(number: int, loss: float, heldout: float | None) -> None:
-        said = "" if heldout is None else f", held out {heldout:.4f}"
-        tell(f"{name}, epoch {number} of {settings.epochs}: loss {loss:.4f}{said}")
-
-    fit = fit_energies(blocks, settings=settings, on_epoch=epoch, on_step=step)
-    watch(Progress(name, total, total, 0, 0, 0, time.monotonic() - started))
-    return Refiner.of(fit), refit_linear(blocks, standards=fit.standards, settings=settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,15 +95,6 @@ class _Judged:
     test_N: np.ndarray
     hash_N: np.ndarray
 
-    def require(self) -> None:
-        num_test = int(self.test_N.sum())
-        num_validation = len(self.test_N) - num_test
-        if min(num_test, num_validation) < LEAST_HELDOUT:
-            raise DataError(
-                f"Of the held-out pairs {num_validation} are there to calibrate on and {num_test} to judge by; each "
-                f"needs {LEAST_HELDOUT} or more. A tenth of the prompts goes to either: refine a larger corpus."
-            )
-
     def controls(self, tolerance: float) -> list[Control]:
         margins = {BASE: self.base_N, REFIT: self.refit_N, REFINED: self.refined_N}
         return compare_rewards(
@@ -158,40 +104,24 @@ class _Judged:
         )
 
 
-def refined_odds(refined: Refined, reward: float) -> tuple[np.ndarray, np.ndarray]:
-    """Log odds by density of N pairs, whose 2N responses follow each other, and widths in units of `reward`."""
-    energy_NG, grid_G = refined.energy_KNG[0], refined.grid_KG[0]
-    odds_N = log_odds_of_densities(energy_NG[::2], energy_NG[1::2])
-    return odds_N, density_deviations(energy_NG[::2], grid_G) / reward
-
-
-def _judge(units: Sequence[RewardedUnit], refiner: Refiner, weight_D: np.ndarray) -> _Judged:
+def _judge(units: Sequence[EmbeddedUnit], refiner: Refiner, weight_D: np.ndarray) -> _Judged:
     parts: list[list[np.ndarray]] = []
-    for unit in units:
-        rows = unit.read_pairs()
-        rows = rows.take(rows.validation_N | rows.test_N)
-        if not len(rows.r_N2):
-            continue
-        flat_ND = rows.e_N2D.reshape(2 * len(rows.r_N2), -1)
-        refined = refiner.refine(flat_ND, rows.r_N2.reshape(-1, 1))
-        refit_N2 = (refiner.embedding.apply(flat_ND) @ weight_D).reshape(-1, 2)
-        odds_N, width_N = refined_odds(refined, float(refiner.reward.deviation_D[0]))
-        refined_N2 = refined.reward_NK.reshape(-1, 2)
+    for rows in heldout_rows(units):
+        refined = RefinedRows.of(rows, refiner)
+        refit_N2 = refit_rewards(rows, refiner, weight_D[None])[:, :, 0]
         parts.append(
             [
-                rows.r_N2[:, 0] - rows.r_N2[:, 1],
-                refined_N2[:, 0] - refined_N2[:, 1],
+                rows.r_N2K[:, 0, 0] - rows.r_N2K[:, 1, 0],
+                refined.r_N2K[:, 0, 0] - refined.r_N2K[:, 1, 0],
                 refit_N2[:, 0] - refit_N2[:, 1],
-                odds_N,
-                width_N,
-                refined.boundary_NK[::2, 0] | refined.boundary_NK[1::2, 0],
-                refined.outside_NK[::2, 0] | refined.outside_NK[1::2, 0],
+                refined.odds_N,
+                refined.width_N / float(refiner.reward.deviation_D[0]),
+                np.any(refined.at_end_N2K, axis=(1, 2)),
+                np.any(refined.outside_N2K, axis=(1, 2)),
                 rows.test_N,
                 rows.hash_N,
             ]
         )
-    if not parts:
-        raise DataError("No pair is held out to judge by: refine a corpus of some hundred prompts or more.")
     return _Judged(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 

@@ -1,4 +1,4 @@
-"""What the refinement reads: rewards/ and embeddings/ of a run, unit beside unit."""
+"""What a refinement reads: rewards/ or scores/ of a run and its embeddings/, unit beside unit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,76 +13,125 @@ from encore_ray.models.energy_training import PairBlock, PairBlocks
 from encore_ray.passes.columns import floats
 from encore_ray.passes.embeddings import read_embeddings
 from encore_ray.passes.tables import TableUnit, resampling_keys, table_units
-from encore_ray.schema import CHOSEN_REWARD, EMBEDDINGS_DIR, GROUP_ID, PAIR_ID, PROMPT_ID, REJECTED_REWARD, REWARDS_DIR
+from encore_ray.rules import RuleSet
+from encore_ray.schema import (
+    CHOSEN_REWARD,
+    EMBEDDINGS_DIR,
+    GROUP_ID,
+    PAIR_ID,
+    PROMPT_ID,
+    REJECTED_REWARD,
+    REWARDS_DIR,
+    SCORES_DIR,
+    chosen_column,
+    rejected_column,
+)
 from encore_ray.storage import Folder
 
 
 @dataclass(frozen=True)
-class RewardedUnit:
-    """A unit of rewards with its unit of embeddings."""
+class Heads:
+    """The K numbers of a response that are refined.
 
-    rewards: TableUnit
+    Attributes:
+        folder: of the run, whose table has them.
+        columns: of the chosen and of the rejected response, K pairs.
+        sign_K: 1 or -1; the number times its sign is higher for a better response.
+    """
+
+    folder: str
+    columns: tuple[tuple[str, str], ...]
+    sign_K: tuple[int, ...]
+
+
+REWARD = Heads(REWARDS_DIR, ((CHOSEN_REWARD, REJECTED_REWARD),), (1,))
+
+
+def rule_heads(rules: RuleSet) -> Heads:
+    """The scores of K rules."""
+    columns = tuple((chosen_column(name), rejected_column(name)) for name in rules.names)
+    return Heads(SCORES_DIR, columns, tuple(rule.polarity for rule in rules))
+
+
+@dataclass(frozen=True)
+class EmbeddedUnit:
+    """A unit of rewards or scores with its unit of embeddings."""
+
+    heads: Heads
+    table: TableUnit
     embeddings: TableUnit
 
     @property
     def digest(self) -> str:
-        return f"{self.rewards.digest}-{self.embeddings.digest}"
+        return f"{self.table.digest}-{self.embeddings.digest}"
 
-    def read(self, table: pa.Table, *, pairs_only: bool) -> "RewardedRows":
-        """Rewards and embeddings of the rows of a table of the unit's rewards."""
-        columns = [floats(table.column(name)).astype(np.float64) for name in (CHOSEN_REWARD, REJECTED_REWARD)]
-        r_N2 = np.stack(columns, axis=1)
-        e_N2D = read_embeddings(self.embeddings, table.column(PAIR_ID))
+    def rows(self, table: pa.Table) -> "EmbeddedRows":
+        """Heads and embeddings of the rows of a table that has the unit's ids and the heads' columns."""
+        sides = [
+            [floats(table.column(pair[side])).astype(np.float64) for pair in self.heads.columns] for side in range(2)
+        ]
+        r_N2K = np.array(sides).transpose(2, 0, 1) * np.array(self.heads.sign_K)
         keys = resampling_keys(table)
         validation_N, test_N = heldout_halves(keys)
-        rows = RewardedRows(r_N2, e_N2D, validation_N, test_N, hash_keys(keys))
-        return rows.take(~np.isnan(r_N2[:, 1])) if pairs_only else rows
+        e_N2D = read_embeddings(self.embeddings, table.column(PAIR_ID))
+        return EmbeddedRows(r_N2K, e_N2D, validation_N, test_N, hash_keys(keys))
 
-    def read_pairs(self) -> "RewardedRows":
-        """The pairs of the unit; single responses left out."""
-        columns = [PAIR_ID, PROMPT_ID, GROUP_ID, CHOSEN_REWARD, REJECTED_REWARD]
-        return self.read(self.rewards.read(columns), pairs_only=True)
+    def read_pairs(self) -> "EmbeddedRows":
+        """The pairs of the unit that have embeddings; single responses left out."""
+        columns = [column for pair in self.heads.columns for column in pair]
+        rows = self.rows(self.table.read([PAIR_ID, PROMPT_ID, GROUP_ID, *columns]))
+        return rows.take(rows.pair_N & rows.embedded_N)
 
 
 @dataclass(frozen=True, eq=False)
-class RewardedRows:
+class EmbeddedRows:
     """N rows of a unit.
 
     Attributes:
-        r_N2: float64 rewards, NaN where there is no rejected response.
-        e_N2D: float16 embeddings.
+        r_N2K: float64, of chosen and rejected under K heads, signed; NaN where there is no rejected response.
+        e_N2D: float16 embeddings, NaN where there is none.
         validation_N, test_N: bool, the two halves of what is held out.
         hash_N: of the resampling keys.
     """
 
-    r_N2: np.ndarray
+    r_N2K: np.ndarray
     e_N2D: np.ndarray
     validation_N: np.ndarray
     test_N: np.ndarray
     hash_N: np.ndarray
 
-    def take(self, kept_N: np.ndarray) -> "RewardedRows":
-        return RewardedRows(*(values[kept_N] for values in vars(self).values()))
+    @property
+    def pair_N(self) -> np.ndarray:
+        """Bool, which rows have two responses."""
+        return ~np.any(np.isnan(self.r_N2K[:, 1]), axis=1)
+
+    @property
+    def embedded_N(self) -> np.ndarray:
+        """Bool, which rows have an embedding."""
+        return ~np.any(np.isnan(self.e_N2D[:, 0]), axis=1)
+
+    def take(self, kept_N: np.ndarray) -> "EmbeddedRows":
+        return EmbeddedRows(*(values[kept_N] for values in vars(self).values()))
 
 
-def rewarded_units(run: Folder) -> list[RewardedUnit]:
-    """The units of a run that is composed and has embeddings.
+def embedded_units(run: Folder, heads: Heads) -> list[EmbeddedUnit]:
+    """The units of a run that has the heads' table and embeddings.
 
     Raises:
-        DataError: a unit of the rewards has no embeddings. ConfigError: there are no rewards or no embeddings.
+        DataError: a unit of the table has no embeddings. ConfigError: there is no such table, or no embeddings.
     """
     embeddings = {unit.unit: unit for unit in table_units(run.child(EMBEDDINGS_DIR).uri)}
-    rewards = table_units(run.child(REWARDS_DIR).uri)
-    missing = [unit.unit for unit in rewards if unit.unit not in embeddings]
+    units = table_units(run.child(heads.folder).uri)
+    missing = [unit.unit for unit in units if unit.unit not in embeddings]
     if missing:
         raise DataError(
-            f"{run.path(EMBEDDINGS_DIR)} lacks {len(missing)} of {len(rewards)} units of the rewards, first of all "
+            f"{run.path(EMBEDDINGS_DIR)} lacks {len(missing)} of {len(units)} units of {heads.folder}/, first of all "
             f"{missing[0]}. Make them by `encore-ray score --keep-embeddings`."
         )
-    return [RewardedUnit(unit, embeddings[unit.unit]) for unit in rewards]
+    return [EmbeddedUnit(heads, unit, embeddings[unit.unit]) for unit in units]
 
 
-def training_blocks(units: Sequence[RewardedUnit], *, noise: float, seed: int) -> PairBlocks:
+def training_blocks(units: Sequence[EmbeddedUnit], *, noise: float, seed: int) -> PairBlocks:
     """The pairs that may be learnt from: all but those that rewards are judged on.
 
     Args:
@@ -91,10 +140,10 @@ def training_blocks(units: Sequence[RewardedUnit], *, noise: float, seed: int) -
     return PairBlocks(len(units), partial(_read_block, tuple(units), noise, seed))
 
 
-def _read_block(units: tuple[RewardedUnit, ...], noise: float, seed: int, number: int) -> PairBlock:
+def _read_block(units: tuple[EmbeddedUnit, ...], noise: float, seed: int, number: int) -> PairBlock:
     rows = units[number].read_pairs()
-    turned_N = np.random.default_rng([seed, number]).random(len(rows.r_N2)) < noise
-    r_N2, e_N2D = rows.r_N2.copy(), rows.e_N2D.copy()
-    r_N2[turned_N], e_N2D[turned_N] = r_N2[turned_N, ::-1], e_N2D[turned_N, ::-1]
+    turned_N = np.random.default_rng([seed, number]).random(len(rows.r_N2K)) < noise
+    r_N2K, e_N2D = rows.r_N2K.copy(), rows.e_N2D.copy()
+    r_N2K[turned_N], e_N2D[turned_N] = r_N2K[turned_N, ::-1], e_N2D[turned_N, ::-1]
     kept_N = ~rows.test_N
-    return PairBlock(e_N2D[kept_N], r_N2[kept_N][:, :, None], rows.validation_N[kept_N])
+    return PairBlock(e_N2D[kept_N], r_N2K[kept_N], rows.validation_N[kept_N])

@@ -16,6 +16,7 @@ from encore_ray.schema import (
     PAIRS_DIR,
     PLAN_FILE,
     REFINED_DIR,
+    REFINED_SCORES_DIR,
     RELEVANCE_DIR,
     REPORT_FILE,
     REWARDS_DIR,
@@ -60,9 +61,12 @@ class PassStatus:
 
 def pass_tables(run: Folder) -> dict[str, PassTable]:
     """The passes of a run that write tables, in order."""
-    rewarded = (METRICS_FILE, REPORT_FILE, f"{REFINED_DIR}/{SUCCESS_FILE}")
-    selected = f"{SELECTION_DIR}/{SUCCESS_FILE}"
-    scored = (*rewarded, selected, f"{REWARDS_DIR}/{SUCCESS_FILE}", WEIGHTS_FILE, COMPARISON_FILE)
+    selected, refined, refined_scores = (
+        f"{folder}/{SUCCESS_FILE}" for folder in (SELECTION_DIR, REFINED_DIR, REFINED_SCORES_DIR)
+    )
+    rewarded = (METRICS_FILE, REPORT_FILE, refined)
+    composed = (f"{REWARDS_DIR}/{SUCCESS_FILE}", WEIGHTS_FILE, COMPARISON_FILE)
+    scored = (*rewarded, *composed, selected, refined_scores)
     made = (SCORES_DIR, FEATURES_DIR, EMBEDDINGS_DIR, RELEVANCE_DIR)
     prepared = (*scored, *(f"{folder}/{SUCCESS_FILE}" for folder in made))
     return {
@@ -72,8 +76,9 @@ def pass_tables(run: Folder) -> dict[str, PassTable]:
         "features": PassTable(run.child(FEATURES_DIR), run, "features"),
         "relevance": PassTable(run.child(RELEVANCE_DIR), run, "relevance", downstream=(selected,)),
         "select": PassTable(run.child(SELECTION_DIR), run, "select"),
-        "embed": PassTable(run.child(EMBEDDINGS_DIR), run, "embed", downstream=(f"{REFINED_DIR}/{SUCCESS_FILE}",)),
+        "embed": PassTable(run.child(EMBEDDINGS_DIR), run, "embed", downstream=(refined, refined_scores)),
         "refine": PassTable(run.child(REFINED_DIR), run, "refine"),
+        "refine_scores": PassTable(run.child(REFINED_SCORES_DIR), run, "refine_scores"),
     }
 
 

@@ -11,7 +11,7 @@ from encore_ray.report.data_tables import report_tables
 from encore_ray.report.figure import evaluation_figure
 from encore_ray.report.heads import heads_table
 from encore_ray.report.page import render_page
-from encore_ray.report.refinement import calibration_table, refinement_table
+from encore_ray.report.refinement import calibration_table, refined_rules_table, refinement_table
 from encore_ray.report.tables import entropy_against_accuracy, flag_legend, metrics_table, weights_table
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "heads_table",
     "metrics_table",
     "missing_keys",
+    "refined_rules_table",
     "refinement_table",
     "render_page",
     "report_tables",

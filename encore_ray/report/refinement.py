@@ -22,16 +22,33 @@ def refinement_table(controls: list[dict[str, Any]]) -> Table:
     for control in controls:
         if control["noise"] != before:
             table.add_section()
-        before, difference = control["noise"], control["difference_to_base"]
-        apart = f"{points(difference['value'])} ({points_interval(difference['low'], difference['high'])})"
+        before = control["noise"]
         table.add_row(
             percent(control["noise"], digits=0),
             control["name"],
             percent(control["accuracy"]),
             percent_interval(control["accuracy_low"], control["accuracy_high"]),
-            "" if control["name"] == "base" else apart,
+            "" if control["name"] == "base" else _above_base(control),
         )
     return table
+
+
+def refined_rules_table(rules: list[dict[str, Any]]) -> Table:
+    """The accuracy of each rule's scores on the held-out pairs beside its controls; fits 80 columns."""
+    pairs = rules[0]["controls"][0]["num_pairs"]
+    table = Table(title=f"Rules on {pairs:,} held-out pairs (a tie is half a win)", title_justify="left", **_COMPACT)
+    table.add_column("rule", max_width=30, overflow="fold")
+    for name in ("base", "linear\nrefit", "refined", "above base,\npoints (95%)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for rule in rules:
+        accuracies = [percent(control["accuracy"]) for control in rule["controls"]]
+        table.add_row(rule["name"], *accuracies, _above_base(rule["controls"][-1]))
+    return table
+
+
+def _above_base(control: dict[str, Any]) -> str:
+    difference = control["difference_to_base"]
+    return f"{points(difference['value'])} ({points_interval(difference['low'], difference['high'])})"
 
 
 def calibration_table(calibration: dict[str, Any]) -> Table:

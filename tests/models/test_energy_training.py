@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from encore_ray.errors import DataError, ModelError
+from encore_ray.models.energy import EnergyNetwork
 from encore_ray.models.energy_training import (
+    Batch,
     EnergySettings,
     PairBlock,
     PairBlocks,
+    add_gradients,
     contrastive_loss,
     fit_energies,
     measure_standards,
@@ -84,6 +87,33 @@ def test_a_pair_whose_reward_disagrees_with_its_label_is_not_trained_on() -> Non
     fits = [fit_energies(blocks, settings=QUICK).network.state_dict() for blocks in (noisy, without)]
     assert all(torch.equal(fits[0][name], fits[1][name]) for name in fits[0])
     np.testing.assert_array_equal(found.low_K, expected.low_K)
+
+
+def test_gradients_of_several_energies_are_those_of_one_loss_over_all() -> None:
+    block = planted_blocks(num_blocks=1, size=12, noise=1.0).read(0)
+    standards = measure_standards(PairBlocks(1, lambda number: block))
+    batch = Batch.of(block, standards)
+    settings = EnergySettings(num_negatives=5)
+    network = EnergyNetwork(block.e_N2D.shape[2], num_energies=2).eval()
+    torch.manual_seed(7)
+    found = add_gradients(network, batch, settings)
+    gradients = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}  # type: ignore[union-attr]
+    network.zero_grad()
+    torch.manual_seed(7)
+    part_BH, total, num_terms = network.embed(batch.e_BD), torch.zeros(()), 0
+    for k, branch in enumerate(network.energies):
+        kept_B = batch.agrees_BK[:, k]
+        num_terms += int(kept_B.sum())
+        noise_BM = settings.sigma * torch.randn(int(kept_B.sum()), 6)
+        noise_BM[:, 0] *= settings.beta
+        energy_BM = branch(part_BH[kept_B], batch.r_BK[kept_B, k, None] + noise_BM)
+        loss_B = contrastive_loss(energy_BM, -0.5 * (noise_BM / settings.sigma) ** 2)
+        total = total + (loss_B + settings.regularisation * (energy_BM**2).mean(dim=1)).sum()
+    (total / num_terms).backward()
+    assert num_terms == batch.agrees_BK.sum() and 0 < batch.agrees_BK[:, 1].sum() < len(batch.r_BK)
+    assert found == pytest.approx(float(total.detach()) / num_terms, rel=1e-6)
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad)
 
 
 def test_nothing_that_agrees_is_an_error_that_says_so() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from encore_ray.config import ScoreOptions
 from encore_ray.errors import ClusterError
-from encore_ray.passes.pools import CPU_SHARE, ActorPool, Node, Resources, score_pool, task_pool
+from encore_ray.passes.pools import CPU_SHARE, ActorPool, Node, Resources, keeping_pool, score_pool, task_pool
 
 LAPTOP = Resources((Node(2, 0),))
 # A CPU head, and workers of 8 GPUs with 4 CPUs each GPU.
@@ -59,6 +59,13 @@ def test_a_cluster_that_grows_takes_a_number_of_actors_at_its_word() -> None:
 def test_two_small_nodes_hold_what_their_sum_would_promise_wrongly() -> None:
     # floor(3 / 2) + floor(3 / 2) = 2, not floor(6 / 2) = 3.
     assert Resources((Node(3, 0), Node(3, 0))).room(cpus=2) == 2
+
+
+def test_work_that_loads_something_gets_an_actor_a_cpu_and_no_more_than_there_are_units() -> None:
+    assert keeping_pool(LAPTOP, num_units=100) == ActorPool(2, 2, CPU_SHARE, 0.0)
+    assert keeping_pool(LAPTOP, num_units=1) == ActorPool(1, 1, CPU_SHARE, 0.0)
+    with pytest.raises(ClusterError, match="at least one CPU"):
+        keeping_pool(Resources((Node(0, 1),)), num_units=1)
 
 
 def test_tasks_take_every_cpu_of_every_node() -> None:

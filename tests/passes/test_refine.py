@@ -10,9 +10,10 @@ import pytest
 
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.models.energy_training import EnergySettings
-from encore_ray.passes.refine_apply import _Refine, apply_refinement, load_refiner
+from encore_ray.passes.energies import OF_REWARD
+from encore_ray.passes.refine_apply import _RefineRewards, apply_refinement
 from encore_ray.passes.refine_fit import fit_refinement
-from encore_ray.passes.refine_source import rewarded_units, training_blocks
+from encore_ray.passes.refine_source import REWARD, embedded_units, training_blocks
 from encore_ray.passes.status import pass_tables, run_status
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.storage import Folder
@@ -39,7 +40,7 @@ def test_the_report_counts_every_pair_once(fitted: Folder) -> None:
     assert pairs["test"] == judges(ids).sum() > 20
     assert pairs["trainable"] + pairs["calibration"] + pairs["test"] == len(ids)
     assert pairs["agreeing"] + pairs["conflicting"] == pairs["trainable"]
-    blocks = training_blocks(rewarded_units(fitted), noise=0.0, seed=0)
+    blocks = training_blocks(embedded_units(fitted, REWARD), noise=0.0, seed=0)
     agreeing = sum(int((blocks.read(n).agrees_NK[:, 0] & ~blocks.read(n).heldout_N).sum()) for n in range(5))
     assert pairs["agreeing"] == agreeing
 
@@ -53,14 +54,14 @@ def test_controls_are_judged_on_the_same_clean_pairs_at_every_level_of_noise(fit
     assert controls[0.0, "base"]["difference_to_base"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     # Labels are right with 96%, and the embedding tells the rest: a refit that learns comes near that.
     assert controls[0.0, "linear refit"]["accuracy"] > 0.85
-    rows = [unit.read_pairs() for unit in rewarded_units(fitted)]
-    wins = sum(int((part.r_N2[part.test_N, 0] > part.r_N2[part.test_N, 1]).sum()) for part in rows)
+    rows = [unit.read_pairs() for unit in embedded_units(fitted, REWARD)]
+    wins = sum(int((part.r_N2K[part.test_N, 0] > part.r_N2K[part.test_N, 1]).sum()) for part in rows)
     assert controls[0.0, "base"]["wins"] == wins
     assert f"{controls[0.0, 'refined']['accuracy']:.1%}" in report["verdict"]
 
 
 def test_noise_turns_labels_round_and_leaves_pairs_whole(fitted: Folder) -> None:
-    units = rewarded_units(fitted)
+    units = embedded_units(fitted, REWARD)
     clean, noisy = (training_blocks(units, noise=noise, seed=0).read(1) for noise in (0.0, 0.35))
     turned_N = clean.r_N2K[:, 0, 0] != noisy.r_N2K[:, 0, 0]
     assert 0.2 < turned_N.mean() < 0.5
@@ -100,31 +101,31 @@ def test_rewards_without_energies_or_embeddings_are_refused(tmp_path: Path, have
     embeddings = run.child("embeddings")
     manifest = embeddings.read_table("manifest.parquet")
     embeddings.write_table("manifest.parquet", manifest.slice(1))
-    with pytest.raises(DataError, match="lacks 1 of 5 units of the rewards, first of all u000"):
-        rewarded_units(run)
+    with pytest.raises(DataError, match="lacks 1 of 5 units of rewards/, first of all u000"):
+        embedded_units(run, REWARD)
 
 
 def test_a_unit_is_refined_row_by_row_with_probabilities_of_its_labels(
     fitted: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("encore_ray.passes.refine_apply.LIKELY_ERROR", 0.3)
-    unit = rewarded_units(fitted)[2]
+    unit = embedded_units(fitted, REWARD)[2]
     place = Folder(str(tmp_path))
     attempt = Attempt(PassTable(place, place, "refine").open({}), "u002", unit.digest)
-    counts = _Refine(fitted)(unit, attempt)
+    counts = _RefineRewards(fitted)(unit, attempt)
     table = place.read_table(attempt.data[0].file)
-    rewards = unit.rewards.read_all()
+    rewards = unit.table.read_all()
     assert (counts["rows"], counts["pairs"], counts["singles"]) == (120, 119, 1)
     assert table.column("pair_id").equals(rewards.column("pair_id"))
     for name in ("rejected_refined", "refined_margin", "rejected_at_end", "label_probability"):
         assert np.flatnonzero(table.column(name).is_null().to_numpy()).tolist() == [SINGLE]
     assert table.column("chosen_refined").null_count == 0
     rows = unit.read_pairs()
-    refined = load_refiner(fitted).refine(rows.e_N2D[:, 0], rows.r_N2[:, :1])
+    refined = OF_REWARD.load(fitted).refine(rows.e_N2D[:, 0], rows.r_N2K[:, 0])
     chosen_N = np.delete(table.column("chosen_refined").to_numpy(), SINGLE)
     np.testing.assert_allclose(chosen_N, refined.reward_NK[:, 0], rtol=0, atol=1e-3)  # of a deviation of about 25
     probability_N = np.delete(table.column("label_probability").to_numpy(), SINGLE)
-    margin_N = rows.r_N2[:, 0] - rows.r_N2[:, 1]
+    margin_N = rows.r_N2K[:, 0, 0] - rows.r_N2K[:, 1, 0]
     assert np.corrcoef(probability_N, margin_N)[0, 1] > 0.5
     assert counts["likely_label_errors"] == (probability_N < 0.3).sum() == len(attempt.notes["label_errors"]) > 0
 
@@ -151,5 +152,5 @@ def commits_of(table: PassTable) -> dict[str, float]:
 
 
 def test_width_of_the_planted_embeddings_is_what_the_energies_were_trained_on(fitted: Folder) -> None:
-    assert load_refiner(fitted).num_dims == WIDTH
+    assert OF_REWARD.load(fitted).num_dims == WIDTH
     assert fitted.read_json("refine/energy.json")["made_from"]["settings"]["num_negatives"] == 8

@@ -1,0 +1,130 @@
+"""The energies of a run: trained on its units in the driver's process, kept in the run, found there by later commands.
+
+Units are streamed. Of the held-out fifth of the prompts, one half stops the training, the other is never read here.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from encore_ray.errors import ConfigError, ResumeRefused
+from encore_ray.models.energy_training import EnergySettings, fit_energies
+from encore_ray.models.linear_refit import refit_linear
+from encore_ray.models.refiner import Refiner
+from encore_ray.passes.committed import Progress, Watch
+from encore_ray.passes.facts import refusal
+from encore_ray.passes.refine_source import EmbeddedUnit, training_blocks
+from encore_ray.schema import (
+    ENERGY_FILE,
+    ENERGY_TENSORS_FILE,
+    REFINE_REPORT_FILE,
+    RULE_ENERGY_FILE,
+    RULE_ENERGY_TENSORS_FILE,
+    RULE_REFINE_REPORT_FILE,
+)
+from encore_ray.storage import Folder, content_digest, fingerprint
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class EnergyFiles:
+    """Where fitted energies are kept in a run: tensors, what describes them, and the report of their fit."""
+
+    tensors: str
+    description: str
+    report: str
+
+    def fitted(self, run: Folder) -> bool:
+        """Whether they are there."""
+        return run.exists(self.description)
+
+    def load(self, run: Folder) -> Refiner:
+        """The fitted energies; ModelError where they are damaged."""
+        tensors, description = (run.read_bytes(name) for name in (self.tensors, self.description))
+        return Refiner.from_files(tensors, description, where=run.path(self.description))
+
+    def digests(self, run: Folder) -> list[str]:
+        """What tells these energies from any other."""
+        return [content_digest(run.read_bytes(name)) for name in (self.tensors, self.description)]
+
+    def standing_report(self, run: Folder, facts: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
+        """The report of energies that were fitted to the same facts; those of others are deleted if `overwrite`.
+
+        Raises:
+            ResumeRefused: energies of other facts are there, and `overwrite` is not set.
+        """
+        if not self.fitted(run):
+            return None
+        standing = run.read_json(self.description).get("made_from") or {}
+        if standing == facts:
+            return run.read_json(self.report)
+        if not overwrite:
+            raise ResumeRefused(refusal(run.path(self.description), standing, facts))
+        run.delete(self.description)
+        return None
+
+    def keep(self, run: Folder, refiner: Refiner, report: Mapping[str, Any]) -> None:
+        """Write energies and report, the description last: where it is, all is."""
+        tensors, description = refiner.to_files()
+        run.write_atomic(self.tensors, tensors)
+        run.write_json(self.report, report)
+        run.write_atomic(self.description, description)
+
+
+OF_REWARD = EnergyFiles(ENERGY_TENSORS_FILE, ENERGY_FILE, REFINE_REPORT_FILE)
+OF_RULES = EnergyFiles(RULE_ENERGY_TENSORS_FILE, RULE_ENERGY_FILE, RULE_REFINE_REPORT_FILE)
+
+
+def fitted_energies(run: Folder) -> list[EnergyFiles]:
+    """Those that a run has; ConfigError where it has none."""
+    found = [files for files in (OF_REWARD, OF_RULES) if files.fitted(run)]
+    if not found:
+        raise ConfigError(f"{run.path(ENERGY_FILE)} is not there: run `encore-ray refine fit` first.")
+    return found
+
+
+def units_fingerprint(units: Sequence[EmbeddedUnit]) -> str:
+    """Of the units that energies are fitted to."""
+    return fingerprint([[unit.table.unit, unit.digest] for unit in units])
+
+
+def train(
+    units: Sequence[EmbeddedUnit],
+    settings: EnergySettings,
+    *,
+    name: str,
+    noise: float = 0.0,
+    watch: Watch,
+    tell: Tell,
+) -> tuple[Refiner, np.ndarray]:
+    """Energies of all heads of the units, and weights [K, D] of their plain refit on the same pairs.
+
+    Args:
+        name: of the work, for who looks.
+        noise: share of the labels that are turned round.
+        watch: told of the progress in pairs, epoch after epoch.
+        tell: told of each epoch.
+
+    Raises:
+        DataError: no pair agrees with its label under any head.
+    """
+    blocks = training_blocks(units, noise=noise, seed=settings.seed)
+    total = settings.epochs * sum(unit.table.rows for unit in units)
+    started, done = time.monotonic(), 0
+
+    def step(pairs: int) -> None:
+        nonlocal done
+        done += pairs
+        watch(Progress(name, done, total, 0, 0, 0, time.monotonic() - started))
+
+    def epoch(number: int, loss: float, heldout: float | None) -> None:
+        said = "" if heldout is None else f", held out {heldout:.4f}"
+        tell(f"{name}, epoch {number} of {settings.epochs}: loss {loss:.4f}{said}")
+
+    fit = fit_energies(blocks, settings=settings, on_epoch=epoch, on_step=step)
+    watch(Progress(name, total, total, 0, 0, 0, time.monotonic() - started))
+    return Refiner.of(fit), refit_linear(blocks, standards=fit.standards, settings=settings)
