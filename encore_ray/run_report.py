@@ -14,14 +14,26 @@ from encore_ray.passes.effort import without_times
 from encore_ray.passes.selected import find_selection
 from encore_ray.passes.status import pass_tables
 from encore_ray.redaction import redact
-from encore_ray.report import ReportContents, missing_keys, render_page, report_tables
+from encore_ray.report import (
+    ReportContents,
+    missing_keys,
+    picture,
+    reliability_chart,
+    render_page,
+    report_tables,
+    robustness_chart,
+)
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
     COMPARISON_FILE,
     CONFIG_FILE,
     METRICS_FILE,
+    REFINE_REPORT_FILE,
+    RELIABILITY_FILE,
     REPORT_FILE,
     REPORT_TABLES_DIR,
+    ROBUSTNESS_FILE,
+    RULE_REFINE_REPORT_FILE,
     RULES_FILE,
     WEIGHTS_FILE,
 )
@@ -31,7 +43,7 @@ _LIBRARIES = ("encore-ray", "ray", "torch", "transformers", "numpy", "pyarrow")
 
 
 def make_report(folder: Folder, *, weights: Mapping[str, Any] | None = None) -> dict[str, bytes]:
-    """The files of the report, by their place in the folder: the HTML page, and its tables as Parquet.
+    """The files of the report, by their place in the folder: the HTML page, its tables as Parquet, pictures as SVG.
 
     Args:
         folder: a run, or the output folder of a single command; what is missing there is left out.
@@ -39,6 +51,9 @@ def make_report(folder: Folder, *, weights: Mapping[str, Any] | None = None) -> 
     """
     contents = _read_contents(folder, weights=weights)
     files = {REPORT_FILE: render_page(contents)}
+    if contents.refined:
+        files[ROBUSTNESS_FILE] = picture(robustness_chart(contents.refined["controls"]))
+        files[RELIABILITY_FILE] = picture(reliability_chart(contents.refined["calibration"]))
     for name, table in report_tables(contents).items():
         file = io.BytesIO()
         pq.write_table(table, file, compression="zstd")
@@ -63,6 +78,8 @@ def _read_contents(folder: Folder, *, weights: Mapping[str, Any] | None = None) 
         weights=weights or _read(folder, WEIGHTS_FILE),
         metrics=_read(folder, METRICS_FILE),
         comparison=_read(folder, COMPARISON_FILE),
+        refined=_read(folder, REFINE_REPORT_FILE),
+        refined_rules=_read(folder, RULE_REFINE_REPORT_FILE),
         prepared=counts["prepare"],
         scored=counts["score"],
         selection={**selection.params, "counts": counts["select"]} if selection else None,

@@ -14,26 +14,29 @@ from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.image import imread
 
 from encore_ray.corpora.planted import planted_ratings
+from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
 from encore_ray.report.contents import ReportContents, contenders, rule_facts
 from encore_ray.report.data_tables import report_tables
 from encore_ray.report.markup import Markup, join, tag
-from encore_ray.report.page import render_page
+from encore_ray.report.page import STYLES, render_page
 from encore_ray.report.placement import Box, place_labels
 from encore_ray.report.scales import Scale, fit_scale, ticks
 from encore_ray.storage import to_json
 from tests.composition.compared import compare
 from tests.report_contents import make_contents
 
-CSS = files("encore_ray.report").joinpath("page.css").read_text("utf-8")
+CSS = "".join(files("encore_ray.report").joinpath(name).read_text("utf-8") for name in STYLES)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OF_COMPARISON = {"schemes", "sweep", "histograms", "correlations"}
 OF_METRICS = {"margins", "subsets", "rewardbench"}
-ALL = {"warnings", "entropy", "rules", "selection", "rows", "settings"} | OF_COMPARISON | OF_METRICS
+ALL = {"warnings", "entropy", "rules", "selection", "rows", "settings", "refinement"} | OF_COMPARISON | OF_METRICS
 NASTY = """</title><script>alert(1)</script>"'&amp; \x00 <!-- ]]> é ‮漢字 {{x}}"""
 
 
@@ -459,3 +462,78 @@ def test_in_a_browser_the_page_never_scrolls_sideways_and_names_do_not_overlap(w
     assert scroll_width <= width
     assert num_names >= 3
     assert overlaps == 0
+
+
+def series(chart: ET.Element, kind: str) -> ET.Element:
+    return next(found for found in chart.iter("g") if found.get("class") == f"series {kind}")
+
+
+def marks(chart: ET.Element, kind: str) -> list[tuple[float, float]]:
+    """Where the marks of a reward or source are."""
+    places = []
+    for mark in (found for found in series(chart, kind) if found.get("class") == "mark"):
+        corners = mark.get("points") or f"{mark.get('cx')},{mark.get('cy')}"
+        xs, ys = zip(*(map(float, corner.split(",")) for corner in corners.split()), strict=True)
+        places.append(((min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2))
+    return places
+
+
+def test_the_robustness_chart_has_each_reward_at_its_accuracy_under_each_noise():
+    refined = make_contents().refined
+    assert refined
+    chart = parse(robustness_chart(refined["controls"]).encode())
+    base, refit, better = (marks(chart, kind) for kind in ("base", "refit", "refined"))
+    assert len({y for _, y in base}) == 1  # 70.0% at each level of noise
+    # 73.0, 69.0 and 60.0%; 72.0, 71.5 and 68.5%: in pixels a point
+    step = (refit[2][1] - refit[0][1]) / 13
+    assert [y - base[0][1] for _, y in refit] == pytest.approx([-3 * step, step, 10 * step], abs=0.1)
+    assert [y - base[0][1] for _, y in better] == pytest.approx([-2 * step, -1.5 * step, 1.5 * step], abs=0.1)
+    xs = [x for x, _ in refit]
+    assert (xs[1] - xs[0]) / (xs[2] - xs[0]) == pytest.approx(0.2 / 0.35, abs=0.01)
+
+
+def test_the_reliability_chart_leaves_empty_cells_out_and_shows_intervals_of_what_is_used():
+    refined = make_contents().refined
+    assert refined
+    chart = parse(reliability_chart(refined["calibration"]).encode())
+    whiskers = [sum(part.get("class") == "whisker" for part in series(chart, kind)) for kind in ("refined", "base")]
+    assert whiskers == [9, 0]
+    used, other = marks(chart, "refined"), marks(chart, "base")
+    assert len(used) == len(other) == 9  # of ten cells the last is empty
+    # Of density 2.5% apart from the diagonal by turns .03, of the margin .06: twice as far.
+    (diagonal,) = (line for line in chart.iter("line") if line.get("class") == "chance")
+    x0, y0, x1, y1 = (float(diagonal.get(name) or 0) for name in ("x1", "y1", "x2", "y2"))
+
+    def off(place: tuple[float, float]) -> float:
+        return place[1] - (y0 + (place[0] - x0) * (y1 - y0) / (x1 - x0))
+
+    assert [off(b) for b in other] == pytest.approx([2 * off(a) for a in used], abs=0.1)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium to look at the picture with")
+def test_a_picture_is_a_file_of_its_own_that_is_dark_for_who_likes_it_dark(tmp_path: Path):
+    refined = make_contents().refined
+    assert refined
+    (tmp_path / "chart.svg").write_bytes(picture(robustness_chart(refined["controls"])))
+    assert CHROMIUM is not None
+    shot = tmp_path / "shot.png"
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    look = ["--blink-settings=preferredColorScheme=0", f"--screenshot={shot}", "--window-size=400,340"]
+    address = (tmp_path / "chart.svg").as_uri()
+    subprocess.run([*command, *look, address], capture_output=True, timeout=120, check=True)
+    pixel_YXC = np.round(255 * imread(shot)[:, :, :3]).astype(int)
+    assert pixel_YXC[338, 200].tolist() == [0x1B, 0x1E, 0x24]  # the card
+    found = set(map(tuple, pixel_YXC.reshape(-1, 3).tolist()))
+    assert {(0x7F, 0xB0, 0xFF), (0x54, 0xCF, 0xA6), (0x99, 0xA1, 0xAC)} <= found  # refined, refit, base
+
+
+def test_a_refinement_without_one_of_its_parts_still_has_a_section():
+    contents = make_contents()
+    for part in ("refined", "refined_rules"):
+        page = parse(render_page(dataclasses.replace(contents, **{part: None})))
+        assert "refinement" in {found.get("id") for found in page.iter("section")}
+    shown = words(element(parse(render_page(contents)), "refinement"))
+    assert "On 200 held-out pairs refined rewards agree with 72.0%" in shown
+    assert "chosen on the pairs that calibrate: energy density." in shown
+    assert "refined 35% 68.5%" in shown
+    assert "rule_1 60.0% 62.0% 65.0% +5.0" in shown

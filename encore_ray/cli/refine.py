@@ -22,7 +22,9 @@ class Refine:
 
     fit writes refine/, with a report of what it buys next to the base reward and a plain refit.
 
-    apply writes refined/, with a calibrated probability of each label; after fit --per-rule also refined_scores/.
+    apply writes refined/, with a calibrated probability of each label.
+
+    Either takes the rules' own scores after fit --per-rule, and apply then writes refined_scores/.
     """
 
     step: tyro.conf.Positional[Annotated[Literal["fit", "apply"], flag("STEP")]]
@@ -80,6 +82,7 @@ class Refine:
         )
         with open_command_job(self, console) as job:
             report = job.refine_fit_rules(settings) if self.per_rule else job.refine_fit(settings, noise=self.noise)
+            job.report()
         show = show_refined_rules if self.per_rule else show_refinement
         show(report, console=console)
 

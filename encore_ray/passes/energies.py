@@ -54,16 +54,18 @@ class EnergyFiles:
     def standing_report(self, run: Folder, facts: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
         """The report of energies that were fitted to the same facts; those of others are deleted if `overwrite`.
 
+        A report is gone once a pass changes what it is of; the fit makes it anew.
+
         Raises:
             ResumeRefused: energies of other facts are there, and `overwrite` is not set.
         """
         if not self.fitted(run):
             return None
         standing = run.read_json(self.description).get("made_from") or {}
-        if standing == facts:
-            return run.read_json(self.report)
-        if not overwrite:
+        if standing != facts and not overwrite:
             raise ResumeRefused(refusal(run.path(self.description), standing, facts))
+        if standing == facts and run.exists(self.report):
+            return run.read_json(self.report)
         run.delete(self.description)
         return None
 

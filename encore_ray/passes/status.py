@@ -15,11 +15,15 @@ from encore_ray.schema import (
     METRICS_FILE,
     PAIRS_DIR,
     PLAN_FILE,
+    REFINE_REPORT_FILE,
     REFINED_DIR,
     REFINED_SCORES_DIR,
     RELEVANCE_DIR,
+    RELIABILITY_FILE,
     REPORT_FILE,
     REWARDS_DIR,
+    ROBUSTNESS_FILE,
+    RULE_REFINE_REPORT_FILE,
     SCORES_DIR,
     SELECTION_DIR,
     SUCCESS_FILE,
@@ -64,9 +68,11 @@ def pass_tables(run: Folder) -> dict[str, PassTable]:
     selected, refined, refined_scores = (
         f"{folder}/{SUCCESS_FILE}" for folder in (SELECTION_DIR, REFINED_DIR, REFINED_SCORES_DIR)
     )
-    rewarded = (METRICS_FILE, REPORT_FILE, refined)
+    of_reward = (refined, REFINE_REPORT_FILE, ROBUSTNESS_FILE, RELIABILITY_FILE)
+    of_rules = (refined_scores, RULE_REFINE_REPORT_FILE)
+    rewarded = (METRICS_FILE, REPORT_FILE, *of_reward)
     composed = (f"{REWARDS_DIR}/{SUCCESS_FILE}", WEIGHTS_FILE, COMPARISON_FILE)
-    scored = (*rewarded, *composed, selected, refined_scores)
+    scored = (*rewarded, *composed, *of_rules, selected)
     made = (SCORES_DIR, FEATURES_DIR, EMBEDDINGS_DIR, RELEVANCE_DIR)
     prepared = (*scored, *(f"{folder}/{SUCCESS_FILE}" for folder in made))
     return {
@@ -76,7 +82,7 @@ def pass_tables(run: Folder) -> dict[str, PassTable]:
         "features": PassTable(run.child(FEATURES_DIR), run, "features"),
         "relevance": PassTable(run.child(RELEVANCE_DIR), run, "relevance", downstream=(selected,)),
         "select": PassTable(run.child(SELECTION_DIR), run, "select"),
-        "embed": PassTable(run.child(EMBEDDINGS_DIR), run, "embed", downstream=(refined, refined_scores)),
+        "embed": PassTable(run.child(EMBEDDINGS_DIR), run, "embed", downstream=(*of_reward, *of_rules)),
         "refine": PassTable(run.child(REFINED_DIR), run, "refine"),
         "refine_scores": PassTable(run.child(REFINED_SCORES_DIR), run, "refine_scores"),
     }

@@ -5,6 +5,7 @@ Everything here reads the contents of weights.json, metrics.json and comparison.
 old one.
 """
 
+from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
 from encore_ray.report.comparison import comparison_table
 from encore_ray.report.contents import ReportContents, missing_keys
 from encore_ray.report.data_tables import report_tables
@@ -24,9 +25,12 @@ __all__ = [
     "heads_table",
     "metrics_table",
     "missing_keys",
+    "picture",
     "refined_rules_table",
     "refinement_table",
+    "reliability_chart",
     "render_page",
     "report_tables",
+    "robustness_chart",
     "weights_table",
 ]

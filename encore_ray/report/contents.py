@@ -7,7 +7,13 @@ from typing import Any
 from encore_ray.composition.agreement import Tally
 from encore_ray.report.numbers import weight_writer
 from encore_ray.rules import RuleSet
-from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, WEIGHTS_FILE
+from encore_ray.schema import (
+    COMPARISON_FILE,
+    METRICS_FILE,
+    REFINE_REPORT_FILE,
+    RULE_REFINE_REPORT_FILE,
+    WEIGHTS_FILE,
+)
 
 Content = Mapping[str, Any]
 
@@ -18,6 +24,8 @@ REQUIRED_KEYS = {
     METRICS_FILE: "overall subsets length_baselines margin",
     COMPARISON_FILE: "num_pairs heldout temperature rule_names schemes baselines sweep rules correlations "
     "entropy_accuracy world verdict warnings",
+    REFINE_REPORT_FILE: "verdict pairs controls calibration density_width",
+    RULE_REFINE_REPORT_FILE: "verdict pairs rules",
 }
 
 
@@ -25,7 +33,7 @@ def missing_keys(name: str, content: Any) -> list[str]:
     """The keys that tables and report take for granted and a file lacks: it is damaged, or of another version.
 
     Args:
-        name: weights.json, metrics.json or comparison.json.
+        name: weights.json, metrics.json, comparison.json, or the report of a refinement.
         content: what a file of that kind holds; one that is no object lacks all.
     """
     return [key for key in REQUIRED_KEYS[name].split() if not isinstance(content, dict) or key not in content]
@@ -38,6 +46,7 @@ class ReportContents:
     Attributes:
         title: what to call the run, usually its folder.
         weights, metrics, comparison: of weights.json, metrics.json and comparison.json.
+        refined, refined_rules: of refine/report.json and refine/rules/report.json.
         prepared, scored: counts of the two passes; `reason.<reason>` counts rows in quarantine.
         selection: rules a pair (`num_rules`), what selected them (`by`), and the `counts` of the pass.
         rules: of rules.yaml, for their texts.
@@ -50,6 +59,8 @@ class ReportContents:
     weights: Content | None = None
     metrics: Content | None = None
     comparison: Content | None = None
+    refined: Content | None = None
+    refined_rules: Content | None = None
     prepared: Mapping[str, int] | None = None
     scored: Mapping[str, int] | None = None
     selection: Content | None = None

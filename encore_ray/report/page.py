@@ -7,6 +7,7 @@ from encore_ray.report.markup import Markup, tag
 from encore_ray.report.sections.account import rows_account, settings
 from encore_ray.report.sections.agreement import margins, rewardbench, subsets
 from encore_ray.report.sections.headline import headline, warnings
+from encore_ray.report.sections.refinement import refinement
 from encore_ray.report.sections.rules import entropy_accuracy, weights_table
 from encore_ray.report.sections.schemes import schemes, sweep
 from encore_ray.report.sections.scores import correlations, histograms
@@ -14,6 +15,7 @@ from encore_ray.report.sections.selection import selection
 
 # The browser itself refuses whatever is not in the file.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+STYLES = ("palette.css", "page.css", "lines.css")
 _SECTIONS = (
     ("warnings", "Warnings", warnings),
     ("entropy", "Entropy", entropy_accuracy),
@@ -24,6 +26,7 @@ _SECTIONS = (
     ("histograms", "Scores", histograms),
     ("correlations", "Redundancy", correlations),
     ("margins", "Margins", margins),
+    ("refinement", "Refinement", refinement),
     ("subsets", "Subsets", subsets),
     ("rewardbench", "RewardBench", rewardbench),
     ("rows", "Rows", rows_account),
@@ -52,7 +55,7 @@ def render_page(contents: ReportContents) -> bytes:
             tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
             tag("meta", name_="color-scheme", content="light dark"),
             tag("title", f"{contents.title} · encore-ray"),
-            tag("style", Markup(files("encore_ray.report").joinpath("page.css").read_text("utf-8"))),
+            [tag("style", Markup(files("encore_ray.report").joinpath(name).read_text("utf-8"))) for name in STYLES],
         ),
         tag(
             "body",
