@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.commands import run_command
 from benchmarks.tables import machine, show, write_json
-from encore_ray.cli import main as encore_ray
 from encore_ray.models.embedding import FIT_FILE
 from encore_ray.rules import Link, Rule, RuleSet, Scale
 
@@ -51,21 +51,13 @@ def measure(labels: Path, model: str, folder: Path, *, link: Link = "identity") 
     (folder / "rules.yaml").write_text(rules_of(labels, link=link).to_yaml(), encoding="utf-8")
     run, heads = str(folder / "run"), folder / "heads"
     # A few completions are empty, and go to quarantine.
-    _command("prepare", "--input", str(labels), "--run", run, "--max-bad-fraction", "0.05")
-    _command(
+    run_command("prepare", "--input", str(labels), "--run", run, "--max-bad-fraction", "0.05")
+    run_command(
         *("fit-heads", "--run", run, "--model", model, "--rules", str(folder / "rules.yaml"), "--output", str(heads)),
         *("--reads", "response", "--pooling", "unit_mean"),
     )
     fit = json.loads((heads / FIT_FILE).read_text(encoding="utf-8"))
     return {**fit, "seconds": time.monotonic() - started}
-
-
-def _command(*args: str) -> None:
-    try:
-        encore_ray(list(args))
-    except SystemExit as end:
-        if end.code:
-            raise
 
 
 def main() -> None:

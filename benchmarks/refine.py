@@ -8,13 +8,15 @@ thread, in float32, on the same batch, alternating; the median of the rounds' ra
 start from the embedding's part of the first layer; `uncached` lets the ascent compute it in each step, as a plain
 network does.
 
-With --rows: synthetic units of 4,096-wide embeddings on disk, a process for each number of pairs that fits one epoch
-with 16 negatives, and one that refines them: seconds, and the most memory the process held. Then the paper's settings
-on the smallest corpus for a number of steps; times for a million pairs are extrapolated from these, and say so.
+With --rows: synthetic units of 4,096-wide embeddings on disk (16 KiB a pair, deleted afterwards), a process of one
+thread for each number of pairs that fits one epoch with 16 negatives, and one that refines them as a worker of `refine
+apply` does: seconds, and the most memory that the process has held after 10 %, 50 % and all of its units. Then the
+paper's settings for a number of steps; what is extrapolated from these says so.
 """
 
 import argparse
 import multiprocessing
+import os
 import resource
 import statistics
 import sys
@@ -39,7 +41,12 @@ from encore_ray.models.energy_training import EnergySettings, PairBlock, PairBlo
 from encore_ray.models.refiner import Refiner
 from encore_ray.passes.commits import Commit
 from encore_ray.passes.embeddings import embedding_columns
+from encore_ray.passes.energies import OF_REWARD
+from encore_ray.passes.refine_apply import _RefineRewards
+from encore_ray.passes.refine_fit import MARGIN
 from encore_ray.passes.refine_source import REWARD, embedded_units, training_blocks
+from encore_ray.passes.status import pass_tables
+from encore_ray.passes.unit_work import CommittedWork, unit_task
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.schema import CHOSEN_REWARD, EMBEDDINGS_DIR, PAIR_ID, REJECTED_REWARD, REWARDS_DIR
 from encore_ray.storage import Folder
@@ -120,31 +127,51 @@ def write_run(run: Folder, *, num_pairs: int, num_dims: int) -> None:
         table.seal(list(commits), commits, {})
 
 
-def fit_run(run: Folder) -> None:
-    fit_energies(training_blocks(embedded_units(run, REWARD), noise=0.0, seed=0), settings=STREAMED)
+def fit_run(run: Folder) -> list[float]:
+    """One epoch over the units; the most MiB held when each was read: once for the moments, once for the epoch."""
+    blocks = training_blocks(embedded_units(run, REWARD), noise=0.0, seed=0)
+    held: list[float] = []
+
+    def read(number: int) -> PairBlock:
+        held.append(most_mib())
+        return blocks.read(number)
+
+    fit_energies(PairBlocks(blocks.num_blocks, read), settings=STREAMED)
+    return [*held, most_mib()]
 
 
-def apply_run(run: Folder) -> None:
+def apply_run(run: Folder) -> list[float]:
+    """Refine the units as a worker does, by energies of the first; the most MiB held after each."""
     units = embedded_units(run, REWARD)
     small = training_blocks(units[:1], noise=0.0, seed=0)
     refiner = Refiner.of(fit_energies(small, settings=replace(STREAMED, num_negatives=1)))
+    source = {"source": MARGIN, "slope": 1.0, "intercept": 0.0}
+    OF_REWARD.keep(run, refiner.with_facts({"calibration": {"used": MARGIN, "sources": [source]}}), {})
+    work = CommittedWork(pass_tables(run)["refine"].open({}), partial(_RefineRewards, run))
+    held: list[float] = []
     for unit in units:
-        rows = unit.read_pairs()
-        refiner.refine(rows.e_N2D.reshape(2 * len(rows.r_N2), -1), rows.r_N2.reshape(-1, 1))
+        work(replace(unit_task(unit.table), input_digest=unit.digest, payload=unit))
+        held.append(most_mib())
+    return held
 
 
-def in_own_process(work: Callable[[], None]) -> tuple[float, float]:
-    """Seconds that the work took, and the most MiB that its process held."""
+def most_mib() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def in_own_process(work: Callable[[], list[float]]) -> tuple[float, list[float]]:
+    """Seconds that the work took, and the MiB that its process held at most after each of its steps."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(_measured, (work,))
 
 
-def _measured(work: Callable[[], None]) -> tuple[float, float]:
+def _measured(work: Callable[[], list[float]]) -> tuple[float, list[float]]:
     torch.set_num_threads(1)
     started = time.perf_counter()
-    work()
-    return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    held = work()
+    return time.perf_counter() - started, held
 
 
 def paper_seconds(num_dims: int, *, steps: int) -> float:
@@ -156,19 +183,28 @@ def paper_seconds(num_dims: int, *, steps: int) -> float:
     return (time.perf_counter() - started) / (2 * 128 * steps)
 
 
-def measure_scale(sizes: Sequence[int], *, num_dims: int, steps: int) -> dict[str, dict[str, float]]:
+def measure_scale(sizes: Sequence[int], *, num_dims: int, steps: int, folder: Path | None) -> dict[str, dict]:
     rows, found = [], {}
     for asked in sizes:
         num_pairs = max(1, asked // UNIT_PAIRS) * UNIT_PAIRS
-        with tempfile.TemporaryDirectory() as folder:
-            run = Folder(folder)
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            run = Folder(place)
             write_run(run, num_pairs=num_pairs, num_dims=num_dims)
             for name, work in (("fit", fit_run), ("apply", apply_run)):
-                seconds, mib = in_own_process(partial(work, run))
-                million = seconds * 1e6 / num_pairs
-                rows.append([name, f"{num_pairs:,}", f"{seconds:,.0f}", f"{mib:,.0f}", f"{million / 60:,.0f}"])
-                found[f"{name} {num_pairs}"] = {"seconds": seconds, "mib": mib, "seconds_a_million": million}
-    show(["work", "pairs", "s", "MiB at most", "min a million pairs (extrapolated)"], rows)
+                before = os.getloadavg()[0]
+                seconds, held = in_own_process(partial(work, run))
+                mib = [held[int(share * (len(held) - 1))] for share in (0.1, 0.5, 1.0)]
+                million, load = seconds * 1e6 / num_pairs, (before, os.getloadavg()[0])
+                loads = f"{load[0]:.1f} to {load[1]:.1f}"
+                memory = " / ".join(f"{value:,.0f}" for value in mib)
+                rows.append([name, f"{num_pairs:,}", f"{seconds:,.0f}", memory, f"{million / 60:,.0f}", loads])
+                found[f"{name} {num_pairs}"] = {
+                    "seconds": seconds,
+                    "mib": mib,
+                    "seconds_a_million": million,
+                    "load": list(load),
+                }
+    show(["work", "pairs", "s", "MiB at most, 10 / 50 / 100 %", "min a million pairs", "load"], rows)
     if not steps:
         return found
     each = paper_seconds(num_dims, steps=steps)
@@ -188,12 +224,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--train-pairs", type=int, default=8192, help="That the energy of the search is trained on.")
     parser.add_argument("--paper-steps", type=int, default=2, help="Steps under the paper's settings; may be 0.")
+    parser.add_argument("--folder", type=Path, help="Where the units of --rows are written for a while.")
     parser.add_argument("--json", type=Path, help="Write the figures to this file.")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     if options.rows:
-        found: dict = measure_scale(options.rows, num_dims=options.dims, steps=options.paper_steps)
+        found: dict = measure_scale(
+            options.rows, num_dims=options.dims, steps=options.paper_steps, folder=options.folder
+        )
     else:
         sizes = {"num_dims": options.dims, "batch": options.batch, "num_pairs": options.train_pairs}
         found = measure_search(**sizes, rounds=options.rounds)

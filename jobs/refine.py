@@ -1,7 +1,8 @@
 r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
     python jobs/refine.py fit --run /data/run
 
-Fits an energy to the rewards of a run that has embeddings; `refine apply` then moves each reward by it.
+Fits an energy to the rewards of a run that has embeddings, or to the scores of each rule; `refine apply` then moves
+each of them by it.
 Paths are those that every node sees. Further flags are those of `encore-ray refine`; encore-ray is installed
 on all nodes.
 """

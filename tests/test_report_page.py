@@ -416,6 +416,13 @@ def test_tables_hold_what_the_page_shows():
         contents.metrics["margin"]["histogram"]["counts"]  # type: ignore[index]
     )
     assert tables["subsets"].num_rows == 2
+    refinement = tables["refinement"].to_pylist()
+    assert [(row["rule"], row["noise"], row["name"]) for row in refinement[8:10]] == [
+        (None, 0.35, "refined"),
+        ("rule_1", 0.0, "base"),
+    ]
+    assert (refinement[8]["accuracy"], refinement[8]["difference_to_base"]) == (0.685, -0.015)
+    assert tables["reliability"].column("is_used").to_pylist() == [True] * 10 + [False] * 10
     assert {row["count"]: row["rows"] for row in tables["rows"].to_pylist()}["truncated"] == 21
     assert {"pass": "select", "count": "ties", "rows": 50} in tables["rows"].to_pylist()
 

@@ -24,7 +24,7 @@ class Refine:
 
     apply writes refined/, with a calibrated probability of each label.
 
-    Either takes the rules' own scores after fit --per-rule, and apply then writes refined_scores/.
+    fit --per-rule takes the scores of each rule instead; apply then writes refined_scores/, too.
     """
 
     step: tyro.conf.Positional[Annotated[Literal["fit", "apply"], flag("STEP")]]

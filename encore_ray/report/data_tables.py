@@ -53,6 +53,24 @@ _SCHEMES = {
     "reward_sd": _REAL,
     "effective_num_rules": _REAL,
 }
+_REFINEMENT = {
+    "rule": _TEXT,
+    "noise": _REAL,
+    "name": _TEXT,
+    **{key: kind for key, kind in _STATS.items() if key != "accuracy_strict"},
+    "difference_to_base": _REAL,
+    "difference_low": _REAL,
+    "difference_high": _REAL,
+}
+_RELIABILITY = {
+    "source": _TEXT,
+    "is_used": pa.bool_(),
+    "low": _REAL,
+    "high": _REAL,
+    "num_pairs": _INT,
+    "confidence": _REAL,
+    "right": _REAL,
+}
 _SWEEP = {
     "temperature": _REAL,
     "num_bins": _INT,
@@ -68,7 +86,8 @@ def report_tables(contents: ReportContents) -> dict[str, pa.Table]:
 
     rules · histograms (a row a rule and cell) · schemes (a row a scheme, on all and on held-out pairs, other rewards
     and baselines included) · scheme_weights · scheme_subsets · sweep · correlations (a row a pair of rules) · subsets ·
-    margins · rewardbench · rows (a row a pass and count). Shares and differences are fractions, not percent.
+    margins · refinement (a row a reward and noise, or a rule's scores) · reliability (a row a source and cell) ·
+    rewardbench · rows (a row a pass and count). Shares and differences are fractions, not percent.
     """
     comparison, metrics = contents.comparison or {}, contents.metrics or {}
     selected = (contents.selection or {}).get("counts")
@@ -101,6 +120,15 @@ def report_tables(contents: ReportContents) -> dict[str, pa.Table]:
             ({"subset": name, **stats} for name, stats in (metrics.get("subsets") or {}).items()),
         ),
         "margins": _margins(metrics),
+        "refinement": _refinement(contents),
+        "reliability": _table(
+            _RELIABILITY,
+            (
+                {**source, **cell, "is_used": source["source"] == contents.refined["calibration"]["used"]}
+                for source in (contents.refined["calibration"]["sources"] if contents.refined else ())
+                for cell in source["bins"]
+            ),
+        ),
         "rewardbench": _table(
             {"benchmark": _TEXT, "section": _TEXT, "score": _REAL},
             (
@@ -158,6 +186,20 @@ def _histograms(contents: ReportContents) -> pa.Table:
             rows.append({"rule": rule.name, "cell": cell, "low": low, "high": high, **counts})
     columns = {"rule": _TEXT, "cell": _INT, "low": _REAL, "high": _REAL}
     return _table({**columns, "chosen": _INT, "rejected": _INT, "single": _INT}, rows)
+
+
+def _refinement(contents: ReportContents) -> pa.Table:
+    """Base, refit and refined: of the composed reward, whose rule is null, and of the scores of each rule."""
+    controls = [({}, control) for control in (contents.refined or {}).get("controls", ())]
+    for rule in (contents.refined_rules or {}).get("rules", ()):
+        controls += [({"rule": rule["name"], "noise": 0.0}, control) for control in rule["controls"]]
+    rows = []
+    for beside, control in controls:
+        difference = control["difference_to_base"]
+        differences = {"difference_to_base": difference["value"]}
+        differences |= {f"difference_{end}": difference[end] for end in ("low", "high")}
+        rows.append({**control, **beside, **differences})
+    return _table(_REFINEMENT, rows)
 
 
 def _correlations(comparison: Content) -> pa.Table:
