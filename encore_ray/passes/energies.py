@@ -3,6 +3,7 @@
 Units are streamed. Of the held-out fifth of the prompts, one half stops the training, the other is never read here.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from encore_ray.schema import (
 )
 from encore_ray.storage import Folder, content_digest, fingerprint
 
+logger = logging.getLogger("encore_ray")
+
 Tell = Callable[[str], None]
 
 
@@ -50,6 +53,15 @@ class EnergyFiles:
     def digests(self, run: Folder) -> list[str]:
         """What tells these energies from any other."""
         return [content_digest(run.read_bytes(name)) for name in (self.tensors, self.description)]
+
+    def warn_if_other(self, run: Folder, units: Sequence[EmbeddedUnit]) -> None:
+        """Say so where the energies were fitted to other units than these, as before inputs or weights changed."""
+        if run.read_json(self.description)["made_from"]["units"] != units_fingerprint(units):
+            logger.warning(
+                "%s was fitted to other rows than are refined now. Fit the energies again by `encore-ray refine fit "
+                "--overwrite`, unless that is meant.",
+                run.path(self.description),
+            )
 
     def standing_report(self, run: Folder, facts: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
         """The report of energies that were fitted to the same facts; those of others are deleted if `overwrite`.

@@ -68,6 +68,7 @@ def apply_refinement(
     """
     output = output.open({"energies": OF_REWARD.digests(run)}, overwrite=overwrite)
     units = embedded_units(run, REWARD)
+    OF_REWARD.warn_if_other(run, units)
     how = {"have": have, "visible": visible, "overwrite": overwrite, "watch": watch}
     commits = _run(units, output, partial(_RefineRewards, run), **how)
     counts = total_counts(commits.values())
@@ -120,6 +121,7 @@ def refine_scores(
     clipping = RuleSet(replace(rule, out_of_range="clip") for rule in rules)
     output = output.open({"energies": OF_RULES.digests(run), "rules": clipping.fingerprint}, overwrite=overwrite)
     units = embedded_units(run, rule_heads(rules))
+    OF_RULES.warn_if_other(run, units)
     how = {"have": have, "visible": visible, "overwrite": overwrite, "watch": watch}
     commits = _run(units, output, partial(_RefineScores, run, clipping), **how)
     counts = total_counts(commits.values())

@@ -10,7 +10,7 @@ import pytest
 
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.models.energy_training import EnergySettings
-from encore_ray.passes.energies import OF_REWARD
+from encore_ray.passes.energies import OF_REWARD, fitted_energies
 from encore_ray.passes.refine_apply import _RefineRewards, apply_refinement
 from encore_ray.passes.refine_fit import fit_refinement
 from encore_ray.passes.refine_source import REWARD, embedded_units, training_blocks
@@ -87,17 +87,34 @@ def test_the_same_fit_stands_and_another_is_refused(fitted: Folder) -> None:
         fit_refinement(fitted, settings=replace(QUICK, seed=1), noise=[0.35])
 
 
+def test_energies_of_other_rows_are_warned_of(fitted: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    units = embedded_units(fitted, REWARD)
+    OF_REWARD.warn_if_other(fitted, units)
+    assert not caplog.records
+    OF_REWARD.warn_if_other(fitted, units[1:])
+    assert "was fitted to other rows than are refined now" in caplog.text
+
+
+def test_a_report_that_went_with_its_rewards_is_made_anew(fitted: Folder) -> None:
+    names = ("refine/report.json", "refine/energy.safetensors")
+    before = [fitted.read_bytes(name) for name in names]
+    for name in pass_tables(fitted)["compose"].downstream:  # as where inputs were added and taken away again
+        fitted.delete(name)
+    assert [fitted.exists(name) for name in names] == [False, True]
+    fit_refinement(fitted, settings=QUICK, noise=[0.35])
+    assert [fitted.read_bytes(name) for name in names] == before
+
+
 def test_too_few_held_out_pairs_are_an_error_with_the_remedy(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", num_units=1, unit_pairs=40)
     with pytest.raises(DataError, match="refine a larger corpus"):
         fit_refinement(run, settings=replace(QUICK, epochs=1))
 
 
-def test_rewards_without_energies_or_embeddings_are_refused(tmp_path: Path, have: "Resources") -> None:
+def test_rewards_without_energies_or_embeddings_are_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    output = pass_tables(run)["refine"]
     with pytest.raises(ConfigError, match="run `encore-ray refine fit` first"):
-        apply_refinement(run, output, have=have)
+        fitted_energies(run)
     embeddings = run.child("embeddings")
     manifest = embeddings.read_table("manifest.parquet")
     embeddings.write_table("manifest.parquet", manifest.slice(1))
