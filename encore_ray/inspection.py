@@ -30,16 +30,32 @@ from encore_ray.schema import (
     QUARANTINE_DIR,
     QUARANTINE_SCHEMA,
     REASON,
+    REFINE_REPORT_FILE,
+    RULE_REFINE_REPORT_FILE,
     SELECTED_COUNT,
     SOURCE,
     SUCCESS_FILE,
     WEIGHTS_FILE,
 )
 from encore_ray.storage import Folder, require_paths
-from encore_ray.terminal import show_comparison, show_metrics, show_selection, show_status, show_weights
+from encore_ray.terminal import (
+    show_comparison,
+    show_metrics,
+    show_refined_rules,
+    show_refinement,
+    show_selection,
+    show_status,
+    show_weights,
+)
 
 CELL = 60
-_MAKERS = {WEIGHTS_FILE: "weigh", METRICS_FILE: "evaluate", COMPARISON_FILE: "compare"}
+_MAKERS = {
+    WEIGHTS_FILE: "weigh",
+    METRICS_FILE: "evaluate",
+    COMPARISON_FILE: "compare",
+    REFINE_REPORT_FILE: "refine fit",
+    RULE_REFINE_REPORT_FILE: "refine fit --per-rule",
+}
 
 
 def inspect_path(path: str, *, console: Console) -> None:
@@ -72,6 +88,10 @@ def _show_json(path: str, value: Any, console: Console) -> None:
         _show_whole(WEIGHTS_FILE, value, path, show_weights, console)
     elif isinstance(value, dict) and "overall" in value:
         _show_whole(METRICS_FILE, value, path, show_metrics, console)
+    elif isinstance(value, dict) and "calibration" in value and "controls" in value:
+        _show_whole(REFINE_REPORT_FILE, value, path, show_refinement, console)
+    elif isinstance(value, dict) and "verdict" in value and "rules" in value:
+        _show_whole(RULE_REFINE_REPORT_FILE, value, path, show_refined_rules, console)
     elif isinstance(value, dict):
         console.print_json(json.dumps(value))
     else:
@@ -118,6 +138,9 @@ def _show_run(run: Folder, console: Console) -> None:
     if run.exists(COMPARISON_FILE):
         show = partial(show_comparison, told=told)
         _show_whole(COMPARISON_FILE, run.read_json(COMPARISON_FILE), run.path(COMPARISON_FILE), show, console)
+    for name, show in ((REFINE_REPORT_FILE, show_refinement), (RULE_REFINE_REPORT_FILE, show_refined_rules)):
+        if run.exists(name):
+            _show_whole(name, run.read_json(name), run.path(name), show, console)
     if run.exists(QUARANTINE_DIR):
         _show_quarantine(run.child(QUARANTINE_DIR), console)
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,9 @@ from encore_ray.passes.units import Attempt
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.run_report import make_report
 from encore_ray.schema import QUARANTINE_SCHEMA
-from encore_ray.storage import Folder
+from encore_ray.storage import Folder, to_json
 from tests.models import tiny
+from tests.report_contents import make_contents
 
 RULES = RuleSet(
     [
@@ -100,6 +102,20 @@ def test_metrics_are_shown_as_a_table(run: Path) -> None:
     text = inspected(run / "metrics.json")
     assert "all pairs" in text
     assert "66.7%" in text  # 2 of 3
+
+
+def test_the_reports_of_a_refinement_are_shown_as_tables(tmp_path: Path) -> None:
+    contents = make_contents(3)
+    for name, content in (("report.json", contents.refined), ("rules.json", contents.refined_rules)):
+        (tmp_path / name).write_bytes(to_json(content))
+    shown = inspected(tmp_path / "report.json")
+    assert "Rewards on 200 held-out pairs" in shown
+    assert "energy density (used)" in shown
+    shown = inspected(tmp_path / "rules.json")
+    assert re.search(r"rule_3 +60.0% +62.0% +65.0% +\+5.0 \(\+3.0 to \+7.0\)", shown), shown
+    (tmp_path / "rules.json").write_bytes(to_json({"verdict": "", "rules": []}))
+    with pytest.raises(DataError, match=r"lacks pairs: .* again with `encore-ray refine fit --per-rule`"):
+        inspected(tmp_path / "rules.json")
 
 
 def test_a_plan_is_shown_as_json(run: Path) -> None:

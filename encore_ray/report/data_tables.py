@@ -121,14 +121,7 @@ def report_tables(contents: ReportContents) -> dict[str, pa.Table]:
         ),
         "margins": _margins(metrics),
         "refinement": _refinement(contents),
-        "reliability": _table(
-            _RELIABILITY,
-            (
-                {**source, **cell, "is_used": source["source"] == contents.refined["calibration"]["used"]}
-                for source in (contents.refined["calibration"]["sources"] if contents.refined else ())
-                for cell in source["bins"]
-            ),
-        ),
+        "reliability": _reliability((contents.refined or {}).get("calibration") or {}),
         "rewardbench": _table(
             {"benchmark": _TEXT, "section": _TEXT, "score": _REAL},
             (
@@ -200,6 +193,15 @@ def _refinement(contents: ReportContents) -> pa.Table:
         differences |= {f"difference_{end}": difference[end] for end in ("low", "high")}
         rows.append({**control, **beside, **differences})
     return _table(_REFINEMENT, rows)
+
+
+def _reliability(calibration: Content) -> pa.Table:
+    rows = [
+        {**cell, "source": source["source"], "is_used": source["source"] == calibration["used"]}
+        for source in calibration.get("sources", ())
+        for cell in source["bins"]
+    ]
+    return _table(_RELIABILITY, rows)
 
 
 def _correlations(comparison: Content) -> pa.Table:
