@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from encore_ray.cli import main
+from encore_ray.cli.app import parse
 from encore_ray.cli.chain import read_steps
 from encore_ray.errors import ConfigError
 
@@ -73,3 +74,8 @@ def test_the_step_that_fails_is_named_and_ends_the_chain(tmp_path: Path, capsys:
     told = capsys.readouterr()
     assert "Step 1 of 2:" in told.err
     assert "higher_is" not in told.out
+
+
+def test_every_step_of_the_example_is_a_command() -> None:
+    for step in read_steps(Path(__file__).parents[1] / "jobs" / "chain.yaml"):
+        parse(step.words)
