@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, InvalidHeader, LocationParseError, ProtocolError, ProxySchemeUnknown
-from urllib3.util import Retry, Timeout
+from urllib3.util import Retry, Timeout, parse_url
 
 from encore_ray.config import RateOptions
 from encore_ray.errors import ClusterError, ConfigError
@@ -174,7 +174,7 @@ class ApiClient:
 def check_url(url: str) -> None:
     """Raise ConfigError where the URL of an API is none."""
     try:
-        parts = urllib3.util.parse_url(url)
+        parts = parse_url(url)
     except LocationParseError:
         parts = None
     if parts is None or not parts.host or parts.query or parts.fragment:
