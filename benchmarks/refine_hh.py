@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.commands import run_command
 from benchmarks.heads import measure as fit_heads
-from benchmarks.refine_noise import SETTINGS, noise_flags, show_controls
+from benchmarks.refine_noise import NEGATIVES, SETTINGS, noise_flags, show_controls
 from benchmarks.tables import machine, show, write_json
 from encore_ray.schema import COMPARISON_FILE, REFINE_REPORT_FILE, RULE_REFINE_REPORT_FILE
 from encore_ray.storage import Folder
@@ -32,8 +32,8 @@ def measure(pairs: Path, labels: Path, model: str, folder: Path) -> dict[str, An
     run_command("score", "--run", run, "--model", str(folder / "heads"), "--keep-embeddings")
     run_command("weigh", "--run", run)
     run_command("compose", "--run", run)
-    run_command("refine", "fit", "--run", run, *SETTINGS, *noise_flags())
-    run_command("refine", "fit", "--run", run, "--per-rule", *SETTINGS)
+    run_command("refine", "fit", "--run", run, *NEGATIVES, *SETTINGS, *noise_flags())
+    run_command("refine", "fit", "--run", run, "--per-rule", "--negatives", "8", *SETTINGS)
     run_command("refine", "apply", "--run", run)
     run_command("weigh", "--scores", refined, "--output", weights)
     run_command("compose", "--scores", refined, "--weights", weights, "--output", rewards)

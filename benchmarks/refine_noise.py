@@ -21,7 +21,8 @@ from encore_ray.storage import Folder
 NOISE = ("0.2", "0.35")
 # Small corpora take few steps an epoch: shorter batches and a higher rate than the paper's, and the held-out loss ends
 # the fit.
-SETTINGS = ("--negatives", "16", "--batch-responses", "64", "--learning-rate", "1e-3", "--epochs", "20")
+SETTINGS = ("--batch-responses", "64", "--learning-rate", "3e-3", "--epochs", "12")
+NEGATIVES = ("--negatives", "16")
 
 
 def noise_flags() -> list[str]:
@@ -33,7 +34,7 @@ def measure(folder: Path, *, num_pairs: int) -> dict[str, Any]:
     run, model = str(folder / "run"), str(folder / "model")
     run_command("demo", "--folder", str(folder), "--pairs", str(num_pairs))
     run_command("score", "--run", run, "--model", model, "--keep-embeddings")
-    run_command("refine", "fit", "--run", run, *SETTINGS, *noise_flags())
+    run_command("refine", "fit", "--run", run, *NEGATIVES, *SETTINGS, *noise_flags())
     return Folder(run).read_json(REFINE_REPORT_FILE)
 
 
@@ -57,7 +58,7 @@ def show_controls(controls: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=16_384)
+    parser.add_argument("--pairs", type=int, default=8192)
     parser.add_argument("--picture", type=Path, help="Where a copy of the chart goes.")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
