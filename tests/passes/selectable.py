@@ -91,7 +91,7 @@ def seal(
         rows = [number * UNIT_PAIRS + row for row in range(UNIT_PAIRS)]
         attempt = Attempt(table, unit, f"d{number}")
         attempt.write(content.take(pa.array([row for row in rows if row not in drop])))
-        commits[unit] = attempt.commit({"rows": UNIT_PAIRS})
+        commits[unit] = attempt.commit({"rows": UNIT_PAIRS, "kept": UNIT_PAIRS, "scored": UNIT_PAIRS, "quarantined": 0})
     table.seal(list(commits), commits, total_counts(commits.values()))
 
 

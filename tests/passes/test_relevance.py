@@ -1,8 +1,8 @@
 """A rule adapter over a run: what it reads, what it writes, and the rules that are selected by it."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -23,9 +23,6 @@ from encore_ray.storage import Folder
 from tests.models import tiny
 from tests.passes import jobs
 from tests.passes.selectable import RULES, SINGLE, UNIT_PAIRS, save_adapter, units, write_run
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 LAPTOP = Resources((Node(2, 0),))
 NUM_PAIRS = 6
@@ -113,35 +110,34 @@ def test_an_adapter_selects_just_so_many_rules_with_and_without_scores(
     have: Resources, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
-    found: dict[bool, Sequence[np.ndarray]] = {}
+    run = write_run(tmp_path / "run", num_units=2)
+    command = ("select", "--run", run.uri, "--adapter", folder, "--actors", 1, "--max-tokens", 256)
+    assert encore_ray(*command, "--num-rules", 4) == 0
+    times = jobs.commit_times(tmp_path / "run", "relevance")
+    relevance = units(run, "relevance")
+    ids = [unit.read(["pair_id"]).column(0) for unit in relevance]
+    related = [
+        np.delete(read_relevance(*of_unit, RULES), SINGLE, axis=1) for of_unit in zip(relevance, ids, strict=True)
+    ]
+    expected_NR = np.argsort(-np.concatenate(related, axis=1).T, axis=1, kind="stable")[:, :3]
     for is_scored in (True, False):
-        run = write_run(tmp_path / f"run-{is_scored}", num_units=2, scored=is_scored)
-        command = ("select", "--run", run.uri, "--adapter", folder, "--actors", 1)
-        assert encore_ray(*command, "--num-rules", 4) == 0
-        times = jobs.commit_times(Path(run.uri), "relevance")
+        if not is_scored:
+            shutil.rmtree(tmp_path / "run" / "scores")
         assert encore_ray(*command, "--num-rules", 3, "--overwrite") == 0
-        assert jobs.commit_times(Path(run.uri), "relevance") == times  # another number needs no other relevance
-        table = jobs.table(Path(run.uri) / "selection")
+        table = jobs.table(tmp_path / "run" / "selection")
         mask_KN = np.array([table.column(selected_column(name)).to_pylist() for name in RULES.names])
-        assert table.num_rows == 2 * (UNIT_PAIRS - 1)
-        assert (mask_KN.sum(axis=0) == 3).all()
-        first = units(run, "relevance")[0]
-        ids = first.read(["pair_id"]).column(0)
-        relevance_KN = np.delete(read_relevance(first, ids, RULES), SINGLE, axis=1)
-        expected_NR = np.argsort(-relevance_KN.T, axis=1, kind="stable")[:, :3]
-        rows = [set(np.flatnonzero(mask_K).tolist()) for mask_K in mask_KN.T[: UNIT_PAIRS - 1]]
+        assert mask_KN.shape == (len(RULES), 2 * (UNIT_PAIRS - 1))
+        rows = [set(np.flatnonzero(mask_K).tolist()) for mask_K in mask_KN.T]
         assert rows == [set(rules) for rules in expected_NR.tolist()]
-        found[is_scored] = [mask_KN]
-        labels = table.column("selection_label").to_pylist()
-        assert set(labels) == ({1, -1, 0} if is_scored else {None})
+        assert set(table.column("selection_label").to_pylist()) == ({1, -1, 0} if is_scored else {None})
         selection = find_selection(run)
         assert selection is not None
         assert (selection.params["num_rules"], selection.params["by"]) == (3, "adapter")
-    np.testing.assert_array_equal(found[True], found[False])
-    run = Folder(str(tmp_path / "run-True"))
+    assert jobs.commit_times(tmp_path / "run", "relevance") == times  # neither needs another relevance
     capsys.readouterr()
     assert encore_ray("status", run.uri) == 0
     told = capsys.readouterr().out
     assert "relevance" in told and "select" in told
+    run = write_run(tmp_path / "run", num_units=2)
     assert encore_ray("select", "--run", run.uri, "--num-rules", 3) == ConfigError.exit_code
     assert 'by was "adapter", is "scores"' in " ".join(capsys.readouterr().err.split())
