@@ -4,6 +4,8 @@ They are fed by the driver from what units committed, so that a unit counts once
 resumed job counts on from what was there. Ray puts `ray_` before the names.
 """
 
+from urllib.parse import quote
+
 from ray.util.metrics import Counter, Gauge
 
 from encore_ray.passes.committed import Progress
@@ -26,11 +28,11 @@ class Meters:
     """The metrics of one run's passes; told of the progress after each unit, as a display is.
 
     Args:
-        run: label that tells the jobs of a cluster apart.
+        run: label that tells the jobs of a cluster apart. Ray takes ASCII alone: another is shown as in a URL.
     """
 
     def __init__(self, run: str):
-        self._run = run
+        self._run = run if run.isascii() else quote(run)
         self._rows = _counter("rows", "Rows finished: pairs, or source rows while preparing.")
         self._units = _counter("units", "Units committed.")
         self._lost_units = _counter("lost_units", "Units whose worker died under them, and that were tried again.")

@@ -32,6 +32,15 @@ def scrape() -> dict[str, float]:
     return found
 
 
+def test_a_run_of_any_name_is_counted():
+    Meters("lauf 1 für später")(Progress("weigh", 7, 7, 1, 1, 0, 1.0))
+    deadline = time.monotonic() + 60
+    wanted = "ray_encore_ray_rows_total lauf%201%20f%C3%BCr%20sp%C3%A4ter weigh"
+    while wanted not in scrape() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert scrape()[wanted] == 7
+
+
 def test_a_resumed_pass_counts_on_and_prometheus_reads_the_sums():
     meters = Meters("metered")
     meters(Progress("score", 100, 300, 1, 3, 100, 0.0, {"tokens": 1000, "forward_ms": 1500, "idle_ms": 500}))
