@@ -200,13 +200,10 @@ def fit_energies(
                 total, num_batches = total + loss, num_batches + 1
                 on_step(len(batch.agrees_BK) // 2)
             losses.append(total / max(num_batches, 1))
-            if not np.isfinite(losses[-1]):
-                raise DataError(
-                    f"The training loss is {losses[-1]} in epoch {epoch}: embeddings or rewards hold values that are "
-                    "not finite, or the learning rate is too high."
-                )
+            _check_finite(losses[-1], "training", epoch)
             if heldout is not None:
                 heldout_losses.append(heldout.loss(network, settings))
+                _check_finite(heldout_losses[-1], "held-out", epoch)
             on_epoch(epoch, losses[-1], heldout_losses[-1] if heldout_losses else None)
             if heldout is None or heldout_losses[-1] == min(heldout_losses):
                 best = (epoch, copy.deepcopy(network.state_dict()))
@@ -217,6 +214,14 @@ def fit_energies(
     return EnergyFit(
         network, standards, settings, tuple(losses), tuple(heldout_losses), best[0], torch.get_num_threads()
     )
+
+
+def _check_finite(loss: float, kind: str, epoch: int) -> None:
+    if not np.isfinite(loss):
+        raise DataError(
+            f"The {kind} loss is {loss} in epoch {epoch}: embeddings or rewards hold values that are not finite, or "
+            "the learning rate is too high."
+        )
 
 
 @dataclass(frozen=True, eq=False)

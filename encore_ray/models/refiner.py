@@ -159,14 +159,14 @@ class Refiner:
             network = EnergyNetwork(found.pop("num_dims"), num_energies=len(trained))
             embedding = Standard(stored.pop(_MEAN).numpy(), stored.pop(_DEVIATION).numpy())
             network.load_state_dict({name.removeprefix(_NETWORK): tensor for name, tensor in stored.items()})
-        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            mean_K, deviation_K, low_K, high_K = (
+                np.array(values, dtype=np.float64)
+                for values in (reward["mean"], reward["deviation"], domain["low"], domain["high"])
+            )
+            if not mean_K.shape == deviation_K.shape == low_K.shape == high_K.shape == (len(trained),):
+                raise ValueError("its means, deviations, domains and energies are not as many")
+            trained_K = np.array(trained, dtype=bool)
+        except (SafetensorError, AttributeError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise ModelError(f"{where} is damaged ({error}): fit the energies again with --overwrite.") from error
-        return cls(
-            network.eval().requires_grad_(False),
-            embedding,
-            Standard(np.array(reward["mean"]), np.array(reward["deviation"])),
-            np.array(domain["low"]),
-            np.array(domain["high"]),
-            np.array(trained),
-            found,
-        )
+        reward = Standard(mean_K, deviation_K)
+        return cls(network.eval().requires_grad_(False), embedding, reward, low_K, high_K, trained_K, found)

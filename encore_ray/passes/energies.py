@@ -3,6 +3,7 @@
 Units are streamed. Of the held-out fifth of the prompts, one half stops the training, the other is never read here.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from encore_ray.errors import ConfigError, ResumeRefused
+from encore_ray.errors import ConfigError, DataError, ModelError, ResumeRefused
 from encore_ray.models.energy_training import EnergySettings, fit_energies
 from encore_ray.models.linear_refit import refit_linear
 from encore_ray.models.refiner import Refiner
@@ -47,16 +48,33 @@ class EnergyFiles:
 
     def load(self, run: Folder) -> Refiner:
         """The fitted energies; ModelError where they are damaged."""
-        tensors, description = (run.read_bytes(name) for name in (self.tensors, self.description))
+        tensors, description = self._read(run)
         return Refiner.from_files(tensors, description, where=run.path(self.description))
 
     def digests(self, run: Folder) -> list[str]:
-        """What tells these energies from any other."""
-        return [content_digest(run.read_bytes(name)) for name in (self.tensors, self.description)]
+        """What tells these energies from any other; ModelError where some are missing."""
+        return [content_digest(data) for data in self._read(run)]
+
+    def _read(self, run: Folder) -> list[bytes]:
+        try:
+            return [run.read_bytes(name) for name in (self.tensors, self.description)]
+        except FileNotFoundError as error:
+            raise ModelError(
+                f"Of {run.path(self.tensors)} and {run.path(self.description)} one is not there ({error}): fit the "
+                "energies again by `encore-ray refine fit --overwrite`."
+            ) from None
+
+    def made_from(self, run: Folder) -> dict[str, Any]:
+        """The facts that the energies were fitted to; nothing where their description is damaged."""
+        with contextlib.suppress(DataError):
+            found = run.read_json(self.description)
+            facts = found.get("made_from") if isinstance(found, dict) else None
+            return facts if isinstance(facts, dict) else {}
+        return {}
 
     def warn_if_other(self, run: Folder, units: Sequence[EmbeddedUnit]) -> None:
         """Say so where the energies were fitted to other units than these, as before inputs or weights changed."""
-        if run.read_json(self.description)["made_from"]["units"] != units_fingerprint(units):
+        if self.made_from(run).get("units") != units_fingerprint(units):
             logger.warning(
                 "%s was fitted to other rows than are refined now. Fit the energies again by `encore-ray refine fit "
                 "--overwrite`, unless that is meant.",
@@ -66,18 +84,20 @@ class EnergyFiles:
     def standing_report(self, run: Folder, facts: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
         """The report of energies that were fitted to the same facts; those of others are deleted if `overwrite`.
 
-        A report is gone once a pass changes what it is of; the fit makes it anew.
+        A report is gone once a pass changes what it is of; the fit makes it anew, and so it does damaged energies.
 
         Raises:
             ResumeRefused: energies of other facts are there, and `overwrite` is not set.
         """
         if not self.fitted(run):
             return None
-        standing = run.read_json(self.description).get("made_from") or {}
+        standing = self.made_from(run)
         if standing != facts and not overwrite:
             raise ResumeRefused(refusal(run.path(self.description), standing, facts))
-        if standing == facts and run.exists(self.report):
-            return run.read_json(self.report)
+        if standing == facts:
+            with contextlib.suppress(DataError, ModelError):
+                self.load(run)
+                return run.read_json(self.report)
         run.delete(self.description)
         return None
 

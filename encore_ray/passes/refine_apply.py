@@ -112,7 +112,7 @@ def refine_scores(
             refined by other energies.
     """
     rules = table_rules(table_units(run.child(SCORES_DIR).uri), rules)
-    fitted = run.read_json(OF_RULES.description)["made_from"][DIRECTIONS]
+    fitted = OF_RULES.made_from(run).get(DIRECTIONS)
     if fitted != directions(rules):
         raise ResumeRefused(
             f"{run.path(OF_RULES.description)} was fitted to other rules, or to other directions of them, than the run "

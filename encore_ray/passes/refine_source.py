@@ -12,6 +12,7 @@ from encore_ray.errors import DataError
 from encore_ray.models.energy_training import PairBlock, PairBlocks
 from encore_ray.passes.columns import floats
 from encore_ray.passes.embeddings import read_embeddings
+from encore_ray.passes.status import pass_tables
 from encore_ray.passes.tables import TableUnit, resampling_keys, table_units
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
@@ -118,8 +119,10 @@ def embedded_units(run: Folder, heads: Heads) -> list[EmbeddedUnit]:
     """The units of a run that has the heads' table and embeddings.
 
     Raises:
-        DataError: a unit of the table has no embeddings. ConfigError: there is no such table, or no embeddings.
+        DataError: a unit of the table has no embeddings, or embeddings and scores are of different models.
+        ConfigError: there is no such table, or no embeddings.
     """
+    _check_one_model(run)
     embeddings = {unit.unit: unit for unit in table_units(run.child(EMBEDDINGS_DIR).uri)}
     units = table_units(run.child(heads.folder).uri)
     missing = [unit.unit for unit in units if unit.unit not in embeddings]
@@ -129,6 +132,17 @@ def embedded_units(run: Folder, heads: Heads) -> list[EmbeddedUnit]:
             f"{missing[0]}. Make them by `encore-ray score --keep-embeddings`."
         )
     return [EmbeddedUnit(heads, unit, embeddings[unit.unit]) for unit in units]
+
+
+def _check_one_model(run: Folder) -> None:
+    tables = pass_tables(run)
+    scored, embedded = ((tables[name].standing_facts() or {}).get("model") for name in ("score", "embed"))
+    if scored and embedded and scored != embedded:
+        raise DataError(
+            f"{run.path(EMBEDDINGS_DIR)} is of model {embedded[:12]}, {run.path(SCORES_DIR)} of model {scored[:12]}: "
+            "embeddings must be those that enter the heads. Make them by `encore-ray score --keep-embeddings "
+            "--overwrite` with the model of the scores."
+        )
 
 
 def training_blocks(units: Sequence[EmbeddedUnit], *, noise: float, seed: int) -> PairBlocks:

@@ -1,5 +1,7 @@
 """Energies fitted to a run's rewards and applied to them: what they see, what they write, what they refuse."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,8 +10,9 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from encore_ray.errors import ConfigError, DataError, ResumeRefused
+from encore_ray.errors import ConfigError, DataError, ModelError, ResumeRefused
 from encore_ray.models.energy_training import EnergySettings
+from encore_ray.models.refiner import Refiner
 from encore_ray.passes.energies import OF_REWARD, fitted_energies
 from encore_ray.passes.refine_apply import _RefineRewards, apply_refinement
 from encore_ray.passes.refine_fit import fit_refinement
@@ -103,6 +106,44 @@ def test_a_report_that_went_with_its_rewards_is_made_anew(fitted: Folder) -> Non
     assert [fitted.exists(name) for name in names] == [False, True]
     fit_refinement(fitted, settings=QUICK, noise=[0.35])
     assert [fitted.read_bytes(name) for name in names] == before
+
+
+@pytest.mark.parametrize("name", ["refine/energy.safetensors", "refine/energy.json"])
+def test_damaged_energies_are_named_and_fitted_anew(fitted: Folder, tmp_path: Path, name: str) -> None:
+    run = Folder(str(shutil.copytree(fitted.uri, tmp_path / "run")))
+    whole = run.read_bytes(name)
+    run.delete(name)
+    with pytest.raises(ModelError, match=r"is not there.*refine fit --overwrite"):
+        OF_REWARD.load(run)
+    run.write_atomic(name, whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match=r"is damaged"):
+        OF_REWARD.load(run)
+    fit_refinement(run, settings=QUICK, noise=[0.35], overwrite=name.endswith("json"))
+    assert run.read_bytes(name) == whole
+
+
+@pytest.mark.parametrize("content", ["[]", '{"made_from": 3}', '{"schema_version": 1, "reward": {}}'])
+def test_a_description_of_another_shape_is_no_energy(fitted: Folder, content: str) -> None:
+    with pytest.raises(ModelError, match=r"is damaged"):
+        Refiner.from_files(fitted.read_bytes("refine/energy.safetensors"), content.encode(), where="energy.json")
+
+
+def test_a_domain_of_more_heads_than_energies_is_refused(fitted: Folder) -> None:
+    found = fitted.read_json("refine/energy.json")
+    found["domain"]["low"] *= 2
+    with pytest.raises(ModelError, match="not as many"):
+        Refiner.from_files(
+            fitted.read_bytes("refine/energy.safetensors"), json.dumps(found).encode(), where="energy.json"
+        )
+
+
+def test_embeddings_of_another_model_than_the_scores_are_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    for table, model in (("score", "a" * 64), ("embed", "b" * 64)):
+        folder = pass_tables(run)[table].folder
+        folder.write_json("plan.json", {**folder.read_json("plan.json"), "facts": {"model": model}})
+    with pytest.raises(DataError, match=r"embeddings is of model bbbbbbbbbbbb, .* of model aaaaaaaaaaaa"):
+        embedded_units(run, REWARD)
 
 
 def test_too_few_held_out_pairs_are_an_error_with_the_remedy(tmp_path: Path) -> None:
