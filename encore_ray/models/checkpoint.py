@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from encore_ray.errors import ModelError
-from encore_ray.models.conversations import ConversationTokenizer, default_template
+from encore_ray.models.conversations import ConversationTokenizer, Template, default_template
 from encore_ray.models.families import HEADS_FILE, open_model
 from encore_ray.models.fetch import RULES_FILE, fetch_members, fetch_model
 from encore_ray.models.form import Ensemble, OwnForm, write_form
@@ -154,6 +154,7 @@ def save_multihead(
     heads: LinearHeads,
     rules: RuleSet,
     pooling: Pooling,
+    template: Template | None = None,
 ) -> None:
     """Write a model in our own form.
 
@@ -164,6 +165,7 @@ def save_multihead(
         heads: outputs in rule order on the pooled hidden state.
         rules: the rules of the heads.
         pooling: which tokens the heads see.
+        template: how it reads conversations; None: as its tokenizer is used by default.
     """
     folder = Path(folder)
     assert heads.weight.shape == (num_outputs(rules), backbone.config.get_text_config().hidden_size)
@@ -171,7 +173,7 @@ def save_multihead(
     with no_progress_bar():
         backbone.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    write_heads(folder, heads=heads, rules=rules, form=OwnForm(pooling, default_template(tokenizer)))
+    write_heads(folder, heads=heads, rules=rules, form=OwnForm(pooling, template or default_template(tokenizer)))
 
 
 def write_heads(folder: Path, *, heads: LinearHeads, rules: RuleSet, form: OwnForm) -> None:

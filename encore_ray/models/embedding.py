@@ -67,7 +67,7 @@ def load_embedder(
     if gpu_share < 1 and device == "cuda":
         torch.cuda.set_per_process_memory_fraction(gpu_share)
     folder = ModelFolder(
-        _only_member(path, revision=revision, allow_pickle=allow_pickle),
+        only_member(path, revision=revision, allow_pickle=allow_pickle),
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
         split=split,
@@ -86,7 +86,7 @@ def load_embedder(
 
 def embedding_size(path: str | Path, *, revision: str | None, trust_remote_code: bool, allow_pickle: bool) -> int:
     """How many numbers an embedding of a backbone has, without loading its weights; errors as of `load_embedder`."""
-    place = _only_member(path, revision=revision, allow_pickle=allow_pickle)
+    place = only_member(path, revision=revision, allow_pickle=allow_pickle)
     return ModelFolder(place, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle).hidden_size
 
 
@@ -120,7 +120,7 @@ def save_fitted(
     Returns:
         The rules as saved: those that ratings were regressed for are continuous, and clip.
     """
-    place = _only_member(backbone, revision=revision, allow_pickle=allow_pickle)
+    place = only_member(backbone, revision=revision, allow_pickle=allow_pickle)
     folder.mkdir(parents=True, exist_ok=True)
     assert folder.resolve() != place.resolve(), folder
     (folder / FORM_FILE).unlink(missing_ok=True)
@@ -151,7 +151,8 @@ def _template(reads: Reads) -> Template | None:
     return "response-v1" if reads == "response" else None
 
 
-def _only_member(path: str | Path, *, revision: str | None, allow_pickle: bool) -> Path:
+def only_member(path: str | Path, *, revision: str | None, allow_pickle: bool) -> Path:
+    """The local folder of a model that is one body; ModelError where it is several."""
     members = fetch_members(path, revision=revision, allow_pickle=allow_pickle)
     if len(members) != 1:
         raise ModelError(f"{path} has {len(members)} members, each with a body of its own. Name one of them.")

@@ -19,12 +19,16 @@ from encore_ray.models.layouts import RowLayout
 
 def narrow_last_layer(backbone: PreTrainedModel) -> None:
     """Let the last layer compute the tokens that a forward's layout reads, where the body's layers are a plain list."""
+    layers = body_layers(backbone)
+    if layers and not isinstance(layers[-1].forward, _LastLayer):
+        layers[-1].forward = _LastLayer(layers[-1].forward)
+
+
+def body_layers(backbone: PreTrainedModel) -> list[nn.Module]:
+    """The layers of a body, if they are a plain list; else none."""
     num_layers = backbone.config.get_text_config().num_hidden_layers
     lists = [module for module in backbone.modules() if isinstance(module, nn.ModuleList) and len(module) == num_layers]
-    if lists:  # the first is the outermost: experts of a layer may be as many
-        layer = lists[0][-1]
-        if not isinstance(layer.forward, _LastLayer):
-            layer.forward = _LastLayer(layer.forward)
+    return list(lists[0]) if lists else []  # the first is the outermost: experts of a layer may be as many
 
 
 class _LastLayer:

@@ -88,3 +88,10 @@ def use_onednn(module: nn.Module) -> None:
     for layer in layers:
         layer.__class__ = OneDnnLinear
         cast(OneDnnLinear, layer).packs = packs
+
+
+def keep_no_copies(module: nn.Module) -> None:
+    """Let no layer keep its weight twice: FSDP gathers it anew for each forward, and hides that it has changed."""
+    for layer in module.modules():
+        if isinstance(layer, OneDnnLinear):
+            layer.packs = False

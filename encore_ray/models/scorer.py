@@ -123,11 +123,12 @@ class PairScorer:
         num_sequences = plan.places_N2.max(initial=-1) + 1
         scores_SK = np.full((num_sequences + 1, self.model.num_columns), np.nan, dtype=np.float32)
         # A GPU only queues its passes here; it is waited for when the first scores are fetched.
-        for batch, scores in [(batch, self._forward(batch)) for batch in plan.batches]:
+        for batch, scores in [(batch, self.forward(batch)) for batch in plan.batches]:
             scores_SK[list(batch.sequences)] = scores.cpu().numpy()
         return scores_SK[plan.places_N2]  # place -1, no response, is the last row: NaN
 
-    def _forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
+        """Scores [S, K] of the sequences of one forward pass, on the device; a gradient goes through it."""
         device = self.model.device
         inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.inputs.items()}
         layout = RowLayout(batch.row, reads=self.model.reads) if batch.row else None

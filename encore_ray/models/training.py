@@ -20,6 +20,7 @@ from encore_ray.errors import ConfigError
 from encore_ray.models.checkpoint import save_multihead
 from encore_ray.models.conversations import ConversationTokenizer, Message
 from encore_ray.models.heads import LinearHeads, Paths, pool, regressed_rule
+from encore_ray.models.objectives import into_rule_units, to_unit
 from encore_ray.rules import RuleSet
 
 BOS, EOS, PAD = "<|bos|>", "<|eos|>", "<|pad|>"
@@ -96,7 +97,7 @@ def train_regression(
         losses.append(loss)
         if on_step:
             on_step(step, len(schedule), loss)
-    _into_rule_units(heads, rules)
+    into_rule_units(heads, rules)
     regressed = RuleSet(map(regressed_rule, rules))
     save_multihead(folder, backbone=backbone, tokenizer=tokenizer, heads=heads, rules=regressed, pooling="mean")
     return TrainingReport(
@@ -203,11 +204,4 @@ def _targets(conversations: Sequence[Any], ratings_NK: np.ndarray, rules: RuleSe
     if wrong_K.any():
         counts = ", ".join(f"{rule.name}: {count}" for rule, count in zip(rules, wrong_K, strict=True) if count)
         raise ConfigError(f"Ratings out of scale or not finite ({counts}). Mend them, or the rules' scales.")
-    return torch.from_numpy(((ratings_NK - lo_K) / (hi_K - lo_K)).astype(np.float32))
-
-
-@torch.no_grad()
-def _into_rule_units(heads: LinearHeads, rules: RuleSet) -> None:
-    width_K = torch.tensor([rule.scale.width for rule in rules])
-    heads.weight.mul_(width_K[:, None])
-    heads.bias.mul_(width_K).add_(torch.tensor([rule.scale.lo for rule in rules]))
+    return torch.from_numpy(to_unit(ratings_NK, rules))

@@ -1,4 +1,4 @@
-"""Labels of responses beside their embeddings: where a table keeps them, and what one unit has of both.
+"""Labels of responses beside their embeddings or texts: where a table keeps them, and what one unit has of both.
 
 A rule's labels are numbers or booleans in the columns chosen__<rule> and rejected__<rule>; of single responses also in
 a column called as the rule, or in a field of that name of a column of objects, which prepare keeps as JSON text. True
@@ -45,24 +45,24 @@ class LabelPlace:
 
 @dataclass(frozen=True)
 class LabelledUnit:
-    """A unit of embeddings with the unit of the same pairs that has their labels."""
+    """A unit of responses, as embeddings or texts, with the unit of the same pairs that has their labels."""
 
-    embeddings: TableUnit
+    responses: TableUnit
     labels: TableUnit
 
     @property
     def rows(self) -> int:
-        return self.embeddings.rows
+        return self.responses.rows
 
 
-def labelled_units(embeddings: str, labels: str) -> list[LabelledUnit]:
+def labelled_units(responses: str, labels: str) -> list[LabelledUnit]:
     """The units of both tables, side by side; DataError where they are of different runs."""
     by_name = {unit.unit: unit for unit in table_units(labels)}
-    units = table_units(embeddings)
+    units = table_units(responses)
     missing = [unit.unit for unit in units if unit.unit not in by_name]
     if missing:
         raise DataError(
-            f"{labels} has no unit {missing[0]} of {embeddings}: they belong to different runs. Labels are read from "
+            f"{labels} has no unit {missing[0]} of {responses}: they belong to different runs. Labels are read from "
             "pairs/ or scores/ of the same run."
         )
     return [LabelledUnit(unit, by_name[unit.unit]) for unit in units]
@@ -130,29 +130,15 @@ def read_responses(unit: LabelledUnit, rules: RuleSet, places: Mapping[str, Labe
     Raises:
         DataError: labels that are no numbers, or of single responses where there are pairs.
     """
-    table = unit.embeddings.read([PAIR_ID, PROMPT_ID, GROUP_ID, CHOSEN_EMBEDDING, REJECTED_EMBEDDING])
+    table = unit.responses.read([PAIR_ID, PROMPT_ID, GROUP_ID, CHOSEN_EMBEDDING, REJECTED_EMBEDDING])
     sides = read_features(table)
     keys = resampling_keys(table)
     fold_N, hash_N = folds_of(keys), hash_keys(keys)
     id_N = hash_keys(first_texts([table.column(PAIR_ID)]))
-    labels = unit.labels.read([PAIR_ID, *dict.fromkeys(path[0] for path in _paths(places))])
-    for name in dict.fromkeys(path[0] for path in _paths(places) if len(path) > 1):
-        labels = labels.set_column(labels.column_names.index(name), name, _structs(unit.labels, labels, name))
-    row_N = pc.call_function("index_in", [table.column(PAIR_ID)], pc.SetLookupOptions(labels.column(PAIR_ID)))
-    chosen_NK, rejected_NK = (np.full((table.num_rows, len(rules)), np.nan) for _ in sides)
     has_rejected_N = np.isfinite(sides[1]).all(axis=1)
-    for k, rule in enumerate(rules):
-        place = places[rule.name]
-        chosen_NK[:, k] = _labels(unit.labels, labels, place.chosen, rule, row_N)
-        if place.rejected is not None:
-            rejected_NK[:, k] = _labels(unit.labels, labels, place.rejected, rule, row_N)
-        elif (has_rejected_N & ~np.isnan(chosen_NK[:, k])).any():
-            raise DataError(
-                f"{unit.labels.folder.path(unit.labels.file)}: {'.'.join(place.chosen)} labels one response, but there "
-                f"are pairs. Give {chosen_column(rule.name)} and {rejected_column(rule.name)}."
-            )
-    rejected_NK[~has_rejected_N] = np.nan
-    label_NK = np.concatenate([chosen_NK, rejected_NK])
+    label_NK = np.concatenate(
+        read_labels(unit.labels, rules, places, pair_ids=table.column(PAIR_ID), has_rejected_N=has_rejected_N)
+    )
     (kept_M,) = np.nonzero(~np.isnan(label_NK).all(axis=1))
     return Responses(
         np.concatenate(sides)[kept_M],
@@ -161,6 +147,44 @@ def read_responses(unit: LabelledUnit, rules: RuleSet, places: Mapping[str, Labe
         np.tile(hash_N, 2)[kept_M],
         np.concatenate([id_N, mix(id_N)])[kept_M],
     )
+
+
+def read_labels(
+    unit: TableUnit,
+    rules: RuleSet,
+    places: Mapping[str, LabelPlace],
+    *,
+    pair_ids: pa.ChunkedArray,
+    has_rejected_N: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of N pairs, chosen and rejected, float64 [N, K] each in the rules' units; NaN where there is none.
+
+    Args:
+        unit: of the table that has them.
+        rules, places: which, and where.
+        pair_ids: of the pairs.
+        has_rejected_N: which of them have a rejected response.
+
+    Raises:
+        DataError: labels that are no numbers, or of single responses where there are pairs.
+    """
+    labels = unit.read([PAIR_ID, *dict.fromkeys(path[0] for path in _paths(places))])
+    for name in dict.fromkeys(path[0] for path in _paths(places) if len(path) > 1):
+        labels = labels.set_column(labels.column_names.index(name), name, _structs(unit, labels, name))
+    row_N = pc.call_function("index_in", [pair_ids], pc.SetLookupOptions(labels.column(PAIR_ID)))
+    chosen_NK, rejected_NK = (np.full((len(pair_ids), len(rules)), np.nan) for _ in range(2))
+    for k, rule in enumerate(rules):
+        place = places[rule.name]
+        chosen_NK[:, k] = _labels(unit, labels, place.chosen, rule, row_N)
+        if place.rejected is not None:
+            rejected_NK[:, k] = _labels(unit, labels, place.rejected, rule, row_N)
+        elif (has_rejected_N & ~np.isnan(chosen_NK[:, k])).any():
+            raise DataError(
+                f"{unit.folder.path(unit.file)}: {'.'.join(place.chosen)} labels one response, but there "
+                f"are pairs. Give {chosen_column(rule.name)} and {rejected_column(rule.name)}."
+            )
+    rejected_NK[~has_rejected_N] = np.nan
+    return chosen_NK, rejected_NK
 
 
 def _paths(places: Mapping[str, LabelPlace]) -> Sequence[Path]:
