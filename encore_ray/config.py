@@ -122,6 +122,57 @@ class RateOptions(Section):
     output_price: float | None = Field(default=None, ge=0, description="Price of a million tokens of answers.")
 
 
+class TrainOptions(Section):
+    objective: Literal["regression", "bradley-terry", "multihead-bradley-terry", "multilabel"] = Field(
+        default="regression",
+        description="What the heads learn: ratings, the better of two responses, that under each rule, or a pair's "
+        "selected rules.",
+    )
+    pooling: Literal["last", "mean", "cls", "unit_mean"] = Field(
+        default="last", description="Which tokens the heads read."
+    )
+    epochs: int = Field(default=1, ge=1, description="How often each row is seen, if the training does not end early.")
+    batch_rows: int = Field(default=32, ge=1, description="Rows (pairs) a step, over all workers.")
+    learning_rate: float = Field(default=2e-5, gt=0, description="The highest: it rises, then falls along a cosine.")
+    warmup: float = Field(default=0.03, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Of AdamW, for matrices.")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Longer gradients are shortened to this length.")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Type that is computed in; weights stay in float32 while they are trained."
+    )
+    max_tokens: int | None = Field(
+        default=None, ge=16, description="Longer conversations lose their beginning. Default: the model's limit."
+    )
+    batch_tokens: int | None = Field(
+        default=None,
+        ge=16,
+        description="Tokens a forward pass; a step has as many as it needs. Default: 2048 on CPUs, 16384 on GPUs.",
+    )
+    lora_rank: int | None = Field(
+        default=None, ge=1, description="Train adapters of this rank instead of all weights; needs peft."
+    )
+    lora_alpha: float = Field(default=16.0, gt=0, description="Adapters are scaled by lora_alpha / lora_rank.")
+    gradient_checkpointing: bool = Field(
+        default=False, description="Compute layers twice instead of keeping what they made: less memory, more time."
+    )
+    evaluate_every: int = Field(
+        default=100, ge=1, description="Steps between evaluations; each keeps what a resume needs."
+    )
+    heldout_rows: int = Field(default=1024, ge=16, description="About how many held-out rows are judged each time.")
+    patience: int = Field(default=3, ge=1, description="Evaluations without a better one that end the training.")
+    seed: int = Field(default=0, ge=0, description="Of the order of rows.")
+    workers: int | None = Field(
+        default=None, ge=1, description="Workers that share the model (FSDP). Default: one a GPU, else one."
+    )
+    cpus_per_worker: float | None = Field(
+        default=None, gt=0, description="CPUs a worker holds. Default: its share of a node's; 2 with a GPU."
+    )
+    retries: int = Field(default=3, ge=0, description="How often a training whose worker dies goes on by itself.")
+    revision: str | None = Field(default=None, description="Branch, tag or commit of a base model on the hub.")
+    trust_remote_code: bool = Field(default=False, description="Run Python code that comes with the base model.")
+    allow_pickle: bool = Field(default=False, description="Load weights from pickle files, which can run code.")
+
+
 class WeighOptions(Section):
     scheme: Literal[
         "encore",
@@ -263,6 +314,7 @@ class JobConfig(Section):
     prepare: PrepareOptions = PrepareOptions()
     score: ScoreOptions = ScoreOptions()
     rate: RateOptions = RateOptions()
+    train: TrainOptions = TrainOptions()
     weigh: WeighOptions = WeighOptions()
     cluster: ClusterOptions = ClusterOptions()
     tracking: TrackingOptions = TrackingOptions()

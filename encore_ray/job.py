@@ -6,6 +6,7 @@ inside its own nested MLflow run, with its progress on the terminal, with its co
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -15,11 +16,11 @@ from rich.console import Console
 
 from encore_ray.composition.comparison import is_of_weights
 from encore_ray.composition.weights import Weights
-from encore_ray.config import ClusterOptions, JobConfig, PrepareOptions, TrackingOptions, WeighOptions
+from encore_ray.config import ClusterOptions, JobConfig, PrepareOptions, TrackingOptions, TrainOptions, WeighOptions
 from encore_ray.config_sources import read_rules
 from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.models.embedding import FIT_FILE
+from encore_ray.models.embedding import FIT_FILE, TRAIN_FILE
 from encore_ray.models.energy_training import EnergySettings
 from encore_ray.passes.api_judge import ApiJudge, estimate, is_api, plan_api_judge
 from encore_ray.passes.api_relevance import ApiRelating, relate_by_api
@@ -48,6 +49,8 @@ from encore_ray.passes.select import Selecting, select_pairs
 from encore_ray.passes.selected import find_selection
 from encore_ray.passes.status import pass_tables, run_status
 from encore_ray.passes.tables import table_rules, table_units
+from encore_ray.passes.train import run_training
+from encore_ray.passes.train_plan import plan_training
 from encore_ray.passes.units import PassTable
 from encore_ray.passes.weigh import weigh_scores
 from encore_ray.progress import Display
@@ -216,11 +219,16 @@ class Job:
         self.tables = pass_tables(self.run)
         self.meters = Meters(self.run.name)
 
-    def see(self, files: Sequence[SourceFile] = (), *, model_path: str | None = None) -> None:
-        """Make sure that every node sees the run folder, the inputs and the model."""
+    def see(
+        self, files: Sequence[SourceFile] = (), *, model_path: str | None = None, output: str | None = None
+    ) -> None:
+        """Make sure that every node sees the run folder, the inputs, the model, and a folder that workers write to."""
         paths = [file.uri for file in files]
         if model_path and not is_api(model_path) and (is_remote(model_path) or model_path.startswith("/")):
             paths.append(model_path)
+        if output:
+            os.makedirs(output, exist_ok=True)
+            paths.append(output)
         self.visible = check_nodes(self.run, paths)
 
     def prepare(self, files: Sequence[SourceFile], options: PrepareOptions, *, limit: int | None = None) -> Prepared:
@@ -332,6 +340,40 @@ class Job:
             tracked.log_metrics(flat_fit(fit))
             tracked.log_artifact(FIT_FILE, to_json(fit))
         return fit
+
+    def train(
+        self, base: str, options: TrainOptions, *, rules: RuleSet | None, labels: str | None, output: str
+    ) -> Mapping[str, Any]:
+        """Train a model on the rows of the run and save it, where it is not there already; content of train.json."""
+        with self.tracker.start_pass("train") as tracked:
+            plan = plan_training(
+                base,
+                options,
+                rules=rules,
+                pairs=self.run.child(PAIRS_DIR).uri,
+                labels=labels,
+                have=self.have,
+                visible=self.visible,
+                watch=self.display,
+            )
+            tracked.log_params(plan.facts)
+            rows = plan.counts
+            self.display.note(
+                f"train on {plan.crew}, {options.dtype}, {plan.strategy}: {rows['trained']:,} rows, "
+                f"{rows['heldout']:,} held out, {rows['left_out']:,} with nothing to learn; "
+                f"{plan.order.num_steps:,} steps"
+            )
+            content = run_training(
+                plan,
+                output,
+                overwrite=self.overwrite,
+                retries=options.retries,
+                watch=self.display,
+                note=self.display.note,
+                tell=lambda figures, step: tracked.log_metrics(figures, step=step),
+            )
+            tracked.log_artifact(TRAIN_FILE, to_json(dict(content)))
+        return content
 
     def _embed(self, model: FeatureModel, tracked: PassTracker, *, max_bad_fraction: float) -> FeatureModel:
         """Embed all responses of the run; returns the model with the token budget that was settled on."""

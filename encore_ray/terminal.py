@@ -19,6 +19,7 @@ from encore_ray.report import (
     metrics_table,
     refined_rules_table,
     refinement_table,
+    training_table,
     weights_table,
 )
 from encore_ray.schema import (
@@ -146,6 +147,22 @@ def show_heads(figures: Mapping[str, Any], *, console: Console) -> None:
         )
     if figures["logistic"] and not figures["logistic"]["is_exact"]:
         console.print(Text.assemble(("! ", "yellow"), "Some logistic fits ended before their minimum."))
+
+
+def show_training(content: Mapping[str, Any], *, console: Console) -> None:
+    """What was trained on, and how the best evaluation did, rule by rule."""
+    rows, best = content["rows"], content["best"]
+    ties = sum(rows["ties"].values())
+    console.print(
+        f"\n{rows['rows']:,} rows = {rows['trained']:,} trained on + {rows['heldout']:,} held out + "
+        f"{rows['left_out']:,} with nothing to learn{f'; {ties:,} ties left out' if ties else ''}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print()
+    console.print(training_table(content))
+    ended = "" if content["steps"] == content["num_steps"] else f", which ended after {content['steps']:,}"
+    console.print(f"\nThe model is that of step {best['step']:,} of {content['num_steps']:,}{ended}.", highlight=False)
 
 
 def show_counts(counts: Mapping[str, int], *, console: Console) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.cli import COMMANDS, main
-from encore_ray.config import ClusterOptions, PrepareOptions, RateOptions, ScoreOptions, WeighOptions
+from encore_ray.config import ClusterOptions, PrepareOptions, RateOptions, ScoreOptions, TrainOptions, WeighOptions
 from encore_ray.passes.status import pass_tables
 from encore_ray.passes.units import Commit
 from encore_ray.rules import RuleSet, rule_pool
@@ -28,6 +28,7 @@ SECTIONS = {
     "evaluate": (ClusterOptions,),
     "compare": (ClusterOptions,),
     "fit-heads": (ScoreOptions, ClusterOptions),
+    "train": (TrainOptions, ClusterOptions),
 }
 JOB = "inputs: [corpus.jsonl]\nrun: run\n"
 

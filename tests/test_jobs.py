@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from encore_ray.cli import COMMANDS
+from encore_ray.cli.app import parse
+from encore_ray.cli.chain import read_steps
 from encore_ray.config import SECTIONS, InputOptions, JobConfig, Section
 from encore_ray.config_sources import load_config
 
@@ -39,6 +41,14 @@ def test_the_example_shows_every_option_at_its_default():
     config = load_config(EXAMPLE, environ={})
     for name, section in SECTIONS.items():
         assert getattr(config, name).model_dump() == defaults(section), name
+
+
+def test_the_papers_settings_are_commands():
+    steps = read_steps(ROOT / "jobs" / "train-8b.yaml")
+    options = [parse(step.words).options for step in steps]
+    assert [each.objective for each in options] == ["regression", "bradley-terry", "multilabel"]
+    assert [(each.epochs, each.learning_rate) for each in options] == [(1, 2e-5), (2, 2e-5), (3, 2e-5)]
+    assert {(each.dtype, each.gradient_checkpointing) for each in options} == {("bfloat16", True)}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

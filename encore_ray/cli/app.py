@@ -23,6 +23,7 @@ from encore_ray.cli.rate import Rate
 from encore_ray.cli.refine import Refine
 from encore_ray.cli.select import Select
 from encore_ray.cli.submit import Submit
+from encore_ray.cli.train import Train
 from encore_ray.errors import EncoreError, Terminated
 from encore_ray.redaction import RedactingFormatter, redact
 
@@ -40,6 +41,7 @@ COMMANDS = {
     "evaluate": Evaluate,
     "compare": Compare,
     "fit-heads": FitHeads,
+    "train": Train,
     "refine": Refine,
     "select": Select,
     "inspect": Inspect,

@@ -30,8 +30,9 @@ from encore_ray.rules import Rule, RuleSet, Scale
 Reads = Literal["conversation", "response"]
 
 FIT_FILE = "fit.json"  # how well heads do: of one fit, so that it is not copied with a backbone
+TRAIN_FILE = "train.json"  # the same of a training
 
-_HEADS_FILES = (HEADS_FILE, RULES_FILE, FORM_FILE, FIT_FILE)
+_HEADS_FILES = (HEADS_FILE, RULES_FILE, FORM_FILE, FIT_FILE, TRAIN_FILE)
 
 
 def load_embedder(
@@ -133,6 +134,13 @@ def save_fitted(
     template = _template(reads) or default_template(load_tokenizer(place, trust_remote_code=trust_remote_code))
     write_heads(folder, heads=heads, rules=saved, form=OwnForm(pooling, template))
     return saved
+
+
+def delete_model(folder: Path) -> None:
+    """Delete a model in our own form, encore.json first; what else is in the folder stays."""
+    (folder / FORM_FILE).unlink(missing_ok=True)
+    for file in [*_model_files(folder, allow_pickle=True), *(folder / name for name in _HEADS_FILES)]:
+        file.unlink(missing_ok=True)
 
 
 def _model_files(folder: Path, *, allow_pickle: bool) -> list[Path]:

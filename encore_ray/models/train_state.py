@@ -147,7 +147,8 @@ def newest_state(folder: Path) -> Path | None:
 def read_progress(place: Path) -> Progress:
     """What a kept state says of the training."""
     content = json.loads((place / STATE_FILE).read_text(encoding="utf-8"))
-    return Progress(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+    lists = {name: tuple(content[name]) for name in ("evaluations", "low", "high")}
+    return Progress(step=content["step"], best=content["best"], **lists)
 
 
 def _step_name(step: int) -> str:

@@ -74,14 +74,21 @@ class Recipe:
     lora_alpha: float = 16.0
     gradient_checkpointing: bool = False
 
+    def at(self, base: str) -> "Recipe":
+        """The recipe, with its base model where it lies on this machine."""
+        return replace(self, base=base)
+
     @property
     def training_strategy(self) -> Strategy:
         """The fastest way that is exact for the base model, and holds both responses of a pair in one forward pass.
 
         Raises:
-            ConfigError: its position embeddings depend on the longest sequence of a forward pass.
+            ConfigError: it is an encoder-decoder, or its position embeddings depend on the longest sequence of a pass.
         """
-        choice = strategy_of(self._folder().config, self.max_tokens, self.trust_remote_code)
+        config = self._folder().config
+        if config.is_encoder_decoder:
+            raise ConfigError(f"{self.base} is an encoder-decoder ({config.model_type}), which is not supported.")
+        choice = strategy_of(config, self.max_tokens, self.trust_remote_code)
         if choice.strategy == "one_by_one":
             raise ConfigError(f"{self.base} cannot be trained on pairs: {choice.reason}. Set max_tokens.")
         return choice.strategy
@@ -215,5 +222,5 @@ def _checkpoint_layers(backbone: PreTrainedModel) -> None:
     for module in backbone.modules():
         if isinstance(module, GradientCheckpointingLayer):
             module.gradient_checkpointing = True
-            module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+            vars(module)["_gradient_checkpointing_func"] = partial(checkpoint, use_reentrant=False)
             module.training = True  # it alone asks; what it holds still drops out nothing

@@ -25,14 +25,14 @@ from encore_ray.models.embedding import FIT_FILE, save_fitted
 from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.features import FeatureModel
 from encore_ray.passes.labels import LabelledUnit, LabelPlace, find_labels, labelled_units, read_responses
-from encore_ray.passes.model_place import local_model
+from encore_ray.passes.model_place import local_model, require_output
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources
 from encore_ray.passes.reduce import reduce_units, sum_in_order
 from encore_ray.passes.tables import table_units
 from encore_ray.rules import RuleSet
 from encore_ray.schema import SCHEMA_VERSION
-from encore_ray.storage import Folder, fingerprint, is_remote
+from encore_ray.storage import Folder, fingerprint
 
 ORIGIN = "origin"  # key of fit.json: heads are finished that have it
 Places = dict[str, LabelPlace]
@@ -225,20 +225,8 @@ def _centres_and_cells(sums: ResponseSums, fit: LinearFit, group_K: Sequence[int
 
 
 def require_place(output: str, *, model: str) -> None:
-    """Make sure that heads can be saved: in a local folder that is empty, or holds fitted heads.
-
-    Raises:
-        ConfigError: it is remote, a file, the backbone's own, or holds something else.
-    """
-    if is_remote(output):
-        raise ConfigError(f"--output {output}: a model is written to a local folder. Name one, and copy it from there.")
-    if Path(output).resolve() == Path(model).resolve():
-        raise ConfigError(f"--output {output} is the folder of the backbone. Name another one for the fitted heads.")
-    if Path(output).is_file():
-        raise ConfigError(f"--output {output} is a file. Name a folder for the model.")
-    folder = Folder(output)
-    if folder.names() and not folder.exists(FIT_FILE):
-        raise ConfigError(f"{output} is not empty, and holds no fitted heads. Name another folder.")
+    """Make sure that heads can be saved there, see `require_output`."""
+    require_output(output, source=model, marks=(FIT_FILE,))
 
 
 def origin(embeddings: Mapping[str, Any], labels: str, rules: RuleSet) -> str:

@@ -4,16 +4,16 @@ import fcntl
 import fnmatch
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from encore_ray.corpora.sources import file_stamp
-from encore_ray.errors import ModelError
+from encore_ray.errors import ConfigError, ModelError
 from encore_ray.models.fetch import wanted_files
 from encore_ray.remote import describe, file_system, is_trouble
-from encore_ray.storage import fingerprint, is_remote
+from encore_ray.storage import Folder, fingerprint, is_remote
 
 
 def local_model(path: str, *, allow_pickle: bool = False) -> str:
@@ -43,6 +43,30 @@ def local_model(path: str, *, allow_pickle: bool = False) -> str:
                 if not place.is_dir():
                     _copy(fs, inner, files, place)
     return str(place)
+
+
+def require_output(output: str, *, source: str, marks: Sequence[str]) -> None:
+    """Make sure that a model can be written: to a local folder that is empty, or holds one that we made.
+
+    Args:
+        output: the folder.
+        source: the model that it is made from.
+        marks: names in the folder, of which one tells that it is ours.
+
+    Raises:
+        ConfigError: it is remote, a file, the source's own, or holds something else.
+    """
+    if is_remote(output):
+        raise ConfigError(f"--output {output}: a model is written to a local folder. Name one, and copy it from there.")
+    if Path(output).resolve() == Path(source).resolve():
+        raise ConfigError(
+            f"--output {output} is the folder of the model itself. Name another one for what is made of it."
+        )
+    if Path(output).is_file():
+        raise ConfigError(f"--output {output} is a file. Name a folder for the model.")
+    folder = Folder(output)
+    if folder.names() and not any(map(folder.exists, marks)):
+        raise ConfigError(f"{output} is not empty, and holds no model that this command made. Name another folder.")
 
 
 def _model_files(fs: Any, inner: str, path: str, *, allow_pickle: bool) -> dict[str, str]:

@@ -85,7 +85,7 @@ def score_pool(options: ScoreOptions, have: Resources, *, num_units: int) -> Act
     gpus = options.gpus_per_actor if options.gpus_per_actor is not None else float(have.gpus > 0)
     cpus = options.cpus_per_actor
     if cpus is None:
-        cpus = _cpus_beside_gpu(have, gpus) if gpus else CPU_SHARE
+        cpus = cpus_beside_gpu(have, gpus) if gpus else CPU_SHARE
     room = have.room(cpus=cpus, gpus=gpus)
     low, high = options.actor_range or (1, max(room, 1))
     if options.actor_range is None and room:
@@ -121,7 +121,7 @@ def _room_on(node: Node, cpus: float, gpus: float) -> int:
     return min(fits)
 
 
-def _cpus_beside_gpu(have: Resources, gpus: float) -> float:
+def cpus_beside_gpu(have: Resources, gpus: float) -> float:
     """Up to two CPUs for tokenising beside each GPU worker, less on nodes that have fewer a GPU."""
     shares = [node.cpus * gpus / node.gpus for node in have.nodes if node.gpus >= gpus]
     return max(min([GPU_WORKER_CPUS, *shares]), 0.1)

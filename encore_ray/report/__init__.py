@@ -14,6 +14,7 @@ from encore_ray.report.heads import heads_table
 from encore_ray.report.page import render_page
 from encore_ray.report.refinement import calibration_table, refined_rules_table, refinement_table
 from encore_ray.report.tables import entropy_against_accuracy, flag_legend, metrics_table, weights_table
+from encore_ray.report.training import training_table
 
 __all__ = [
     "ReportContents",
@@ -32,5 +33,6 @@ __all__ = [
     "render_page",
     "report_tables",
     "robustness_chart",
+    "training_table",
     "weights_table",
 ]

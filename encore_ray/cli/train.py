@@ -1,0 +1,63 @@
+"""The command that trains all weights of a model, on GPUs or on a CPU."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from rich.console import Console
+
+from encore_ray.cli.flags import OptionalPath, Path, Switch, flag, section_flags
+from encore_ray.cli.passes import open_command_job
+from encore_ray.config import ClusterOptions, TrainOptions
+from encore_ray.config_sources import read_rules, resolve_model
+from encore_ray.schema import PAIRS_DIR, SELECTION_DIR
+from encore_ray.storage import Folder, absolute, require_paths
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a multi-head model on ratings, a reward model on preferences, or a rule adapter.
+
+    On Ray Train: the workers share the model (FSDP). A fifth of the prompts is held out and judges.
+
+    The same command again resumes, or shows the model that is there.
+    """
+
+    run: Path
+    """Run folder, after `prepare`."""
+    model: Annotated[str, flag("PATH_OR_HUB_ID")]
+    """Folder or hub id of the base model; one of ours with the same rules goes on from its heads."""
+    output: Path
+    """Folder for the model, rules.yaml and train.json; all workers must see it."""
+    rules: OptionalPath = None
+    """rules.yaml of the ratings, for regression and multihead-bradley-terry."""
+    labels: OptionalPath = None
+    """Table of the same pairs with ratings, as scores/; or the word selection: that of the run. Default: pairs/."""
+    overwrite: Switch = False
+    """Start over where rows, base model or options have changed, instead of refusing."""
+    options: Annotated[TrainOptions, section_flags(TrainOptions)]
+    cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
+
+    def main(self, console: Console) -> None:
+        run = Folder(absolute(self.run))
+        base, output = resolve_model(self.model), absolute(self.output)
+        rules_path = absolute(self.rules) if self.rules else None
+        labels = self._labels(run)
+        require_paths([run.path(PAIRS_DIR), base, rules_path, labels])
+        from encore_ray.passes.train import require_place
+        from encore_ray.passes.train_plan import check_rules
+        from encore_ray.terminal import show_training
+
+        rules = read_rules(rules_path) if rules_path else None
+        check_rules(self.options, rules)
+        require_place(output, base=base)
+        params = {"model": base, "rules": rules_path, "labels": labels}
+        with open_command_job(self, console, params=params) as job:
+            job.see(model_path=base, output=output)
+            content = job.train(base, self.options, rules=rules, labels=labels, output=output)
+        show_training(content, console=console)
+        console.print(f"It is in {output}: score with it, or inspect it.", soft_wrap=True, highlight=False)
+
+    def _labels(self, run: Folder) -> str | None:
+        if self.labels == SELECTION_DIR or (self.labels is None and self.options.objective == "multilabel"):
+            return run.path(SELECTION_DIR)
+        return absolute(self.labels) if self.labels else None

@@ -1,0 +1,214 @@
+"""A training, planned on the driver: base model, rows, order, workers, and the facts that decide its result."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from encore_ray.config import TrainOptions
+from encore_ray.errors import ClusterError, ConfigError
+from encore_ray.models.fetch import identify_model
+from encore_ray.models.lora import require_peft
+from encore_ray.models.scorer import DEFAULT_BATCH_TOKENS
+from encore_ray.models.strategy import Strategy
+from encore_ray.models.train_loop import LoopSettings
+from encore_ray.models.trainee import Recipe
+from encore_ray.passes.committed import Watch, ignore_progress
+from encore_ray.passes.labels import LabelledUnit, find_labels, labelled_units
+from encore_ray.passes.model_place import local_model
+from encore_ray.passes.nodes import Visible
+from encore_ray.passes.pools import Resources, cpus_beside_gpu
+from encore_ray.passes.reduce import sum_in_order
+from encore_ray.passes.tables import stored_rules
+from encore_ray.passes.train_counts import CountRows, RowCounts
+from encore_ray.passes.train_rows import RowReader, TrainOrder
+from encore_ray.rules import Rule, RuleSet, Scale
+from encore_ray.storage import fingerprint
+
+REWARD = RuleSet([Rule("reward", "Which response people prefer.", "better", Scale(-1.0, 1.0))])
+
+# Options that decide who computes, not what.
+_WITHOUT_EFFECT = {"cpus_per_worker", "retries", "trust_remote_code", "allow_pickle", "revision"}
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers of a training and what each holds."""
+
+    num: int
+    cpus: float
+    gpus: float
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus else "cpu"
+
+    def __str__(self) -> str:
+        beside = f" and {self.gpus:g} GPU" if self.gpus else ""
+        return f"{self.num} worker{'s' if self.num > 1 else ''} with {self.cpus:g} CPUs{beside} each"
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """All that a worker needs to know, and the driver.
+
+    Attributes:
+        recipe: of the model; its base is where the user said.
+        reader, units, order: the rows.
+        settings: of the loop.
+        strategy, batch_tokens: of the forward passes.
+        crew: who trains.
+        facts: what decides the trained weights, as JSON values.
+        counts: rows by what became of them.
+    """
+
+    recipe: Recipe
+    reader: RowReader
+    units: tuple[LabelledUnit, ...]
+    order: TrainOrder
+    settings: LoopSettings
+    strategy: Strategy
+    batch_tokens: int
+    crew: Crew
+    facts: Mapping[str, Any]
+    counts: Mapping[str, Any]
+
+
+def check_rules(options: TrainOptions, rules: RuleSet | None) -> None:
+    """Raise ConfigError where an objective needs rules, or has its own."""
+    needs = options.objective in ("regression", "multihead-bradley-terry")
+    if needs and rules is None:
+        raise ConfigError(f"train: objective {options.objective} reads ratings: name their rules.yaml with --rules.")
+    if not needs and rules is not None:
+        raise ConfigError(
+            f"train: objective {options.objective} takes no --rules: "
+            + ("its rules are those of the selection." if options.objective == "multilabel" else "it has one head.")
+        )
+
+
+def plan_training(
+    base: str,
+    options: TrainOptions,
+    *,
+    rules: RuleSet | None,
+    pairs: str,
+    labels: str | None,
+    have: Resources,
+    visible: Visible | None = None,
+    watch: Watch = ignore_progress,
+) -> TrainPlan:
+    """Find the base model and the rows, without loading weights or reading a text twice.
+
+    Args:
+        base: folder, hub id, or URL of a folder on an object store.
+        options: how to train.
+        rules: of the ratings, see `check_rules`.
+        pairs: table of the texts.
+        labels: table of the same pairs with ratings or a selection; None: the pairs themselves.
+        have: resources of the cluster.
+        visible: what each node must see.
+        watch: told of the progress of counting in rows.
+
+    Raises:
+        DataError: there are no labels, or they leave their scale. ModelError: the base model is not there.
+        ConfigError: it cannot be trained. ClusterError: there is no room for the workers.
+    """
+    check_rules(options, rules)
+    if options.lora_rank is not None:
+        require_peft()
+    crew = _crew(options, have)
+    units = labelled_units(pairs, labels or pairs)
+    if options.objective == "multilabel":
+        rules = stored_rules(units[0].labels) if units else None
+        if rules is None:
+            raise ConfigError(f"{labels or pairs} is no selection of rules: make one with `encore-ray select`.")
+    rules = rules or REWARD
+    rated = options.objective in ("regression", "multihead-bradley-terry")
+    reader = RowReader(
+        options.objective,
+        rules,
+        find_labels(units[0].labels, rules) if rated and units else None,
+        is_selected=labels is not None and not rated,
+    )
+    counts: RowCounts = sum_in_order(
+        "count", partial(CountRows, reader), units, have=have, visible=visible, watch=watch
+    )
+    counts.check(rules, where=labels or pairs)
+    place = local_model(base, allow_pickle=options.allow_pickle)
+    identity = identify_model(place, revision=options.revision, allow_pickle=options.allow_pickle)
+    recipe = Recipe(
+        base=base,
+        objective=options.objective,
+        rules=rules,
+        bias=counts.first_biases(options.objective),
+        revision=identity.revision or options.revision,
+        trust_remote_code=options.trust_remote_code,
+        allow_pickle=options.allow_pickle,
+        pooling=options.pooling,
+        dtype=options.dtype,
+        max_tokens=options.max_tokens,
+        lora_rank=options.lora_rank,
+        lora_alpha=options.lora_alpha,
+        gradient_checkpointing=options.gradient_checkpointing,
+    )
+    order = TrainOrder(
+        batch_rows=options.batch_rows,
+        num_rows=counts.num_train,
+        epochs=options.epochs,
+        seed=options.seed,
+        heldout_share=options.heldout_rows / counts.num_heldout,
+    )
+    batch_tokens = options.batch_tokens or DEFAULT_BATCH_TOKENS[crew.device]
+    facts = {
+        **options.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+        "model": identity.digest,
+        "rules": fingerprint(rules.to_list()),
+        "units": fingerprint([[unit.responses.unit, unit.responses.digest, unit.labels.digest] for unit in units]),
+        "workers": crew.num,
+        "device": crew.device,
+        "batch_tokens": batch_tokens,
+    }
+    return TrainPlan(
+        recipe,
+        reader,
+        tuple(units),
+        order,
+        LoopSettings(
+            objective=options.objective,
+            learning_rate=options.learning_rate,
+            warmup_steps=round(options.warmup * order.num_steps),
+            weight_decay=options.weight_decay,
+            max_grad_norm=options.max_grad_norm,
+            num_steps=order.num_steps,
+            evaluate_every=options.evaluate_every,
+            patience=options.patience,
+        ),
+        recipe.at(place).training_strategy,
+        batch_tokens,
+        crew,
+        facts,
+        {
+            "rows": counts.num_rows,
+            "trained": counts.num_train,
+            "heldout": counts.num_heldout,
+            "left_out": counts.num_without,
+            "ties": dict(zip(rules.names, counts.num_ties_K.tolist(), strict=True)),
+        },
+    )
+
+
+def _crew(options: TrainOptions, have: Resources) -> Crew:
+    gpus = float(have.gpus > 0)
+    num = options.workers or max(int(have.gpus), 1)
+    cpus = options.cpus_per_worker
+    if cpus is None:
+        on_node = -(-num // max(len(have.nodes), 1))
+        most = max((node.cpus for node in have.nodes), default=0.0)
+        cpus = cpus_beside_gpu(have, gpus) if gpus else float(max(most // on_node, 1))
+    room = have.room(cpus=cpus, gpus=gpus)
+    if num > room:
+        raise ClusterError(
+            f"The training asks for {Crew(num, cpus, gpus)}; the cluster has {have}, room for {room}. Ask for less "
+            "with --workers or --cpus-per-worker."
+        )
+    return Crew(num, cpus, gpus)
