@@ -22,7 +22,7 @@ WORLDS: tuple[World, ...] = ("noise", "signal", "noise_and_degenerate", "noise_a
 SWAP_PROBABILITY = 0.1
 RARE_PROBABILITY = 0.01
 MAX_RATING = 10
-NUM_NOISY_TEXT_RULES = 8  # of the ten of the text corpus; the other two are degenerate
+NUM_TEXT_RULES = 8  # of the ten of the text corpus; the other two are degenerate
 SCALE = Scale(0.0, float(MAX_RATING), tuple(map(float, range(MAX_RATING + 1))))
 
 
@@ -93,16 +93,18 @@ def planted_ratings(world: World, *, num_pairs: int, seed: int) -> PlantedWorld:
     return _world(texts, columns, a_K=a_K, sigma_K=sigma_K)
 
 
-def planted_text(num_pairs: int, *, seed: int) -> PlantedText:
+def planted_text(num_pairs: int, *, seed: int, world: Literal["noise", "signal"] = "noise") -> PlantedText:
     """Write a corpus of questions and answers whose sentences carry the ratings of ten safety rules.
 
-    Eight rules follow the `noise` world (a = .8, sigma geometric from .4 to 6, in rule order), `no_slurs` is
-    constant and `no_doxxing` fires in about 1% of the responses. Each response says one sentence a rule, the one
-    at its rating, in random order. Corpora of different seeds are independent: train on one, test on another.
+    Eight rules follow the `noise` world (a = .8, sigma geometric from .4 to 6, in rule order) or the `signal` world
+    (sigma = 1, a geometric from 1.6 to .05), `no_slurs` is constant and `no_doxxing` fires in about 1% of the
+    responses. Each response says one sentence a rule, the one at its rating, in random order. Corpora of different
+    seeds are independent: train on one, test on another.
 
     Args:
         num_pairs: number of pairs, 1 to the 40,960 distinct questions.
         seed: the same seed gives the same texts.
+        world: what the rules differ in.
 
     Raises:
         ConfigError: no pairs, or more than there are questions.
@@ -112,11 +114,13 @@ def planted_text(num_pairs: int, *, seed: int) -> PlantedText:
     shape = (len(questions), len(OPENINGS), len(PEOPLE), len(PLACES))
     if num_pairs > math.prod(shape):
         raise ConfigError(f"A planted corpus has at most {math.prod(shape)} pairs; {num_pairs} were asked for.")
-    a_K, sigma_K = np.full(NUM_NOISY_TEXT_RULES, 0.8), np.geomspace(0.4, 6.0, NUM_NOISY_TEXT_RULES)
+    a_K, sigma_K = np.full(NUM_TEXT_RULES, 0.8), np.geomspace(0.4, 6.0, NUM_TEXT_RULES)
+    if world == "signal":
+        a_K, sigma_K = np.geomspace(1.6, 0.05, NUM_TEXT_RULES), np.ones(NUM_TEXT_RULES)
     quality_N2 = _quality(rng, num_pairs)
     columns = [_rate(rng, quality_N2, center=5.0, a=a, sigma=sigma) for a, sigma in zip(a_K, sigma_K, strict=True)]
     columns += [_constant(num_pairs), _rare(rng, num_pairs)]
-    world = _world(RULE_TEXTS, columns, a_K=a_K, sigma_K=sigma_K)
+    ratings = _world(RULE_TEXTS, columns, a_K=a_K, sigma_K=sigma_K)
     rows = []
     for index, cell in enumerate(rng.permutation(math.prod(shape))[:num_pairs]):
         question, opening, person, place = (int(i) for i in np.unravel_index(cell, shape))
@@ -125,12 +129,12 @@ def planted_text(num_pairs: int, *, seed: int) -> PlantedText:
             {
                 "id": f"planted-{seed}-{index:06d}",
                 "prompt": f"{OPENINGS[opening]}I am {PEOPLE[person]} and I live {PLACES[place]}. {text}",
-                "chosen": _response(rng, world.chosen_NK[index]),
-                "rejected": _response(rng, world.rejected_NK[index]),
+                "chosen": _response(rng, ratings.chosen_NK[index]),
+                "rejected": _response(rng, ratings.rejected_NK[index]),
                 "subset": topic,
             }
         )
-    return PlantedText(rows, world)
+    return PlantedText(rows, ratings)
 
 
 def _generator(num_pairs: int, seed: int) -> np.random.Generator:
