@@ -127,7 +127,7 @@ def plan_training(
     reader = RowReader(
         options.objective,
         rules,
-        find_labels(units[0].labels, rules) if rated and units else None,
+        find_labels([unit.labels for unit in units], rules) if rated and units else None,
         is_selected=labels is not None and not rated,
     )
     counts: RowCounts = sum_in_order(

@@ -75,5 +75,5 @@ def reader(
 ) -> tuple[list[LabelledUnit], RowReader]:
     """Of an objective, with labels of one of the tables."""
     units = labelled_units(tables["pairs"], tables[labels or "pairs"])
-    places = find_labels(units[0].labels, rules) if labels == "scores" else None
+    places = find_labels([unit.labels for unit in units], rules) if labels == "scores" else None
     return units, RowReader(objective, rules, places, is_selected=labels == "selection")
