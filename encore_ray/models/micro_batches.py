@@ -88,9 +88,10 @@ class MicroBatches:
     def _planned(self, pairs: TokenizedPairs) -> Iterator[MicroBatch]:
         """The micro-batches, and as many empty ones as another worker has more."""
         planned = self.plan(pairs)
+        num_most = self._workers.most(len(planned))  # asked first: all workers talk in the same order
         yield from planned
         empty = TokenizedPairs([np.zeros(1, np.int32)], [None], *(np.zeros(1, np.int64) for _ in range(4)))
-        for _ in range(self._workers.most(len(planned)) - len(planned)):
+        for _ in range(num_most - len(planned)):
             micro = self._micro_batch(empty, [0])
             yield MicroBatch(micro.batch, [], micro.places_B2[:0])
 

@@ -109,7 +109,7 @@ def test_workers_that_share_a_model_train_as_one_does(made, tmp_path, num_worker
     recipe = trainings.of_objective(made, "bradley-terry", pooling="mean")
     alone = trainings.run(recipe, tmp_path / "alone", num_steps=4)
     reports = trainings.run_workers(
-        replace(recipe, dtype=dtype), tmp_path / "shared", num_workers=num_workers, num_steps=4
+        replace(recipe, dtype=dtype), tmp_path / "shared", num_workers=num_workers, num_steps=4, batch_tokens=60
     )
     tolerance = 1e-4 if dtype == "float32" else 0.05
     assert [len(steps) for steps, _ in reports] == [4] * num_workers

@@ -66,6 +66,7 @@ class MemoryRows:
 
     def heldout(self) -> Iterator[RowBatch]:
         yield self.batch(np.random.default_rng(10_000), 12)
+        yield self.batch(np.random.default_rng(10_001), 1)  # nothing for a second worker
 
     def batch(self, rng: np.random.Generator, num: int) -> RowBatch:
         prompts = [turns("user", *rng.choice(ASKED, rng.integers(4, 12))) for _ in range(num)]
