@@ -1,6 +1,7 @@
 """`encore-ray compare` on a real cluster: the same figures as the other passes, however the table is cut."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_cutting_and_shuffling_the_table_changes_no_bit_but_of_the_fit(
     place: Path, compared: dict[str, Any], tmp_path: Path
 ) -> None:
     assert run("compare", "--scores", place / "many", "--rules", place / "rules.yaml", "--output", tmp_path) == 0
-    cut = json.loads((tmp_path / "comparison.json").read_text())
+    cut, compared = json.loads((tmp_path / "comparison.json").read_text()), deepcopy(compared)
     for name in ("bradley_terry", "bradley_terry_simplex"):
         here, there = scheme(compared, name), scheme(cut, name)
         assert here["weights"] == pytest.approx(there["weights"], rel=1e-9)
