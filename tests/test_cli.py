@@ -232,6 +232,15 @@ def test_a_missing_path_is_named_before_anything_starts(
     assert named.replace("{cwd}", str(tmp_path)) in mistake(capsys, *args)
 
 
+def test_every_value_that_cannot_be_refined_with_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--per-rule", "--noise", "0.5", "--negatives", "0", "--batch-responses", "1"]
+    said = mistake(capsys, "refine", "fit", "--run", "run", *flags)
+    for part in ("--negatives must be above 0", "--batch-responses must be 2 or more", "--noise must lie between"):
+        assert part in said
+    assert "--per-rule does not go with --noise" in said
+    assert "does not go with apply" in mistake(capsys, "refine", "apply", "--run", "run", "--per-rule")
+
+
 def test_a_missing_model_or_rules_file_of_a_job_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "corpus.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
     (tmp_path / "job.yaml").write_text(f"{JOB}model: ./model\n")
