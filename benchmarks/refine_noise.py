@@ -58,7 +58,7 @@ def show_controls(controls: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=8192)
+    parser.add_argument("--pairs", type=int, default=4096)
     parser.add_argument("--picture", type=Path, help="Where a copy of the chart goes.")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

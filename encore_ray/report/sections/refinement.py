@@ -24,6 +24,7 @@ def refinement(contents: ReportContents) -> Markup | None:
 def _of_reward(report: Content) -> list[Markup]:
     calibration = report["calibration"]
     pairs = report["pairs"]
+    has_noise = any(control["noise"] for control in report["controls"])
     note = (
         f"Learnt from {pairs['agreeing']:,} pairs whose base rewards agree with the label, calibrated on "
         f"{pairs['calibration']:,} held-out pairs, judged on {pairs['test']:,} others; lines are 95% intervals. What a "
@@ -32,7 +33,7 @@ def _of_reward(report: Content) -> list[Markup]:
     return [
         tag(
             "div",
-            _figure("Accuracy under label noise", robustness_chart(report["controls"])),
+            _figure("Accuracy under label noise" if has_noise else "Accuracy", robustness_chart(report["controls"])),
             _figure("How far probabilities hold", reliability_chart(calibration)),
             class_="columns",
         ),
