@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from scipy.stats import spearmanr
 
 from benchmarks.tables import machine, show, write_json
 from encore_ray.cli import main as encore_ray
+from encore_ray.composition.agreement import correlate
 from encore_ray.corpora.planted import PlantedText, planted_text
 from encore_ray.models.training import build_backbone, build_tokenizer
 from encore_ray.schema import chosen_column, rejected_column
@@ -53,7 +53,7 @@ def measure(world: World, folder: Path, *, num_pairs: int, num_rules: int, epoch
     compared = read(folder / "truth" / "comparison.json")
     lines = {line["name"]: line["heldout"] for line in (*compared["schemes"], *compared["beside"])}
     return {
-        "spearman": float(spearmanr(*entropies).statistic),
+        "spearman": correlate(*entropies).spearman,
         "scored_encore": read(folder / "scored" / "metrics.json")["overall"]["accuracy"],
         "true_encore": read(folder / "truth" / "metrics.json")["overall"]["accuracy"],
         "heldout": {name: lines[name] for name in (*SHOWN, "reward_model")},

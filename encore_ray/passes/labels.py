@@ -135,7 +135,7 @@ def read_responses(unit: LabelledUnit, rules: RuleSet, places: Mapping[str, Labe
     keys = resampling_keys(table)
     fold_N, hash_N = folds_of(keys), hash_keys(keys)
     id_N = hash_keys(first_texts([table.column(PAIR_ID)]))
-    has_rejected_N = np.isfinite(sides[1]).all(axis=1)
+    has_rejected_N = np.all(np.isfinite(sides[1]), axis=1)
     label_NK = np.concatenate(
         read_labels(unit.labels, rules, places, pair_ids=table.column(PAIR_ID), has_rejected_N=has_rejected_N)
     )
