@@ -59,6 +59,7 @@ def write_warnings(comparison: Mapping[str, Any], *, left_out: Sequence[str]) ->
         )
     if not comparison["heldout"]["num_pairs"]:
         warnings.append("No pair is held out: there are too few resampling keys to judge schemes that learn.")
+    warnings += _selection_warnings(comparison)
     lost = _lost_to_length(comparison)
     if lost:
         encore = _scheme(comparison, "encore")
@@ -67,6 +68,20 @@ def write_warnings(comparison: Mapping[str, Any], *, left_out: Sequence[str]) ->
             f"{encore['all']['accuracy']:.1%}: it does not beat the length of a response."
         )
     return warnings
+
+
+def _selection_warnings(comparison: Mapping[str, Any]) -> list[str]:
+    """That selected rules are right no more often than rules drawn at random, where they compete and it is so."""
+    schemes = {scheme["name"]: scheme for scheme in comparison["schemes"]}
+    if "selected" not in schemes:
+        return []
+    selected, drawn = (schemes[name]["all"]["accuracy"] for name in ("selected", "random_selected"))
+    if selected > drawn:
+        return []
+    return [
+        f"The rules selected for each pair agree with {selected:.1%} of the labels, as many drawn at random with "
+        f"{drawn:.1%}: this selection buys nothing here."
+    ]
 
 
 def _scheme(comparison: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -295,3 +295,16 @@ def test_a_pair_without_selected_rules_is_a_tie():
     mask_KN = np.array([[True, False, True], [False, False, False]])
     found = compare([[3, 5, 1], [5, 5, 5]], [[1, 1, 2], [1, 1, 1]], rules=make_rules(2, scale=RATINGS), mask_KN=mask_KN)
     assert counts(scheme(found, "selected")["all"]) == (1, 1, 1)
+
+
+def test_a_selection_that_does_not_beat_rules_drawn_at_random_is_warned_about():
+    # Rule 0 is right about every pair, rule 1 about none.
+    sides = [[3] * 40, [1] * 40], [[1] * 40, [3] * 40]
+    for k, is_warned in ((0, False), (1, True)):
+        mask_KN = np.zeros((2, 40), dtype=bool)
+        mask_KN[k] = True
+        found = compare(*sides, rules=make_rules(2, scale=RATINGS), mask_KN=mask_KN)
+        said = [warning for warning in found["warnings"] if "drawn at random" in warning]
+        assert bool(said) == is_warned
+        if said:
+            assert "The rules selected for each pair agree with 0.0% of the labels" in said[0]
