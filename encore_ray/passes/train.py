@@ -43,6 +43,8 @@ from encore_ray.passes.worker import WorkerError
 from encore_ray.schema import PLAN_FILE, SCHEMA_VERSION
 from encore_ray.storage import Folder, fingerprint
 
+logger = logging.getLogger("encore_ray")
+
 POLL_S = 0.5  # between two looks at the log
 STOP_S = 60.0  # for workers to keep their state when the driver is interrupted
 
@@ -233,10 +235,25 @@ def _training(plan: TrainPlan, output: str, *, retries: int) -> Iterator[_Fit]:
     thread.start()
     try:
         yield thread
+    except KeyboardInterrupt:
+        _stop(thread, training)
+        newest = newest_state(Path(output) / TRAINING_DIR)
+        logger.warning(
+            "Interrupted: %d of %d steps are kept in %s. The same command resumes the training.",
+            read_progress(newest).step if newest else 0,
+            plan.order.num_steps,
+            output,
+        )
+        raise
     finally:
-        if not training.exists(DONE_FILE):
-            training.write_atomic(STOP_FILE, b"")
-        thread.join(STOP_S)
+        _stop(thread, training)
+
+
+def _stop(thread: threading.Thread, training: Folder) -> None:
+    """Let workers that still train keep their state and end, and wait for them."""
+    if thread.is_alive() and not training.exists(DONE_FILE):
+        training.write_atomic(STOP_FILE, b"")
+    thread.join(STOP_S)
 
 
 class _LogReader:

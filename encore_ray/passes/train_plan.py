@@ -7,6 +7,7 @@ from typing import Any
 
 from encore_ray.config import TrainOptions
 from encore_ray.errors import ClusterError, ConfigError
+from encore_ray.models.adapter import pair_prompt_digest
 from encore_ray.models.fetch import identify_model
 from encore_ray.models.lora import require_peft
 from encore_ray.models.scorer import DEFAULT_BATCH_TOKENS
@@ -168,6 +169,8 @@ def plan_training(
         "device": crew.device,
         "batch_tokens": batch_tokens,
     }
+    if options.objective == "multilabel":
+        facts["pair_prompt"] = pair_prompt_digest()
     return TrainPlan(
         recipe,
         reader,

@@ -51,7 +51,8 @@ def train_worker(config: Mapping[str, Any]) -> None:
     except EncoreError as error:
         content = {"kind": type(error).__name__, "message": str(error)}
         durable.replace_file(str(folder / ERROR_FILE), [to_json(content)])
-        raise
+        if plan.crew.num > 1:  # the others wait for this one: its end is theirs
+            raise
 
 
 def _train(plan: TrainPlan, output: Path, owner: str) -> bool:
