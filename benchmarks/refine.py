@@ -129,7 +129,7 @@ def write_run(run: Folder, *, num_pairs: int, num_dims: int) -> None:
 
 
 def fit_run(run: Folder) -> list[float]:
-    """One epoch over the units; the most MiB held when each was read: once for the moments, once for the epoch."""
+    """Moments and one epoch of the units; the most MiB held when each was read for the epoch, and at the end."""
     blocks = training_blocks(embedded_units(run, REWARD), noise=0.0, seed=0)
     held: list[float] = []
 
@@ -138,7 +138,7 @@ def fit_run(run: Folder) -> list[float]:
         return blocks.read(number)
 
     fit_energies(PairBlocks(blocks.num_blocks, read), settings=STREAMED)
-    return [*held, most_mib()]
+    return [*held[-blocks.num_blocks :], most_mib()]
 
 
 def apply_run(run: Folder) -> list[float]:
