@@ -6,7 +6,6 @@ machine. While workers train the driver reads their log, and shows it.
 """
 
 import contextlib
-import json
 import logging
 import os
 import threading
@@ -24,11 +23,11 @@ from ray.data import DataContext
 from encore_ray import errors
 from encore_ray.errors import ClusterError, DataError, ResumeRefused
 from encore_ray.models.embedding import TRAIN_FILE, delete_model
-from encore_ray.models.objectives import merit_name
 from encore_ray.models.train_state import newest_state, read_progress
 from encore_ray.passes.committed import Progress, Watch, ignore_progress
 from encore_ray.passes.facts import refusal
 from encore_ray.passes.model_place import require_output
+from encore_ray.passes.train_log import LogReader, flat_figures, sentence
 from encore_ray.passes.train_plan import TrainPlan
 from encore_ray.passes.train_worker import (
     DONE_FILE,
@@ -146,7 +145,7 @@ def _fit(
     training = Folder(output).child(TRAINING_DIR)
     total_rows = plan.order.epochs * plan.order.num_rows
     timeout_s = DataContext.get_current().execution_no_progress_timeout_s
-    log = _LogReader(Path(output) / TRAINING_DIR / LOG_FILE, first)
+    log = LogReader(Path(output) / TRAINING_DIR / LOG_FILE, first)
     started = heard = time.monotonic()
     rows_before = _rows_until(plan, first)
 
@@ -164,8 +163,8 @@ def _fit(
                     show(line["step"])
                     tell({key: line[key] for key in ("loss", "learning_rate", "grad_norm")}, line["step"])
                 else:
-                    note(_sentence(line, plan))
-                    tell(_flat(line), line["step"])
+                    note(sentence(line, objective=plan.recipe.objective, num_steps=plan.order.num_steps))
+                    tell(flat_figures(line), line["step"])
             if is_over:
                 break
             if time.monotonic() - heard > timeout_s:
@@ -256,52 +255,10 @@ def _stop(thread: threading.Thread, training: Folder) -> None:
     thread.join(STOP_S)
 
 
-class _LogReader:
-    """New lines of a log that grows, those of steps that were told before left out."""
-
-    def __init__(self, file: Path, told: int):
-        self._file = file
-        self._told = {"step": told, "evaluation": told}
-        self._offset = file.stat().st_size if file.exists() else 0
-
-    def read(self) -> Iterator[dict[str, Any]]:
-        if not self._file.exists():
-            return
-        with self._file.open("rb") as lines:
-            lines.seek(self._offset)
-            whole, _, _ = lines.read().rpartition(b"\n")
-        self._offset += len(whole)
-        for text in whole.split(b"\n"):
-            line = None
-            with contextlib.suppress(ValueError):  # torn by the end of its writer
-                line = json.loads(text) if text else None
-            if line and line["step"] > self._told[line["kind"]]:
-                self._told[line["kind"]] = line["step"]
-                yield line
-
-
 def _rows_until(plan: TrainPlan, step: int) -> int:
     """Rows that have been seen after a step."""
     epochs, steps = divmod(step, plan.order.steps_per_epoch)
     return epochs * plan.order.num_rows + min(steps * plan.order.batch_rows, plan.order.num_rows)
-
-
-def _sentence(figures: Mapping[str, Any], plan: TrainPlan) -> str:
-    name = merit_name(plan.recipe.objective)
-    merit = figures[name]
-    said = "" if merit is None else f", {name} {merit:.3f}"
-    return f"train, step {figures['step']:,} of {plan.order.num_steps:,}: held-out loss {figures['loss']:.4f}{said}"
-
-
-def _flat(figures: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of an evaluation by name; those that cannot be known are left out."""
-    flat: dict[str, float] = {}
-    for name, value in figures.items():
-        if name == "rules":
-            flat |= {f"heldout/{key}/{rule}": each for rule, own in value.items() for key, each in own.items()}
-        elif name not in ("kind", "step", "num"):
-            flat[f"heldout/{name}"] = value
-    return {name: value for name, value in flat.items() if value is not None and not name.startswith("heldout/num/")}
 
 
 def _first_line(error: Exception) -> str:

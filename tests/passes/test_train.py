@@ -20,7 +20,7 @@ from encore_ray.corpora.planted import planted_text
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.checkpoint import load_model
 from encore_ray.models.scorer import PairScorer
-from encore_ray.passes.train import _LogReader
+from encore_ray.passes.train_log import LogReader
 from encore_ray.rules import RuleSet
 from encore_ray.schema import chosen_column, rejected_column
 from tests.models import tiny
@@ -158,7 +158,7 @@ def test_what_a_worker_cannot_go_on_from_ends_the_command_at_once(
 def test_a_log_is_read_once_without_torn_lines_and_steps_that_were_told(tmp_path: Path) -> None:
     file = tmp_path / "log.jsonl"
     file.write_text('\n{"kind": "step", "step": 3}\n')
-    reader = _LogReader(file, 3)
+    reader = LogReader(file, 3)
     with file.open("a") as lines:
         lines.write('\n{"kind": "step", "st\n{"kind": "step", "step": 3}\n\n{"kind": "step", "step": 4}\n\n{"kind"')
     assert [line["step"] for line in reader.read()] == [4]
