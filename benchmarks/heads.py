@@ -11,10 +11,13 @@ The labels are those of OpenAI's rule-based rewards: JSON Lines with `prompt` an
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.commands import run_command
 from benchmarks.tables import machine, show, write_json

@@ -8,10 +8,13 @@ refined rewards and ENCORE of each rule's refined scores, on all held-out pairs.
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.commands import run_command
 from benchmarks.heads import measure as fit_heads

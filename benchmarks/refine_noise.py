@@ -8,10 +8,13 @@ held-out pairs as they are. Writes the picture that the command leaves in the ru
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.commands import run_command
 from benchmarks.tables import machine, show, write_json

@@ -13,14 +13,17 @@ ratings of one corpus and judged on another, by the commands that a user would t
 import argparse
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 import yaml
 
+from benchmarks.commands import run_command
 from benchmarks.tables import machine, show, write_json
-from encore_ray.cli import main as encore_ray
 from encore_ray.composition.agreement import correlate
 from encore_ray.corpora.planted import PlantedText, planted_text
 from encore_ray.models.training import build_backbone, build_tokenizer
@@ -43,11 +46,7 @@ def measure(world: World, folder: Path, *, num_pairs: int, num_rules: int, epoch
     (folder / "rules.yaml").write_text(corpora["rated"].world.rules.to_yaml(), encoding="utf-8")
     write_base(folder / "base", corpora["rated"])
     (folder / "chain.yaml").write_text(yaml.safe_dump({"steps": steps(num_rules, epochs)}), encoding="utf-8")
-    try:
-        encore_ray(["chain", str(folder / "chain.yaml")])
-    except SystemExit as end:
-        if end.code:
-            raise
+    run_command("chain", str(folder / "chain.yaml"))
     weights = {name: read(folder / name / "weights.json")["rules"] for name in ("truth", "scored")}
     entropies = [[rule["entropy"] for rule in found] for found in weights.values()]
     compared = read(folder / "truth" / "comparison.json")

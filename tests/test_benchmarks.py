@@ -163,3 +163,10 @@ def test_the_memory_benchmark_writes_the_peaks_of_actor_and_driver(jobs: dict[st
 def test_the_reduce_benchmark_counts_and_composes_as_duckdb_and_writes_the_ratios(jobs: dict[str, Finish]):
     found = jobs["reduce"]()  # fails where the two differ
     assert list(found) == ["histogram_over_duckdb", "compose_over_duckdb"]
+
+
+@pytest.mark.parametrize("script", ["refine_hh", "rules_to_rewards"])
+def test_a_script_finds_its_neighbours_wherever_it_is_run(script: str, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    asked = [sys.executable, ROOT / "benchmarks" / f"{script}.py", "--help"]
+    subprocess.run(asked, cwd=tmp_path, env=environment, check=True, capture_output=True)
