@@ -144,7 +144,7 @@ def test_a_link_to_the_backbone_is_no_place_for_the_heads_either(tmp_path: Path)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "fit.json").write_text("{}")  # heads were fitted to it, and are to be left out
     (tmp_path / "link").symlink_to(tmp_path / "model")
-    with pytest.raises(ConfigError, match="is the folder of the backbone"):
+    with pytest.raises(ConfigError, match="is the folder of the model itself"):
         require_place(str(tmp_path / "link"), model=str(tmp_path / "model"))
 
 
