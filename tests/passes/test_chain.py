@@ -31,7 +31,7 @@ def chain(path: Path) -> int:
 
 
 @pytest.mark.usefixtures("have")
-def test_the_documented_chain_goes_from_ratings_to_a_comparison_and_resumes(
+def test_the_documented_chain_goes_from_ratings_to_a_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in OPTIONS.items():
@@ -61,11 +61,3 @@ def test_the_documented_chain_goes_from_ratings_to_a_comparison_and_resumes(
     assert set(selection.column(SELECTION_LABEL).to_pylist()) <= {-1, 0, 1}
     assert load_model(tmp_path / "models" / "adapter", device="cpu").rules.names == rules.names
     assert load_model(tmp_path / "models" / "reward", device="cpu").rules.names == ["reward"]
-
-    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.safetensors")}
-    commits = [jobs.commit_times(run, name) for run in runs.iterdir() for name in ("pairs", "scores", "rewards")]
-    assert chain(path) == 0
-    assert {file: file.stat().st_mtime_ns for file in before} == before
-    assert commits == [
-        jobs.commit_times(run, name) for run in runs.iterdir() for name in ("pairs", "scores", "rewards")
-    ]
