@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from encore_ray.composition.counts import TIE_TOLERANCE
 from encore_ray.composition.rewards import tie_tolerance
 from encore_ray.composition.weights import Weights
 from encore_ray.errors import DataError
-from encore_ray.passes.columns import first_texts
+from encore_ray.passes.columns import first_texts, row_numbers
 from encore_ray.passes.tables import TableUnit, column_names, numbers, table_units
 from encore_ray.schema import (
     CHOSEN_REFINED,
@@ -83,7 +82,7 @@ def other_margins(rewards: OtherRewards, unit: str, pair_ids: Sequence[str]) -> 
     if missing:
         raise DataError(f"{rewards.name}: {source.folder.path(source.file)} lacks the column {', '.join(missing)}.")
     known = pa.array(first_texts([table.column(PAIR_ID)]), pa.string())
-    row_N = pc.call_function("index_in", [pa.array(pair_ids, pa.string())], pc.SetLookupOptions(known))
+    row_N = row_numbers(pa.array(pair_ids, pa.string()), among=known)
     sides = [
         pa.array(numbers(source, table, name), pa.float64()).take(row_N).to_numpy(zero_copy_only=False)
         for name in rewards.columns

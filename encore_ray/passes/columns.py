@@ -1,6 +1,7 @@
 """Arrow columns as the arrays that composition computes with, not copied where Arrow allows it."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,8 @@ import pyarrow.compute as pc
 
 from encore_ray.composition.statistics import Subsets
 from encore_ray.composition.texts import Texts
+
+Column = TypeVar("Column", pa.Array, pa.ChunkedArray)
 
 
 def floats(column: pa.ChunkedArray) -> np.ndarray:
@@ -41,10 +44,14 @@ def first_texts(columns: Sequence[pa.ChunkedArray]) -> Texts:
     return Texts(np.frombuffer(data or b"", dtype=np.uint8), offset_N1)
 
 
+def row_numbers(ids: Column, *, among: pa.Array | pa.ChunkedArray) -> Column:
+    """The row of each id in another column, for `take`; null where it is not there."""
+    return pc.call_function("index_in", [ids], pc.SetLookupOptions(among))
+
+
 def places(ids: pa.ChunkedArray, *, among: pa.ChunkedArray) -> np.ndarray:
-    """Where each id stands in another column, int64; -1 where it does not."""
-    found = pc.call_function("index_in", [ids], pc.SetLookupOptions(among))
-    return found.fill_null(-1).to_numpy().astype(np.int64)
+    """The row of each id in another column, int64; -1 where it is not there."""
+    return row_numbers(ids, among=among).fill_null(-1).to_numpy().astype(np.int64)
 
 
 def subsets(column: pa.ChunkedArray) -> Subsets:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from encore_ray.composition.groups import compose_by_group
 from encore_ray.composition.rewards import compose
 from encore_ray.composition.weights import Weights
 from encore_ray.errors import DataError
+from encore_ray.passes.columns import row_numbers
 from encore_ray.passes.commits import total_counts
 from encore_ray.passes.committed import Watch, ignore_progress, run_committed
 from encore_ray.passes.nodes import Visible
@@ -144,7 +144,7 @@ class _Compose:
 def _texts(unit: TableUnit, pair_ids: pa.ChunkedArray, *, skip: Any) -> dict[str, pa.ChunkedArray]:
     """Further columns of the unit's pairs, for just the given ids in their order."""
     table = unit.read_all()
-    row_N = pc.call_function("index_in", [pair_ids], pc.SetLookupOptions(table.column(PAIR_ID)))
+    row_N = row_numbers(pair_ids, among=table.column(PAIR_ID))
     if row_N.null_count:
         missing = pair_ids.filter(row_N.is_null())[0]
         raise DataError(f"{unit.folder.path(unit.file)} lacks the pair {missing}: pairs and scores do not match.")

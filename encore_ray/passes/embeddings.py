@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from encore_ray.errors import DataError
+from encore_ray.passes.columns import places
 from encore_ray.passes.commits import LeftOut
 from encore_ray.passes.score_work import non_finite, without, write_rows
 from encore_ray.passes.tables import TableUnit
@@ -74,9 +74,8 @@ def read_embeddings(unit: TableUnit, pair_ids: pa.ChunkedArray) -> np.ndarray:
     if table.column_names != [PAIR_ID, *SIDES]:
         where = unit.folder.path(unit.file)
         raise DataError(f"{where} holds no embeddings. Make them by `encore-ray score --keep-embeddings`.")
-    row_N = pc.call_function("index_in", [pair_ids], pc.SetLookupOptions(table.column(PAIR_ID)))
-    there_N = row_N.is_valid().to_numpy()
-    row_N = row_N.fill_null(0).to_numpy()
+    row_N = places(pair_ids, among=table.column(PAIR_ID))
+    there_N = row_N >= 0
     sides = [table.column(name).combine_chunks() for name in SIDES]
     width = sides[0].type.list_size
     found_N2D = np.full((len(row_N), 2, width), np.nan, dtype=np.float16)

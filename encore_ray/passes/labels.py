@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from encore_ray.composition.keys import folds_of, hash_keys
 from encore_ray.composition.splitmix import mix
 from encore_ray.errors import DataError
-from encore_ray.passes.columns import first_texts
+from encore_ray.passes.columns import first_texts, row_numbers
 from encore_ray.passes.features import read_features
 from encore_ray.passes.parquet import open_parquet
 from encore_ray.passes.tables import TableUnit, resampling_keys, table_units
@@ -171,7 +171,7 @@ def read_labels(
     labels = unit.read([PAIR_ID, *dict.fromkeys(path[0] for path in _paths(places))])
     for name in dict.fromkeys(path[0] for path in _paths(places) if len(path) > 1):
         labels = labels.set_column(labels.column_names.index(name), name, _structs(unit, labels, name))
-    row_N = pc.call_function("index_in", [pair_ids], pc.SetLookupOptions(labels.column(PAIR_ID)))
+    row_N = row_numbers(pair_ids, among=labels.column(PAIR_ID))
     chosen_NK, rejected_NK = (np.full((len(pair_ids), len(rules)), np.nan) for _ in range(2))
     for k, rule in enumerate(rules):
         place = places[rule.name]

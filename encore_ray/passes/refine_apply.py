@@ -4,7 +4,6 @@ Both are passes over units, resumable; a worker loads the energies once.
 """
 
 import heapq
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,24 +23,22 @@ from encore_ray.passes.refine_fit import MARGIN
 from encore_ray.passes.refine_rules import DIRECTIONS, directions
 from encore_ray.passes.refine_source import REWARD, EmbeddedRows, EmbeddedUnit, embedded_units, rule_heads
 from encore_ray.passes.refined_rows import RefinedRows
-from encore_ray.passes.tables import RULES_METADATA, table_rules, table_units
+from encore_ray.passes.score_work import CARRIED
+from encore_ray.passes.tables import rules_metadata, table_rules, table_units
 from encore_ray.passes.unit_work import Write, unit_task
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
     CHOSEN_AT_END,
     CHOSEN_REFINED,
-    GROUP_ID,
     LABEL_ERRORS_FILE,
     LABEL_PROBABILITY,
     PAIR_ID,
-    PROMPT_ID,
     REFINED_MARGIN,
     REJECTED_AT_END,
     REJECTED_REFINED,
     SCHEMA_VERSION,
     SCORES_DIR,
-    SUBSET,
 )
 from encore_ray.storage import Folder
 
@@ -162,16 +159,14 @@ class _RefineRewards:
 
     def __call__(self, unit: EmbeddedUnit, attempt: Attempt) -> Mapping[str, int]:
         (pair,) = unit.heads.columns
-        table = unit.table.read([PAIR_ID, PROMPT_ID, GROUP_ID, SUBSET, *pair])
+        table = unit.table.read([*CARRIED, *pair])
         rows = unit.rows(table)
         refined = RefinedRows.of(rows, self._refiner)
         r_N2, at_end_N2 = refined.r_N2K[:, :, 0], refined.at_end_N2K[:, :, 0]
         x_N = rows.r_N2K[:, 0, 0] - rows.r_N2K[:, 1, 0] if self._reads_margin else refined.odds_N
         probability_N = self._logistic.probability(x_N)
         single_N, unknown_N = ~rows.pair_N, np.isnan(probability_N)
-        columns: dict[str, Any] = {
-            name: table.column(name) for name in (PAIR_ID, PROMPT_ID, GROUP_ID, SUBSET) if name in table.column_names
-        }
+        columns: dict[str, Any] = {name: table.column(name) for name in CARRIED if name in table.column_names}
         columns[CHOSEN_REFINED] = pa.array(r_N2[:, 0])
         columns[REJECTED_REFINED] = pa.array(r_N2[:, 1], mask=single_N)
         columns[REFINED_MARGIN] = pa.array(r_N2[:, 0] - r_N2[:, 1], mask=single_N)
@@ -196,7 +191,7 @@ class _RefineScores:
 
     def __init__(self, run: Folder, rules: RuleSet):
         self._refiner = OF_RULES.load(run)
-        self._metadata = {RULES_METADATA: json.dumps(rules.to_list()).encode()}
+        self._metadata = rules_metadata(rules)
 
     def __call__(self, unit: EmbeddedUnit, attempt: Attempt) -> Mapping[str, int]:
         table = unit.table.read_all()

@@ -5,7 +5,6 @@ write relevance/: the units of pairs/, with pair_id, prompt_id, group_id, subset
 1, null for a single response. What wrote it decides what `select` makes of it.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.score import finish_scored
 from encore_ray.passes.score_work import facts_metadata, without, write_rows
-from encore_ray.passes.tables import RULES_METADATA, TableUnit, table_units
+from encore_ray.passes.tables import TableUnit, rules_metadata, table_units
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.rules import RuleSet
 from encore_ray.schema import REJECTED, TRUNCATED, relevance_column
@@ -165,5 +164,5 @@ def write_relevance(
         {**relevance, **columns},
         bad=bad,
         wrong=dict.fromkeys(wrong_W.tolist(), "a relevance is not finite"),
-        metadata={**facts_metadata(facts), RULES_METADATA: json.dumps(rules.to_list()).encode()},
+        metadata={**facts_metadata(facts), **rules_metadata(rules)},
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.passes.commits import LeftOut
-from encore_ray.passes.tables import RULES_METADATA, TableUnit
+from encore_ray.passes.tables import TableUnit, rules_metadata
 from encore_ray.passes.units import Attempt
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
@@ -97,7 +97,7 @@ def write_scores(
         {**arrays, **columns},
         bad=bad,
         wrong={i: _describe_scores(scores_N2K[i], rules) for i in np.flatnonzero(wrong_N).tolist()},
-        metadata={**facts_metadata(facts), RULES_METADATA: json.dumps(rules.to_list()).encode()},
+        metadata={**facts_metadata(facts), **rules_metadata(rules)},
     )
 
 

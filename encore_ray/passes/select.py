@@ -5,7 +5,6 @@ it. A rule adapter needs no scores to choose: it has learnt the reference from t
 highest probability, which is its relevance. Labels are the sum of the chosen rules' scores, where there are scores.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +22,13 @@ from encore_ray.passes.commits import total_counts
 from encore_ray.passes.committed import Watch, ignore_progress, run_committed
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Resources, task_pool
+from encore_ray.passes.score_work import CARRIED
 from encore_ray.passes.selected import pairs_with_relevance, read_relevance
 from encore_ray.passes.tables import (
-    RULES_METADATA,
     ScoreBlock,
     TableUnit,
     read_scores,
+    rules_metadata,
     stored_rules,
     table_rules,
     table_units,
@@ -37,9 +37,7 @@ from encore_ray.passes.unit_work import Task
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
-    GROUP_ID,
     PAIR_ID,
-    PROMPT_ID,
     SELECTED_COUNT,
     SELECTION_LABEL,
     SELECTION_MARGIN,
@@ -47,8 +45,6 @@ from encore_ray.schema import (
     selected_column,
 )
 from encore_ray.storage import fingerprint
-
-CARRIED = (PAIR_ID, PROMPT_ID, GROUP_ID, SUBSET)
 
 
 @dataclass(frozen=True)
@@ -201,8 +197,7 @@ class _Select:
         }
         columns[SELECTION_MARGIN] = pa.array(labelled.margin_N) if labelled else pa.nulls(kept.num_rows, pa.float64())
         columns[SELECTION_LABEL] = pa.array(labelled.label_N) if labelled else pa.nulls(kept.num_rows, pa.int8())
-        metadata = {RULES_METADATA: json.dumps(self._rules.to_list()).encode()}
-        attempt.write(pa.table(columns).replace_schema_metadata(metadata))
+        attempt.write(pa.table(columns).replace_schema_metadata(rules_metadata(self._rules)))
         counts = {
             "rows": len(taken_N),
             "pairs": kept.num_rows,

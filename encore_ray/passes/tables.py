@@ -90,6 +90,11 @@ def column_names(unit: TableUnit) -> list[str]:
         return list(parquet.schema_arrow.names)
 
 
+def rules_metadata(rules: RuleSet) -> dict[bytes, bytes]:
+    """Rules for a file's metadata, where `stored_rules` finds them."""
+    return {RULES_METADATA: json.dumps(rules.to_list()).encode()}
+
+
 def stored_rules(unit: TableUnit) -> RuleSet | None:
     """The rules that a table of ours carries; None where it has none."""
     with open_parquet(unit.folder, unit.file) as parquet:

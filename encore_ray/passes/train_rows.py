@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from encore_ray.composition.keys import hash_keys, is_heldout
@@ -20,6 +19,7 @@ from encore_ray.models.objectives import Objective, to_unit
 from encore_ray.models.pair_prompt import pair_turns
 from encore_ray.models.train_loop import RowBatch
 from encore_ray.models.workers import Workers
+from encore_ray.passes.columns import row_numbers
 from encore_ray.passes.labels import LabelledUnit, LabelPlace, read_labels
 from encore_ray.passes.tables import TableUnit, resampling_keys
 from encore_ray.rules import RuleSet
@@ -135,7 +135,7 @@ def _matched(unit: TableUnit, columns: Sequence[str], pairs: pa.Table) -> NDArra
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise DataError(f"{unit.folder.path(unit.file)} lacks the column {missing[0]}: it is no selection of rules.")
-    row_N = pc.call_function("index_in", [pairs.column(PAIR_ID)], pc.SetLookupOptions(table.column(PAIR_ID)))
+    row_N = row_numbers(pairs.column(PAIR_ID), among=table.column(PAIR_ID))
     values = [table.column(name).cast(pa.int8()).cast(pa.float64()).take(row_N).to_numpy() for name in columns]
     return np.stack(values, axis=1)
 
