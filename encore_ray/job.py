@@ -32,19 +32,19 @@ from encore_ray.passes.effort import Effort, without_times
 from encore_ray.passes.embed import embed_pairs, open_embeddings
 from encore_ray.passes.energies import OF_REWARD, fitted_energies
 from encore_ray.passes.evaluate import evaluate_rewards
-from encore_ray.passes.features import FeatureModel, embed_responses
+from encore_ray.passes.features import Embeddings, FeatureModel
 from encore_ray.passes.fit_heads import fit_heads, origin, save_heads, standing_heads
 from encore_ray.passes.meters import Meters
-from encore_ray.passes.model_plan import decisive_facts, plan_judge, plan_model, settle_budget
-from encore_ray.passes.model_scores import ScoringModel
+from encore_ray.passes.model_plan import Model, decisive_facts, plan_judge, plan_model, settle_budget
+from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.nodes import Visible, check_nodes
 from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.prepare import Prepared, prepare_corpora
 from encore_ray.passes.refine_apply import apply_refinement, refine_scores
 from encore_ray.passes.refine_fit import fit_refinement
 from encore_ray.passes.refine_rules import fit_rules
-from encore_ray.passes.relevance import AdapterModel, RelatingModel, check_same_rules, relate_pairs
-from encore_ray.passes.score import rate_pairs, rules_of_ratings, score_pairs, take_ratings
+from encore_ray.passes.relevance import AdapterModel, ModelRelevance, RelatingModel, check_same_rules
+from encore_ray.passes.score import rate_pairs, rules_of_ratings, run_by_model, score_pairs, take_ratings
 from encore_ray.passes.select import Selecting, select_pairs
 from encore_ray.passes.selected import find_selection
 from encore_ray.passes.status import pass_tables, run_status
@@ -331,7 +331,9 @@ class Job:
             self.display.note(f"fit: {output} holds the heads of these labels already")
             return standing
         with self.tracker.start_pass("features") as tracked:
-            embedded = self._embed(model, tracked, max_bad_fraction=max_bad_fraction)
+            embedded, _ = self._by_model(
+                "features", Embeddings, model, tracked, said="embed", max_bad_fraction=max_bad_fraction
+            )
         with self.tracker.start_pass("fit") as tracked:
             embeddings = self.tables["features"].folder.uri
             watch = self._watch(tracked)
@@ -375,37 +377,14 @@ class Job:
             tracked.log_artifact(TRAIN_FILE, to_json(dict(content)))
         return content
 
-    def _embed(self, model: FeatureModel, tracked: PassTracker, *, max_bad_fraction: float) -> FeatureModel:
-        """Embed all responses of the run; returns the model with the token budget that was settled on."""
-        pairs, output = self.run.child(PAIRS_DIR).uri, self.tables["features"]
-        model = settle_budget(model, pairs, output, **self._how)
-        tracked.log_params(model.facts)
-        pool = score_pool(model.options, self.have, num_units=len(table_units(pairs)))
-        self.display.note(f"embed on {pool}, {model.facts['dtype']} on {model.facts['device']}")
-        watch = self._watch(tracked)
-        counts = embed_responses(
-            pairs, output, model=model, max_bad_fraction=max_bad_fraction, watch=watch, **self._how
-        )
-        self.display.note(f"embed by {model.facts['strategy']}: {Effort.of_counts(counts)}")
-        tracked.log_metrics(counts, step=counts["rows"])
-        return model
-
     def relate(self, model: AdapterModel | RelatingModel, *, max_bad_fraction: float) -> Mapping[str, int]:
         """The relevance of every rule for every pair, by a rule adapter or a judge."""
         if isinstance(model, AdapterModel) and self.run.exists(SCORES_DIR):
             check_same_rules(model, table_rules(table_units(self.run.child(SCORES_DIR).uri), self._rules()))
-        pairs, output = self.run.child(PAIRS_DIR).uri, self.tables["relevance"]
         with self.tracker.start_pass("relevance") as tracked:
-            model = settle_budget(model, pairs, output, **self._how)
-            tracked.log_params(model.facts)
-            pool = score_pool(model.options, self.have, num_units=len(table_units(pairs)))
-            self.display.note(f"relevance on {pool}, {model.facts['dtype']} on {model.facts['device']}")
-            watch = self._watch(tracked)
-            counts = relate_pairs(
-                pairs, output, model=model, max_bad_fraction=max_bad_fraction, watch=watch, **self._how
+            _, counts = self._by_model(
+                "relevance", ModelRelevance, model, tracked, said="relevance", max_bad_fraction=max_bad_fraction
             )
-            self.display.note(f"relevance by {model.facts['strategy']}: {Effort.of_counts(counts)}")
-            tracked.log_metrics(counts, step=counts["rows"])
         return without_times(counts)
 
     def relate_by_api(self, judge: ApiRelating, *, max_bad_fraction: float) -> Mapping[str, int]:
@@ -598,6 +577,32 @@ class Job:
         for name, data in make_report(folder, weights=weights).items():
             folder.write_atomic(name, data)
             self.tracker.log_artifact(name, data)
+
+    def _by_model(
+        self,
+        name: str,
+        work: type[ModelScores],
+        model: Model,
+        tracked: PassTracker,
+        *,
+        said: str,
+        max_bad_fraction: float,
+    ) -> tuple[Model, dict[str, int]]:
+        """Do a pass over pairs/ on a model's actors; the model with the token budget that was settled on, and counts.
+
+        Args:
+            name: of the pass. said: what it is called on the terminal.
+        """
+        pairs, output = self.run.child(PAIRS_DIR).uri, self.tables[name]
+        model = settle_budget(model, pairs, output, **self._how)
+        tracked.log_params(model.facts)
+        pool = score_pool(model.options, self.have, num_units=len(table_units(pairs)))
+        self.display.note(f"{said} on {pool}, {model.facts['dtype']} on {model.facts['device']}")
+        how = {"max_bad_fraction": max_bad_fraction, "watch": self._watch(tracked), **self._how}
+        counts = run_by_model(pairs, output, work, model=model, **how)
+        self.display.note(f"{said} by {model.facts['strategy']}: {Effort.of_counts(counts)}")
+        tracked.log_metrics(counts, step=counts["rows"])
+        return model, counts
 
     def _outdate(self, weights: Weights) -> None:
         """Rewards and comparisons of other weights are not the run's any more, until they are made anew."""

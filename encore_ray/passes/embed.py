@@ -7,8 +7,8 @@ from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.model_plan import decisive_facts
 from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Resources, score_pool
-from encore_ray.passes.score import finish_scored
+from encore_ray.passes.pools import Resources
+from encore_ray.passes.score import finish_by_model
 from encore_ray.passes.tables import table_units
 from encore_ray.passes.unit_work import Write
 from encore_ray.passes.units import PassTable
@@ -44,16 +44,8 @@ def embed_pairs(
     Returns:
         Counts: rows, scored (pairs with an embedding), quarantined.
     """
-    return finish_scored(
-        table_units(pairs),
-        output,
-        partial(_embedder, model),
-        pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
-        max_bad_fraction=max_bad_fraction,
-        visible=visible,
-        overwrite=overwrite,
-        watch=watch,
-    )
+    how = {"max_bad_fraction": max_bad_fraction, "visible": visible, "overwrite": overwrite, "watch": watch}
+    return finish_by_model(pairs, output, partial(_embedder, model), model=model, have=have, **how)
 
 
 def _embedder(model: ScoringModel) -> Write:

@@ -6,7 +6,6 @@ numbers; those of a missing rejected response are NaN.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -16,17 +15,14 @@ from encore_ray.models.embedding import Reads, dimension_rules, embedding_size, 
 from encore_ray.models.heads import Pooling
 from encore_ray.models.scoring import Scoring
 from encore_ray.passes.commits import LeftOut
-from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.embeddings import SIDES, write_embeddings
 from encore_ray.passes.model_place import local_model
-from encore_ray.passes.model_plan import decisive_facts, plan_body
+from encore_ray.passes.model_plan import plan_body
 from encore_ray.passes.model_scores import ModelScores, ScoringModel
-from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Resources, score_pool
-from encore_ray.passes.score import finish_scored
+from encore_ray.passes.pools import Resources
 from encore_ray.passes.score_work import facts_metadata
-from encore_ray.passes.tables import TableUnit, table_units
-from encore_ray.passes.units import Attempt, PassTable
+from encore_ray.passes.tables import TableUnit
+from encore_ray.passes.units import Attempt
 
 
 @dataclass(frozen=True)
@@ -72,38 +68,6 @@ def plan_features(path: str, options: ScoreOptions, *, pooling: Pooling, reads: 
     )
     strategies, facts = plan_body(path, place, options, have=have)
     return FeatureModel(path, options, dimension_rules(size), strategies, {**facts, "pooling": pooling, "reads": reads})
-
-
-def embed_responses(
-    pairs: str,
-    output: PassTable,
-    *,
-    model: FeatureModel,
-    max_bad_fraction: float,
-    have: Resources,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
-) -> dict[str, int]:
-    """Embed all units of pairs/; resumable.
-
-    Returns:
-        Counts: rows, scored, quarantined, truncated, and those of Effort.
-
-    Raises:
-        ResumeRefused: the folder holds embeddings of another backbone or option.
-    """
-    output = output.open(decisive_facts(model), overwrite=overwrite)
-    return finish_scored(
-        table_units(pairs),
-        output,
-        partial(Embeddings, model),
-        pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
-        max_bad_fraction=max_bad_fraction,
-        visible=visible,
-        overwrite=overwrite,
-        watch=watch,
-    )
 
 
 class Embeddings(ModelScores):

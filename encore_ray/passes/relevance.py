@@ -7,7 +7,6 @@ write relevance/: the units of pairs/, with pair_id, prompt_id, group_id, subset
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -20,15 +19,12 @@ from encore_ray.models.judge import Judging
 from encore_ray.models.questions import questions_digest, relevance_question, relevance_rules
 from encore_ray.models.relating import Relating
 from encore_ray.passes.commits import LeftOut
-from encore_ray.passes.committed import Watch, ignore_progress
-from encore_ray.passes.model_plan import decisive_facts, plan_model
+from encore_ray.passes.model_plan import plan_model
 from encore_ray.passes.model_scores import JudgeModel, ModelScores, ScoringModel
-from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Resources, score_pool
-from encore_ray.passes.score import finish_scored
+from encore_ray.passes.pools import Resources
 from encore_ray.passes.score_work import facts_metadata, without, write_rows
-from encore_ray.passes.tables import TableUnit, rules_metadata, table_units
-from encore_ray.passes.units import Attempt, PassTable
+from encore_ray.passes.tables import TableUnit, rules_metadata
+from encore_ray.passes.units import Attempt
 from encore_ray.rules import RuleSet
 from encore_ray.schema import REJECTED, TRUNCATED, relevance_column
 
@@ -87,38 +83,6 @@ class RelatingModel(JudgeModel):
         rules = relevance_rules(judge.rules)
         facts = {**judge.facts, "by": "judge", "questions": questions_digest(rules, ask=relevance_question)}
         return cls(judge.path, judge.options, rules, judge.strategies, facts)
-
-
-def relate_pairs(
-    pairs: str,
-    output: PassTable,
-    *,
-    model: AdapterModel | RelatingModel,
-    max_bad_fraction: float,
-    have: Resources,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
-) -> dict[str, int]:
-    """Write relevance/ of all units of pairs/ by a rule adapter or a judge; resumable.
-
-    Returns:
-        Counts: rows, scored, quarantined, truncated, and those of Effort.
-
-    Raises:
-        ResumeRefused: the folder holds relevances made by another model or option.
-    """
-    output = output.open(decisive_facts(model), overwrite=overwrite)
-    return finish_scored(
-        table_units(pairs),
-        output,
-        partial(ModelRelevance, model),
-        pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
-        max_bad_fraction=max_bad_fraction,
-        visible=visible,
-        overwrite=overwrite,
-        watch=watch,
-    )
 
 
 class ModelRelevance(ModelScores):

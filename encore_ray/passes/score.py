@@ -179,6 +179,41 @@ def _run(
     )
 
 
+def run_by_model(
+    pairs: str,
+    output: PassTable,
+    work: type[ModelScores],
+    *,
+    model: ScoringModel,
+    max_bad_fraction: float,
+    have: Resources,
+    visible: Visible | None = None,
+    overwrite: bool = False,
+    watch: Watch = ignore_progress,
+) -> dict[str, int]:
+    """Do all units of pairs/ on a model's actors, each as `work` does it; resumable.
+
+    Returns:
+        Counts: rows, scored, quarantined, truncated, and those of Effort.
+
+    Raises:
+        ResumeRefused: the folder holds what another model or option has made.
+    """
+    output = output.open(decisive_facts(model), overwrite=overwrite)
+    how = {"max_bad_fraction": max_bad_fraction, "visible": visible, "overwrite": overwrite, "watch": watch}
+    return finish_by_model(pairs, output, partial(work, model), model=model, have=have, **how)
+
+
+def finish_by_model(
+    pairs: str, output: PassTable, factory: Callable[[], Write], *, model: ScoringModel, have: Resources, **how: Any
+) -> dict[str, int]:
+    """Finish an opened pass over pairs/ on a model's actors; `how` and counts as of `finish_scored`."""
+    units = table_units(pairs)
+    return finish_scored(
+        units, output, factory, pool=lambda num_units: score_pool(model.options, have, num_units=num_units), **how
+    )
+
+
 def finish_scored(
     units: Sequence[TableUnit],
     output: PassTable,
