@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from encore_ray.errors import ModelError
 from encore_ray.models.conversations import ConversationTokenizer, Template, default_template
+from encore_ray.models.devices import Device, Dtype, find_device, find_dtype
 from encore_ray.models.families import HEADS_FILE, open_model
 from encore_ray.models.fetch import RULES_FILE, fetch_members, fetch_model
 from encore_ray.models.form import Ensemble, OwnForm, write_form
@@ -29,9 +30,6 @@ from encore_ray.models.loading import load_tokenizer, no_progress_bar
 from encore_ray.models.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.multihead import MultiHeadModel
 from encore_ray.rules import RuleSet, slug
-
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-Device = Literal["auto", "cpu", "cuda"]
 
 
 def load_rules(
@@ -133,16 +131,13 @@ def load_opened(
     folder: ModelFolder, opened: Opened, *, rules: RuleSet, dtype: Dtype, device: Device, max_length: int | None
 ) -> MultiHeadModel:
     """Load one model of which is known how, ready to score; dtype, device and max_length as of `load_members`."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("device is cuda, but this process sees no CUDA device. Use device auto or cpu.")
-    place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-    if dtype == "auto":
-        dtype = "bfloat16" if place.type == "cuda" else "float32"
-    backbone, heads = opened.load(getattr(torch, dtype))
+    place = find_device(device)
+    found_dtype = find_dtype(dtype, place)
+    backbone, heads = opened.load(found_dtype)
     if hasattr(backbone.config, "use_cache"):
         backbone.config.use_cache = False  # one forward has no use for a cache, which would cost its memory
     conversations = open_conversations(folder, opened, max_length=max_length)
-    model = MultiHeadModel(backbone, heads=heads, rules=rules, conversations=conversations, dtype=getattr(torch, dtype))
+    model = MultiHeadModel(backbone, heads=heads, rules=rules, conversations=conversations, dtype=found_dtype)
     return _placed_by_map(model) if folder.split else model.to(place).eval()
 
 

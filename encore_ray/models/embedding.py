@@ -15,8 +15,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from encore_ray.errors import ModelError
-from encore_ray.models.checkpoint import Device, Dtype, load_opened, write_heads
+from encore_ray.models.checkpoint import load_opened, write_heads
 from encore_ray.models.conversations import Template, default_template
+from encore_ray.models.devices import Device, Dtype
 from encore_ray.models.families import HEADS_FILE
 from encore_ray.models.fetch import RULES_FILE, fetch_members, wanted_files
 from encore_ray.models.form import FORM_FILE, OwnForm

@@ -13,8 +13,8 @@ import torch
 
 from encore_ray.errors import ModelError
 from encore_ray.models.answers import Answers, load_causal
-from encore_ray.models.checkpoint import Device, Dtype
 from encore_ray.models.conversations import ConversationTokenizer, Message, TokenizedPairs
+from encore_ray.models.devices import Device, Dtype, find_device, find_dtype
 from encore_ray.models.fetch import fetch_model
 from encore_ray.models.heads import PooledHeads
 from encore_ray.models.loading import load_tokenizer
@@ -201,13 +201,10 @@ def load_judge(
     Raises:
         ModelError: it cannot be loaded, is no causal model, or has no single token for an answer.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("device is cuda, but this process sees no CUDA device. Use device auto or cpu.")
-    place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    place = find_device(device)
     if gpu_share < 1 and place.type == "cuda":
         torch.cuda.set_per_process_memory_fraction(gpu_share)
-    if dtype == "auto":
-        dtype = "bfloat16" if place.type == "cuda" else "float32"
+    found_dtype = find_dtype(dtype, place)
     folder = ModelFolder(
         fetch_model(path, revision=revision, allow_pickle=allow_pickle),
         trust_remote_code=trust_remote_code,
@@ -215,7 +212,7 @@ def load_judge(
     )
     tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
     forms = list(dict.fromkeys(form_of(rule) for rule in rules))
-    body, vocabulary = load_causal(folder, getattr(torch, dtype))
+    body, vocabulary = load_causal(folder, found_dtype)
     model = MultiHeadModel(
         body,
         heads=PooledHeads(Answers(vocabulary, forms=forms, tokenizer=tokenizer), pooling="last"),
@@ -224,7 +221,7 @@ def load_judge(
             for i, form in enumerate(forms)
         ),
         conversations=ConversationTokenizer(tokenizer, folder.config, max_length=max_length),
-        dtype=getattr(torch, dtype),
+        dtype=found_dtype,
     )
     model = model.to(place).eval()
     if compiled:

@@ -15,8 +15,9 @@ from torch._dynamo.exc import TorchDynamoException
 
 from encore_ray.errors import ModelError
 from encore_ray.models.budget import BudgetSearch, find_budget, score_within_memory, unless_out_of_memory
-from encore_ray.models.checkpoint import Device, Dtype, load_members
+from encore_ray.models.checkpoint import load_members
 from encore_ray.models.conversations import Message, TokenizedPairs
+from encore_ray.models.devices import Device, Dtype
 from encore_ray.models.fetch import fetch_members
 from encore_ray.models.multihead import MultiHeadModel
 from encore_ray.models.occupancy import Occupancy, Occupied

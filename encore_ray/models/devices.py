@@ -1,0 +1,28 @@
+"""Which device a model is loaded to, and in which type."""
+
+from typing import Literal
+
+import torch
+
+from encore_ray.errors import ModelError
+
+Device = Literal["auto", "cpu", "cuda"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def find_device(device: Device) -> torch.device:
+    """The device of that name; auto: the GPU that this process sees, else the CPU.
+
+    Raises:
+        ModelError: cuda is asked for where there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("device is cuda, but this process sees no CUDA device. Use device auto or cpu.")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def find_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
+    """The type of that name; auto: bfloat16 on a GPU, else float32."""
+    if dtype == "auto":
+        dtype = "bfloat16" if device.type == "cuda" else "float32"
+    return getattr(torch, dtype)
