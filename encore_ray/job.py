@@ -22,6 +22,7 @@ from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.embedding import FIT_FILE, TRAIN_FILE
 from encore_ray.models.energy_training import EnergySettings
+from encore_ray.passes.apart import DoApart
 from encore_ray.passes.api_judge import ApiJudge, estimate, is_api, plan_api_judge
 from encore_ray.passes.api_relevance import ApiRelating, relate_by_api
 from encore_ray.passes.cluster import cluster
@@ -38,7 +39,7 @@ from encore_ray.passes.meters import Meters
 from encore_ray.passes.model_plan import Model, decisive_facts, plan_judge, plan_model, settle_budget
 from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.nodes import Visible, check_nodes
-from encore_ray.passes.pools import Resources, score_pool
+from encore_ray.passes.pools import Resources, find_crew, score_pool
 from encore_ray.passes.prepare import Prepared, prepare_corpora
 from encore_ray.passes.refine_apply import apply_refinement, refine_scores
 from encore_ray.passes.refine_fit import fit_refinement
@@ -528,6 +529,7 @@ class Job:
                 settings=settings,
                 noise=noise,
                 overwrite=self.overwrite,
+                do=self._apart,
                 watch=self._watch(tracked),
                 tell=self.display.note,
             )
@@ -546,6 +548,7 @@ class Job:
                 rules=self._rules(),
                 settings=settings,
                 overwrite=self.overwrite,
+                do=self._apart,
                 watch=self._watch(tracked),
                 tell=self.display.note,
             )
@@ -620,6 +623,11 @@ class Job:
         if not self.run.exists(RULES_FILE):
             return None
         return RuleSet.from_yaml(self.run.read_bytes(RULES_FILE).decode(), where=self.run.path(RULES_FILE))
+
+    @property
+    def _apart(self) -> DoApart:
+        """One worker of the cluster, with a GPU where there is one."""
+        return DoApart(find_crew(self.have, num=1), self.visible)
 
     @property
     def _how(self) -> dict[str, Any]:

@@ -112,6 +112,7 @@ ROBUSTNESS_FILE, RELIABILITY_FILE = f"{REFINE_DIR}/robustness.svg", f"{REFINE_DI
 RULE_ENERGY_TENSORS_FILE, RULE_ENERGY_FILE, RULE_REFINE_REPORT_FILE = (
     f"{RULE_REFINE_DIR}/{name}" for name in ("energy.safetensors", "energy.json", "report.json")
 )
+ENERGY_TRAINING_DIR, RULE_ENERGY_TRAINING_DIR = f"{REFINE_DIR}/training", f"{RULE_REFINE_DIR}/training"
 RULES_FILE, WEIGHTS_FILE, METRICS_FILE, CONFIG_FILE = "rules.yaml", "weights.json", "metrics.json", "config.yaml"
 COMPARISON_FILE = "comparison.json"
 FIGURE_FILE = f"{REPORT_DIR}/evaluation.png"

@@ -81,6 +81,7 @@ class Refine:
             seed=self.seed,
         )
         with open_command_job(self, console) as job:
+            job.see()
             report = job.refine_fit_rules(settings) if self.per_rule else job.refine_fit(settings, noise=self.noise)
             job.report()
         show = show_refined_rules if self.per_rule else show_refinement

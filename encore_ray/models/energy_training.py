@@ -7,12 +7,12 @@ against M negatives y ~ N(r, sigma^2):
 
 in log space throughout. Batches follow from the seed alone; the same seed, blocks, library set and number of threads
 give the same bits on a CPU. After each epoch the loss on held-out pairs, under noise that is the same each time,
-says whether to go on.
+says whether to go on. Noise is drawn on the CPU wherever the network is.
 
 Source: EBRM, arXiv 2504.13134; NCE+, Gustafsson et al., arXiv 2005.01698.
 """
 
-import copy
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encore_ray.errors import DataError
+from encore_ray.models.devices import Device, find_device
 from encore_ray.models.energy import EnergyBranch, EnergyNetwork
+from encore_ray.models.energy_state import FitState
 from encore_ray.models.standards import Standard, StreamedMoments
 
 POOL_PAIRS = 4096  # read before they are shuffled: what memory holds of the corpus, beside the held-out pairs
 HELDOUT_PAIRS = 2048  # of which at most the loss is taken
-SLICE_SAMPLES = 8192  # rewards that go through the network at a time; M does not show in the memory
+SLICE_SAMPLES = {"cpu": 8192, "cuda": 131072}  # rewards that go through at a time; M does not show in the memory
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ class EnergyFit:
         network: of the best epoch.
         losses: mean training loss of each epoch. heldout_losses: after each; empty without held-out pairs.
         best_epoch: from 1 on.
-        num_threads: that torch computed with; other numbers give other last bits.
+        device: that it was trained on, cpu or cuda. num_threads: that torch computed with there. Others of either give
+            other last bits.
     """
 
     network: EnergyNetwork
@@ -121,6 +124,7 @@ class EnergyFit:
     losses: tuple[float, ...]
     heldout_losses: tuple[float, ...]
     best_epoch: int
+    device: str
     num_threads: int
 
 
@@ -164,56 +168,80 @@ def fit_energies(
     blocks: PairBlocks,
     *,
     settings: EnergySettings,
+    device: Device = "auto",
+    kept: bytes | None = None,
+    keep: Callable[[bytes], None] = lambda state: None,
     on_epoch: Callable[[int, float, float | None], None] = lambda epoch, loss, heldout: None,
     on_step: Callable[[int], None] = lambda pairs: None,
+    on_resume: Callable[[int, int], None] = lambda epoch, pairs: None,
 ) -> EnergyFit:
     """Train K energies, each on the pairs whose reward agrees with the label.
 
     Args:
         blocks: the corpus.
         settings: see `EnergySettings`.
+        device: that the network is on while it is trained; the result is on the CPU.
+        kept: what `keep` was last given in a fit of the same blocks and settings that did not end: it goes on from
+            there. A damaged one is taken for none.
+        keep: given the state of the fit after each epoch: weights, optimiser, random numbers.
         on_epoch: told of each epoch: its number from 1, its loss, and the held-out loss.
         on_step: told how many pairs each step had.
+        on_resume: told of the last epoch, and the pairs so far, of a fit that goes on.
 
     Raises:
         DataError: there is nothing to learn from, or the loss is not finite.
     """
+    place = find_device(device)
     standards = measure_standards(blocks)
-    heldout = _Heldout.take(blocks, standards)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    heldout = _Heldout.take(blocks, standards, place)
+    with _own_random_numbers(place, settings.seed):
         num_dims, num_energies = len(standards.embedding.mean_D), len(standards.reward.mean_D)
-        network = EnergyNetwork(num_dims, num_energies=num_energies)
+        network = EnergyNetwork(num_dims, num_energies=num_energies).to(place)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        losses: list[float] = []
-        heldout_losses: list[float] = []
-        best = (0, copy.deepcopy(network.state_dict()))
-        for epoch in range(1, settings.epochs + 1):
-            total, num_batches = 0.0, 0
+        state = FitState(network, optimizer)
+        if kept is not None and state.restore(kept):
+            on_resume(state.num_epochs, state.num_pairs)
+        while state.num_epochs < settings.epochs and not state.num_epochs - state.best_epoch >= settings.patience:
+            epoch = state.num_epochs + 1
+            total, num_batches, num_pairs = 0.0, 0, 0
             network.train()
             for batch in shuffled_batches(blocks, standards, settings, epoch=epoch):
                 optimizer.zero_grad()
-                loss = add_gradients(network, batch, settings)
+                loss = add_gradients(network, batch.to(place), settings)
                 optimizer.step()
-                total, num_batches = total + loss, num_batches + 1
-                on_step(len(batch.agrees_BK) // 2)
-            losses.append(total / max(num_batches, 1))
-            _check_finite(losses[-1], "training", epoch)
+                total, num_batches, num_pairs = total + loss, num_batches + 1, num_pairs + batch.num_pairs
+                on_step(batch.num_pairs)
+            mean_loss = total / max(num_batches, 1)
+            _check_finite(mean_loss, "training", epoch)
+            heldout_loss = None
             if heldout is not None:
-                heldout_losses.append(heldout.loss(network, settings))
-                _check_finite(heldout_losses[-1], "held-out", epoch)
-            on_epoch(epoch, losses[-1], heldout_losses[-1] if heldout_losses else None)
-            if heldout is None or heldout_losses[-1] == min(heldout_losses):
-                best = (epoch, copy.deepcopy(network.state_dict()))
-            if epoch - best[0] >= settings.patience:
-                break
-    network.load_state_dict(best[1])
-    network.eval().requires_grad_(False)
+                heldout_loss = heldout.loss(network, settings)
+                _check_finite(heldout_loss, "held-out", epoch)
+            state.add_epoch(mean_loss, heldout_loss, num_pairs=num_pairs)
+            keep(state.to_bytes())
+            on_epoch(epoch, mean_loss, heldout_loss)
+    state.take_best()
+    network.cpu().eval().requires_grad_(False)
     return EnergyFit(
-        network, standards, settings, tuple(losses), tuple(heldout_losses), best[0], torch.get_num_threads()
+        network,
+        standards,
+        settings,
+        losses=tuple(state.losses),
+        heldout_losses=tuple(state.heldout_losses),
+        best_epoch=state.best_epoch,
+        device=place.type,
+        num_threads=torch.get_num_threads(),
     )
+
+
+@contextlib.contextmanager
+def _own_random_numbers(place: torch.device, seed: int) -> Iterator[None]:
+    """Random numbers from the seed on, on the CPU and the device; the caller's go on behind the block."""
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _check_finite(loss: float, kind: str, epoch: int) -> None:
@@ -232,6 +260,10 @@ class Batch:
     r_BK: Tensor
     agrees_BK: Tensor
 
+    @property
+    def num_pairs(self) -> int:
+        return len(self.agrees_BK) // 2
+
     @classmethod
     def of(cls, block: PairBlock, standards: Standards) -> "Batch":
         sides = 2 * len(block.heldout_N)
@@ -240,6 +272,9 @@ class Batch:
         return cls(
             torch.from_numpy(e_BD), torch.from_numpy(r_BK), torch.from_numpy(np.repeat(block.agrees_NK, 2, axis=0))
         )
+
+    def to(self, place: torch.device) -> "Batch":
+        return Batch(self.e_BD.to(place), self.r_BK.to(place), self.agrees_BK.to(place))
 
     def split(self, size: int) -> "Iterator[Batch]":
         parts = zip(self.e_BD.split(size), self.r_BK.split(size), self.agrees_BK.split(size), strict=True)
@@ -256,7 +291,8 @@ def add_gradients(network: EnergyNetwork, batch: Batch, settings: EnergySettings
     """Add the gradients of a batch's mean loss over its responses and energies; returns the loss."""
     num_terms = max(int(batch.agrees_BK.sum()), 1)
     total = 0.0
-    for part in batch.split(max(1, SLICE_SAMPLES // (settings.num_negatives + 1))):
+    slice_samples = SLICE_SAMPLES[batch.e_BD.device.type]
+    for part in batch.split(max(1, slice_samples // (settings.num_negatives + 1))):
         part_BH = network.embed(part.e_BD)
         # Gradients of all energies meet here, so that only one energy's hidden states are held at a time.
         meeting_BH = part_BH.detach().requires_grad_(part_BH.requires_grad)
@@ -275,6 +311,7 @@ def add_gradients(network: EnergyNetwork, batch: Batch, settings: EnergySettings
 def _summed_loss(branch: EnergyBranch, part_BH: Tensor, r_B: Tensor, settings: EnergySettings) -> Tensor:
     noise_BM = settings.sigma * torch.randn(len(r_B), settings.num_negatives + 1)
     noise_BM[:, 0] *= settings.beta
+    noise_BM = noise_BM.to(r_B.device)
     energy_BM = branch(part_BH, r_B.unsqueeze(1) + noise_BM)
     log_noise_BM = -0.5 * (noise_BM / settings.sigma) ** 2  # and a constant, which no softmax sees
     loss_B = contrastive_loss(energy_BM, log_noise_BM) + settings.regularisation * (energy_BM**2).mean(dim=1)
@@ -288,7 +325,7 @@ class _Heldout:
     batch: Batch
 
     @classmethod
-    def take(cls, blocks: PairBlocks, standards: Standards) -> "_Heldout | None":
+    def take(cls, blocks: PairBlocks, standards: Standards, place: torch.device) -> "_Heldout | None":
         parts: list[Batch] = []
         room = HELDOUT_PAIRS
         for number in range(blocks.num_blocks):
@@ -301,13 +338,13 @@ class _Heldout:
                 break
         if not parts:
             return None
-        return cls(Batch(*(torch.cat([vars(part)[name] for part in parts]) for name in ("e_BD", "r_BK", "agrees_BK"))))
+        whole = Batch(*(torch.cat([vars(part)[name] for part in parts]) for name in ("e_BD", "r_BK", "agrees_BK")))
+        return cls(whole.to(place))
 
     @torch.no_grad()
     def loss(self, network: EnergyNetwork, settings: EnergySettings) -> float:
         network.eval()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
+        with _own_random_numbers(self.batch.e_BD.device, settings.seed):
             return add_gradients(network, self.batch, settings)
 
 

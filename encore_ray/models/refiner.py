@@ -72,6 +72,7 @@ class Refiner:
             "losses": list(fit.losses),
             "heldout_losses": list(fit.heldout_losses),
             "best_epoch": fit.best_epoch,
+            "device": fit.device,
             "num_threads": fit.num_threads,
             "torch": torch.__version__,
         }

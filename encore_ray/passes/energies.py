@@ -1,46 +1,43 @@
-"""The energies of a run: trained on its units in the driver's process, kept in the run, found there by later commands.
-
-Units are streamed. Of the held-out fifth of the prompts, one half stops the training, the other is never read here.
-"""
+"""The energies of a run: kept in it after they were fitted, found there by later commands."""
 
 import contextlib
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from encore_ray.errors import ConfigError, DataError, ModelError, ResumeRefused
-from encore_ray.models.energy_training import EnergySettings, fit_energies
-from encore_ray.models.linear_refit import refit_linear
 from encore_ray.models.refiner import Refiner
-from encore_ray.passes.committed import Progress, Watch
 from encore_ray.passes.facts import refusal
-from encore_ray.passes.refine_source import EmbeddedUnit, training_blocks
+from encore_ray.passes.refine_source import EmbeddedUnit
 from encore_ray.schema import (
     ENERGY_FILE,
     ENERGY_TENSORS_FILE,
+    ENERGY_TRAINING_DIR,
     REFINE_REPORT_FILE,
     RULE_ENERGY_FILE,
     RULE_ENERGY_TENSORS_FILE,
+    RULE_ENERGY_TRAINING_DIR,
     RULE_REFINE_REPORT_FILE,
 )
 from encore_ray.storage import Folder, content_digest, fingerprint
 
 logger = logging.getLogger("encore_ray")
 
-Tell = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class EnergyFiles:
-    """Where fitted energies are kept in a run: tensors, what describes them, and the report of their fit."""
+    """Where fitted energies are kept in a run.
+
+    Attributes:
+        tensors, description: of the energies. report: of their fit.
+        training: folder for what a fit needs to go on, until it is over.
+    """
 
     tensors: str
     description: str
     report: str
+    training: str
 
     def fitted(self, run: Folder) -> bool:
         """Whether they are there."""
@@ -102,15 +99,16 @@ class EnergyFiles:
         return None
 
     def keep(self, run: Folder, refiner: Refiner, report: Mapping[str, Any]) -> None:
-        """Write energies and report, the description last: where it is, all is."""
+        """Write energies and report, the description last: where it is, all is. What the fit needed goes."""
         tensors, description = refiner.to_files()
         run.write_atomic(self.tensors, tensors)
         run.write_json(self.report, report)
         run.write_atomic(self.description, description)
+        run.child(self.training).delete_tree()
 
 
-OF_REWARD = EnergyFiles(ENERGY_TENSORS_FILE, ENERGY_FILE, REFINE_REPORT_FILE)
-OF_RULES = EnergyFiles(RULE_ENERGY_TENSORS_FILE, RULE_ENERGY_FILE, RULE_REFINE_REPORT_FILE)
+OF_REWARD = EnergyFiles(ENERGY_TENSORS_FILE, ENERGY_FILE, REFINE_REPORT_FILE, ENERGY_TRAINING_DIR)
+OF_RULES = EnergyFiles(RULE_ENERGY_TENSORS_FILE, RULE_ENERGY_FILE, RULE_REFINE_REPORT_FILE, RULE_ENERGY_TRAINING_DIR)
 
 
 def fitted_energies(run: Folder) -> list[EnergyFiles]:
@@ -124,41 +122,3 @@ def fitted_energies(run: Folder) -> list[EnergyFiles]:
 def units_fingerprint(units: Sequence[EmbeddedUnit]) -> str:
     """Of the units that energies are fitted to."""
     return fingerprint([[unit.table.unit, unit.digest] for unit in units])
-
-
-def train(
-    units: Sequence[EmbeddedUnit],
-    settings: EnergySettings,
-    *,
-    name: str,
-    noise: float = 0.0,
-    watch: Watch,
-    tell: Tell,
-) -> tuple[Refiner, np.ndarray]:
-    """Energies of all heads of the units, and weights [K, D] of their plain refit on the same pairs.
-
-    Args:
-        name: of the work, for who looks.
-        noise: share of the labels that are turned round.
-        watch: told of the progress in pairs, epoch after epoch.
-        tell: told of each epoch.
-
-    Raises:
-        DataError: no pair agrees with its label under any head.
-    """
-    blocks = training_blocks(units, noise=noise, seed=settings.seed)
-    total = settings.epochs * sum(unit.table.rows for unit in units)
-    started, done = time.monotonic(), 0
-
-    def step(pairs: int) -> None:
-        nonlocal done
-        done += pairs
-        watch(Progress(name, done, total, 0, 0, 0, time.monotonic() - started))
-
-    def epoch(number: int, loss: float, heldout: float | None) -> None:
-        said = "" if heldout is None else f", held out {heldout:.4f}"
-        tell(f"{name}, epoch {number} of {settings.epochs}: loss {loss:.4f}{said}")
-
-    fit = fit_energies(blocks, settings=settings, on_epoch=epoch, on_step=step)
-    watch(Progress(name, total, total, 0, 0, 0, time.monotonic() - started))
-    return Refiner.of(fit), refit_linear(blocks, standards=fit.standards, settings=settings)

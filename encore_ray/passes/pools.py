@@ -74,6 +74,23 @@ class TaskPool:
     cpus: float
 
 
+@dataclass(frozen=True)
+class Crew:
+    """The workers of a training and what each holds."""
+
+    num: int
+    cpus: float
+    gpus: float
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus else "cpu"
+
+    def __str__(self) -> str:
+        beside = f" and {self.gpus:g} GPU" if self.gpus else ""
+        return f"{self.num} worker{'s' if self.num > 1 else ''} with {self.cpus:g} CPUs{beside} each"
+
+
 def score_pool(options: ScoreOptions, have: Resources, *, num_units: int) -> ActorPool:
     """The scoring actors: as asked for, else one a GPU, else one a CPU; never more than there are units.
 
@@ -112,6 +129,30 @@ def keeping_pool(have: Resources, *, num_units: int) -> ActorPool:
     tasks = task_pool(have)
     size = max(1, min(tasks.size, num_units))
     return ActorPool(size, size, tasks.cpus, 0.0)
+
+
+def find_crew(have: Resources, *, num: int | None = None, cpus: float | None = None) -> Crew:
+    """The workers of a training: so many, else one a GPU, else one.
+
+    Args:
+        cpus: that each holds; None: its share of a node's, up to two beside a GPU.
+
+    Raises:
+        ClusterError: there is no room for them.
+    """
+    gpus = float(have.gpus > 0)
+    num = num or max(int(have.gpus), 1)
+    if cpus is None:
+        on_node = -(-num // max(len(have.nodes), 1))
+        most = max((node.cpus for node in have.nodes), default=0.0)
+        cpus = cpus_beside_gpu(have, gpus) if gpus else float(max(most // on_node, 1))
+    room = have.room(cpus=cpus, gpus=gpus)
+    if num > room:
+        raise ClusterError(
+            f"The training asks for {Crew(num, cpus, gpus)}; the cluster has {have}, room for {room}. Ask for less "
+            "with --workers or --cpus-per-worker."
+        )
+    return Crew(num, cpus, gpus)
 
 
 def _room_on(node: Node, cpus: float, gpus: float) -> int:

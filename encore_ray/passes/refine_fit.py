@@ -6,6 +6,7 @@ are read from; the other half judges: nothing is fitted to, or chosen by, the pa
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from encore_ray.composition.rewards import tie_tolerance
 from encore_ray.composition.weights import Weights
 from encore_ray.models.energy_training import EnergySettings
 from encore_ray.models.refiner import Refiner
+from encore_ray.passes.apart import Do, Say, do_here
 from encore_ray.passes.committed import Watch, ignore_progress
-from encore_ray.passes.energies import OF_REWARD, Tell, train, units_fingerprint
-from encore_ray.passes.refine_source import REWARD, EmbeddedUnit, embedded_units
+from encore_ray.passes.energies import OF_REWARD, units_fingerprint
+from encore_ray.passes.energy_fit import TRAINING_FACTS, Tell, Told, Training, follow
+from encore_ray.passes.refine_source import REWARD, embedded_units
 from encore_ray.passes.refined_rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.schema import REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
 from encore_ray.storage import Folder
@@ -33,6 +36,7 @@ def fit_refinement(
     settings: EnergySettings,
     noise: Sequence[float] = (),
     overwrite: bool = False,
+    do: Do = do_here,
     watch: Watch = ignore_progress,
     tell: Tell = lambda text: None,
 ) -> dict[str, Any]:
@@ -44,6 +48,7 @@ def fit_refinement(
         noise: further levels of label noise, in (0, .5): the fit and its controls are repeated on labels of which that
             share is turned round, for the report alone.
         overwrite: replace energies that were fitted to something else.
+        do: where the fit runs.
         watch: told of the progress in pairs, epoch after epoch.
         tell: told of each epoch.
 
@@ -61,9 +66,10 @@ def fit_refinement(
     kept: Refiner | None = None
     judged: _Judged | None = None
     for level in (0.0, *noise):
-        name = f"fit {level:.0%}" if level else "fit"
-        refiner, weight_KD = train(units, settings, name=name, noise=level, watch=watch, tell=tell)
-        found = _judge(units, refiner, weight_KD[0])
+        training = Training(
+            tuple(units), settings, f"fit {level:.0%}" if level else "fit", run.child(OF_REWARD.training), level
+        )
+        refiner, found = follow(do, partial(_fit_and_judge, training), training, watch=watch, tell=tell)
         if judged is None:
             kept, judged = refiner, found
         controls += [{"noise": level, **control.to_dict()} for control in found.controls(tolerance)]
@@ -104,11 +110,13 @@ class _Judged:
         )
 
 
-def _judge(units: Sequence[EmbeddedUnit], refiner: Refiner, weight_D: np.ndarray) -> _Judged:
+def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _Judged]:
+    refiner, weight_KD = training.run(say)
     parts: list[list[np.ndarray]] = []
-    for rows in heldout_rows(units):
+    for rows in heldout_rows(training.units):
+        say(Told())
         refined = RefinedRows.of(rows, refiner)
-        refit_N2 = refit_rewards(rows, refiner, weight_D[None])[:, :, 0]
+        refit_N2 = refit_rewards(rows, refiner, weight_KD)[:, :, 0]
         parts.append(
             [
                 rows.r_N2K[:, 0, 0] - rows.r_N2K[:, 1, 0],
@@ -122,7 +130,7 @@ def _judge(units: Sequence[EmbeddedUnit], refiner: Refiner, weight_D: np.ndarray
                 rows.hash_N,
             ]
         )
-    return _Judged(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    return refiner, _Judged(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def _report(refiner: Refiner, judged: _Judged, controls: list[dict[str, Any]], *, verdict: str) -> dict[str, Any]:
@@ -139,7 +147,7 @@ def _report(refiner: Refiner, judged: _Judged, controls: list[dict[str, Any]], *
             "calibration": len(judged.test_N) - num_test,
             "test": num_test,
         },
-        "training": {key: refiner.facts[key] for key in ("losses", "heldout_losses", "best_epoch", "num_threads")},
+        "training": {key: refiner.facts[key] for key in TRAINING_FACTS},
         "controls": controls,
         "at_end": float(judged.at_end_N.mean()),
         "outside": float(judged.outside_N.mean()),

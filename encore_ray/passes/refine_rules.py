@@ -4,8 +4,8 @@ An energy is trained on the pairs whose scores under its rule agree with the lab
 reward: on the half of the held-out prompts that nothing was fitted to.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from encore_ray.composition.controls import BASE, Control, compare_rewards
 from encore_ray.composition.counts import TIE_TOLERANCE
 from encore_ray.models.energy_training import EnergySettings
 from encore_ray.models.refiner import Refiner
+from encore_ray.passes.apart import Do, Say, do_here
 from encore_ray.passes.committed import Watch, ignore_progress
-from encore_ray.passes.energies import OF_RULES, Tell, train, units_fingerprint
+from encore_ray.passes.energies import OF_RULES, units_fingerprint
+from encore_ray.passes.energy_fit import TRAINING_FACTS, Tell, Told, Training, follow
 from encore_ray.passes.refine_fit import REFINED, REFIT
-from encore_ray.passes.refine_source import EmbeddedUnit, embedded_units, rule_heads
+from encore_ray.passes.refine_source import embedded_units, rule_heads
 from encore_ray.passes.refined_rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.tables import table_rules, table_units
 from encore_ray.rules import RuleSet
@@ -33,6 +35,7 @@ def fit_rules(
     rules: RuleSet | None,
     settings: EnergySettings,
     overwrite: bool = False,
+    do: Do = do_here,
     watch: Watch = ignore_progress,
     tell: Tell = lambda text: None,
 ) -> dict[str, Any]:
@@ -43,6 +46,7 @@ def fit_rules(
         rules: of the run as they are now; None for those that its scores carry.
         settings: of the training.
         overwrite: replace energies that were fitted to something else.
+        do: where the fit runs.
         watch: told of the progress in pairs, epoch after epoch.
         tell: told of each epoch.
 
@@ -59,8 +63,9 @@ def fit_rules(
     standing = OF_RULES.standing_report(run, facts, overwrite=overwrite)
     if standing is not None:
         return standing
-    refiner, weight_KD = train(units, settings, name="fit per rule", watch=watch, tell=tell)
-    report = _report(refiner, rules, _judge(units, refiner, weight_KD))
+    training = Training(tuple(units), settings, "fit per rule", run.child(OF_RULES.training))
+    refiner, judged = follow(do, partial(_fit_and_judge, training), training, watch=watch, tell=tell)
+    report = _report(refiner, rules, judged)
     OF_RULES.keep(run, refiner.with_facts({"made_from": facts}), report)
     tell(report["verdict"])
     return report
@@ -95,17 +100,20 @@ class _Judged:
         )
 
 
-def _judge(units: Sequence[EmbeddedUnit], refiner: Refiner, weight_KD: np.ndarray) -> _Judged:
+def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _Judged]:
+    refiner, weight_KD = training.run(say)
     margins: dict[str, list[np.ndarray]] = {BASE: [], REFIT: [], REFINED: []}
     others: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for rows in heldout_rows(units):
+    for rows in heldout_rows(training.units):
+        say(Told())
         refined = RefinedRows.of(rows, refiner)
         found = {BASE: rows.r_N2K, REFIT: refit_rewards(rows, refiner, weight_KD), REFINED: refined.r_N2K}
         for name, r_N2K in found.items():
             margins[name].append(r_N2K[:, 0] - r_N2K[:, 1])
         others.append((np.any(refined.at_end_N2K, axis=1), rows.test_N, rows.hash_N))
     at_end_NK, test_N, hash_N = (np.concatenate(values) for values in zip(*others, strict=True))
-    return _Judged({name: np.concatenate(parts) for name, parts in margins.items()}, at_end_NK, test_N, hash_N)
+    margin_by_name = {name: np.concatenate(parts) for name, parts in margins.items()}
+    return refiner, _Judged(margin_by_name, at_end_NK, test_N, hash_N)
 
 
 def _report(refiner: Refiner, rules: RuleSet, judged: _Judged) -> dict[str, Any]:
@@ -138,6 +146,6 @@ def _report(refiner: Refiner, rules: RuleSet, judged: _Judged) -> dict[str, Any]
             "calibration": len(judged.test_N) - num_test,
             "test": num_test,
         },
-        "training": {key: facts[key] for key in ("losses", "heldout_losses", "best_epoch", "num_threads")},
+        "training": {key: facts[key] for key in TRAINING_FACTS},
         "rules": found,
     }

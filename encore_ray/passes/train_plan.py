@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from encore_ray.config import TrainOptions
-from encore_ray.errors import ClusterError, ConfigError
+from encore_ray.errors import ConfigError
 from encore_ray.models.adapter import pair_prompt_digest
 from encore_ray.models.fetch import identify_model
 from encore_ray.models.lora import require_peft
@@ -18,7 +18,7 @@ from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.labels import LabelledUnit, find_labels, labelled_units
 from encore_ray.passes.model_place import local_model
 from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Resources, cpus_beside_gpu
+from encore_ray.passes.pools import Crew, Resources, find_crew
 from encore_ray.passes.reduce import sum_in_order
 from encore_ray.passes.tables import stored_rules
 from encore_ray.passes.train_counts import CountRows, RowCounts
@@ -30,23 +30,6 @@ REWARD = RuleSet([Rule("reward", "Which response people prefer.", "better", Scal
 
 # Options that decide who computes, not what.
 _WITHOUT_EFFECT = {"cpus_per_worker", "retries", "trust_remote_code", "allow_pickle", "revision"}
-
-
-@dataclass(frozen=True)
-class Crew:
-    """The workers of a training and what each holds."""
-
-    num: int
-    cpus: float
-    gpus: float
-
-    @property
-    def device(self) -> str:
-        return "cuda" if self.gpus else "cpu"
-
-    def __str__(self) -> str:
-        beside = f" and {self.gpus:g} GPU" if self.gpus else ""
-        return f"{self.num} worker{'s' if self.num > 1 else ''} with {self.cpus:g} CPUs{beside} each"
 
 
 @dataclass(frozen=True)
@@ -117,7 +100,7 @@ def plan_training(
     check_rules(options, rules)
     if options.lora_rank is not None:
         require_peft()
-    crew = _crew(options, have)
+    crew = find_crew(have, num=options.workers, cpus=options.cpus_per_worker)
     units = labelled_units(pairs, labels or pairs)
     if options.objective == "multilabel":
         rules = stored_rules(units[0].labels) if units else None
@@ -198,20 +181,3 @@ def plan_training(
             "ties": dict(zip(rules.names, counts.num_ties_K.tolist(), strict=True)),
         },
     )
-
-
-def _crew(options: TrainOptions, have: Resources) -> Crew:
-    gpus = float(have.gpus > 0)
-    num = options.workers or max(int(have.gpus), 1)
-    cpus = options.cpus_per_worker
-    if cpus is None:
-        on_node = -(-num // max(len(have.nodes), 1))
-        most = max((node.cpus for node in have.nodes), default=0.0)
-        cpus = cpus_beside_gpu(have, gpus) if gpus else float(max(most // on_node, 1))
-    room = have.room(cpus=cpus, gpus=gpus)
-    if num > room:
-        raise ClusterError(
-            f"The training asks for {Crew(num, cpus, gpus)}; the cluster has {have}, room for {room}. Ask for less "
-            "with --workers or --cpus-per-worker."
-        )
-    return Crew(num, cpus, gpus)

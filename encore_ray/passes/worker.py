@@ -61,7 +61,7 @@ class Worker:
 
     def answer(self, number: int, unit: bytes) -> bytes:
         """The result of one unit, or Lost."""
-        return _answered(lambda: self._do(f"unit-{number:08d}", number, unit))
+        return answered(lambda: self._do(f"unit-{number:08d}", number, unit))
 
     def start(self) -> bytes:
         """Build the work; answers with the place of this process."""
@@ -70,7 +70,7 @@ class Worker:
             self._built()
             return place()
 
-        return _answered(built)
+        return answered(built)
 
     def _do(self, mark: str, number: int, unit: bytes) -> Any:
         work = self._built()
@@ -119,7 +119,8 @@ class Worker:
                 self._marks.end(mark)
 
 
-def _answered(work: Callable[[], Any]) -> bytes:
+def answered(work: Callable[[], Any]) -> bytes:
+    """The result of some work, or its error, for `open_answer`."""
     try:
         return cloudpickle.dumps(("done", work()))
     except EncoreError as error:

@@ -136,6 +136,32 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_callers_random_numbers
     assert Refiner.of(first).to_files() == Refiner.of(second).to_files()
 
 
+def test_a_fit_that_goes_on_after_an_epoch_ends_with_the_same_bits_and_a_damaged_state_is_none() -> None:
+    blocks, settings = planted_blocks(num_blocks=2), QUICK
+    states: list[bytes] = []
+    went_on: list[tuple[int, int]] = []
+    steps: list[int] = []
+    whole = fit_energies(blocks, settings=settings, keep=states.append, on_step=steps.append)
+    assert len(states) == 2
+    for epoch, state in enumerate(states, start=1):
+        went_on.clear()
+        again_steps: list[int] = []
+        again = fit_energies(
+            blocks,
+            settings=settings,
+            kept=state,
+            on_resume=lambda *facts: went_on.append(facts),
+            on_step=again_steps.append,
+        )
+        assert went_on == [(epoch, epoch * sum(steps) // 2)]
+        assert sum(again_steps) == (2 - epoch) * sum(steps) // 2
+        assert again.losses == whole.losses and again.heldout_losses == whole.heldout_losses
+        assert Refiner.of(again).to_files() == Refiner.of(whole).to_files()
+    spoilt = states[1][:-9] + bytes(9)
+    again = fit_energies(blocks, settings=settings, kept=spoilt, on_resume=lambda *facts: pytest.fail("went on"))
+    assert Refiner.of(again).to_files() == Refiner.of(whole).to_files()
+
+
 def test_energies_learn_the_reward_that_the_embedding_tells_and_stop_when_it_is_learnt() -> None:
     blocks = first_reward(planted_blocks(num_blocks=6, noise=1.0))
     told: list[tuple[int, float, float | None]] = []

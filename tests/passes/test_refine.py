@@ -3,17 +3,22 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
+import torch
 
 from encore_ray.errors import ConfigError, DataError, ModelError, ResumeRefused
 from encore_ray.models.energy_training import EnergySettings
 from encore_ray.models.refiner import Refiner
+from encore_ray.passes.apart import DoApart, Result, Say, Work
+from encore_ray.passes.committed import Progress
 from encore_ray.passes.energies import OF_REWARD, fitted_energies
+from encore_ray.passes.pools import find_crew
 from encore_ray.passes.refine_apply import _RefineRewards, apply_refinement
 from encore_ray.passes.refine_fit import fit_refinement
 from encore_ray.passes.refine_source import REWARD, embedded_units, training_blocks
@@ -21,6 +26,7 @@ from encore_ray.passes.status import pass_tables, run_status
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.storage import Folder
 from tests.passes import jobs
+from tests.passes.long_work import dies_after_an_epoch
 from tests.passes.refinable import SINGLE, WIDTH, judges, write_run
 
 if TYPE_CHECKING:
@@ -203,6 +209,47 @@ def test_apply_finishes_every_unit_and_lists_the_least_probable_labels(fitted: F
     assert apply_refinement(fitted, output, have=have) == counts
     assert commits_of(output) == again
     assert [(status.name, status.state) for status in run_status(fitted)][-1] == ("refine", "finished")
+
+
+def test_an_interrupted_fit_goes_on_after_its_last_epoch_and_ends_with_the_same_bits(
+    fitted: Folder, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run")
+
+    def interrupt(sentence: str) -> None:
+        if "epoch 1" in sentence:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_refinement(run, settings=QUICK, noise=[0.35], tell=interrupt)
+    assert len(run.child("refine/training").names()) == 1
+    told: list[str] = []
+    progress: list[Progress] = []
+    fit_refinement(run, settings=QUICK, noise=[0.35], tell=told.append, watch=progress.append)
+    assert told[0] == "fit: goes on after epoch 1" and told[1].startswith("fit, epoch 2 of 2: ")
+    assert progress[0].done_rows == progress[0].resumed_rows > 0
+    for name in ("refine/energy.safetensors", "refine/energy.json", "refine/report.json"):
+        assert run.read_bytes(name) == fitted.read_bytes(name)
+    assert not run.exists("refine/training")
+
+
+def test_a_fit_whose_worker_dies_goes_on_in_another(have: "Resources", tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name) for name in ("here", "apart")]
+    told: list[str] = []
+
+    def apart(work: Work[Result], hear: Say) -> Result:
+        return DoApart(find_crew(have, num=1))(partial(dies_after_an_epoch, tmp_path / "died", work), hear)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)  # as many as the worker has CPUs
+    fit_refinement(runs[0], settings=QUICK)
+    torch.set_num_threads(threads)
+    fit_refinement(runs[1], settings=QUICK, do=apart, tell=told.append)
+    assert [sentence.split(":")[0] for sentence in told[:2]] == ["fit, epoch 1 of 2", "fit"]
+    assert [run.read_bytes("refine/energy.safetensors") for run in runs] == 2 * [
+        runs[0].read_bytes("refine/energy.safetensors")
+    ]
+    assert runs[1].read_json("refine/report.json") == runs[0].read_json("refine/report.json")
 
 
 def commits_of(table: PassTable) -> dict[str, float]:

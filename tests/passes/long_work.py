@@ -1,0 +1,44 @@
+"""Long pieces of work for a process of its own, some of which end it."""
+
+import time
+from pathlib import Path
+
+from encore_ray.errors import DataError
+from encore_ray.passes.apart import Result, Say, Work
+from encore_ray.passes.energy_fit import Told
+from tests.passes.lethal import KILL, die
+
+
+def dies_after_an_epoch(died: Path, work: Work[Result], say: Say) -> Result:
+    """Do work that trains; the first process to come so far dies when it has told of its first epoch."""
+
+    def tell(told: Told) -> None:
+        say(told)
+        if "epoch 1" in told.sentence and not died.exists():
+            died.touch()
+            time.sleep(0.5)  # for the driver to hear of it
+            die(KILL)
+
+    return work(tell)
+
+
+def counts_to_three(died: Path | None, say: Say) -> str:
+    """Say three numbers; if a file is named and not there, make it and die at the second."""
+    for number in range(3):
+        say(number)
+        if number == 1 and died is not None and not died.exists():
+            died.touch()
+            die(KILL)
+    return "three"
+
+
+def dies(say: Say) -> None:
+    die(KILL)
+
+
+def says_nothing(say: Say) -> None:
+    time.sleep(60)
+
+
+def finds_bad_data(say: Say) -> None:
+    raise DataError("row 7 is bad")
