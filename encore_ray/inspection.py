@@ -49,6 +49,8 @@ from encore_ray.terminal import (
 )
 
 CELL = 60
+REPORT_NAME = "report.json"  # of energies that were fitted, in their folder
+
 _MAKERS = {
     WEIGHTS_FILE: "weigh",
     METRICS_FILE: "evaluate",
@@ -73,6 +75,8 @@ def inspect_path(path: str, *, console: Console) -> None:
         _show_yaml(path, Folder(parent).read_bytes(name).decode(errors="replace"), console)
     elif folder.exists(PAIRS_DIR):
         _show_run(folder, console)
+    elif folder.exists(REPORT_NAME):
+        _show_json(folder.path(REPORT_NAME), folder.read_json(REPORT_NAME), console)
     elif folder.exists("config.json") or folder.exists("encore.json"):
         _show_model(path, console)
     elif folder.exists("prepare") or folder.exists("score") or name == QUARANTINE_DIR:

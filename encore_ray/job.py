@@ -22,7 +22,7 @@ from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.embedding import FIT_FILE, TRAIN_FILE
 from encore_ray.models.energy_training import EnergySettings
-from encore_ray.passes.apart import DoApart
+from encore_ray.passes.apart import Do, DoApart
 from encore_ray.passes.api_judge import ApiJudge, estimate, is_api, plan_api_judge
 from encore_ray.passes.api_relevance import ApiRelating, relate_by_api
 from encore_ray.passes.cluster import cluster
@@ -39,7 +39,7 @@ from encore_ray.passes.meters import Meters
 from encore_ray.passes.model_plan import Model, decisive_facts, plan_judge, plan_model, settle_budget
 from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.nodes import Visible, check_nodes
-from encore_ray.passes.pools import Resources, find_crew, score_pool
+from encore_ray.passes.pools import Resources, score_pool
 from encore_ray.passes.prepare import Prepared, prepare_corpora
 from encore_ray.passes.refine_apply import apply_refinement, refine_scores
 from encore_ray.passes.refine_fit import fit_refinement
@@ -520,7 +520,11 @@ class Job:
             tracked.log_artifact(COMPARISON_FILE, to_json(comparison))
         return comparison
 
-    def refine_fit(self, settings: EnergySettings, *, noise: Sequence[float] = ()) -> dict[str, Any]:
+    def apart(self, *, cpus: float | None, gpus: float | None) -> DoApart:
+        """One worker of the cluster that holds so much, see `DoApart`."""
+        return DoApart(self.have, cpus, gpus, self.visible)
+
+    def refine_fit(self, settings: EnergySettings, *, noise: Sequence[float] = (), do: Do) -> dict[str, Any]:
         """Fit energies to the composed reward; the content of refine/report.json."""
         with self.tracker.start_pass("refine fit") as tracked:
             tracked.log_params(vars(settings))
@@ -529,7 +533,7 @@ class Job:
                 settings=settings,
                 noise=noise,
                 overwrite=self.overwrite,
-                do=self._apart,
+                do=do,
                 watch=self._watch(tracked),
                 tell=self.display.note,
             )
@@ -539,7 +543,7 @@ class Job:
             tracked.log_artifact(REFINE_REPORT_FILE, to_json(report))
         return report
 
-    def refine_fit_rules(self, settings: EnergySettings) -> dict[str, Any]:
+    def refine_fit_rules(self, settings: EnergySettings, *, do: Do) -> dict[str, Any]:
         """Fit an energy to the scores of each rule; the content of refine/rules/report.json."""
         with self.tracker.start_pass("refine fit rules") as tracked:
             tracked.log_params(vars(settings))
@@ -548,7 +552,7 @@ class Job:
                 rules=self._rules(),
                 settings=settings,
                 overwrite=self.overwrite,
-                do=self._apart,
+                do=do,
                 watch=self._watch(tracked),
                 tell=self.display.note,
             )
@@ -623,11 +627,6 @@ class Job:
         if not self.run.exists(RULES_FILE):
             return None
         return RuleSet.from_yaml(self.run.read_bytes(RULES_FILE).decode(), where=self.run.path(RULES_FILE))
-
-    @property
-    def _apart(self) -> DoApart:
-        """One worker of the cluster, with a GPU where there is one."""
-        return DoApart(find_crew(self.have, num=1), self.visible)
 
     @property
     def _how(self) -> dict[str, Any]:

@@ -113,6 +113,7 @@ RULE_ENERGY_TENSORS_FILE, RULE_ENERGY_FILE, RULE_REFINE_REPORT_FILE = (
     f"{RULE_REFINE_DIR}/{name}" for name in ("energy.safetensors", "energy.json", "report.json")
 )
 ENERGY_TRAINING_DIR, RULE_ENERGY_TRAINING_DIR = f"{REFINE_DIR}/training", f"{RULE_REFINE_DIR}/training"
+FIT_PROGRESS_FILE = "progress.json"  # in either, while energies are fitted
 RULES_FILE, WEIGHTS_FILE, METRICS_FILE, CONFIG_FILE = "rules.yaml", "weights.json", "metrics.json", "config.yaml"
 COMPARISON_FILE = "comparison.json"
 FIGURE_FILE = f"{REPORT_DIR}/evaluation.png"

@@ -233,10 +233,12 @@ def test_a_missing_path_is_named_before_anything_starts(
 
 
 def test_every_value_that_cannot_be_refined_with_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--per-rule", "--noise", "0.5", "--negatives", "0", "--batch-responses", "1"]
+    flags = ["--per-rule", "--noise", "0.5", "--negatives", "0", "--batch-responses", "1", "--seed", str(2**63)]
+    flags += ["--cpus", "0", "--gpus", "2"]
     said = mistake(capsys, "refine", "fit", "--run", "run", *flags)
     for part in ("--negatives must be above 0", "--batch-responses must be 2 or more", "--noise must lie between"):
         assert part in said
+    assert "--seed must lie from" in said and "--cpus must be above 0" in said and "--gpus must lie from" in said
     assert "--per-rule does not go with --noise" in said
     assert "does not go with apply" in mistake(capsys, "refine", "apply", "--run", "run", "--per-rule")
 

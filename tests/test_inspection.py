@@ -111,6 +111,7 @@ def test_the_reports_of_a_refinement_are_shown_as_tables(tmp_path: Path) -> None
     shown = inspected(tmp_path / "report.json")
     assert "Rewards on 200 held-out pairs" in shown
     assert "energy density (used)" in shown
+    assert inspected(tmp_path) == shown  # as refine/, the folder
     shown = inspected(tmp_path / "rules.json")
     assert re.search(r"rule_3 +60.0% +62.0% +65.0% +\+5.0 \(\+3.0 to \+7.0\)", shown), shown
     (tmp_path / "rules.json").write_bytes(to_json({"verdict": "", "rules": []}))

@@ -51,6 +51,10 @@ class Refine:
         default_factory=list
     )
     """Of fit: also report the controls with this share of the labels turned round. May be repeated."""
+    cpus: Annotated[float | None, flag("N")] = None
+    """Of fit: CPUs that its worker holds. Default: all of a node; 2 with a GPU."""
+    gpus: Annotated[float | None, flag("N")] = None
+    """Of fit: GPUs that its worker holds: 0, a share, or 1. Default: 1 where there are any."""
     overwrite: Switch = False
     """Start over where rewards, embeddings, energies or options have changed, instead of refusing."""
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
@@ -82,7 +86,11 @@ class Refine:
         )
         with open_command_job(self, console) as job:
             job.see()
-            report = job.refine_fit_rules(settings) if self.per_rule else job.refine_fit(settings, noise=self.noise)
+            do = job.apart(cpus=self.cpus, gpus=self.gpus)
+            if self.per_rule:
+                report = job.refine_fit_rules(settings, do=do)
+            else:
+                report = job.refine_fit(settings, noise=self.noise, do=do)
             job.report()
         show = show_refined_rules if self.per_rule else show_refinement
         show(report, console=console)
@@ -96,8 +104,12 @@ class Refine:
         ]
         if self.batch_responses < 2:
             wrong.append(f"--batch-responses must be 2 or more, found {self.batch_responses}")
-        if self.seed < 0:
-            wrong.append(f"--seed must be 0 or more, found {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            wrong.append(f"--seed must lie from 0 to 2^63 - 1, found {self.seed}")
+        if self.cpus is not None and not self.cpus > 0:
+            wrong.append(f"--cpus must be above 0, found {self.cpus}")
+        if self.gpus is not None and not 0 <= self.gpus <= 1:
+            wrong.append(f"--gpus must lie from 0 to 1, found {self.gpus}")
         wrong += [f"--noise must lie between 0 and .5, found {share}" for share in self.noise if not 0 < share < 0.5]
         if self.per_rule and (self.noise or self.step == "apply"):
             what = "--noise" if self.noise else "apply, which refines whatever energies are fitted to"

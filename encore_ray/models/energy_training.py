@@ -15,6 +15,7 @@ Source: EBRM, arXiv 2504.13134; NCE+, Gustafsson et al., arXiv 2005.01698.
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ class Standards:
     Attributes:
         embedding, reward: shift and scale of D and K columns.
         low_K, high_K: the domain of each standardised reward: a unit beyond those trained on.
-        num_pairs: that may be trained on. num_agreeing_K: that each energy is trained on.
+        num_pairs: that may be trained on. num_used: that any energy is trained on. num_agreeing_K: that each is.
     """
 
     embedding: Standard
@@ -103,7 +104,22 @@ class Standards:
     low_K: NDArray[np.float64]
     high_K: NDArray[np.float64]
     num_pairs: int
+    num_used: int
     num_agreeing_K: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """How far a fit is.
+
+    Attributes:
+        pairs: that went through, each in every epoch. total_pairs: in all epochs that are allowed.
+        epochs: that are over.
+    """
+
+    pairs: int
+    total_pairs: int
+    epochs: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,13 +152,15 @@ def measure_standards(blocks: PairBlocks) -> Standards:
     """
     embedding: StreamedMoments | None = None
     reward: StreamedMoments | None = None
-    num_pairs = 0
+    num_pairs, num_used = 0, 0
     for number in range(blocks.num_blocks):
         block = blocks.read(number)
         train_N = ~block.heldout_N
         num_pairs += int(train_N.sum())
         agrees_NK = block.agrees_NK & train_N[:, None]
-        e_ND = block.e_N2D[agrees_NK.any(axis=1)]
+        used_N = agrees_NK.any(axis=1)
+        num_used += int(used_N.sum())
+        e_ND = block.e_N2D[used_N]
         e_moments = StreamedMoments.of(e_ND.reshape(-1, block.e_N2D.shape[2]))
         r_NK = np.where(agrees_NK[:, None], block.r_N2K, np.nan).reshape(-1, block.r_N2K.shape[2])
         r_moments = StreamedMoments.of(r_NK)
@@ -160,7 +178,13 @@ def measure_standards(blocks: PairBlocks) -> Standards:
         for end_K in (reward.low_D, reward.high_D)
     )
     return Standards(
-        Standard.of_embeddings(embedding), standard, low_K - 1.0, high_K + 1.0, num_pairs, reward.num_D // 2
+        Standard.of_embeddings(embedding),
+        standard,
+        low_K - 1.0,
+        high_K + 1.0,
+        num_pairs=num_pairs,
+        num_used=num_used,
+        num_agreeing_K=reward.num_D // 2,
     )
 
 
@@ -172,8 +196,7 @@ def fit_energies(
     kept: bytes | None = None,
     keep: Callable[[bytes], None] = lambda state: None,
     on_epoch: Callable[[int, float, float | None], None] = lambda epoch, loss, heldout: None,
-    on_step: Callable[[int], None] = lambda pairs: None,
-    on_resume: Callable[[int, int], None] = lambda epoch, pairs: None,
+    on_progress: Callable[[FitProgress], None] = lambda progress: None,
 ) -> EnergyFit:
     """Train K energies, each on the pairs whose reward agrees with the label.
 
@@ -185,8 +208,7 @@ def fit_energies(
             there. A damaged one is taken for none.
         keep: given the state of the fit after each epoch: weights, optimiser, random numbers.
         on_epoch: told of each epoch: its number from 1, its loss, and the held-out loss.
-        on_step: told how many pairs each step had.
-        on_resume: told of the last epoch, and the pairs so far, of a fit that goes on.
+        on_progress: told how far the fit is, first where it begins or goes on; at least after each forward pass.
 
     Raises:
         DataError: there is nothing to learn from, or the loss is not finite.
@@ -201,27 +223,34 @@ def fit_energies(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         state = FitState(network, optimizer)
-        if kept is not None and state.restore(kept):
-            on_resume(state.num_epochs, state.num_pairs)
+        if kept is not None:
+            state.restore(kept)
+
+        def tell(pairs: int) -> None:
+            num_pairs, total_pairs = state.num_pairs + pairs, settings.epochs * standards.num_used
+            on_progress(FitProgress(num_pairs, total_pairs, state.num_epochs))
+
+        tell(0)
         while state.num_epochs < settings.epochs and not state.num_epochs - state.best_epoch >= settings.patience:
             epoch = state.num_epochs + 1
             total, num_batches, num_pairs = 0.0, 0, 0
             network.train()
             for batch in shuffled_batches(blocks, standards, settings, epoch=epoch):
                 optimizer.zero_grad()
-                loss = add_gradients(network, batch.to(place), settings)
+                loss = add_gradients(network, batch.to(place), settings, on_slice=partial(tell, num_pairs))
                 optimizer.step()
                 total, num_batches, num_pairs = total + loss, num_batches + 1, num_pairs + batch.num_pairs
-                on_step(batch.num_pairs)
+                tell(num_pairs)
             mean_loss = total / max(num_batches, 1)
             _check_finite(mean_loss, "training", epoch)
             heldout_loss = None
             if heldout is not None:
-                heldout_loss = heldout.loss(network, settings)
+                heldout_loss = heldout.loss(network, settings, on_slice=partial(tell, num_pairs))
                 _check_finite(heldout_loss, "held-out", epoch)
             state.add_epoch(mean_loss, heldout_loss, num_pairs=num_pairs)
             keep(state.to_bytes())
             on_epoch(epoch, mean_loss, heldout_loss)
+        tell(0)
     state.take_best()
     network.cpu().eval().requires_grad_(False)
     return EnergyFit(
@@ -287,8 +316,14 @@ def contrastive_loss(energy_BM: Tensor, log_noise_BM: Tensor) -> Tensor:
     return logit_BM.logsumexp(dim=1) - logit_BM[:, 0]
 
 
-def add_gradients(network: EnergyNetwork, batch: Batch, settings: EnergySettings) -> float:
-    """Add the gradients of a batch's mean loss over its responses and energies; returns the loss."""
+def add_gradients(
+    network: EnergyNetwork, batch: Batch, settings: EnergySettings, *, on_slice: Callable[[], None] = lambda: None
+) -> float:
+    """Add the gradients of a batch's mean loss over its responses and energies; returns the loss.
+
+    Args:
+        on_slice: called after each forward pass, of which a batch may need many.
+    """
     num_terms = max(int(batch.agrees_BK.sum()), 1)
     total = 0.0
     slice_samples = SLICE_SAMPLES[batch.e_BD.device.type]
@@ -303,6 +338,7 @@ def add_gradients(network: EnergyNetwork, batch: Batch, settings: EnergySettings
                 if loss.requires_grad:
                     loss.backward()
                 total += loss.item()
+                on_slice()
         if meeting_BH.grad is not None:
             part_BH.backward(meeting_BH.grad)
     return total
@@ -342,10 +378,10 @@ class _Heldout:
         return cls(whole.to(place))
 
     @torch.no_grad()
-    def loss(self, network: EnergyNetwork, settings: EnergySettings) -> float:
+    def loss(self, network: EnergyNetwork, settings: EnergySettings, *, on_slice: Callable[[], None]) -> float:
         network.eval()
         with _own_random_numbers(self.batch.e_BD.device, settings.seed):
-            return add_gradients(network, self.batch, settings)
+            return add_gradients(network, self.batch, settings, on_slice=on_slice)
 
 
 def shuffled_batches(

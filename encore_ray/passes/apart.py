@@ -14,21 +14,25 @@ from ray.data import DataContext
 
 from encore_ray.errors import ClusterError
 from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Crew
+from encore_ray.passes.pools import Crew, Resources, find_crew
 from encore_ray.passes.worker import answered, open_answer
 
 logger = logging.getLogger("encore_ray")
 
 Result = TypeVar("Result")
-Say = Callable[[Any], None]
+Say = Callable[[Any], object]
 Work = Callable[[Say], Result]
 
 PATIENCE_S = 1.0  # for which a worker waits for something to tell
-ANSWER_S = 10.0  # for the last of it, once the work is done
+ROOM_S, START_S = 15.0, 60.0  # for which a worker is waited for without a word, and at the least
+ANSWER_S = 10.0  # for the last that a worker has to tell, once its work is done
 
 
 class Do(Protocol):
-    """Does a piece of work, and hands on what it says meanwhile."""
+    """Does a piece of work, and hands on what it says meanwhile.
+
+    What hears it answers True to a word after which work that dies goes on, instead of from its beginning.
+    """
 
     def __call__(self, work: Work[Result], hear: Say) -> Result: ...
 
@@ -43,12 +47,15 @@ class DoApart:
     """Does work in a process of its own, on a GPU where there is one; work whose process dies is begun again.
 
     Attributes:
-        crew: of one: what the process holds.
+        have: what the cluster has.
+        cpus, gpus: that the process holds; None: all CPUs of a node, or up to two beside one GPU.
         visible: what its node must see.
-        tries: processes that may die of the same work.
+        tries: processes that may die of the same work without getting on.
     """
 
-    crew: Crew
+    have: Resources
+    cpus: float | None = None
+    gpus: float | None = None
     visible: Visible | None = None
     tries: int = 4
 
@@ -57,31 +64,41 @@ class DoApart:
 
         Raises:
             EncoreError: what the work raised, as it raised it. WorkerError: anything else that it raised.
-            ClusterError: its processes died again and again, or said nothing for the configured time.
+            ClusterError: there is no room, its processes died again and again, or said nothing for the configured time.
         """
-        for left in reversed(range(self.tries)):
+        crew = find_crew(self.have, num=1, cpus=self.cpus, gpus=self.gpus, remedy="--cpus or --gpus")
+        left = self.tries
+        got_on = False
+
+        def listen(message: Any) -> None:
+            nonlocal got_on
+            got_on = hear(message) is True or got_on
+
+        while True:
             try:
-                return self._try(cloudpickle.dumps(work), hear)
+                return self._try(cloudpickle.dumps(work), crew, listen)
             except ray.exceptions.RayError as error:
                 how = str(error).strip().split("\n", 1)[0]
+                left, got_on = (self.tries if got_on else left) - 1, False
                 if not left:
                     raise ClusterError(
                         f"{self.tries} workers died of the same work. Ray says at last: {how} If memory ran out, use "
                         "larger nodes."
                     ) from None
                 logger.warning("A worker died, and its work goes on in another: %s", how)
-        raise AssertionError("unreachable")
 
-    def _try(self, work: bytes, hear: Say) -> Any:
+    def _try(self, work: bytes, crew: Crew, hear: Say) -> Any:
         timeout_s = DataContext.get_current().execution_no_progress_timeout_s
-        holds = {"num_cpus": self.crew.cpus, "num_gpus": self.crew.gpus}
+        holds = {"num_cpus": crew.cpus, "num_gpus": crew.gpus}
         worker: Any = ray.remote(_Worker).options(**holds, max_concurrency=2).remote()
         try:
             answer, news = worker.work.remote(work, self.visible), worker.said.remote()
-            heard = time.monotonic()
+            begun = heard = time.monotonic()
+            is_up = is_waiting = False
             while True:
                 ready, _ = ray.wait([answer, news], timeout=PATIENCE_S)
                 if news in ready:
+                    heard, is_up = heard if is_up else time.monotonic(), True
                     for message in ray.get(news):
                         heard = time.monotonic()
                         hear(message)
@@ -91,13 +108,24 @@ class DoApart:
                     for message in ray.get(news, timeout=ANSWER_S) + ray.get(worker.said.remote(), timeout=ANSWER_S):
                         hear(message)
                     return open_answer(found)
-                if time.monotonic() - heard > timeout_s:
-                    raise ClusterError(
-                        f"A worker has told of no progress for {timeout_s:g} s (cluster.no_progress_timeout_s), and is "
-                        "stopped. The same command goes on."
-                    )
+                now = time.monotonic()
+                if not is_up and not is_waiting and now - begun > ROOM_S:
+                    is_waiting = True
+                    logger.warning("Waiting for room for %s on a cluster of %s.", crew, self.have)
+                if now - heard > (timeout_s if is_up else max(timeout_s, START_S)):
+                    raise ClusterError(_silence(now - heard, crew, is_up=is_up))
         finally:
             ray.kill(worker)
+
+
+def _silence(seconds: float, crew: Crew, *, is_up: bool) -> str:
+    waited = f"{seconds:.0f} s (cluster.no_progress_timeout_s)"
+    if is_up:
+        return f"A worker has told of no progress for {waited}, and is stopped. The same command goes on."
+    return (
+        f"The cluster had no room for {crew} for {waited}. Wait for other work to end, or ask for less with --cpus or "
+        "--gpus."
+    )
 
 
 class _Worker:

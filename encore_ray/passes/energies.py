@@ -14,11 +14,15 @@ from encore_ray.schema import (
     ENERGY_FILE,
     ENERGY_TENSORS_FILE,
     ENERGY_TRAINING_DIR,
+    LABEL_ERRORS_FILE,
     REFINE_REPORT_FILE,
+    REFINED_DIR,
+    REFINED_SCORES_DIR,
     RULE_ENERGY_FILE,
     RULE_ENERGY_TENSORS_FILE,
     RULE_ENERGY_TRAINING_DIR,
     RULE_REFINE_REPORT_FILE,
+    SUCCESS_FILE,
 )
 from encore_ray.storage import Folder, content_digest, fingerprint
 
@@ -32,12 +36,14 @@ class EnergyFiles:
     Attributes:
         tensors, description: of the energies. report: of their fit.
         training: folder for what a fit needs to go on, until it is over.
+        refined: what goes when the energies change, since older ones made it.
     """
 
     tensors: str
     description: str
     report: str
     training: str
+    refined: tuple[str, ...]
 
     def fitted(self, run: Folder) -> bool:
         """Whether they are there."""
@@ -79,9 +85,10 @@ class EnergyFiles:
             )
 
     def standing_report(self, run: Folder, facts: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
-        """The report of energies that were fitted to the same facts; those of others are deleted if `overwrite`.
+        """The report of energies that were fitted to the same facts; None where there are none, or none any more.
 
         A report is gone once a pass changes what it is of; the fit makes it anew, and so it does damaged energies.
+        Energies of other facts stay until new ones are kept.
 
         Raises:
             ResumeRefused: energies of other facts are there, and `overwrite` is not set.
@@ -95,20 +102,37 @@ class EnergyFiles:
             with contextlib.suppress(DataError, ModelError):
                 self.load(run)
                 return run.read_json(self.report)
-        run.delete(self.description)
         return None
 
     def keep(self, run: Folder, refiner: Refiner, report: Mapping[str, Any]) -> None:
-        """Write energies and report, the description last: where it is, all is. What the fit needed goes."""
+        """Replace energies and report, the description last: where it is, all is.
+
+        What others refined, and what the fit needed to go on, goes.
+        """
         tensors, description = refiner.to_files()
+        run.delete(self.description)
+        for name in self.refined:
+            run.delete(name)
         run.write_atomic(self.tensors, tensors)
         run.write_json(self.report, report)
         run.write_atomic(self.description, description)
         run.child(self.training).delete_tree()
 
 
-OF_REWARD = EnergyFiles(ENERGY_TENSORS_FILE, ENERGY_FILE, REFINE_REPORT_FILE, ENERGY_TRAINING_DIR)
-OF_RULES = EnergyFiles(RULE_ENERGY_TENSORS_FILE, RULE_ENERGY_FILE, RULE_REFINE_REPORT_FILE, RULE_ENERGY_TRAINING_DIR)
+OF_REWARD = EnergyFiles(
+    ENERGY_TENSORS_FILE,
+    ENERGY_FILE,
+    REFINE_REPORT_FILE,
+    ENERGY_TRAINING_DIR,
+    refined=(f"{REFINED_DIR}/{SUCCESS_FILE}", LABEL_ERRORS_FILE),
+)
+OF_RULES = EnergyFiles(
+    RULE_ENERGY_TENSORS_FILE,
+    RULE_ENERGY_FILE,
+    RULE_REFINE_REPORT_FILE,
+    RULE_ENERGY_TRAINING_DIR,
+    refined=(f"{REFINED_SCORES_DIR}/{SUCCESS_FILE}",),
+)
 
 
 def fitted_energies(run: Folder) -> list[EnergyFiles]:

@@ -88,7 +88,8 @@ class Crew:
 
     def __str__(self) -> str:
         beside = f" and {self.gpus:g} GPU" if self.gpus else ""
-        return f"{self.num} worker{'s' if self.num > 1 else ''} with {self.cpus:g} CPUs{beside} each"
+        size = f"{self.cpus:g} CPU{'s' if self.cpus != 1 else ''}{beside}"
+        return f"{self.num} workers with {size} each" if self.num > 1 else f"a worker with {size}"
 
 
 def score_pool(options: ScoreOptions, have: Resources, *, num_units: int) -> ActorPool:
@@ -131,26 +132,35 @@ def keeping_pool(have: Resources, *, num_units: int) -> ActorPool:
     return ActorPool(size, size, tasks.cpus, 0.0)
 
 
-def find_crew(have: Resources, *, num: int | None = None, cpus: float | None = None) -> Crew:
+def find_crew(
+    have: Resources,
+    *,
+    num: int | None = None,
+    cpus: float | None = None,
+    gpus: float | None = None,
+    remedy: str = "--workers or --cpus-per-worker",
+) -> Crew:
     """The workers of a training: so many, else one a GPU, else one.
 
     Args:
         cpus: that each holds; None: its share of a node's, up to two beside a GPU.
+        gpus: that each holds; None: one where there are any.
+        remedy: flags by which less can be asked for.
 
     Raises:
-        ClusterError: there is no room for them.
+        ClusterError: there is no room for them, and none will come.
     """
-    gpus = float(have.gpus > 0)
+    gpus = float(have.gpus > 0) if gpus is None else gpus
     num = num or max(int(have.gpus), 1)
     if cpus is None:
         on_node = -(-num // max(len(have.nodes), 1))
         most = max((node.cpus for node in have.nodes), default=0.0)
         cpus = cpus_beside_gpu(have, gpus) if gpus else float(max(most // on_node, 1))
     room = have.room(cpus=cpus, gpus=gpus)
-    if num > room:
+    if num > room and not have.grows:
         raise ClusterError(
             f"The training asks for {Crew(num, cpus, gpus)}; the cluster has {have}, room for {room}. Ask for less "
-            "with --workers or --cpus-per-worker."
+            f"with {remedy}; or, where nodes come on demand, set cluster.autoscaling."
         )
     return Crew(num, cpus, gpus)
 

@@ -4,14 +4,17 @@ import json
 import time
 from dataclasses import dataclass
 
-from encore_ray.errors import ConfigError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.passes.commits import total_counts
 from encore_ray.passes.units import PassTable
 from encore_ray.schema import (
     COMPARISON_FILE,
     CONFIG_FILE,
     EMBEDDINGS_DIR,
+    ENERGY_TRAINING_DIR,
     FEATURES_DIR,
+    FIT_PROGRESS_FILE,
+    LABEL_ERRORS_FILE,
     METRICS_FILE,
     PAIRS_DIR,
     PLAN_FILE,
@@ -23,6 +26,7 @@ from encore_ray.schema import (
     REPORT_FILE,
     REWARDS_DIR,
     ROBUSTNESS_FILE,
+    RULE_ENERGY_TRAINING_DIR,
     RULE_REFINE_REPORT_FILE,
     SCORES_DIR,
     SELECTION_DIR,
@@ -68,7 +72,7 @@ def pass_tables(run: Folder) -> dict[str, PassTable]:
     selected, refined, refined_scores = (
         f"{folder}/{SUCCESS_FILE}" for folder in (SELECTION_DIR, REFINED_DIR, REFINED_SCORES_DIR)
     )
-    of_reward = (refined, REFINE_REPORT_FILE, ROBUSTNESS_FILE, RELIABILITY_FILE)
+    of_reward = (refined, LABEL_ERRORS_FILE, REFINE_REPORT_FILE, ROBUSTNESS_FILE, RELIABILITY_FILE)
     of_rules = (refined_scores, RULE_REFINE_REPORT_FILE)
     rewarded = (METRICS_FILE, REPORT_FILE, *of_reward)
     composed = (f"{REWARDS_DIR}/{SUCCESS_FILE}", WEIGHTS_FILE, COMPARISON_FILE)
@@ -103,7 +107,30 @@ def run_status(run: Folder) -> list[PassStatus]:
     compare = PassStatus("compare", "finished" if run.exists(COMPARISON_FILE) else "not started")
     always = ("prepare", "score", "compose")
     further = [status for name, status in statuses.items() if name not in always and status.state != "not started"]
-    return [statuses["prepare"], statuses["score"], weigh, statuses["compose"], evaluate, compare, *further]
+    fits = [_fit_status(run, folder) for folder in (ENERGY_TRAINING_DIR, RULE_ENERGY_TRAINING_DIR)]
+    return [
+        *(statuses["prepare"], statuses["score"], weigh, statuses["compose"], evaluate, compare),
+        *(status for status in fits if status is not None),
+        *further,
+    ]
+
+
+def _fit_status(run: Folder, folder: str) -> PassStatus | None:
+    """A fit of energies that has begun and is not over; its units are epochs."""
+    try:
+        found = run.child(folder).read_json(FIT_PROGRESS_FILE)
+        return PassStatus(
+            name="refine fit" if folder == ENERGY_TRAINING_DIR else "refine fit --per-rule",
+            state="unfinished",
+            done_units=int(found["epochs"]),
+            total_units=int(found["num_epochs"]),
+            done_rows=int(found["pairs"]),
+            total_rows=int(found["total_pairs"]),
+            rows_per_second=float(found["rate"]) or None,
+            idle_seconds=time.time() - float(found["at"]),
+        )
+    except (FileNotFoundError, DataError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _table_status(table: PassTable) -> PassStatus:

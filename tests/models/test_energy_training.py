@@ -11,6 +11,7 @@ from encore_ray.models.energy import EnergyNetwork
 from encore_ray.models.energy_training import (
     Batch,
     EnergySettings,
+    FitProgress,
     PairBlock,
     PairBlocks,
     add_gradients,
@@ -137,28 +138,23 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_callers_random_numbers
 
 
 def test_a_fit_that_goes_on_after_an_epoch_ends_with_the_same_bits_and_a_damaged_state_is_none() -> None:
-    blocks, settings = planted_blocks(num_blocks=2), QUICK
+    blocks = planted_blocks(num_blocks=2)
     states: list[bytes] = []
-    went_on: list[tuple[int, int]] = []
-    steps: list[int] = []
-    whole = fit_energies(blocks, settings=settings, keep=states.append, on_step=steps.append)
+    progress: list[FitProgress] = []
+    whole = fit_energies(blocks, settings=QUICK, keep=states.append, on_progress=progress.append)
+    total_pairs = progress[0].total_pairs
+    assert progress[0] == FitProgress(0, total_pairs, 0) and progress[-1] == FitProgress(total_pairs, total_pairs, 2)
+    assert sorted(progress, key=lambda each: (each.epochs, each.pairs)) == progress
     assert len(states) == 2
     for epoch, state in enumerate(states, start=1):
-        went_on.clear()
-        again_steps: list[int] = []
-        again = fit_energies(
-            blocks,
-            settings=settings,
-            kept=state,
-            on_resume=lambda *facts: went_on.append(facts),
-            on_step=again_steps.append,
-        )
-        assert went_on == [(epoch, epoch * sum(steps) // 2)]
-        assert sum(again_steps) == (2 - epoch) * sum(steps) // 2
+        progress.clear()
+        again = fit_energies(blocks, settings=QUICK, kept=state, on_progress=progress.append)
+        assert progress[0] == FitProgress(epoch * total_pairs // 2, total_pairs, epoch)
         assert again.losses == whole.losses and again.heldout_losses == whole.heldout_losses
         assert Refiner.of(again).to_files() == Refiner.of(whole).to_files()
-    spoilt = states[1][:-9] + bytes(9)
-    again = fit_energies(blocks, settings=settings, kept=spoilt, on_resume=lambda *facts: pytest.fail("went on"))
+    progress.clear()
+    again = fit_energies(blocks, settings=QUICK, kept=states[1][:-9] + bytes(9), on_progress=progress.append)
+    assert progress[0].epochs == 0
     assert Refiner.of(again).to_files() == Refiner.of(whole).to_files()
 
 

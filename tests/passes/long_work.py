@@ -22,14 +22,15 @@ def dies_after_an_epoch(died: Path, work: Work[Result], say: Say) -> Result:
     return work(tell)
 
 
-def counts_to_three(died: Path | None, say: Say) -> str:
-    """Say three numbers; if a file is named and not there, make it and die at the second."""
-    for number in range(3):
-        say(number)
-        if number == 1 and died is not None and not died.exists():
-            died.touch()
-            die(KILL)
-    return "three"
+def dies_twice(folder: Path, say: Say) -> int:
+    """Say how often it died before, and die until that is twice."""
+    before = len(list(folder.iterdir()))
+    say(before)
+    time.sleep(0.5)  # for the driver to hear it
+    if before < 2:
+        (folder / str(before)).touch()
+        die(KILL)
+    return before
 
 
 def dies(say: Say) -> None:

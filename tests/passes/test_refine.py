@@ -18,7 +18,6 @@ from encore_ray.models.refiner import Refiner
 from encore_ray.passes.apart import DoApart, Result, Say, Work
 from encore_ray.passes.committed import Progress
 from encore_ray.passes.energies import OF_REWARD, fitted_energies
-from encore_ray.passes.pools import find_crew
 from encore_ray.passes.refine_apply import _RefineRewards, apply_refinement
 from encore_ray.passes.refine_fit import fit_refinement
 from encore_ray.passes.refine_source import REWARD, embedded_units, training_blocks
@@ -218,11 +217,13 @@ def test_an_interrupted_fit_goes_on_after_its_last_epoch_and_ends_with_the_same_
 
     def interrupt(sentence: str) -> None:
         if "epoch 1" in sentence:
+            (status,) = [status for status in run_status(run) if status.name == "refine fit"]
+            assert (status.state, status.total_units) == ("unfinished", 2) and status.total_rows > status.done_rows
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fit_refinement(run, settings=QUICK, noise=[0.35], tell=interrupt)
-    assert len(run.child("refine/training").names()) == 1
+    assert len(run.child("refine/training").names()) == 2  # the state, and how far it is
     told: list[str] = []
     progress: list[Progress] = []
     fit_refinement(run, settings=QUICK, noise=[0.35], tell=told.append, watch=progress.append)
@@ -230,7 +231,23 @@ def test_an_interrupted_fit_goes_on_after_its_last_epoch_and_ends_with_the_same_
     assert progress[0].done_rows == progress[0].resumed_rows > 0
     for name in ("refine/energy.safetensors", "refine/energy.json", "refine/report.json"):
         assert run.read_bytes(name) == fitted.read_bytes(name)
-    assert not run.exists("refine/training")
+    assert not run.exists("refine/training") and "refine fit" not in [status.name for status in run_status(run)]
+    assert (progress[-1].done_units, progress[-1].done_rows) == (progress[-1].total_units, progress[-1].total_rows)
+
+
+def test_a_fit_that_fails_leaves_the_energies_of_before_and_one_that_ends_outdates_what_they_refined(
+    fitted: Folder, tmp_path: Path
+) -> None:
+    run = Folder(str(shutil.copytree(fitted.uri, tmp_path / "run")))
+    made = ("refined/_SUCCESS", "refine/label_errors.json")
+    for name in made:
+        run.write_atomic(name, b"{}")
+    before = run.read_bytes("refine/energy.json")
+    with pytest.raises(DataError, match="loss is nan"):
+        fit_refinement(run, settings=replace(QUICK, learning_rate=1e30), overwrite=True)
+    assert run.read_bytes("refine/energy.json") == before and all(run.exists(name) for name in made)
+    fit_refinement(run, settings=replace(QUICK, epochs=1), overwrite=True)
+    assert run.read_bytes("refine/energy.json") != before and not any(run.exists(name) for name in made)
 
 
 def test_a_fit_whose_worker_dies_goes_on_in_another(have: "Resources", tmp_path: Path) -> None:
@@ -238,7 +255,7 @@ def test_a_fit_whose_worker_dies_goes_on_in_another(have: "Resources", tmp_path:
     told: list[str] = []
 
     def apart(work: Work[Result], hear: Say) -> Result:
-        return DoApart(find_crew(have, num=1))(partial(dies_after_an_epoch, tmp_path / "died", work), hear)
+        return DoApart(have)(partial(dies_after_an_epoch, tmp_path / "died", work), hear)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(2)  # as many as the worker has CPUs
