@@ -159,6 +159,7 @@ def test_an_unknown_flag_or_command_is_refused(capsys: pytest.CaptureFixture[str
         (["prepare", "--run", "r", "--input", "a", "--unit-pairs", "0"], "unit_pairs: input should be greater than"),
         (["score", "--run", "r", "--model", "m", "--max-bad-fraction", "nan"], "must lie from 0 to 1, found nan"),
         (["rate", "--run", "r", "--judge", "m", "--max-bad-fraction", "5"], "must lie from 0 to 1, found 5.0"),
+        (["select", "--run", "r", "--adapter", "m", "--max-bad-fraction", "-1"], "must lie from 0 to 1, found -1.0"),
         (["compare", "--run", "r", "--beside", "uniform=r"], "--beside: uniform is a scheme or a baseline"),
         (["compare", "--run", "r", "--beside", "a=r", "--beside", "a=s"], "--beside: a is named twice"),
         (["compare", "--run", "r", "--beside", "=r"], "expected NAME=REWARDS"),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from rich.console import Console
 
-from encore_ray.cli.flags import Path, Switch, flag, section_flags
+from encore_ray.cli.flags import Path, Switch, check_bad_fraction, flag, section_flags
 from encore_ray.cli.passes import open_command_job
 from encore_ray.config import ClusterOptions, ScoreOptions
 from encore_ray.config_sources import resolve_model
@@ -45,6 +45,7 @@ class Select:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        check_bad_fraction(self.max_bad_fraction)
         if self.num_rules < 1:
             raise ConfigError(f"--num-rules {self.num_rules}: expected 1 or more.")
         path = resolve_model(self.adapter) if self.adapter else None
