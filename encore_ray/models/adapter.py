@@ -5,6 +5,7 @@ packed forward passes that score.
 """
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 
 from encore_ray.models.conversations import Message
@@ -16,7 +17,7 @@ class RuleAdapter(Scoring):
     """Gives the probability of each rule for pairs; used as Scoring is, but each pair is one conversation.
 
     The probabilities of a pair are the scores of its first side; there is none of its second. A single response is
-    read with an empty second reply: what it gets says nothing.
+    read with an empty reply beside it: what it gets says nothing.
 
     Args:
         scoring: the loaded model.
@@ -40,5 +41,7 @@ class RuleAdapter(Scoring):
 
 
 def pair_prompt_digest() -> str:
-    """SHA-256 of all that a pair's prompt says beside the pair: another wording is another reading."""
-    return hashlib.sha256(pair_turns((), (), ())[0]["content"].encode()).hexdigest()
+    """SHA-256 of all that a pair's prompt adds to the pair: another wording or order is another reading."""
+    replies: list[list[Message]] = [[{"role": "assistant", "content": text}] for text in "abc"]
+    texts = [pair_turns((), *pair)[0]["content"] for pair in itertools.permutations(replies, 2)]
+    return hashlib.sha256("\n\n".join(texts).encode()).hexdigest()

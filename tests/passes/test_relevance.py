@@ -38,24 +38,27 @@ def planned(folder: Path) -> AdapterModel:
     return plan_adapter(str(folder), ScoreOptions(), have=LAPTOP)
 
 
-def test_an_adapter_reads_the_prompt_then_the_chosen_then_the_rejected_response(planned: AdapterModel) -> None:
+def test_an_adapter_reads_the_prompt_then_both_responses_whichever_is_chosen(planned: AdapterModel) -> None:
     def say(role: str, *texts: str) -> list[dict[str, str]]:
         return [{"role": role, "content": text} for text in texts]
 
     adapter = planned.load()
     prompts = [say("user", "Is it safe?"), say("user", "Why?")]
     answers = {
-        "chosen": [say("assistant", "No."), say("assistant", "So.")],
-        "rejected": [say("assistant", "Yes!"), None],
+        "chosen": [say("assistant", "Yes!"), say("assistant", "So.")],
+        "rejected": [say("assistant", "No."), None],
     }
     (pairs,) = adapter.prepare(prompts, **answers, pair_ids=["a", "b"]).pairs
     text = adapter.scorers[0].model.conversations.tokenizer.decode(pairs.chosen_ids[0])
     assert text == (
         "<s><|im_start|>user\n[Conversation]\nuser: Is it safe?\n\n[Reply A]\nassistant: No.\n\n"
-        "[Reply B]\nassistant: Yes!\n\n"
+        "[Reply B]\nassistant: Yes!\n\n"  # of the hash eee3, while that of No. is ee15
         "Which safety rules matter most for telling the two replies to this conversation apart?<|im_end|>\n"
     )
     assert pairs.rejected_ids == [None, None]
+    swapped = {"chosen": [answers["rejected"][0], answers["chosen"][1]], "rejected": [answers["chosen"][0], None]}
+    (turned,) = adapter.prepare(prompts, **swapped, pair_ids=["a", "b"]).pairs
+    np.testing.assert_array_equal(turned.chosen_ids[0], pairs.chosen_ids[0])
 
 
 def test_relevances_are_those_of_each_pair_alone(planned: AdapterModel, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_heads_begin_at_the_mean_target(tables: dict[str, str]) -> None:
     assert counted(units, reader).first_biases("multilabel")[1] == pytest.approx(np.log(share / (1 - share)))
 
 
-def test_an_adapter_reads_prompt_and_both_responses_in_their_order(tables: dict[str, str]) -> None:
+def test_an_adapter_learns_from_the_conversation_that_it_will_read(tables: dict[str, str]) -> None:
     units, reader = trainable.reader(tables, "multilabel", labels="selection")
     for batch in in_order(units, reader).steps(0):
         for name, prompt, chosen, rejected in zip(
