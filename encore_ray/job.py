@@ -49,7 +49,7 @@ from encore_ray.passes.score import rate_pairs, rules_of_ratings, run_by_model, 
 from encore_ray.passes.select import Selecting, select_pairs
 from encore_ray.passes.selected import find_selection
 from encore_ray.passes.status import pass_tables, run_status
-from encore_ray.passes.tables import table_rules, table_units
+from encore_ray.passes.tables import run_rules, table_rules, table_units
 from encore_ray.passes.train import run_training
 from encore_ray.passes.train_plan import plan_training
 from encore_ray.passes.units import PassTable
@@ -624,9 +624,7 @@ class Job:
 
     def _rules(self) -> RuleSet | None:
         """The rules of the run as they are now: their scales may have been corrected after scoring."""
-        if not self.run.exists(RULES_FILE):
-            return None
-        return RuleSet.from_yaml(self.run.read_bytes(RULES_FILE).decode(), where=self.run.path(RULES_FILE))
+        return run_rules(self.run)
 
     @property
     def _how(self) -> dict[str, Any]:

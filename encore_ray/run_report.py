@@ -13,6 +13,7 @@ from encore_ray.errors import DataError
 from encore_ray.passes.effort import without_times
 from encore_ray.passes.selected import find_selection
 from encore_ray.passes.status import pass_tables
+from encore_ray.passes.tables import run_rules
 from encore_ray.redaction import redact
 from encore_ray.report import (
     ReportContents,
@@ -23,7 +24,6 @@ from encore_ray.report import (
     report_tables,
     robustness_chart,
 )
-from encore_ray.rules import RuleSet
 from encore_ray.schema import (
     COMPARISON_FILE,
     CONFIG_FILE,
@@ -34,7 +34,6 @@ from encore_ray.schema import (
     REPORT_TABLES_DIR,
     ROBUSTNESS_FILE,
     RULE_REFINE_REPORT_FILE,
-    RULES_FILE,
     WEIGHTS_FILE,
 )
 from encore_ray.storage import Folder
@@ -66,10 +65,9 @@ def _read_contents(folder: Folder, *, weights: Mapping[str, Any] | None = None) 
     tables = pass_tables(folder)
     sealed = {name: table.sealed() for name, table in tables.items()}
     counts = {name: without_times(done["counts"]) if done else None for name, done in sealed.items()}
-    selection = find_selection(folder)
-    rules = None
-    if folder.exists(RULES_FILE):
-        rules = RuleSet.from_yaml(folder.read_bytes(RULES_FILE).decode(), where=folder.path(RULES_FILE))
+    selection = None
+    with contextlib.suppress(DataError):  # of rules that have changed since: it is made again, or left out
+        selection = find_selection(folder)
     config = None
     if folder.exists(CONFIG_FILE):
         config = yaml.safe_load(redact(folder.read_bytes(CONFIG_FILE).decode()))
@@ -83,7 +81,7 @@ def _read_contents(folder: Folder, *, weights: Mapping[str, Any] | None = None) 
         prepared=counts["prepare"],
         scored=counts["score"],
         selection={**selection.params, "counts": counts["select"]} if selection else None,
-        rules=rules,
+        rules=run_rules(folder),
         config=config,
         model=tables["score"].standing_facts(),
         versions={name: version(name) for name in _LIBRARIES},

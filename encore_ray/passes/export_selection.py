@@ -69,7 +69,8 @@ def export_selection(run: Folder, output: Folder, *, layout: str, overwrite: boo
         overwrite: replace a dataset that is in the output folder already.
 
     Raises:
-        ConfigError: no selection, an unknown layout, or a dataset in the way. DataError: the selection has no labels.
+        ConfigError: no selection, an unknown layout, or a dataset in the way. DataError: the selection has no labels,
+            or the rules have changed since.
     """
     require_room(output, layout=layout, overwrite=overwrite)
     selection = find_selection(run)

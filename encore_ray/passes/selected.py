@@ -10,9 +10,9 @@ import pyarrow as pa
 from encore_ray.errors import DataError
 from encore_ray.passes.columns import floats, places
 from encore_ray.passes.status import pass_tables
-from encore_ray.passes.tables import TableUnit, table_units
+from encore_ray.passes.tables import TableUnit, run_rules, table_units
 from encore_ray.rules import RuleSet
-from encore_ray.schema import PAIR_ID, relevance_column, selected_column
+from encore_ray.schema import PAIR_ID, RULES_FILE, SCORES_DIR, relevance_column, selected_column
 from encore_ray.storage import Folder
 
 
@@ -30,13 +30,37 @@ class Selection:
 
 
 def find_selection(run: Folder) -> Selection | None:
-    """The selection of a run; None where none is finished."""
+    """The selection of a run; None where none is finished.
+
+    Raises:
+        DataError: the rules of the run's scores have changed since.
+    """
     table = pass_tables(run)["select"]
     facts, done = table.standing_facts(), table.sealed()
     if facts is None or done is None:
         return None
+    check_unchanged_rules(table.folder.uri)
     params = {"num_rules": facts["num_rules"], "by": facts["by"], "selection": done["manifest_digest"][:12]}
     return Selection({unit.unit: unit for unit in table_units(table.folder.uri)}, params)
+
+
+def check_unchanged_rules(selection: str) -> None:
+    """DataError where the rules of a run's scores have changed since its selection was made; its labels would be stale.
+
+    Args:
+        selection: folder of a table; one that is no run's selection passes.
+    """
+    run = Folder(selection.rstrip("/").rpartition("/")[0] or "/")
+    table = pass_tables(run)["select"]
+    facts = table.standing_facts() if table.folder.uri == selection.rstrip("/") else None
+    rules = run_rules(run) if facts is not None and run.exists(SCORES_DIR) else None
+    if facts is None or rules is None or facts.get("rules") == rules.fingerprint:
+        return
+    raise DataError(
+        f"Rules differ: {selection} was made with the rules {str(facts.get('rules'))[:12]}, but {run.path(RULES_FILE)} "
+        f"is {rules.fingerprint[:12]} now, so its rules and labels may be others. Run `encore-ray select --overwrite` "
+        "again."
+    )
 
 
 def read_selection(unit: TableUnit, pair_ids: pa.ChunkedArray, rules: RuleSet) -> np.ndarray:

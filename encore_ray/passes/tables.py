@@ -23,6 +23,7 @@ from encore_ray.schema import (
     PAIR_ID,
     PLAN_FILE,
     PROMPT_ID,
+    RULES_FILE,
     SUBSET,
     chosen_column,
     rejected_column,
@@ -100,6 +101,13 @@ def stored_rules(unit: TableUnit) -> RuleSet | None:
     with open_parquet(unit.folder, unit.file) as parquet:
         stored = (parquet.schema_arrow.metadata or {}).get(RULES_METADATA)
     return RuleSet.from_list(json.loads(stored), where=unit.folder.uri) if stored else None
+
+
+def run_rules(run: Folder) -> RuleSet | None:
+    """The rules of a run as they are now: they may have been corrected after scoring. None where it has none."""
+    if not run.exists(RULES_FILE):
+        return None
+    return RuleSet.from_yaml(run.read_bytes(RULES_FILE).decode(), where=run.path(RULES_FILE))
 
 
 def table_rules(units: Sequence[TableUnit], rules: RuleSet | None) -> RuleSet:

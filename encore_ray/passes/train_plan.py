@@ -20,6 +20,7 @@ from encore_ray.passes.model_place import local_model
 from encore_ray.passes.nodes import Visible
 from encore_ray.passes.pools import Crew, Resources, find_crew
 from encore_ray.passes.reduce import sum_in_order
+from encore_ray.passes.selected import check_unchanged_rules
 from encore_ray.passes.tables import stored_rules
 from encore_ray.passes.train_counts import CountRows, RowCounts
 from encore_ray.passes.train_rows import RowReader, TrainOrder
@@ -94,13 +95,16 @@ def plan_training(
         watch: told of the progress of counting in rows.
 
     Raises:
-        DataError: there are no labels, or they leave their scale. ModelError: the base model is not there.
-        ConfigError: it cannot be trained. ClusterError: there is no room for the workers.
+        DataError: there are no labels, they leave their scale, or are a selection by rules that have changed since.
+        ModelError: the base model is not there. ConfigError: it cannot be trained. ClusterError: there is no room for
+            the workers.
     """
     check_rules(options, rules)
     if options.lora_rank is not None:
         require_peft()
     crew = find_crew(have, num=options.workers, cpus=options.cpus_per_worker)
+    if labels is not None:
+        check_unchanged_rules(labels)
     units = labelled_units(pairs, labels or pairs)
     if options.objective == "multilabel":
         rules = stored_rules(units[0].labels) if units else None

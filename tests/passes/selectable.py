@@ -58,6 +58,12 @@ def write_run(folder: Path, *, num_units: int = 3, scored: bool = True) -> Folde
     return run
 
 
+def turn_round(run: Folder) -> None:
+    """Correct the direction of the first rule in a run's rules.yaml."""
+    other = replace(RULES[0], higher_is="worse" if RULES[0].higher_is == "better" else "better")
+    run.write_atomic("rules.yaml", RuleSet([other, *list(RULES)[1:]]).to_yaml().encode())
+
+
 def write_relevance(
     run: Folder, relevance_NK: np.ndarray, *, facts: Mapping[str, Any], drop: tuple[int, ...] = ()
 ) -> None:

@@ -1,7 +1,9 @@
 """Pairs exported in the direction of their selected rules."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,7 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.passes.export_selection import export_selection
 from encore_ray.schema import SELECTION_LABEL, SELECTION_MARGIN
 from encore_ray.storage import Folder
-from tests.passes.selectable import SINGLE, UNIT_PAIRS, seal, units, write_run
+from tests.passes.selectable import RULES, SINGLE, UNIT_PAIRS, seal, turn_round, units, write_run
 
 FACTS = {"num_rules": 3, "by": "scores"}
 LABELS = np.arange(2 * UNIT_PAIRS) % 3 - 1  # -1, 0, 1, -1 ...
@@ -27,7 +29,7 @@ def run(tmp_path: Path) -> Folder:
     return run
 
 
-def write_selection(run: Folder, labels: np.ndarray | None) -> None:
+def write_selection(run: Folder, labels: np.ndarray | None, *, facts: Mapping[str, Any] = FACTS) -> None:
     ids = pa.concat_tables([unit.read(["pair_id"]) for unit in units(run, "pairs")]).column(0)
     columns = {
         "pair_id": ids,
@@ -35,7 +37,7 @@ def write_selection(run: Folder, labels: np.ndarray | None) -> None:
         SELECTION_MARGIN: pa.nulls(len(ids), pa.float64()) if labels is None else pa.array(labels * 2.5),
     }
     drop = (SINGLE, UNIT_PAIRS + SINGLE, UNSCORED)
-    seal(run, "select", pa.table(columns), facts=FACTS, drop=drop)
+    seal(run, "select", pa.table(columns), facts=facts, drop=drop)
 
 
 def test_the_label_decides_the_direction_and_every_pair_is_accounted_for(run: Folder) -> None:
@@ -74,6 +76,17 @@ def test_a_selection_without_labels_or_none_at_all_is_refused(tmp_path: Path) ->
     with pytest.raises(DataError, match="has no labels: its rules were selected for pairs without scores"):
         export_selection(run, run.child("out"), layout="trl")
     assert not run.child("out").exists("train.jsonl")
+
+
+def test_a_selection_by_rules_that_have_changed_since_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", num_units=2)
+    write_selection(run, LABELS, facts={**FACTS, "rules": RULES.fingerprint})
+    turn_round(run)
+    with pytest.raises(DataError, match=r"Rules differ: .*Run `encore-ray select --overwrite`"):
+        export_selection(run, run.child("out"), layout="trl")
+    assert not run.child("out").exists("train.jsonl")
+    run.write_atomic("rules.yaml", RULES.to_yaml().encode())
+    assert export_selection(run, run.child("out"), layout="trl").kept
 
 
 def test_the_command_goes_by_labels_or_by_rewards_not_by_both(run: Folder, capsys: pytest.CaptureFixture[str]) -> None:

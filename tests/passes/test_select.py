@@ -3,28 +3,38 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from encore_ray import run_report
 from encore_ray.cli import main
 from encore_ray.composition.discrepancy import top_rules
+from encore_ray.config import TrainOptions
 from encore_ray.corpora.planted import planted_text
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.passes.pools import Node, Resources
 from encore_ray.passes.select import Selecting, _Select, _Sources
-from encore_ray.passes.selected import find_selection, read_selection
+from encore_ray.passes.selected import check_unchanged_rules, find_selection, read_selection
 from encore_ray.passes.tables import TableUnit, stored_rules
+from encore_ray.passes.train_plan import plan_training
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.rules import RuleSet
 from encore_ray.schema import selected_column
 from encore_ray.storage import Folder
 from tests.passes import jobs
-from tests.passes.selectable import RULES, SINGLE, UNIT_PAIRS, units, write_relevance, write_run
-
-if TYPE_CHECKING:
-    from encore_ray.passes.pools import Resources
+from tests.passes.selectable import (
+    RULES,
+    SINGLE,
+    UNIT_PAIRS,
+    seal,
+    turn_round,
+    units,
+    with_rules,
+    write_relevance,
+    write_run,
+)
 
 NUM_RULES = 3
 WORLD = planted_text(3 * UNIT_PAIRS, seed=2).world
@@ -122,6 +132,32 @@ def test_a_selection_is_read_back_for_pairs_in_any_order(scored: Folder, tmp_pat
         read_selection(unit, pa.chunked_array([ids]), renamed)
 
 
+def test_a_selection_by_rules_that_have_changed_since_is_not_used(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", num_units=1)
+    ids = units(run, "pairs")[0].read(["pair_id"])
+    columns = {selected_column(name): pa.nulls(UNIT_PAIRS, pa.bool_()) for name in RULES.names}
+    table = with_rules(pa.table({"pair_id": ids.column(0), **columns}), RULES)
+    seal(run, "select", table, facts=Selecting(NUM_RULES, "declared", False).facts(RULES, by_relevance=False))
+    assert find_selection(run) is not None
+    check_unchanged_rules(run.path("scores"))
+    turn_round(run)
+    check_unchanged_rules(run.path("scores"))  # no selection
+    with pytest.raises(DataError, match=r"rules\.yaml is .* now.*Run `encore-ray select --overwrite`"):
+        find_selection(run)
+    assert run_report.make_report(run)  # leaves it out
+    for objective in ("bradley-terry", "multilabel"):
+        options = TrainOptions(objective=objective, cpus_per_worker=1)
+        with pytest.raises(DataError, match="Rules differ"):
+            plan_training(
+                "no/model",
+                options,
+                rules=None,
+                pairs=run.path("pairs"),
+                labels=run.path("selection"),
+                have=Resources((Node(2, 0),)),
+            )
+
+
 def test_a_score_that_is_not_finite_is_named(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", num_units=1)
     unit = units(run, "scores")[0]
@@ -144,7 +180,7 @@ def encore_ray(*args: object) -> int:
 
 
 def test_the_command_resumes_refuses_and_is_shown_by_compare(
-    have: "Resources", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    have: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
     monkeypatch.setenv("COLUMNS", "100")
