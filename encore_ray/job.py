@@ -411,7 +411,7 @@ class Job:
         """Select the rules of each pair by its scores and a judge's relevances, or by those of a rule adapter."""
         scores = self.run.child(SCORES_DIR).uri if not how.by_adapter or self.run.exists(SCORES_DIR) else None
         related = self.tables["relevance"]
-        is_judged = (related.standing_facts() or {}).get("by") == "judge"
+        is_judged = how.by == "auto" and (related.standing_facts() or {}).get("by") == "judge"
         relevance = related.folder.uri if how.by_adapter or is_judged else None
         with self.tracker.start_pass("select") as tracked:
             counts = select_pairs(

@@ -33,6 +33,8 @@ class Select:
     """Run folder, after `score` or `rate`; with an adapter `prepare` will do."""
     adapter: Annotated[str | None, flag("PATH_OR_HUB_ID")] = None
     """Folder or hub id of a rule adapter. Its probabilities are kept in the run, in relevance/."""
+    by: Annotated[Literal["auto", "scores"], flag()] = "auto"
+    """What chooses without an adapter: auto counts a judge's relevance where there is one, scores leaves it out."""
     num_rules: Annotated[int, flag("R")] = 5
     """Rules a pair: just so many are selected, equal ones by rule order."""
     score_range: Annotated[Literal["declared", "unit", "raw"], flag()] = "declared"
@@ -48,6 +50,8 @@ class Select:
         check_bad_fraction(self.max_bad_fraction)
         if self.num_rules < 1:
             raise ConfigError(f"--num-rules {self.num_rules}: expected 1 or more.")
+        if self.adapter and self.by == "scores":
+            raise ConfigError("--by scores excludes --adapter: an adapter chooses by its relevance.")
         path = resolve_model(self.adapter) if self.adapter else None
         run = Folder(absolute(self.run))
         require_paths([run.path(PAIRS_DIR if path else SCORES_DIR), path])
@@ -55,7 +59,7 @@ class Select:
         from encore_ray.passes.select import Selecting
         from encore_ray.terminal import show_counts, show_selection
 
-        how = Selecting(self.num_rules, self.score_range, by_adapter=path is not None)
+        how = Selecting(self.num_rules, self.score_range, by="adapter" if path else self.by)
         with open_command_job(self, console, params={**vars(how), "adapter": path}) as job:
             if path:
                 model = plan_adapter(path, self.options, have=job.have)

@@ -8,7 +8,7 @@ highest probability, which is its relevance. Labels are the sum of the chosen ru
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ from encore_ray.passes.selected import pairs_with_relevance, read_relevance
 from encore_ray.passes.tables import (
     ScoreBlock,
     TableUnit,
+    column_names,
     read_scores,
     rules_metadata,
     stored_rules,
@@ -42,9 +43,12 @@ from encore_ray.schema import (
     SELECTION_LABEL,
     SELECTION_MARGIN,
     SUBSET,
+    relevance_column,
     selected_column,
 )
 from encore_ray.storage import fingerprint
+
+SelectBy = Literal["auto", "scores", "adapter"]
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,17 @@ class Selecting:
     Attributes:
         num_rules: a pair.
         score_range: how scores of rules of different range are added up.
-        by_adapter: relevance alone chooses; else it is added to the discrepancy of the scores, where there is any.
+        by: adapter: relevance alone chooses. auto: it is added to the discrepancy of the scores, where a judge has
+            rated it. scores: it does not count.
     """
 
     num_rules: int
     score_range: ScoreRange
-    by_adapter: bool
+    by: SelectBy
+
+    @property
+    def by_adapter(self) -> bool:
+        return self.by == "adapter"
 
     def facts(self, rules: RuleSet, *, by_relevance: bool) -> dict[str, Any]:
         """What decides a selection, beside scores and relevances."""
@@ -124,12 +133,8 @@ def select_pairs(
         raise ConfigError(
             f"--num-rules {how.num_rules}: expected 1 to {len(rules)}, which is how many rules there are."
         )
-    lacking = [unit.unit for unit in scored if relevance and unit.unit not in related]
-    if lacking:
-        raise DataError(
-            f"{relevance} lacks {len(lacking)} of {len(scored)} units of {scores}, first of all {lacking[0]}: rate the "
-            "relevance of this run anew."
-        )
+    if relevance and scored:
+        _check_relevance(related, scored, rules, relevance=relevance, how=how)
     sources = [_Sources(unit, related.get(unit.unit)) for unit in scored]
     sources = sources or [_Sources(None, unit) for unit in related.values()]
     output = output.open(how.facts(rules, by_relevance=bool(relevance)), overwrite=overwrite)
@@ -157,6 +162,32 @@ def _stored_rules(units: list[TableUnit]) -> RuleSet:
     if rules is None:
         raise DataError("There is no relevance of any pair: apply a rule adapter to pairs, or score them.")
     return rules
+
+
+def _check_relevance(
+    related: Mapping[str, TableUnit], scored: list[TableUnit], rules: RuleSet, *, relevance: str, how: Selecting
+) -> None:
+    """DataError where relevances are of other units or rules than the scores."""
+    lacking = [unit.unit for unit in scored if unit.unit not in related]
+    columns = column_names(next(iter(related.values()))) if related else []
+    unknown = [name for name in rules.names if relevance_column(name) not in columns]
+    if not lacking and not unknown:
+        return
+    remedy = "Apply the adapter again with --overwrite."
+    if not how.by_adapter:
+        remedy = (
+            "Rate it again by `encore-ray rate --relevance --overwrite`, or leave it out by `encore-ray select --by "
+            "scores`."
+        )
+    if lacking:
+        raise DataError(
+            f"{relevance} lacks {len(lacking)} of the {len(scored)} units of the scores, first of all {lacking[0]}. "
+            f"{remedy}"
+        )
+    raise DataError(
+        f"Rules differ: {relevance} lacks {len(unknown)} of the {len(rules)} rules of the scores: "
+        f"{', '.join(unknown[:5])}{' …' if unknown[5:] else ''}. {remedy}"
+    )
 
 
 def _task(sources: _Sources) -> Task:

@@ -58,8 +58,7 @@ def check_unchanged_rules(selection: str) -> None:
         return
     raise DataError(
         f"Rules differ: {selection} was made with the rules {str(facts.get('rules'))[:12]}, but {run.path(RULES_FILE)} "
-        f"is {rules.fingerprint[:12]} now, so its rules and labels may be others. Run `encore-ray select --overwrite` "
-        "again."
+        f"is {rules.fingerprint[:12]} now, so its rules and labels may be others. Run `encore-ray select --overwrite`."
     )
 
 
@@ -81,7 +80,7 @@ def read_relevance(unit: TableUnit, pair_ids: pa.ChunkedArray, rules: RuleSet) -
     Raises:
         DataError: the relevance is of other rules.
     """
-    columns = _read(unit, [relevance_column(name) for name in rules.names], "the pass that makes it")
+    columns = _read(unit, [relevance_column(name) for name in rules.names], "the pass that makes it, with --overwrite")
     place_N = places(pair_ids, among=columns.column(PAIR_ID))
     relevance_KM = np.array([floats(column) for column in columns.columns[1:]], dtype=np.float64)
     return _with_end(relevance_KM, end=np.nan)[:, place_N]
@@ -98,7 +97,7 @@ def _read(unit: TableUnit, names: list[str], remedy: str) -> pa.Table:
     if missing:
         raise DataError(
             f"Rules differ: {unit.folder.path(unit.file)} lacks {', '.join(missing[:5])}{' …' if missing[5:] else ''}. "
-            f"Run {remedy} again."
+            f"Run {remedy}."
         )
     return table
 

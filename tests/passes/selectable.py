@@ -65,12 +65,18 @@ def turn_round(run: Folder) -> None:
 
 
 def write_relevance(
-    run: Folder, relevance_NK: np.ndarray, *, facts: Mapping[str, Any], drop: tuple[int, ...] = ()
+    run: Folder,
+    relevance_NK: np.ndarray,
+    *,
+    facts: Mapping[str, Any],
+    drop: tuple[int, ...] = (),
+    num_units: int | None = None,
 ) -> None:
-    """relevance/ of all pairs of a run but some, null for single responses."""
+    """relevance/ of all pairs of a run but some, or of its first units; null for single responses."""
+    relevance_NK = relevance_NK[: num_units * UNIT_PAIRS] if num_units else relevance_NK
     num_pairs = len(relevance_NK)
     single_N = np.arange(num_pairs) % UNIT_PAIRS == SINGLE
-    pairs = pa.concat_tables([unit.read_all() for unit in units(run, "pairs")])
+    pairs = pa.concat_tables([unit.read_all() for unit in units(run, "pairs")]).slice(0, num_pairs)
     columns: dict[str, Any] = {name: pairs.column(name) for name in ("pair_id", "prompt_id", "group_id", "subset")}
     for k, name in enumerate(RULES.names):
         columns[relevance_column(name)] = pa.array(relevance_NK[:, k].astype(np.float32), mask=single_N)

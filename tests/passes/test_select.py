@@ -1,6 +1,7 @@
 """Rules selected for each pair of a run: how many, by what, and the label that they give it."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from encore_ray.config import TrainOptions
 from encore_ray.corpora.planted import planted_text
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.passes.pools import Node, Resources
-from encore_ray.passes.select import Selecting, _Select, _Sources
+from encore_ray.passes.select import Selecting, _Select, _Sources, select_pairs
 from encore_ray.passes.selected import check_unchanged_rules, find_selection, read_selection
+from encore_ray.passes.status import pass_tables
 from encore_ray.passes.tables import TableUnit, stored_rules
 from encore_ray.passes.train_plan import plan_training
 from encore_ray.passes.units import Attempt, PassTable
@@ -36,6 +38,7 @@ from tests.passes.selectable import (
     write_run,
 )
 
+LAPTOP = Resources((Node(2, 0),))
 NUM_RULES = 3
 WORLD = planted_text(3 * UNIT_PAIRS, seed=2).world
 D_KN = (WORLD.chosen_NK.astype(np.float64) - WORLD.rejected_NK).T
@@ -50,7 +53,7 @@ def select(sources: _Sources, tmp_path: Path, *, by_adapter: bool = False) -> tu
     """One unit, as a worker does it."""
     place = Folder(str(tmp_path))
     attempt = Attempt(PassTable(place, place, "select").open({}), "u", "d")
-    counts = _Select(RULES, Selecting(NUM_RULES, "declared", by_adapter))(sources, attempt)
+    counts = _Select(RULES, Selecting(NUM_RULES, "declared", "adapter" if by_adapter else "auto"))(sources, attempt)
     return place.read_table(attempt.data[0].file), dict(counts)
 
 
@@ -115,6 +118,34 @@ def test_relevance_counts_beside_the_scores_and_alone_for_an_adapter(tmp_path: P
             assert margins == (mask_of(table) * D_KN[:, rows]).sum(axis=0).tolist()
 
 
+def test_relevance_of_other_rules_or_units_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    relevance_NK = np.full((3 * UNIT_PAIRS, len(RULES)), 0.5, dtype=np.float32)
+    write_relevance(run, relevance_NK, facts={"by": "judge"})
+    output = pass_tables(run)["select"]
+
+    def refused(rules: RuleSet) -> str:
+        """The message; it comes before any worker starts."""
+        how = Selecting(NUM_RULES, "declared", "auto")
+        with pytest.raises(DataError) as error:
+            select_pairs(run.path("scores"), run.path("relevance"), output, how=how, have=LAPTOP, rules=rules)
+        return str(error.value)
+
+    scores = pa.concat_tables([unit.read_all() for unit in units(run, "scores")])
+    for side in ("chosen", "rejected"):
+        scores = scores.append_column(f"{side}__newer", scores.column(f"{side}__{RULES.names[0]}"))
+    newer = RuleSet([*RULES, replace(RULES[0], name="newer")])
+    shutil.rmtree(tmp_path / "run" / "scores")
+    seal(run, "score", with_rules(scores, newer))
+    said = refused(newer)
+    assert "relevance lacks 1 of the 11 rules of the scores: newer. Rate it again by `encore-ray rate --rele" in said
+    assert "leave it out by `encore-ray select --by scores`" in said
+    shutil.rmtree(tmp_path / "run" / "relevance")
+    write_relevance(run, relevance_NK, facts={"by": "judge"}, num_units=2)
+    assert "lacks 1 of the 3 units of the scores, first of all u002. Rate it again" in refused(RULES)
+    assert not output.folder.exists()
+
+
 def test_a_selection_is_read_back_for_pairs_in_any_order(scored: Folder, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", num_units=1)
     table, _ = select(_Sources(units(run, "scores")[0], None), tmp_path / "one")
@@ -137,7 +168,7 @@ def test_a_selection_by_rules_that_have_changed_since_is_not_used(tmp_path: Path
     ids = units(run, "pairs")[0].read(["pair_id"])
     columns = {selected_column(name): pa.nulls(UNIT_PAIRS, pa.bool_()) for name in RULES.names}
     table = with_rules(pa.table({"pair_id": ids.column(0), **columns}), RULES)
-    seal(run, "select", table, facts=Selecting(NUM_RULES, "declared", False).facts(RULES, by_relevance=False))
+    seal(run, "select", table, facts=Selecting(NUM_RULES, "declared", "auto").facts(RULES, by_relevance=False))
     assert find_selection(run) is not None
     check_unchanged_rules(run.path("scores"))
     turn_round(run)
@@ -154,7 +185,7 @@ def test_a_selection_by_rules_that_have_changed_since_is_not_used(tmp_path: Path
                 rules=None,
                 pairs=run.path("pairs"),
                 labels=run.path("selection"),
-                have=Resources((Node(2, 0),)),
+                have=LAPTOP,
             )
 
 
@@ -185,7 +216,10 @@ def test_the_command_resumes_refuses_and_is_shown_by_compare(
     monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
     monkeypatch.setenv("COLUMNS", "100")
     run = write_run(tmp_path / "run")
-    command = ("select", "--run", run.uri)
+    command = ("select", "--run", run.uri, "--by", "scores")
+    write_relevance(run, np.zeros((UNIT_PAIRS, len(RULES))), facts={"by": "judge"}, num_units=1)  # of an older run
+    assert encore_ray(*command[:3]) == DataError.exit_code
+    assert "leave it out by `encore-ray select --by scores`" in " ".join(capsys.readouterr().err.split())
     assert encore_ray(*command, "--num-rules", 11) == ConfigError.exit_code
     assert "expected 1 to 10" in " ".join(capsys.readouterr().err.split())
     assert find_selection(run) is None
