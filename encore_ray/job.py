@@ -46,7 +46,7 @@ from encore_ray.passes.refine_fit import fit_refinement
 from encore_ray.passes.refine_rules import fit_rules
 from encore_ray.passes.relevance import AdapterModel, ModelRelevance, RelatingModel, check_same_rules
 from encore_ray.passes.score import rate_pairs, rules_of_ratings, run_by_model, score_pairs, take_ratings
-from encore_ray.passes.select import Selecting, select_pairs
+from encore_ray.passes.select import Selecting, check_selecting, select_pairs
 from encore_ray.passes.selected import find_selection
 from encore_ray.passes.status import pass_tables, run_status
 from encore_ray.passes.tables import run_rules, table_rules, table_units
@@ -378,10 +378,18 @@ class Job:
             tracked.log_artifact(TRAIN_FILE, to_json(dict(content)))
         return content
 
+    def check_selecting(self, how: Selecting, model: AdapterModel) -> None:
+        """Refuse what `select` would refuse of an adapter's relevances, before any pair is read."""
+        rules = model.rules
+        if self.run.exists(SCORES_DIR):
+            rules = table_rules(table_units(self.run.child(SCORES_DIR).uri), self._rules())
+            check_same_rules(model, rules)
+        check_selecting(how, rules)
+        if not self.overwrite:
+            self.tables["select"].refuse_other(how.facts(rules, by_relevance=True))
+
     def relate(self, model: AdapterModel | RelatingModel, *, max_bad_fraction: float) -> Mapping[str, int]:
         """The relevance of every rule for every pair, by a rule adapter or a judge."""
-        if isinstance(model, AdapterModel) and self.run.exists(SCORES_DIR):
-            check_same_rules(model, table_rules(table_units(self.run.child(SCORES_DIR).uri), self._rules()))
         with self.tracker.start_pass("relevance") as tracked:
             _, counts = self._by_model(
                 "relevance", ModelRelevance, model, tracked, said="relevance", max_bad_fraction=max_bad_fraction

@@ -63,6 +63,7 @@ class Select:
         with open_command_job(self, console, params={**vars(how), "adapter": path}) as job:
             if path:
                 model = plan_adapter(path, self.options, have=job.have)
+                job.check_selecting(how, model)
                 job.see(model_path=path)
                 related = job.relate(model, max_bad_fraction=self.max_bad_fraction)
                 show_counts(related, console=console)

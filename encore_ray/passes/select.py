@@ -128,11 +128,7 @@ def select_pairs(
     scored = table_units(scores) if scores else []
     related = {unit.unit: unit for unit in table_units(relevance)} if relevance else {}
     rules = table_rules(scored, rules) if scores else _stored_rules(list(related.values()))
-    check_ranges(rules, score_range=how.score_range)
-    if not 1 <= how.num_rules <= len(rules):
-        raise ConfigError(
-            f"--num-rules {how.num_rules}: expected 1 to {len(rules)}, which is how many rules there are."
-        )
+    check_selecting(how, rules)
     if relevance and scored:
         _check_relevance(related, scored, rules, relevance=relevance, how=how)
     sources = [_Sources(unit, related.get(unit.unit)) for unit in scored]
@@ -154,6 +150,15 @@ def select_pairs(
     assert told == rows_in, f"selected rules of {told} of {rows_in} rows"
     output.seal([task.unit for task in tasks], commits, counts)
     return counts
+
+
+def check_selecting(how: Selecting, rules: RuleSet) -> None:
+    """Raise ConfigError for more rules a pair than there are, DataError where ranges differ."""
+    check_ranges(rules, score_range=how.score_range)
+    if not 1 <= how.num_rules <= len(rules):
+        raise ConfigError(
+            f"--num-rules {how.num_rules}: expected 1 to {len(rules)}, which is how many rules there are."
+        )
 
 
 def _stored_rules(units: list[TableUnit]) -> RuleSet:

@@ -145,17 +145,23 @@ class PassTable:
         opened = replace(self, plan=fingerprint(facts))
         plan = {"schema_version": SCHEMA_VERSION, "pass": self.name, "fingerprint": opened.plan, "facts": facts}
         if self.folder.exists(PLAN_FILE):
-            found = self.standing_facts()
-            if found == facts:
+            if self.standing_facts() == facts:
                 return opened
-            decided = {key for key in differing(found or {}, facts) if key.split(".")[0] not in derived}
-            if decided and not overwrite:
-                raise ResumeRefused(refusal(self.folder.uri, found or {}, facts))
+            if not overwrite:
+                self.refuse_other(facts, derived=derived)
             self.start_over()
         else:
             self._refuse_foreign_files()
         self.folder.write_json(PLAN_FILE, plan)
         return opened
+
+    def refuse_other(self, facts: Mapping[str, Any], *, derived: Container[str] = frozenset()) -> None:
+        """Raise ResumeRefused where the folder holds results made from other facts; arguments as of `open`."""
+        if not self.folder.exists(PLAN_FILE):
+            return
+        found = self.standing_facts() or {}
+        if any(key.split(".")[0] not in derived for key in differing(found, facts)):
+            raise ResumeRefused(refusal(self.folder.uri, found, facts))
 
     def standing_facts(self) -> dict[str, Any] | None:
         """What the standing results were made from; None where there are none, or the plan is damaged."""

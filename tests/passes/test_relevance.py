@@ -9,12 +9,14 @@ import pytest
 
 from encore_ray.cli import main
 from encore_ray.config import ScoreOptions
-from encore_ray.errors import ConfigError, DataError, ModelError
+from encore_ray.errors import ConfigError, DataError, ModelError, ResumeRefused
 from encore_ray.models.pair_prompt import pair_turns
 from encore_ray.passes.commits import LeftOut
 from encore_ray.passes.pools import Node, Resources
 from encore_ray.passes.relevance import AdapterModel, ModelRelevance, check_same_rules, plan_adapter
+from encore_ray.passes.select import Selecting
 from encore_ray.passes.selected import find_selection, read_relevance
+from encore_ray.passes.status import pass_tables
 from encore_ray.passes.tables import table_units
 from encore_ray.passes.units import Attempt, PassTable
 from encore_ray.rules import RuleSet, Scale
@@ -107,6 +109,33 @@ def encore_ray(*args: object) -> int:
     with pytest.raises(SystemExit) as end:
         main([str(arg) for arg in args])
     return int(end.value.code or 0)
+
+
+def test_what_select_would_refuse_is_refused_before_an_adapter_reads_a_pair(
+    have: Resources, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
+    run = write_run(tmp_path / "run", num_units=1)
+    command = ("select", "--run", run.uri, "--adapter", folder, "--actors", 1, "--num-rules")
+
+    def said() -> str:
+        assert not run.exists("relevance")
+        return " ".join(capsys.readouterr().err.split())
+
+    assert encore_ray(*command, len(RULES) + 1) == ConfigError.exit_code
+    assert "--num-rules 11: expected 1 to 10" in said()
+    wider = RuleSet([replace(RULES[0], scale=Scale(0.0, 20.0)), *list(RULES)[1:]])
+    run.write_atomic("rules.yaml", wider.to_yaml().encode())
+    assert encore_ray(*command, 3) == DataError.exit_code
+    assert "Rules have different ranges" in said()
+    run.write_atomic("rules.yaml", RULES.to_yaml().encode())
+    facts = Selecting(4, "declared", "adapter").facts(RULES, by_relevance=True)
+    pass_tables(run)["select"].open(facts)
+    assert encore_ray(*command, 3) == ResumeRefused.exit_code
+    assert "num_rules was 4, is 3" in said()
+    shutil.rmtree(tmp_path / "run" / "scores")
+    assert encore_ray(*command, len(RULES) + 1) == ConfigError.exit_code  # the adapter's own rules are as many
+    assert "--num-rules 11: expected 1 to 10" in said()
 
 
 def test_an_adapter_selects_just_so_many_rules_with_and_without_scores(
