@@ -197,13 +197,25 @@ class _Fit(threading.Thread):
             raise getattr(errors, error["kind"])(error["message"])
         if training.exists(DONE_FILE):
             return
-        failures = getattr(self._error, "worker_failures", {})
-        if failures and all(isinstance(failure, ray.exceptions.RayError) for failure in failures.values()):
+        death = death_among(getattr(self._error, "worker_failures", {}))
+        if death is not None:
             raise ClusterError(
-                f"Workers of the training died again and again, at last: {_first_line(next(iter(failures.values())))} "
+                f"Workers of the training died again and again, at last: {_first_line(death)} "
                 "Give them more memory, by fewer batch_tokens or more workers; the same command resumes."
             ) from self._error
         raise WorkerError(str(self._error or "the training ended without a result")) from self._error
+
+
+def death_among(failures: Mapping[int, Exception]) -> Exception | None:
+    """What Ray says of the first worker that died, None where none did.
+
+    The others fail too, as they can no longer talk to it.
+
+    Args:
+        failures: of each worker, as Ray Train tells them; it wraps a death as the failure of a health check.
+    """
+    causes = [getattr(failures[rank], "health_check_failure", failures[rank]) for rank in sorted(failures)]
+    return next((cause for cause in causes if isinstance(cause, ray.exceptions.RayError)), None)
 
 
 @contextlib.contextmanager

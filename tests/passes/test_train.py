@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import ray.exceptions
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from encore_ray.cli import main
 from encore_ray.corpora.planted import planted_text
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.checkpoint import load_model
 from encore_ray.models.scorer import PairScorer
+from encore_ray.passes.train import death_among
 from encore_ray.passes.train_log import LogReader
 from encore_ray.rules import RuleSet
 from encore_ray.schema import chosen_column, rejected_column
@@ -153,6 +156,16 @@ def test_what_a_worker_cannot_go_on_from_ends_the_command_at_once(
     code = encore_ray(*words(trained, "--learning-rate", "1e30", "--warmup", "0", output="wild"))
     assert code == DataError.exit_code
     assert "lower learning_rate" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_death_is_known_among_the_failures_that_it_brings_about() -> None:
+    death = ray.exceptions.ActorDiedError()
+    lost = RuntimeError("gloo: connection closed by peer")
+    assert death_among({0: lost, 1: WorkerHealthCheckFailedError("no health", death)}) is death
+    assert death_among({0: death}) is death
+    assert death_among({0: lost, 1: ValueError("ours")}) is None
+    assert death_among({0: WorkerHealthCheckFailedError("no health", lost)}) is None
+    assert death_among({}) is None
 
 
 def test_a_log_is_read_once_without_torn_lines_and_steps_that_were_told(tmp_path: Path) -> None:
