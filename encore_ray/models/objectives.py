@@ -107,7 +107,8 @@ class Judged:
         raw, target = (x_N2K.detach().cpu().double().numpy() for x_N2K in (raw_N2K, target_N2K))
         present = ~np.isnan(target)
         target = np.where(present, target, 0.0)
-        margin_NK = (raw[:, 0] - raw[:, 1]) * target[:, 0]
+        with np.errstate(invalid="ignore"):  # inf - inf
+            margin_NK = (raw[:, 0] - raw[:, 1]) * target[:, 0]
         said = present & (raw > 0)
         sides = (0, 1)
         sums = {

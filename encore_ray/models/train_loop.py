@@ -140,7 +140,7 @@ def train(
         What was done; None when it was stopped.
 
     Raises:
-        DataError: the loss is not finite.
+        DataError: the loss is not finite, of a step or of the held-out rows.
     """
     progress = state.resume()
     names = model.rules.names
@@ -167,6 +167,7 @@ def train(
         if progress.step % settings.evaluate_every == 0 or progress.step == settings.num_steps:
             judged = _judge(model, rows, micro_batches, settings.objective, workers)
             figures = {"step": progress.step, **judged.figures(settings.objective, names)}
+            _check_judged(figures, judged)
             progress = _with_evaluation(progress, figures, judged, settings.objective)
             if progress.best_step == progress.step:
                 state.keep_best(progress.step)
@@ -188,6 +189,19 @@ def _judge(
     for batch, pairs in _ahead(_tokenized(model, batch) for batch in rows.heldout()):
         judged += micro_batches.judge(pairs, batch.target_N2K, objective=objective)
     return workers.judged(judged)
+
+
+def _check_judged(figures: dict[str, Any], judged: Judged) -> None:
+    """Raise DataError where outputs on held-out rows are not numbers: no such model may count as the best."""
+    if math.isfinite(figures["loss"]) and np.isfinite([judged.low_K, judged.high_K]).all():
+        return
+    wrong = ", ".join(name for name, own in figures["rules"].items() if not math.isfinite(own["loss"]))
+    raise DataError(
+        f"Step {figures['step']}: the loss of the {figures['num']:,} held-out targets is {figures['loss']}"
+        f"{f' ({wrong})' if wrong else ''}, outputs reach from {judged.low_K.min()} to "
+        f"{judged.high_K.max()}. Train with a lower learning_rate, or in float32; if that does not help, look at the "
+        "held-out rows for texts that the base model cannot read."
+    )
 
 
 def _with_evaluation(progress: Progress, figures: dict[str, Any], judged: Judged, objective: Objective) -> Progress:

@@ -86,6 +86,20 @@ def test_a_loss_that_is_not_finite_ends_the_training(made, tmp_path):
         trainings.run(made, tmp_path, num_steps=30, learning_rate=1e30)
 
 
+@pytest.mark.parametrize("output", [math.nan, math.inf])
+def test_held_out_rows_whose_outputs_are_not_finite_end_the_training_before_they_count(made, tmp_path, output):
+    trainings.run(made, tmp_path, stop=lambda step: step == 3)
+    said = rf"Step 6: the loss of the 52 held-out targets is {output} \(kind\).* lower learning_rate"
+    with pytest.raises(DataError, match=said):
+        trainings.run(made, tmp_path, on_step=lambda model, step: step < 6 or spoil(model, output))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best-00000003", "step-00000003"]
+
+
+def spoil(model, output):
+    with torch.no_grad():
+        model.heads.outputs.bias[0] = output
+
+
 def test_the_learning_rate_rises_then_falls_along_a_cosine(made, tmp_path):
     shares = [cosine_schedule(step, warmup_steps=4, num_steps=12) for step in range(12)]
     assert shares[:4] == [0.25, 0.5, 0.75, 1.0]

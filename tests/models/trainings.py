@@ -132,14 +132,20 @@ def run(
     *,
     workers: Workers = ALONE,
     stop: Callable[[int], bool] = lambda step: False,
+    on_step: Callable[[MultiHeadModel, int], object] = lambda model, step: None,
     batch_tokens: int = 256,
     **changes: Any,
 ) -> Trained:
-    """Train in this process; `stop` is asked with the step."""
+    """Train in this process; `stop` is asked with the step, `on_step` may change the model behind it."""
     how = settings(objective=made.objective, **changes)
     model = share_out(made.load(), workers, dtype=made.dtype)
     optimizer = make_optimizer(model, how)
     steps: list[StepReport] = []
+
+    def after(report: StepReport) -> None:
+        steps.append(report)
+        on_step(model, report.step)
+
     progress = train(
         model,
         MemoryRows(made.objective, workers, num_steps=how.num_steps),
@@ -148,7 +154,7 @@ def run(
         state=TrainState(folder, model, optimizer, workers),
         optimizer=optimizer,
         workers=workers,
-        on_step=steps.append,
+        on_step=after,
         stop=lambda: stop(steps[-1].step),
     )
     return Trained(model, progress, steps)
