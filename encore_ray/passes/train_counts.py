@@ -10,7 +10,7 @@ from encore_ray.composition.label_counts import LabelCounts
 from encore_ray.errors import DataError
 from encore_ray.models.objectives import Objective
 from encore_ray.passes.labels import LabelledUnit
-from encore_ray.passes.train_rows import RowReader
+from encore_ray.passes.train_rows import LAST_HASH, RowReader
 from encore_ray.rules import RuleSet
 
 
@@ -24,6 +24,7 @@ class RowCounts:
         num_ties_K: pairs that a rule does not tell apart.
         num_K, total_K: targets that are trained on, and their sum in order of the rows.
         labels: of the ratings, where the objective has some.
+        least_heldout: the smallest hash of a held-out prompt with a target; where there is none, the largest there is.
     """
 
     num_rows: int
@@ -33,12 +34,13 @@ class RowCounts:
     num_K: NDArray[np.int64]
     total_K: NDArray[np.float64]
     labels: LabelCounts | None
+    least_heldout: int
 
     def __add__(self, other: "RowCounts") -> "RowCounts":
-        names = [name for name in self.__dataclass_fields__ if name != "labels"]
+        names = [name for name in self.__dataclass_fields__ if name not in ("labels", "least_heldout")]
         sums: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in names}
         labels = None if self.labels is None or other.labels is None else self.labels + other.labels
-        return RowCounts(**sums, labels=labels)
+        return RowCounts(**sums, labels=labels, least_heldout=min(self.least_heldout, other.least_heldout))
 
     @property
     def num_without(self) -> int:
@@ -58,6 +60,14 @@ class RowCounts:
         empty = [name for name, num in zip(rules.names, self.num_K, strict=True) if not num]
         if empty:
             raise DataError(f"{where} has nothing to train {', '.join(empty)} on. Leave them out of the rules.")
+
+    def last_judged(self, num_rows: int) -> int:
+        """Up to which hash held-out prompts are judged, to have about so many rows; one prompt is judged at the least.
+
+        Prompts may have many rows, and be few, so that a share of the hashes can have none of them.
+        """
+        last = LAST_HASH if num_rows >= self.num_heldout else int(num_rows / self.num_heldout * LAST_HASH)
+        return max(last, self.least_heldout)
 
     def first_biases(self, objective: Objective) -> tuple[float, ...]:
         """Where fresh heads start: at the mean rating, or the log odds of a label's share."""
@@ -82,13 +92,15 @@ class CountRows:
         if rows.label_2NK is not None:
             labels = LabelCounts.of(np.concatenate(rows.label_2NK), np.tile(rows.hash_N, 2), rules=self._reader.rules)
         train_N = rows.has_target_N & ~rows.heldout_N
+        heldout_N = rows.has_target_N & rows.heldout_N
         target_MK = rows.target_N2K[train_N].reshape(-1, len(self._reader.rules)).astype(np.float64)
         return RowCounts(
             num_rows=len(train_N),
             num_train=int(train_N.sum()),
-            num_heldout=int((rows.has_target_N & rows.heldout_N).sum()),
+            num_heldout=int(heldout_N.sum()),
             num_ties_K=rows.is_tie_NK.sum(axis=0),
             num_K=(~np.isnan(target_MK)).sum(axis=0),
             total_K=np.nansum(target_MK, axis=0),
             labels=labels,
+            least_heldout=int(rows.hash_N[heldout_N].min(initial=LAST_HASH)),
         )

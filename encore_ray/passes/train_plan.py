@@ -144,7 +144,7 @@ def plan_training(
         num_rows=counts.num_train,
         epochs=options.epochs,
         seed=options.seed,
-        heldout_share=options.heldout_rows / counts.num_heldout,
+        last_judged=counts.last_judged(options.heldout_rows),
     )
     batch_tokens = options.batch_tokens or DEFAULT_BATCH_TOKENS[crew.device]
     facts = {

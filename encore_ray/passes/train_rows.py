@@ -34,6 +34,7 @@ from encore_ray.schema import (
     selected_column,
 )
 
+LAST_HASH = 2**64 - 1
 POOL_ROWS = 4096  # read before they are shuffled, with those that are left of the units before
 
 Row = tuple["UnitRows", int]  # a row of a unit
@@ -61,6 +62,18 @@ class UnitRows:
     @cached_property
     def has_target_N(self) -> NDArray[np.bool_]:
         return np.asarray(~np.isnan(self.target_N2K).all(axis=(1, 2)))
+
+    def take(self, index_M: NDArray[np.int64]) -> "UnitRows":
+        """M of its rows, of which nothing else is held."""
+        label_2NK = None if self.label_2NK is None else self.label_2NK[:, index_M]
+        return UnitRows(
+            self.table.take(index_M),
+            self.target_N2K[index_M],
+            label_2NK,
+            self.is_tie_NK[index_M],
+            self.heldout_N[index_M],
+            self.hash_N[index_M],
+        )
 
 
 @dataclass(frozen=True)
@@ -149,14 +162,14 @@ class TrainOrder:
         num_rows: that are trained on.
         epochs: how often each of them is seen.
         seed: of the order.
-        heldout_share: of the held-out rows, those that are judged.
+        last_judged: the largest hash of a held-out prompt that is judged; see `RowCounts.last_judged`.
     """
 
     batch_rows: int
     num_rows: int
     epochs: int
     seed: int
-    heldout_share: float
+    last_judged: int
 
     @property
     def steps_per_epoch(self) -> int:
@@ -192,15 +205,15 @@ class TrainRows:
     def heldout(self) -> list[RowBatch]:
         """The held-out rows that are judged, in batches; they stay in memory."""
         if self._heldout is None:
-            rows = [
-                (unit, int(row))
-                for unit in map(self._reader.read, self._units)
-                for row in np.flatnonzero(judged_rows(unit, self._order.heldout_share))
-            ]
+            rows = [(part, row) for part in map(self._judged, self._units) for row in range(part.table.num_rows)]
             size = self._order.batch_rows
             parts = [rows[start : start + size] for start in range(0, len(rows), size)]
             self._heldout = [self._reader.batch(part, self._workers.share(len(part))) for part in parts]
         return self._heldout
+
+    def _judged(self, unit: LabelledUnit) -> UnitRows:
+        rows = self._reader.read(unit)
+        return rows.take(np.flatnonzero(judged_rows(rows, self._order.last_judged)))
 
     def _shuffled(self, epoch: int) -> Iterator[list[Row]]:
         """The rows of each step of an epoch; the last has what is left."""
@@ -219,7 +232,6 @@ class TrainRows:
         yield from (pool[start : start + size] for start in range(0, len(pool), size))
 
 
-def judged_rows(unit: UnitRows, share: float) -> NDArray[np.bool_]:
+def judged_rows(unit: UnitRows, last_judged: int) -> NDArray[np.bool_]:
     """Held-out rows of a unit that are judged: whole prompts, the same share of every unit."""
-    judged_N = unit.heldout_N & unit.has_target_N
-    return judged_N if share >= 1 else judged_N & (unit.hash_N < np.uint64(share * 2**64))
+    return unit.heldout_N & unit.has_target_N & (unit.hash_N <= np.uint64(last_judged))

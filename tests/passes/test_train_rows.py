@@ -15,7 +15,7 @@ from encore_ray.models.pair_prompt import pair_turns
 from encore_ray.models.workers import Workers
 from encore_ray.passes.train_counts import CountRows, RowCounts
 from encore_ray.passes.train_plan import REWARD
-from encore_ray.passes.train_rows import RowReader, TrainOrder, TrainRows
+from encore_ray.passes.train_rows import LAST_HASH, RowReader, TrainOrder, TrainRows
 from encore_ray.rules import RuleSet
 from tests.passes import trainable
 from tests.passes.trainable import RULES, turns
@@ -33,7 +33,7 @@ def counted(units, reader: RowReader) -> RowCounts:
 
 
 def in_order(units, reader: RowReader, *, workers: Workers | None = None, **changes) -> TrainRows:
-    order = TrainOrder(batch_rows=4, num_rows=counted(units, reader).num_train, epochs=2, seed=1, heldout_share=1.0)
+    order = TrainOrder(batch_rows=4, num_rows=counted(units, reader).num_train, epochs=2, seed=1, last_judged=LAST_HASH)
     return TrainRows(units, reader, replace(order, **changes), workers or Workers())
 
 
@@ -86,6 +86,19 @@ def test_the_shares_of_workers_make_up_each_step(tables: dict[str, str]) -> None
             }
 
 
+def test_however_few_rows_are_asked_for_one_prompt_is_judged(tables: dict[str, str]) -> None:
+    units, reader = trainable.reader(tables, "regression", labels="scores")
+    counts = counted(units, reader)
+    assert counts.num_heldout == 2
+    assert counts.least_heldout > LAST_HASH // 2  # so that half of the hashes have none of them
+
+    def num_judged(num: int) -> int:
+        rows = in_order(units, reader, last_judged=counts.last_judged(num))
+        return sum(len(batch.pair_ids) for batch in rows.heldout())
+
+    assert [num_judged(num) for num in (1, 2, 1024)] == [1, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("objective", "labels", "rules", "expected"),
     [
@@ -121,6 +134,21 @@ def test_targets_are_what_the_labels_say(tables, objective, labels, rules: RuleS
     units, reader = trainable.reader(tables, objective, labels=labels, rules=rules)
     rows = reader.read(units[0])
     np.testing.assert_array_equal(rows.target_N2K[[0, 2, 3, 4]], np.array(expected, dtype=np.float32))
+
+
+def test_rows_that_are_taken_from_a_unit_say_what_they_said_there(tables: dict[str, str]) -> None:
+    units, reader = trainable.reader(tables, "multihead-bradley-terry", labels="scores")
+    unit = reader.read(units[1])
+    index = [7, 0, 5]
+    part = unit.take(np.array(index))
+    assert part.table.num_rows == 3
+    assert part.table.nbytes < unit.table.nbytes / 2
+    np.testing.assert_array_equal(part.has_target_N, unit.has_target_N[index])
+    np.testing.assert_array_equal(part.label_2NK, unit.label_2NK[:, index])
+    there, here = (reader.batch([(rows, i) for i in of], range(3)) for rows, of in ((unit, index), (part, range(3))))
+    assert (here.prompts, here.chosen, here.rejected) == (there.prompts, there.chosen, there.rejected)
+    assert here.pair_ids == there.pair_ids == ["p17", "p10", "p15"]
+    np.testing.assert_array_equal(here.target_N2K, there.target_N2K)
 
 
 def test_ties_are_left_out_and_counted(tables: dict[str, str]) -> None:
