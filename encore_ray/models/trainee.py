@@ -5,7 +5,7 @@ Weights are kept in float32, whatever they are computed in. Several workers, or 
 Nothing is dropped out, so that a step follows from its rows alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -218,9 +218,15 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def _checkpoint_layers(backbone: PreTrainedModel) -> None:
-    """As transformers' own switch does it, whose name changes from 5 to 6."""
+    """Compute layers again in the backward pass.
+
+    transformers' own switch works on layers in training only, of which some drop out their outputs themselves.
+    """
     for module in backbone.modules():
         if isinstance(module, GradientCheckpointingLayer):
-            module.gradient_checkpointing = True
-            vars(module)["_gradient_checkpointing_func"] = partial(checkpoint, use_reentrant=False)
-            module.training = True  # it alone asks; what it holds still drops out nothing
+            module.forward = partial(_computed_again, module.forward)
+
+
+def _computed_again(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a layer's own forward returns."""
+    return checkpoint(partial(forward, **kwargs), *args, use_reentrant=False)

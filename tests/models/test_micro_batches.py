@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from transformers import OPTConfig
 
 from encore_ray.models.conversations import TokenizedPairs
 from encore_ray.models.micro_batches import MicroBatches
 from encore_ray.models.objectives import OBJECTIVES, Objective, summed_loss
+from encore_ray.models.trainee import Recipe
 from encore_ray.models.workers import Workers
 from tests.models import tiny, trainings
 
@@ -98,6 +100,31 @@ def test_layers_that_are_computed_again_give_the_same_gradients(made):
         found.append((gradients(model), len(calls)))
     assert_same(found[1][0], found[0][0])
     assert [calls for _, calls in found] == [1, 2]
+
+
+def test_layers_that_are_computed_again_drop_out_nothing(tmp_path):
+    tok = tiny.tokenizer()
+    config = OPTConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=48, vocab_size=len(tok),
+        max_position_embeddings=128, word_embed_proj_dim=32, pad_token_id=2, dropout=0.5,
+    )  # fmt: skip
+    base = tiny.save_classifier(tmp_path, config, tok=tok)
+    made = Recipe(str(base), "regression", trainings.RULES, (0.5, 0.5))
+    batch = trainings.MemoryRows("regression").batch(np.random.default_rng(3), 4)
+    found = []
+    for again in (False, True, True):
+        model = replace(made, gradient_checkpointing=again).load()
+        torch.nn.init.eye_(model.heads.outputs.weight)
+        pairs = model.conversations.tokenize_pairs(batch.prompts, chosen=batch.chosen, rejected=batch.rejected)
+        micro = MicroBatches(model, strategy=made.training_strategy, batch_tokens=10_000, workers=Workers())
+        loss = micro.add_gradients(pairs, batch.target_N2K, objective="regression", num=batch.num_targets)
+        judged = micro.judge(pairs, batch.target_N2K, objective="regression")
+        found.append((loss, judged.sums["loss"].tolist(), gradients(model)))
+    (loss, judged_loss, expected), *others = found
+    for other_loss, other_judged, other in others:
+        assert other_loss == pytest.approx(loss, rel=1e-6)
+        assert other_judged == judged_loss
+        assert_same(other, expected)
 
 
 def _an_mlp(model) -> str:
