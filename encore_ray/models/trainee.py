@@ -175,10 +175,12 @@ class Recipe:
 
 
 def share_out(model: MultiHeadModel, workers: Workers, *, dtype: TrainDtype) -> MultiHeadModel:
-    """The model where it is trained: as it is for a single worker in float32, else by FSDP over all workers."""
-    model.to(workers.device)
+    """The model where it is trained: as it is for a single worker in float32, else by FSDP over all workers.
+
+    A device is given its parts of the layers one by one, so that it need not hold the whole model.
+    """
     if workers.num == 1 and dtype == "float32":
-        return model
+        return model.to(workers.device)
     mesh = init_device_mesh(workers.device.type, (workers.num,))
     # Gradients are added up in float32; the heads, which are small, compute in it, too.
     policy = MixedPrecisionPolicy(
