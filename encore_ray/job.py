@@ -6,7 +6,6 @@ inside its own nested MLflow run, with its progress on the terminal, with its co
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -36,6 +35,7 @@ from encore_ray.passes.evaluate import evaluate_rewards
 from encore_ray.passes.features import Embeddings, FeatureModel
 from encore_ray.passes.fit_heads import fit_heads, origin, save_heads, standing_heads
 from encore_ray.passes.meters import Meters
+from encore_ray.passes.model_place import make_output
 from encore_ray.passes.model_plan import Model, decisive_facts, plan_judge, plan_model, settle_budget
 from encore_ray.passes.model_scores import ModelScores, ScoringModel
 from encore_ray.passes.nodes import Visible, check_nodes
@@ -228,7 +228,7 @@ class Job:
         if model_path and not is_api(model_path) and (is_remote(model_path) or model_path.startswith("/")):
             paths.append(model_path)
         if output:
-            os.makedirs(output, exist_ok=True)
+            make_output(output)
             paths.append(output)
         self.visible = check_nodes(self.run, paths)
 

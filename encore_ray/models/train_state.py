@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from encore_ray import durable
+from encore_ray.models.disk import writing
 from encore_ray.models.multihead import MultiHeadModel
 from encore_ray.models.trainee import local, local_weights, trained_weights
 from encore_ray.models.workers import Workers
@@ -66,15 +67,16 @@ class TrainState:
         self._kept_step: int | None = None
 
     def keep(self, progress: Progress) -> None:
-        """Write the state; older ones go once it is whole."""
+        """Write the state; older ones go once it is whole. ConfigError where it cannot be written."""
         if progress.step == self._kept_step:
             return
         place = self._folder / _step_name(progress.step)
         self._write(place, {**local_weights(self._model), **self._moments()})
         self._workers.wait()
         if self._workers.rank == 0:
-            durable.replace_file(str(place / STATE_FILE), [json.dumps(asdict(progress)).encode()])
-            self._sweep(progress)
+            with writing(place):
+                durable.replace_file(str(place / STATE_FILE), [json.dumps(asdict(progress)).encode()])
+                self._sweep(progress)
         self._workers.wait()
         self._kept_step = progress.step
 
@@ -124,11 +126,17 @@ class TrainState:
         }
 
     def _write(self, place: Path, tensors: dict[str, Tensor]) -> None:
-        place.mkdir(parents=True, exist_ok=True)
         file = place / self._file
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
+        content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        with writing(place):
+            place.mkdir(parents=True, exist_ok=True)
+            try:
+                save_file(content, file)
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+            except BaseException:
+                file.unlink(missing_ok=True)  # a full disk has no room to say so
+                raise
 
     def _sweep(self, progress: Progress) -> None:
         named = {_step_name(progress.step)}

@@ -23,6 +23,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from encore_ray.errors import ConfigError
 from encore_ray.models.checkpoint import open_conversations, save_multihead
+from encore_ray.models.disk import writing
 from encore_ray.models.embedding import only_member
 from encore_ray.models.families import HEADS_FILE
 from encore_ray.models.fetch import RULES_FILE
@@ -125,6 +126,9 @@ class Recipe:
             place: folder, made if it is not there.
             weights: those that were trained, whole, by their names in the model.
             scale: range of each head's outputs, which of pairwise objectives nothing else declares.
+
+        Raises:
+            ConfigError: it cannot be written.
         """
         model = self.load()
         _, unexpected = model.load_state_dict(weights, strict=False)
@@ -136,15 +140,17 @@ class Recipe:
         if self.objective == "regression":
             into_rule_units(heads, rules)
         folder = self._folder()
-        save_multihead(
-            place,
-            backbone=backbone.to(getattr(torch, self.dtype)),
-            tokenizer=load_tokenizer(folder.path, trust_remote_code=self.trust_remote_code),
-            heads=heads,
-            rules=rules,
-            pooling=self.pooling,
-            template=model.conversations.template,
-        )
+        tokenizer = load_tokenizer(folder.path, trust_remote_code=self.trust_remote_code)
+        with writing(place):
+            save_multihead(
+                place,
+                backbone=backbone.to(getattr(torch, self.dtype)),
+                tokenizer=tokenizer,
+                heads=heads,
+                rules=rules,
+                pooling=self.pooling,
+                template=model.conversations.template,
+            )
         return rules
 
     def _saved_rules(self, scale: Sequence[tuple[float, float]]) -> RuleSet:

@@ -69,6 +69,17 @@ def require_output(output: str, *, source: str, marks: Sequence[str]) -> None:
         raise ConfigError(f"{output} is not empty, and holds no model that this command made. Name another folder.")
 
 
+def make_output(output: str) -> None:
+    """Make the folder of a model; ConfigError where that cannot be."""
+    try:
+        os.makedirs(output, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--output {output}: cannot make this folder: {error.strerror}. Name one below a folder that can be "
+            "written to."
+        ) from error
+
+
 def _model_files(fs: Any, inner: str, path: str, *, allow_pickle: bool) -> dict[str, str]:
     """Names of the model's files relative to its folder, in order, with what tells that a file has changed."""
     patterns = wanted_files(allow_pickle=allow_pickle)

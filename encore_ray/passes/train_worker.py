@@ -18,6 +18,7 @@ import ray.train.torch
 from encore_ray import durable
 from encore_ray.errors import ClusterError, EncoreError
 from encore_ray.models.budget import unless_out_of_memory
+from encore_ray.models.disk import writing
 from encore_ray.models.micro_batches import MicroBatches
 from encore_ray.models.train_loop import StepReport, make_optimizer, train
 from encore_ray.models.train_state import TrainState
@@ -81,7 +82,8 @@ def _train(plan: TrainPlan, output: Path, owner: str) -> bool:
         if is_first:
             rules = recipe.save(output, weights, scale=list(zip(progress.low, progress.high, strict=True)))
             done = {"progress": asdict(progress), "rules": rules.to_list()}
-            durable.replace_file(str(folder / DONE_FILE), [to_json(done)])
+            with writing(folder):
+                durable.replace_file(str(folder / DONE_FILE), [to_json(done)])
         workers.wait()
     return True
 
@@ -101,5 +103,5 @@ class _Log:
     def _write(self, content: Mapping[str, Any]) -> None:
         if (self._folder / OWNER_FILE).read_text(encoding="utf-8") != self._owner:
             raise RuntimeError(f"Another command trains in {self._folder}.")
-        with (self._folder / LOG_FILE).open("a", encoding="utf-8") as lines:
+        with writing(self._folder), (self._folder / LOG_FILE).open("a", encoding="utf-8") as lines:
             lines.write(f"\n{json.dumps(content)}\n")  # behind whatever a writer that was killed left

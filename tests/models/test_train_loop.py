@@ -1,6 +1,9 @@
 """The training loop: it learns, ends where it should, and goes on after an end as if there had been none."""
 
 import math
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from encore_ray.errors import DataError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.objectives import OBJECTIVES, merit_name
 from encore_ray.models.train_loop import cosine_schedule
 from encore_ray.models.train_state import newest_state
@@ -93,6 +96,28 @@ def test_held_out_rows_whose_outputs_are_not_finite_end_the_training_before_they
     with pytest.raises(DataError, match=said):
         trainings.run(made, tmp_path, on_step=lambda model, step: step < 6 or spoil(model, output))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best-00000003", "step-00000003"]
+
+
+def test_a_disk_without_room_is_the_users_to_mend_and_the_training_goes_on(made, tmp_path):
+    undisturbed = trainings.run(made, tmp_path / "whole", num_steps=4)
+    with file_size(4096), pytest.raises(ConfigError, match=r"Cannot write .*best-00000003: .* 32 bytes of disk"):
+        trainings.run(made, tmp_path / "full", num_steps=4)
+    assert not [path for path in tmp_path.glob("full/*/*") if path.is_file()]
+    again = trainings.run(made, tmp_path / "full", num_steps=4)
+    assert bits(again) == bits(undisturbed)
+    with file_size(4096), pytest.raises(ConfigError, match=r"Cannot write .*saved: .* 32 bytes of disk"):
+        made.save(tmp_path / "saved", whole_weights(again.model, keep=True), scale=[])
+
+
+@contextmanager
+def file_size(most: int) -> Iterator[None]:
+    """No larger file can be written."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def spoil(model, output):

@@ -22,7 +22,8 @@ from encore_ray.corpora.planted import planted_text
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.checkpoint import load_model
 from encore_ray.models.scorer import PairScorer
-from encore_ray.passes.train import death_among
+from encore_ray.passes.model_place import make_output
+from encore_ray.passes.train import death_among, require_place
 from encore_ray.passes.train_log import LogReader
 from encore_ray.rules import RuleSet
 from encore_ray.schema import chosen_column, rejected_column
@@ -156,6 +157,14 @@ def test_what_a_worker_cannot_go_on_from_ends_the_command_at_once(
     code = encore_ray(*words(trained, "--learning-rate", "1e30", "--warmup", "0", output="wild"))
     assert code == DataError.exit_code
     assert "lower learning_rate" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_place_that_no_model_can_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    output = str(tmp_path / "file" / "model")
+    require_place(output, base="base")
+    with pytest.raises(ConfigError, match=r"--output .*/file/model: cannot make this folder: Not a directory"):
+        make_output(output)
 
 
 def test_a_death_is_known_among_the_failures_that_it_brings_about() -> None:
