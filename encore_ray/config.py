@@ -160,7 +160,7 @@ class TrainOptions(Section):
     )
     heldout_rows: int = Field(default=1024, ge=16, description="About how many held-out rows are judged each time.")
     patience: int = Field(default=3, ge=1, description="Evaluations without a better one that end the training.")
-    seed: int = Field(default=0, ge=0, description="Of the order of rows.")
+    seed: int = Field(default=0, ge=0, description="Of the order of rows, and of the adapters' first weights.")
     workers: int | None = Field(
         default=None, ge=1, description="Workers that share the model (FSDP). Default: one a GPU, else one."
     )

@@ -6,6 +6,7 @@ Source: LoRA, arXiv 2106.09685.
 from importlib.util import find_spec
 from typing import cast
 
+import torch
 from transformers import PreTrainedModel
 
 from encore_ray.errors import ModelError
@@ -19,16 +20,19 @@ def require_peft() -> None:
         raise ModelError("Training with lora_rank needs the package peft: install encore-ray[lora] on every node.")
 
 
-def add_lora(backbone: PreTrainedModel, *, rank: int, alpha: float) -> None:
+def add_lora(backbone: PreTrainedModel, *, rank: int, alpha: float, seed: int) -> None:
     """Put an adapter beside every linear layer, and freeze all other weights.
 
-    An adapter begins as zero: the backbone computes what it did before.
+    An adapter begins as zero, as one of its two matrices does: the backbone computes what it did before. The other
+    is random, and follows from the seed.
     """
     require_peft()
     from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", bias="none")  # type: ignore[arg-type]
-    inject_adapter_in_model(config, backbone, adapter_name=_ADAPTER)
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)  # of the CPU, where the backbone is
+        inject_adapter_in_model(config, backbone, adapter_name=_ADAPTER)
 
 
 def merged(backbone: PreTrainedModel) -> PreTrainedModel:

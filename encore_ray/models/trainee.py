@@ -59,6 +59,7 @@ class Recipe:
         lora_rank: None to train all weights, else the rank of the adapters that are trained in their place.
         lora_alpha: the adapters' products are scaled by lora_alpha / lora_rank.
         gradient_checkpointing: compute layers again in the backward pass instead of keeping what they made.
+        seed: of the adapters' first weights.
     """
 
     base: str
@@ -74,6 +75,7 @@ class Recipe:
     lora_rank: int | None = None
     lora_alpha: float = 16.0
     gradient_checkpointing: bool = False
+    seed: int = 0
 
     def at(self, base: str) -> "Recipe":
         """The recipe, with its base model where it lies on this machine."""
@@ -110,7 +112,7 @@ class Recipe:
             folder, Opened((), lambda dtype: (backbone, nn.Identity()), template=template), max_length=self.max_tokens
         )
         if self.lora_rank is not None:
-            add_lora(backbone, rank=self.lora_rank, alpha=self.lora_alpha)
+            add_lora(backbone, rank=self.lora_rank, alpha=self.lora_alpha, seed=self.seed)
         heads = PooledHeads(self._heads(folder, form), pooling=self.pooling)
         plain = RuleSet(map(regressed_rule, self.rules))  # no link: losses are about what goes into it
         model = MultiHeadModel(backbone, heads=heads, rules=plain, conversations=conversations, dtype=torch.float32)

@@ -138,6 +138,7 @@ def plan_training(
         lora_rank=options.lora_rank,
         lora_alpha=options.lora_alpha,
         gradient_checkpointing=options.gradient_checkpointing,
+        seed=options.seed,
     )
     order = TrainOrder(
         batch_rows=options.batch_rows,

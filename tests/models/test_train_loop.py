@@ -178,6 +178,16 @@ def test_adapters_are_trained_alone_and_merged_into_what_is_saved(made, tmp_path
     assert_same_scores(model, trained.model, made.base)
 
 
+def test_adapters_begin_as_the_seed_says_and_draw_no_other_random_numbers(made):
+    torch.manual_seed(5)
+    first, second, other = (dict(replace(made, lora_rank=4, seed=seed).load().named_parameters()) for seed in (3, 3, 4))
+    drawn = torch.rand(3)
+    assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(5)))
+    random = [name for name in first if "lora_A" in name]
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert random and not any(torch.equal(first[name], other[name]) for name in random)
+
+
 def test_a_saved_model_gives_ratings_in_the_units_of_its_rules(made, tmp_path):
     recipe = replace(made, pooling="mean")
     trained = trainings.run(recipe, tmp_path / "state")
