@@ -364,7 +364,7 @@ class Job:
             self.display.note(
                 f"train on {plan.crew}, {options.dtype}, {plan.strategy}: {rows['trained']:,} rows, "
                 f"{rows['heldout']:,} held out, {rows['left_out']:,} with nothing to learn; "
-                f"{plan.order.num_steps:,} steps"
+                f"{plan.order.num_steps:,} steps; {plan.first_heads}"
             )
             content = run_training(
                 plan,

@@ -44,6 +44,19 @@ TrainDtype = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
+class FirstHeads:
+    """Where heads begin.
+
+    Attributes:
+        rules: of the base model, whose heads go on; None: heads have weight zero.
+        said: the same in words.
+    """
+
+    rules: RuleSet | None
+    said: str
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What a model is made from and how it is trained, apart from the rows.
 
@@ -96,6 +109,29 @@ class Recipe:
             raise ConfigError(f"{self.base} cannot be trained on pairs: {choice.reason}. Set max_tokens.")
         return choice.strategy
 
+    @property
+    def first_heads(self) -> FirstHeads:
+        """Those of a base in our own form with the same rules, link and pooling go on.
+
+        Raises:
+            DataError: its rules.yaml is wrong.
+        """
+        path = self._folder().path
+        form = read_form(path)
+        if not isinstance(form, OwnForm):
+            return FirstHeads(None, "fresh heads")
+        standing = RuleSet.load(path / RULES_FILE)
+        link = "sigmoid" if self.objective == "multilabel" else "identity"
+        if standing.names != self.rules.names:
+            return FirstHeads(None, "fresh heads: those of the base model are of other rules")
+        if any(rule.link != link for rule in standing):
+            return FirstHeads(None, f"fresh heads: not all of the base model's have the link {link}")
+        if form.pooling != self.pooling:
+            return FirstHeads(
+                None, f"fresh heads: those of the base model read pooling {form.pooling}, these {self.pooling}"
+            )
+        return FirstHeads(standing, "going on from the heads of the base model")
+
     def load(self) -> MultiHeadModel:
         """The model on the CPU, in float32, with the weights that are not trained frozen.
 
@@ -113,7 +149,7 @@ class Recipe:
         )
         if self.lora_rank is not None:
             add_lora(backbone, rank=self.lora_rank, alpha=self.lora_alpha, seed=self.seed)
-        heads = PooledHeads(self._heads(folder, form), pooling=self.pooling)
+        heads = PooledHeads(self._heads(folder), pooling=self.pooling)
         plain = RuleSet(map(regressed_rule, self.rules))  # no link: losses are about what goes into it
         model = MultiHeadModel(backbone, heads=heads, rules=plain, conversations=conversations, dtype=torch.float32)
         model.eval()
@@ -169,17 +205,14 @@ class Recipe:
         place = only_member(self.base, revision=self.revision, allow_pickle=self.allow_pickle)
         return ModelFolder(place, trust_remote_code=self.trust_remote_code, allow_pickle=self.allow_pickle)
 
-    def _heads(self, folder: ModelFolder, form: Any) -> LinearHeads:
-        """Those of a checkpoint in our own form with the same rules, link and pooling; else of weight zero."""
-        if isinstance(form, OwnForm) and form.pooling == self.pooling:
-            standing = RuleSet.load(folder.path / RULES_FILE)
-            link = "sigmoid" if self.objective == "multilabel" else "identity"
-            if standing.names == self.rules.names and all(rule.link == link for rule in standing):
-                heads = LinearHeads(**load_file(folder.path / HEADS_FILE))
-                if self.objective == "regression":
-                    out_of_rule_units(heads, self.rules)
-                return heads
-        return LinearHeads(torch.zeros(len(self.rules), folder.hidden_size), torch.tensor(self.bias))
+    def _heads(self, folder: ModelFolder) -> LinearHeads:
+        standing = self.first_heads.rules
+        if standing is None:
+            return LinearHeads(torch.zeros(len(self.rules), folder.hidden_size), torch.tensor(self.bias))
+        heads = LinearHeads(**load_file(folder.path / HEADS_FILE))
+        if self.objective == "regression":
+            out_of_rule_units(heads, standing)  # in which they were saved, whatever the range of the new ratings is
+        return heads
 
 
 def share_out(model: MultiHeadModel, workers: Workers, *, dtype: TrainDtype) -> MultiHeadModel:

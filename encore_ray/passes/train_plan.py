@@ -45,6 +45,7 @@ class TrainPlan:
         crew: who trains.
         facts: what decides the trained weights, as JSON values.
         counts: rows by what became of them.
+        first_heads: where the heads begin, in words.
     """
 
     recipe: Recipe
@@ -57,6 +58,7 @@ class TrainPlan:
     crew: Crew
     facts: Mapping[str, Any]
     counts: Mapping[str, Any]
+    first_heads: str
 
 
 def check_rules(options: TrainOptions, rules: RuleSet | None) -> None:
@@ -147,11 +149,13 @@ def plan_training(
         seed=options.seed,
         last_judged=counts.last_judged(options.heldout_rows),
     )
+    first_heads = recipe.at(place).first_heads
     batch_tokens = options.batch_tokens or DEFAULT_BATCH_TOKENS[crew.device]
     facts = {
         **options.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
         "model": identity.digest,
         "rules": fingerprint(rules.to_list()),
+        "first_heads": _ranges(first_heads.rules),
         "units": fingerprint([[unit.responses.unit, unit.responses.digest, unit.labels.digest] for unit in units]),
         "workers": crew.num,
         "device": crew.device,
@@ -185,4 +189,10 @@ def plan_training(
             "left_out": counts.num_without,
             "ties": dict(zip(rules.names, counts.num_ties_K.tolist(), strict=True)),
         },
+        first_heads.said,
     )
+
+
+def _ranges(rules: RuleSet | None) -> str | None:
+    """What of the base's rules decides weights: whether its heads go on, and from which units."""
+    return None if rules is None else fingerprint([[rule.scale.lo, rule.scale.hi] for rule in rules])

@@ -16,7 +16,8 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.objectives import OBJECTIVES, merit_name
 from encore_ray.models.train_loop import cosine_schedule
 from encore_ray.models.train_state import newest_state
-from encore_ray.models.trainee import whole_weights
+from encore_ray.models.trainee import FirstHeads, whole_weights
+from encore_ray.rules import RuleSet, Scale
 from tests.models import tiny, trainings
 
 
@@ -198,10 +199,27 @@ def test_a_saved_model_gives_ratings_in_the_units_of_its_rules(made, tmp_path):
         ("long", "identity", "clip"),
     ]
     assert_same_scores(model, trained.model, made.base)
-    # It goes on from its own heads.
-    warm = replace(recipe, base=str(tmp_path / "saved")).load()
-    assert torch.allclose(warm.heads.outputs.weight, trained.model.heads.outputs.weight, atol=1e-6)
-    assert torch.allclose(warm.heads.outputs.bias, trained.model.heads.outputs.bias, atol=1e-6)
+    # It goes on from its own heads, whatever the range of the new ratings is.
+    after = replace(recipe, base=str(tmp_path / "saved"))
+    wider = RuleSet(replace(rule, scale=Scale(-5, 15)) for rule in recipe.rules)
+    for warm in (after.load(), replace(after, rules=wider).load()):
+        assert torch.allclose(warm.heads.outputs.weight, trained.model.heads.outputs.weight, atol=1e-6)
+        assert torch.allclose(warm.heads.outputs.bias, trained.model.heads.outputs.bias, atol=1e-6)
+
+
+def test_heads_say_why_they_do_not_go_on_from_those_of_the_base(made, tmp_path):
+    same = replace(made, rules=tiny.RULES, bias=(0.0,) * 3)  # the base is in our own form, and reads the last token
+    assert same.first_heads == FirstHeads(tiny.RULES, "going on from the heads of the base model")
+    assert same.load().heads.outputs.weight.abs().sum() > 0
+    others = {
+        "are of other rules": made,
+        "read pooling last, these mean": replace(same, pooling="mean"),
+        "have the link sigmoid": replace(same, objective="multilabel"),
+        "fresh heads": replace(same, base=str(tiny.save_classifier(tmp_path, "llama"))),
+    }
+    for said, recipe in others.items():
+        assert recipe.first_heads.rules is None and recipe.first_heads.said.endswith(said)
+        assert recipe.load().heads.outputs.weight.abs().sum() == 0
 
 
 def assert_same_scores(saved, trained, base):

@@ -110,7 +110,8 @@ def test_the_same_command_finds_the_model_and_other_options_are_refused(
 ) -> None:
     before = weights(trained / "trained")
     assert encore_ray(*words(trained, output="trained")) == 0
-    assert "holds the model already" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "fresh heads: those of the base model are of other rules" in said and "holds the model already" in said
     assert encore_ray(*words(trained, "--seed", "7", output="trained")) == ConfigError.exit_code
     said = " ".join(capsys.readouterr().err.split())
     assert "holds results with fingerprint" in said and "seed was 0, is 7" in said and "--overwrite" in said
