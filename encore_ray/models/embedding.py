@@ -6,6 +6,7 @@ budgets and the check against one-by-one scoring hold for it too.
 
 import fnmatch
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,7 @@ Reads = Literal["conversation", "response"]
 FIT_FILE = "fit.json"  # how well heads do: of one fit, so that it is not copied with a backbone
 TRAIN_FILE = "train.json"  # the same of a training
 
+_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 _HEADS_FILES = (HEADS_FILE, RULES_FILE, FORM_FILE, FIT_FILE, TRAIN_FILE)
 
 
@@ -137,11 +139,19 @@ def save_fitted(
     return saved
 
 
-def delete_model(folder: Path) -> None:
-    """Delete a model in our own form, encore.json first; what else is in the folder stays."""
-    (folder / FORM_FILE).unlink(missing_ok=True)
-    for file in [*_model_files(folder, allow_pickle=True), *(folder / name for name in _HEADS_FILES)]:
-        file.unlink(missing_ok=True)
+def delete_model(folder: Path, names: Iterable[str]) -> None:
+    """Delete a model in our own form, encore.json first; what else is in the folder stays.
+
+    Args:
+        folder: of the model, where it is there.
+        names: of its files. Heads, and weights by the names that transformers gives them, are deleted in any case: a
+            model that is written here later would be read with them.
+    """
+    weights = [file.name for pattern in _WEIGHTS for file in folder.glob(pattern)]
+    for name in (FORM_FILE, *_HEADS_FILES, *weights, *names):
+        file = folder / name
+        if file.resolve().is_relative_to(folder.resolve()):
+            file.unlink(missing_ok=True)
 
 
 def _model_files(folder: Path, *, allow_pickle: bool) -> list[Path]:

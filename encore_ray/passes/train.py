@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ray.data import DataContext
 from encore_ray import errors
 from encore_ray.errors import ClusterError, DataError, ResumeRefused
 from encore_ray.models.embedding import TRAIN_FILE, delete_model
+from encore_ray.models.form import FORM_FILE
 from encore_ray.models.train_state import newest_state, read_progress
 from encore_ray.passes.committed import Progress, Watch, ignore_progress
 from encore_ray.passes.facts import refusal
@@ -33,6 +34,7 @@ from encore_ray.passes.train_worker import (
     DONE_FILE,
     ERROR_FILE,
     LOG_FILE,
+    MODEL_DIR,
     OWNER_FILE,
     STOP_FILE,
     TRAINING_DIR,
@@ -91,9 +93,10 @@ def run_training(
     if standing is not None and standing != facts:
         if not overwrite:
             raise ResumeRefused(refusal(output, standing, facts))
-        delete_model(Path(output))
+        delete_model(Path(output), _standing_files(folder, training))
         training.delete_tree()
     if folder.exists(TRAIN_FILE):
+        training.delete_tree()  # of a driver that was killed before it did so
         note(f"train: {output} holds the model already")
         return folder.read_json(TRAIN_FILE)
     training.write_json(PLAN_FILE, {"fingerprint": fingerprint(facts), "facts": facts})
@@ -104,6 +107,7 @@ def run_training(
         first = read_progress(newest).step if newest else 0
         _fit(plan, output, first, retries=retries, watch=watch, note=note, tell=tell)
     done = training.read_json(DONE_FILE)
+    move_model(Path(output) / TRAINING_DIR / MODEL_DIR, Path(output), done["files"])
     progress = done["progress"]
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -114,6 +118,7 @@ def run_training(
         "num_steps": plan.order.num_steps,
         "best": progress["evaluations"][progress["best"]],
         "evaluations": progress["evaluations"],
+        "files": done["files"],
         "made_from": facts,
     }
     folder.write_json(TRAIN_FILE, content)
@@ -129,6 +134,22 @@ def _standing_facts(folder: Folder, training: Folder) -> dict[str, Any] | None:
                 return dict(place.read_json(name)[key])
             return {}
     return None
+
+
+def _standing_files(folder: Folder, training: Folder) -> list[str]:
+    """The files of the model in a folder, also of one that is only partly there; none where that is not known."""
+    for place, name in ((folder, TRAIN_FILE), (training, DONE_FILE)):
+        with contextlib.suppress(DataError, KeyError, TypeError):
+            return list(place.read_json(name)["files"])
+    return []
+
+
+def move_model(source: Path, target: Path, names: Sequence[str]) -> None:
+    """Move a model's files, encore.json last; those that are not there any more were moved before."""
+    for name in sorted(names, key=lambda name: name == FORM_FILE):
+        if (source / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).replace(target / name)
 
 
 def _fit(

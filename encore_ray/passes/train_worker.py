@@ -4,10 +4,12 @@ owner         of the driver: the attempt that may write; workers that outlive th
 log.jsonl     of the first worker: a line a step and an evaluation
 stop          of the driver: keep the state and end
 error.json    what a worker cannot go on from
+model/        what is saved
 done.json     the result, once the model is saved
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +32,7 @@ from encore_ray.passes.train_rows import TrainRows
 from encore_ray.storage import to_json
 
 TRAINING_DIR = "training"  # in the folder of the model, until it is trained
+MODEL_DIR = "model"  # in that one, until it is whole
 OWNER_FILE, LOG_FILE, STOP_FILE, ERROR_FILE, DONE_FILE = "owner", "log.jsonl", "stop", "error.json", "done.json"
 
 
@@ -80,12 +83,19 @@ def _train(plan: TrainPlan, output: Path, owner: str) -> bool:
     if progress is not None:
         weights = whole_weights(model, keep=is_first)
         if is_first:
-            rules = recipe.save(output, weights, scale=list(zip(progress.low, progress.high, strict=True)))
-            done = {"progress": asdict(progress), "rules": rules.to_list()}
+            place = folder / MODEL_DIR
+            shutil.rmtree(place, ignore_errors=True)  # of an attempt that ended while it saved
+            rules = recipe.save(place, weights, scale=list(zip(progress.low, progress.high, strict=True)))
+            done = {"progress": asdict(progress), "rules": rules.to_list(), "files": files_below(place)}
             with writing(folder):
                 durable.replace_file(str(folder / DONE_FILE), [to_json(done)])
         workers.wait()
     return True
+
+
+def files_below(folder: Path) -> list[str]:
+    """Paths of all files below a folder, relative to it."""
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
 
 
 class _Log:

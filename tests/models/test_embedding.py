@@ -10,7 +10,7 @@ from transformers import AutoModel
 from encore_ray.errors import ModelError
 from encore_ray.models.checkpoint import load_model, save_ensemble
 from encore_ray.models.conversations import Message
-from encore_ray.models.embedding import Reads, embedding_size, load_embedder, save_fitted
+from encore_ray.models.embedding import Reads, delete_model, embedding_size, load_embedder, save_fitted
 from encore_ray.models.heads import POOLINGS, Pooling
 from encore_ray.models.scorer import PairScorer
 from encore_ray.models.scoring import Scoring
@@ -101,6 +101,18 @@ def test_a_fit_over_another_leaves_nothing_of_it(tmp_path: Path) -> None:
     own = {"heads.safetensors", "encore.json", "rules.yaml", "notes.md"}
     assert names == own | {path.name for path in second.iterdir()} - {"fit.json"}
     assert load_model(tmp_path / "fitted", device="cpu").backbone.config.model_type == "qwen2"
+
+
+def test_deleting_a_model_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+    folder = tiny.save_own_form(tmp_path / "model", "llama", pooling="last")
+    names = [path.name for path in folder.iterdir()]
+    for name in ("model-00001-of-00002.safetensors", "settings.json", "notes.txt"):
+        (folder / name).write_text("")
+    (tmp_path / "other").write_text("")
+    delete_model(folder, [*names, "never-there.json", "../other"])
+    assert {path.name for path in folder.iterdir()} == {"settings.json", "notes.txt"}
+    assert (tmp_path / "other").exists()
+    delete_model(tmp_path / "nowhere", [])
 
 
 def test_several_models_in_one_are_no_embedder(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.checkpoint import load_model
 from encore_ray.models.scorer import PairScorer
 from encore_ray.passes.model_place import make_output
-from encore_ray.passes.train import death_among, require_place
+from encore_ray.passes.train import death_among, move_model, require_place
 from encore_ray.passes.train_log import LogReader
 from encore_ray.rules import RuleSet
 from encore_ray.schema import chosen_column, rejected_column
@@ -76,8 +76,9 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def trained(prepared: Path) -> Path:
-    """The same folder with trained/, by regression on the ratings."""
+    """The same folder with trained/, by regression on the ratings, and a file of the user's in it."""
     assert encore_ray(*words(prepared, output="trained")) == 0
+    (prepared / "trained" / "notes.json").write_text("mine")
     return prepared
 
 
@@ -91,7 +92,8 @@ def test_a_trained_model_scores_in_the_units_of_its_ratings(trained: Path) -> No
     assert (
         best["loss"] == min(figures["loss"] for figures in content["evaluations"]) < content["evaluations"][0]["loss"]
     )
-    assert not (trained / "trained" / "training").exists()
+    there = {str(path.relative_to(trained / "trained")) for path in (trained / "trained").rglob("*")}
+    assert there == {*content["files"], "train.json", "notes.json"}
 
     pairs = jobs.table(trained / "run" / "pairs")
     model = load_model(trained / "trained", device="cpu")
@@ -109,7 +111,10 @@ def test_the_same_command_finds_the_model_and_other_options_are_refused(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = weights(trained / "trained")
+    left = trained / "trained" / "training" / "step-00000016"  # by a driver that was killed at its end
+    left.mkdir(parents=True)
     assert encore_ray(*words(trained, output="trained")) == 0
+    assert not left.parent.exists()
     said = " ".join(capsys.readouterr().out.split())
     assert "fresh heads: those of the base model are of other rules" in said and "holds the model already" in said
     assert encore_ray(*words(trained, "--seed", "7", output="trained")) == ConfigError.exit_code
@@ -158,6 +163,22 @@ def test_what_a_worker_cannot_go_on_from_ends_the_command_at_once(
     code = encore_ray(*words(trained, "--learning-rate", "1e30", "--warmup", "0", output="wild"))
     assert code == DataError.exit_code
     assert "lower learning_rate" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_model_that_was_moved_in_part_is_moved_to_its_end(tmp_path: Path) -> None:
+    saved, target = tmp_path / "saved", tmp_path / "target"
+    names = ["code/own.py", "config.json", "encore.json", "model.safetensors"]
+    for name in names:
+        (saved / name).parent.mkdir(parents=True, exist_ok=True)
+        (saved / name).write_text(name)
+    target.mkdir()
+    (target / "config.json").mkdir()  # which ends the first attempt
+    with pytest.raises(IsADirectoryError):
+        move_model(saved, target, names)
+    assert (target / "code" / "own.py").exists() and not (target / "encore.json").exists()
+    (target / "config.json").rmdir()
+    move_model(saved, target, names)
+    assert {name: (target / name).read_text() for name in names} == {name: name for name in names}
 
 
 def test_a_place_that_no_model_can_be_written_to_is_refused(tmp_path: Path) -> None:
