@@ -111,6 +111,7 @@ def save_fitted(
     revision: str | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    stale: Iterable[str] = (),
 ) -> RuleSet:
     """Write a model in our own form: the backbone's files as they are, and linear heads that were fitted to it.
 
@@ -120,6 +121,7 @@ def save_fitted(
         weight_KD, bias_K: one head a rule.
         rules: K rules, with the link of each head.
         pooling, reads: of the embeddings that the heads were fitted to.
+        stale: files of the model that is replaced, see `backbone_files`; what else is in the folder stays.
 
     Returns:
         The rules as saved: those that ratings were regressed for are continuous, and clip.
@@ -128,8 +130,7 @@ def save_fitted(
     folder.mkdir(parents=True, exist_ok=True)
     assert folder.resolve() != place.resolve(), folder
     (folder / FORM_FILE).unlink(missing_ok=True)
-    for stale in _model_files(folder, allow_pickle=True):  # shards of another backbone would be read as the new one's
-        stale.unlink()
+    _delete(folder, stale)
     for file in _model_files(place, allow_pickle=allow_pickle):
         shutil.copyfile(file, folder / file.name)
     saved = RuleSet(rule if rule.link == "sigmoid" else regressed_rule(rule) for rule in rules)
@@ -144,11 +145,21 @@ def delete_model(folder: Path, names: Iterable[str]) -> None:
 
     Args:
         folder: of the model, where it is there.
-        names: of its files. Heads, and weights by the names that transformers gives them, are deleted in any case: a
-            model that is written here later would be read with them.
+        names: of its files, those of its heads may be left out.
     """
+    _delete(folder, (FORM_FILE, *_HEADS_FILES, *names))
+
+
+def backbone_files(backbone: str | Path, *, revision: str | None, allow_pickle: bool) -> list[str]:
+    """Names of the files that `save_fitted` copies."""
+    place = only_member(backbone, revision=revision, allow_pickle=allow_pickle)
+    return [file.name for file in _model_files(place, allow_pickle=allow_pickle)]
+
+
+def _delete(folder: Path, names: Iterable[str]) -> None:
+    """Delete files, and weights as transformers names them: a model that is written later would be read with them."""
     weights = [file.name for pattern in _WEIGHTS for file in folder.glob(pattern)]
-    for name in (FORM_FILE, *_HEADS_FILES, *weights, *names):
+    for name in (*names, *weights):
         file = folder / name
         if file.resolve().is_relative_to(folder.resolve()):
             file.unlink(missing_ok=True)

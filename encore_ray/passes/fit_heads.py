@@ -6,6 +6,7 @@ five-fold cross-validation over prompts, and the figures of each rule are those 
 prompts that it has not seen.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +21,8 @@ from encore_ray.composition.keys import NUM_FOLDS
 from encore_ray.composition.label_counts import LabelCounts
 from encore_ray.composition.logistic import Heads, LogisticFit, LogisticSums, fit_logistic
 from encore_ray.composition.ridge import ROUNDING, LinearFit, ResponseSums, fit_ridge, prediction_sums
-from encore_ray.errors import ConfigError
-from encore_ray.models.embedding import FIT_FILE, save_fitted
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.models.embedding import FIT_FILE, backbone_files, save_fitted
 from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.features import FeatureModel
 from encore_ray.passes.labels import LabelledUnit, LabelPlace, find_labels, labelled_units, read_responses
@@ -34,7 +35,8 @@ from encore_ray.rules import RuleSet
 from encore_ray.schema import SCHEMA_VERSION
 from encore_ray.storage import Folder, fingerprint
 
-ORIGIN = "origin"  # key of fit.json: heads are finished that have it
+# Keys of fit.json: heads are finished that have an origin, and files are those of their backbone.
+ORIGIN, FILES = "origin", "files"
 Places = dict[str, LabelPlace]
 
 
@@ -276,21 +278,33 @@ def save_heads(
     Returns:
         Content of fit.json.
     """
+    folder, revision = Folder(output), model.facts["revision"] or model.options.revision
+    backbone = local_model(model.path, allow_pickle=model.options.allow_pickle)
+    stale = _standing_files(folder)
+    files = backbone_files(backbone, revision=revision, allow_pickle=model.options.allow_pickle)
     source = {key: model.facts[key] for key in ("model", "model_source", "revision", "pooling", "reads", "max_tokens")}
     fit = {"schema_version": SCHEMA_VERSION, "labels": labels, **source, **fitted.figures}
-    Folder(output).write_json(FIT_FILE, fit)
+    folder.write_json(FIT_FILE, {**fit, FILES: sorted({*stale, *files})})
     save_fitted(
         Path(output),
-        backbone=local_model(model.path, allow_pickle=model.options.allow_pickle),
+        backbone=backbone,
         weight_KD=fitted.weight_KD,
         bias_K=fitted.bias_K,
         rules=rules,
         pooling=model.pooling,
         reads=model.reads,
-        revision=model.facts["revision"] or model.options.revision,
+        revision=revision,
         trust_remote_code=model.options.trust_remote_code,
         allow_pickle=model.options.allow_pickle,
+        stale=stale,
     )
-    fit[ORIGIN] = origin
-    Folder(output).write_json(FIT_FILE, fit)
+    fit |= {FILES: files, ORIGIN: origin}
+    folder.write_json(FIT_FILE, fit)
     return fit
+
+
+def _standing_files(folder: Folder) -> list[str]:
+    """Those of the backbone that is there, also of a fit that was interrupted."""
+    with contextlib.suppress(DataError, KeyError, TypeError):
+        return list(folder.read_json(FIT_FILE)[FILES])
+    return []

@@ -10,7 +10,7 @@ from transformers import AutoModel
 from encore_ray.errors import ModelError
 from encore_ray.models.checkpoint import load_model, save_ensemble
 from encore_ray.models.conversations import Message
-from encore_ray.models.embedding import Reads, delete_model, embedding_size, load_embedder, save_fitted
+from encore_ray.models.embedding import Reads, backbone_files, delete_model, embedding_size, load_embedder, save_fitted
 from encore_ray.models.heads import POOLINGS, Pooling
 from encore_ray.models.scorer import PairScorer
 from encore_ray.models.scoring import Scoring
@@ -91,14 +91,18 @@ def test_fitted_heads_score_what_they_were_fitted_to(tmp_path: Path, reads: Read
 
 def test_a_fit_over_another_leaves_nothing_of_it(tmp_path: Path) -> None:
     first, second = (tiny.save_classifier(tmp_path / family, family) for family in ("llama", "qwen2"))
+    (first / "vocab.txt").write_text("of a tokenizer of another kind")
     (second / "fit.json").write_text("{}")  # a backbone with heads of its own
     heads = {"weight_KD": np.ones((2, 32)), "bias_K": np.zeros(2), "rules": RULES}
     save_fitted(tmp_path / "fitted", backbone=first, **heads, pooling="last", reads="conversation")
     (tmp_path / "fitted" / "model-00001-of-00002.safetensors").write_bytes(b"a shard of before")
-    (tmp_path / "fitted" / "notes.md").write_text("mine")
-    save_fitted(tmp_path / "fitted", backbone=second, **heads, pooling="last", reads="conversation")
+    for name in ("notes.md", "settings.json"):
+        (tmp_path / "fitted" / name).write_text("mine")
+    stale = backbone_files(first, revision=None, allow_pickle=False)
+    assert "vocab.txt" in stale
+    save_fitted(tmp_path / "fitted", backbone=second, **heads, pooling="last", reads="conversation", stale=stale)
     names = {path.name for path in (tmp_path / "fitted").iterdir()}
-    own = {"heads.safetensors", "encore.json", "rules.yaml", "notes.md"}
+    own = {"heads.safetensors", "encore.json", "rules.yaml", "notes.md", "settings.json"}
     assert names == own | {path.name for path in second.iterdir()} - {"fit.json"}
     assert load_model(tmp_path / "fitted", device="cpu").backbone.config.model_type == "qwen2"
 
