@@ -19,7 +19,7 @@ from encore_ray.storage import Folder
 from tests.object_store import Store, fault_proxy, random_faults
 from tests.passes import jobs
 
-NUM_PAIRS = 64
+NUM_PAIRS = 40
 UNIT_PAIRS = 8
 PREPARE = {"unit_pairs": UNIT_PAIRS}
 
