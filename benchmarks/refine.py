@@ -37,8 +37,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.tables import machine, show, write_json
 from encore_ray.models.energy import EnergyBranch, EnergyNetwork
+from encore_ray.models.energy_data import PairBlock, PairBlocks
 from encore_ray.models.energy_maximum import Maximiser
-from encore_ray.models.energy_training import EnergySettings, PairBlock, PairBlocks, fit_energies
+from encore_ray.models.energy_training import EnergySettings, fit_energies
 from encore_ray.models.refiner import Refiner
 from encore_ray.passes.commits import Commit
 from encore_ray.passes.embeddings import embedding_columns

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from encore_ray.models.energy_training import EnergySettings, PairBlocks, Standards, shuffled_batches
+from encore_ray.models.energy_data import PairBlocks, Standards
+from encore_ray.models.energy_training import EnergySettings, epoch_batches
 
 LEARNING_RATE = 1e-3
 
@@ -23,7 +24,7 @@ def refit_linear(blocks: PairBlocks, *, standards: Standards, settings: EnergySe
         nn.init.zeros_(heads.weight)
         optimizer = torch.optim.AdamW(heads.parameters(), lr=LEARNING_RATE, weight_decay=settings.weight_decay)
         for epoch in range(1, settings.epochs + 1):
-            for batch in shuffled_batches(blocks, standards, settings, epoch=epoch):
+            for batch in epoch_batches(blocks, standards, settings, epoch=epoch):
                 agrees_PK = batch.agrees_BK[::2]
                 optimizer.zero_grad()
                 margin_PK = heads(batch.e_BD[::2] - batch.e_BD[1::2])

@@ -15,14 +15,8 @@ import numpy as np
 
 from encore_ray.errors import ClusterError
 from encore_ray.models.budget import unless_out_of_memory
-from encore_ray.models.energy_training import (
-    EnergyFit,
-    EnergySettings,
-    FitProgress,
-    PairBlock,
-    PairBlocks,
-    fit_energies,
-)
+from encore_ray.models.energy_data import PairBlock, PairBlocks
+from encore_ray.models.energy_training import EnergyFit, EnergySettings, FitProgress, fit_energies
 from encore_ray.models.linear_refit import refit_linear
 from encore_ray.models.refiner import Refiner
 from encore_ray.passes.apart import Do, Say, Work

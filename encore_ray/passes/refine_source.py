@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from encore_ray.composition.keys import hash_keys, heldout_halves
 from encore_ray.errors import DataError
-from encore_ray.models.energy_training import PairBlock, PairBlocks
+from encore_ray.models.energy_data import PairBlock, PairBlocks
 from encore_ray.passes.columns import floats
 from encore_ray.passes.embeddings import read_embeddings
 from encore_ray.passes.status import pass_tables

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from encore_ray.models.energy import EnergyBranch, EnergyNetwork
-from encore_ray.models.energy_training import PairBlock, PairBlocks
+from encore_ray.models.energy_data import PairBlock, PairBlocks
 
 LOW, HIGH = -4.0, 4.0
 

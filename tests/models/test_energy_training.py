@@ -8,17 +8,8 @@ import torch
 
 from encore_ray.errors import DataError, ModelError
 from encore_ray.models.energy import EnergyNetwork
-from encore_ray.models.energy_training import (
-    Batch,
-    EnergySettings,
-    FitProgress,
-    PairBlock,
-    PairBlocks,
-    add_gradients,
-    contrastive_loss,
-    fit_energies,
-    measure_standards,
-)
+from encore_ray.models.energy_data import Batch, PairBlock, PairBlocks, measure_standards
+from encore_ray.models.energy_training import EnergySettings, FitProgress, add_gradients, contrastive_loss, fit_energies
 from encore_ray.models.refiner import Refiner
 from encore_ray.models.standards import Standard, StreamedMoments
 from tests.models.energies import planted_blocks

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from encore_ray.models.energy_training import EnergySettings, PairBlock, PairBlocks, measure_standards
+from encore_ray.models.energy_data import PairBlock, PairBlocks, measure_standards
+from encore_ray.models.energy_training import EnergySettings
 from encore_ray.models.linear_refit import refit_linear
 
 
