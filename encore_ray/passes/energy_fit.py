@@ -7,9 +7,9 @@ After each epoch the state of the training is kept, and a training that did not 
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -119,6 +119,21 @@ class Training:
         return fingerprint([units_fingerprint(self.units), repr(heads), asdict(self.settings), self.noise])[:16]
 
 
+def advice(facts: Mapping[str, Any]) -> str:
+    """What to do about energies that were still getting better when their training ended; else nothing.
+
+    Args:
+        facts: of a Refiner.
+    """
+    losses, num_epochs = facts["heldout_losses"], facts["settings"]["epochs"]
+    if not len(losses) == facts["best_epoch"] == num_epochs:
+        return ""
+    return (
+        f" The held-out loss was lowest after the last of {num_epochs} epochs: train longer (--epochs), or, on a small "
+        "corpus, with a higher --learning-rate and fewer --batch-responses."
+    )
+
+
 def follow(do: Do, work: Work[Result], training: Training, *, watch: Watch, tell: Tell) -> Result:
     """Do work that trains, show how it gets on, and leave that for `run_status`.
 
@@ -162,8 +177,8 @@ class _Follower:
         return told.kept
 
     def end(self) -> None:
-        """Show that the training is over, which may be before its last epoch."""
-        if self._last:
+        """Show that the training is over, where that is before its last epoch."""
+        if self._last and self._last.epochs < self._training.settings.epochs:
             over = replace(self._last, total_pairs=self._last.pairs)
             self._show(over, num_epochs=over.epochs)
 

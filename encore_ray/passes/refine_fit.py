@@ -20,7 +20,7 @@ from encore_ray.models.refiner import Refiner
 from encore_ray.passes.apart import Do, Say, do_here
 from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.energies import OF_REWARD, units_fingerprint
-from encore_ray.passes.energy_fit import TRAINING_FACTS, Tell, Told, Training, follow
+from encore_ray.passes.energy_fit import TRAINING_FACTS, Tell, Told, Training, advice, follow
 from encore_ray.passes.refine_source import REWARD, embedded_units
 from encore_ray.passes.refined_rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.schema import REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
@@ -75,7 +75,8 @@ def fit_refinement(
         controls += [{"noise": level, **control.to_dict()} for control in found.controls(tolerance)]
         tell(_verdict(found.controls(tolerance), level))
     assert kept is not None and judged is not None
-    report = _report(kept, judged, controls, verdict=_verdict(judged.controls(tolerance), 0.0))
+    verdict = _verdict(judged.controls(tolerance), 0.0) + advice(kept.facts)
+    report = _report(kept, judged, controls, verdict=verdict)
     OF_REWARD.keep(run, kept.with_facts({"made_from": facts, "calibration": report["calibration"]}), report)
     return report
 

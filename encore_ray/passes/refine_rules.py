@@ -17,7 +17,7 @@ from encore_ray.models.refiner import Refiner
 from encore_ray.passes.apart import Do, Say, do_here
 from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.energies import OF_RULES, units_fingerprint
-from encore_ray.passes.energy_fit import TRAINING_FACTS, Tell, Told, Training, follow
+from encore_ray.passes.energy_fit import TRAINING_FACTS, Tell, Told, Training, advice, follow
 from encore_ray.passes.refine_fit import REFINED, REFIT
 from encore_ray.passes.refine_source import embedded_units, rule_heads
 from encore_ray.passes.refined_rows import RefinedRows, heldout_rows, refit_rewards
@@ -137,6 +137,7 @@ def _report(refiner: Refiner, rules: RuleSet, judged: _Judged) -> dict[str, Any]
     verdict = (
         f"On {num_test:,} held-out pairs refined scores agree with the labels significantly more often under {better} "
         f"of {len(rules)} rules, significantly less often under {worse}; by chance either happens to one rule in 40."
+        f"{advice(facts)}"
     )
     return {
         "schema_version": SCHEMA_VERSION,

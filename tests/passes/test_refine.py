@@ -18,6 +18,7 @@ from encore_ray.models.refiner import Refiner
 from encore_ray.passes.apart import DoApart, Result, Say, Work
 from encore_ray.passes.committed import Progress
 from encore_ray.passes.energies import OF_REWARD, fitted_energies
+from encore_ray.passes.energy_fit import advice
 from encore_ray.passes.refine_apply import _RefineRewards, apply_refinement
 from encore_ray.passes.refine_fit import fit_refinement
 from encore_ray.passes.refine_source import REWARD, embedded_units, training_blocks
@@ -66,6 +67,14 @@ def test_controls_are_judged_on_the_same_clean_pairs_at_every_level_of_noise(fit
     wins = sum(int((part.r_N2K[part.test_N, 0] > part.r_N2K[part.test_N, 1]).sum()) for part in rows)
     assert controls[0.0, "base"]["wins"] == wins
     assert f"{controls[0.0, 'refined']['accuracy']:.1%}" in report["verdict"]
+
+
+def test_energies_that_still_got_better_at_the_end_are_said_to_need_more_training(fitted: Folder) -> None:
+    facts = OF_REWARD.load(fitted).facts
+    assert facts["best_epoch"] == len(facts["heldout_losses"]) == QUICK.epochs
+    assert "train longer (--epochs)" in fitted.read_json("refine/report.json")["verdict"]
+    assert advice({**facts, "best_epoch": 1}) == ""
+    assert advice({**facts, "settings": {"epochs": 3}}) == ""
 
 
 def test_noise_turns_labels_round_and_leaves_pairs_whole(fitted: Folder) -> None:
