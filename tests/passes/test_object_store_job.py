@@ -75,7 +75,7 @@ def test_a_killed_job_on_an_object_store_resumes_to_the_tables_of_a_local_one(
     )
     (tmp_path / "job.yaml").write_text(remote.to_yaml())
     run = Folder("s3://runs/run")
-    with fault_proxy(s3, random_faults(seed=11, share=0.02)) as proxy:
+    with fault_proxy(s3, random_faults(seed=11, share=0.005)) as proxy:
         environment = {**os.environ, "AWS_ENDPOINT_URL": proxy.endpoint, "XDG_CACHE_HOME": str(tmp_path / "cache")}
         words = ["run", str(tmp_path / "job.yaml")]
         killed = subprocess.Popen(
