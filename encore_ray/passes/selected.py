@@ -11,6 +11,7 @@ from encore_ray.errors import DataError
 from encore_ray.passes.columns import floats, places
 from encore_ray.passes.status import pass_tables
 from encore_ray.passes.tables import TableUnit, run_rules, table_units
+from encore_ray.passes.units import PassTable
 from encore_ray.rules import RuleSet
 from encore_ray.schema import PAIR_ID, RULES_FILE, SCORES_DIR, relevance_column, selected_column
 from encore_ray.storage import Folder
@@ -39,7 +40,7 @@ def find_selection(run: Folder) -> Selection | None:
     facts, done = table.standing_facts(), table.sealed()
     if facts is None or done is None:
         return None
-    check_unchanged_rules(table.folder.uri)
+    _check_rules(run, table, facts)
     params = {"num_rules": facts["num_rules"], "by": facts["by"], "selection": done["manifest_digest"][:12]}
     return Selection({unit.unit: unit for unit in table_units(table.folder.uri)}, params)
 
@@ -53,12 +54,18 @@ def check_unchanged_rules(selection: str) -> None:
     run = Folder(selection.rstrip("/").rpartition("/")[0] or "/")
     table = pass_tables(run)["select"]
     facts = table.standing_facts() if table.folder.uri == selection.rstrip("/") else None
-    rules = run_rules(run) if facts is not None and run.exists(SCORES_DIR) else None
-    if facts is None or rules is None or facts.get("rules") == rules.fingerprint:
+    if facts is not None:
+        _check_rules(run, table, facts)
+
+
+def _check_rules(run: Folder, table: PassTable, facts: Mapping[str, Any]) -> None:
+    rules = run_rules(run) if run.exists(SCORES_DIR) else None
+    if rules is None or facts.get("rules") == rules.fingerprint:
         return
     raise DataError(
-        f"Rules differ: {selection} was made with the rules {str(facts.get('rules'))[:12]}, but {run.path(RULES_FILE)} "
-        f"is {rules.fingerprint[:12]} now, so its rules and labels may be others. Run `encore-ray select --overwrite`."
+        f"Rules differ: {table.folder.uri} was made with the rules {str(facts.get('rules'))[:12]}, but "
+        f"{run.path(RULES_FILE)} is {rules.fingerprint[:12]} now, so its rules and labels may be others. "
+        "Run `encore-ray select --overwrite`."
     )
 
 
