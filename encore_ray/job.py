@@ -575,15 +575,15 @@ class Job:
         """Write refined/ and refined_scores/, as far as energies are fitted; the counts of each."""
         found: dict[str, Mapping[str, int]] = {}
         for energies in fitted_energies(self.run):
-            name = "refine" if energies is OF_REWARD else "refine_scores"
-            with self.tracker.start_pass(name) as tracked:
+            table = self.tables[energies.table]
+            with self.tracker.start_pass(table.name) as tracked:
                 how = {"watch": self._watch(tracked), **self._how}
                 if energies is OF_REWARD:
-                    counts = apply_refinement(self.run, self.tables[name], **how)
+                    counts = apply_refinement(self.run, table, **how)
                 else:
-                    counts = refine_scores(self.run, self.tables[name], rules=self._rules(), **how)
+                    counts = refine_scores(self.run, table, rules=self._rules(), **how)
                 tracked.log_metrics(counts, step=counts["rows"])
-            found[self.tables[name].folder.name] = counts
+            found[table.folder.name] = counts
         return found
 
     def report(self, folder: Folder | None = None, *, weights: Mapping[str, Any] | None = None) -> None:

@@ -10,19 +10,16 @@ from encore_ray.errors import ConfigError, DataError, ModelError, ResumeRefused
 from encore_ray.models.refiner import Refiner
 from encore_ray.passes.facts import refusal
 from encore_ray.passes.refine_source import EmbeddedUnit
+from encore_ray.passes.status import pass_tables
 from encore_ray.schema import (
     ENERGY_FILE,
     ENERGY_TENSORS_FILE,
     ENERGY_TRAINING_DIR,
-    LABEL_ERRORS_FILE,
     REFINE_REPORT_FILE,
-    REFINED_DIR,
-    REFINED_SCORES_DIR,
     RULE_ENERGY_FILE,
     RULE_ENERGY_TENSORS_FILE,
     RULE_ENERGY_TRAINING_DIR,
     RULE_REFINE_REPORT_FILE,
-    SUCCESS_FILE,
 )
 from encore_ray.storage import Folder, content_digest, fingerprint
 
@@ -36,14 +33,14 @@ class EnergyFiles:
     Attributes:
         tensors, description: of the energies. report: of their fit.
         training: folder for what a fit needs to go on, until it is over.
-        refined: what goes when the energies change, since older ones made it.
+        table: pass that they refine, see `pass_tables`.
     """
 
     tensors: str
     description: str
     report: str
     training: str
-    refined: tuple[str, ...]
+    table: str
 
     def fitted(self, run: Folder) -> bool:
         """Whether they are there."""
@@ -111,8 +108,7 @@ class EnergyFiles:
         """
         tensors, description = refiner.to_files()
         run.delete(self.description)
-        for name in self.refined:
-            run.delete(name)
+        pass_tables(run)[self.table].outdate()
         run.write_atomic(self.tensors, tensors)
         run.write_json(self.report, report)
         run.write_atomic(self.description, description)
@@ -124,14 +120,14 @@ OF_REWARD = EnergyFiles(
     ENERGY_FILE,
     REFINE_REPORT_FILE,
     ENERGY_TRAINING_DIR,
-    refined=(f"{REFINED_DIR}/{SUCCESS_FILE}", LABEL_ERRORS_FILE),
+    table="refine",
 )
 OF_RULES = EnergyFiles(
     RULE_ENERGY_TENSORS_FILE,
     RULE_ENERGY_FILE,
     RULE_REFINE_REPORT_FILE,
     RULE_ENERGY_TRAINING_DIR,
-    refined=(f"{REFINED_SCORES_DIR}/{SUCCESS_FILE}",),
+    table="refine_scores",
 )
 
 

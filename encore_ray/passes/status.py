@@ -87,7 +87,7 @@ def pass_tables(run: Folder) -> dict[str, PassTable]:
         "relevance": PassTable(run.child(RELEVANCE_DIR), run, "relevance", downstream=(selected,)),
         "select": PassTable(run.child(SELECTION_DIR), run, "select"),
         "embed": PassTable(run.child(EMBEDDINGS_DIR), run, "embed", downstream=(*of_reward, *of_rules)),
-        "refine": PassTable(run.child(REFINED_DIR), run, "refine"),
+        "refine": PassTable(run.child(REFINED_DIR), run, "refine", downstream=(LABEL_ERRORS_FILE,)),
         "refine_scores": PassTable(run.child(REFINED_SCORES_DIR), run, "refine_scores"),
     }
 
