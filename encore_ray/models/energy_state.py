@@ -23,7 +23,6 @@ class FitState:
     Attributes:
         losses: mean training loss of each epoch. heldout_losses: after each; empty without held-out pairs.
         best_epoch: from 1 on; 0 before the first.
-        num_pairs: that were trained on so far, each as often as it was.
     """
 
     def __init__(self, network: EnergyNetwork, optimizer: torch.optim.Optimizer):
@@ -32,16 +31,14 @@ class FitState:
         self.losses: list[float] = []
         self.heldout_losses: list[float] = []
         self.best_epoch = 0
-        self.num_pairs = 0
 
     @property
     def num_epochs(self) -> int:
         return len(self.losses)
 
-    def add_epoch(self, loss: float, heldout_loss: float | None, *, num_pairs: int) -> None:
+    def add_epoch(self, loss: float, heldout_loss: float | None) -> None:
         """Take note of an epoch that is over."""
         self.losses.append(loss)
-        self.num_pairs += num_pairs
         if heldout_loss is not None:
             self.heldout_losses.append(heldout_loss)
         if heldout_loss is None or heldout_loss == min(self.heldout_losses):
@@ -61,25 +58,23 @@ class FitState:
             "losses": self.losses,
             "heldout_losses": self.heldout_losses,
             "best_epoch": self.best_epoch,
-            "num_pairs": self.num_pairs,
         }
         content = io.BytesIO()
         torch.save(kept, content)
         return hashlib.sha256(content.getbuffer()).digest() + content.getvalue()
 
-    def restore(self, kept: bytes) -> bool:
-        """Go back to what `to_bytes` made of a fit of the same network; False, and nothing else, for damaged bytes."""
+    def restore(self, kept: bytes) -> None:
+        """Go back to what `to_bytes` made of a fit of the same network; damaged bytes change nothing."""
         digest, content = kept[:_DIGEST_BYTES], kept[_DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != digest:
-            return False
+            return
         found: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         self._network.load_state_dict(found["network"])
         self._optimizer.load_state_dict(found["optimizer"])
         self._best = found["best"]
         self.losses, self.heldout_losses = found["losses"], found["heldout_losses"]
-        self.best_epoch, self.num_pairs = found["best_epoch"], found["num_pairs"]
+        self.best_epoch = found["best_epoch"]
         _set_random_states(found["random"])
-        return True
 
 
 def _copied(network: EnergyNetwork) -> dict[str, Tensor]:

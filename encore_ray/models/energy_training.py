@@ -141,8 +141,8 @@ def fit_energies(
             state.restore(kept)
 
         def tell(pairs: int) -> None:
-            num_pairs, total_pairs = state.num_pairs + pairs, settings.epochs * standards.num_used
-            on_progress(FitProgress(num_pairs, total_pairs, state.num_epochs))
+            num_pairs = state.num_epochs * standards.num_used + pairs
+            on_progress(FitProgress(num_pairs, settings.epochs * standards.num_used, state.num_epochs))
 
         tell(0)
         while state.num_epochs < settings.epochs and not state.num_epochs - state.best_epoch >= settings.patience:
@@ -161,7 +161,7 @@ def fit_energies(
             if heldout is not None:
                 heldout_loss = heldout.loss(network, settings, on_slice=partial(tell, num_pairs))
                 _check_finite(heldout_loss, "held-out", epoch)
-            state.add_epoch(mean_loss, heldout_loss, num_pairs=num_pairs)
+            state.add_epoch(mean_loss, heldout_loss)
             keep(state.to_bytes())
             on_epoch(epoch, mean_loss, heldout_loss)
         tell(0)

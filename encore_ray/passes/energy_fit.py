@@ -166,7 +166,7 @@ class _Follower:
 
     def hear(self, told: Told) -> bool:
         """Pass on what is told; whether it is kept."""
-        if told.progress:
+        if told.progress and told.progress != self._last:  # the same is said after each of many forward passes
             if self._last is None:
                 self._resumed_pairs = told.progress.pairs
             self._last = told.progress
@@ -204,7 +204,6 @@ class _Follower:
         rate = (progress.pairs - self._resumed_pairs) / max(now - self._started, 1e-9)
         content = {
             **asdict(progress),
-            "name": self._training.name,
             "num_epochs": self._training.settings.epochs,
             "rate": rate,
             "at": time.time(),
