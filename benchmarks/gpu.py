@@ -33,11 +33,11 @@ from transformers import __version__ as transformers_version
 
 from benchmarks.lengths import Lengths, pairs_of_ids, random_pairs
 from benchmarks.tables import machine, show, write_json
-from encore_ray.models.budget import find_budget, with_budget
-from encore_ray.models.conversations import TokenizedPairs
-from encore_ray.models.heads import LinearHeads, PooledHeads
-from encore_ray.models.multihead import MultiHeadModel
-from encore_ray.models.scorer import PairScorer, Plan
+from encore_ray.models.forward.budget import find_budget, with_budget
+from encore_ray.models.forward.heads import LinearHeads, PooledHeads
+from encore_ray.models.forward.multihead import MultiHeadModel
+from encore_ray.models.forward.scorer import PairScorer, Plan
+from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.rules import Rule, RuleSet, Scale
 
 NUM_RULES = 8

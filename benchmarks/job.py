@@ -43,11 +43,11 @@ import yaml
 from benchmarks.lengths import Lengths, by_length, random_pairs
 from benchmarks.recipe import SEED, find_corpus, save_model, train_tokenizer
 from benchmarks.tables import machine, show, write_json
-from encore_ray.models.checkpoint import Dtype, load_model
-from encore_ray.models.scorer import PairScorer
-from encore_ray.passes.commits import total_counts
-from encore_ray.passes.effort import Effort
-from encore_ray.passes.status import pass_tables
+from encore_ray.folder.commits import total_counts
+from encore_ray.folder.status import pass_tables
+from encore_ray.models.forward.scorer import PairScorer
+from encore_ray.models.loading.checkpoint import Dtype, load_model
+from encore_ray.passes.scorers.scoring_cost import Effort
 from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT, REJECTED, chosen_column, rejected_column
 from encore_ray.storage import Folder
 

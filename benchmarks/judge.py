@@ -44,12 +44,12 @@ from benchmarks.recipe import SEED, Corpus, find_corpus, save_judge, train_token
 from benchmarks.tables import machine, show, write_json
 from encore_ray.corpora.messages import transcript_turns
 from encore_ray.corpora.rows import BadRow
-from encore_ray.models.conversations import Message, TokenizedPairs
-from encore_ray.models.judge import Judging, load_judge
-from encore_ray.models.loading import no_progress_bar
-from encore_ray.models.questions import NO, YES, question
-from encore_ray.models.rows import distinct_sequences
-from encore_ray.models.scorer import PairScorer
+from encore_ray.models.families.loaders import no_progress_bar
+from encore_ray.models.forward.rows import distinct_sequences
+from encore_ray.models.forward.scorer import PairScorer
+from encore_ray.models.judge.judge import Judging, load_judge
+from encore_ray.models.judge.questions import NO, YES, question
+from encore_ray.models.text.conversations import Message, TokenizedPairs
 from encore_ray.rules import RuleSet, rule_pool
 
 NUM_RULES = 20

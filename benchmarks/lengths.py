@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encore_ray.models.conversations import TokenizedPairs
+from encore_ray.models.text.conversations import TokenizedPairs
 
 FILE = Path(__file__).parent / "hh_lengths.json"
 FIRST_ID = 2  # ids before it are the tokenizer's special tokens

@@ -3,12 +3,12 @@
 python benchmarks/planted.py
 """
 
-from encore_ray.composition.agreement import Tally
-from encore_ray.composition.binning import choose_binning
-from encore_ray.composition.rewards import compose, tie_tolerance
-from encore_ray.composition.schemes import Encore, Uniform
-from encore_ray.composition.statistics import RuleStatistics
-from encore_ray.composition.weighing import weigh
+from encore_ray.composition.measure.agreement import Tally
+from encore_ray.composition.measure.binning import choose_binning
+from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.weigh.rewards import compose, tie_tolerance
+from encore_ray.composition.weigh.schemes import Encore, Uniform
+from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.corpora.planted import WORLDS, World, planted_ratings
 
 NUM_PAIRS, SEED = 20_000, 3

@@ -14,9 +14,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 
 from benchmarks.lengths import pairs_of_ids
 from encore_ray.corpora.planted import planted_text
-from encore_ray.models.checkpoint import RULES_FILE
-from encore_ray.models.conversations import TokenizedPairs
-from encore_ray.models.loading import no_progress_bar
+from encore_ray.models.families.loaders import no_progress_bar
+from encore_ray.models.loading.checkpoint import RULES_FILE
+from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.rules import Rule, RuleSet, Scale
 
 NUM_RULES = 8

@@ -43,13 +43,14 @@ import psutil
 import pyarrow as pa
 
 from benchmarks.tables import machine, show, write_json
-from encore_ray.composition.weights import Weights
+from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import ClusterOptions, WeighOptions
-from encore_ray.passes.cluster import cluster
+from encore_ray.engine.on_ray.cluster import cluster
+from encore_ray.engine.pools import Resources
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.pass_table import PassTable, read_manifest
+from encore_ray.folder.tables import RULES_METADATA
 from encore_ray.passes.compose import compose_scores
-from encore_ray.passes.pools import Resources
-from encore_ray.passes.tables import RULES_METADATA
-from encore_ray.passes.units import Attempt, PassTable, read_manifest
 from encore_ray.passes.weigh import weigh_scores
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import (

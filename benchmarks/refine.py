@@ -36,20 +36,21 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.tables import machine, show, write_json
-from encore_ray.models.energy import EnergyBranch, EnergyNetwork
-from encore_ray.models.energy_data import PairBlock, PairBlocks
-from encore_ray.models.energy_maximum import Maximiser
-from encore_ray.models.energy_training import EnergySettings, fit_energies
-from encore_ray.models.refiner import Refiner
-from encore_ray.passes.commits import Commit
-from encore_ray.passes.embeddings import embedding_columns
-from encore_ray.passes.energies import OF_REWARD
-from encore_ray.passes.refine_apply import _RefineRewards
-from encore_ray.passes.refine_fit import MARGIN
-from encore_ray.passes.refine_source import REWARD, embedded_units, training_blocks
-from encore_ray.passes.status import pass_tables
-from encore_ray.passes.unit_work import CommittedWork, unit_task
-from encore_ray.passes.units import Attempt, PassTable
+from encore_ray.engine.unit_work import CommittedWork, unit_task
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.commits import Commit
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.status import pass_tables
+from encore_ray.models.energy.data import PairBlock, PairBlocks
+from encore_ray.models.energy.maximum import Maximiser
+from encore_ray.models.energy.network import EnergyBranch, EnergyNetwork
+from encore_ray.models.energy.refiner import Refiner
+from encore_ray.models.energy.training import EnergySettings, fit_energies
+from encore_ray.passes.refine.apply import _RefineRewards
+from encore_ray.passes.refine.energies import OF_REWARD
+from encore_ray.passes.refine.fit_reward import MARGIN
+from encore_ray.passes.refine.source import REWARD, embedded_units, training_blocks
+from encore_ray.passes.scorers.embedding_table import embedding_columns
 from encore_ray.schema import CHOSEN_REWARD, EMBEDDINGS_DIR, PAIR_ID, REJECTED_REWARD, REWARDS_DIR
 from encore_ray.storage import Folder
 

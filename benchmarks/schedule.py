@@ -35,12 +35,13 @@ import ray
 
 from benchmarks.tables import machine, show, write_json
 from encore_ray.config import ClusterOptions
-from encore_ray.passes.cluster import WORKER_ENV, cluster
-from encore_ray.passes.commits import Commit, DataFile
-from encore_ray.passes.committed import ignore_progress, run_committed
-from encore_ray.passes.pools import ActorPool
-from encore_ray.passes.unit_work import Task
-from encore_ray.passes.units import Attempt, PassTable
+from encore_ray.engine.on_ray.cluster import WORKER_ENV, cluster
+from encore_ray.engine.pools import ActorPool
+from encore_ray.engine.run_units import ignore_progress, run_committed
+from encore_ray.engine.unit_work import Task
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.commits import Commit, DataFile
+from encore_ray.folder.pass_table import PassTable
 from encore_ray.schema import COMMITS_DIR, DATA_DIR
 from encore_ray.storage import Folder
 

@@ -32,10 +32,10 @@ from transformers import __version__ as transformers_version
 from benchmarks.lengths import Lengths, by_length, random_pairs
 from benchmarks.recipe import PAD_ID, SEED, find_corpus, save_model, tokenize, train_tokenizer
 from benchmarks.tables import machine, show, write_json
-from encore_ray.models.checkpoint import load_model
-from encore_ray.models.conversations import TokenizedPairs
-from encore_ray.models.loading import no_progress_bar
-from encore_ray.models.scorer import PairScorer, pack
+from encore_ray.models.families.loaders import no_progress_bar
+from encore_ray.models.forward.scorer import PairScorer, pack
+from encore_ray.models.loading.checkpoint import load_model
+from encore_ray.models.text.conversations import TokenizedPairs
 
 DTYPES = {"float32": "float32", "bf16": "bfloat16"}
 SORTED_TOKENS = 4096  # budget of a batch of sequences sorted by length

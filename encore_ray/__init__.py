@@ -11,27 +11,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from encore_ray.composition.rewards import compose
-    from encore_ray.composition.weights import Weights
+    from encore_ray.composition.weigh.rewards import compose
+    from encore_ray.composition.weigh.weights import Weights
     from encore_ray.config import JobConfig
     from encore_ray.config_sources import load_config, make_config
     from encore_ray.errors import ClusterError, ConfigError, DataError, EncoreError, ModelError, ResumeRefused
     from encore_ray.job import Job, JobResult, open_job, run_job
-    from encore_ray.models.checkpoint import load_members, load_model, save_ensemble, save_multihead
-    from encore_ray.models.heads import LinearHeads
-    from encore_ray.models.scorer import PairScorer
+    from encore_ray.models.forward.heads import LinearHeads
+    from encore_ray.models.forward.scorer import PairScorer
+    from encore_ray.models.loading.checkpoint import load_members, load_model, save_ensemble, save_multihead
     from encore_ray.rules import Rule, RuleSet, Scale
 
 _HOMES = {
-    "composition.rewards": ("compose",),
-    "composition.weights": ("Weights",),
+    "composition.weigh.rewards": ("compose",),
+    "composition.weigh.weights": ("Weights",),
     "config": ("JobConfig",),
     "config_sources": ("load_config", "make_config"),
     "errors": ("ClusterError", "ConfigError", "DataError", "EncoreError", "ModelError", "ResumeRefused"),
     "job": ("Job", "JobResult", "open_job", "run_job"),
-    "models.checkpoint": ("load_members", "load_model", "save_ensemble", "save_multihead"),
-    "models.heads": ("LinearHeads",),
-    "models.scorer": ("PairScorer",),
+    "models.loading.checkpoint": ("load_members", "load_model", "save_ensemble", "save_multihead"),
+    "models.forward.heads": ("LinearHeads",),
+    "models.forward.scorer": ("PairScorer",),
     "rules": ("Rule", "RuleSet", "Scale"),
 }
 _HOME_OF = {name: f"encore_ray.{module}" for module, names in _HOMES.items() for name in names}

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from encore_ray.config_sources import load_config
+from encore_ray.console.show import show_job
 from encore_ray.corpora.planted import planted_text
 from encore_ray.errors import ConfigError
 from encore_ray.job import run_job
-from encore_ray.models.training import train_regression
+from encore_ray.models.training.demo_model import train_regression
 from encore_ray.shell import command
 from encore_ray.storage import Folder
-from encore_ray.terminal import show_job
 
 TRAINING_PAIRS = 3072
 TRAINING_SEED, CORPUS_SEED = 1, 2

@@ -13,54 +13,55 @@ from typing import Any
 
 from rich.console import Console
 
-from encore_ray.composition.comparison import is_of_weights
-from encore_ray.composition.weights import Weights
+from encore_ray.composition.compare.comparison import is_of_weights
+from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import ClusterOptions, JobConfig, PrepareOptions, TrackingOptions, TrainOptions, WeighOptions
 from encore_ray.config_sources import read_rules
+from encore_ray.console.display import Display
 from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
+from encore_ray.engine.on_ray.cluster import cluster
+from encore_ray.engine.on_ray.meters import Meters
+from encore_ray.engine.on_ray.nodes import check_nodes
+from encore_ray.engine.on_ray.remote_call import Do, DoApart
+from encore_ray.engine.pools import Resources, score_pool
+from encore_ray.engine.run_units import Progress
+from encore_ray.engine.visible import Visible
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.models.embedding import FIT_FILE, TRAIN_FILE
-from encore_ray.models.energy_training import EnergySettings
-from encore_ray.passes.apart import Do, DoApart
-from encore_ray.passes.api_judge import ApiJudge, estimate, is_api, plan_api_judge
-from encore_ray.passes.api_relevance import ApiRelating, relate_by_api
-from encore_ray.passes.cluster import cluster
-from encore_ray.passes.committed import Progress
+from encore_ray.folder.lock import only_driver
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.status import pass_tables, run_status
+from encore_ray.folder.tables import run_rules, table_rules, table_units
+from encore_ray.models.energy.training import EnergySettings
+from encore_ray.models.loading.embedding import FIT_FILE, TRAIN_FILE
 from encore_ray.passes.compare import compare_schemes
 from encore_ray.passes.compose import compose_scores
-from encore_ray.passes.effort import Effort, without_times
 from encore_ray.passes.embed import embed_pairs, open_embeddings
-from encore_ray.passes.energies import OF_REWARD, fitted_energies
 from encore_ray.passes.evaluate import evaluate_rewards
-from encore_ray.passes.features import Embeddings, FeatureModel
-from encore_ray.passes.fit_heads import fit_heads, origin, save_heads, standing_heads
-from encore_ray.passes.meters import Meters
-from encore_ray.passes.model_place import make_output
-from encore_ray.passes.model_plan import Model, decisive_facts, plan_judge, plan_model, settle_budget
-from encore_ray.passes.model_scores import ModelScores, ScoringModel
-from encore_ray.passes.nodes import Visible, check_nodes
-from encore_ray.passes.pools import Resources, score_pool
+from encore_ray.passes.heads.features import Embeddings, FeatureModel
+from encore_ray.passes.heads.fit_heads import fit_heads, origin, save_heads, standing_heads
 from encore_ray.passes.prepare import Prepared, prepare_corpora
-from encore_ray.passes.refine_apply import apply_refinement, refine_scores
-from encore_ray.passes.refine_fit import fit_refinement
-from encore_ray.passes.refine_rules import fit_rules
-from encore_ray.passes.relevance import AdapterModel, ModelRelevance, RelatingModel, check_same_rules
+from encore_ray.passes.refine.apply import apply_refinement, refine_scores
+from encore_ray.passes.refine.energies import OF_REWARD, fitted_energies
+from encore_ray.passes.refine.fit_reward import fit_refinement
+from encore_ray.passes.refine.fit_rules import fit_rules
+from encore_ray.passes.report import make_report
 from encore_ray.passes.score import rate_pairs, rules_of_ratings, run_by_model, score_pairs, take_ratings
-from encore_ray.passes.select import Selecting, check_selecting, select_pairs
-from encore_ray.passes.selected import find_selection
-from encore_ray.passes.status import pass_tables, run_status
-from encore_ray.passes.tables import run_rules, table_rules, table_units
-from encore_ray.passes.train import run_training
-from encore_ray.passes.train_plan import plan_training
-from encore_ray.passes.units import PassTable
+from encore_ray.passes.scorers.api_judge import ApiJudge, estimate, is_api, plan_api_judge
+from encore_ray.passes.scorers.model_place import make_output
+from encore_ray.passes.scorers.model_plan import Model, decisive_facts, plan_judge, plan_model, settle_budget
+from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
+from encore_ray.passes.scorers.scoring_cost import Effort, without_times
+from encore_ray.passes.selection.api_relevance import ApiRelating, relate_by_api
+from encore_ray.passes.selection.relevance import AdapterModel, ModelRelevance, RelatingModel, check_same_rules
+from encore_ray.passes.selection.select import Selecting, check_selecting, select_pairs
+from encore_ray.passes.selection.selected import find_selection
+from encore_ray.passes.train.plan import plan_training
+from encore_ray.passes.train.training import run_training
 from encore_ray.passes.weigh import weigh_scores
-from encore_ray.progress import Display
 from encore_ray.records import flat_comparison, flat_fit, flat_metrics, flat_params, git_commit, summary
 from encore_ray.redaction import redact
 from encore_ray.report import evaluation_figure
 from encore_ray.rules import RuleSet, rule_pool
-from encore_ray.run_lock import only_driver
-from encore_ray.run_report import make_report
 from encore_ray.schema import (
     COMPARISON_FILE,
     CONFIG_FILE,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from encore_ray.config import JobConfig
-from encore_ray.report.numbers import weight_writer
+from encore_ray.report.drawing.numbers import weight_writer
 
 
 def flat_params(config: JobConfig) -> dict[str, Any]:

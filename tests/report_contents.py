@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from encore_ray.composition.agreement import Tally
-from encore_ray.report.contents import ReportContents
+from encore_ray.composition.measure.agreement import Tally
+from encore_ray.report.data.contents import ReportContents
 from encore_ray.rules import Rule, RuleSet, Scale
 
 LEVELS = [float(level) for level in range(11)]

@@ -16,11 +16,12 @@ import pytest
 from encore_ray.cli import main
 from encore_ray.config_sources import read_rules
 from encore_ray.errors import ConfigError, DataError, ModelError
-from encore_ray.models.fetch import identify_model
-from encore_ray.passes.model_place import local_model
-from encore_ray.passes.units import Attempt, PassTable
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.lock import only_driver
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.models.loading.fetch import identify_model
+from encore_ray.passes.scorers.model_place import local_model
 from encore_ray.remote import file_system
-from encore_ray.run_lock import only_driver
 from encore_ray.storage import Folder
 from tests.models import tiny
 from tests.object_store import STALL_S, FaultProxy, Plan, Store, always, fault_proxy, first_creations, random_faults

@@ -15,10 +15,10 @@ import yaml
 
 from encore_ray.cli import app, main
 from encore_ray.config_sources import environment_values, load_config, make_config
+from encore_ray.engine.pools import Resources
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.folder.tables import table_units
 from encore_ray.job import run_job
-from encore_ray.passes.pools import Resources
-from encore_ray.passes.tables import table_units
 from encore_ray.pickled import refuse_pickles
 from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder, absolute

@@ -22,7 +22,7 @@ class Inspect:
     """File or folder."""
 
     def main(self, console: Console) -> None:
-        from encore_ray.inspection import inspect_path
+        from encore_ray.console.inspect import inspect_path
 
         inspect_path(absolute(self.path), console=console)
 
@@ -46,8 +46,8 @@ class Status:
     """Run folder."""
 
     def main(self, console: Console) -> None:
-        from encore_ray.passes.status import run_status
-        from encore_ray.terminal import show_status
+        from encore_ray.console.show import show_status
+        from encore_ray.folder.status import run_status
 
         show_status(run_status(Folder(absolute(self.run))), console=console)
 
@@ -118,11 +118,11 @@ class Export:
 
     def _dataset(self, run: Folder) -> str:
         if self.labels == "selection":
-            from encore_ray.passes.export_selection import export_selection
+            from encore_ray.passes.export.selection import export_selection
 
             output = Folder(absolute(self.output or ""))
             return str(export_selection(run, output, layout=self.format, overwrite=self.overwrite))
-        from encore_ray.passes.export import export_rewards
+        from encore_ray.passes.export.rewards import export_rewards
 
         report = export_rewards(
             run,
@@ -135,7 +135,7 @@ class Export:
         return str(report)
 
     def _model(self, run: Folder) -> str:
-        from encore_ray.passes.export_model import export_model
+        from encore_ray.passes.export.model import export_model
 
         folded = export_model(
             run,

@@ -48,7 +48,7 @@ class Compare:
         rules_path = absolute(self.rules) if self.rules else None
         beside = _named(self.beside)
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path, *beside.values()])
-        from encore_ray.terminal import show_comparison
+        from encore_ray.console.show import show_comparison
 
         with open_command_job(self, console, folder=output) as job:
             job.see()
@@ -68,7 +68,7 @@ class Compare:
 
 def _named(assignments: Sequence[str]) -> dict[str, str]:
     """Paths by name; ConfigError where one has no name, or a name of another or of what it stands beside."""
-    from encore_ray.composition.comparison import BASELINES
+    from encore_ray.composition.compare.comparison import BASELINES
 
     # Metrics go by name, too.
     known = (*get_args(WeighOptions.model_fields["scheme"].annotation), "encore_by_group", *BASELINES)

@@ -51,9 +51,9 @@ class FitHeads:
         rules_path = absolute(self.rules)
         labels = absolute(self.labels) if self.labels else None
         require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path, rules_path, labels])
-        from encore_ray.passes.features import plan_features
-        from encore_ray.passes.fit_heads import check_fittable, require_place
-        from encore_ray.terminal import show_heads
+        from encore_ray.console.show import show_heads
+        from encore_ray.passes.heads.features import plan_features
+        from encore_ray.passes.heads.fit_heads import check_fittable, require_place
 
         rules = read_rules(rules_path)
         check_fittable(rules)

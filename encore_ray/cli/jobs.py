@@ -51,9 +51,9 @@ class Run:
         if self.run is not None:
             flags["run"] = self.run
         config = load_config(self.config, flags=flags)
+        from encore_ray.cli.trial import run_trial
+        from encore_ray.console.show import show_job
         from encore_ray.job import run_job
-        from encore_ray.terminal import show_job
-        from encore_ray.trial import run_trial
 
         if self.limit is not None:
             run_trial(config, limit=self.limit, console=console)

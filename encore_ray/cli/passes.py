@@ -27,8 +27,8 @@ class Prepare:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        from encore_ray.console.show import show_counts
         from encore_ray.corpora.sources import InputSpec, list_files
-        from encore_ray.terminal import show_counts
 
         files = list_files([InputSpec(absolute(path)) for path in self.input])
         with open_command_job(self, console, params={"inputs": self.input}) as job:
@@ -58,8 +58,8 @@ class Score:
         check_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.model)
         require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path])
-        from encore_ray.passes.model_plan import plan_model
-        from encore_ray.terminal import show_counts
+        from encore_ray.console.show import show_counts
+        from encore_ray.passes.scorers.model_plan import plan_model
 
         rules = read_rules(absolute(self.rules)) if self.rules else None
         with open_command_job(self, console, params={"model": path}) as job:
@@ -93,7 +93,7 @@ class Weigh:
         scores, output = explicit_paths(self, "scores")
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
-        from encore_ray.terminal import show_weights
+        from encore_ray.console.show import show_weights
 
         target = (output.rpartition("/")[0] or "/", output.rpartition("/")[2]) if output else None
         with open_command_job(self, console, folder=target[0] if target else None) as job:
@@ -136,9 +136,9 @@ class Compose:
         pairs = absolute(self.pairs) if self.pairs else None
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or run.path(SCORES_DIR), path, pairs, rules_path])
-        from encore_ray.composition.weights import Weights
-        from encore_ray.passes.units import PassTable
-        from encore_ray.terminal import show_counts
+        from encore_ray.composition.weigh.weights import Weights
+        from encore_ray.console.show import show_counts
+        from encore_ray.folder.pass_table import PassTable
 
         parent, _, name = path.rpartition("/")
         weights = Weights.from_dict(Folder(parent).read_json(name), where=path)
@@ -170,7 +170,7 @@ class Evaluate:
     def main(self, console: Console) -> None:
         rewards, output = explicit_paths(self, "rewards")
         require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR)])
-        from encore_ray.terminal import show_metrics
+        from encore_ray.console.show import show_metrics
 
         with open_command_job(self, console, folder=output) as job:
             job.see()

@@ -44,14 +44,14 @@ class Rate:
     def main(self, console: Console) -> None:
         check_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.judge)
-        from encore_ray.passes.api_judge import is_api, plan_api_judge
+        from encore_ray.passes.scorers.api_judge import is_api, plan_api_judge
 
         run = Folder(absolute(self.run))
         require_paths([run.path(PAIRS_DIR), None if is_api(path) else path])
-        from encore_ray.passes.api_relevance import ApiRelating
-        from encore_ray.passes.model_plan import plan_judge
-        from encore_ray.passes.relevance import RelatingModel
-        from encore_ray.terminal import show_counts
+        from encore_ray.console.show import show_counts
+        from encore_ray.passes.scorers.model_plan import plan_judge
+        from encore_ray.passes.selection.api_relevance import ApiRelating
+        from encore_ray.passes.selection.relevance import RelatingModel
 
         rules = read_rules(absolute(self.rules)) if self.rules else rule_pool()
         api = plan_api_judge(path, self.api, rules=rules, run=run) if is_api(path) else None

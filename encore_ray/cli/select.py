@@ -55,9 +55,9 @@ class Select:
         path = resolve_model(self.adapter) if self.adapter else None
         run = Folder(absolute(self.run))
         require_paths([run.path(PAIRS_DIR if path else SCORES_DIR), path])
-        from encore_ray.passes.relevance import plan_adapter
-        from encore_ray.passes.select import Selecting
-        from encore_ray.terminal import show_counts, show_selection
+        from encore_ray.console.show import show_counts, show_selection
+        from encore_ray.passes.selection.relevance import plan_adapter
+        from encore_ray.passes.selection.select import Selecting
 
         how = Selecting(self.num_rules, self.score_range, by="adapter" if path else self.by)
         with open_command_job(self, console, params={**vars(how), "adapter": path}) as job:

@@ -31,8 +31,8 @@ class Submit(Run):
         if self.run is not None:
             flags["run"] = self.run
         config = load_config(self.config, flags=flags)
-        from encore_ray.passes.submission import connect, follow, submit
-        from encore_ray.passes.upload import machine_bound
+        from encore_ray.submit.submission import connect, follow, submit
+        from encore_ray.submit.upload import machine_bound
 
         bound = machine_bound(config)
         client = connect(self.address)

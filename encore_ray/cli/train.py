@@ -43,9 +43,9 @@ class Train:
         rules_path = absolute(self.rules) if self.rules else None
         labels = self._labels(run)
         require_paths([run.path(PAIRS_DIR), base, rules_path, labels])
-        from encore_ray.passes.train import require_place
-        from encore_ray.passes.train_plan import check_rules
-        from encore_ray.terminal import show_training
+        from encore_ray.console.show import show_training
+        from encore_ray.passes.train.plan import check_rules
+        from encore_ray.passes.train.training import require_place
 
         rules = read_rules(rules_path) if rules_path else None
         check_rules(self.options, rules)

@@ -1,0 +1,1 @@
+"""Reward models, judges, energies and their training: torch, transformers, numpy and safetensors alone."""

@@ -1,0 +1,1 @@
+"""The passes: each makes one table or file of a run folder from those before it."""

@@ -10,16 +10,16 @@ from functools import partial
 
 import numpy as np
 
-from encore_ray.composition.bradley_terry import BradleyTerryFit, Terms, fit
-from encore_ray.composition.differences import RuleAgreement, signed_differences
-from encore_ray.composition.keys import is_heldout
-from encore_ray.composition.weights import ScoreRange
-from encore_ray.passes.committed import Progress, Watch, ignore_progress
-from encore_ray.passes.engine import map_units
-from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Resources, task_pool
-from encore_ray.passes.reduce import TASKS_PER_CPU, chunk_units, in_order, reduce_units
-from encore_ray.passes.tables import TableUnit, read_scores
+from encore_ray.composition.measure.differences import RuleAgreement, signed_differences
+from encore_ray.composition.measure.keys import is_heldout
+from encore_ray.composition.measure.score_range import ScoreRange
+from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit, Terms, fit
+from encore_ray.engine.on_ray.units import map_units
+from encore_ray.engine.pools import Resources, task_pool
+from encore_ray.engine.reduce import TASKS_PER_CPU, chunk_units, in_order, reduce_units
+from encore_ray.engine.run_units import Progress, Watch, ignore_progress
+from encore_ray.engine.visible import Visible
+from encore_ray.folder.tables import TableUnit, read_scores
 from encore_ray.rules import RuleSet
 
 Points = tuple[np.ndarray, ...]

@@ -11,30 +11,30 @@ from typing import Any
 
 import numpy as np
 
-from encore_ray.composition.binning import Binning, choose_binning
-from encore_ray.composition.comparison import write_comparison
-from encore_ray.composition.contest import Contest, Judges
-from encore_ray.composition.diagnostics import RuleDiagnostics
-from encore_ray.composition.differences import signed_differences
-from encore_ray.composition.entrants import enter
-from encore_ray.composition.evidence import Learned, kept_rules
-from encore_ray.composition.keys import hash_keys, is_heldout
-from encore_ray.composition.schemes import Encore
-from encore_ray.composition.selection import random_rules
-from encore_ray.composition.statistics import Subsets
-from encore_ray.composition.weighing import weigh
-from encore_ray.composition.weights import ScoreRange
+from encore_ray.composition.compare.comparison import write_comparison
+from encore_ray.composition.compare.diagnostics import RuleDiagnostics
+from encore_ray.composition.compare.entrants import enter
+from encore_ray.composition.compare.lineup import Contest, Judges
+from encore_ray.composition.measure.binning import Binning, choose_binning
+from encore_ray.composition.measure.differences import signed_differences
+from encore_ray.composition.measure.keys import hash_keys, is_heldout
+from encore_ray.composition.measure.score_range import ScoreRange
+from encore_ray.composition.measure.statistics import Subsets
+from encore_ray.composition.select.selection import random_rules
+from encore_ray.composition.weigh.evidence import Learned, kept_rules
+from encore_ray.composition.weigh.schemes import Encore
+from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.config import WeighOptions
+from encore_ray.engine.pools import Resources
+from encore_ray.engine.reduce import reduce_units
+from encore_ray.engine.run_units import Watch, ignore_progress
+from encore_ray.engine.visible import Visible
 from encore_ray.errors import DataError
-from encore_ray.passes.beside import OtherRewards, check_some_known, open_rewards, other_margins
+from encore_ray.folder.tables import ScoreBlock, TableUnit, read_scores, table_rules, table_units
 from encore_ray.passes.bradley_terry import fit_bradley_terry
-from encore_ray.passes.committed import Watch, ignore_progress
 from encore_ray.passes.evaluate import LENGTHS, how_much_shorter
-from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Resources
-from encore_ray.passes.reduce import reduce_units
-from encore_ray.passes.selected import Selection, read_selection
-from encore_ray.passes.tables import ScoreBlock, TableUnit, read_scores, table_rules, table_units
+from encore_ray.passes.external_rewards import OtherRewards, check_some_known, open_rewards, other_margins
+from encore_ray.passes.selection.selected import Selection, read_selection
 from encore_ray.passes.weigh import choose_binnings, measure_block
 from encore_ray.rules import Rule, RuleSet
 from encore_ray.schema import COMPARISON_FILE, PAIR_ID, SUBSET

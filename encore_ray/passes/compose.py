@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.composition.groups import compose_by_group
-from encore_ray.composition.rewards import compose
-from encore_ray.composition.weights import Weights
+from encore_ray.composition.weigh.groups import compose_by_group
+from encore_ray.composition.weigh.rewards import compose
+from encore_ray.composition.weigh.weights import Weights
+from encore_ray.engine.pools import Resources, task_pool
+from encore_ray.engine.run_units import Watch, ignore_progress, run_committed
+from encore_ray.engine.unit_work import unit_task
+from encore_ray.engine.visible import Visible
 from encore_ray.errors import DataError
-from encore_ray.passes.columns import row_numbers
-from encore_ray.passes.commits import total_counts
-from encore_ray.passes.committed import Watch, ignore_progress, run_committed
-from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Resources, task_pool
-from encore_ray.passes.tables import TableUnit, column_names, read_scores, table_rules, table_units
-from encore_ray.passes.unit_work import unit_task
-from encore_ray.passes.units import Attempt, PassTable
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.columns import row_numbers
+from encore_ray.folder.commits import total_counts
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.tables import TableUnit, column_names, read_scores, table_rules, table_units
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
     CHOSEN_REWARD,

@@ -3,15 +3,15 @@
 from functools import partial
 from typing import Any
 
-from encore_ray.passes.committed import Watch, ignore_progress
-from encore_ray.passes.model_plan import decisive_facts
-from encore_ray.passes.model_scores import ModelScores, ScoringModel
-from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Resources
+from encore_ray.engine.pools import Resources
+from encore_ray.engine.run_units import Watch, ignore_progress
+from encore_ray.engine.unit_work import Write
+from encore_ray.engine.visible import Visible
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.tables import table_units
 from encore_ray.passes.score import finish_by_model
-from encore_ray.passes.tables import table_units
-from encore_ray.passes.unit_work import Write
-from encore_ray.passes.units import PassTable
+from encore_ray.passes.scorers.model_plan import decisive_facts
+from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
 
 
 def open_embeddings(pairs: str, output: PassTable, *, model: ScoringModel, overwrite: bool = False) -> PassTable:

@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.composition.evaluation import RewardStatistics
-from encore_ray.composition.margins import margin_reach
-from encore_ray.composition.rewardbench2 import Responses
-from encore_ray.composition.rewards import tie_tolerance
-from encore_ray.composition.weights import Weights
+from encore_ray.composition.evaluate.evaluation import RewardStatistics
+from encore_ray.composition.evaluate.margins import margin_reach
+from encore_ray.composition.evaluate.rewardbench2 import Responses
+from encore_ray.composition.weigh.rewards import tie_tolerance
+from encore_ray.composition.weigh.weights import Weights
+from encore_ray.engine.pools import Resources
+from encore_ray.engine.reduce import reduce_units
+from encore_ray.engine.run_units import Watch, ignore_progress
+from encore_ray.engine.visible import Visible
 from encore_ray.errors import DataError
-from encore_ray.passes.committed import Watch, ignore_progress
-from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Resources
-from encore_ray.passes.reduce import reduce_units
-from encore_ray.passes.tables import TableUnit, resampling_keys, table_units
+from encore_ray.folder.tables import TableUnit, resampling_keys, table_units
 from encore_ray.schema import (
     CHOSEN_CHARS,
     CHOSEN_RESPONSE_ID,

@@ -17,16 +17,17 @@ from encore_ray.corpora.rows import BadRow, FileRange
 from encore_ray.corpora.scan import RangeScan, ranges, scan
 from encore_ray.corpora.sources import SourceFile
 from encore_ray.corpora.tables import TableSpec
+from encore_ray.engine.on_ray.units import map_units
+from encore_ray.engine.pools import Resources, task_pool
+from encore_ray.engine.run_units import Watch, ignore_progress, run_committed
+from encore_ray.engine.unit_work import Task
+from encore_ray.engine.visible import Visible
 from encore_ray.errors import DataError
-from encore_ray.passes.commits import manifest_digest, total_counts
-from encore_ray.passes.committed import Watch, ignore_progress, run_committed
-from encore_ray.passes.engine import map_units
-from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Resources, task_pool
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.commits import manifest_digest, total_counts
+from encore_ray.folder.pass_table import PassTable, check_bad_fraction
+from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.repeats import count_repeats, refuse_repeated_ids
-from encore_ray.passes.tables import TableUnit
-from encore_ray.passes.unit_work import Task
-from encore_ray.passes.units import Attempt, PassTable, check_bad_fraction
 from encore_ray.schema import CONTENT_ID, REASON_COUNT
 from encore_ray.storage import fingerprint
 

@@ -11,13 +11,13 @@ from functools import partial
 
 import numpy as np
 
-from encore_ray.composition.keys import hash_keys
+from encore_ray.composition.measure.keys import hash_keys
+from encore_ray.engine.on_ray.units import map_units
+from encore_ray.engine.pools import Resources, task_pool
+from encore_ray.engine.reduce import TASKS_PER_CPU, chunk_units
+from encore_ray.engine.visible import Visible
 from encore_ray.errors import DataError
-from encore_ray.passes.engine import map_units
-from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Resources, task_pool
-from encore_ray.passes.reduce import TASKS_PER_CPU, chunk_units
-from encore_ray.passes.tables import TableUnit
+from encore_ray.folder.tables import TableUnit
 from encore_ray.schema import PAIR_ID
 
 PARTITION_ROWS = 1 << 24

@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from encore_ray.composition.binning import choose_binning
+from encore_ray.composition.measure.binning import choose_binning
+from encore_ray.engine.pools import ActorPool, Resources, TaskPool, score_pool, task_pool
+from encore_ray.engine.run_units import Watch, ignore_progress, run_committed
+from encore_ray.engine.unit_work import unit_task
+from encore_ray.engine.visible import Visible
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.passes.api_judge import POOL, ApiJudge, ApiScores
-from encore_ray.passes.commits import Commit, total_counts
-from encore_ray.passes.committed import Watch, ignore_progress, run_committed
-from encore_ray.passes.model_plan import decisive_facts
-from encore_ray.passes.model_scores import ModelScores, ScoringModel
-from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import ActorPool, Resources, TaskPool, score_pool, task_pool
-from encore_ray.passes.score_work import DataScores, Write
-from encore_ray.passes.tables import TableUnit, table_units
-from encore_ray.passes.unit_work import unit_task
-from encore_ray.passes.units import PassTable, check_bad_fraction
+from encore_ray.folder.commits import Commit, total_counts
+from encore_ray.folder.pass_table import PassTable, check_bad_fraction
+from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.passes.scorers.api_judge import POOL, ApiJudge, ApiScores
+from encore_ray.passes.scorers.model_plan import decisive_facts
+from encore_ray.passes.scorers.score_table import DataScores, Write
+from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
 from encore_ray.rules import RuleSet
 
 logger = logging.getLogger("encore_ray")

@@ -12,9 +12,10 @@ from functools import partial
 
 import numpy as np
 
-from encore_ray.composition.binning import Binning, choose_binning
-from encore_ray.composition.evidence import Learned, kept_rules
-from encore_ray.composition.schemes import (
+from encore_ray.composition.measure.binning import Binning, choose_binning
+from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.weigh.evidence import Learned, kept_rules
+from encore_ray.composition.weigh.schemes import (
     BestSingle,
     BradleyTerry,
     Encore,
@@ -26,18 +27,17 @@ from encore_ray.composition.schemes import (
     Single,
     Uniform,
 )
-from encore_ray.composition.statistics import RuleStatistics
-from encore_ray.composition.weighing import check_statistics, weigh
-from encore_ray.composition.weights import Weights
+from encore_ray.composition.weigh.weighing import check_statistics, weigh
+from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import WeighOptions
+from encore_ray.engine.pools import Resources
+from encore_ray.engine.reduce import reduce_units
+from encore_ray.engine.run_units import Watch, ignore_progress
+from encore_ray.engine.visible import Visible
 from encore_ray.errors import DataError, ResumeRefused
+from encore_ray.folder.provenance import refusal
+from encore_ray.folder.tables import ScoreBlock, TableUnit, read_scores, stream_scores, table_rules, table_units
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
-from encore_ray.passes.committed import Watch, ignore_progress
-from encore_ray.passes.facts import refusal
-from encore_ray.passes.nodes import Visible
-from encore_ray.passes.pools import Resources
-from encore_ray.passes.reduce import reduce_units
-from encore_ray.passes.tables import ScoreBlock, TableUnit, read_scores, stream_scores, table_rules, table_units
 from encore_ray.rules import RuleSet
 from encore_ray.schema import SUBSET
 from encore_ray.storage import Folder

@@ -6,15 +6,15 @@ old one.
 """
 
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
-from encore_ray.report.comparison import comparison_table
-from encore_ray.report.contents import ReportContents, missing_keys
-from encore_ray.report.data_tables import report_tables
+from encore_ray.report.data.contents import ReportContents, missing_keys
+from encore_ray.report.data.data_tables import report_tables
 from encore_ray.report.figure import evaluation_figure
-from encore_ray.report.heads import heads_table
 from encore_ray.report.page import render_page
-from encore_ray.report.refinement import calibration_table, refined_rules_table, refinement_table
-from encore_ray.report.tables import entropy_against_accuracy, flag_legend, metrics_table, weights_table
-from encore_ray.report.training import training_table
+from encore_ray.report.tables.comparison import comparison_table
+from encore_ray.report.tables.heads import heads_table
+from encore_ray.report.tables.refinement import calibration_table, refined_rules_table, refinement_table
+from encore_ray.report.tables.training import training_table
+from encore_ray.report.tables.weights import entropy_against_accuracy, flag_legend, metrics_table, weights_table
 
 __all__ = [
     "ReportContents",

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from encore_ray.composition.agreement import Tally
-from encore_ray.report.labels import label_points
+from encore_ray.composition.measure.agreement import Tally
+from encore_ray.report.drawing.labels import label_points
 
 # Okabe and Ito's colours: told apart with any colour vision, and in grey.
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"

@@ -2,8 +2,8 @@
 
 from importlib.resources import files
 
-from encore_ray.report.contents import ReportContents
-from encore_ray.report.markup import Markup, tag
+from encore_ray.report.data.contents import ReportContents
+from encore_ray.report.drawing.markup import Markup, tag
 from encore_ray.report.sections.account import rows_account, settings
 from encore_ray.report.sections.agreement import margins, rewardbench, subsets
 from encore_ray.report.sections.headline import headline, warnings

@@ -14,9 +14,9 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from encore_ray.composition.groups import compose_by_group
-from encore_ray.composition.rewards import Rewards, compose
-from encore_ray.composition.weights import Weights
+from encore_ray.composition.weigh.groups import compose_by_group
+from encore_ray.composition.weigh.rewards import Rewards, compose
+from encore_ray.composition.weigh.weights import Weights
 from encore_ray.schema import CHOSEN_REWARD, MARGIN, REJECTED_REWARD, SUBSET, chosen_column, rejected_column
 
 

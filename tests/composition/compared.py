@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from encore_ray.composition.binning import choose_binning
-from encore_ray.composition.bradley_terry import Terms, fit
-from encore_ray.composition.comparison import write_comparison
-from encore_ray.composition.contest import Contest
-from encore_ray.composition.diagnostics import RuleDiagnostics
-from encore_ray.composition.differences import signed_differences
-from encore_ray.composition.entrants import enter
-from encore_ray.composition.evidence import Learned, kept_rules
-from encore_ray.composition.keys import hash_keys, is_heldout
-from encore_ray.composition.schemes import Encore
-from encore_ray.composition.selection import random_rules
-from encore_ray.composition.statistics import RuleStatistics
-from encore_ray.composition.weighing import weigh
-from encore_ray.composition.weights import ScoreRange
+from encore_ray.composition.compare.comparison import write_comparison
+from encore_ray.composition.compare.diagnostics import RuleDiagnostics
+from encore_ray.composition.compare.entrants import enter
+from encore_ray.composition.compare.lineup import Contest
+from encore_ray.composition.measure.binning import choose_binning
+from encore_ray.composition.measure.differences import signed_differences
+from encore_ray.composition.measure.keys import hash_keys, is_heldout
+from encore_ray.composition.measure.score_range import ScoreRange
+from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.select.selection import random_rules
+from encore_ray.composition.weigh.bradley_terry import Terms, fit
+from encore_ray.composition.weigh.evidence import Learned, kept_rules
+from encore_ray.composition.weigh.schemes import Encore
+from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.rules import RuleSet
 
 SWEPT = (5, 20)

@@ -80,7 +80,7 @@ def main() -> None:
 def prepare_cases(seed: int, number: int) -> int:
     """Cases through the command line, which all use one Ray."""
     from encore_ray.config import ClusterOptions
-    from encore_ray.passes.cluster import cluster
+    from encore_ray.engine.on_ray.cluster import cluster
 
     os.environ.update(ENCORE_RAY_TRACKING_ENABLED="false", RAY_AUTH_MODE="disabled")
     with cluster(ClusterOptions(no_progress_timeout_s=120)):

@@ -36,10 +36,10 @@ from transformers import (
     RobertaConfig,
 )
 
-from encore_ray.models.conversations import ConversationTokenizer, TokenizedPairs
-from encore_ray.models.heads import LinearHeads, PooledHeads, Pooling
-from encore_ray.models.multihead import MultiHeadModel
-from encore_ray.models.strategy import Strategy
+from encore_ray.models.forward.heads import LinearHeads, PooledHeads, Pooling
+from encore_ray.models.forward.multihead import MultiHeadModel
+from encore_ray.models.forward.strategy import Strategy
+from encore_ray.models.text.conversations import ConversationTokenizer, TokenizedPairs
 from tests.models import tiny
 
 VOCAB_SIZE = 300  # the tokenizers of tiny.py have more

@@ -20,10 +20,10 @@ from transformers import (
     RobertaConfig,
 )
 
-from encore_ray.models.checkpoint import load_model, save_multihead
-from encore_ray.models.conversations import TokenizedPairs
-from encore_ray.models.heads import LinearHeads, Pooling, num_outputs
-from encore_ray.models.multihead import MultiHeadModel
+from encore_ray.models.forward.heads import LinearHeads, Pooling, num_outputs
+from encore_ray.models.forward.multihead import MultiHeadModel
+from encore_ray.models.loading.checkpoint import load_model, save_multihead
+from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.rules import Rule, RuleSet, Scale
 
 SENTENCES = (

@@ -14,14 +14,14 @@ import numpy as np
 import torch.distributed as dist
 from safetensors.torch import save_file
 
-from encore_ray.models.conversations import Message
-from encore_ray.models.micro_batches import MicroBatches
-from encore_ray.models.multihead import MultiHeadModel
-from encore_ray.models.objectives import Objective, is_pairwise
-from encore_ray.models.train_loop import LoopSettings, RowBatch, StepReport, make_optimizer, train
-from encore_ray.models.train_state import Progress, TrainState
-from encore_ray.models.trainee import Recipe, share_out, whole_weights
-from encore_ray.models.workers import Workers
+from encore_ray.models.forward.multihead import MultiHeadModel
+from encore_ray.models.text.conversations import Message
+from encore_ray.models.training.loop import LoopSettings, RowBatch, StepReport, make_optimizer, train
+from encore_ray.models.training.micro_batches import MicroBatches
+from encore_ray.models.training.objectives import Objective, is_pairwise
+from encore_ray.models.training.recipe import Recipe, share_out, whole_weights
+from encore_ray.models.training.state import Progress, TrainState
+from encore_ray.models.training.workers import Workers
 from encore_ray.rules import Rule, RuleSet, Scale
 from tests.models import tiny
 

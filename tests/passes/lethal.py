@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
-from encore_ray.passes.score_work import DataScores
-from encore_ray.passes.tables import TableUnit
-from encore_ray.passes.units import Attempt
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.tables import TableUnit
+from encore_ray.passes.scorers.score_table import DataScores
 from encore_ray.rules import RuleSet
 from encore_ray.schema import PAIR_FIELDS, PAIR_ID
 from encore_ray.storage import Folder

@@ -3,9 +3,9 @@
 import time
 from pathlib import Path
 
+from encore_ray.engine.on_ray.remote_call import Result, Say, Work
 from encore_ray.errors import DataError
-from encore_ray.passes.apart import Result, Say, Work
-from encore_ray.passes.energy_fit import Told
+from encore_ray.passes.refine.fit_energies import Told
 from tests.passes.lethal import KILL, die
 
 

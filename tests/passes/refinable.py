@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.composition.weighing import weigh
-from encore_ray.passes.commits import total_counts
-from encore_ray.passes.embeddings import embedding_columns
-from encore_ray.passes.status import pass_tables
-from encore_ray.passes.tables import RULES_METADATA
-from encore_ray.passes.units import Attempt
+from encore_ray.composition.weigh.weighing import weigh
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.commits import total_counts
+from encore_ray.folder.status import pass_tables
+from encore_ray.folder.tables import RULES_METADATA
+from encore_ray.passes.scorers.embedding_table import embedding_columns
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.storage import Folder
 from tests.composition.builders import make_rules, measure
@@ -88,6 +88,6 @@ def write_run(
 
 
 def judges(pair_ids: list[str]) -> np.ndarray:
-    from encore_ray.composition.keys import heldout_halves
+    from encore_ray.composition.measure.keys import heldout_halves
 
     return heldout_halves(pair_ids)[1]

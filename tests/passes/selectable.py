@@ -12,12 +12,12 @@ import torch
 from transformers import AutoModel
 
 from encore_ray.corpora.planted import planted_text
-from encore_ray.models.checkpoint import save_multihead
-from encore_ray.models.heads import LinearHeads
-from encore_ray.passes.commits import total_counts
-from encore_ray.passes.status import pass_tables
-from encore_ray.passes.tables import RULES_METADATA, TableUnit, table_units
-from encore_ray.passes.units import Attempt
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.commits import total_counts
+from encore_ray.folder.status import pass_tables
+from encore_ray.folder.tables import RULES_METADATA, TableUnit, table_units
+from encore_ray.models.forward.heads import LinearHeads
+from encore_ray.models.loading.checkpoint import save_multihead
 from encore_ray.rules import RuleSet, Scale
 from encore_ray.schema import PAIR_FIELDS, chosen_column, rejected_column, relevance_column
 from encore_ray.storage import Folder

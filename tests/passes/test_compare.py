@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.cli import main
-from encore_ray.composition.comparison import is_of_weights
-from encore_ray.composition.weights import Weights
+from encore_ray.composition.compare.comparison import is_of_weights
+from encore_ray.composition.weigh.weights import Weights
 from encore_ray.corpora.planted import planted_ratings
 
 NUM_PAIRS = 1200

@@ -15,15 +15,15 @@ import pytest
 import torch
 from rich.console import Console
 
+from encore_ray.cli.trial import run_trial
 from encore_ray.config_sources import make_config
+from encore_ray.engine.pools import Resources
 from encore_ray.errors import ClusterError, ConfigError, DataError, ResumeRefused
 from encore_ray.job import JobResult, run_job
-from encore_ray.models.checkpoint import load_model
-from encore_ray.models.scorer import PairScorer
-from encore_ray.passes.pools import Resources
+from encore_ray.models.forward.scorer import PairScorer
+from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.rules import RuleSet, Scale
 from encore_ray.storage import Folder
-from encore_ray.trial import run_trial
 from tests.models import tiny
 from tests.passes import jobs
 

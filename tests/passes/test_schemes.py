@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.cli import main
-from encore_ray.composition.bradley_terry import Terms, fit
-from encore_ray.composition.differences import RuleAgreement, signed_differences
-from encore_ray.composition.keys import is_heldout
+from encore_ray.composition.measure.differences import RuleAgreement, signed_differences
+from encore_ray.composition.measure.keys import is_heldout
+from encore_ray.composition.weigh.bradley_terry import Terms, fit
+from encore_ray.engine.pools import Node, Resources
+from encore_ray.folder.tables import table_units
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
-from encore_ray.passes.pools import Node, Resources
-from encore_ray.passes.tables import table_units
 from encore_ray.rules import RuleSet
 from tests.passes import jobs
 

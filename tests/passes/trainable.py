@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.passes.labels import LabelledUnit, find_labels, labelled_units
-from encore_ray.passes.tables import RULES_METADATA
-from encore_ray.passes.train_rows import RowReader
+from encore_ray.folder.tables import RULES_METADATA
+from encore_ray.passes.heads.labels import LabelledUnit, find_labels, labelled_units
+from encore_ray.passes.train.rows import RowReader
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import (
     PAIR_FIELDS,

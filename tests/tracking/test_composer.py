@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from encore_ray.composition.agreement import Correlation
-from encore_ray.composition.binning import Binning
-from encore_ray.composition.entropy import Entropy
-from encore_ray.composition.groups import compose_by_group
-from encore_ray.composition.rewards import compose
-from encore_ray.composition.weights import RuleWeight, Weights
+from encore_ray.composition.measure.agreement import Correlation
+from encore_ray.composition.measure.binning import Binning
+from encore_ray.composition.measure.entropy import Entropy
+from encore_ray.composition.weigh.groups import compose_by_group
+from encore_ray.composition.weigh.rewards import compose
+from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.rules import Scale
 from encore_ray.storage import Folder
 from encore_ray.tracking.composer import save_composer

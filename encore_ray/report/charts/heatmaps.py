@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from encore_ray.report.charts.text import shorten, text_width
-from encore_ray.report.contents import Content
-from encore_ray.report.markup import Markup, decimal, tag
-from encore_ray.report.numbers import compact, percent, percent_interval, signed
+from encore_ray.report.data.contents import Content
+from encore_ray.report.drawing.markup import Markup, decimal, tag
+from encore_ray.report.drawing.numbers import compact, percent, percent_interval, signed
 
 _WIDTH, _LEAST_SIDE, _MOST_SIDE, _SIDE_WITH_NUMBERS = 900, 8, 38, 30  # pixels
 _MAX_LETTERS = 40

@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Sequence
 
 from encore_ray.report.charts.tracks import axis_track
-from encore_ray.report.contents import Content
-from encore_ray.report.markup import Markup, decimal, join, tag
-from encore_ray.report.numbers import compact, count
-from encore_ray.report.scales import Scale
+from encore_ray.report.data.contents import Content
+from encore_ray.report.drawing.markup import Markup, decimal, join, tag
+from encore_ray.report.drawing.numbers import compact, count
+from encore_ray.report.drawing.scales import Scale
 
 # Width and height of the coordinates; the style sheet gives the size on the screen.
 _WIDTH, _HEIGHT = 100.0, 40.0

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from encore_ray.composition.agreement import Tally
+from encore_ray.composition.measure.agreement import Tally
 from encore_ray.report.charts.text import text_width
-from encore_ray.report.contents import Content
-from encore_ray.report.markup import Markup, decimal, tag
-from encore_ray.report.numbers import count, percent, percent_interval, percent_tick
-from encore_ray.report.scales import Scale, fit_scale, ticks
+from encore_ray.report.data.contents import Content
+from encore_ray.report.drawing.markup import Markup, decimal, tag
+from encore_ray.report.drawing.numbers import count, percent, percent_interval, percent_tick
+from encore_ray.report.drawing.scales import Scale, fit_scale, ticks
 
 STYLES = ("palette.css", "lines.css")
 _WIDTH, _HEIGHT = 400.0, 340.0

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encore_ray.report.charts.text import shorten, text_width
-from encore_ray.report.contents import RuleFacts, flag_order
-from encore_ray.report.markup import Markup, decimal, tag
-from encore_ray.report.numbers import compact, percent
-from encore_ray.report.placement import NEAR, Box, Label, place_labels
-from encore_ray.report.scales import Scale, fit_scale, ticks
+from encore_ray.report.data.contents import RuleFacts, flag_order
+from encore_ray.report.drawing.markup import Markup, decimal, tag
+from encore_ray.report.drawing.numbers import compact, percent
+from encore_ray.report.drawing.placement import NEAR, Box, Label, place_labels
+from encore_ray.report.drawing.scales import Scale, fit_scale, ticks
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ The numbers stand in the cells beside it; to a screen reader a track is decorati
 
 from collections.abc import Callable, Sequence
 
-from encore_ray.report.markup import Markup, decimal, tag
-from encore_ray.report.scales import Scale, ticks
+from encore_ray.report.drawing.markup import Markup, decimal, tag
+from encore_ray.report.drawing.scales import Scale, ticks
 
 _RADIUS = 5.5
 _AXIS_HEIGHT = 28.0

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
 from encore_ray.report.charts.tracks import bar_track
-from encore_ray.report.contents import Content, ReportContents
-from encore_ray.report.markup import Child, Markup, tag
-from encore_ray.report.numbers import compact, count, percent, plural, value_text
+from encore_ray.report.data.contents import Content, ReportContents
+from encore_ray.report.drawing.markup import Child, Markup, tag
+from encore_ray.report.drawing.numbers import compact, count, percent, plural, value_text
 from encore_ray.report.sections.parts import definitions, details, named, number, scrolling, section, table
 from encore_ray.schema import REASON_COUNT
 

@@ -2,10 +2,10 @@
 
 from encore_ray.report.charts.histograms import margin_histogram
 from encore_ray.report.charts.tracks import axis_track, bar_track
-from encore_ray.report.contents import Content, ReportContents, find_contender
-from encore_ray.report.markup import Markup, tag
-from encore_ray.report.numbers import compact, count, percent, percent_interval, percent_tick, plural, points
-from encore_ray.report.scales import Scale, fit_scale
+from encore_ray.report.data.contents import Content, ReportContents, find_contender
+from encore_ray.report.drawing.markup import Markup, tag
+from encore_ray.report.drawing.numbers import compact, count, percent, percent_interval, percent_tick, plural, points
+from encore_ray.report.drawing.scales import Scale, fit_scale
 from encore_ray.report.sections.parts import (
     column,
     details,

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from encore_ray.composition.verdict import NOISE, SIGNAL, UNCLEAR
+from encore_ray.composition.compare.verdict import NOISE, SIGNAL, UNCLEAR
 from encore_ray.report.charts.tracks import axis_track
-from encore_ray.report.contents import Contender, Content, ReportContents, find_contender
-from encore_ray.report.markup import Child, Markup, tag
-from encore_ray.report.numbers import (
+from encore_ray.report.data.contents import Contender, Content, ReportContents, find_contender
+from encore_ray.report.drawing.markup import Child, Markup, tag
+from encore_ray.report.drawing.numbers import (
     compact,
     count,
     p_value,
@@ -19,9 +19,9 @@ from encore_ray.report.numbers import (
     points_interval,
     signed,
 )
-from encore_ray.report.scales import fit_scale
+from encore_ray.report.drawing.scales import fit_scale
 from encore_ray.report.sections.parts import chip, details, section, stats_track
-from encore_ray.report.tables import entropy_against_accuracy
+from encore_ray.report.tables.weights import entropy_against_accuracy
 
 WORLDS = {
     NOISE: ("Noise drives entropy", "good", "rules of low entropy agree more with the labels"),

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 
 from encore_ray.report.charts.tracks import interval_track
-from encore_ray.report.contents import Content
-from encore_ray.report.markup import Child, Markup, tag
-from encore_ray.report.scales import Scale
+from encore_ray.report.data.contents import Content
+from encore_ray.report.drawing.markup import Child, Markup, tag
+from encore_ray.report.drawing.scales import Scale
 
 _JOINTS = frozenset("_-./")
 _PARTS = re.compile("([_./-])")

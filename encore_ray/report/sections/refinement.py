@@ -1,9 +1,9 @@
 """Refined rewards: what they buy beside their controls, under label noise too, and how far probabilities hold."""
 
 from encore_ray.report.charts.lines import reliability_chart, robustness_chart
-from encore_ray.report.contents import Content, ReportContents
-from encore_ray.report.markup import Markup, tag
-from encore_ray.report.numbers import percent, percent_interval, plain, points, points_interval
+from encore_ray.report.data.contents import Content, ReportContents
+from encore_ray.report.drawing.markup import Markup, tag
+from encore_ray.report.drawing.numbers import percent, percent_interval, plain, points, points_interval
 from encore_ray.report.sections.parts import breakable, column, details, named, number, scrolling, section, table
 
 

@@ -2,21 +2,12 @@
 
 from collections.abc import Sequence
 
-from encore_ray.composition.verdict import UNCLEAR, name_world
+from encore_ray.composition.compare.verdict import UNCLEAR, name_world
 from encore_ray.report.charts.scatter import scatter
 from encore_ray.report.charts.tracks import bar_track
-from encore_ray.report.contents import Content, ReportContents, RuleFacts, rule_facts
-from encore_ray.report.markup import Child, Markup, tag
-from encore_ray.report.numbers import (
-    compact,
-    count,
-    p_value,
-    percent,
-    percent_interval,
-    plain,
-    plural,
-    signed,
-)
+from encore_ray.report.data.contents import Content, ReportContents, RuleFacts, rule_facts
+from encore_ray.report.drawing.markup import Child, Markup, tag
+from encore_ray.report.drawing.numbers import compact, count, p_value, percent, percent_interval, plain, plural, signed
 from encore_ray.report.sections.parts import (
     chip,
     column,
@@ -28,7 +19,7 @@ from encore_ray.report.sections.parts import (
     section,
     table,
 )
-from encore_ray.report.tables import FLAG_MEANINGS, entropy_against_accuracy
+from encore_ray.report.tables.weights import FLAG_MEANINGS, entropy_against_accuracy
 
 _MANY = 20  # rules whose table scrolls by itself
 _UNITS = {"e": "nats", "2": "bits"}

@@ -2,9 +2,9 @@
 
 from encore_ray.report.charts.heatmaps import sweep_table
 from encore_ray.report.charts.tracks import axis_track
-from encore_ray.report.contents import Contender, Content, ReportContents, contenders, has_heldout
-from encore_ray.report.markup import Child, Markup, tag
-from encore_ray.report.numbers import (
+from encore_ray.report.data.contents import Contender, Content, ReportContents, contenders, has_heldout
+from encore_ray.report.drawing.markup import Child, Markup, tag
+from encore_ray.report.drawing.numbers import (
     compact,
     percent,
     percent_interval,
@@ -15,7 +15,7 @@ from encore_ray.report.numbers import (
     points_interval,
     value_text,
 )
-from encore_ray.report.scales import Scale, fit_scale
+from encore_ray.report.drawing.scales import Scale, fit_scale
 from encore_ray.report.sections.parts import column, legend, named, number, scrolling, section, stats_track, table
 
 LABELS = {

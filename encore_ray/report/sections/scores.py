@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from encore_ray.report.charts.heatmaps import correlation_map
 from encore_ray.report.charts.histograms import mean_score, rule_histogram
-from encore_ray.report.contents import Content, ReportContents, RuleFacts, rule_facts
-from encore_ray.report.markup import Markup, tag
-from encore_ray.report.numbers import compact, percent, plain, plural, signed
+from encore_ray.report.data.contents import Content, ReportContents, RuleFacts, rule_facts
+from encore_ray.report.drawing.markup import Markup, tag
+from encore_ray.report.drawing.numbers import compact, percent, plain, plural, signed
 from encore_ray.report.sections.parts import (
     breakable,
     column,

@@ -1,9 +1,9 @@
 """Which rules the pairs deserve, and which response they prefer."""
 
 from encore_ray.report.charts.tracks import bar_track
-from encore_ray.report.contents import ReportContents
-from encore_ray.report.markup import Markup, tag
-from encore_ray.report.numbers import count, percent, plural
+from encore_ray.report.data.contents import ReportContents
+from encore_ray.report.drawing.markup import Markup, tag
+from encore_ray.report.drawing.numbers import count, percent, plural
 from encore_ray.report.sections.parts import column, definitions, named, number, scrolling, section, table
 from encore_ray.schema import SELECTED_COUNT
 

@@ -23,12 +23,12 @@ import time
 FUNCTIONS = (
     ("scan", "encore_ray.passes.prepare", "_Scan.__call__"),
     ("convert", "encore_ray.passes.prepare", "_Convert.__call__"),
-    ("score", "encore_ray.passes.score_work", "DataScores.__call__"),
-    ("score", "encore_ray.passes.model_scores", "ModelScores.__call__"),
+    ("score", "encore_ray.passes.scorers.score_table", "DataScores.__call__"),
+    ("score", "encore_ray.passes.scorers.score_unit", "ModelScores.__call__"),
     ("measure", "encore_ray.passes.weigh", "_Measure.__call__"),
     ("compose", "encore_ray.passes.compose", "_Compose.__call__"),
-    ("read", "encore_ray.passes.tables", "TableUnit.read"),
-    ("commit of {self.table.name}", "encore_ray.passes.units", "Attempt.commit"),
+    ("read", "encore_ray.folder.tables", "TableUnit.read"),
+    ("commit of {self.table.name}", "encore_ray.folder.attempt", "Attempt.commit"),
 )
 STORE_FUNCTIONS = (
     ("link {file}", "encore_ray.storage", "Folder.create_once"),

@@ -1,0 +1,1 @@
+"""All weightings side by side on the same pairs."""

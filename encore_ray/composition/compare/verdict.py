@@ -1,0 +1,215 @@
+"""A comparison in words: which world the corpus looks like, what ENCORE buys here, and what to do next.
+
+Everything is read from the content of comparison.json, so that the words and the figures cannot disagree.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from encore_ray.composition.weigh.flags import BELOW_CHANCE, DEGENERATE
+
+NOISE, SIGNAL, UNCLEAR = "noise_drives_entropy", "signal_drives_entropy", "unclear"
+CLEAR_P = 0.05  # two-sided: above it, a correlation over so few rules says nothing
+COIN = 0.02
+
+
+def name_world(correlation: Mapping[str, Any]) -> str:
+    """What entropy says of accuracy: a Pearson r with p < .05 whose bootstrap interval leaves out 0, or unclear.
+
+    Args:
+        correlation: the ``entropy_accuracy`` object of comparison.json, or that of weights.json, which has no interval.
+    """
+    r = correlation["pearson"]
+    low, high = (correlation.get(f"pearson_{end}", r) for end in ("low", "high"))
+    if r is None or low is None or high is None or correlation["pearson_p"] >= CLEAR_P:
+        return UNCLEAR
+    return NOISE if high < 0 else SIGNAL if low > 0 else UNCLEAR
+
+
+def write_verdict(comparison: Mapping[str, Any]) -> str:
+    """Three or four sentences: the world, ENCORE against uniform weights, the best scheme, the next step."""
+    sentences = [_world(comparison), _encore(comparison), _best(comparison), _next_step(comparison)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def write_warnings(comparison: Mapping[str, Any], *, left_out: Sequence[str]) -> list[str]:
+    """Sentences about the comparison itself, beyond those about weights and rules."""
+    warnings = list(left_out)
+    pairs = comparison["correlations"]["redundant"]
+    if pairs:
+        named = "; ".join(f"{pair['a']} and {pair['b']} (r = {pair['r']:+.2f})" for pair in pairs[:5])
+        more = f"; and {len(pairs) - 5} more" if len(pairs) > 5 else ""
+        warnings.append(
+            f"Rules that tell the same story count twice: {named}{more}. Their score differences hardly differ: try "
+            "one of each."
+        )
+    coins = [rule for rule in comparison["rules"] if _is_coin(rule)]
+    if coins:
+        named = ", ".join(f"{rule['name']} ({rule['accuracy']:.1%}, weight {rule['weight']:.1%})" for rule in coins[:5])
+        more = f" and {len(coins) - 5} more" if len(coins) > 5 else ""
+        warnings.append(
+            f"Rules whose scores vary but agree with the labels no better than a coin: {named}{more}. Their "
+            "weight adds noise to every margin."
+        )
+    size = comparison["sample_size"]
+    if size["enough"] is False:
+        warnings.append(
+            f"ENCORE weights are known to within {size['weight_error']:.1%} at {comparison['num_pairs']:,} pairs; for "
+            f"{size['target']:.0%} about {size['needed_pairs']:,} pairs are needed."
+        )
+    if not comparison["heldout"]["num_pairs"]:
+        warnings.append("No pair is held out: there are too few resampling keys to judge schemes that learn.")
+    warnings += _selection_warnings(comparison)
+    lost = _lost_to_length(comparison)
+    if lost:
+        encore = _scheme(comparison, "encore")
+        warnings.append(
+            f"The trivial rule {lost['name']} agrees with {lost['all']['accuracy']:.1%} of the labels, ENCORE with "
+            f"{encore['all']['accuracy']:.1%}: it does not beat the length of a response."
+        )
+    return warnings
+
+
+def _selection_warnings(comparison: Mapping[str, Any]) -> list[str]:
+    """That selected rules are right no more often than rules drawn at random, where they compete and it is so."""
+    schemes = {scheme["name"]: scheme for scheme in comparison["schemes"]}
+    if "selected" not in schemes:
+        return []
+    selected, drawn = (schemes[name]["all"]["accuracy"] for name in ("selected", "random_selected"))
+    if selected > drawn:
+        return []
+    return [
+        f"The rules selected for each pair agree with {selected:.1%} of the labels, as many drawn at random with "
+        f"{drawn:.1%}: this selection buys nothing here."
+    ]
+
+
+def _scheme(comparison: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return next(scheme for scheme in comparison["schemes"] if scheme["name"] == name)
+
+
+def _world(comparison: Mapping[str, Any]) -> str:
+    found = comparison["entropy_accuracy"]
+    if found["pearson"] is None:
+        return (
+            "Whether entropy tells how well a rule agrees with the labels cannot be said: it takes three rules that "
+            "differ in both."
+        )
+    interval = (
+        "" if found["pearson_low"] is None else f", 95% {found['pearson_low']:+.2f} to {found['pearson_high']:+.2f}"
+    )
+    p = f"p = {found['pearson_p']:.3f}" if found["pearson_p"] >= 0.001 else "p < 0.001"
+    measured = f"(Pearson r = {found['pearson']:+.2f}{interval}, {p}, {found['num_rules']} rules)"
+    if comparison["world"] == NOISE:
+        return (
+            f"Rules with lower entropy agree more with the labels {measured}: noise drives entropy here, which is what "
+            "ENCORE builds on."
+        )
+    if comparison["world"] == SIGNAL:
+        return (
+            f"Rules with lower entropy agree less with the labels {measured}: signal drives entropy here, the opposite "
+            "of what ENCORE builds on."
+        )
+    return f"Entropy does not clearly tell how well a rule agrees with the labels here {measured}."
+
+
+def _encore(comparison: Mapping[str, Any]) -> str:
+    encore, uniform = _scheme(comparison, "encore"), _scheme(comparison, "uniform")
+    difference = encore["difference_to_uniform_all"]
+    tau = f"ENCORE at temperature {comparison['temperature']:g}"
+    judged = {1: "significantly better", -1: "significantly worse", 0: "no significant difference"}[_sign(difference)]
+    return (
+        f"Over all {encore['all']['num_pairs']:,} pairs {tau} agrees with {encore['all']['accuracy']:.1%} of the "
+        f"labels, uniform weights with {uniform['all']['accuracy']:.1%}: {_points(difference)}, {judged}."
+    )
+
+
+def _best(comparison: Mapping[str, Any]) -> str:
+    if not comparison["heldout"]["num_pairs"]:
+        return ""
+    best = _best_heldout(comparison)
+    num_pairs = comparison["heldout"]["num_pairs"]
+    if best["name"] == "uniform":
+        return f"On the {num_pairs:,} held-out pairs no scheme beats uniform weights."
+    learned = ", which learns from labels," if best["uses_labels"] else ""
+    num_schemes = sum(scheme["heldout"]["accuracy"] is not None for scheme in comparison["schemes"])
+    clear = "" if _sign(best["difference_to_uniform"]) > 0 else ", not a significant difference"
+    return (
+        f"On the {num_pairs:,} held-out pairs {best['name']}{learned} is best of {num_schemes} with "
+        f"{best['heldout']['accuracy']:.1%}: "
+        f"{_points(best['difference_to_uniform'])} against uniform weights{clear}."
+    )
+
+
+def _next_step(comparison: Mapping[str, Any]) -> str:
+    flags = {flag for rule in comparison["rules"] if rule["weight"] for flag in rule["flags"]}
+    first = []
+    if BELOW_CHANCE in flags:
+        first.append("check the direction (higher_is) of the rules that agree with under half of the labels")
+    if DEGENERATE & flags:
+        first.append("drop the rules whose scores hardly vary (weigh.min_active)")
+    if first:
+        return f"First {' and '.join(first)}, then compare again."
+    sign = _sign(_scheme(comparison, "encore")["difference_to_uniform_all"])
+    advice = {1: "Use ENCORE", 0: "Keep uniform weights", -1: "Keep uniform weights"}[sign]
+    if sign > 0:
+        advice += _better_temperature(comparison)
+    best = _best_heldout(comparison)
+    if best["uses_labels"] and _clearly_above(best, _scheme(comparison, "encore")):
+        advice += f", or fit weights to labels ({best['name']}) if new pairs will be labelled like these"
+    if _lost_to_length(comparison):
+        advice += "; but mend the rules first: the length of a response alone does as well"
+    return f"{advice}."
+
+
+def _better_temperature(comparison: Mapping[str, Any]) -> str:
+    """Another temperature, where the sweep puts the accuracy above the interval at the present one."""
+    cells = [cell for cell in comparison["sweep"]["cells"] if cell["num_bins"] is None]
+    now = next(cell for cell in cells if cell["temperature"] == comparison["temperature"])
+    best = max(cells, key=lambda cell: cell["accuracy"])
+    if best["accuracy"] <= now["accuracy_high"]:
+        return ""
+    return f" and try temperature {best['temperature']:g}, which gets {best['accuracy']:.1%} in the sweep"
+
+
+def _best_heldout(comparison: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The scheme that is right most often on the held-out pairs; the first of equal ones, uniform before all."""
+    known = [scheme for scheme in comparison["schemes"] if scheme["heldout"]["accuracy"] is not None]
+    ordered = sorted(known, key=lambda scheme: scheme["name"] != "uniform")
+    return max(ordered, key=lambda scheme: scheme["heldout"]["accuracy"]) if ordered else comparison["schemes"][0]
+
+
+def _clearly_above(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    low, value = one["difference_to_uniform"]["low"], other["difference_to_uniform"]["value"]
+    return low is not None and value is not None and low > value
+
+
+def _lost_to_length(comparison: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The length baseline that agrees with as many labels as ENCORE, or more."""
+    baselines = comparison["baselines"]
+    if not baselines:
+        return None
+    best = max(baselines, key=lambda baseline: baseline["all"]["accuracy"])
+    return best if best["all"]["accuracy"] >= _scheme(comparison, "encore")["all"]["accuracy"] else None
+
+
+def _is_coin(rule: Mapping[str, Any]) -> bool:
+    """Whether a rule with weight is known to be about half right: 95 % within two points of .5, with .5 inside."""
+    if not rule["weight"] or rule["accuracy_low"] is None or DEGENERATE & set(rule["flags"]):
+        return False
+    return 0.5 - COIN <= rule["accuracy_low"] <= 0.5 <= rule["accuracy_high"] <= 0.5 + COIN
+
+
+def _sign(difference: Mapping[str, Any]) -> int:
+    """+1 or -1 where the interval leaves out 0, else 0."""
+    if difference["low"] is None:
+        return 0
+    return 1 if difference["low"] > 0 else -1 if difference["high"] < 0 else 0
+
+
+def _points(difference: Mapping[str, Any]) -> str:
+    """A difference in percentage points with its interval; finer where a tenth would hide the side of 0 it ends on."""
+    ends = [] if difference["low"] is None else [difference["low"], difference["high"]]
+    decimals = 2 if any(0 < abs(100 * end) < 0.05 for end in ends) else 1
+    value, *shown = (f"{100 * number:+.{decimals}f}" for number in [difference["value"], *ends])
+    return f"{value} points (95% {shown[0]} to {shown[1]})" if shown else f"{value} points"

@@ -1,0 +1,1 @@
+"""How rewards agree with labels: accuracies, benchmarks, calibrated probabilities."""

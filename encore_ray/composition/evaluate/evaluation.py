@@ -1,0 +1,156 @@
+"""Agreement of composed rewards with the labels: overall, by subset, and next to trivial baselines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from encore_ray.composition.evaluate.margins import MarginHistogram
+from encore_ray.composition.evaluate.rewardbench import rewardbench
+from encore_ray.composition.evaluate.rewardbench2 import Responses, RewardBench2
+from encore_ray.composition.measure.agreement import Correlation, Tally
+from encore_ray.composition.measure.exact import ExactSum, mean, standard_deviation
+from encore_ray.composition.measure.keys import DistinctKeys, hash_keys
+from encore_ray.composition.measure.statistics import subset_codes
+from encore_ray.schema import SCHEMA_VERSION
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """Wins, ties and losses with the distinct resampling keys they come from; merges with ``+``."""
+
+    tally: Tally
+    keys: DistinctKeys
+
+    @classmethod
+    def of(cls, margin_N: NDArray[np.float64], hash_N: NDArray[np.uint64], *, tolerance: float) -> "Agreement":
+        """Count pairs by margin; `hash_N` are the hashes of their keys."""
+        return cls(Tally.of(margin_N, tolerance=tolerance), DistinctKeys.of(hash_N))
+
+    def __add__(self, other: "Agreement") -> "Agreement":
+        return Agreement(self.tally + other.tally, self.keys + other.keys)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.tally.to_dict(num_keys=self.keys.count)
+
+
+@dataclass(frozen=True, eq=False)
+class RewardStatistics:
+    """Everything metrics.json needs, for a part of the rows; ``+`` is exact, associative and commutative.
+
+    Attributes:
+        overall: all pairs.
+        subsets: pairs of each named subset.
+        rewardbench_2: groups of RewardBench 2.
+        shorter_wins: agreement of "the shorter response is better", over pairs whose two lengths are known.
+        num_singles: single responses, which no pair statistic counts.
+        sum_margin, sum_squared_margin: over all pairs.
+        margins: histogram over all pairs.
+    """
+
+    overall: Agreement
+    subsets: dict[str, Agreement]
+    rewardbench_2: RewardBench2
+    shorter_wins: Agreement
+    num_singles: int
+    sum_margin: ExactSum
+    sum_squared_margin: ExactSum
+    margins: MarginHistogram
+
+    @classmethod
+    def measure(
+        cls,
+        margin_N: ArrayLike,
+        *,
+        tolerance: float,
+        reach: float,
+        keys: Sequence[str],
+        subsets: Sequence[str | None] | None = None,
+        responses: Responses | None = None,
+        shorter_N: ArrayLike | None = None,
+    ) -> "RewardStatistics":
+        """Measure one unit of rewards.
+
+        Args:
+            margin_N: float64 margins; NaN marks a single response.
+            tolerance: see `encore_ray.composition.weigh.rewards.tie_tolerance`.
+            reach: half the range of the histogram, see `encore_ray.composition.evaluate.margins.margin_reach`.
+            keys: N resampling keys: prompt_id, else group_id, else pair_id.
+            subsets: N names, None where a row has none; None where no row has one.
+            responses: the groups of responses that rows belong to; None where no row belongs to one.
+            shorter_N: length of the rejected response minus that of the chosen, NaN where one is not known; None where
+                none is.
+        """
+        margin_N = np.asarray(margin_N, dtype=np.float64)
+        pair_N = np.flatnonzero(~np.isnan(margin_N))
+        margin_P = margin_N[pair_N]
+        hash_P = hash_keys([keys[row] for row in pair_N.tolist()])
+        by_subset: dict[str, Agreement] = {}
+        if subsets is not None:
+            number, code_P = subset_codes([subsets[row] for row in pair_N.tolist()])
+            order_P = np.argsort(code_P, kind="stable")
+            first_S = np.searchsorted(code_P[order_P], np.arange(len(number) + 1))
+            for name, code in number.items():
+                rows = order_P[first_S[code] : first_S[code + 1]]
+                by_subset[name] = Agreement.of(margin_P[rows], hash_P[rows], tolerance=tolerance)
+        shorter_P = np.full(len(pair_N), np.nan)
+        if shorter_N is not None:
+            shorter_P = np.asarray(shorter_N, dtype=np.float64)[pair_N]
+        known_P = ~np.isnan(shorter_P)
+        return cls(
+            overall=Agreement.of(margin_P, hash_P, tolerance=tolerance),
+            subsets=by_subset,
+            rewardbench_2=RewardBench2.measure(responses, subsets=subsets, tolerance=tolerance),
+            shorter_wins=Agreement.of(shorter_P[known_P], hash_P[known_P], tolerance=0.0),
+            num_singles=len(margin_N) - len(pair_N),
+            sum_margin=ExactSum.of(margin_P),
+            sum_squared_margin=ExactSum.of_squares(margin_P),
+            margins=MarginHistogram.of(margin_P, reach=reach),
+        )
+
+    def __add__(self, other: "RewardStatistics") -> "RewardStatistics":
+        subsets = dict(self.subsets)
+        for name, agreement in other.subsets.items():
+            subsets[name] = subsets[name] + agreement if name in subsets else agreement
+        return RewardStatistics(
+            overall=self.overall + other.overall,
+            subsets=subsets,
+            rewardbench_2=self.rewardbench_2 + other.rewardbench_2,
+            shorter_wins=self.shorter_wins + other.shorter_wins,
+            num_singles=self.num_singles + other.num_singles,
+            sum_margin=self.sum_margin + other.sum_margin,
+            sum_squared_margin=self.sum_squared_margin + other.sum_squared_margin,
+            margins=self.margins + other.margins,
+        )
+
+    def metrics(self, *, entropy_accuracy: Correlation | None = None) -> dict[str, Any]:
+        """The content of metrics.json; null for what the rows cannot tell."""
+        num_pairs = self.overall.tally.num_pairs
+        margin = None
+        if num_pairs:
+            margin = {
+                "mean": mean(self.sum_margin, count=num_pairs),
+                "sd": standard_deviation(self.sum_margin, self.sum_squared_margin, count=num_pairs),
+                "histogram": self.margins.to_dict(),
+            }
+        shorter = self.shorter_wins
+        sections = rewardbench({name: agreement.tally for name, agreement in self.subsets.items()})
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "overall": self.overall.to_dict(),
+            "subsets": {name: agreement.to_dict() for name, agreement in sorted(self.subsets.items())},
+            "rewardbench_safety": sections["safety"] if sections else None,
+            "rewardbench": sections,
+            "rewardbench_2": self.rewardbench_2.scores(),
+            "length_baselines": {
+                "shorter_wins": shorter.to_dict() if shorter.tally.num_pairs else None,
+                "longer_wins": Agreement(shorter.tally.mirrored, shorter.keys).to_dict()
+                if shorter.tally.num_pairs
+                else None,
+            },
+            "entropy_accuracy": entropy_accuracy.to_dict() if entropy_accuracy else None,
+            "margin": margin,
+            "num_singles": self.num_singles,
+        }

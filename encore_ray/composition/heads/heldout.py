@@ -1,0 +1,133 @@
+"""How well fitted heads tell labels apart on responses that they were not fitted to: AUC and R², with intervals.
+
+Predictions are counted in cells, not kept: the AUC is that of the cells, in which two predictions tie when they lie
+within a fortieth of a standard deviation. Intervals are those of a Poisson bootstrap over prompts.
+
+Five heads judge a fold each. A fold with more yes labels than its share leaves fewer to its head, whose predictions are
+lower for it: ranked together as they are, heads that know nothing get an AUC well under 1/2. So predictions are ranked
+around their mean in the fold.
+
+Source: on pooled and averaged AUC, Airola et al., Computational Statistics & Data Analysis 55, 2011.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encore_ray.composition.measure.agreement import Interval
+from encore_ray.composition.measure.bootstrap import NUM_REPLICATES, draw_replicates, percentile_interval
+
+NUM_CELLS = 512
+REACH_SD = 6.0  # of the predictions, to either side of their mean; the end cells take what lies beyond
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Where the predictions of one rule are counted: equal cells from lo to hi."""
+
+    lo: float
+    hi: float
+
+    @classmethod
+    def around(cls, *, num: float, total: float, square: float) -> "Cells":
+        """Around the mean of so many predictions with this sum and this sum of squares."""
+        mean = total / max(num, 1.0)
+        reach = REACH_SD * math.sqrt(max(square / max(num, 1.0) - mean**2, 0.0))
+        return cls(mean - reach, mean + reach)
+
+    def index_N(self, prediction_N: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The cell of each prediction; 0 for all where there is no width."""
+        if not self.hi > self.lo:
+            return np.zeros(len(prediction_N), dtype=np.int64)
+        place_N = (prediction_N - self.lo) / (self.hi - self.lo) * NUM_CELLS
+        return np.clip(np.floor(place_N), 0, NUM_CELLS - 1).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldoutSums:
+    """Sums over responses in the whole corpus and in R replicates of it, the whole one first; merges with ``+``.
+
+    Attributes:
+        count_KRYC: int64, responses by label, no or yes, and cell of the prediction; zeros for a rule of ratings.
+        moment_KR4: float64, sums of 1, label, label squared, and squared error.
+    """
+
+    count_KRYC: NDArray[np.int64]
+    moment_KR4: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        rank_NK: NDArray[np.float64],
+        value_NK: NDArray[np.float64],
+        label_NK: NDArray[np.float64],
+        *,
+        cells: Sequence[Cells],
+        thresholds: Sequence[float | None],
+        hash_N: NDArray[np.uint64],
+        num_replicates: int = NUM_REPLICATES,
+    ) -> "HeldoutSums":
+        """The sums of N responses.
+
+        Args:
+            rank_NK: predictions as they rank responses: before any link, around their mean in the fold.
+            value_NK: predictions in the units of the labels.
+            label_NK: NaN where there is none.
+            cells: of the ranks.
+            thresholds: a yes is a label over it; None for a rule of ratings.
+            hash_N: of the resampling keys.
+        """
+        draw_NR = np.column_stack([np.ones(len(hash_N)), draw_replicates(hash_N, num_replicates=num_replicates)])
+        count_KRYC = np.zeros((label_NK.shape[1], draw_NR.shape[1], 2, NUM_CELLS), dtype=np.int64)
+        moments = []
+        for k, threshold in enumerate(thresholds):
+            (present_P,) = np.nonzero(~np.isnan(label_NK[:, k]))
+            label_P, error_P = label_NK[present_P, k], label_NK[present_P, k] - value_NK[present_P, k]
+            draw_PR = draw_NR[present_P]
+            moments.append(draw_PR.T @ np.column_stack([np.ones_like(label_P), label_P, label_P**2, error_P**2]))
+            if threshold is not None and len(present_P):
+                place_P = (label_P > threshold) * NUM_CELLS + cells[k].index_N(rank_NK[present_P, k])
+                order_P = np.argsort(place_P, kind="stable")
+                filled_U, start_U = np.unique(place_P[order_P], return_index=True)
+                flat_RC = count_KRYC[k].reshape(draw_NR.shape[1], -1)
+                flat_RC[:, filled_U] = np.add.reduceat(draw_PR[order_P], start_U, axis=0).T
+        return cls(count_KRYC, np.array(moments))
+
+    def __add__(self, other: "HeldoutSums") -> "HeldoutSums":
+        return HeldoutSums(self.count_KRYC + other.count_KRYC, self.moment_KR4 + other.moment_KR4)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure with its 95% interval; None where it cannot be known."""
+
+    value: float | None
+    interval: Interval | None
+
+    @classmethod
+    def of(cls, value_R: NDArray[np.float64]) -> "Measured":
+        """Of the corpus, first, and its replicates; NaN for unknown."""
+        if math.isnan(value_R[0]):
+            return cls(None, None)
+        return cls(float(value_R[0]), percentile_interval(value_R[1:]))
+
+
+def measure_auc(sums: HeldoutSums, k: int) -> Measured:
+    """The share of pairs of a yes and a no of a rule that its head ranks rightly, ties half."""
+    no_RC, yes_RC = sums.count_KRYC[k].astype(np.float64).transpose(1, 0, 2)
+    below_RC = np.cumsum(no_RC, axis=1) - no_RC
+    num_R = no_RC.sum(axis=1) * yes_RC.sum(axis=1)
+    right_R = (yes_RC * (below_RC + no_RC / 2)).sum(axis=1)
+    return Measured.of(np.divide(right_R, num_R, out=np.full(len(num_R), np.nan), where=num_R > 0))
+
+
+def measure_r2(sums: HeldoutSums, k: int) -> Measured:
+    """1 - squared error / squared deviation from the mean label; negative where the mean would do better."""
+    num_R, label_R, square_R, error_R = sums.moment_KR4[k].T
+    deviation_R = square_R - label_R**2 / np.maximum(num_R, 1.0)
+    known_R = deviation_R > 1e-12 * square_R
+    ratio_R = np.divide(error_R, deviation_R, out=np.full(len(num_R), np.nan), where=known_R)
+    return Measured.of(1 - ratio_R)

@@ -1,0 +1,1 @@
+"""Counting and measuring: whatever merges exactly over any sharding of a corpus."""

@@ -1,0 +1,153 @@
+"""How often a reward agrees with the human label: wins, ties, losses, their intervals, and correlations."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from encore_ray.composition.measure.entropy import Z_95
+
+
+@dataclass(frozen=True)
+class Interval:
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Pairs whose chosen response got the higher (win), the same (tie) or the lower reward (loss)."""
+
+    wins: int = 0
+    ties: int = 0
+    losses: int = 0
+
+    @classmethod
+    def of(cls, margin_N: NDArray[np.float64], *, tolerance: float) -> "Tally":
+        """Count pairs by their margin, chosen minus rejected.
+
+        Args:
+            margin_N: float64, finite.
+            tolerance: a margin of at most so much, either way, is a tie; >= 0, in reward units.
+        """
+        assert np.isfinite(margin_N).all(), "a margin that is not finite is neither a win nor a loss"
+        wins, losses = int((margin_N > tolerance).sum()), int((margin_N < -tolerance).sum())
+        return cls(wins, len(margin_N) - wins - losses, losses)
+
+    @property
+    def num_pairs(self) -> int:
+        return self.wins + self.ties + self.losses
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of wins, a tie counting as half; None without pairs."""
+        return (self.wins + self.ties / 2) / self.num_pairs if self.num_pairs else None
+
+    @property
+    def accuracy_strict(self) -> float | None:
+        """Share of wins, a tie counting as a loss; None without pairs."""
+        return self.wins / self.num_pairs if self.num_pairs else None
+
+    @property
+    def mirrored(self) -> "Tally":
+        """The tally of the opposite reward."""
+        return Tally(self.losses, self.ties, self.wins)
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.wins + other.wins, self.ties + other.ties, self.losses + other.losses)
+
+    def interval(self, *, num_keys: int, z: float = Z_95) -> Interval | None:
+        """Wilson interval of the accuracy (a tie is half a win); None without pairs.
+
+        Args:
+            num_keys: number of independent observations: distinct prompts, not pairs. An estimated number may exceed
+                the number of pairs and is cut to it.
+            z: normal quantile; 1.96 for 95 %.
+
+        Source: Wilson, JASA 1927.
+        """
+        if self.accuracy is None:
+            return None
+        n = min(num_keys, self.num_pairs)
+        centre = (self.accuracy + z * z / (2 * n)) / (1 + z * z / n)
+        spread = math.sqrt(self.accuracy * (1 - self.accuracy) / n + z * z / (4 * n * n))
+        half_width = z * spread / (1 + z * z / n)
+        return Interval(max(centre - half_width, 0.0), min(centre + half_width, 1.0))
+
+    def to_dict(self, *, num_keys: int) -> dict[str, Any]:
+        """The statistics object of metrics.json; null for what no pair tells."""
+        interval = self.interval(num_keys=num_keys)
+        return {
+            "num_pairs": self.num_pairs,
+            "wins": self.wins,
+            "ties": self.ties,
+            "losses": self.losses,
+            "accuracy": self.accuracy,
+            "accuracy_strict": self.accuracy_strict,
+            "accuracy_low": interval.low if interval else None,
+            "accuracy_high": interval.high if interval else None,
+        }
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson and Spearman correlation with two-sided p-values; None with under 3 points or where one side is constant.
+
+    Attributes:
+        num_rules: number of points.
+    """
+
+    pearson: float | None
+    pearson_p: float | None
+    spearman: float | None
+    spearman_p: float | None
+    num_rules: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ``entropy_accuracy`` object of weights.json and metrics.json."""
+        return {
+            "pearson": self.pearson,
+            "pearson_p": self.pearson_p,
+            "spearman": self.spearman,
+            "spearman_p": self.spearman_p,
+            "num_rules": self.num_rules,
+        }
+
+
+def correlate(x_K: Sequence[float], y_K: Sequence[float]) -> Correlation:
+    """Correlation of two sequences of K finite numbers."""
+    pearson = _pearson(x_K, y_K)
+    spearman = _pearson(_ranks(x_K), _ranks(y_K))
+    return Correlation(pearson, _p_value(pearson, len(x_K)), spearman, _p_value(spearman, len(x_K)), len(x_K))
+
+
+def _pearson(x_K: Sequence[float], y_K: Sequence[float]) -> float | None:
+    if len(x_K) < 3:
+        return None
+    x_mean, y_mean = math.fsum(x_K) / len(x_K), math.fsum(y_K) / len(y_K)
+    x_K, y_K = [x - x_mean for x in x_K], [y - y_mean for y in y_K]
+    x_norm, y_norm = math.hypot(*x_K), math.hypot(*y_K)
+    # Equal numbers may miss their own mean by a rounding: below that, there is no variance to correlate.
+    if x_norm <= 1e-13 * abs(x_mean) or y_norm <= 1e-13 * abs(y_mean):
+        return None
+    r = math.fsum(x * y for x, y in zip(x_K, y_K, strict=True)) / (x_norm * y_norm)
+    return min(max(r, -1.0), 1.0)
+
+
+def _p_value(r: float | None, n: int) -> float | None:
+    """Two-sided p of a correlation, from Student's t with n - 2 degrees of freedom."""
+    if r is None:
+        return None
+    from scipy.special import betainc
+
+    return float(betainc((n - 2) / 2, 0.5, 1 - r * r))
+
+
+def _ranks(x_K: ArrayLike) -> list[float]:
+    """Ranks from 1; equal values share their mean rank."""
+    _, group_K, size_G = np.unique(np.asarray(x_K, dtype=np.float64), return_inverse=True, return_counts=True)
+    last_G = np.cumsum(size_G)
+    return (last_G - (size_G - 1) / 2)[group_K].tolist()

@@ -1,0 +1,72 @@
+"""Scores that cannot be weighed: counted where they are found, reported once and together."""
+
+import heapq
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from encore_ray.composition.measure.binning import Binning
+from encore_ray.rules import Rule
+
+NUM_IDS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Offenders:
+    """How many scores have a problem, and the first of their pairs in the order of ids (not of arrival)."""
+
+    count: int = 0
+    first_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, pair_ids: Sequence[str]) -> "Offenders":
+        """One entry a score: a pair with two bad scores is given twice."""
+        return cls(len(pair_ids), _smallest(pair_ids))
+
+    def __add__(self, other: "Offenders") -> "Offenders":
+        if not other.count:
+            return self
+        return Offenders(self.count + other.count, _smallest(self.first_ids + other.first_ids))
+
+
+@dataclass(frozen=True)
+class ScoreProblems:
+    """One rule's unusable scores, with the range of all its finite ones."""
+
+    non_finite: Offenders = field(default_factory=Offenders)
+    out_of_range: Offenders = field(default_factory=Offenders)
+    observed_lo: float = math.inf
+    observed_hi: float = -math.inf
+
+    def __add__(self, other: "ScoreProblems") -> "ScoreProblems":
+        return ScoreProblems(
+            self.non_finite + other.non_finite,
+            self.out_of_range + other.out_of_range,
+            min(self.observed_lo, other.observed_lo),
+            max(self.observed_hi, other.observed_hi),
+        )
+
+    def sentences(self, rule: Rule, *, binning: Binning) -> list[str]:
+        """What is wrong, where and what to do; empty when nothing is."""
+        found = []
+        if self.non_finite.count:
+            found.append(
+                f"Rule {rule.name}: {self.non_finite.count:,} scores are not finite (NaN or infinite), first pair_ids "
+                f"{_listed(self.non_finite)}. Remove or rescore these pairs; no option clips them."
+            )
+        if self.out_of_range.count:
+            found.append(
+                f"Rule {rule.name}: {self.out_of_range.count:,} scores are out of range, first pair_ids "
+                f"{_listed(self.out_of_range)}. Expected {binning.lo:g} to {binning.hi:g}, found "
+                f"{self.observed_lo:g} to {self.observed_hi:g}. Correct the rule's scale, or count such scores in the "
+                "end cells: `out_of_range: clip` in the rule, or weigh.clip for all rules."
+            )
+        return found
+
+
+def _smallest(pair_ids: Iterable[str]) -> tuple[str, ...]:
+    return tuple(heapq.nsmallest(NUM_IDS_SHOWN, set(pair_ids)))
+
+
+def _listed(offenders: Offenders) -> str:
+    return ", ".join(offenders.first_ids)

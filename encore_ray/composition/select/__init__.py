@@ -1,0 +1,1 @@
+"""The rules that count for one pair."""

@@ -1,0 +1,91 @@
+"""From the statistics of a corpus to what a scheme may look at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from encore_ray.composition.measure.counts import RuleCounts
+from encore_ray.composition.measure.entropy import Entropy, LogBase, max_entropy
+from encore_ray.composition.measure.exact import variance
+from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
+from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit
+from encore_ray.composition.weigh.schemes import Evidence
+from encore_ray.errors import DataError
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the labels of the calibration pairs say of the kept rules.
+
+    Attributes:
+        num_pairs: calibration pairs.
+        accuracy_K: of each rule alone, a tie as half a win; None where not measured, or without pairs.
+        fit: Bradley-Terry weights; None where not fitted, or without pairs.
+    """
+
+    num_pairs: int
+    accuracy_K: tuple[float, ...] | None = None
+    fit: BradleyTerryFit | None = None
+
+
+def kept_rules(statistics: RuleStatistics, *, min_active: float | None) -> list[int]:
+    """Numbers of the rules that are active in at least this share of pairs; all of them for None.
+
+    Raises:
+        DataError: there are no pairs, or no rule is that active.
+    """
+    active_K = [active_pair_share(counts) for counts in statistics.counts_K]
+    if min_active is None:
+        return list(range(len(active_K)))
+    if active_K[0] is None:
+        raise DataError("--min-active needs pairs, found single responses only. Leave it out.")
+    kept = [k for k, active in enumerate(active_K) if active is not None and active >= min_active]
+    if not kept:
+        largest = max(active for active in active_K if active is not None)
+        raise DataError(
+            f"--min-active {min_active:g} drops every rule: the most active one differs in {largest:.1%} of pairs. "
+            "Lower it or leave it out."
+        )
+    return kept
+
+
+def active_pair_share(counts: RuleCounts) -> float | None:
+    """Share of pairs whose two scores differ by a step or more; None without pairs."""
+    return counts.num_active / counts.tally.num_pairs if counts.tally.num_pairs else None
+
+
+def gather_evidence(
+    statistics: RuleStatistics,
+    entropy_K: Sequence[Entropy],
+    *,
+    kept: Sequence[int],
+    log_base: LogBase,
+    score_range: ScoreRange,
+    learned: Learned | None = None,
+) -> Evidence:
+    """The evidence of the kept rules, in rule order.
+
+    Args:
+        statistics: of the whole corpus, K rules.
+        entropy_K: of all K rules, in `log_base`.
+        kept: numbers of the rules that may have a weight, ascending.
+        score_range: "unit" makes variances those of scores mapped to [0, 1].
+        learned: of the kept rules; None where the scheme needs none.
+    """
+    counts_K = [statistics.counts_K[k] for k in kept]
+    return Evidence(
+        names=tuple(counts.rule.name for counts in counts_K),
+        entropy_K=tuple(entropy_K[k].value for k in kept),
+        max_entropy_K=tuple(max_entropy(counts.binning.num_cells, log_base=log_base) for counts in counts_K),
+        variance_K=_variances(counts_K, statistics.num_pairs, score_range) if statistics.num_pairs else None,
+        accuracy_K=learned.accuracy_K if learned else None,
+        bradley_terry=learned.fit.weights if learned and learned.fit else None,
+    )
+
+
+def _variances(counts_K: list[RuleCounts], num_pairs: int, score_range: ScoreRange) -> tuple[float, ...]:
+    return tuple(
+        variance(counts.sum_d, counts.sum_squared_d, count=num_pairs)
+        / score_divisor(counts.rule.scale, score_range) ** 2
+        for counts in counts_K
+    )

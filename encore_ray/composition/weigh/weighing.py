@@ -1,0 +1,194 @@
+"""From the statistics of a corpus to the weights of its rules."""
+
+import math
+from typing import get_args
+
+from encore_ray.composition.measure.agreement import Correlation, correlate
+from encore_ray.composition.measure.counts import RuleCounts
+from encore_ray.composition.measure.entropy import Estimator, LogBase, estimate, max_entropy
+from encore_ray.composition.measure.exact import standard_deviation
+from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
+from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.weigh.evidence import Learned, active_pair_share, gather_evidence, kept_rules
+from encore_ray.composition.weigh.flags import flag_rule, write_warnings
+from encore_ray.composition.weigh.groups import group_entropies, warn_of_small_groups, weigh_groups
+from encore_ray.composition.weigh.schemes import Encore, Scheme
+from encore_ray.composition.weigh.weights import RuleWeight, Weights
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.rules import RuleSet
+
+ENCORE = Encore()
+
+
+def weigh(
+    statistics: RuleStatistics,
+    *,
+    scheme: Scheme = ENCORE,
+    log_base: LogBase = "e",
+    estimator: Estimator = "plugin",
+    min_active: float | None = None,
+    score_range: ScoreRange = "declared",
+    by_group: bool = False,
+    learned: Learned | None = None,
+) -> Weights:
+    """Weigh the rules of a whole corpus.
+
+    Args:
+        statistics: of every row; with `learned`, the result depends on nothing but these and the options.
+        scheme: how; ENCORE at temperature 2 unless another is given.
+        min_active: drop rules that are active in a smaller share of pairs, in [0, 1]; the scheme is applied to the
+            rest. None keeps all, as the paper does.
+        score_range: "declared" requires all rules to have the same range; "unit" maps each to [0, 1] for composition,
+            "raw" adds scores of different ranges as they are.
+        by_group: also weights of each subset, from its own histograms; for a scheme that looks at entropies only.
+        learned: of the rules that `kept_rules` keeps; needed by a scheme that uses labels.
+
+    Raises:
+        ConfigError: an unknown option value, an option of the scheme out of its range.
+        DataError: what `check_statistics` and `kept_rules` refuse, or a corpus that gives the scheme no weights.
+
+    Source: ENCORE, arXiv 2503.20995.
+    """
+    _check_choice("log base", log_base, get_args(LogBase))
+    _check_choice("estimator", estimator, get_args(Estimator))
+    if min_active is not None and not 0 <= min_active <= 1:
+        raise ConfigError(f"min_active is a share of pairs, from 0 to 1; found {min_active}.")
+    ranges_differ = check_statistics(statistics, score_range=score_range)
+    assert learned or not scheme.uses_labels, f"{scheme.name} needs what the labels say"
+    counts_K = statistics.counts_K
+
+    entropy_K = [
+        estimate(counts.joint_LL, counts.single_L, log_base=log_base, estimator=estimator) for counts in counts_K
+    ]
+    kept = kept_rules(statistics, min_active=min_active)
+    evidence = gather_evidence(
+        statistics, entropy_K, kept=kept, log_base=log_base, score_range=score_range, learned=learned
+    )
+    weight_K = [0.0] * len(counts_K)
+    for k, weight in zip(kept, scheme.weigh(evidence).tolist(), strict=True):
+        weight_K[k] = weight
+    contribution_K = _contribution_shares(counts_K, weight_K, score_range=score_range)
+    groups = group_entropies(statistics, log_base=log_base, estimator=estimator)
+    if by_group:
+        groups = weigh_groups(groups, scheme=scheme, evidence=evidence)
+
+    rules: list[RuleWeight] = []
+    for k, counts in enumerate(counts_K):
+        mode_share = int(counts.count_L.max()) / statistics.num_responses
+        active = active_pair_share(counts)
+        flags = flag_rule(
+            counts,
+            mode_share=mode_share,
+            entropy_share=entropy_K[k].value / max_entropy(counts.binning.num_cells, log_base=log_base),
+            active_pair_share=active,
+            statistics=statistics,
+            dropped=k not in kept,
+        )
+        has_pairs = statistics.num_pairs > 0
+        rules.append(
+            RuleWeight(
+                name=counts.rule.name,
+                higher_is=counts.rule.higher_is,
+                binning=counts.binning,
+                entropy=entropy_K[k],
+                weight=weight_K[k],
+                mode_share=mode_share,
+                active_pair_share=active,
+                contribution_share=contribution_K[k],
+                wins=counts.tally.wins if has_pairs else None,
+                ties=counts.tally.ties if has_pairs else None,
+                losses=counts.tally.losses if has_pairs else None,
+                accuracy=counts.tally.accuracy,
+                flags=flags,
+                scale=counts.rule.scale,
+            )
+        )
+    warnings = write_warnings(
+        rules,
+        statistics=statistics,
+        scheme=scheme,
+        learned=learned,
+        min_active=min_active,
+        ranges_differ=ranges_differ and score_range == "raw",
+    )
+    if by_group:
+        num_cells = max(counts.binning.num_cells for counts in counts_K)
+        warnings += tuple(warn_of_small_groups(groups or {}, num_cells=num_cells))
+    params = scheme.params
+    return Weights(
+        scheme=scheme.name,
+        temperature=params.pop("temperature", None),
+        scheme_params=params,
+        num_calibration_pairs=learned.num_pairs if learned else None,
+        log_base=log_base,
+        estimator=estimator,
+        score_range=score_range,
+        min_active=min_active,
+        clip=statistics.clip,
+        num_pairs=statistics.num_pairs,
+        num_responses=statistics.num_responses,
+        num_keys=statistics.num_keys,
+        counts_sha256=statistics.counts_sha256,
+        rules=tuple(rules),
+        entropy_accuracy=_entropy_accuracy(rules),
+        warnings=warnings,
+        groups=groups,
+    )
+
+
+def check_statistics(statistics: RuleStatistics, *, score_range: ScoreRange) -> bool:
+    """Whether the rules' declared ranges differ, of scores that can be weighed.
+
+    Raises:
+        ConfigError: an unknown score range.
+        DataError: scores that are not finite or out of range, no scores, rules of different range where nothing says
+            how to add their scores.
+    """
+    _check_choice("score range", score_range, get_args(ScoreRange))
+    statistics.raise_problems()
+    if not statistics.num_responses:
+        raise DataError("There is no score to weigh: expected one response or more, found none.")
+    return check_ranges(RuleSet(counts.rule for counts in statistics.counts_K), score_range=score_range)
+
+
+def check_ranges(rules: RuleSet, *, score_range: ScoreRange) -> bool:
+    """Whether the rules' declared ranges differ; DataError where they do and nothing says how to add their scores."""
+    first = rules[0]
+    other = next((rule for rule in rules if (rule.scale.lo, rule.scale.hi) != (first.scale.lo, first.scale.hi)), None)
+    if other is not None and score_range == "declared":
+        raise DataError(
+            f"Rules have different ranges: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
+            f"{other.scale.lo:g} to {other.scale.hi:g}, so a wider one would outweigh the others. "
+            "Set weigh.score_range to unit (each mapped to [0, 1]) or raw (added as they are), by flag --score-range."
+        )
+    return other is not None
+
+
+def _check_choice(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"Unknown {what} {value!r}; known: {', '.join(known)}.")
+
+
+def _contribution_shares(
+    counts_K: tuple[RuleCounts, ...], weight_K: list[float], *, score_range: ScoreRange
+) -> list[float] | list[None]:
+    num_pairs = counts_K[0].tally.num_pairs
+    if not num_pairs:
+        return [None] * len(counts_K)
+    part_K: list[float] = []
+    for counts, weight in zip(counts_K, weight_K, strict=True):
+        deviation = standard_deviation(counts.sum_d, counts.sum_squared_d, count=num_pairs)
+        part_K.append(abs(weight) * deviation / score_divisor(counts.rule.scale, score_range))
+    total = math.fsum(part_K)
+    return [part / total for part in part_K] if total else [None] * len(counts_K)
+
+
+def _entropy_accuracy(rules: list[RuleWeight]) -> Correlation:
+    """Correlation of entropy with accuracy over rules whose entropy is above 0."""
+    entropies: list[float] = []
+    accuracies: list[float] = []
+    for rule in rules:
+        if rule.entropy.value > 0 and rule.accuracy is not None:
+            entropies.append(rule.entropy.value)
+            accuracies.append(rule.accuracy)
+    return correlate(entropies, accuracies)

@@ -1,0 +1,228 @@
+"""Explains an artifact to a person: what it is, how much of it there is, and what stands in it."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from encore_ray.console.show import (
+    show_comparison,
+    show_metrics,
+    show_refined_rules,
+    show_refinement,
+    show_selection,
+    show_status,
+    show_weights,
+)
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.status import run_status
+from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.passes.scorers.model_place import local_model
+from encore_ray.report import missing_keys
+from encore_ray.rules import RuleSet
+from encore_ray.schema import (
+    COMPARISON_FILE,
+    DETAIL,
+    LINE,
+    METRICS_FILE,
+    PAIRS_DIR,
+    QUARANTINE_DIR,
+    QUARANTINE_SCHEMA,
+    REASON,
+    REFINE_REPORT_FILE,
+    RULE_REFINE_REPORT_FILE,
+    SELECTED_COUNT,
+    SOURCE,
+    SUCCESS_FILE,
+    WEIGHTS_FILE,
+)
+from encore_ray.storage import Folder, require_paths
+
+CELL = 60
+REPORT_NAME = "report.json"  # of energies that were fitted, in their folder
+
+_MAKERS = {
+    WEIGHTS_FILE: "weigh",
+    METRICS_FILE: "evaluate",
+    COMPARISON_FILE: "compare",
+    REFINE_REPORT_FILE: "refine fit",
+    RULE_REFINE_REPORT_FILE: "refine fit --per-rule",
+}
+
+
+def inspect_path(path: str, *, console: Console) -> None:
+    """Print what the artifact at a path is and holds.
+
+    Raises:
+        ConfigError: nothing is there, or nothing that we know. DataError: it is broken, or its pass has not finished.
+    """
+    require_paths([path])
+    parent, _, name = path.rpartition("/")
+    folder = Folder(path)
+    if name.endswith(".json"):
+        _show_json(path, Folder(parent).read_json(name), console)
+    elif name.endswith((".yaml", ".yml")):
+        _show_yaml(path, Folder(parent).read_bytes(name).decode(errors="replace"), console)
+    elif folder.exists(PAIRS_DIR):
+        _show_run(folder, console)
+    elif folder.exists(REPORT_NAME):
+        _show_json(folder.path(REPORT_NAME), folder.read_json(REPORT_NAME), console)
+    elif folder.exists("config.json") or folder.exists("encore.json"):
+        _show_model(path, console)
+    elif folder.exists("prepare") or folder.exists("score") or name == QUARANTINE_DIR:
+        _show_quarantine(folder, console)
+    else:
+        _show_table(path, console)
+
+
+def _show_json(path: str, value: Any, console: Console) -> None:
+    if isinstance(value, dict) and "schemes" in value:
+        _show_whole(COMPARISON_FILE, value, path, show_comparison, console)
+    elif isinstance(value, dict) and "counts_sha256" in value:
+        _show_whole(WEIGHTS_FILE, value, path, show_weights, console)
+    elif isinstance(value, dict) and "overall" in value:
+        _show_whole(METRICS_FILE, value, path, show_metrics, console)
+    elif isinstance(value, dict) and "calibration" in value and "controls" in value:
+        _show_whole(REFINE_REPORT_FILE, value, path, show_refinement, console)
+    elif isinstance(value, dict) and "verdict" in value and "rules" in value:
+        _show_whole(RULE_REFINE_REPORT_FILE, value, path, show_refined_rules, console)
+    elif isinstance(value, dict):
+        console.print_json(json.dumps(value))
+    else:
+        raise ConfigError(f"{path} is JSON, but no artifact of ours.")
+
+
+def _show_whole(name: str, content: Any, path: str, show: Callable[..., None], console: Console) -> None:
+    """Show the content of a file of that name; DataError where a key that is shown is missing or of a wrong type."""
+    missing = missing_keys(name, content)
+    wrong = f"lacks {', '.join(missing)}"
+    if not missing:
+        try:
+            show(content, console=console)
+            return
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            wrong = f"cannot be shown ({type(error).__name__}: {error})"
+    raise DataError(
+        f"{path} {wrong}: it is damaged, or of another version. Make it again with `encore-ray {_MAKERS[name]}`."
+    )
+
+
+def _show_yaml(path: str, text: str, console: Console) -> None:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DataError(f"{path} is not valid YAML: {error}") from None
+    if isinstance(value, dict) and "inputs" in value:
+        console.print(f"[bold]{escape(path)}[/]: a job's configuration")
+        console.print(text, markup=False, soft_wrap=True)
+    else:
+        _show_rules(RuleSet.from_yaml(text, where=path), console)
+
+
+def _show_run(run: Folder, console: Console) -> None:
+    console.print(f"[bold]{escape(run.uri)}[/]: a run")
+    show_status(run_status(run), console=console)
+    told: list[str] = []
+    if run.exists(WEIGHTS_FILE):
+        weights = run.read_json(WEIGHTS_FILE)
+        _show_whole(WEIGHTS_FILE, weights, run.path(WEIGHTS_FILE), show_weights, console)
+        told = weights["warnings"]
+    if run.exists(METRICS_FILE):
+        _show_whole(METRICS_FILE, run.read_json(METRICS_FILE), run.path(METRICS_FILE), show_metrics, console)
+    if run.exists(COMPARISON_FILE):
+        show = partial(show_comparison, told=told)
+        _show_whole(COMPARISON_FILE, run.read_json(COMPARISON_FILE), run.path(COMPARISON_FILE), show, console)
+    for name, show in ((REFINE_REPORT_FILE, show_refinement), (RULE_REFINE_REPORT_FILE, show_refined_rules)):
+        if run.exists(name):
+            _show_whole(name, run.read_json(name), run.path(name), show, console)
+    if run.exists(QUARANTINE_DIR):
+        _show_quarantine(run.child(QUARANTINE_DIR), console)
+
+
+def _show_rules(rules: RuleSet, console: Console) -> None:
+    console.print(f"{len(rules)} rules", highlight=False)
+    for rule in rules:
+        levels = rule.scale.levels
+        scale = f"{len(levels)} levels, " if levels else ""
+        scale += f"{rule.scale.lo:g} to {rule.scale.hi:g}"
+        facts = f"higher is {rule.higher_is} · {scale} · link {rule.link} · out of range: {rule.out_of_range}"
+        console.print(Padding(Text.assemble((rule.name, "bold"), f"  {facts}"), (0, 0, 0, 2)))
+        console.print(Padding(Text(rule.text), (0, 0, 0, 6)))
+
+
+def _show_model(path: str, console: Console) -> None:
+    from encore_ray.models.loading.checkpoint import load_rules
+    from encore_ray.models.loading.fetch import fetch_members
+    from encore_ray.models.loading.scoring import choose_strategies
+
+    place = local_model(path)
+    members = fetch_members(place)
+    console.print(f"[bold]{escape(path)}[/]: a model" + (f" of {len(members)} members" if len(members) > 1 else ""))
+    rules = load_rules(place)
+    for member, choice in zip(members, choose_strategies(place), strict=True):
+        name = f"{member}: " if len(members) > 1 else ""
+        console.print(f"  {escape(name)}scored by strategy {choice.strategy}: {escape(choice.reason)}", highlight=False)
+    _show_rules(rules, console)
+
+
+def _show_quarantine(folder: Folder, console: Console) -> None:
+    reasons: Counter[str] = Counter()
+    example: dict[str, dict[str, Any]] = {}
+    for name in folder.names():
+        for file in folder.child(name).names():
+            for row in folder.child(name).read_table(file, columns=[REASON, SOURCE, LINE, DETAIL]).to_pylist():
+                reasons[row[REASON]] += 1
+                example.setdefault(row[REASON], row)
+    console.print(f"[bold]{escape(folder.uri)}[/]: {sum(reasons.values()):,} rows in quarantine")
+    if not reasons:
+        return
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    for column in ("reason", "rows", "first source", "line", "detail"):
+        table.add_column(column, overflow="fold")
+    for reason, count in reasons.most_common():
+        row = example[reason]
+        table.add_row(reason, f"{count:,}", escape(row[SOURCE]), str(row[LINE]), escape(row[DETAIL]))
+    console.print(table)
+
+
+def _show_table(path: str, console: Console) -> None:
+    try:
+        units = table_units(path)
+    except ConfigError as error:
+        raise ConfigError(f"{path} is nothing that inspect knows: {error}") from None
+    folder = Folder(path)
+    sealed = folder.exists(SUCCESS_FILE)
+    rows = sum(unit.rows for unit in units)
+    console.print(
+        f"[bold]{escape(path)}[/]: {rows:,} rows in {len(units):,} {'units, sealed' if sealed else 'parts'}",
+        highlight=False,
+    )
+    done = PassTable(folder, folder, name="").sealed() if sealed else None
+    counts = (done or {}).get("counts", {})
+    if any(key.startswith(SELECTED_COUNT) for key in counts):
+        show_selection(counts, console=console)
+    if units:
+        _show_first_row(units[0], console)
+
+
+def _show_first_row(unit: TableUnit, console: Console) -> None:
+    first: pa.Table = unit.read_all().slice(0, 1)
+    kind = "quarantine" if first.schema.equals(QUARANTINE_SCHEMA) else "column"
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    for column in (kind, "type", "first row"):
+        table.add_column(column, overflow="fold")
+    row = first.to_pylist()[0] if first.num_rows else {}
+    for field in first.schema:
+        text = json.dumps(row.get(field.name), ensure_ascii=False, default=str)
+        table.add_row(field.name, str(field.type), escape(text if len(text) <= CELL else f"{text[:CELL]}…"))
+    console.print(table)

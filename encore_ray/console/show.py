@@ -1,0 +1,214 @@
+"""What a person reads in the terminal when a command has ended."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from encore_ray.console.display import duration
+from encore_ray.folder.status import PassStatus
+from encore_ray.report import (
+    calibration_table,
+    comparison_table,
+    entropy_against_accuracy,
+    flag_legend,
+    heads_table,
+    metrics_table,
+    refined_rules_table,
+    refinement_table,
+    training_table,
+    weights_table,
+)
+from encore_ray.schema import (
+    COMPARISON_FILE,
+    METRICS_FILE,
+    QUARANTINE_DIR,
+    REASON_COUNT,
+    REPORT_FILE,
+    REWARDS_DIR,
+    SELECTED_COUNT,
+    WEIGHTS_FILE,
+)
+from encore_ray.tracking import how_to_open
+
+if TYPE_CHECKING:
+    from encore_ray.job import JobResult
+
+
+def show_job(result: "JobResult", *, console: Console) -> None:
+    """The account of all rows, weights, agreement with the labels, warnings, and where everything is."""
+    prepared, scored = result.prepared, result.scored
+    console.print()
+    console.print(
+        f"{prepared['rows']:,} rows in = {prepared['kept']:,} kept + {prepared['quarantined']:,} quarantined; "
+        f"{scored['rows']:,} pairs = {scored['scored']:,} scored + {scored['quarantined']:,} quarantined.",
+        soft_wrap=True,
+        highlight=False,
+    )
+    notes = {
+        "truncated": (scored, "were longer than the model takes and lost their beginning"),
+        "identical": (prepared, "have the same response on both sides"),
+        "repeated_content": (prepared, "repeat the content of an earlier pair"),
+        "singles": (prepared, "are single responses: scored, but not compared"),
+    }
+    for key, (counts, words) in notes.items():
+        if counts.get(key):
+            console.print(f"{counts[key]:,} {words}.", highlight=False)
+    show_reasons({**prepared, **{k: v for k, v in scored.items() if k.startswith(REASON_COUNT)}}, console=console)
+    show_weights(result.weights, console=console)
+    show_metrics(result.metrics, console=console)
+    if result.comparison is not None:
+        show_comparison(result.comparison, console=console, told=result.weights["warnings"])
+    places = {
+        "rewards": result.run.path(REWARDS_DIR),
+        "weights": result.run.path(WEIGHTS_FILE),
+        "metrics": result.run.path(METRICS_FILE),
+        "report": result.run.path(REPORT_FILE),
+    }
+    if result.comparison is not None:
+        places["comparison"] = result.run.path(COMPARISON_FILE)
+    if prepared["quarantined"] or scored["quarantined"]:
+        places["quarantine"] = result.run.path(QUARANTINE_DIR)
+    if result.tracking_uri:
+        places["MLflow"] = how_to_open(result.tracking_uri)
+    console.print()
+    for name, place in places.items():  # not a table: a wrapped path cannot be pasted
+        console.print(f"{name:<10}  {place}", soft_wrap=True, highlight=False, markup=False)
+
+
+def show_refinement(report: Mapping[str, Any], *, console: Console) -> None:
+    """What the refinement learnt from, what it buys beside its controls, and how far its probabilities hold."""
+    pairs, width = report["pairs"], report["density_width"]
+    agreeing, left = pairs["agreeing"], pairs["conflicting"]
+    said = f"{pairs['trainable']:,} pairs = {agreeing:,} whose base rewards agree with the label + {left:,} left out"
+    console.print(f"\n{said}", highlight=False, soft_wrap=True)
+    console.print()
+    console.print(refinement_table(report["controls"]))
+    console.print()
+    console.print(calibration_table(report["calibration"]))
+    console.print(
+        f"\nDensities are {width['mean']:.2f} standard deviations wide; training added noise of "
+        f"{width['beta_sigma']:.2f}, so that their width says little about the labels."
+    )
+    console.print()
+    console.print(Text(report["verdict"]))
+
+
+def show_refined_rules(report: Mapping[str, Any], *, console: Console) -> None:
+    """What refining each rule's scores buys beside its controls."""
+    console.print()
+    console.print(refined_rules_table(report["rules"]))
+    console.print()
+    console.print(Text(report["verdict"]))
+
+
+def show_weights(weights: Mapping[str, Any], *, console: Console) -> None:
+    """The weights, what their flags mean, whether entropy tells here what ENCORE takes it for, and the warnings."""
+    console.print()
+    console.print(weights_table(dict(weights)))
+    for meaning in flag_legend(dict(weights)):
+        console.print(Padding(Text(meaning, style="dim"), (0, 0, 0, 2)))
+    console.print()
+    console.print(Text(entropy_against_accuracy(dict(weights))))
+    for warning in weights["warnings"]:
+        console.print(Text.assemble(("! ", "yellow"), warning))
+
+
+def show_metrics(metrics: Mapping[str, Any], *, console: Console) -> None:
+    console.print()
+    console.print(metrics_table(dict(metrics)))
+
+
+def show_comparison(comparison: Mapping[str, Any], *, console: Console, told: Collection[str] = ()) -> None:
+    """Every scheme beside uniform weights, the verdict, and the warnings that were not `told` with the weights."""
+    console.print()
+    console.print(comparison_table(comparison))
+    console.print()
+    console.print(Text(comparison["verdict"]))
+    for warning in comparison["warnings"]:
+        if warning not in told:
+            console.print(Text.assemble(("! ", "yellow"), warning))
+
+
+def show_heads(figures: Mapping[str, Any], *, console: Console) -> None:
+    """How well each fitted head does on responses that it was not fitted to."""
+    console.print()
+    console.print(heads_table(figures))
+    mean = figures["mean_auc"]
+    if mean["value"] is not None:
+        console.print(
+            f"Mean AUC {mean['value']:.3f} over the {mean['num_rules']} rules with {mean['min_yes']} or more yes "
+            "labels, each response predicted by heads that have not seen its prompt.",
+            soft_wrap=True,
+            highlight=False,
+        )
+    if figures["logistic"] and not figures["logistic"]["is_exact"]:
+        console.print(Text.assemble(("! ", "yellow"), "Some logistic fits ended before their minimum."))
+
+
+def show_training(content: Mapping[str, Any], *, console: Console) -> None:
+    """What was trained on, and how the best evaluation did, rule by rule."""
+    rows, best = content["rows"], content["best"]
+    ties = sum(rows["ties"].values())
+    console.print(
+        f"\n{rows['rows']:,} rows = {rows['trained']:,} trained on + {rows['heldout']:,} held out + "
+        f"{rows['left_out']:,} with nothing to learn{f'; {ties:,} ties left out' if ties else ''}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print()
+    console.print(training_table(content))
+    ended = "" if content["steps"] == content["num_steps"] else f", which ended after {content['steps']:,}"
+    console.print(f"\nThe model is that of step {best['step']:,} of {content['num_steps']:,}{ended}.", highlight=False)
+
+
+def show_counts(counts: Mapping[str, int], *, console: Console) -> None:
+    """Counts of one pass on one line, the reasons of its quarantine below."""
+    prefixes = (REASON_COUNT, SELECTED_COUNT)
+    plain = [f"{value:,} {key.replace('_', ' ')}" for key, value in counts.items() if not key.startswith(prefixes)]
+    console.print(", ".join(plain), highlight=False, soft_wrap=True)
+    show_reasons(counts, console=console)
+
+
+def show_selection(counts: Mapping[str, int], *, console: Console) -> None:
+    """Counts of a selection, and how often it takes each rule, the most frequent first."""
+    show_counts(counts, console=console)
+    selected = {key.removeprefix(SELECTED_COUNT): n for key, n in counts.items() if key.startswith(SELECTED_COUNT)}
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    table.add_column("rule", overflow="fold")
+    table.add_column("selected for", justify="right")
+    for rule, num_pairs in sorted(selected.items(), key=lambda item: -item[1]):
+        table.add_row(rule, f"{num_pairs / max(counts['pairs'], 1):.1%} of pairs")
+    console.print(table)
+
+
+def show_reasons(counts: Mapping[str, int], *, console: Console) -> None:
+    reasons = {key.removeprefix(REASON_COUNT): n for key, n in counts.items() if key.startswith(REASON_COUNT)}
+    for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
+        console.print(f"  {count:>9,}  {reason}", highlight=False)
+
+
+def show_status(statuses: Sequence[PassStatus], *, console: Console) -> None:
+    """The six passes of a run: how far each is, and for how long nothing has been committed; fits 80 columns."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    for name in ("pass", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("units", "rows", "rows/s", "left", "idle", "bad"):
+        table.add_column(name, justify="right", overflow="fold")
+    for status in statuses:
+        reads = status.total_units or status.done_units
+        idle = status.idle_seconds if status.state == "unfinished" else None
+        table.add_row(
+            status.name,
+            status.state,
+            f"{status.done_units:,}/{status.total_units:,}" if reads else "",
+            f"{status.done_rows:,}/{status.total_rows:,}" if reads else "",
+            f"{status.rows_per_second:,.0f}" if status.rows_per_second else "",
+            duration(status.seconds_left) if status.seconds_left is not None else "",
+            duration(idle) if idle is not None else "",
+            f"{status.quarantined:,}" if status.quarantined else "",
+        )
+    console.print(table)

@@ -1,0 +1,1 @@
+"""How units of work get done: what a pass hands over, and who works on it."""

@@ -1,0 +1,87 @@
+"""One unit of a pass that writes tables, in a worker: done and committed, or only tried."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.commits import Commit, LeftOut
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.tables import TableUnit
+from encore_ray.schema import Reason
+
+Write = Callable[[Any, Attempt], Mapping[str, int]]
+
+WORKER = "worker"  # key of a commit's notes: the process that did the unit
+
+
+@dataclass(frozen=True)
+class Task:
+    """One unit to do.
+
+    Attributes:
+        unit: its name.
+        input_digest: of what it is made from.
+        rows: its size, for the progress.
+        payload: what the worker needs.
+        source: the file that it is made from, for messages.
+        left_out: rows that the work must not touch.
+    """
+
+    unit: str
+    input_digest: str
+    rows: int
+    payload: Any
+    source: str
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def unit_task(unit: TableUnit) -> Task:
+    """The task of a pass that makes each unit from one of another pass's."""
+    return Task(unit.unit, unit.digest, unit.rows, unit, unit.folder.path(unit.file))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Some rows of a unit, to be worked on for nothing but to see whether the worker survives."""
+
+    task: Task
+    rows: range
+
+
+class CommittedWork:
+    """The work of a pass in a worker: answers a Task with its commit, a Trial with None."""
+
+    def __init__(self, table: PassTable, factory: Callable[[], Write]):
+        self._table = table
+        self._work = factory()
+
+    def __call__(self, item: Task | Trial) -> Commit | None:
+        if isinstance(item, Trial):
+            task, rows = item.task, item.rows
+            others = [LeftOut(row, Reason.KILLS_WORKER, "not tried") for row in range(task.rows) if row not in rows]
+            self._work(task.payload, _Fruitless(self._table, task.unit, task.input_digest, tuple(others)))
+            return None
+        # Another attempt may have finished while this one waited: its record stands.
+        standing = self._table.commit(item.unit, item.input_digest)
+        if standing is not None:
+            return standing
+        attempt = Attempt(self._table, item.unit, item.input_digest, item.left_out)
+        attempt.notes[WORKER] = f"{os.uname().nodename}/{os.getpid()}"
+        return attempt.commit(self._work(item.payload, attempt))
+
+
+class _Fruitless(Attempt):
+    """An attempt that keeps nothing."""
+
+    def write(self, table: pa.Table, *, unit: str | None = None) -> None:
+        pass
+
+    def quarantine(self, table: pa.Table) -> None:
+        pass
+
+    def beside(self, other: PassTable) -> None:
+        return None

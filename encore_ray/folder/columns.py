@@ -1,0 +1,76 @@
+"""Arrow columns as the arrays that composition computes with, not copied where Arrow allows it."""
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from encore_ray.composition.measure.statistics import Subsets
+from encore_ray.composition.measure.texts import Texts
+
+Column = TypeVar("Column", pa.Array, pa.ChunkedArray)
+
+
+def floats(column: pa.ChunkedArray) -> np.ndarray:
+    """Numbers in float32 where stored so, else in float64; NaN where null. ArrowInvalid if float64 cannot hold one."""
+    if not pa.types.is_float32(column.type):
+        column = column.cast(pa.float64())
+    return column.to_numpy()
+
+
+def any_valid(columns: Iterable[pa.ChunkedArray]) -> np.ndarray:
+    """Bool, which rows have a value in any of the columns; no column is asked for behind one without nulls."""
+    valid_N = np.zeros(1, dtype=bool)
+    for column in columns:
+        valid_N = valid_N | column.is_valid().to_numpy()
+        if not column.null_count:
+            break
+    return valid_N
+
+
+def first_texts(columns: Sequence[pa.ChunkedArray]) -> Texts:
+    """The first value of each row that is not null, as text; the last column has no nulls where the others have one."""
+    found = _as_text(columns[0])
+    for column in columns[1:]:
+        if found.null_count:
+            found = pc.call_function("coalesce", [found, _as_text(column)])
+    array = _in_one_piece(found)
+    if not len(array):
+        return Texts.of([])
+    _, offsets, data = array.buffers()
+    offset_N1 = np.frombuffer(offsets, dtype=np.int64)[array.offset : array.offset + len(array) + 1]
+    return Texts(np.frombuffer(data or b"", dtype=np.uint8), offset_N1)
+
+
+def row_numbers(ids: Column, *, among: pa.Array | pa.ChunkedArray) -> Column:
+    """The row of each id in another column, for `take`; null where it is not there."""
+    return pc.call_function("index_in", [ids], pc.SetLookupOptions(among))
+
+
+def places(ids: pa.ChunkedArray, *, among: pa.ChunkedArray) -> np.ndarray:
+    """The row of each id in another column, int64; -1 where it is not there."""
+    return row_numbers(ids, among=among).fill_null(-1).to_numpy().astype(np.int64)
+
+
+def subsets(column: pa.ChunkedArray) -> Subsets:
+    """Names of subsets, numbered as they first occur."""
+    runs = pc.call_function("run_end_encode", [_in_one_piece(column.cast(pa.large_string()))])  # mostly few and long
+    encoded = runs.values.dictionary_encode()
+    code_R = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    num_rows_R = np.diff(runs.run_ends.to_numpy(), prepend=0)
+    return Subsets(tuple(encoded.dictionary.to_pylist()), np.repeat(code_R, num_rows_R))
+
+
+def _in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Ids as text, numbers as Python writes them."""
+    try:
+        return column.cast(pa.large_string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        texts = [None if value is None else str(value) for value in column.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.large_string())])

@@ -1,0 +1,292 @@
+"""Units and commits: how a pass finishes every piece of work exactly once, whatever is killed when.
+
+A worker writes a unit's files under names of its own attempt, then one commit record under a name that tells the
+unit, the facts of the pass and the unit's input. The first record wins and is never changed; one that a forgotten
+worker makes out of facts of before has another name, and is nobody's. Files that no record names do not exist for any
+reader and are deleted before the pass is sealed. The same command again runs the units that have no record yet.
+"""
+
+import json
+import re
+import time
+from collections.abc import Container, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from encore_ray.errors import ConfigError, DataError, ResumeRefused
+from encore_ray.folder.commits import Commit, DataFile, manifest_digest
+from encore_ray.folder.in_flight import Marks
+from encore_ray.folder.provenance import differing, refusal
+from encore_ray.schema import (
+    ATTEMPTS_DIR,
+    COMMITS_DIR,
+    DATA_DIR,
+    MANIFEST_FILE,
+    MANIFEST_SCHEMA,
+    NONCE_FILE,
+    PLAN_FILE,
+    QUARANTINE_DIR,
+    REASON_COUNT,
+    SCHEMA_VERSION,
+    SUCCESS_FILE,
+    WORK_FILE,
+)
+from encore_ray.storage import Folder, fingerprint
+
+ATTEMPT_FILE = re.compile(r".+-[0-9a-f]{8}\.parquet")  # as Attempt names its files; no other file is ever deleted
+STRAY = frozenset({NONCE_FILE, "lost+found"})  # what may lie in the folder of a pass that has not begun
+STAMP_DIGITS = 12  # of a record's name, in hexadecimal digits
+READERS = 16  # commit records read at a time: they are tiny, the wait is the file system's
+
+
+@dataclass(frozen=True)
+class PassTable:
+    """A pass's folder in a run: its plan, data, commits, manifest and seal.
+
+    Attributes:
+        folder: where its tables are.
+        run: the run folder.
+        name: of the pass.
+        downstream: files of the run that follow from this pass; they are deleted when it changes.
+        plan: fingerprint of the facts that it was opened with; "" before.
+    """
+
+    folder: Folder
+    run: Folder
+    name: str
+    downstream: tuple[str, ...] = ()
+    plan: str = ""
+
+    @property
+    def quarantine_folder(self) -> Folder:
+        return self.run.child(QUARANTINE_DIR)
+
+    @property
+    def marks(self) -> Marks:
+        return Marks(self.folder.child(ATTEMPTS_DIR))
+
+    def open(
+        self, facts: Mapping[str, Any], *, overwrite: bool = False, derived: Container[str] = frozenset()
+    ) -> "PassTable":
+        """Start the pass or go on with it; returns the table to work on, which knows its plan.
+
+        Args:
+            facts: everything that decides the results, as JSON values.
+            overwrite: start over where the facts have changed, instead of refusing.
+            derived: facts that follow from an earlier pass. Where only these have changed, as weights do when inputs
+                are added, the pass starts over without being asked.
+
+        Raises:
+            ResumeRefused: the folder holds results made from other facts; names both and what differs.
+        """
+        opened = replace(self, plan=fingerprint(facts))
+        plan = {"schema_version": SCHEMA_VERSION, "pass": self.name, "fingerprint": opened.plan, "facts": facts}
+        if self.folder.exists(PLAN_FILE):
+            if self.standing_facts() == facts:
+                return opened
+            if not overwrite:
+                self.refuse_other(facts, derived=derived)
+            self.start_over()
+        else:
+            self._refuse_foreign_files()
+        self.folder.write_json(PLAN_FILE, plan)
+        return opened
+
+    def refuse_other(self, facts: Mapping[str, Any], *, derived: Container[str] = frozenset()) -> None:
+        """Raise ResumeRefused where the folder holds results made from other facts; arguments as of `open`."""
+        if not self.folder.exists(PLAN_FILE):
+            return
+        found = self.standing_facts() or {}
+        if any(key.split(".")[0] not in derived for key in differing(found, facts)):
+            raise ResumeRefused(refusal(self.folder.uri, found, facts))
+
+    def standing_facts(self) -> dict[str, Any] | None:
+        """What the standing results were made from; None where there are none, or the plan is damaged."""
+        try:
+            return dict(json.loads(self.folder.read_bytes(PLAN_FILE))["facts"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def _refuse_foreign_files(self) -> None:
+        """A pass deletes what no commit names: it only works in a folder of its own."""
+        found = [name for name in self.folder.names() if name not in STRAY]
+        if found:
+            raise ConfigError(
+                f"{self.folder.uri} is not empty, and was not made by this pass: it holds {', '.join(found[:5])}"
+                f"{' …' if len(found) > 5 else ''}. Use another folder, or empty this one."
+            )
+
+    def announce(self, *, num_units: int, rows: int) -> None:
+        """Record how much there is to do, for `status` in another terminal."""
+        self.folder.write_json(WORK_FILE, {"units": num_units, "rows": rows, "started_at": time.time()})
+
+    def start_over(self) -> None:
+        """Delete all results of this pass: seal, commits, data. The plan stays until the next one replaces it."""
+        self.outdate()
+        self.folder.delete(MANIFEST_FILE)
+        self.folder.delete_tree(COMMITS_DIR)
+        self._sweep(self.folder, DATA_DIR, set())
+        self._sweep(self.quarantine_folder, self.name, set())
+        self.folder.delete(WORK_FILE)
+
+    def record(self, unit: str, input_digest: str) -> str:
+        """Where the commit of a unit is, made from this input under the facts of this table."""
+        assert self.plan, f"{self.folder.uri} was not opened"
+        return f"{COMMITS_DIR}/{unit}-{fingerprint([self.plan, input_digest])[:STAMP_DIGITS]}.json"
+
+    def commits(self) -> dict[str, Commit]:
+        """Commit records of the standing plan, by unit."""
+        plan = self.plan or fingerprint(self.standing_facts())
+        return {commit.unit: commit for commit in self._records().values() if commit and commit.plan == plan}
+
+    def commit(self, unit: str, input_digest: str) -> Commit | None:
+        """A unit's commit; None when there is none, or when a disk has damaged it since: the unit is not done."""
+        return self._read_record(self.record(unit, input_digest))
+
+    def _records(self) -> dict[str, Commit | None]:
+        """All records by path, those of other plans and inputs too; None for what cannot be read."""
+        paths = [f"{COMMITS_DIR}/{name}" for name in self.folder.names(COMMITS_DIR)]
+        with ThreadPoolExecutor(READERS) as pool:
+            return dict(zip(paths, pool.map(self._read_record, paths), strict=True))
+
+    def _read_record(self, path: str) -> Commit | None:
+        try:
+            return Commit.from_json(self.folder.read_bytes(path))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def resume(self, digests: Mapping[str, str], *, overwrite: bool = False) -> dict[str, Commit]:
+        """The commits that stand, for units by name and digest of what each is made from.
+
+        Added units are simply not committed yet; the seal is broken until they are. A unit whose input has changed or
+        is no longer part of the job would mix results: the pass starts over if `overwrite`, else ResumeRefused names
+        the first of them.
+        """
+        whole = self._whole_commits()
+        commits = {commit.unit: commit for commit in whole if digests.get(commit.unit) == commit.input_digest}
+        for commit in whole:
+            unit = commit.unit
+            if unit in commits:
+                continue
+            if overwrite:
+                self.start_over()
+                return {}
+            now = f"is now {digests[unit][:12]}" if unit in digests else "is not part of the job any more"
+            raise ResumeRefused(
+                f"{self.folder.uri}: unit {unit} was made from input {commit.input_digest[:12]}, which {now}. "
+                "Use --overwrite to start over, or another run folder."
+            )
+        if digests.keys() - commits.keys():
+            self.outdate()
+        return commits
+
+    def _whole_commits(self) -> list[Commit]:
+        """Commits of this plan whose files are there; any other record is deleted."""
+        present = {f"{DATA_DIR}/{name}" for name in self.folder.names(DATA_DIR)}
+        whole = []
+        for path, commit in self._records().items():
+            if commit and commit.plan == self.plan and present.issuperset(file.file for file in commit.data):
+                whole.append(commit)
+            else:
+                self.outdate()
+                self.folder.delete(path)
+        return whole
+
+    def seal(self, units: Sequence[str], commits: Mapping[str, Commit], counts: Mapping[str, int]) -> str:
+        """Delete what no commit names, write the manifest and _SUCCESS; returns the manifest's digest.
+
+        Args:
+            units: names of this pass's units in order; each must have a commit.
+            commits: their records.
+            counts: totals to record in _SUCCESS.
+        """
+        files = [file for unit in units for file in commits[unit].data]
+        quarantined = [commits[unit].quarantine for unit in units]
+        self._sweep(self.folder, DATA_DIR, {file.file for file in files})
+        self._sweep(self.quarantine_folder, self.name, {written.file for written in quarantined if written})
+        self._sweep_records({self.record(unit, commits[unit].input_digest) for unit in units})
+        self.marks.clear()
+        rows = [vars(file) for file in files]
+        manifest = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+        digest = manifest_digest(files)
+        done = {
+            "schema_version": SCHEMA_VERSION,
+            "fingerprint": self.folder.read_json(PLAN_FILE)["fingerprint"],
+            "manifest_digest": digest,
+            "num_units": len(units),
+            "num_files": len(files),
+            "num_rows": sum(file.rows for file in files),
+            "counts": dict(counts),
+        }
+        if self.sealed() == done and self._manifest_is(manifest):
+            return digest
+        self.folder.delete(SUCCESS_FILE)
+        self.folder.write_table(MANIFEST_FILE, manifest)
+        self.folder.write_json(SUCCESS_FILE, done)
+        return digest
+
+    def _manifest_is(self, manifest: pa.Table) -> bool:
+        try:
+            return self.folder.read_table(MANIFEST_FILE).equals(manifest)
+        except DataError:  # lost or damaged: it is written again
+            return False
+
+    def outdate(self) -> None:
+        """Break the seal, since the pass is about to change; what was made from it goes first."""
+        for name in self.downstream:
+            self.run.delete(name)
+        self.folder.delete(SUCCESS_FILE)
+
+    def sealed(self) -> dict[str, Any] | None:
+        """The content of _SUCCESS; None while the pass is not finished, or when the file is damaged."""
+        try:
+            return dict(json.loads(self.folder.read_bytes(SUCCESS_FILE)))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def _sweep_records(self, named: set[str]) -> None:
+        for name in self.folder.names(COMMITS_DIR):
+            if f"{COMMITS_DIR}/{name}" not in named:
+                self.folder.delete(f"{COMMITS_DIR}/{name}")
+        self.folder.sweep_temporaries(COMMITS_DIR)
+
+    @staticmethod
+    def _sweep(folder: Folder, subfolder: str, named: set[str]) -> None:
+        folder.sweep_temporaries(subfolder)
+        for name in folder.names(subfolder):
+            if f"{subfolder}/{name}" not in named and ATTEMPT_FILE.fullmatch(name):
+                folder.delete(f"{subfolder}/{name}")
+
+
+def read_manifest(folder: Folder) -> list[DataFile]:
+    """The files of a finished pass in order; DataError when the pass has not finished."""
+    if not folder.exists(SUCCESS_FILE):
+        raise DataError(f"{folder.uri} is not finished (no {SUCCESS_FILE}): run the pass that writes it to its end.")
+    return [DataFile(**row) for row in folder.read_table(MANIFEST_FILE).to_pylist()]
+
+
+def check_bad_fraction(counts: Mapping[str, int], max_bad_fraction: float, table: PassTable) -> None:
+    """Raise DataError with a table of reasons when more rows than allowed are in quarantine.
+
+    Args:
+        counts: totals of the pass: rows, quarantined, and reason.<reason>.
+        max_bad_fraction: allowed share of quarantined rows, in [0, 1].
+        table: the pass, for the place of its quarantine.
+    """
+    num_rows, num_bad = counts["rows"], counts["quarantined"]
+    if num_bad <= max_bad_fraction * num_rows:
+        return
+    reasons = {key.removeprefix(REASON_COUNT): n for key, n in counts.items() if key.startswith(REASON_COUNT)}
+    width = max(map(len, reasons), default=0)
+    lines = [
+        f"  {reason:<{width}}  {count:>9,}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])
+    ]
+    raise DataError(
+        f"{num_bad:,} of {num_rows:,} rows ({num_bad / num_rows:.2%}) are in quarantine, more than max_bad_fraction "
+        f"allows ({max_bad_fraction:.2%}):\n" + "\n".join(lines) + f"\nThey are in "
+        f"{table.quarantine_folder.path(table.name)} with source, line, reason and raw row. Mend the input, or raise "
+        "max_bad_fraction; what is done so far is kept."
+    )

@@ -1,0 +1,1 @@
+"""EBRM: energies fitted to rewards, and rewards refined by them."""

@@ -1,0 +1,1 @@
+"""Models that others load: heads and weights folded into one output."""

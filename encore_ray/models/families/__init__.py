@@ -1,0 +1,1 @@
+"""Checkpoints of every family: their configuration, tensors, body and heads."""

@@ -1,0 +1,1 @@
+"""Exact forward passes over packed rows, and heads on what they give."""

@@ -1,0 +1,1 @@
+"""Causal language models that rate, and adapters that tell which rules matter."""

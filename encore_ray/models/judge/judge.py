@@ -1,0 +1,229 @@
+"""A causal language model as a judge: K questions about every response, each rated by the odds of its answers.
+
+The questions about one response are branches behind the same tokens, and so are the two responses behind their prompt:
+the forward passes are those of a scorer of N * K pairs, which computes every shared prefix once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from encore_ray.errors import ModelError
+from encore_ray.models.families.devices import Device, Dtype, find_device, find_dtype
+from encore_ray.models.families.loaders import load_tokenizer
+from encore_ray.models.families.model_folder import ModelFolder
+from encore_ray.models.forward.heads import PooledHeads
+from encore_ray.models.forward.multihead import MultiHeadModel
+from encore_ray.models.forward.strategy import Strategy
+from encore_ray.models.judge.answers import Answers, load_causal
+from encore_ray.models.judge.questions import Ask, ask_rating, form_of, on_scale
+from encore_ray.models.loading.fetch import fetch_model
+from encore_ray.models.loading.scoring import Prepared, Scored, Scoring
+from encore_ray.models.text.conversations import ConversationTokenizer, Message, TokenizedPairs
+from encore_ray.rules import Rule, RuleSet, Scale
+
+# Conversations that are tokenised at a time, under all rules: a tokenizer takes a hundred bytes and more a token.
+_AT_A_TIME = 32
+
+
+class Questions:
+    """The token ids of all questions about pairs, as one judge reads them.
+
+    Args:
+        rules: K rules.
+        conversations: of the judge.
+        ask: puts the question of a rule to a conversation.
+
+    Raises:
+        ModelError: the question of a rule takes more than half of the judge's tokens.
+    """
+
+    def __init__(self, rules: RuleSet, conversations: ConversationTokenizer, *, ask: Ask):
+        self.rules, self._conversations, self._ask = rules, conversations, ask
+        least: list[Message] = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}]
+        for rule in rules:
+            (ids,) = conversations.encode([ask(least, rule)], [f"with rule {rule.name}"], to_answer=True)
+            if len(ids) > conversations.max_length // 2:
+                raise ModelError(
+                    f"Rule {rule.name} makes a question of {len(ids)} tokens, of {conversations.max_length} that the "
+                    "judge reads at most: expected at most half of them. Shorten the rule or raise max_tokens."
+                )
+
+    def tokenize_pairs(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        chosen: Sequence[Sequence[Message]],
+        rejected: Sequence[Sequence[Message] | None],
+        pair_ids: Sequence[str],
+    ) -> TokenizedPairs:
+        """N pairs under K questions each.
+
+        A conversation that is too long with its longest question loses the same tokens of its beginning under all
+        of them: every rule judges the same text, and its end and the question stay whole.
+
+        Args:
+            prompts, chosen, rejected, pair_ids: as ConversationTokenizer.tokenize_pairs takes them.
+
+        Returns:
+            N * K pairs, all questions about a pair one after the other, in the order of the rules.
+
+        Raises:
+            DataError: the chat template refuses a conversation with its question; the pair is named.
+        """
+        sides = [[*prompt, *answer] for prompt, answer in zip(prompts, chosen, strict=True)]
+        present = [i for i, answer in enumerate(rejected) if answer is not None]
+        sides += [[*prompts[i], *(rejected[i] or ())] for i in present]
+        names = [*pair_ids, *(pair_ids[i] for i in present)]
+        num_rules = len(self.rules)
+        ids: list[list[np.ndarray]] = []
+        for start in range(0, len(sides), _AT_A_TIME):
+            few = slice(start, start + _AT_A_TIME)
+            asked = [self._ask(side, rule) for side in sides[few] for rule in self.rules]
+            encoded = self._conversations.encode(asked, np.repeat(names[few], num_rules).tolist(), to_answer=True)
+            rows = [np.asarray(row, dtype=np.int32) for row in encoded]
+            ids += [rows[first : first + num_rules] for first in range(0, len(rows), num_rules)]
+        tokens = [[len(row) for row in of_side] for of_side in ids]
+        excess = [max(max(lengths) - self._conversations.max_length, 0) for lengths in tokens]
+        cut = [[self._conversations.cut(row, num) for row in of_side] for of_side, num in zip(ids, excess, strict=True)]
+        num_pairs = len(prompts)
+        place = {i: num_pairs + number for number, i in enumerate(present)}
+        nothing: list[None] = [None] * num_rules
+        return TokenizedPairs(
+            chosen_ids=[row for of_side in cut[:num_pairs] for row in of_side],
+            rejected_ids=[row for i in range(num_pairs) for row in (cut[place[i]] if i in place else nothing)],
+            chosen_tokens=_flat(tokens[:num_pairs]),
+            rejected_tokens=_flat([tokens[place[i]] if i in place else [0] * num_rules for i in range(num_pairs)]),
+            chosen_truncated=np.repeat(np.array(excess[:num_pairs], dtype=np.int64) > 0, num_rules),
+            rejected_truncated=np.repeat([i in place and excess[place[i]] > 0 for i in range(num_pairs)], num_rules),
+        )
+
+
+def _flat(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    return np.array([value for row in rows for value in row], dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked(Prepared):
+    """N pairs under K questions each, and the forward passes planned for them.
+
+    Attributes:
+        num_rules: K.
+    """
+
+    num_rules: int
+
+    @property
+    def chosen_tokens_N(self) -> np.ndarray:
+        """Tokens of the chosen conversation with the first question."""
+        return self.pairs[0].chosen_tokens[:: self.num_rules]
+
+    @property
+    def rejected_tokens_N(self) -> np.ndarray:
+        return self.pairs[0].rejected_tokens[:: self.num_rules]
+
+    @property
+    def truncated_N(self) -> np.ndarray:
+        return super().truncated_N[:: self.num_rules]
+
+
+class Judging(Scoring):
+    """Rates conversations under K rules; used as Scoring is.
+
+    Args:
+        model: a judge: its heads give the rating of every form of answer.
+        rules: K rules.
+        strategy: exact for the model.
+        batch_tokens: token budget of a forward pass, None: the default of the device.
+    """
+
+    ask: Ask = staticmethod(ask_rating)
+
+    def __init__(self, model: MultiHeadModel, *, rules: RuleSet, strategy: Strategy, batch_tokens: int | None = None):
+        super().__init__([model], strategies=[strategy], batch_tokens=batch_tokens)
+        self._questions = Questions(rules, model.conversations, ask=self.ask)
+        forms = list(dict.fromkeys(form_of(rule) for rule in rules))
+        self._column_K = [forms.index(form_of(rule)) for rule in rules]
+
+    def prepare(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        chosen: Sequence[Sequence[Message]],
+        rejected: Sequence[Sequence[Message] | None],
+        pair_ids: Sequence[str],
+    ) -> Asked:
+        pairs = self._questions.tokenize_pairs(prompts, chosen=chosen, rejected=rejected, pair_ids=pair_ids)
+        return Asked((pairs,), (self.scorers[0].plan(pairs),), len(self._questions.rules))
+
+    def score(self, prepared: Prepared) -> Scored:
+        """Ratings of N pairs on the scales of their K rules."""
+        scored = super().score(prepared)
+        rules = self._questions.rules
+        raw_NK2F = scored.scores_N2K.reshape(-1, len(rules), 2, scored.scores_N2K.shape[2])
+        columns = [on_scale(rule, raw_NK2F[:, k, :, self._column_K[k]]) for k, rule in enumerate(rules)]
+        too_long = tuple(sorted({i // len(rules) for i in scored.too_long}))
+        return replace(scored, scores_N2K=np.stack(columns, axis=2), too_long=too_long)
+
+
+def load_judge(
+    path: str | Path,
+    *,
+    kind: type[Judging] = Judging,
+    rules: RuleSet,
+    strategy: Strategy,
+    batch_tokens: int | None = None,
+    revision: str | None = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    max_length: int | None = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+    gpu_share: float = 1.0,
+    compiled: bool = False,
+) -> Judging:
+    """Load a causal language model, ready to rate conversations.
+
+    Args:
+        path, revision, dtype, device, trust_remote_code, allow_pickle: as `load_members` takes them. The vocabulary
+            head is float32 always.
+        kind: what it rates: responses, or how much rules matter to prompts.
+        rules: K rules, asked in their order.
+        strategy: exact for it, see `choose_strategy`.
+        batch_tokens: token budget of a forward pass, None: the default of the device.
+        max_length: longest conversation with its question in tokens; None: what the model allows, at most 8192.
+        gpu_share: of one GPU's memory, where several actors share it.
+        compiled: compile the body by torch.compile, at its first forward pass.
+
+    Raises:
+        ModelError: it cannot be loaded, is no causal model, or has no single token for an answer.
+    """
+    place = find_device(device)
+    if gpu_share < 1 and place.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(gpu_share)
+    found_dtype = find_dtype(dtype, place)
+    folder = ModelFolder(
+        fetch_model(path, revision=revision, allow_pickle=allow_pickle),
+        trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
+    )
+    tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
+    forms = list(dict.fromkeys(form_of(rule) for rule in rules))
+    body, vocabulary = load_causal(folder, found_dtype)
+    model = MultiHeadModel(
+        body,
+        heads=PooledHeads(Answers(vocabulary, forms=forms, tokenizer=tokenizer), pooling="last"),
+        rules=RuleSet(
+            Rule(f"answers_{i + 1}", ", ".join(form.answers), "better", Scale(-1.0, 1.0))
+            for i, form in enumerate(forms)
+        ),
+        conversations=ConversationTokenizer(tokenizer, folder.config, max_length=max_length),
+        dtype=found_dtype,
+    )
+    model = model.to(place).eval()
+    if compiled:
+        model.backbone.compile(dynamic=True)
+    return kind(model, rules=rules, strategy=strategy, batch_tokens=batch_tokens)

@@ -1,0 +1,138 @@
+"""Where a model's files are on this machine, and what exactly they are."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from encore_ray.errors import ModelError
+from encore_ray.models.families.form import Ensemble, read_form
+
+# regression_layer.pt: the heads of an LDL model, which has them in no other file. Fetching a pickle runs nothing.
+_FILES = (
+    "*.safetensors",
+    "*.json",
+    "*.yaml",
+    "*.txt",
+    "*.model",
+    "*.jinja",
+    "*.py",
+    "*.tiktoken",
+    "regression_layer.pt",
+)
+_PICKLES = ("*.bin",)
+RULES_FILE = "rules.yaml"  # what scores mean, not what they are: a corrected scale or direction needs no new scores
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What a model is, for fingerprints.
+
+    Attributes:
+        source: the path or hub id as given.
+        revision: commit of the hub snapshot; None for a local folder.
+        digest: SHA-256 over names and contents of the files that decide a score; of all members, where it has some.
+    """
+
+    source: str
+    revision: str | None
+    digest: str
+
+
+def fetch_model(path: str | Path, *, revision: str | None = None, allow_pickle: bool = False) -> Path:
+    """The local folder of a model: a folder as it is, a hub id downloaded once a node, under locks.
+
+    Args:
+        path: a local folder or a Hugging Face hub id (`owner/name`).
+        revision: branch, tag or commit on the hub.
+        allow_pickle: also fetch weights stored as pickles (*.bin).
+
+    Raises:
+        ModelError: no such folder, or the hub does not give it.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    name = str(path)
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or folder.exists():
+        raise ModelError(f"The model {name} is not a folder on this machine. Give a model folder or a hub id.")
+    return _download(name, revision=revision, allow_pickle=allow_pickle)
+
+
+def fetch_members(path: str | Path, *, revision: str | None = None, allow_pickle: bool = False) -> list[Path]:
+    """The local folders of all members of a model, in order; the folder of the model itself where it has no members.
+
+    Args:
+        path, revision, allow_pickle: as `fetch_model` takes them; the revision is that of the model, a member's own
+            stands behind its name.
+
+    Raises:
+        ModelError: a member is not there, or has members itself.
+    """
+    folder = fetch_model(path, revision=revision, allow_pickle=allow_pickle)
+    form = read_form(folder)
+    if not isinstance(form, Ensemble):
+        return [folder]
+    members = [_fetch_member(folder, member, allow_pickle=allow_pickle) for member in form.members]
+    for member in members:
+        if isinstance(read_form(member), Ensemble):
+            raise ModelError(f"{folder}: its member {member} has members itself. Name those here instead.")
+    return members
+
+
+def _fetch_member(folder: Path, member: str, *, allow_pickle: bool) -> Path:
+    local = folder / Path(member).expanduser()
+    if local.is_dir():
+        return local.resolve()
+    name, _, revision = member.partition("@")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError(
+            f"{folder}: its member {member} is neither a folder ({local}) nor a hub id. Paths count from {folder}."
+        )
+    return _download(name, revision=revision or None, allow_pickle=allow_pickle)
+
+
+def wanted_files(*, allow_pickle: bool) -> list[str]:
+    """Patterns of the names of those files of a model that are fetched."""
+    return [*_FILES, *(_PICKLES if allow_pickle else ())]
+
+
+def _download(name: str, *, revision: str | None, allow_pickle: bool) -> Path:
+    patterns = wanted_files(allow_pickle=allow_pickle)
+    try:
+        # It holds a lock a file, so that the actors that start on a node together download each file once.
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns)).resolve()
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"Cannot fetch the model {name}{f' at {revision}' if revision else ''}: {_first_line(error)} "
+            "Check the id, the network and HF_TOKEN, or give a folder that holds the model."
+        ) from error
+
+
+def identify_model(path: str | Path, *, revision: str | None = None, allow_pickle: bool = False) -> ModelIdentity:
+    """Path or id, commit, and a digest of the weights, configuration and tokenizer.
+
+    It reads every byte (about a second a gigabyte): call it once a job, not once an actor.
+    """
+    folder = fetch_model(path, revision=revision, allow_pickle=allow_pickle)
+    members = fetch_members(path, revision=revision, allow_pickle=allow_pickle)
+    digests = [_digest(member) for member in members]
+    if members != [folder]:  # where the members lie decides no score: their digests stand for them
+        digests = [hashlib.sha256("\n".join(digests).encode()).hexdigest()]
+    commit = folder.name if folder.parent.name == "snapshots" else None
+    return ModelIdentity(str(path), commit, digests[0])
+
+
+def _digest(folder: Path) -> str:
+    sha = hashlib.sha256()
+    deciding = (file for pattern in (*_FILES, *_PICKLES) for file in folder.glob(pattern) if file.name != RULES_FILE)
+    for file in sorted(deciding):
+        with file.open("rb") as handle:
+            sha.update(f"{file.name}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+    return sha.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__

@@ -1,0 +1,1 @@
+"""Rewards, selections and models in the forms that others read."""

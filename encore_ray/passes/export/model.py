@@ -1,0 +1,103 @@
+"""Export as a model: a run's weights and the heads of its scorer, folded into one single-label checkpoint."""
+
+from pathlib import Path
+
+from encore_ray.composition.weigh.linear import linear_reward
+from encore_ray.composition.weigh.weights import Weights
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.folder.pass_table import read_manifest
+from encore_ray.folder.tables import TableUnit, table_rules, table_units
+from encore_ray.models.export.folding import PROVENANCE, FoldedModel, fold_model
+from encore_ray.models.loading.fetch import identify_model
+from encore_ray.passes.scorers.model_place import local_model
+from encore_ray.rules import Scale
+from encore_ray.schema import PAIR_ID, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
+from encore_ray.storage import Folder, is_remote
+
+MODEL_FILE = "config.json"
+
+
+def export_model(
+    run: Folder, output: str, *, model: str | None = None, allow_pickle: bool = False, overwrite: bool = False
+) -> FoldedModel:
+    """Write the model whose one output gives the margins of a run's rewards.
+
+    Args:
+        run: run folder after `compose`.
+        output: local folder for the checkpoint.
+        model: where the scorer is now; None for where it was when the pairs were scored.
+        allow_pickle: read weights stored as pickles.
+        overwrite: replace a model that is in the output folder already.
+
+    Raises:
+        ConfigError: files in the way, scores that no model made, another model than made them, or weights that are
+            no linear function. DataError: rewards that are not composed to the end, or of other rules.
+            ModelError: heads that cannot be folded.
+    """
+    if is_remote(output):
+        raise ConfigError(
+            f"--as-model {output}: a model is written to a local folder. Name one, and copy it from there."
+        )
+    if Path(output).is_file():
+        raise ConfigError(f"--as-model {output} is a file. Name a folder for the model.")
+    _require_place(Folder(output), overwrite=overwrite)
+    rewards = run.child(REWARDS_DIR)
+    read_manifest(rewards)  # its weights are the run's only once it is composed to the end
+    weights = Weights.from_dict(rewards.read_json(WEIGHTS_FILE), where=rewards.path(WEIGHTS_FILE))
+    linear = linear_reward(weights)
+    units = table_units(run.child(SCORES_DIR).uri)
+    rules = table_rules(units, None)
+    if rules.names != weights.names:
+        raise DataError(f"{rewards.uri} are rewards of other rules than {SCORES_DIR}/ has. Compose again.")
+    facts = _facts(units[0])
+    path = model or facts["model_source"]
+    revision = None if model else facts["revision"] or None
+    place = local_model(path, allow_pickle=allow_pickle)
+    identity = identify_model(place, revision=revision, allow_pickle=allow_pickle)
+    if identity.digest != facts["model"]:
+        raise ConfigError(
+            f"{path} is not the model that {SCORES_DIR}/ was made with: its digest is {identity.digest[:12]}, not "
+            f"{facts['model'][:12]}. Name that model with --model."
+        )
+    counted = [rule.name for rule in weights.rules if rule.weight]
+    return fold_model(
+        place,
+        rules=rules,
+        factor_K=linear.factor_K,
+        constant=linear.constant,
+        scale=Scale(linear.low, linear.high),
+        text=f"The reward of {', '.join(counted)} under {weights.scheme} weights.",
+        folder=Path(output),
+        provenance={"weights": weights.fingerprint, "model": identity.digest},
+        revision=revision,
+        max_length=int(facts["max_tokens"]) if facts["max_tokens"] else None,
+        allow_pickle=allow_pickle,
+    )
+
+
+def _require_place(output: Folder, *, overwrite: bool) -> None:
+    """An empty folder, or with `overwrite` one that holds a model of ours."""
+    names = output.names()
+    if not names:
+        return
+    ours = MODEL_FILE in names and PROVENANCE in output.read_json(MODEL_FILE)
+    if not ours:
+        raise ConfigError(f"{output.uri} is not empty, and holds no exported model. Name another folder (--as-model).")
+    if not overwrite:
+        raise ConfigError(
+            f"There is a model already: {output.uri}. Name another folder with --as-model, or replace it with "
+            "--overwrite."
+        )
+
+
+def _facts(unit: TableUnit) -> dict[str, str]:
+    """What scores say of the model that made them."""
+    metadata = unit.read([PAIR_ID]).schema.metadata or {}
+    names = ("model", "model_source", "revision", "max_tokens")
+    facts = {name: metadata.get(f"encore_ray.{name}".encode(), b"").decode() for name in names}
+    if not facts["model_source"]:
+        raise ConfigError(
+            f"{unit.folder.uri} holds no scores of a model, but ratings that came with the data or scores made "
+            "elsewhere: there are no heads to fold. Export the rewards as a dataset instead (--output)."
+        )
+    return facts

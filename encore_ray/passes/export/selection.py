@@ -1,0 +1,112 @@
+"""Export by the labels of a selection: the adaptively labelled preference dataset, which reward models are trained on.
+
+The direction of each pair is that of its `selection_label`: as it is, or turned round. Ties are left out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.folder.tables import table_units
+from encore_ray.passes.export.rewards import DATASET_FILE, LAYOUTS, Row, require_room, write_dataset
+from encore_ray.passes.selection.selected import find_selection
+from encore_ray.schema import (
+    CHOSEN,
+    MARGIN,
+    PAIR_ID,
+    PAIRS_DIR,
+    PROMPT,
+    REJECTED,
+    SELECTION_DIR,
+    SELECTION_LABEL,
+    SELECTION_MARGIN,
+)
+from encore_ray.storage import Folder
+
+
+@dataclass(frozen=True)
+class LabelledReport:
+    """What an export by the labels of a selection wrote.
+
+    Attributes:
+        path: the dataset.
+        kept, swapped: rows in it, as the corpus labels them and turned round.
+        ties: pairs without a direction, left out.
+        singles: single responses, left out since there is nothing to compare.
+        unselected: pairs without a selection, such as those without scores, left out.
+        unfit: pairs that the layout cannot express, left out.
+    """
+
+    path: str
+    kept: int
+    swapped: int
+    ties: int
+    singles: int
+    unselected: int
+    unfit: int
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.kept + self.swapped:,} pairs written to {self.path} with the direction of their selected rules: "
+            f"{self.kept:,} kept, {self.swapped:,} swapped; {self.ties:,} ties left out."
+        )
+        if self.singles:
+            text += f" {self.singles:,} single responses left out."
+        if self.unselected:
+            text += f" {self.unselected:,} pairs without a selection left out."
+        if self.unfit:
+            text += f" {self.unfit:,} pairs left out: the layout has no place for turns like theirs."
+        return text
+
+
+def export_selection(run: Folder, output: Folder, *, layout: str, overwrite: bool = False) -> LabelledReport:
+    """Write a run's pairs as a dataset, each in the direction of its selection; memory holds one unit at a time.
+
+    Args:
+        run: run folder after `select`, with scores.
+        output: folder for the dataset.
+        layout: trl, openrlhf or llamafactory; its margin is that of the selected rules, >= 0.
+        overwrite: replace a dataset that is in the output folder already.
+
+    Raises:
+        ConfigError: no selection, an unknown layout, or a dataset in the way. DataError: the selection has no labels,
+            or the rules have changed since.
+    """
+    require_room(output, layout=layout, overwrite=overwrite)
+    selection = find_selection(run)
+    if selection is None:
+        raise ConfigError(f"{run.path(SELECTION_DIR)} is not there, or not finished: run `encore-ray select` first.")
+    counts = {"kept": 0, "swapped": 0, "ties": 0, "singles": 0, "unselected": 0, "unfit": 0}
+
+    def records() -> Iterator[Row]:
+        for unit in table_units(run.child(PAIRS_DIR).uri):
+            table = selection.units[unit.unit].read([PAIR_ID, SELECTION_LABEL, SELECTION_MARGIN])
+            if table.column(SELECTION_LABEL).null_count:
+                raise DataError(
+                    f"{run.path(SELECTION_DIR)} has no labels: its rules were selected for pairs without scores. Score "
+                    "the run, then select again."
+                )
+            labelled = {row[PAIR_ID]: row for row in table.to_pylist()}
+            for row in unit.read([PAIR_ID, PROMPT, CHOSEN, REJECTED]).to_pylist():
+                yield from _records(row, labelled.get(row[PAIR_ID]), layout=layout, counts=counts)
+
+    write_dataset(output, records(), layout=layout, name=run.name)
+    return LabelledReport(output.path(DATASET_FILE), **counts)
+
+
+def _records(row: Row, labelled: Row | None, *, layout: str, counts: dict[str, int]) -> Iterator[Row]:
+    """The pair in the direction of its label; nothing where it has none. Counts what became of it."""
+    if row[REJECTED] is None or labelled is None:
+        counts["singles" if row[REJECTED] is None else "unselected"] += 1
+        return
+    label, margin = labelled[SELECTION_LABEL], labelled[SELECTION_MARGIN]
+    if label == 0:
+        counts["ties"] += 1
+        return
+    sides = (row[CHOSEN], row[REJECTED]) if label > 0 else (row[REJECTED], row[CHOSEN])
+    record = LAYOUTS[layout]({PROMPT: row[PROMPT], CHOSEN: sides[0], REJECTED: sides[1], MARGIN: label * margin})
+    if record is None:
+        counts["unfit"] += 1
+        return
+    counts["kept" if label > 0 else "swapped"] += 1
+    yield record

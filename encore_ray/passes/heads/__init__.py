@@ -1,0 +1,1 @@
+"""Embedding all responses, and fitting heads to labels."""

@@ -1,0 +1,1 @@
+"""Fitting energies to rewards or scores, and refining by them."""

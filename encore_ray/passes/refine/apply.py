@@ -1,0 +1,216 @@
+"""Refine, apply: every response's reward, and its score under each rule, moved to where its energy is highest.
+
+Both are passes over units, resumable; a worker loads the energies once.
+"""
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from encore_ray.composition.evaluate.calibration import LIKELY_ERROR, Logistic
+from encore_ray.engine.pools import Resources, keeping_pool
+from encore_ray.engine.run_units import Watch, ignore_progress, run_committed
+from encore_ray.engine.unit_work import Write, unit_task
+from encore_ray.engine.visible import Visible
+from encore_ray.errors import ResumeRefused
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.commits import Commit, total_counts
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.tables import rules_metadata, table_rules, table_units
+from encore_ray.passes.refine.energies import OF_REWARD, OF_RULES
+from encore_ray.passes.refine.fit_reward import MARGIN
+from encore_ray.passes.refine.fit_rules import DIRECTIONS, directions
+from encore_ray.passes.refine.rows import RefinedRows
+from encore_ray.passes.refine.source import REWARD, EmbeddedRows, EmbeddedUnit, embedded_units, rule_heads
+from encore_ray.passes.scorers.score_table import CARRIED
+from encore_ray.rules import RuleSet
+from encore_ray.schema import (
+    CHOSEN_AT_END,
+    CHOSEN_REFINED,
+    LABEL_ERRORS_FILE,
+    LABEL_PROBABILITY,
+    PAIR_ID,
+    REFINED_MARGIN,
+    REJECTED_AT_END,
+    REJECTED_REFINED,
+    SCHEMA_VERSION,
+    SCORES_DIR,
+)
+from encore_ray.storage import Folder
+
+MOST_LISTED = 1000  # likely label errors, the least probable labels first
+
+
+def apply_refinement(
+    run: Folder,
+    output: PassTable,
+    *,
+    have: Resources,
+    visible: Visible | None = None,
+    overwrite: bool = False,
+    watch: Watch = ignore_progress,
+) -> dict[str, int]:
+    """Write refined/ from rewards/, embeddings/ and the fitted energies.
+
+    Returns:
+        Counts: rows, pairs, singles, without_embedding (rows), at_end (responses), outside (responses),
+        likely_label_errors (pairs).
+
+    Raises:
+        ResumeRefused: the folder holds rewards refined by other energies.
+    """
+    output = output.open({"energies": OF_REWARD.digests(run)}, overwrite=overwrite)
+    units = embedded_units(run, REWARD)
+    OF_REWARD.warn_if_other(run, units)
+    how = {"have": have, "visible": visible, "overwrite": overwrite, "watch": watch}
+    commits = _run(units, output, partial(_RefineRewards, run), **how)
+    counts = total_counts(commits.values())
+    listed = heapq.nsmallest(
+        MOST_LISTED, (tuple(found) for commit in commits.values() for found in commit.notes["label_errors"])
+    )
+    errors = {
+        "schema_version": SCHEMA_VERSION,
+        "below": LIKELY_ERROR,
+        "num_pairs": counts["likely_label_errors"],
+        "pairs": [{PAIR_ID: pair_id, LABEL_PROBABILITY: probability} for probability, pair_id in listed],
+    }
+    run.write_json(LABEL_ERRORS_FILE, errors)
+    output.seal([unit.table.unit for unit in units], commits, counts)
+    return counts
+
+
+def refine_scores(
+    run: Folder,
+    output: PassTable,
+    *,
+    rules: RuleSet | None,
+    have: Resources,
+    visible: Visible | None = None,
+    overwrite: bool = False,
+    watch: Watch = ignore_progress,
+) -> dict[str, int]:
+    """Write refined_scores/ from scores/, embeddings/ and the fitted energies of the rules.
+
+    Its table is one of scores like any other. Its rules are the run's but that they clip: a refined score may leave its
+    scale.
+
+    Args:
+        rules: of the run as they are now; None for those that its scores carry.
+
+    Returns:
+        Counts: rows, without_embedding (rows), at_end and outside (scores).
+
+    Raises:
+        ResumeRefused: rules have another direction than the energies were fitted for, or the folder holds scores
+            refined by other energies.
+    """
+    rules = table_rules(table_units(run.child(SCORES_DIR).uri), rules)
+    fitted = OF_RULES.made_from(run).get(DIRECTIONS)
+    if fitted != directions(rules):
+        raise ResumeRefused(
+            f"{run.path(OF_RULES.description)} was fitted to other rules, or to other directions of them, than the run "
+            "has now. Fit the energies again by `encore-ray refine fit --per-rule --overwrite`."
+        )
+    clipping = RuleSet(replace(rule, out_of_range="clip") for rule in rules)
+    output = output.open({"energies": OF_RULES.digests(run), "rules": clipping.fingerprint}, overwrite=overwrite)
+    units = embedded_units(run, rule_heads(rules))
+    OF_RULES.warn_if_other(run, units)
+    how = {"have": have, "visible": visible, "overwrite": overwrite, "watch": watch}
+    commits = _run(units, output, partial(_RefineScores, run, clipping), **how)
+    counts = total_counts(commits.values())
+    output.seal([unit.table.unit for unit in units], commits, counts)
+    return counts
+
+
+def _run(
+    units: Sequence[EmbeddedUnit],
+    output: PassTable,
+    factory: Callable[[], Write],
+    *,
+    have: Resources,
+    visible: Visible | None,
+    overwrite: bool,
+    watch: Watch,
+) -> dict[str, Commit]:
+    return run_committed(
+        output,
+        [replace(unit_task(unit.table), input_digest=unit.digest, payload=unit) for unit in units],
+        factory,
+        pool=lambda num_units: keeping_pool(have, num_units=num_units),
+        visible=visible,
+        watch=watch,
+        overwrite=overwrite,
+    )
+
+
+class _RefineRewards:
+    """Refines the rewards of one unit: runs in a worker, as the one below."""
+
+    def __init__(self, run: Folder):
+        self._refiner = OF_REWARD.load(run)
+        calibration = self._refiner.facts["calibration"]
+        source = next(one for one in calibration["sources"] if one["source"] == calibration["used"])
+        self._logistic = Logistic(source["slope"], source["intercept"])
+        self._reads_margin = calibration["used"] == MARGIN
+
+    def __call__(self, unit: EmbeddedUnit, attempt: Attempt) -> Mapping[str, int]:
+        (pair,) = unit.heads.columns
+        table = unit.table.read([*CARRIED, *pair])
+        rows = unit.rows(table)
+        refined = RefinedRows.of(rows, self._refiner)
+        r_N2, at_end_N2 = refined.r_N2K[:, :, 0], refined.at_end_N2K[:, :, 0]
+        x_N = rows.r_N2K[:, 0, 0] - rows.r_N2K[:, 1, 0] if self._reads_margin else refined.odds_N
+        probability_N = self._logistic.probability(x_N)
+        single_N, unknown_N = ~rows.pair_N, np.isnan(probability_N)
+        columns: dict[str, Any] = {name: table.column(name) for name in CARRIED if name in table.column_names}
+        columns[CHOSEN_REFINED] = pa.array(r_N2[:, 0])
+        columns[REJECTED_REFINED] = pa.array(r_N2[:, 1], mask=single_N)
+        columns[REFINED_MARGIN] = pa.array(r_N2[:, 0] - r_N2[:, 1], mask=single_N)
+        columns[CHOSEN_AT_END] = pa.array(at_end_N2[:, 0])
+        columns[REJECTED_AT_END] = pa.array(at_end_N2[:, 1], mask=single_N)
+        columns[LABEL_PROBABILITY] = pa.array(probability_N, mask=unknown_N)
+        attempt.write(pa.table(columns))
+        wrong_N = ~unknown_N & (probability_N < LIKELY_ERROR)
+        ids = table.column(PAIR_ID).to_pylist()
+        found = [(float(probability_N[row]), ids[row]) for row in np.flatnonzero(wrong_N)]
+        attempt.notes["label_errors"] = heapq.nsmallest(MOST_LISTED, found)
+        return {
+            **_counts(rows, refined),
+            "pairs": int(rows.pair_N.sum()),
+            "singles": int(single_N.sum()),
+            "likely_label_errors": int(wrong_N.sum()),
+        }
+
+
+class _RefineScores:
+    """Refines the scores of one unit under every rule; all its other columns stay as they are."""
+
+    def __init__(self, run: Folder, rules: RuleSet):
+        self._refiner = OF_RULES.load(run)
+        self._metadata = rules_metadata(rules)
+
+    def __call__(self, unit: EmbeddedUnit, attempt: Attempt) -> Mapping[str, int]:
+        table = unit.table.read_all()
+        rows = unit.rows(table)
+        refined = RefinedRows.of(rows, self._refiner)
+        single_N = ~rows.pair_N
+        for k, (pair, sign) in enumerate(zip(unit.heads.columns, unit.heads.sign_K, strict=True)):
+            for side, (name, absent_N) in enumerate(zip(pair, (None, single_N), strict=True)):
+                scores_N = (sign * refined.r_N2K[:, side, k]).astype(np.float32)
+                table = table.set_column(table.schema.get_field_index(name), name, pa.array(scores_N, mask=absent_N))
+        attempt.write(table.replace_schema_metadata({**(table.schema.metadata or {}), **self._metadata}))
+        return _counts(rows, refined)
+
+
+def _counts(rows: EmbeddedRows, refined: RefinedRows) -> dict[str, int]:
+    return {
+        "rows": len(rows.hash_N),
+        "without_embedding": int((~rows.embedded_N).sum()),
+        "at_end": int(refined.at_end_N2K.sum()),
+        "outside": int(refined.outside_N2K.sum()),
+    }

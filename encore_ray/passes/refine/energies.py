@@ -1,0 +1,144 @@
+"""The energies of a run: kept in it after they were fitted, found there by later commands."""
+
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from encore_ray.errors import ConfigError, DataError, ModelError, ResumeRefused
+from encore_ray.folder.provenance import refusal
+from encore_ray.folder.status import pass_tables
+from encore_ray.models.energy.refiner import Refiner
+from encore_ray.passes.refine.source import EmbeddedUnit
+from encore_ray.schema import (
+    ENERGY_FILE,
+    ENERGY_TENSORS_FILE,
+    ENERGY_TRAINING_DIR,
+    REFINE_REPORT_FILE,
+    RULE_ENERGY_FILE,
+    RULE_ENERGY_TENSORS_FILE,
+    RULE_ENERGY_TRAINING_DIR,
+    RULE_REFINE_REPORT_FILE,
+)
+from encore_ray.storage import Folder, content_digest, fingerprint
+
+logger = logging.getLogger("encore_ray")
+
+
+@dataclass(frozen=True)
+class EnergyFiles:
+    """Where fitted energies are kept in a run.
+
+    Attributes:
+        tensors, description: of the energies. report: of their fit.
+        training: folder for what a fit needs to go on, until it is over.
+        table: pass that they refine, see `pass_tables`.
+    """
+
+    tensors: str
+    description: str
+    report: str
+    training: str
+    table: str
+
+    def fitted(self, run: Folder) -> bool:
+        """Whether they are there."""
+        return run.exists(self.description)
+
+    def load(self, run: Folder) -> Refiner:
+        """The fitted energies; ModelError where they are damaged."""
+        tensors, description = self._read(run)
+        return Refiner.from_files(tensors, description, where=run.path(self.description))
+
+    def digests(self, run: Folder) -> list[str]:
+        """What tells these energies from any other; ModelError where some are missing."""
+        return [content_digest(data) for data in self._read(run)]
+
+    def _read(self, run: Folder) -> list[bytes]:
+        try:
+            return [run.read_bytes(name) for name in (self.tensors, self.description)]
+        except FileNotFoundError as error:
+            raise ModelError(
+                f"Of {run.path(self.tensors)} and {run.path(self.description)} one is not there ({error}): fit the "
+                "energies again by `encore-ray refine fit --overwrite`."
+            ) from None
+
+    def made_from(self, run: Folder) -> dict[str, Any]:
+        """The facts that the energies were fitted to; nothing where their description is damaged."""
+        with contextlib.suppress(DataError):
+            found = run.read_json(self.description)
+            facts = found.get("made_from") if isinstance(found, dict) else None
+            return facts if isinstance(facts, dict) else {}
+        return {}
+
+    def warn_if_other(self, run: Folder, units: Sequence[EmbeddedUnit]) -> None:
+        """Say so where the energies were fitted to other units than these, as before inputs or weights changed."""
+        if self.made_from(run).get("units") != units_fingerprint(units):
+            logger.warning(
+                "%s was fitted to other rows than are refined now. Fit the energies again by `encore-ray refine fit "
+                "--overwrite`, unless that is meant.",
+                run.path(self.description),
+            )
+
+    def standing_report(self, run: Folder, facts: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
+        """The report of energies that were fitted to the same facts; None where there are none, or none any more.
+
+        A report is gone once a pass changes what it is of; the fit makes it anew, and so it does damaged energies.
+        Energies of other facts stay until new ones are kept.
+
+        Raises:
+            ResumeRefused: energies of other facts are there, and `overwrite` is not set.
+        """
+        if not self.fitted(run):
+            return None
+        standing = self.made_from(run)
+        if standing != facts and not overwrite:
+            raise ResumeRefused(refusal(run.path(self.description), standing, facts))
+        if standing == facts:
+            with contextlib.suppress(DataError, ModelError):
+                self.load(run)
+                return run.read_json(self.report)
+        return None
+
+    def keep(self, run: Folder, refiner: Refiner, report: Mapping[str, Any]) -> None:
+        """Replace energies and report, the description last: where it is, all is.
+
+        What others refined, and what the fit needed to go on, goes.
+        """
+        tensors, description = refiner.to_files()
+        run.delete(self.description)
+        pass_tables(run)[self.table].outdate()
+        run.write_atomic(self.tensors, tensors)
+        run.write_json(self.report, report)
+        run.write_atomic(self.description, description)
+        run.child(self.training).delete_tree()
+
+
+OF_REWARD = EnergyFiles(
+    ENERGY_TENSORS_FILE,
+    ENERGY_FILE,
+    REFINE_REPORT_FILE,
+    ENERGY_TRAINING_DIR,
+    table="refine",
+)
+OF_RULES = EnergyFiles(
+    RULE_ENERGY_TENSORS_FILE,
+    RULE_ENERGY_FILE,
+    RULE_REFINE_REPORT_FILE,
+    RULE_ENERGY_TRAINING_DIR,
+    table="refine_scores",
+)
+
+
+def fitted_energies(run: Folder) -> list[EnergyFiles]:
+    """Those that a run has; ConfigError where it has none."""
+    found = [files for files in (OF_REWARD, OF_RULES) if files.fitted(run)]
+    if not found:
+        raise ConfigError(f"{run.path(ENERGY_FILE)} is not there: run `encore-ray refine fit` first.")
+    return found
+
+
+def units_fingerprint(units: Sequence[EmbeddedUnit]) -> str:
+    """Of the units that energies are fitted to."""
+    return fingerprint([[unit.table.unit, unit.digest] for unit in units])

@@ -1,0 +1,175 @@
+"""Refine, fit: an energy for the composed reward, calibrated and set beside its controls on pairs it never saw.
+
+Of the held-out fifth of the prompts, one half stops the training, calibrates the probabilities and decides what they
+are read from; the other half judges: nothing is fitted to, or chosen by, the pairs that the report is about.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from encore_ray.composition.evaluate.calibration import judge_sources
+from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
+from encore_ray.composition.weigh.rewards import tie_tolerance
+from encore_ray.composition.weigh.weights import Weights
+from encore_ray.engine.on_ray.remote_call import Do, Say, do_here
+from encore_ray.engine.run_units import Watch, ignore_progress
+from encore_ray.models.energy.refiner import Refiner
+from encore_ray.models.energy.training import EnergySettings
+from encore_ray.passes.refine.energies import OF_REWARD, units_fingerprint
+from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Tell, Told, Training, advice, follow
+from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
+from encore_ray.passes.refine.source import REWARD, embedded_units
+from encore_ray.schema import REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
+from encore_ray.storage import Folder
+
+REFINED, REFIT = "refined", "linear refit"
+MARGIN, DENSITY = "base margin", "energy density"
+
+
+def fit_refinement(
+    run: Folder,
+    *,
+    settings: EnergySettings,
+    noise: Sequence[float] = (),
+    overwrite: bool = False,
+    do: Do = do_here,
+    watch: Watch = ignore_progress,
+    tell: Tell = lambda text: None,
+) -> dict[str, Any]:
+    """Fit, calibrate, judge and write refine/; returns the content of its report.
+
+    Args:
+        run: after `compose`, with embeddings.
+        settings: of the training.
+        noise: further levels of label noise, in (0, .5): the fit and its controls are repeated on labels of which that
+            share is turned round, for the report alone.
+        overwrite: replace energies that were fitted to something else.
+        do: where the fit runs.
+        watch: told of the progress in pairs, epoch after epoch.
+        tell: told of each epoch.
+
+    Raises:
+        ResumeRefused: other energies are there. DataError: too few pairs, or none that agrees with its label.
+    """
+    units = embedded_units(run, REWARD)
+    weights = Weights.from_dict(run.child(REWARDS_DIR).read_json(WEIGHTS_FILE), where=run.path(REWARDS_DIR))
+    facts = {"units": units_fingerprint(units), "settings": asdict(settings), "noise": list(noise)}
+    standing = OF_REWARD.standing_report(run, facts, overwrite=overwrite)
+    if standing is not None:
+        return standing
+    tolerance = tie_tolerance(weights)
+    controls: list[dict[str, Any]] = []
+    kept: Refiner | None = None
+    judged: _Judged | None = None
+    for level in (0.0, *noise):
+        training = Training(
+            tuple(units), settings, f"fit {level:.0%}" if level else "fit", run.child(OF_REWARD.training), level
+        )
+        refiner, found = follow(do, partial(_fit_and_judge, training), training, watch=watch, tell=tell)
+        if judged is None:
+            kept, judged = refiner, found
+        controls += [{"noise": level, **control.to_dict()} for control in found.controls(tolerance)]
+        tell(_verdict(found.controls(tolerance), level))
+    assert kept is not None and judged is not None
+    verdict = _verdict(judged.controls(tolerance), 0.0) + advice(kept.facts)
+    report = _report(kept, judged, controls, verdict=verdict)
+    OF_REWARD.keep(run, kept.with_facts({"made_from": facts, "calibration": report["calibration"]}), report)
+    return report
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """Held-out pairs under each reward.
+
+    Attributes:
+        base_N, refined_N, refit_N: margins. odds_N: log odds by density. width_N: sd of the chosen response's density,
+            in standard deviations of the reward.
+        at_end_N, outside_N: either response's maximum is at an end; either base reward is outside of the domain.
+        test_N: bool, the half that judges. hash_N: of the keys.
+    """
+
+    base_N: np.ndarray
+    refined_N: np.ndarray
+    refit_N: np.ndarray
+    odds_N: np.ndarray
+    width_N: np.ndarray
+    at_end_N: np.ndarray
+    outside_N: np.ndarray
+    test_N: np.ndarray
+    hash_N: np.ndarray
+
+    def controls(self, tolerance: float) -> list[Control]:
+        margins = {BASE: self.base_N, REFIT: self.refit_N, REFINED: self.refined_N}
+        return compare_rewards(
+            {name: margin_N[self.test_N] for name, margin_N in margins.items()},
+            hash_N=self.hash_N[self.test_N],
+            tolerance=tolerance,
+        )
+
+
+def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _Judged]:
+    refiner, weight_KD = training.run(say)
+    parts: list[list[np.ndarray]] = []
+    for rows in heldout_rows(training.units):
+        say(Told())
+        refined = RefinedRows.of(rows, refiner)
+        refit_N2 = refit_rewards(rows, refiner, weight_KD)[:, :, 0]
+        parts.append(
+            [
+                rows.r_N2K[:, 0, 0] - rows.r_N2K[:, 1, 0],
+                refined.r_N2K[:, 0, 0] - refined.r_N2K[:, 1, 0],
+                refit_N2[:, 0] - refit_N2[:, 1],
+                refined.odds_N,
+                refined.width_N / float(refiner.reward.deviation_D[0]),
+                np.any(refined.at_end_N2K, axis=(1, 2)),
+                np.any(refined.outside_N2K, axis=(1, 2)),
+                rows.test_N,
+                rows.hash_N,
+            ]
+        )
+    return refiner, _Judged(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def _report(refiner: Refiner, judged: _Judged, controls: list[dict[str, Any]], *, verdict: str) -> dict[str, Any]:
+    sources = judge_sources({MARGIN: judged.base_N, DENSITY: judged.odds_N}, fitted_N=~judged.test_N)
+    settings = refiner.facts["settings"]
+    num_test = int(judged.test_N.sum())
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": verdict,
+        "pairs": {
+            "trainable": refiner.facts["num_pairs"],
+            "agreeing": refiner.facts["num_agreeing"][0],
+            "conflicting": refiner.facts["num_pairs"] - refiner.facts["num_agreeing"][0],
+            "calibration": len(judged.test_N) - num_test,
+            "test": num_test,
+        },
+        "training": {key: refiner.facts[key] for key in TRAINING_FACTS},
+        "controls": controls,
+        "at_end": float(judged.at_end_N.mean()),
+        "outside": float(judged.outside_N.mean()),
+        "calibration": {"used": sources[0].name, "sources": [source.to_dict() for source in sources]},
+        # The density is about as wide as the noise that training added, whatever the labels are worth.
+        "density_width": {"mean": float(judged.width_N.mean()), "beta_sigma": settings["beta"] * settings["sigma"]},
+    }
+
+
+def _verdict(controls: Sequence[Control], noise: float) -> str:
+    base, *others = controls
+    refined = next(control for control in others if control.name == REFINED)
+    interval = refined.difference_interval
+    bounds = f" (95% {100 * interval.low:+.1f} to {100 * interval.high:+.1f})" if interval else ""
+    if refined.differs:
+        words = "significantly better" if refined.difference > 0 else "significantly worse: do not use them"
+    else:
+        words = "no significant difference: the refinement buys nothing that these pairs could show"
+    labels = f" Of the labels to learn from, {noise:.0%} were turned round." if noise else ""
+    return (
+        f"On {refined.tally.num_pairs:,} held-out pairs refined rewards agree with {refined.accuracy:.1%} of the "
+        f"labels, base rewards with {base.accuracy:.1%}: {100 * refined.difference:+.1f} points{bounds}, {words}."
+        f"{labels}"
+    )

@@ -1,0 +1,114 @@
+"""Models on object stores: copied once a node, into a folder that is there when it is whole."""
+
+import fcntl
+import fnmatch
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from encore_ray.corpora.sources import file_stamp
+from encore_ray.errors import ConfigError, ModelError
+from encore_ray.models.loading.fetch import wanted_files
+from encore_ray.remote import describe, file_system, is_trouble
+from encore_ray.storage import Folder, fingerprint, is_remote
+
+
+def local_model(path: str, *, allow_pickle: bool = False) -> str:
+    """What `encore_ray.models` reads a model from: a folder or hub id as it is, of a URL the copy on this machine.
+
+    Copies lie in `~/.cache/encore-ray/models` (XDG_CACHE_HOME), one for each state of the files; actors that start
+    together on a node copy once, under a lock. Nothing deletes them.
+
+    Args:
+        path: folder, hub id, or URL of a folder.
+        allow_pickle: also copy weights stored as pickles (*.bin).
+
+    Raises:
+        ModelError: the URL holds no model, cannot be read, or the copy cannot be written.
+    """
+    if not is_remote(path):
+        return path
+    with _copying(path):
+        fs, inner = file_system(path)
+        files = _model_files(fs, inner, path, allow_pickle=allow_pickle)
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "encore-ray", "models")
+        place = cache / fingerprint([path, files])[:32]
+        if not place.is_dir():
+            cache.mkdir(parents=True, exist_ok=True)
+            with open(f"{place}.lock", "a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not place.is_dir():
+                    _copy(fs, inner, files, place)
+    return str(place)
+
+
+def require_output(output: str, *, source: str, marks: Sequence[str]) -> None:
+    """Make sure that a model can be written: to a local folder that is empty, or holds one that we made.
+
+    Args:
+        output: the folder.
+        source: the model that it is made from.
+        marks: names in the folder, of which one tells that it is ours.
+
+    Raises:
+        ConfigError: it is remote, a file, the source's own, or holds something else.
+    """
+    if is_remote(output):
+        raise ConfigError(f"--output {output}: a model is written to a local folder. Name one, and copy it from there.")
+    if Path(output).resolve() == Path(source).resolve():
+        raise ConfigError(
+            f"--output {output} is the folder of the model itself. Name another one for what is made of it."
+        )
+    if Path(output).is_file():
+        raise ConfigError(f"--output {output} is a file. Name a folder for the model.")
+    folder = Folder(output)
+    if folder.names() and not any(map(folder.exists, marks)):
+        raise ConfigError(f"{output} is not empty, and holds no model that this command made. Name another folder.")
+
+
+def make_output(output: str) -> None:
+    """Make the folder of a model; ConfigError where that cannot be."""
+    try:
+        os.makedirs(output, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--output {output}: cannot make this folder: {error.strerror}. Name one below a folder that can be "
+            "written to."
+        ) from error
+
+
+def _model_files(fs: Any, inner: str, path: str, *, allow_pickle: bool) -> dict[str, str]:
+    """Names of the model's files relative to its folder, in order, with what tells that a file has changed."""
+    patterns = wanted_files(allow_pickle=allow_pickle)
+    found = fs.find(inner, detail=True)
+    names = {name: name[len(inner) :].lstrip("/") for name, info in sorted(found.items()) if info["type"] == "file"}
+    outside = [name for name in names.values() if ".." in PurePosixPath(name).parts]
+    if outside:
+        raise ModelError(f"{path} holds {outside[0]}, which would be written outside of the model's folder.")
+    wanted = {name for name in names if any(fnmatch.fnmatch(name.rsplit("/", 1)[-1], each) for each in patterns)}
+    if not wanted:
+        raise ModelError(f"{path} holds no file of a model. Name the folder that holds config.json and *.safetensors.")
+    return {relative: file_stamp(name, found[name]) for name, relative in names.items() if name in wanted}
+
+
+def _copy(fs: Any, inner: str, files: dict[str, str], place: Path) -> None:
+    unfinished = place.with_suffix(".part")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a copy that was killed; the lock is ours
+    for name in files:
+        target = unfinished / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fs.get_file(f"{inner.rstrip('/')}/{name}", str(target))
+    unfinished.rename(place)
+
+
+@contextmanager
+def _copying(path: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if is_trouble(error):
+            raise ModelError(f"Cannot copy the model {path} to this machine: {describe(error)}") from error
+        raise

@@ -1,0 +1,153 @@
+"""The model or judge of a score pass, planned on the driver: found, identified, with its strategy and token budget."""
+
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+from encore_ray.config import ScoreOptions
+from encore_ray.engine.on_ray.cluster import unit_timeout_s
+from encore_ray.engine.on_ray.single_worker import Death, LoneWorker
+from encore_ray.engine.pools import Resources, score_pool
+from encore_ray.engine.visible import Visible
+from encore_ray.errors import ConfigError
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.models.forward.scorer import DEFAULT_BATCH_TOKENS
+from encore_ray.models.forward.strategy import StrategyChoice
+from encore_ray.models.judge.questions import questions_digest
+from encore_ray.models.loading.checkpoint import load_rules
+from encore_ray.models.loading.fetch import identify_model
+from encore_ray.models.loading.scoring import choose_strategies
+from encore_ray.passes.scorers.model_place import local_model
+from encore_ray.passes.scorers.score_unit import SEARCH, JudgeModel, ScoringModel, find_budget
+from encore_ray.rules import RuleSet
+
+logger = logging.getLogger("encore_ray")
+
+# Pairs that a search for the token budget may read: enough to fill the largest budget a few times.
+SEARCH_PAIRS = 1024
+
+Model = TypeVar("Model", bound=ScoringModel)
+
+
+def plan_model(path: str, options: ScoreOptions, *, have: Resources, rules: RuleSet | None = None) -> ScoringModel:
+    """Find the model, its rules and its identity, without loading its weights.
+
+    Args:
+        path: folder, hub id, or URL of a folder on an object store.
+
+    Raises:
+        ModelError: it is not there, or its rules are not. ClusterError: its actors do not fit the cluster.
+        ConfigError: the strategy asked for would change its scores.
+    """
+    place = local_model(path, allow_pickle=options.allow_pickle)
+    found = load_rules(
+        place,
+        revision=options.revision,
+        rules=rules,
+        trust_remote_code=options.trust_remote_code,
+        allow_pickle=options.allow_pickle,
+    )
+    strategies, facts = plan_body(path, place, options, have=have)
+    return ScoringModel(path, options, found, strategies, facts)
+
+
+def plan_judge(path: str, options: ScoreOptions, *, have: Resources, rules: RuleSet) -> JudgeModel:
+    """Find a judge and its identity, without loading its weights.
+
+    Args:
+        path: folder, hub id, or URL of a folder on an object store, with a causal language model.
+        rules: what it rates by.
+
+    Raises:
+        ModelError: it is not there. ClusterError: its actors do not fit the cluster. ConfigError: the strategy asked
+            for would change its ratings, or it shall lie on several GPUs or keep embeddings.
+    """
+    if (options.gpus_per_actor or 1) > 1:
+        raise ConfigError(
+            f"gpus_per_actor: a judge runs on one GPU, found {options.gpus_per_actor:g}. Serve a larger one behind an "
+            "OpenAI-compatible API, and name its URL."
+        )
+    if options.keep_embeddings:
+        raise ConfigError("keep_embeddings: a judge has no heads that an embedding could enter. Leave it out.")
+    place = local_model(path, allow_pickle=options.allow_pickle)
+    strategies, facts = plan_body(path, place, options, have=have)
+    return JudgeModel(path, options, rules, strategies, {**facts, "questions": questions_digest(rules)})
+
+
+def plan_body(
+    path: str, place: str, options: ScoreOptions, *, have: Resources
+) -> tuple[tuple[StrategyChoice, ...], dict[str, Any]]:
+    """How a model is scored with, one strategy a member, and the facts that decide its scores."""
+    device = "cuda" if score_pool(options, have, num_units=1).gpus else "cpu"
+    dtype = options.dtype if options.dtype != "auto" else {"cuda": "bfloat16", "cpu": "float32"}[device]
+    identity = identify_model(place, revision=options.revision, allow_pickle=options.allow_pickle)
+    strategies = choose_strategies(
+        place,
+        forced=None if options.strategy == "auto" else options.strategy,
+        revision=options.revision,
+        max_length=options.max_tokens,
+        trust_remote_code=options.trust_remote_code,
+        allow_pickle=options.allow_pickle,
+    )
+    facts = {
+        "model": identity.digest,
+        "model_source": path,
+        "revision": identity.revision,
+        "device": device,
+        "dtype": dtype,
+        "batch_tokens": options.batch_tokens or DEFAULT_BATCH_TOKENS[device],
+        "max_tokens": options.max_tokens,
+        "strategy": ", ".join(choice.strategy for choice in strategies),
+        "compile": options.compile,
+    }
+    return strategies, facts
+
+
+def settle_budget(
+    model: Model,
+    pairs: str,
+    output: PassTable,
+    *,
+    have: Resources,
+    visible: Visible | None = None,
+    overwrite: bool = False,
+) -> Model:
+    """The model with its token budget as a number: as configured, as of scores that stand, or searched for now.
+
+    The search loads the model once more, on an actor like those of the pass, and scores the first pairs. Scores that
+    were begun with a budget go on with it. Where a pair ends the search's worker, the usual budget is taken: the pass
+    finds that pair, and leaves it out.
+
+    Raises:
+        ModelError: no budget fits into memory.
+    """
+    if model.facts["batch_tokens"] != SEARCH:
+        return model
+    standing = output.standing_facts() or {}
+    resumed = replace(model, facts={**model.facts, "batch_tokens": standing.get("batch_tokens")})
+    if isinstance(standing.get("batch_tokens"), int) and (standing == decisive_facts(resumed) or not overwrite):
+        return resumed
+    first: list[TableUnit] = []
+    for unit in table_units(pairs):
+        if sum(before.rows for before in first) < SEARCH_PAIRS:
+            first.append(unit)
+    pool = score_pool(model.options, have, num_units=1)
+    timeout_s = unit_timeout_s()
+    with LoneWorker(partial(find_budget, model), pool=pool, visible=visible, timeout_s=timeout_s) as worker:
+        search = worker.attempt(first)
+    if isinstance(search, Death):
+        usual = DEFAULT_BATCH_TOKENS[model.facts["device"]]
+        logger.warning("The search for a token budget came to no end: %s. The usual %d are used.", search.detail, usual)
+        return replace(model, facts={**model.facts, "batch_tokens": usual})
+    return replace(model, facts={**model.facts, "batch_tokens": search.batch_tokens}, search=search)
+
+
+def decisive_facts(model: ScoringModel) -> dict[str, Any]:
+    """The facts that decide a score.
+
+    The same weights in another folder give the same scores: where the model lies is recorded, not compared.
+    """
+    facts = {key: value for key, value in model.facts.items() if key not in ("model_source", "revision")}
+    return {**facts, "rules": model.rules.scoring_fingerprint}

@@ -1,0 +1,132 @@
+"""Relate: how much each rule matters to each pair, unit by unit, resumable.
+
+A rule adapter tells from prompt and both responses which rules should judge them; a judge from the prompt alone. Both
+write relevance/: the units of pairs/, with pair_id, prompt_id, group_id, subset and a float32 column a rule, from 0 to
+1, null for a single response. What wrote it decides what `select` makes of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from encore_ray.config import ScoreOptions
+from encore_ray.engine.pools import Resources
+from encore_ray.errors import ConfigError, DataError, ModelError
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.commits import LeftOut
+from encore_ray.folder.tables import TableUnit, rules_metadata
+from encore_ray.models.judge.adapter import RuleAdapter, pair_prompt_digest
+from encore_ray.models.judge.judge import Judging
+from encore_ray.models.judge.questions import questions_digest, relevance_question, relevance_rules
+from encore_ray.models.judge.relating import Relating
+from encore_ray.passes.scorers.model_plan import plan_model
+from encore_ray.passes.scorers.score_table import facts_metadata, without, write_rows
+from encore_ray.passes.scorers.score_unit import JudgeModel, ModelScores, ScoringModel
+from encore_ray.rules import RuleSet
+from encore_ray.schema import REJECTED, TRUNCATED, relevance_column
+
+
+@dataclass(frozen=True)
+class AdapterModel(ScoringModel):
+    """A rule adapter, as planned on the driver."""
+
+    def load(self) -> RuleAdapter:
+        return RuleAdapter(super().load())
+
+
+def plan_adapter(path: str, options: ScoreOptions, *, have: Resources) -> AdapterModel:
+    """Find a rule adapter, its rules and its identity, without loading its weights.
+
+    Args:
+        path: folder, hub id, or URL of a folder on an object store, with a multi-head model of our own form or another.
+
+    Raises:
+        ModelError: it is not there, or an output is no probability. ClusterError: its actors do not fit the cluster.
+        ConfigError: the strategy asked for would change its outputs, or it shall keep embeddings.
+    """
+    if options.keep_embeddings:
+        raise ConfigError("keep_embeddings: an adapter's embeddings are of pairs, not of responses. Leave it out.")
+    model = plan_model(path, options, have=have)
+    others = [rule.name for rule in model.rules if rule.link != "sigmoid"]
+    if others:
+        raise ModelError(
+            f"{path} is no rule adapter: {len(others)} of its {len(model.rules)} rules have another link than sigmoid, "
+            f"first of all {others[0]}, so what it gives is no probability. Train one by `encore-ray train`."
+        )
+    facts = {**model.facts, "by": "adapter", "pair_prompt": pair_prompt_digest()}
+    return AdapterModel(model.path, model.options, model.rules, model.strategies, facts)
+
+
+def check_same_rules(model: AdapterModel, scored: RuleSet) -> None:
+    """DataError where an adapter and scores are of different rules; their order may differ."""
+    if set(model.rules.names) != set(scored.names):
+        unlike = sorted(set(model.rules.names) ^ set(scored.names))
+        raise DataError(
+            f"Rules differ: the adapter {model.path} has {len(model.rules)}, the scores have {len(scored)}; only one "
+            f"of both has {', '.join(unlike[:5])}{' …' if unlike[5:] else ''}. Train an adapter on a selection of "
+            "these scores."
+        )
+
+
+@dataclass(frozen=True)
+class RelatingModel(JudgeModel):
+    """A judge that rates how much each rule matters to a prompt; as planned on the driver."""
+
+    kind: ClassVar[type[Judging]] = Relating
+
+    @classmethod
+    def of(cls, judge: JudgeModel) -> "RelatingModel":
+        """The judge of the ratings, asked about relevance instead."""
+        rules = relevance_rules(judge.rules)
+        facts = {**judge.facts, "by": "judge", "questions": questions_digest(rules, ask=relevance_question)}
+        return cls(judge.path, judge.options, rules, judge.strategies, facts)
+
+
+class ModelRelevance(ModelScores):
+    """What an actor does with one unit: as it would score it, but what its model gives is relevance, one a pair."""
+
+    def _write(
+        self,
+        unit: TableUnit,
+        attempt: Attempt,
+        table: pa.Table,
+        scores_N2K: np.ndarray,
+        *,
+        bad: Sequence[LeftOut],
+        columns: Mapping[str, pa.Array],
+        facts: Mapping[str, str],
+    ) -> Mapping[str, int]:
+        kept, rules = {TRUNCATED: columns[TRUNCATED]}, self._model.rules
+        return write_relevance(unit, attempt, table, scores_N2K[:, 0], rules=rules, bad=bad, columns=kept, facts=facts)
+
+
+def write_relevance(
+    unit: TableUnit,
+    attempt: Attempt,
+    table: pa.Table,
+    relevance_NK: np.ndarray,
+    *,
+    rules: RuleSet,
+    bad: Sequence[LeftOut],
+    columns: Mapping[str, pa.Array],
+    facts: Mapping[str, str],
+) -> dict[str, int]:
+    """Write one unit's relevances, and to quarantine the pairs without; arguments and counts as of `write_scores`."""
+    single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+    relevance = {
+        relevance_column(name): pa.array(relevance_NK[:, k].astype(np.float32), mask=single_N)
+        for k, name in enumerate(rules.names)
+    }
+    (wrong_W,) = np.nonzero(~np.isfinite(relevance_NK).all(axis=1) & ~single_N)
+    return write_rows(
+        unit,
+        attempt,
+        table,
+        {**relevance, **columns},
+        bad=bad,
+        wrong=dict.fromkeys(wrong_W.tolist(), "a relevance is not finite"),
+        metadata={**facts_metadata(facts), **rules_metadata(rules)},
+    )

@@ -1,0 +1,198 @@
+"""A training, planned on the driver: base model, rows, order, workers, and the facts that decide its result."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from encore_ray.config import TrainOptions
+from encore_ray.engine.pools import Crew, Resources, find_crew
+from encore_ray.engine.reduce import sum_in_order
+from encore_ray.engine.run_units import Watch, ignore_progress
+from encore_ray.engine.visible import Visible
+from encore_ray.errors import ConfigError
+from encore_ray.folder.tables import stored_rules
+from encore_ray.models.forward.scorer import DEFAULT_BATCH_TOKENS
+from encore_ray.models.forward.strategy import Strategy
+from encore_ray.models.judge.adapter import pair_prompt_digest
+from encore_ray.models.loading.fetch import identify_model
+from encore_ray.models.training.loop import LoopSettings
+from encore_ray.models.training.lora import require_peft
+from encore_ray.models.training.recipe import Recipe
+from encore_ray.passes.heads.labels import LabelledUnit, find_labels, labelled_units
+from encore_ray.passes.scorers.model_place import local_model
+from encore_ray.passes.selection.selected import check_unchanged_rules
+from encore_ray.passes.train.counts import CountRows, RowCounts
+from encore_ray.passes.train.rows import RowReader, TrainOrder
+from encore_ray.rules import Rule, RuleSet, Scale
+from encore_ray.storage import fingerprint
+
+REWARD = RuleSet([Rule("reward", "Which response people prefer.", "better", Scale(-1.0, 1.0))])
+
+# Options that decide who computes, not what.
+_WITHOUT_EFFECT = {"cpus_per_worker", "retries", "trust_remote_code", "allow_pickle", "revision"}
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """All that a worker needs to know, and the driver.
+
+    Attributes:
+        recipe: of the model; its base is where the user said.
+        reader, units, order: the rows.
+        settings: of the loop.
+        strategy, batch_tokens: of the forward passes.
+        crew: who trains.
+        facts: what decides the trained weights, as JSON values.
+        counts: rows by what became of them.
+        first_heads: where the heads begin, in words.
+    """
+
+    recipe: Recipe
+    reader: RowReader
+    units: tuple[LabelledUnit, ...]
+    order: TrainOrder
+    settings: LoopSettings
+    strategy: Strategy
+    batch_tokens: int
+    crew: Crew
+    facts: Mapping[str, Any]
+    counts: Mapping[str, Any]
+    first_heads: str
+
+
+def check_rules(options: TrainOptions, rules: RuleSet | None) -> None:
+    """Raise ConfigError where an objective needs rules, or has its own."""
+    needs = options.objective in ("regression", "multihead-bradley-terry")
+    if needs and rules is None:
+        raise ConfigError(f"train: objective {options.objective} reads ratings: name their rules.yaml with --rules.")
+    if not needs and rules is not None:
+        raise ConfigError(
+            f"train: objective {options.objective} takes no --rules: "
+            + ("its rules are those of the selection." if options.objective == "multilabel" else "it has one head.")
+        )
+
+
+def plan_training(
+    base: str,
+    options: TrainOptions,
+    *,
+    rules: RuleSet | None,
+    pairs: str,
+    labels: str | None,
+    have: Resources,
+    visible: Visible | None = None,
+    watch: Watch = ignore_progress,
+) -> TrainPlan:
+    """Find the base model and the rows, without loading weights or reading a text twice.
+
+    Args:
+        base: folder, hub id, or URL of a folder on an object store.
+        options: how to train.
+        rules: of the ratings, see `check_rules`.
+        pairs: table of the texts.
+        labels: table of the same pairs with ratings or a selection; None: the pairs themselves.
+        have: resources of the cluster.
+        visible: what each node must see.
+        watch: told of the progress of counting in rows.
+
+    Raises:
+        DataError: there are no labels, they leave their scale, or are a selection by rules that have changed since.
+        ModelError: the base model is not there. ConfigError: it cannot be trained. ClusterError: there is no room for
+            the workers.
+    """
+    check_rules(options, rules)
+    if options.lora_rank is not None:
+        require_peft()
+    crew = find_crew(have, num=options.workers, cpus=options.cpus_per_worker)
+    if labels is not None:
+        check_unchanged_rules(labels)
+    units = labelled_units(pairs, labels or pairs)
+    if options.objective == "multilabel":
+        rules = stored_rules(units[0].labels) if units else None
+        if rules is None:
+            raise ConfigError(f"{labels or pairs} is no selection of rules: make one with `encore-ray select`.")
+    rules = rules or REWARD
+    rated = options.objective in ("regression", "multihead-bradley-terry")
+    reader = RowReader(
+        options.objective,
+        rules,
+        find_labels([unit.labels for unit in units], rules) if rated and units else None,
+        is_selected=labels is not None and not rated,
+    )
+    counts: RowCounts = sum_in_order(
+        "count", partial(CountRows, reader), units, have=have, visible=visible, watch=watch
+    )
+    counts.check(rules, where=labels or pairs)
+    place = local_model(base, allow_pickle=options.allow_pickle)
+    identity = identify_model(place, revision=options.revision, allow_pickle=options.allow_pickle)
+    recipe = Recipe(
+        base=base,
+        objective=options.objective,
+        rules=rules,
+        bias=counts.first_biases(options.objective),
+        revision=identity.revision or options.revision,
+        trust_remote_code=options.trust_remote_code,
+        allow_pickle=options.allow_pickle,
+        pooling=options.pooling,
+        dtype=options.dtype,
+        max_tokens=options.max_tokens,
+        lora_rank=options.lora_rank,
+        lora_alpha=options.lora_alpha,
+        gradient_checkpointing=options.gradient_checkpointing,
+        seed=options.seed,
+    )
+    order = TrainOrder(
+        batch_rows=options.batch_rows,
+        num_rows=counts.num_train,
+        epochs=options.epochs,
+        seed=options.seed,
+        last_judged=counts.last_judged(options.heldout_rows),
+    )
+    first_heads = recipe.at(place).first_heads
+    batch_tokens = options.batch_tokens or DEFAULT_BATCH_TOKENS[crew.device]
+    facts = {
+        **options.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+        "model": identity.digest,
+        "rules": fingerprint(rules.to_list()),
+        "first_heads": _ranges(first_heads.rules),
+        "units": fingerprint([[unit.responses.unit, unit.responses.digest, unit.labels.digest] for unit in units]),
+        "workers": crew.num,
+        "device": crew.device,
+        "batch_tokens": batch_tokens,
+    }
+    if options.objective == "multilabel":
+        facts["pair_prompt"] = pair_prompt_digest()
+    return TrainPlan(
+        recipe,
+        reader,
+        tuple(units),
+        order,
+        LoopSettings(
+            objective=options.objective,
+            learning_rate=options.learning_rate,
+            warmup_steps=round(options.warmup * order.num_steps),
+            weight_decay=options.weight_decay,
+            max_grad_norm=options.max_grad_norm,
+            num_steps=order.num_steps,
+            evaluate_every=options.evaluate_every,
+            patience=options.patience,
+        ),
+        recipe.at(place).training_strategy,
+        batch_tokens,
+        crew,
+        facts,
+        {
+            "rows": counts.num_rows,
+            "trained": counts.num_train,
+            "heldout": counts.num_heldout,
+            "left_out": counts.num_without,
+            "ties": dict(zip(rules.names, counts.num_ties_K.tolist(), strict=True)),
+        },
+        first_heads.said,
+    )
+
+
+def _ranges(rules: RuleSet | None) -> str | None:
+    """What of the base's rules decides weights: whether its heads go on, and from which units."""
+    return None if rules is None else fingerprint([[rule.scale.lo, rule.scale.hi] for rule in rules])

@@ -1,0 +1,1 @@
+"""What charts are drawn with: markup, numbers as text, scales, places for labels."""

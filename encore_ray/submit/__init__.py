@@ -1,0 +1,1 @@
+"""Handing a job to a cluster that runs elsewhere."""

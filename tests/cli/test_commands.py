@@ -1,0 +1,366 @@
+"""The command line without a cluster: help, mistakes, exit codes."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from encore_ray.cli import COMMANDS, main
+from encore_ray.config import ClusterOptions, PrepareOptions, RateOptions, ScoreOptions, TrainOptions, WeighOptions
+from encore_ray.folder.pass_table import Commit
+from encore_ray.folder.status import pass_tables
+from encore_ray.rules import RuleSet, rule_pool
+from encore_ray.storage import Folder
+
+SECTIONS = {
+    "prepare": (PrepareOptions, ClusterOptions),
+    "score": (ScoreOptions, ClusterOptions),
+    "rate": (ScoreOptions, RateOptions, ClusterOptions),
+    "weigh": (WeighOptions, ClusterOptions),
+    "compose": (ClusterOptions,),
+    "evaluate": (ClusterOptions,),
+    "compare": (ClusterOptions,),
+    "fit-heads": (ScoreOptions, ClusterOptions),
+    "train": (TrainOptions, ClusterOptions),
+}
+JOB = "inputs: [corpus.jsonl]\nrun: run\n"
+
+
+@pytest.fixture(autouse=True)
+def plain_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A terminal of 100 columns without colours, an environment without our variables, and a folder of its own."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    for variable in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "FORCE_COLOR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+class Outcome:
+    """What a command printed and its exit code."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *args: str):
+        with pytest.raises(SystemExit) as caught:
+            main(list(args))
+        self.code = caught.value.code
+        captured = capsys.readouterr()
+        self.out, self.err = captured.out, captured.err
+
+    @property
+    def said(self) -> str:
+        return " ".join((self.out + self.err).split())
+
+
+def mistake(capsys: pytest.CaptureFixture[str], *args: str, code: int = 2) -> str:
+    """The message of a command that must fail by the user's mistake: without a traceback, with nothing made."""
+    before = sorted(Path.cwd().rglob("*"))
+    outcome = Outcome(capsys, *args)
+    assert outcome.code == code, outcome.said
+    assert "Traceback" not in outcome.said
+    assert outcome.out == ""
+    assert sorted(Path.cwd().rglob("*")) == before
+    return outcome.said
+
+
+# Help
+
+
+def help_lines(capsys: pytest.CaptureFixture[str], *args: str) -> list[str]:
+    """The lines of a help page without the frames, which are drawn only where the terminal knows their characters."""
+    outcome = Outcome(capsys, *args, "--help")
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    assert max(map(len, lines[1:])) <= 100  # the usage line names all commands in one word
+    return [line.strip("│|").rstrip() for line in lines]
+
+
+def test_help_lists_every_command_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(" ".join(help_lines(capsys)).split())
+    for name, command in COMMANDS.items():
+        first_line = str(command.__doc__).splitlines()[0]
+        assert f"{name} {first_line}" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = help_lines(capsys, name)
+    text = " ".join(" ".join(lines).split())
+    assert text.count("None") == 0
+    for section in SECTIONS.get(name, ()):
+        for option, field in section.model_fields.items():
+            assert f"--{option.replace('_', '-')} " in text
+            assert str(field.description) in text
+    for field in COMMANDS[name].__dataclass_fields__.keys() - {"options", "api", "cluster"}:
+        flag = f"--{field.replace('_', '-')}"
+        positional = {
+            "config": "CONFIG.yaml",
+            "file": "CHAIN.yaml",
+            "path": "PATH",
+            "run": "RUN",
+            "pool": "[{default,all",
+            "step": "STEP",
+        }.get(field, flag)
+        starts = [
+            number for number, line in enumerate(lines) if re.match(rf" +({flag}|{re.escape(positional)})\b", line)
+        ]
+        assert len(starts) == 1, field
+        # The meaning stands beside the flag, or below where the flag fills the line.
+        assert re.search(r"\S  +\S", lines[starts[0]]) or re.match(r" {10,}\S", lines[starts[0] + 1]), field
+
+
+def test_help_answers_without_loading_heavy_libraries() -> None:
+    code = (
+        "import sys\nfrom encore_ray.cli import main\n"
+        "try:\n    main(['score', '--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "print(sorted({'ray', 'torch', 'transformers', 'mlflow', 'matplotlib', 'scipy', 'pandas'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_reader_that_leaves_early_is_no_bug() -> None:
+    command = [sys.executable, "-m", "encore_ray.cli", "compare", "--help"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()  # as `| head` does
+    said = process.stderr.read()
+    assert (process.wait(), said) == (0, "")
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = Outcome(capsys, "--version")
+    assert (outcome.code, outcome.said) == (0, f"encore-ray {version('encore-ray')}")
+
+
+# Flags
+
+
+def test_an_unknown_flag_or_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--temprature" in mistake(capsys, "weigh", "--run", "run", "--temprature", "1")
+    assert "wiegh" in mistake(capsys, "wiegh")
+    assert "--temperature" in mistake(capsys, "weigh", "--run", "run", "--temperature", "warm")
+    assert "required" in mistake(capsys, "score").lower()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["weigh", "--run", "r", "--temperature", "-1"], "temperature: input should be greater than 0, found -1.0"),
+        (["weigh", "--run", "r", "--edges", "quantile"], "no rule differs from another"),
+        (["weigh", "--run", "r", "--levels", "--num-bins", "5"], "levels and num_bins exclude each other"),
+        (["score", "--run", "r", "--model", "m", "--actors", "2,1"], "expected 1 <= MIN <= MAX, found 2,1"),
+        (["prepare", "--run", "r", "--input", "a", "--unit-pairs", "0"], "unit_pairs: input should be greater than"),
+        (["score", "--run", "r", "--model", "m", "--max-bad-fraction", "nan"], "must lie from 0 to 1, found nan"),
+        (["rate", "--run", "r", "--judge", "m", "--max-bad-fraction", "5"], "must lie from 0 to 1, found 5.0"),
+        (["select", "--run", "r", "--adapter", "m", "--max-bad-fraction", "-1"], "must lie from 0 to 1, found -1.0"),
+        (["select", "--run", "r", "--adapter", "m", "--by", "scores"], "--by scores excludes --adapter"),
+        (["compare", "--run", "r", "--beside", "uniform=r"], "--beside: uniform is a scheme or a baseline"),
+        (["compare", "--run", "r", "--beside", "a=r", "--beside", "a=s"], "--beside: a is named twice"),
+        (["compare", "--run", "r", "--beside", "=r"], "expected NAME=REWARDS"),
+    ],
+)
+def test_a_flag_with_a_value_that_cannot_be_is_refused(
+    args: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in mistake(capsys, *args)
+
+
+def test_a_variable_with_a_value_that_cannot_be_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENCORE_RAY_WEIGH_TEMPERATURE", "0")
+    assert "environment, section weigh: temperature: " in mistake(capsys, "weigh", "--run", "r")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["weigh"], "weigh needs --run, or --scores and --output."),
+        (["weigh", "--scores", "s"], "weigh needs --run, or --scores and --output."),
+        (["weigh", "--run", "r", "--scores", "s"], "weigh takes --run, or --scores with --output, not both."),
+        (["weigh", "--run", "r", "--output", "w.json"], "not both"),
+        (["compose", "--scores", "s", "--output", "o"], "compose needs --run, or --scores, --weights and --output."),
+        (["compose", "--run", "r", "--scores", "s"], "not both"),
+        (["compose", "--run", "r", "--pairs", "p"], "with --run it takes the run's own pairs"),
+        (["evaluate"], "evaluate needs --run, or --rewards and --output."),
+        (["evaluate", "--run", "r", "--rewards", "w"], "not both"),
+        (["compare", "--scores", "s"], "compare needs --run, or --scores and --output."),
+    ],
+)
+def test_a_pass_takes_a_run_or_explicit_paths(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in mistake(capsys, *args)
+
+
+# Paths
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["run", "nowhere.yaml"], "nowhere.yaml"),
+        (["run", "job.yaml"], "corpus.jsonl: no such file or folder"),
+        (["prepare", "--run", "run", "--input", "corpus.jsonl", "other.jsonl"], "corpus.jsonl: no such file or folder"),
+        (["score", "--run", "typo", "--model", "owner/model"], "No such file or folder: {cwd}/typo/pairs."),
+        (["score", "--run", "typo", "--model", "./model"], "{cwd}/typo/pairs, {cwd}/model."),
+        (["weigh", "--run", "typo"], "{cwd}/typo/scores"),
+        (
+            ["weigh", "--scores", "s.parquet", "--rules", "r.yaml", "--output", "w.json"],
+            "{cwd}/s.parquet, {cwd}/r.yaml",
+        ),
+        (["compose", "--run", "typo"], "{cwd}/typo/scores, {cwd}/typo/weights.json"),
+        (["compose", "--scores", "s", "--weights", "w.json", "--output", "o"], "{cwd}/s, {cwd}/w.json"),
+        (["evaluate", "--run", "typo"], "{cwd}/typo/rewards"),
+        (["compare", "--run", "typo"], "{cwd}/typo/scores"),
+        (["export", "--run", "typo", "--output", "o"], "{cwd}/typo/rewards"),
+        (
+            ["fit-heads", "--run", "typo", "--model", "./model", "--rules", "r.yaml", "--output", "o"],
+            "{cwd}/typo/pairs, {cwd}/model, {cwd}/r.yaml",
+        ),
+        (["inspect", "typo"], "{cwd}/typo"),
+        (["status", "typo"], "{cwd}/typo is not a run folder"),
+    ],
+)
+def test_a_missing_path_is_named_before_anything_starts(
+    args: list[str], named: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "job.yaml").write_text(JOB)
+    assert named.replace("{cwd}", str(tmp_path)) in mistake(capsys, *args)
+
+
+def test_every_value_that_cannot_be_refined_with_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--per-rule", "--noise", "0.5", "--negatives", "0", "--batch-responses", "1", "--seed", str(2**63)]
+    flags += ["--cpus", "0", "--gpus", "2"]
+    said = mistake(capsys, "refine", "fit", "--run", "run", *flags)
+    for part in ("--negatives must be above 0", "--batch-responses must be 2 or more", "--noise must lie between"):
+        assert part in said
+    assert "--seed must lie from" in said and "--cpus must be above 0" in said and "--gpus must lie from" in said
+    assert "--per-rule does not go with --noise" in said
+    assert "does not go with apply" in mistake(capsys, "refine", "apply", "--run", "run", "--per-rule")
+
+
+def test_a_missing_model_or_rules_file_of_a_job_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    (tmp_path / "job.yaml").write_text(f"{JOB}model: ./model\n")
+    assert f"No such file or folder: {tmp_path}/model." in mistake(capsys, "run", "job.yaml")
+    (tmp_path / "job.yaml").write_text(f"{JOB}rules: rules.yaml\n")
+    assert f"Cannot read the rules in {tmp_path}/rules.yaml" in mistake(capsys, "run", "job.yaml")
+
+
+def test_every_mistake_of_a_configuration_is_told_at_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(f"{JOB}weigh: {{temprature: 1, num_bins: 1}}\n")
+    said = mistake(capsys, "run", "job.yaml", "--set", "score.actors=0")
+    assert "weigh.temprature: unknown key (known: scheme, temperature," in said
+    assert "weigh.num_bins: input should be greater than or equal to 2, found 1" in said
+    assert "actors: expected 1 <= MIN <= MAX, found 0" in said
+
+
+def test_an_assignment_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(JOB)
+    assert "weigh.temperature: expected OPTION=VALUE" in mistake(
+        capsys, "run", "job.yaml", "--set", "weigh.temperature"
+    )
+
+
+# Exit codes
+
+
+def test_broken_data_exits_3(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "weights.json").write_text("{")
+    assert "weights.json is not valid JSON" in mistake(capsys, "inspect", "weights.json", code=3)
+
+
+def test_brackets_in_a_message_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "/[bold]x[/] is not a run folder" in mistake(capsys, "status", "[bold]x[/]")
+
+
+def test_a_defect_of_ours_exits_1_with_its_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object, console: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(COMMANDS["status"], "main", broken)
+    outcome = Outcome(capsys, "status", "run")
+    assert outcome.code == 1
+    assert "Traceback" in outcome.err
+    assert "ZeroDivisionError: a defect" in outcome.err
+    assert "this is a bug in encore-ray" in outcome.err
+
+
+def test_an_interrupt_exits_130_and_a_termination_143(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from encore_ray.engine.on_ray.cluster import Terminated
+
+    for interrupt, code in ((KeyboardInterrupt, 130), (Terminated, 143)):
+
+        def interrupted(self: object, console: object, interrupt: type[BaseException] = interrupt) -> None:
+            raise interrupt
+
+        monkeypatch.setattr(COMMANDS["status"], "main", interrupted)
+        outcome = Outcome(capsys, "status", "run")
+        assert outcome.code == code
+        assert "Traceback" not in outcome.said
+
+
+# Commands that need no cluster
+
+
+def test_export_says_what_it_wrote(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    turn = {"role": "user", "content": "Hi."}
+    row = {"pair_id": "a", "prompt": [turn], "chosen": [{**turn, "role": "assistant"}], "margin": -1.0}
+    (tmp_path / "run" / "rewards").mkdir(parents=True)
+    pq.write_table(
+        pa.Table.from_pylist([{**row, "rejected": row["chosen"]}]), tmp_path / "run" / "rewards" / "x.parquet"
+    )
+    outcome = Outcome(capsys, "export", "--run", "run", "--output", "out", "--on-negative-margin", "swap")
+    assert outcome.code == 0
+    assert outcome.said == f"1 pairs written to {tmp_path}/out/train.jsonl; 1 with a negative margin, swapped."
+    assert json.loads((tmp_path / "out" / "train.jsonl").read_text())["margin"] == 1.0
+    assert "There is a dataset already" in mistake(capsys, "export", "--run", "run", "--output", "out")
+    assert Outcome(capsys, "export", "--run", "run", "--output", "out", "--overwrite").code == 0
+    assert json.loads((tmp_path / "out" / "train.jsonl").read_text())["margin"] == -1.0
+    assert "invalid choice" in mistake(capsys, "export", "--run", "run", "--output", "out2", "--format", "csv")
+
+
+def test_rules_prints_a_pool_that_is_a_rules_yaml(capsys: pytest.CaptureFixture[str]) -> None:
+    assert RuleSet.from_yaml(Outcome(capsys, "rules").out) == rule_pool("default")
+    assert RuleSet.from_yaml(Outcome(capsys, "rules", "all").out) == rule_pool("all")
+
+
+def test_inspect_explains_a_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "t.parquet")
+    outcome = Outcome(capsys, "inspect", "t.parquet")
+    assert outcome.code == 0
+    assert f"{tmp_path}/t.parquet: 1 rows" in outcome.said
+
+
+def test_status_fits_80_columns(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    now = time.time() - 60
+    for name, table in pass_tables(Folder(str(tmp_path / "run"))).items():
+        opened = table.open({})
+        table.announce(num_units=1000, rows=1_000_000)
+        for number in range(2):
+            counts = {"rows": 1024, "quarantined": 1}
+            record = Commit(f"u{number}", opened.plan, "d", (), None, counts, {}, 1.0, now + number)
+            table.folder.create_once(opened.record(f"u{number}", "d"), record.to_json())
+        if name == "score":
+            break
+    outcome = Outcome(capsys, "status", "run")
+    assert outcome.code == 0
+    lines = [line.split() for line in outcome.out.splitlines()]
+    assert [line[0] for line in lines] == ["pass", "prepare", "score", "weigh", "compose", "evaluate", "compare"]
+    # 1024 rows in the second between the two commits; 1,000,000 - 2,048 are left: 974 s.
+    assert lines[2][:9] == ["score", "unfinished", "2/1,000", "2,048/1,000,000", "1,024", "16", "min", "15", "s"]
+    assert lines[3] == ["weigh", "not", "started"]
+    assert "…" not in outcome.out

@@ -1,0 +1,276 @@
+"""Exported datasets, read by the code that trainers read them with."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.folder.commits import DataFile
+from encore_ray.folder.tables import table_units
+from encore_ray.passes.export.rewards import ExportReport, export_rewards
+from encore_ray.schema import MANIFEST_SCHEMA, MESSAGES
+from encore_ray.storage import Folder
+from tests.models import tiny
+
+Turns = list[dict[str, str]]
+
+
+def turns(*contents: str, first: str = "user") -> Turns:
+    """Messages that alternate between user and assistant."""
+    roles = ("user", "assistant") if first == "user" else ("assistant", "user")
+    return [{"role": roles[number % 2], "content": content} for number, content in enumerate(contents)]
+
+
+SYSTEM: Turns = [{"role": "system", "content": "Be kind."}]
+PROMPT, CHOSEN, REJECTED = turns("Is tea hot?"), turns("Usually.", first="assistant"), turns("No.", first="assistant")
+LONG = turns("Hi.", "Hello.", "Is tea hot? ☕")
+
+
+def write_rewards(folder: Path, rows: list[dict[str, Any]]) -> Folder:
+    """A run folder with rewards of two files, as a foreign table."""
+    filled = [
+        {"pair_id": f"p{n}", "prompt": PROMPT, "chosen": CHOSEN, "rejected": REJECTED, "margin": 1.0, **row}
+        for n, row in enumerate(rows)
+    ]
+    schema = pa.schema(
+        [
+            ("pair_id", pa.string()),
+            *((name, MESSAGES) for name in ("prompt", "chosen", "rejected")),
+            ("margin", pa.float64()),
+        ]
+    )
+    (folder / "rewards").mkdir()
+    for number, part in enumerate((filled[:2], filled[2:])):
+        pq.write_table(pa.Table.from_pylist(part, schema=schema), folder / "rewards" / f"{number}.parquet")
+    return Folder(str(folder))
+
+
+def export(
+    run: Folder, layout: str = "trl", on_negative_margin: str = "keep"
+) -> tuple[list[dict[str, Any]], ExportReport]:
+    output = run.child(f"out-{layout}")
+    report = export_rewards(run, output, layout=layout, on_negative_margin=on_negative_margin)
+    lines = output.read_bytes("train.jsonl").decode().splitlines()
+    assert report.written == len(lines)
+    assert report.path == output.path("train.jsonl")
+    return [json.loads(line) for line in lines], report
+
+
+def load(run: Folder, layout: str) -> Any:
+    """What `datasets`, which all three trainers read files with, makes of the exported one."""
+    path = run.child(f"out-{layout}").path("train.jsonl")
+    return datasets.load_dataset("json", data_files=path, split="train", cache_dir=f"{run.uri}/cache")
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Any:
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+# What every layout does
+
+
+@pytest.mark.parametrize("layout", ["trl", "openrlhf", "llamafactory"])
+@pytest.mark.parametrize(
+    ("choice", "written", "margins"),
+    [("keep", 3, [2.0, -1.5, 0.0]), ("drop", 2, [2.0, 0.0]), ("swap", 3, [2.0, 1.5, 0.0])],
+)
+def test_negative_margins_are_kept_dropped_or_swapped_and_counted(
+    tmp_path: Path, layout: str, choice: str, written: int, margins: list[float]
+) -> None:
+    run = write_rewards(tmp_path, [{"margin": 2.0}, {"margin": -1.5}, {"margin": 0.0}])
+    lines, report = export(run, layout, choice)
+    assert (report.written, report.negative, report.singles, report.unfit) == (written, 1, 0, 0)
+    assert [line["margin"] for line in lines] == margins
+    kept = [json.dumps(line["chosen"]).count("No.") for line in lines]
+    assert kept == ([0, 1, 0] if choice == "swap" else [0] * written)
+    assert {"keep": "kept", "drop": "dropped", "swap": "swapped"}[choice] in str(report)
+
+
+def test_single_responses_are_left_out_and_counted(tmp_path: Path) -> None:
+    run = write_rewards(tmp_path, [{}, {"rejected": None, "margin": None}, {"margin": None}])
+    _, report = export(run)
+    assert (report.written, report.singles) == (1, 2)
+    assert "2 single responses left out" in str(report)
+
+
+def test_rewards_without_texts_are_refused_and_leave_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / "rewards").mkdir()
+    pq.write_table(pa.table({"pair_id": ["a"], "margin": [1.0]}), tmp_path / "rewards" / "x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet lacks prompt, chosen, rejected: compose with --run or --pairs"):
+        export_rewards(Folder(str(tmp_path)), Folder(str(tmp_path / "out")), layout="trl", on_negative_margin="keep")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_pairs_with_an_improbable_label_are_left_out_and_counted(tmp_path: Path) -> None:
+    run = write_rewards(tmp_path, [{"margin": 2.0}, {"margin": -1.5}, {"margin": 0.5}])
+    how: dict[str, Any] = {"layout": "trl", "on_negative_margin": "keep", "min_confidence": 0.4}
+    with pytest.raises(ConfigError, match=r"--min-confidence needs `encore-ray refine apply`"):
+        export_rewards(run, run.child("out"), **how)
+    with pytest.raises(ConfigError, match="must lie between 0 and 1, found 40"):
+        export_rewards(run, run.child("out"), **{**how, "min_confidence": 40})
+    refined = run.child("refined")
+    refined.write_json("plan.json", {})
+    files = [
+        DataFile(unit.unit, written.file, written.rows, written.digest)
+        for unit, ids in zip(table_units(run.child("rewards").uri), (["p1", "p0"], ["p2"]), strict=True)
+        for probability in [{"p0": 0.9, "p1": 0.1, "p2": 0.4}]
+        for table in [pa.table({"pair_id": ids, "label_probability": [probability[one] for one in ids]})]
+        for written in [refined.write_table(f"data/{unit.unit}.parquet", table)]
+    ]
+    refined.write_table("manifest.parquet", pa.Table.from_pylist([vars(f) for f in files], schema=MANIFEST_SCHEMA))
+    refined.write_json("_SUCCESS", {})
+    report = export_rewards(run, run.child("out"), **how)
+    assert (report.written, report.unsure, report.negative) == (2, 1, 0)
+    lines = run.child("out").read_bytes("train.jsonl").decode().splitlines()
+    assert [json.loads(line)["margin"] for line in lines] == [2.0, 0.5]  # p0 and p2; of p1 .1 < .4
+    assert "1 pairs left out: their label is less probable" in str(report)
+    files[0] = replace(files[0], unit="other")
+    refined.write_table("manifest.parquet", pa.Table.from_pylist([vars(f) for f in files], schema=MANIFEST_SCHEMA))
+    with pytest.raises(DataError, match="run `encore-ray refine apply` again"):
+        export_rewards(run, run.child("again"), **how)
+
+
+def test_an_unknown_layout_or_choice_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    run = write_rewards(tmp_path, [{}])
+    with pytest.raises(ConfigError, match="--format csv: known are trl, openrlhf, llamafactory"):
+        export_rewards(run, run.child("out"), layout="csv", on_negative_margin="keep")
+    with pytest.raises(ConfigError, match="--on-negative-margin flip: known are keep, drop, swap"):
+        export_rewards(run, run.child("out"), layout="trl", on_negative_margin="flip")
+
+
+@pytest.mark.parametrize(("layout", "file"), [("trl", "train.jsonl"), ("llamafactory", "dataset_info.json")])
+def test_a_dataset_in_the_way_is_kept_unless_it_is_to_be_replaced(tmp_path: Path, layout: str, file: str) -> None:
+    run = write_rewards(tmp_path, [{}])
+    output = run.child("out")
+    output.write_atomic(file, b"mine")
+    with pytest.raises(ConfigError, match=rf"There is a dataset already: .*out/{file}\. .*--overwrite"):
+        export_rewards(run, output, layout=layout, on_negative_margin="keep")
+    assert output.names() == [file]
+    assert output.read_bytes(file) == b"mine"
+    export_rewards(run, output, layout=layout, on_negative_margin="keep", overwrite=True)
+    assert output.read_bytes(file) != b"mine"
+
+
+# TRL, by its own code
+
+
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing. is deprecated:FutureWarning")  # TRL's own default
+def test_trl_trains_on_the_margins_of_the_export(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification
+    from trl.data_utils import apply_chat_template, is_conversational
+    from trl.trainer.reward_config import RewardConfig
+    from trl.trainer.reward_trainer import RewardTrainer
+
+    run = write_rewards(tmp_path, [{"margin": 2.0}, {"prompt": SYSTEM + LONG, "margin": 0.25}])
+    lines, _ = export(run)
+    assert lines[1] == {"prompt": SYSTEM + LONG, "chosen": CHOSEN, "rejected": REJECTED, "margin": 0.25}
+    loaded = load(run, "trl")
+    tokenizer: Any = tiny.tokenizer(chat=True)
+    assert is_conversational(loaded[0])
+    assert apply_chat_template(loaded[0], tokenizer)["chosen"] == "<|im_start|>assistant\nUsually.<|im_end|>\n"
+
+    torch.manual_seed(0)
+    config = tiny.config("llama", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, num_labels=1)
+    model = AutoModelForSequenceClassification.from_config(config)
+    trainer = RewardTrainer(
+        model=model,
+        args=RewardConfig(output_dir=f"{tmp_path}/trl", report_to=[], use_cpu=True, bf16=False, disable_tqdm=True),
+        train_dataset=loaded,
+        processing_class=tokenizer,
+    )
+    assert isinstance(trainer.train_dataset, datasets.Dataset)
+    examples = [trainer.train_dataset[index] for index in range(2)]
+    text = tokenizer.decode(examples[1]["chosen_ids"])
+    assert all(turn["content"] in text for turn in [*SYSTEM, *LONG, *CHOSEN])
+    assert "Usually." not in tokenizer.decode(examples[1]["rejected_ids"])
+    batch = trainer.data_collator(examples)
+    torch.testing.assert_close(batch["margin"], torch.tensor([2.0, 0.25]))
+    with torch.no_grad():
+        loss: Any = trainer.compute_loss(model, batch)
+    assert torch.isfinite(loss)
+
+
+# OpenRLHF and LLaMA-Factory pin other versions of our libraries, so that they cannot be installed beside us:
+# what follows is what their code asks of an example.
+
+
+def test_openrlhf_gets_whole_conversations(tmp_path: Path) -> None:
+    """openrlhf 0.11.2, datasets/reward_dataset.py: with --apply_chat_template and no prompt key it renders
+    data["chosen"] and data["rejected"], DPO takes all turns but the last for the prompt, and "margin" is a number."""
+    run = write_rewards(tmp_path, [{"margin": 2.0}, {"prompt": SYSTEM + LONG, "margin": -0.5}])
+    lines, _ = export(run, "openrlhf")
+    assert lines[1] == {"chosen": SYSTEM + LONG + CHOSEN, "rejected": SYSTEM + LONG + REJECTED, "margin": -0.5}
+    tokenizer = tiny.tokenizer(chat=True)
+    for example in load(run, "openrlhf"):
+        chosen, rejected = (
+            str(tokenizer.apply_chat_template(example[side], tokenize=False)) for side in ("chosen", "rejected")
+        )
+        prompt = str(tokenizer.apply_chat_template(example["chosen"][:-1], tokenize=False))
+        assert chosen.startswith(prompt)
+        assert rejected.startswith(prompt)
+
+
+def test_llamafactory_gets_share_gpt_turns_and_their_description(tmp_path: Path) -> None:
+    run = write_rewards(tmp_path, [{"margin": 2.0}, {"prompt": SYSTEM + LONG, "margin": -0.5}])
+    lines, _ = export(run, "llamafactory")
+    assert lines[0] == {
+        "conversations": [{"from": "human", "value": "Is tea hot?"}],
+        "system": "",
+        "chosen": {"from": "gpt", "value": "Usually."},
+        "rejected": {"from": "gpt", "value": "No."},
+        "margin": 2.0,
+    }
+    assert lines[1]["system"] == "Be kind."
+    info = run.child("out-llamafactory").read_json("dataset_info.json")
+    assert info == {
+        run.name: {
+            "file_name": "train.jsonl",
+            "ranking": True,
+            "formatting": "sharegpt",
+            "columns": {
+                "messages": "conversations",
+                "chosen": "chosen",
+                "rejected": "rejected",
+                "system": "system",
+            },
+        }
+    }
+    # llamafactory 0.9.5, data/converter.py, SharegptDatasetConverter with the default tags: an example with other
+    # turns is emptied with no more than a warning.
+    columns = info[run.name]["columns"]
+    for example in load(run, "llamafactory"):
+        messages = example[columns["messages"]]
+        assert len(messages) % 2 == 1
+        assert [turn["from"] for turn in messages] == ["human", "gpt", "human", "gpt"][: len(messages)]
+        assert isinstance(example[columns["system"]], str)
+        for side in ("chosen", "rejected"):
+            assert isinstance(example[columns[side]], dict)
+            assert example[columns[side]]["from"] == "gpt"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"chosen": turns("A.", "B?", "C.", first="assistant")},  # a response of several turns
+        {"rejected": turns("A.", "B?", "C.", first="assistant")},
+        {"prompt": SYSTEM + SYSTEM + PROMPT},  # a second system turn
+        {"prompt": turns("Hi.", "Hello.")},  # ends with the assistant
+        {"prompt": []},
+        {"prompt": turns("Hello.", first="assistant")},
+    ],
+)
+def test_pairs_that_llamafactory_would_empty_are_left_out_and_counted(tmp_path: Path, row: dict[str, Any]) -> None:
+    run = write_rewards(tmp_path, [{}, row, {}])
+    lines, report = export(run, "llamafactory")
+    assert (len(lines), report.written, report.unfit) == (2, 2, 1)
+    assert "1 pairs left out: the layout has no place for turns like theirs" in str(report)

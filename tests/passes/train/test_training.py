@@ -1,0 +1,233 @@
+"""Training over a run: what is saved scores, and the end of a worker or of the driver leaves no trace in it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import ray.exceptions
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+from encore_ray.cli import main
+from encore_ray.corpora.planted import planted_text
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.models.forward.scorer import PairScorer
+from encore_ray.models.loading.checkpoint import load_model
+from encore_ray.passes.scorers.model_place import make_output
+from encore_ray.passes.train.log import LogReader
+from encore_ray.passes.train.training import death_among, move_model, require_place
+from encore_ray.rules import RuleSet
+from encore_ray.schema import chosen_column, rejected_column
+from tests.models import tiny
+from tests.passes import jobs
+
+NUM_PAIRS = 96
+# Sixteen steps of six pairs, with a state on disk after every second.
+SMALL = ("--batch-rows", "6", "--evaluate-every", "2", "--patience", "99", "--learning-rate", "0.003", "--epochs", "2")
+
+
+def encore_ray(*args: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(list(args))
+    return int(end.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def prepared(have: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a run of planted pairs that carry their ratings under two rules, and a base model."""
+    folder = tmp_path_factory.mktemp("train")
+    planted = planted_text(NUM_PAIRS, seed=4)
+    rules = RuleSet(planted.world.rules.rules[:2])
+    lines = []
+    for row, chosen_K, rejected_K in zip(planted.rows, planted.world.chosen_NK, planted.world.rejected_NK, strict=True):
+        labels = {chosen_column(name): float(chosen_K[k]) for k, name in enumerate(rules.names)}
+        labels |= {rejected_column(name): float(rejected_K[k]) for k, name in enumerate(rules.names)}
+        lines.append(json.dumps({**row, **labels}) + "\n")
+    (folder / "corpus.jsonl").write_text("".join(lines))
+    (folder / "rules.yaml").write_text(rules.to_yaml())
+    tiny.save_own_form(folder / "base", "llama", pooling="last")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
+        run = ("--run", str(folder / "run"))
+        assert encore_ray("prepare", *run, "--input", str(folder / "corpus.jsonl"), "--unit-pairs", "24") == 0
+        yield folder
+
+
+def words(folder: Path, *more: str, output: str, objective: str = "regression") -> list[str]:
+    rated = ("--rules", str(folder / "rules.yaml")) if objective == "regression" else ()
+    return [
+        *("train", "--run", str(folder / "run"), "--model", str(folder / "base"), "--objective", objective, *rated),
+        *("--output", str(folder / output), *SMALL, *more),
+    ]
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in ("model.safetensors", "heads.safetensors", "rules.yaml")}
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path) -> Path:
+    """The same folder with trained/, by regression on the ratings, and a file of the user's in it."""
+    assert encore_ray(*words(prepared, output="trained")) == 0
+    (prepared / "trained" / "notes.json").write_text("mine")
+    return prepared
+
+
+def test_a_trained_model_scores_in_the_units_of_its_ratings(trained: Path) -> None:
+    content = json.loads((trained / "trained" / "train.json").read_text())
+    rows = content["rows"]
+    assert rows["rows"] == rows["trained"] + rows["heldout"] == NUM_PAIRS
+    assert content["steps"] == content["num_steps"] == 2 * -(-rows["trained"] // 6)
+    assert content["evaluations"][-1]["step"] == content["steps"]
+    best = content["best"]
+    assert (
+        best["loss"] == min(figures["loss"] for figures in content["evaluations"]) < content["evaluations"][0]["loss"]
+    )
+    there = {str(path.relative_to(trained / "trained")) for path in (trained / "trained").rglob("*")}
+    assert there == {*content["files"], "train.json", "notes.json"}
+
+    pairs = jobs.table(trained / "run" / "pairs")
+    model = load_model(trained / "trained", device="cpu")
+    assert [(rule.scale.lo, rule.scale.hi, rule.out_of_range) for rule in model.rules] == [(0.0, 10.0, "clip")] * 2
+    texts = [pairs.column(name).to_pylist() for name in ("prompt", "chosen", "rejected")]
+    scores_N2K = PairScorer(model).score(
+        model.conversations.tokenize_pairs(texts[0], chosen=texts[1], rejected=texts[2])
+    )
+    ratings = [pairs.column(chosen_column(name)).to_numpy() for name in model.rules.names]
+    error_K = np.abs(scores_N2K[:, 0] - np.stack(ratings, axis=1)).mean(axis=0)
+    assert (error_K < 3).all()  # a head in units of [0, 1] would be off by 5
+
+
+def test_the_same_command_finds_the_model_and_other_options_are_refused(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = weights(trained / "trained")
+    left = trained / "trained" / "training" / "step-00000016"  # by a driver that was killed at its end
+    left.mkdir(parents=True)
+    assert encore_ray(*words(trained, output="trained")) == 0
+    assert not left.parent.exists()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "fresh heads: those of the base model are of other rules" in said and "holds the model already" in said
+    assert encore_ray(*words(trained, "--seed", "7", output="trained")) == ConfigError.exit_code
+    said = " ".join(capsys.readouterr().err.split())
+    assert "holds results with fingerprint" in said and "seed was 0, is 7" in said and "--overwrite" in said
+    assert weights(trained / "trained") == before
+
+
+def test_a_worker_that_is_killed_leaves_no_trace_in_the_weights(trained: Path) -> None:
+    killed: list[int] = []
+    striking = threading.Thread(target=when_logged, args=(trained / "killed", 5, lambda: killed.append(kill_worker())))
+    striking.start()
+    assert encore_ray(*words(trained, output="killed")) == 0
+    striking.join()
+    assert len(killed) == 1
+    assert weights(trained / "killed") == weights(trained / "trained")
+
+
+def test_a_driver_that_is_killed_leaves_a_training_that_the_same_command_ends(trained: Path) -> None:
+    command = words(trained, output="left")
+    # A Ray of its own, which dies with it.
+    environment = {**os.environ, "RAY_ADDRESS": ""}
+    driver = subprocess.Popen([sys.executable, "-m", "encore_ray.cli", *command], env=environment)
+    when_logged(trained / "left", 5, lambda: os.kill(driver.pid, signal.SIGKILL))
+    assert driver.wait(60) == -signal.SIGKILL
+    assert list((trained / "left" / "training").glob("step-*"))
+    assert encore_ray(*words(trained, "--batch-rows", "4", output="left")) == ConfigError.exit_code
+    assert encore_ray(*command) == 0
+    assert weights(trained / "left") == weights(trained / "trained")
+
+
+def test_preferences_make_a_reward_model_on_two_workers(trained: Path) -> None:
+    more = ("--workers", "2", "--cpus-per-worker", "0.9", "--pooling", "mean")
+    assert encore_ray(*words(trained, *more, output="reward", objective="bradley-terry")) == 0
+    content = json.loads((trained / "reward" / "train.json").read_text())
+    assert content["steps"] == content["num_steps"]
+    assert content["made_from"]["workers"] == 2
+    assert content["best"]["loss"] < 0.75  # heads that know nothing have ln 2
+    (rule,) = load_model(trained / "reward", device="cpu").rules
+    assert (rule.name, rule.link, rule.out_of_range) == ("reward", "identity", "clip")
+
+
+def test_what_a_worker_cannot_go_on_from_ends_the_command_at_once(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = encore_ray(*words(trained, "--learning-rate", "1e30", "--warmup", "0", output="wild"))
+    assert code == DataError.exit_code
+    assert "lower learning_rate" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_model_that_was_moved_in_part_is_moved_to_its_end(tmp_path: Path) -> None:
+    saved, target = tmp_path / "saved", tmp_path / "target"
+    names = ["code/own.py", "config.json", "encore.json", "model.safetensors"]
+    for name in names:
+        (saved / name).parent.mkdir(parents=True, exist_ok=True)
+        (saved / name).write_text(name)
+    target.mkdir()
+    (target / "config.json").mkdir()  # which ends the first attempt
+    with pytest.raises(IsADirectoryError):
+        move_model(saved, target, names)
+    assert (target / "code" / "own.py").exists() and not (target / "encore.json").exists()
+    (target / "config.json").rmdir()
+    move_model(saved, target, names)
+    assert {name: (target / name).read_text() for name in names} == {name: name for name in names}
+
+
+def test_a_place_that_no_model_can_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    output = str(tmp_path / "file" / "model")
+    require_place(output, base="base")
+    with pytest.raises(ConfigError, match=r"--output .*/file/model: cannot make this folder: Not a directory"):
+        make_output(output)
+
+
+def test_a_death_is_known_among_the_failures_that_it_brings_about() -> None:
+    death = ray.exceptions.ActorDiedError()
+    lost = RuntimeError("gloo: connection closed by peer")
+    assert death_among({0: lost, 1: WorkerHealthCheckFailedError("no health", death)}) is death
+    assert death_among({0: death}) is death
+    assert death_among({0: lost, 1: ValueError("ours")}) is None
+    assert death_among({0: WorkerHealthCheckFailedError("no health", lost)}) is None
+    assert death_among({}) is None
+
+
+def test_a_log_is_read_once_without_torn_lines_and_steps_that_were_told(tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+    file.write_text('\n{"kind": "step", "step": 3}\n')
+    reader = LogReader(file, 3)
+    with file.open("a") as lines:
+        lines.write('\n{"kind": "step", "st\n{"kind": "step", "step": 3}\n\n{"kind": "step", "step": 4}\n\n{"kind"')
+    assert [line["step"] for line in reader.read()] == [4]
+    with file.open("a") as lines:
+        lines.write(': "evaluation", "step": 4}\n')
+    assert [line["kind"] for line in reader.read()] == ["evaluation"]
+    assert list(reader.read()) == []
+
+
+def when_logged(output: Path, num_lines: int, act: Callable[[], None]) -> None:
+    """Act as soon as a training has logged so much."""
+    log = output / "training" / "log.jsonl"
+    deadline = time.monotonic() + 120
+    while not log.exists() or log.read_text().count("{") < num_lines:
+        assert time.monotonic() < deadline, f"{output} has no {num_lines} lines"
+        time.sleep(0.005)
+    act()
+
+
+def kill_worker() -> int:
+    """Kill the one worker of the training that this process drives."""
+    (worker,) = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "RayTrainWorker" in " ".join(process.cmdline())
+    ]
+    worker.kill()
+    return worker.pid
