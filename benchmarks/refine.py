@@ -39,8 +39,7 @@ from benchmarks.tables import machine, show, write_json
 from encore_ray.engine.unit_work import CommittedWork, unit_task
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import Commit
-from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.status import pass_tables
+from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.models.energy.data import PairBlock, PairBlocks
 from encore_ray.models.energy.maximum import Maximiser
 from encore_ray.models.energy.network import EnergyBranch, EnergyNetwork

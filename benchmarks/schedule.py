@@ -37,7 +37,8 @@ from benchmarks.tables import machine, show, write_json
 from encore_ray.config import ClusterOptions
 from encore_ray.engine.on_ray.cluster import WORKER_ENV, cluster
 from encore_ray.engine.pools import ActorPool
-from encore_ray.engine.run_units import ignore_progress, run_committed
+from encore_ray.engine.progress import ignore_progress
+from encore_ray.engine.run_units import run_committed
 from encore_ray.engine.unit_work import Task
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import Commit, DataFile

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from encore_ray.config import JobConfig
     from encore_ray.config_sources import load_config, make_config
     from encore_ray.errors import ClusterError, ConfigError, DataError, EncoreError, ModelError, ResumeRefused
-    from encore_ray.job import Job, JobResult, open_job, run_job
+    from encore_ray.job import JobResult, run_job
     from encore_ray.models.forward.heads import LinearHeads
     from encore_ray.models.forward.scorer import PairScorer
     from encore_ray.models.loading.checkpoint import load_members, load_model, save_ensemble, save_multihead
     from encore_ray.rules import Rule, RuleSet, Scale
+    from encore_ray.run import Run, open_run
 
 _HOMES = {
     "composition.weigh.rewards": ("compose",),
@@ -28,10 +29,11 @@ _HOMES = {
     "config": ("JobConfig",),
     "config_sources": ("load_config", "make_config"),
     "errors": ("ClusterError", "ConfigError", "DataError", "EncoreError", "ModelError", "ResumeRefused"),
-    "job": ("Job", "JobResult", "open_job", "run_job"),
+    "job": ("JobResult", "run_job"),
     "models.loading.checkpoint": ("load_members", "load_model", "save_ensemble", "save_multihead"),
     "models.forward.heads": ("LinearHeads",),
     "models.forward.scorer": ("PairScorer",),
+    "run": ("Run", "open_run"),
     "rules": ("Rule", "RuleSet", "Scale"),
 }
 _HOME_OF = {name: f"encore_ray.{module}" for module, names in _HOMES.items() for name in names}
@@ -41,7 +43,6 @@ __all__ = [
     "ConfigError",
     "DataError",
     "EncoreError",
-    "Job",
     "JobConfig",
     "JobResult",
     "LinearHeads",
@@ -50,6 +51,7 @@ __all__ = [
     "ResumeRefused",
     "Rule",
     "RuleSet",
+    "Run",
     "Scale",
     "Weights",
     "compose",
@@ -57,7 +59,7 @@ __all__ = [
     "load_members",
     "load_model",
     "make_config",
-    "open_job",
+    "open_run",
     "run_job",
     "save_ensemble",
     "save_multihead",

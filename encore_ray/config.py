@@ -254,6 +254,10 @@ class WeighOptions(Section):
 
 
 class ClusterOptions(Section):
+    engine: Literal["auto", "local", "ray"] = Field(
+        default="auto",
+        description="Who does the work. auto: this process for passes without a model over small tables, else Ray.",
+    )
     address: str | None = Field(default=None, description="Ray cluster to join. Default: RAY_ADDRESS, else local.")
     autoscaling: bool = Field(
         default=False, description="Nodes come on demand: score.actors are accepted before there is room for them."

@@ -3,6 +3,7 @@
 Heavy libraries load inside the commands, so that `--help` and mistakes answer at once.
 """
 
-from encore_ray.cli.app import COMMANDS, main
+from encore_ray.cli.app import ALL_COMMANDS as COMMANDS
+from encore_ray.cli.app import main
 
 __all__ = ["COMMANDS", "main"]

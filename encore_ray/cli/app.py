@@ -4,69 +4,21 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from encore_ray.cli.artifacts import Export, Inspect, Rules, Status, Track
 from encore_ray.cli.chain import Chain
-from encore_ray.cli.compare import Compare
-from encore_ray.cli.fit import FitHeads
-from encore_ray.cli.jobs import Demo, Run
-from encore_ray.cli.passes import Compose, Evaluate, Prepare, Score, Weigh
-from encore_ray.cli.rate import Rate
-from encore_ray.cli.refine import Refine
-from encore_ray.cli.select import Select
-from encore_ray.cli.submit import Submit
-from encore_ray.cli.train import Train
+from encore_ray.cli.commands import COMMANDS, Command, parse
 from encore_ray.errors import EncoreError, Terminated
 from encore_ray.redaction import RedactingFormatter, redact
 
 INTERRUPTED = 130
 
-COMMANDS = {
-    "demo": Demo,
-    "run": Run,
-    "chain": Chain,
-    "prepare": Prepare,
-    "score": Score,
-    "rate": Rate,
-    "weigh": Weigh,
-    "compose": Compose,
-    "evaluate": Evaluate,
-    "compare": Compare,
-    "fit-heads": FitHeads,
-    "train": Train,
-    "refine": Refine,
-    "select": Select,
-    "inspect": Inspect,
-    "status": Status,
-    "track": Track,
-    "export": Export,
-    "rules": Rules,
-    "submit": Submit,
-}
-
-
-def parse(args: Sequence[str]) -> Any:
-    """The command that a command line names, with its options; SystemExit where it is wrong, after saying why."""
-    return tyro.extras.subcommand_cli_from_dict(
-        COMMANDS,
-        prog="encore-ray",
-        description="Score preference pairs under many safety rules on Ray; compose rewards by rating entropy.",
-        args=args,
-        config=(
-            tyro.conf.OmitArgPrefixes,
-            tyro.conf.FlagCreatePairsOff,
-            tyro.conf.HelptextFromCommentsOff,
-            tyro.conf.DisallowNone,
-        ),
-    )
+_FIRST = {name: COMMANDS[name] for name in ("demo", "run")}
+ALL_COMMANDS: dict[str, type[Command]] = {**_FIRST, "chain": Chain, **COMMANDS}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -84,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     code = 1
     try:
-        parse(args).main(Console())
+        parse(args, ALL_COMMANDS).main(Console())
         code = 0
     except EncoreError as error:
         errors.print(f"[bold red]encore-ray:[/] {escape(str(error))}", highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from encore_ray.cli.commands import parse
 from encore_ray.cli.flags import flag
 from encore_ray.config_sources import read_yaml
 from encore_ray.errors import ConfigError, EncoreError
@@ -43,8 +44,6 @@ class Chain:
     """The steps. Their relative paths are taken from the folder of this file."""
 
     def main(self, console: Console) -> None:
-        from encore_ray.cli.app import parse
-
         path = Path(self.file)
         steps = read_steps(path)
         with contextlib.chdir(path.resolve().parent):

@@ -9,7 +9,6 @@ import yaml
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPath, flag, section_flags
-from encore_ray.cli.passes import explicit_paths, open_command_job
 from encore_ray.config import ClusterOptions, WeighOptions
 from encore_ray.config_sources import read_rules
 from encore_ray.errors import ConfigError
@@ -44,25 +43,29 @@ class Compare:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
-        scores, output = explicit_paths(self, "scores")
+        from encore_ray.cli.command import explicit_paths, open_command
+
+        scores, output = explicit_paths("compare", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
         beside = _named(self.beside)
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path, *beside.values()])
         from encore_ray.console.show import show_comparison
+        from encore_ray.passes.compare import Compare as ComparePass
+        from encore_ray.passes.report import write_report
 
-        with open_command_job(self, console, folder=output) as job:
-            job.see()
-            differing = _differing(job.run, self.options) if self.run else []
+        rules = read_rules(rules_path) if rules_path else None
+        with open_command(
+            output or absolute(self.run or ""),
+            cluster=self.cluster,
+            console=console,
+            options=self.options,
+            journal=output is None,
+        ) as run:
+            differing = _differing(run.folder, self.options) if self.run else []
             if differing:
-                job.display.note(f"compare has other options than the run's {CONFIG_FILE}: {'; '.join(differing)}")
-            comparison = job.compare(
-                self.options,
-                scores=scores,
-                rules=read_rules(rules_path) if rules_path else None,
-                output=Folder(output) if output else None,
-                beside=beside,
-            )
-            job.report()
+                run.note(f"compare has other options than the run's {CONFIG_FILE}: {'; '.join(differing)}")
+            comparison = run.do(ComparePass(self.options, scores, rules, beside))
+            write_report(run)
         show_comparison(comparison, console=console)
 
 

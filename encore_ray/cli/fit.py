@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPath, Path, Switch, check_bad_fraction, flag, section_flags
-from encore_ray.cli.passes import open_command_job
 from encore_ray.config import ClusterOptions, ScoreOptions
 from encore_ray.config_sources import read_rules, resolve_model
 from encore_ray.schema import PAIRS_DIR
@@ -51,17 +50,24 @@ class FitHeads:
         rules_path = absolute(self.rules)
         labels = absolute(self.labels) if self.labels else None
         require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path, rules_path, labels])
+        from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_heads
         from encore_ray.passes.heads.features import plan_features
-        from encore_ray.passes.heads.fit_heads import check_fittable, require_place
+        from encore_ray.passes.heads.fit_heads import check_fittable, embed_and_fit, require_place
 
         rules = read_rules(rules_path)
         check_fittable(rules)
         require_place(output, model=path)
         params = {"model": path, "rules": rules_path, "labels": labels, "pooling": self.pooling, "reads": self.reads}
-        with open_command_job(self, console, params=params) as job:
-            model = plan_features(path, self.options, pooling=self.pooling, reads=self.reads, have=job.have)
-            job.see(model_path=path)
-            fit = job.fit_heads(model, rules, labels=labels, output=output, max_bad_fraction=self.max_bad_fraction)
+        with open_command(
+            absolute(self.run),
+            cluster=self.cluster,
+            console=console,
+            overwrite=self.overwrite,
+            options=self.options,
+            params=params,
+        ) as run:
+            model = plan_features(path, self.options, pooling=self.pooling, reads=self.reads, resources=run.resources)
+            fit = embed_and_fit(run, model, rules, labels=labels, output=output, max_bad_fraction=self.max_bad_fraction)
         show_heads(fit, console=console)
         console.print(f"The model is in {output}: score with it, or inspect it.", soft_wrap=True, highlight=False)

@@ -1,13 +1,13 @@
 """The five passes as commands: in a run folder, or with explicit paths."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPath, Path, Switch, check_bad_fraction, flag, section_flags
-from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, TrackingOptions, WeighOptions
-from encore_ray.config_sources import read_rules, resolve_model, section_defaults
+from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, WeighOptions
+from encore_ray.config_sources import read_rules, resolve_model
 from encore_ray.errors import ConfigError
 from encore_ray.schema import PAIRS_DIR, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
 from encore_ray.storage import Folder, absolute, require_paths
@@ -27,13 +27,21 @@ class Prepare:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_counts
         from encore_ray.corpora.sources import InputSpec, list_files
+        from encore_ray.passes.prepare import Prepare as PreparePass
 
         files = list_files([InputSpec(absolute(path)) for path in self.input])
-        with open_command_job(self, console, params={"inputs": self.input}) as job:
-            job.see(files)
-            prepared = job.prepare(files, self.options)
+        with open_command(
+            absolute(self.run),
+            cluster=self.cluster,
+            console=console,
+            overwrite=self.overwrite,
+            options=self.options,
+            params={"inputs": self.input},
+        ) as run:
+            prepared = run.do(PreparePass(files, self.options))
         show_counts(prepared.counts, console=console)
 
 
@@ -58,15 +66,25 @@ class Score:
         check_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.model)
         require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path])
+        from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_counts
+        from encore_ray.passes.score import Score as ScorePass
+        from encore_ray.passes.scorers.by_model import ModelScorer
         from encore_ray.passes.scorers.model_plan import plan_model
+        from encore_ray.passes.scorers.scoring_cost import without_times
 
         rules = read_rules(absolute(self.rules)) if self.rules else None
-        with open_command_job(self, console, params={"model": path}) as job:
-            model = plan_model(path, self.options, have=job.have, rules=rules)
-            job.see(model_path=path)
-            counts = job.score(model, max_bad_fraction=self.max_bad_fraction)
-        show_counts(counts, console=console)
+        with open_command(
+            absolute(self.run),
+            cluster=self.cluster,
+            console=console,
+            overwrite=self.overwrite,
+            options=self.options,
+            params={"model": path},
+        ) as run:
+            model = plan_model(path, self.options, resources=run.resources, rules=rules)
+            scored = run.do(ScorePass(ModelScorer(model), self.max_bad_fraction))
+        show_counts(without_times(scored.counts), console=console)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,20 +108,25 @@ class Weigh:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
-        scores, output = explicit_paths(self, "scores")
+        from encore_ray.cli.command import explicit_paths, open_command
+
+        scores, output = explicit_paths("weigh", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
         from encore_ray.console.show import show_weights
+        from encore_ray.passes.weigh import Weigh as WeighPass
 
-        target = (output.rpartition("/")[0] or "/", output.rpartition("/")[2]) if output else None
-        with open_command_job(self, console, folder=target[0] if target else None) as job:
-            job.see()
-            weights = job.weigh(
-                self.options,
-                scores=scores,
-                rules=read_rules(rules_path) if rules_path else None,
-                output=(Folder(target[0]), target[1]) if target else None,
-            )
+        folder, _, name = (output or Folder(absolute(self.run or "")).path(WEIGHTS_FILE)).rpartition("/")
+        rules = read_rules(rules_path) if rules_path else None
+        with open_command(
+            folder or "/",
+            cluster=self.cluster,
+            console=console,
+            overwrite=self.overwrite,
+            options=self.options,
+            journal=output is None,
+        ) as run:
+            weights = run.do(WeighPass(self.options, scores, rules, name))
         show_weights(weights.to_dict(), console=console)
 
 
@@ -128,30 +151,32 @@ class Compose:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
-        scores, output = explicit_paths(self, "scores", "weights")
+        from encore_ray.cli.command import explicit_paths, open_command
+
+        inputs = {"scores": self.scores, "weights": self.weights}
+        scores, output = explicit_paths("compose", run=self.run, output=self.output, inputs=inputs)
         if self.run is not None and self.pairs is not None:
             raise ConfigError("compose takes --pairs with --scores; with --run it takes the run's own pairs.")
-        run = Folder(absolute(self.run or ""))
-        path = absolute(self.weights) if self.weights else run.path(WEIGHTS_FILE)
+        folder = Folder(absolute(self.run or ""))
+        path = absolute(self.weights) if self.weights else folder.path(WEIGHTS_FILE)
         pairs = absolute(self.pairs) if self.pairs else None
         rules_path = absolute(self.rules) if self.rules else None
-        require_paths([scores or run.path(SCORES_DIR), path, pairs, rules_path])
+        require_paths([scores or folder.path(SCORES_DIR), path, pairs, rules_path])
         from encore_ray.composition.weigh.weights import Weights
         from encore_ray.console.show import show_counts
-        from encore_ray.folder.pass_table import PassTable
+        from encore_ray.passes.compose import Compose as ComposePass
 
         parent, _, name = path.rpartition("/")
         weights = Weights.from_dict(Folder(parent).read_json(name), where=path)
-        table = PassTable(Folder(output), Folder(output), "compose") if output else None
-        with open_command_job(self, console, folder=output) as job:
-            job.see()
-            counts = job.compose(
-                weights,
-                scores=scores,
-                rules=read_rules(rules_path) if rules_path else None,
-                output=table,
-                pairs=pairs,
-            )
+        rules = read_rules(rules_path) if rules_path else None
+        with open_command(
+            output or folder.uri,
+            cluster=self.cluster,
+            console=console,
+            overwrite=self.overwrite,
+            journal=output is None,
+        ) as run:
+            counts = run.do(ComposePass(weights, scores, rules, pairs))
         show_counts(counts, console=console)
 
 
@@ -168,43 +193,16 @@ class Evaluate:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
-        rewards, output = explicit_paths(self, "rewards")
+        from encore_ray.cli.command import explicit_paths, open_command
+
+        rewards, output = explicit_paths("evaluate", run=self.run, output=self.output, inputs={"rewards": self.rewards})
         require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR)])
         from encore_ray.console.show import show_metrics
+        from encore_ray.passes.evaluate import Evaluate as EvaluatePass
+        from encore_ray.passes.report import write_report
 
-        with open_command_job(self, console, folder=output) as job:
-            job.see()
-            metrics = job.evaluate(rewards=rewards, output=Folder(output) if output else None)
-            job.report(weights=Folder(rewards).read_json(WEIGHTS_FILE) if rewards else None)
-        show_metrics(metrics, console=console)
-
-
-def open_command_job(
-    command: Any, console: Console, *, folder: str | None = None, params: dict[str, Any] | None = None
-) -> Any:
-    """The job of a single command: in its run folder, or in the folder of its explicit output."""
-    from encore_ray.job import open_job
-
-    options = getattr(command, "options", None)
-    return open_job(
-        Folder(folder or absolute(command.run)),
-        cluster_options=command.cluster,
-        tracking=section_defaults(TrackingOptions),
-        params={**(params or {}), **(options.model_dump(mode="json") if options else {})},
-        overwrite=getattr(command, "overwrite", False),
-        console=console,
-        journal=folder is None,
-    )
-
-
-def explicit_paths(command: Any, *inputs: str) -> tuple[str | None, str | None]:
-    """The input table and the output of a command that takes --run or explicit paths."""
-    given = [name for name in inputs if getattr(command, name)]
-    name = type(command).__name__.lower()
-    if command.run is None and (len(given) < len(inputs) or command.output is None):
-        flags = ", ".join(f"--{flag}" for flag in inputs)
-        raise ConfigError(f"{name} needs --run, or {flags} and --output.")
-    if command.run is not None and (getattr(command, inputs[0]) or command.output):
-        raise ConfigError(f"{name} takes --run, or --{inputs[0]} with --output, not both.")
-    table, output = getattr(command, inputs[0]), command.output
-    return (absolute(table) if table else None), (absolute(output) if output else None)
+        folder = output or absolute(self.run or "")
+        with open_command(folder, cluster=self.cluster, console=console, journal=output is None) as run:
+            made = run.do(EvaluatePass(rewards))
+            write_report(run, weights=made.weights if rewards else None)
+        show_metrics(made.metrics, console=console)

@@ -6,7 +6,6 @@ from typing import Annotated
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPath, Path, Switch, check_bad_fraction, flag, section_flags
-from encore_ray.cli.passes import open_command_job
 from encore_ray.config import ClusterOptions, RateOptions, ScoreOptions
 from encore_ray.config_sources import read_rules, resolve_model
 from encore_ray.rules import rule_pool
@@ -44,27 +43,35 @@ class Rate:
     def main(self, console: Console) -> None:
         check_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.judge)
-        from encore_ray.passes.scorers.api_judge import is_api, plan_api_judge
+        from encore_ray.passes.scorers.api_client import is_api
 
-        run = Folder(absolute(self.run))
-        require_paths([run.path(PAIRS_DIR), None if is_api(path) else path])
+        folder = Folder(absolute(self.run))
+        require_paths([folder.path(PAIRS_DIR), None if is_api(path) else path])
+        from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_counts
+        from encore_ray.passes.score import Score
+        from encore_ray.passes.scorers.api_judge import plan_api_judge
+        from encore_ray.passes.scorers.by_api import ApiScorer
+        from encore_ray.passes.scorers.by_model import ModelScorer
         from encore_ray.passes.scorers.model_plan import plan_judge
-        from encore_ray.passes.selection.api_relevance import ApiRelating
-        from encore_ray.passes.selection.relevance import RelatingModel
+        from encore_ray.passes.scorers.scoring_cost import without_times
+        from encore_ray.passes.selection.relate import Relate, judge_of_relevance
 
         rules = read_rules(absolute(self.rules)) if self.rules else rule_pool()
-        api = plan_api_judge(path, self.api, rules=rules, run=run) if is_api(path) else None
-        with open_command_job(self, console, params={"judge": path}) as job:
+        api = plan_api_judge(path, self.api, rules=rules, run=folder) if is_api(path) else None
+        with open_command(
+            folder.uri,
+            cluster=self.cluster,
+            console=console,
+            overwrite=self.overwrite,
+            options=self.options,
+            params={"judge": path},
+        ) as run:
             if api is not None:
-                job.see()
-                counts = job.rate(api, max_bad_fraction=self.max_bad_fraction)
-                if self.relevance:
-                    job.relate_by_api(ApiRelating.of(api), max_bad_fraction=self.max_bad_fraction)
+                scorer = ApiScorer(api)
             else:
-                model = plan_judge(path, self.options, have=job.have, rules=rules)
-                job.see(model_path=path)
-                counts = job.score(model, max_bad_fraction=self.max_bad_fraction)
-                if self.relevance:
-                    job.relate(RelatingModel.of(model), max_bad_fraction=self.max_bad_fraction)
-        show_counts(counts, console=console)
+                scorer = ModelScorer(plan_judge(path, self.options, resources=run.resources, rules=rules))
+            scored = run.do(Score(scorer, self.max_bad_fraction))
+            if self.relevance:
+                run.do(Relate(judge_of_relevance(scorer), self.max_bad_fraction))
+        show_counts(without_times(scored.counts), console=console)

@@ -7,7 +7,6 @@ import tyro
 from rich.console import Console
 
 from encore_ray.cli.flags import Path, Switch, flag, section_flags
-from encore_ray.cli.passes import open_command_job
 from encore_ray.config import ClusterOptions
 from encore_ray.errors import ConfigError
 from encore_ray.schema import EMBEDDINGS_DIR, REWARDS_DIR, SCORES_DIR
@@ -61,37 +60,37 @@ class Refine:
 
     def main(self, console: Console) -> None:
         self._check()
-        run = Folder(absolute(self.run))
+        folder = Folder(absolute(self.run))
         fitted_to = {"fit": [SCORES_DIR if self.per_rule else REWARDS_DIR], "apply": []}
-        require_paths([run.path(name) for name in (*fitted_to[self.step], EMBEDDINGS_DIR)])
+        require_paths([folder.path(name) for name in (*fitted_to[self.step], EMBEDDINGS_DIR)])
+        from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_counts, show_refined_rules, show_refinement
         from encore_ray.models.energy.training import EnergySettings
+        from encore_ray.passes.refine.apply import refine_all
+        from encore_ray.passes.refine.fit_reward import FitReward
+        from encore_ray.passes.refine.fit_rules import FitRules
+        from encore_ray.passes.report import write_report
 
-        if self.step == "apply":
-            with open_command_job(self, console) as job:
-                job.see()
-                counts_by_folder = job.refine_apply()
-            for folder, counts in counts_by_folder.items():
-                console.print(f"{folder}/: ", end="", highlight=False)
-                show_counts(counts, console=console)
-            return
-        settings = EnergySettings(
-            sigma=self.sigma,
-            beta=self.beta,
-            num_negatives=self.negatives,
-            learning_rate=self.learning_rate,
-            batch_responses=self.batch_responses,
-            epochs=self.epochs,
-            seed=self.seed,
-        )
-        with open_command_job(self, console) as job:
-            job.see()
-            do = job.apart(cpus=self.cpus, gpus=self.gpus)
+        with open_command(folder.uri, cluster=self.cluster, console=console, overwrite=self.overwrite) as run:
+            if self.step == "apply":
+                for name, counts in refine_all(run).items():
+                    console.print(f"{name}/: ", end="", highlight=False)
+                    show_counts(counts, console=console)
+                return
+            settings = EnergySettings(
+                sigma=self.sigma,
+                beta=self.beta,
+                num_negatives=self.negatives,
+                learning_rate=self.learning_rate,
+                batch_responses=self.batch_responses,
+                epochs=self.epochs,
+                seed=self.seed,
+            )
             if self.per_rule:
-                report = job.refine_fit_rules(settings, do=do)
+                report = run.do(FitRules(settings, self.cpus, self.gpus))
             else:
-                report = job.refine_fit(settings, noise=self.noise, do=do)
-            job.report()
+                report = run.do(FitReward(settings, self.noise, self.cpus, self.gpus))
+            write_report(run)
         show = show_refined_rules if self.per_rule else show_refinement
         show(report, console=console)
 

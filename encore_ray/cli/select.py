@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 from rich.console import Console
 
 from encore_ray.cli.flags import Path, Switch, check_bad_fraction, flag, section_flags
-from encore_ray.cli.passes import open_command_job
 from encore_ray.config import ClusterOptions, ScoreOptions
 from encore_ray.config_sources import resolve_model
 from encore_ray.errors import ConfigError
@@ -53,21 +52,30 @@ class Select:
         if self.adapter and self.by == "scores":
             raise ConfigError("--by scores excludes --adapter: an adapter chooses by its relevance.")
         path = resolve_model(self.adapter) if self.adapter else None
-        run = Folder(absolute(self.run))
-        require_paths([run.path(PAIRS_DIR if path else SCORES_DIR), path])
+        folder = Folder(absolute(self.run))
+        require_paths([folder.path(PAIRS_DIR if path else SCORES_DIR), path])
+        from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_counts, show_selection
-        from encore_ray.passes.selection.relevance import plan_adapter
+        from encore_ray.passes.scorers.scoring_cost import without_times
+        from encore_ray.passes.selection.select import Select as SelectPass
         from encore_ray.passes.selection.select import Selecting
 
         how = Selecting(self.num_rules, self.score_range, by="adapter" if path else self.by)
-        with open_command_job(self, console, params={**vars(how), "adapter": path}) as job:
+        with open_command(
+            folder.uri,
+            cluster=self.cluster,
+            console=console,
+            overwrite=self.overwrite,
+            options=self.options,
+            params={**vars(how), "adapter": path},
+        ) as run:
             if path:
-                model = plan_adapter(path, self.options, have=job.have)
-                job.check_selecting(how, model)
-                job.see(model_path=path)
-                related = job.relate(model, max_bad_fraction=self.max_bad_fraction)
-                show_counts(related, console=console)
-            else:
-                job.see()
-            counts = job.select(how)
+                from encore_ray.passes.selection.relate import Relate, adapter_scorer, refuse_before_reading
+                from encore_ray.passes.selection.relevance import plan_adapter
+
+                model = plan_adapter(path, self.options, resources=run.resources)
+                refuse_before_reading(run, how, model)
+                related = run.do(Relate(adapter_scorer(model), self.max_bad_fraction))
+                show_counts(without_times(related), console=console)
+            counts = run.do(SelectPass(how))
         show_selection(counts, console=console)

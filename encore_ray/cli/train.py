@@ -6,7 +6,6 @@ from typing import Annotated
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPath, Path, Switch, flag, section_flags
-from encore_ray.cli.passes import open_command_job
 from encore_ray.config import ClusterOptions, TrainOptions
 from encore_ray.config_sources import read_rules, resolve_model
 from encore_ray.schema import PAIRS_DIR, SELECTION_DIR
@@ -38,22 +37,30 @@ class Train:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
-        run = Folder(absolute(self.run))
+        folder = Folder(absolute(self.run))
         base, output = resolve_model(self.model), absolute(self.output)
         rules_path = absolute(self.rules) if self.rules else None
-        labels = self._labels(run)
-        require_paths([run.path(PAIRS_DIR), base, rules_path, labels])
+        labels = self._labels(folder)
+        require_paths([folder.path(PAIRS_DIR), base, rules_path, labels])
+        from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_training
         from encore_ray.passes.train.plan import check_rules
+        from encore_ray.passes.train.training import Train as TrainPass
         from encore_ray.passes.train.training import require_place
 
         rules = read_rules(rules_path) if rules_path else None
         check_rules(self.options, rules)
         require_place(output, base=base)
         params = {"model": base, "rules": rules_path, "labels": labels}
-        with open_command_job(self, console, params=params) as job:
-            job.see(model_path=base, output=output)
-            content = job.train(base, self.options, rules=rules, labels=labels, output=output)
+        with open_command(
+            folder.uri,
+            cluster=self.cluster,
+            console=console,
+            overwrite=self.overwrite,
+            options=self.options,
+            params=params,
+        ) as run:
+            content = run.do(TrainPass(base, self.options, output, rules, labels))
         show_training(content, console=console)
         console.print(f"It is in {output}: score with it, or inspect it.", soft_wrap=True, highlight=False)
 

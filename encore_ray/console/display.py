@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 if TYPE_CHECKING:
-    from encore_ray.engine.run_units import Progress as PassProgress
+    from encore_ray.engine.progress import Progress as PassProgress
 
 LINE_EVERY_S = 5.0
 SHOWN_COUNTS = ("quarantined", "truncated")

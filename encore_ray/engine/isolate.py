@@ -1,4 +1,4 @@
-"""Finishing every unit, those too whose rows end their worker: a crash, memory run out, a hang.
+"""Bisection: finishing every unit, those too whose rows end their worker: a crash, memory run out, a hang.
 
 A worker that dies makes suspects of the units that it had, mostly for no fault of theirs: another unit in the same
 process, or a node that left. First all units are done at full width. Then the suspects, one to a process, so that a
@@ -13,15 +13,13 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from encore_ray.engine.on_ray.single_worker import Death, LoneWorker
-from encore_ray.engine.on_ray.units import try_units
+from encore_ray.engine.base import Engine
+from encore_ray.engine.outcomes import Death, Lost
 from encore_ray.engine.pools import ActorPool, TaskPool
 from encore_ray.engine.unit_work import CommittedWork, Task, Trial
-from encore_ray.engine.visible import Visible
-from encore_ray.engine.worker import Lost
 from encore_ray.errors import ClusterError
 from encore_ray.folder.commits import Commit, LeftOut
-from encore_ray.folder.in_flight import Marks
+from encore_ray.folder.in_flight import InFlight
 from encore_ray.schema import Reason
 
 logger = logging.getLogger("encore_ray")
@@ -41,10 +39,9 @@ def finish_units(
     work: Callable[[], CommittedWork],
     tasks: Sequence[Task],
     *,
+    engine: Engine,
     pool: Callable[[int], ActorPool | TaskPool],
-    visible: Visible | None,
-    marks: Marks,
-    timeout_s: float,
+    in_flight: InFlight,
     leaves_out: bool,
     suspects: list[Task],
 ) -> Iterator[Commit]:
@@ -53,21 +50,19 @@ def finish_units(
     Args:
         work: makes the work, in each worker.
         tasks: the units.
+        engine: that does them.
         pool: workers for a number of units.
-        visible: what each node must see.
-        marks: of the units in work.
-        timeout_s: a worker in which no unit finishes for so long is taken to hang.
+        in_flight: marks of the units in work.
         leaves_out: whether the work can do a unit without some of its rows.
         suspects: takes the units whose worker died at full width, as it happens.
 
     Raises:
         ClusterError: workers die whatever they do; or of a unit for no one row, or one that must not lose any.
     """
-    how = {"visible": visible, "marks": marks}
-    width = pool(len(tasks))
+    width, timeout_s = pool(len(tasks)), engine.unit_timeout_s
     longest_s = 0.0
     for commit in _done(
-        try_units(work, tasks, pool=width, timeout_s=timeout_s, **how),
+        engine.try_units(work, tasks, pool=width, in_flight=in_flight, timeout_s=timeout_s),
         suspects,
         most_in_a_row=LOST_IN_A_ROW + 2 * _at_a_time(width),
     ):
@@ -82,8 +77,9 @@ def finish_units(
         patience_s = min(timeout_s, max(PATIENCE * longest_s, LEAST_PATIENCE_S)) if longest_s else timeout_s
         single = _single(pool(len(suspects)))
         stubborn: list[Task] = []
-        yield from _done(try_units(work, suspects, pool=single, timeout_s=patience_s, **how), stubborn)
-        with LoneWorker(work, pool=single, visible=visible, timeout_s=patience_s) as worker:
+        again = engine.try_units(work, suspects, pool=single, in_flight=in_flight, timeout_s=patience_s)
+        yield from _done(again, stubborn)
+        with engine.single_worker(work, pool=single, timeout_s=patience_s) as worker:
             for task in stubborn:
                 yield examine(task, worker.attempt, leaves_out=leaves_out)
 

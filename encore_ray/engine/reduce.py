@@ -1,20 +1,19 @@
-"""Statistics of a whole table: measured a few units a task, added up on the driver.
+"""Map-reduce: statistics of a whole table, measured a few units a task, added up on the driver.
 
-What `reduce_units` measures must merge exactly with `+` (integers and exact sums), because units finish in any order.
-Sums of floats depend on their order: `sum_in_order` adds them in the order of the units, so that they are the same to
+What `Reducer.total` measures must merge exactly with `+` (integers and exact sums), because units finish in any order.
+Sums of floats depend on their order: `total_in_order` adds them in the order of the units, so that they are the same to
 the last bit for any number of workers.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
 from typing import Any, Protocol, TypeVar
 
-from encore_ray.engine.on_ray.units import map_units
-from encore_ray.engine.pools import Resources, task_pool
-from encore_ray.engine.run_units import Progress, Watch
-from encore_ray.engine.visible import Visible
+from encore_ray.engine.base import Engine
+from encore_ray.engine.progress import Progress, Watch, ignore_progress
 from encore_ray.models.forward.host_memory import keep_freed_memory
 
 TASK_ROWS = 524_288
@@ -32,6 +31,59 @@ class Rows(Protocol):
 
 
 Unit = TypeVar("Unit", bound=Rows)
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Reducer:
+    """Adds up what is measured of units.
+
+    Attributes:
+        engine: that measures them.
+        watch: told of the progress in rows.
+    """
+
+    engine: Engine
+    watch: Watch = ignore_progress
+
+    def total(self, name: str, factory: Callable[[], Callable[[Unit], Any]], units: Sequence[Unit]) -> Any:
+        """The sum of the exact statistics of all units; at least one unit is needed.
+
+        Args:
+            name: of the pass, for the progress.
+            factory: makes the function that measures one unit, in each worker; picklable.
+            units: the table.
+        """
+        answers = self.engine.map_units(partial(_Sum, factory), self.chunks(units))
+        return self._added_up(name, answers, units)
+
+    def total_in_order(self, name: str, factory: Callable[[], Callable[[Unit], Any]], units: Sequence[Unit]) -> Any:
+        """The sum of float statistics of all units, one bit pattern for any number of workers; else as `total`.
+
+        Units are grouped into tasks by their rows alone, and what tasks answer is added in their order.
+        """
+        tasks = list(enumerate(_grouped(units, limit=ORDERED_TASK_ROWS)))
+        answers = self.engine.map_units(partial(_NumberedSum, factory), tasks)
+        return self._added_up(name, (answer for _, answer in in_order(answers)), units)
+
+    def map(self, factory: Callable[[], Callable[[Item], Part]], items: Sequence[Item]) -> Iterator[Part]:
+        """What is measured of each item, in no particular order; see `Engine.map_units`."""
+        return self.engine.map_units(factory, items)
+
+    def chunks(self, units: Sequence[Unit]) -> list[tuple[Unit, ...]]:
+        """Tasks of up to TASK_ROWS rows, yet several a CPU, so that the last ones leave no worker idle for long."""
+        return chunk_units(units, at_least=TASKS_PER_CPU * int(max(self.engine.resources.cpus, 1)))
+
+    def _added_up(self, name: str, answers: Iterator[tuple[int, int, Any]], units: Sequence[Rows]) -> Any:
+        total_rows = sum(unit.rows for unit in units)
+        done_units, done_rows = 0, 0
+        total: Any = None
+        started = time.monotonic()
+        for num_units, rows, part in answers:
+            total = part if total is None else total + part
+            done_units, done_rows = done_units + num_units, done_rows + rows
+            self.watch(Progress(name, done_rows, total_rows, done_units, len(units), 0, time.monotonic() - started))
+        return total
 
 
 class _Sum:
@@ -45,69 +97,6 @@ class _Sum:
         return len(units), sum(unit.rows for unit in units), reduce(add, map(self._measure, units))
 
 
-def reduce_units(
-    name: str,
-    factory: Callable[[], Callable[[Unit], Any]],
-    units: Sequence[Unit],
-    *,
-    have: Resources,
-    visible: Visible | None,
-    watch: Watch,
-) -> Any:
-    """The sum of the statistics of all units; at least one unit is needed.
-
-    Args:
-        name: of the pass, for the progress.
-        factory: makes the function that measures one unit, in each worker; picklable.
-        units: the table.
-        have: resources of the cluster.
-        visible: what each node must see.
-        watch: told of the progress in rows.
-    """
-    tasks = chunk_units(units, at_least=TASKS_PER_CPU * int(max(have.cpus, 1)))
-    total_rows = sum(unit.rows for unit in units)
-    done_units, done_rows = 0, 0
-    total: Any = None
-    started = time.monotonic()
-    pool = task_pool(have)
-    for num_units, rows, part in map_units(partial(_Sum, factory), tasks, pool=pool, visible=visible):
-        total = part if total is None else total + part
-        done_units, done_rows = done_units + num_units, done_rows + rows
-        watch(Progress(name, done_rows, total_rows, done_units, len(units), 0, time.monotonic() - started))
-    return total
-
-
-def chunk_units(units: Sequence[Unit], *, at_least: int) -> list[tuple[Unit, ...]]:
-    """Group units into tasks of up to TASK_ROWS rows, yet into `at_least` tasks where there are as many units."""
-    return _grouped(units, limit=min(TASK_ROWS, max(1, sum(unit.rows for unit in units) // at_least)))
-
-
-def sum_in_order(
-    name: str,
-    factory: Callable[[], Callable[[Unit], Any]],
-    units: Sequence[Unit],
-    *,
-    have: Resources,
-    visible: Visible | None,
-    watch: Watch,
-) -> Any:
-    """The sum of float statistics of all units, one bit pattern for any number of workers; else as `reduce_units`.
-
-    Units are grouped into tasks by their rows alone, and what tasks answer is added in their order.
-    """
-    tasks = list(enumerate(_grouped(units, limit=ORDERED_TASK_ROWS)))
-    total_rows = sum(unit.rows for unit in units)
-    done_units, done_rows = 0, 0
-    total: Any = None
-    started = time.monotonic()
-    answers = map_units(partial(_NumberedSum, factory), tasks, pool=task_pool(have), visible=visible)
-    for _, (num_units, rows, part) in in_order(answers):
-        total = part if total is None else total + part
-        done_units, done_rows = done_units + num_units, done_rows + rows
-        watch(Progress(name, done_rows, total_rows, done_units, len(units), 0, time.monotonic() - started))
-    return total
-
-
 class _NumberedSum:
     """As `_Sum`, of a task with its number."""
 
@@ -117,6 +106,11 @@ class _NumberedSum:
     def __call__(self, numbered: tuple[int, tuple[Any, ...]]) -> tuple[int, tuple[int, int, Any]]:
         number, units = numbered
         return number, self._sum(units)
+
+
+def chunk_units(units: Sequence[Unit], *, at_least: int) -> list[tuple[Unit, ...]]:
+    """Group units into tasks of up to TASK_ROWS rows, yet into `at_least` tasks where there are as many units."""
+    return _grouped(units, limit=min(TASK_ROWS, max(1, sum(unit.rows for unit in units) // at_least)))
 
 
 def in_order(answers: Iterator[tuple[int, Part]]) -> Iterator[tuple[int, Part]]:

@@ -1,49 +1,16 @@
-"""Running a pass that writes tables: units minus commits, over workers, with each finished unit committed."""
+"""At-most-once commits: a pass that writes tables does its units minus its commits, and commits what it finishes."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
 
+from encore_ray.engine.base import Engine
 from encore_ray.engine.isolate import finish_units
-from encore_ray.engine.on_ray.cluster import unit_timeout_s
-from encore_ray.engine.pools import ActorPool, TaskPool
+from encore_ray.engine.pools import ActorPool, TaskPool, task_pool
+from encore_ray.engine.progress import Progress, Watch
 from encore_ray.engine.unit_work import WORKER, CommittedWork, Task, Write
-from encore_ray.engine.visible import Visible
 from encore_ray.folder.commits import Commit, total_counts
 from encore_ray.folder.pass_table import PassTable
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a pass is: rows are pairs, or source rows while preparing; counts are summed over finished units.
-
-    `workers` are the processes that units came from lately, `lost_units` those whose worker died under them.
-    """
-
-    name: str
-    done_rows: int
-    total_rows: int
-    done_units: int
-    total_units: int
-    resumed_rows: int
-    seconds: float
-    counts: Mapping[str, int] = field(default_factory=dict)
-    workers: int = 0
-    lost_units: int = 0
-
-    @property
-    def rows_per_second(self) -> float:
-        """Rate of this process's own work, without what earlier ones had committed."""
-        return (self.done_rows - self.resumed_rows) / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        rate = self.rows_per_second
-        return (self.total_rows - self.done_rows) / rate if rate > 0 else None
-
-
-Watch = Callable[[Progress], None]
 
 
 class _Crew:
@@ -63,18 +30,14 @@ class _Crew:
         return sum(heard >= since for heard in self._heard.values())
 
 
-def ignore_progress(progress: Progress) -> None:
-    """A Watch for callers who do not look."""
-
-
-def run_committed(
+def run_units(
     table: PassTable,
     tasks: Sequence[Task],
     factory: Callable[[], Write],
     *,
-    pool: Callable[[int], ActorPool | TaskPool],
-    visible: Visible | None,
+    engine: Engine,
     watch: Watch,
+    pool: Callable[[int], ActorPool | TaskPool] | None = None,
     overwrite: bool = False,
     leaves_out: bool = False,
     on_commit: Callable[[Commit], None] = lambda commit: None,
@@ -85,9 +48,9 @@ def run_committed(
         table: the pass, after `open`.
         tasks: all of its units in order.
         factory: makes the function that does one unit and writes through its Attempt, in each worker.
-        pool: actors or tasks for a number of units to do.
-        visible: what each node must see.
+        engine: that does them.
         watch: called at the start and after each unit.
+        pool: actors or tasks for a number of units to do; None for plain tasks, one a CPU.
         overwrite: start over when committed units no longer match their input.
         leaves_out: whether the work heeds `Attempt.left_out`. Then rows that end their worker are put in quarantine;
             else a unit that ends its worker ends the pass.
@@ -128,10 +91,9 @@ def run_committed(
         finished = finish_units(
             partial(CommittedWork, table, factory),
             todo,
-            pool=pool,
-            visible=visible,
-            marks=table.marks,
-            timeout_s=unit_timeout_s(),
+            engine=engine,
+            pool=pool or (lambda num_units: task_pool(engine.resources)),
+            in_flight=table.in_flight,
             leaves_out=leaves_out,
             suspects=suspects,
         )

@@ -12,11 +12,18 @@ from encore_ray.storage import Folder
 
 @dataclass(frozen=True)
 class Visible:
-    """What every node must see before it may work: the run folder's nonce, and the paths of inputs and model."""
+    """What every node must see before it may work: the run folder's nonce, and the paths of inputs and model.
+
+    Attributes:
+        run, nonce: the run folder and what its nonce must be.
+        paths: of files that all nodes share.
+        asked: all paths, with URLs, which are not looked at.
+    """
 
     run: Folder
     nonce: str
     paths: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     def problems(self) -> list[str]:
         """What the calling process does not see; empty when all is well."""

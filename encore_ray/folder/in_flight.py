@@ -14,7 +14,7 @@ _GONE = "a process that has ended since"
 
 
 @dataclass(frozen=True)
-class Marks:
+class InFlight:
     """A folder of marks, empty where nothing is in work."""
 
     folder: Folder
@@ -28,6 +28,10 @@ class Marks:
             return self.folder.read_bytes(name).decode().partition("\n")[0]
         except FileNotFoundError:
             return _GONE
+
+    def standing(self) -> list[str]:
+        """What is in work, or was when its process ended."""
+        return self.folder.names()
 
     def end(self, name: str) -> None:
         self.folder.delete(name)

@@ -17,9 +17,11 @@ from typing import Any
 import pyarrow as pa
 
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
+from encore_ray.folder import spec
 from encore_ray.folder.commits import Commit, DataFile, manifest_digest
-from encore_ray.folder.in_flight import Marks
-from encore_ray.folder.provenance import differing, refusal
+from encore_ray.folder.in_flight import InFlight
+from encore_ray.folder.provenance import is_same
+from encore_ray.folder.spec import Pass, outdated_by
 from encore_ray.schema import (
     ATTEMPTS_DIR,
     COMMITS_DIR,
@@ -50,14 +52,14 @@ class PassTable:
         folder: where its tables are.
         run: the run folder.
         name: of the pass.
-        downstream: files of the run that follow from this pass; they are deleted when it changes.
+        outdated: files of the run that are another's once this pass changes; they are deleted then.
         plan: fingerprint of the facts that it was opened with; "" before.
     """
 
     folder: Folder
     run: Folder
     name: str
-    downstream: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
     plan: str = ""
 
     @property
@@ -65,8 +67,8 @@ class PassTable:
         return self.run.child(QUARANTINE_DIR)
 
     @property
-    def marks(self) -> Marks:
-        return Marks(self.folder.child(ATTEMPTS_DIR))
+    def in_flight(self) -> InFlight:
+        return InFlight(self.folder.child(ATTEMPTS_DIR))
 
     def open(
         self, facts: Mapping[str, Any], *, overwrite: bool = False, derived: Container[str] = frozenset()
@@ -85,23 +87,22 @@ class PassTable:
         opened = replace(self, plan=fingerprint(facts))
         plan = {"schema_version": SCHEMA_VERSION, "pass": self.name, "fingerprint": opened.plan, "facts": facts}
         if self.folder.exists(PLAN_FILE):
-            if self.standing_facts() == facts:
+            if self.is_made_from(facts, overwrite=overwrite, derived=derived):
                 return opened
-            if not overwrite:
-                self.refuse_other(facts, derived=derived)
             self.start_over()
         else:
             self._refuse_foreign_files()
         self.folder.write_json(PLAN_FILE, plan)
         return opened
 
-    def refuse_other(self, facts: Mapping[str, Any], *, derived: Container[str] = frozenset()) -> None:
-        """Raise ResumeRefused where the folder holds results made from other facts; arguments as of `open`."""
-        if not self.folder.exists(PLAN_FILE):
-            return
-        found = self.standing_facts() or {}
-        if any(key.split(".")[0] not in derived for key in differing(found, facts)):
-            raise ResumeRefused(refusal(self.folder.uri, found, facts))
+    def is_made_from(
+        self, facts: Mapping[str, Any], *, overwrite: bool = False, derived: Container[str] = frozenset()
+    ) -> bool:
+        """Whether the folder holds results made from these facts; raises ResumeRefused as `open` would."""
+        standing = self.standing_facts()
+        if standing is None and self.folder.exists(PLAN_FILE):
+            standing = {}  # a damaged plan is of nothing that is known
+        return is_same(self.folder.uri, standing, facts, overwrite=overwrite, derived=derived)
 
     def standing_facts(self) -> dict[str, Any] | None:
         """What the standing results were made from; None where there are none, or the plan is damaged."""
@@ -208,7 +209,7 @@ class PassTable:
         self._sweep(self.folder, DATA_DIR, {file.file for file in files})
         self._sweep(self.quarantine_folder, self.name, {written.file for written in quarantined if written})
         self._sweep_records({self.record(unit, commits[unit].input_digest) for unit in units})
-        self.marks.clear()
+        self.in_flight.clear()
         rows = [vars(file) for file in files]
         manifest = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
         digest = manifest_digest(files)
@@ -236,7 +237,7 @@ class PassTable:
 
     def outdate(self) -> None:
         """Break the seal, since the pass is about to change; what was made from it goes first."""
-        for name in self.downstream:
+        for name in self.outdated:
             self.run.delete(name)
         self.folder.delete(SUCCESS_FILE)
 
@@ -259,6 +260,17 @@ class PassTable:
         for name in folder.names(subfolder):
             if f"{subfolder}/{name}" not in named and ATTEMPT_FILE.fullmatch(name):
                 folder.delete(f"{subfolder}/{name}")
+
+
+def pass_tables(run: Folder) -> dict[str, PassTable]:
+    """The passes of a run that write tables, by name."""
+    return {one.name: pass_table(run, one) for one in spec.PASSES if one.table}
+
+
+def pass_table(run: Folder, one: Pass) -> PassTable:
+    """The table of one pass of a run."""
+    assert one.table is not None, f"{one.name} writes no table"
+    return PassTable(run.child(one.table), run, one.name, outdated=outdated_by(one.name))
 
 
 def read_manifest(folder: Folder) -> list[DataFile]:

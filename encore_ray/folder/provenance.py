@@ -1,12 +1,44 @@
-"""The facts that decide a pass's results: what differs between two sets of them, and how a resume is refused."""
+"""Provenance: the facts that a result was made from, and whether what stands there was made from the same.
+
+The one check of all resumes: tables, weights, heads, trainings and energies are refused in the same words.
+"""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
+from encore_ray.errors import ResumeRefused
 from encore_ray.storage import fingerprint
+
+
+def is_same(
+    where: str,
+    standing: Mapping[str, Any] | None,
+    now: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    derived: Container[str] = frozenset(),
+) -> bool:
+    """Whether a result that stands was made from the same facts; False where it is to be made, or made anew.
+
+    Args:
+        where: the result, for the message.
+        standing: what it was made from; None where there is none.
+        now: what it would be made from.
+        overwrite: make it anew where the facts differ, instead of refusing.
+        derived: facts that follow from an earlier pass, as weights do from added inputs: where only these differ,
+            the result is made anew without being asked.
+
+    Raises:
+        ResumeRefused: the facts differ; names both fingerprints and every fact that does.
+    """
+    if standing is None or standing == now:
+        return standing is not None
+    if not overwrite and any(key.split(".")[0] not in derived for key in differing(standing, now)):
+        raise ResumeRefused(refusal(where, standing, now))
+    return False
 
 
 def differing(found: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -5,35 +5,11 @@ import time
 from dataclasses import dataclass
 
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.folder import spec
 from encore_ray.folder.commits import total_counts
-from encore_ray.folder.pass_table import PassTable
-from encore_ray.schema import (
-    COMPARISON_FILE,
-    CONFIG_FILE,
-    EMBEDDINGS_DIR,
-    ENERGY_TRAINING_DIR,
-    FEATURES_DIR,
-    FIT_PROGRESS_FILE,
-    LABEL_ERRORS_FILE,
-    METRICS_FILE,
-    PAIRS_DIR,
-    PLAN_FILE,
-    REFINE_REPORT_FILE,
-    REFINED_DIR,
-    REFINED_SCORES_DIR,
-    RELEVANCE_DIR,
-    RELIABILITY_FILE,
-    REPORT_FILE,
-    REWARDS_DIR,
-    ROBUSTNESS_FILE,
-    RULE_ENERGY_TRAINING_DIR,
-    RULE_REFINE_REPORT_FILE,
-    SCORES_DIR,
-    SELECTION_DIR,
-    SUCCESS_FILE,
-    WEIGHTS_FILE,
-    WORK_FILE,
-)
+from encore_ray.folder.pass_table import PassTable, pass_tables
+from encore_ray.folder.spec import Pass
+from encore_ray.schema import CONFIG_FILE, FIT_PROGRESS_FILE, PLAN_FILE, WORK_FILE
 from encore_ray.storage import Folder
 
 RECENT_UNITS = 20
@@ -67,33 +43,8 @@ class PassStatus:
         return (self.total_rows - self.done_rows) / self.rows_per_second
 
 
-def pass_tables(run: Folder) -> dict[str, PassTable]:
-    """The passes of a run that write tables, in order."""
-    selected, refined, refined_scores = (
-        f"{folder}/{SUCCESS_FILE}" for folder in (SELECTION_DIR, REFINED_DIR, REFINED_SCORES_DIR)
-    )
-    of_reward = (refined, LABEL_ERRORS_FILE, REFINE_REPORT_FILE, ROBUSTNESS_FILE, RELIABILITY_FILE)
-    of_rules = (refined_scores, RULE_REFINE_REPORT_FILE)
-    rewarded = (METRICS_FILE, REPORT_FILE, *of_reward)
-    composed = (f"{REWARDS_DIR}/{SUCCESS_FILE}", WEIGHTS_FILE, COMPARISON_FILE)
-    scored = (*rewarded, *composed, *of_rules, selected)
-    made = (SCORES_DIR, FEATURES_DIR, EMBEDDINGS_DIR, RELEVANCE_DIR)
-    prepared = (*scored, *(f"{folder}/{SUCCESS_FILE}" for folder in made))
-    return {
-        "prepare": PassTable(run.child(PAIRS_DIR), run, "prepare", downstream=prepared),
-        "score": PassTable(run.child(SCORES_DIR), run, "score", downstream=scored),
-        "compose": PassTable(run.child(REWARDS_DIR), run, "compose", downstream=rewarded),
-        "features": PassTable(run.child(FEATURES_DIR), run, "features"),
-        "relevance": PassTable(run.child(RELEVANCE_DIR), run, "relevance", downstream=(selected,)),
-        "select": PassTable(run.child(SELECTION_DIR), run, "select"),
-        "embed": PassTable(run.child(EMBEDDINGS_DIR), run, "embed", downstream=(*of_reward, *of_rules)),
-        "refine": PassTable(run.child(REFINED_DIR), run, "refine", downstream=(LABEL_ERRORS_FILE,)),
-        "refine_scores": PassTable(run.child(REFINED_SCORES_DIR), run, "refine_scores"),
-    }
-
-
 def run_status(run: Folder) -> list[PassStatus]:
-    """The six passes of a run in order, and the further ones that were begun.
+    """The passes that every job has, in order, then the further ones that were begun: fits that go on, then tables.
 
     Raises:
         ConfigError: the folder is not a run.
@@ -101,26 +52,30 @@ def run_status(run: Folder) -> list[PassStatus]:
     tables = pass_tables(run)
     if not run.exists(CONFIG_FILE) and not any(table.folder.exists(PLAN_FILE) for table in tables.values()):
         raise ConfigError(f"{run.uri} is not a run folder: no pass has begun in it.")
-    statuses = {name: _table_status(table) for name, table in tables.items()}
-    weigh = PassStatus("weigh", "finished" if run.exists(WEIGHTS_FILE) else "not started")
-    evaluate = PassStatus("evaluate", "finished" if run.exists(METRICS_FILE) else "not started")
-    compare = PassStatus("compare", "finished" if run.exists(COMPARISON_FILE) else "not started")
-    always = ("prepare", "score", "compose")
-    further = [status for name, status in statuses.items() if name not in always and status.state != "not started"]
-    fits = [_fit_status(run, folder) for folder in (ENERGY_TRAINING_DIR, RULE_ENERGY_TRAINING_DIR)]
+    always = [
+        _table_status(tables[one.name]) if one.table else _file_status(run, one) for one in spec.PASSES if one.in_job
+    ]
+    fits = [_fit_status(run, one) for one in spec.PASSES]
+    begun = [_table_status(tables[one.name]) for one in spec.PASSES if one.table and not one.in_job]
     return [
-        *(statuses["prepare"], statuses["score"], weigh, statuses["compose"], evaluate, compare),
+        *always,
         *(status for status in fits if status is not None),
-        *further,
+        *(status for status in begun if status.state != "not started"),
     ]
 
 
-def _fit_status(run: Folder, folder: str) -> PassStatus | None:
-    """A fit of energies that has begun and is not over; its units are epochs."""
+def _file_status(run: Folder, one: Pass) -> PassStatus:
+    return PassStatus(one.name, "finished" if all(map(run.exists, one.files)) else "not started")
+
+
+def _fit_status(run: Folder, one: Pass) -> PassStatus | None:
+    """A fit that has begun and is not over; its units are epochs."""
+    if one.training is None:
+        return None
     try:
-        found = run.child(folder).read_json(FIT_PROGRESS_FILE)
+        found = run.child(one.training).read_json(FIT_PROGRESS_FILE)
         return PassStatus(
-            name="refine fit" if folder == ENERGY_TRAINING_DIR else "refine fit --per-rule",
+            name=one.label,
             state="unfinished",
             done_units=int(found["epochs"]),
             total_units=int(found["num_epochs"]),

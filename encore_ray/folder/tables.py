@@ -2,29 +2,19 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TypeVar, overload
 
-import numpy as np
 import pyarrow as pa
 
-from encore_ray.composition.measure.statistics import Subsets
-from encore_ray.composition.measure.texts import Texts
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.columns import any_valid, first_texts, floats, subsets
 from encore_ray.folder.parquet import OpenTable, open_parquet
 from encore_ray.folder.pass_table import read_manifest
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
-    GROUP_ID,
     MANIFEST_FILE,
-    PAIR_ID,
     PLAN_FILE,
-    PROMPT_ID,
     RULES_FILE,
-    SUBSET,
     chosen_column,
     rejected_column,
 )
@@ -32,8 +22,6 @@ from encore_ray.storage import Folder, fingerprint
 
 FOREIGN_UNIT_ROWS = 65_536
 RULES_METADATA = b"encore_ray.rules"
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -85,6 +73,12 @@ def table_units(uri: str) -> list[TableUnit]:
     return [unit for number, (parent, name) in enumerate(files) for unit in _foreign_units(parent, name, number)]
 
 
+def count_numbers(uri: str) -> int:
+    """Rows times columns of a table."""
+    units = table_units(uri)
+    return sum(unit.rows for unit in units) * len(column_names(units[0])) if units else 0
+
+
 def column_names(unit: TableUnit) -> list[str]:
     """Top-level columns of a unit's file."""
     with open_parquet(unit.folder, unit.file) as parquet:
@@ -110,20 +104,30 @@ def run_rules(run: Folder) -> RuleSet | None:
     return RuleSet.from_yaml(run.read_bytes(RULES_FILE).decode(), where=run.path(RULES_FILE))
 
 
-def table_rules(units: Sequence[TableUnit], rules: RuleSet | None) -> RuleSet:
-    """The rules of a scores table: those given, else those that our score pass stored in the file.
+def _rules_beside(unit: TableUnit) -> RuleSet | None:
+    """The rules.yaml in the folder of a table's files, or in the one that holds it; None where there is none."""
+    parent = unit.folder.uri.rstrip("/").rpartition("/")[0]
+    has_parent = bool(parent) if unit.folder.is_local else parent.count("/") > 1
+    return run_rules(unit.folder) or (run_rules(Folder(parent)) if has_parent else None)
+
+
+def table_rules(units: Sequence[TableUnit], rules: RuleSet | None, *, weighed: RuleSet | None = None) -> RuleSet:
+    """The rules of a scores table: those given, those that our score pass stored in it, or a rules.yaml beside it.
+
+    Args:
+        weighed: rules of weights, which will do where the table has none of its own.
 
     Raises:
-        ConfigError: neither is there. DataError: the table lacks a column of a rule.
+        ConfigError: there are none. DataError: the table lacks a column of a rule.
     """
     if not units:
         raise DataError("The scores table is empty: it has no file and no row.")
     names = set(column_names(units[0]))
-    rules = rules or stored_rules(units[0])
+    rules = rules or stored_rules(units[0]) or _rules_beside(units[0]) or weighed
     if rules is None:
         raise ConfigError(
             f"{units[0].folder.uri} was not made by `encore-ray score`, so it does not carry its rules: name their "
-            "rules.yaml with --rules."
+            "rules.yaml with --rules, or put it beside the scores."
         )
     missing = [column for name in rules.names for column in (chosen_column(name), rejected_column(name))]
     missing = [column for column in missing if column not in names]
@@ -135,122 +139,6 @@ def table_rules(units: Sequence[TableUnit], rules: RuleSet | None) -> RuleSet:
             "Use the rules.yaml that belongs to these scores."
         )
     return rules
-
-
-@dataclass(frozen=True)
-class ScoreBlock:
-    """One unit's scores as arrays.
-
-    Attributes:
-        table: the columns that were read, as they were read.
-        chosen_KN, rejected_KN: columns in float32 where they are stored so, else in float64; NaN where null.
-        has_rejected_N: bool, False for single responses (every rejected score null).
-        keys: resampling key of each row: prompt_id, else group_id, else pair_id.
-        subsets: subset of each row, or None when the table has no such column.
-    """
-
-    table: pa.Table
-    chosen_KN: Sequence[np.ndarray]
-    rejected_KN: Sequence[np.ndarray]
-    has_rejected_N: np.ndarray
-    pair_ids: Sequence[str]
-    keys: Texts
-    subsets: Subsets | None
-
-
-def read_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] | None = ()) -> ScoreBlock:
-    """Read a unit's scores, ids and further columns (None: all); DataError when ids are missing."""
-    chosen, rejected = [chosen_column(n) for n in rules.names], [rejected_column(n) for n in rules.names]
-    with unit.open() as opened:
-        _check_columns(unit, opened, [*chosen, *rejected])
-        columns = [PAIR_ID, PROMPT_ID, GROUP_ID, *(extra or ()), *chosen, *rejected]
-        table = opened.read(None if extra is None else list(dict.fromkeys(columns)))
-    return ScoreBlock(
-        table=table,
-        chosen_KN=[numbers(unit, table, name) for name in chosen],
-        rejected_KN=[numbers(unit, table, name) for name in rejected],
-        has_rejected_N=any_valid(table.column(name) for name in rejected),
-        pair_ids=first_texts([table.column(PAIR_ID)]),
-        keys=resampling_keys(table),
-        subsets=_subsets(unit, table),
-    )
-
-
-@contextlib.contextmanager
-def stream_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] = ()) -> Iterator[ScoreBlock]:
-    """As `read_scores`, yet scores are read column by column, when they are asked for, inside the block.
-
-    So they are still in the processor's cache when they are used. The pair_ids are only read for a message, or for
-    keys. The block's table has no scores.
-    """
-    chosen, rejected = [chosen_column(n) for n in rules.names], [rejected_column(n) for n in rules.names]
-    with unit.open() as opened:
-        _check_columns(unit, opened, [*chosen, *rejected])
-        table = opened.read([PROMPT_ID, GROUP_ID, *extra])
-        if PROMPT_ID not in table.column_names or table.column(PROMPT_ID).null_count:
-            table = opened.read([PAIR_ID, PROMPT_ID, GROUP_ID, *extra])
-        pair_ids = cache(lambda: first_texts([opened.read([PAIR_ID]).column(0)]))
-        yield ScoreBlock(
-            table=table,
-            chosen_KN=_Late(len(rules), lambda k: numbers(unit, opened.read([chosen[k]]), chosen[k])),
-            rejected_KN=_Late(len(rules), lambda k: numbers(unit, opened.read([rejected[k]]), rejected[k])),
-            has_rejected_N=any_valid(opened.read([name]).column(0) for name in rejected),
-            pair_ids=_Late(unit.rows, lambda row: pair_ids()[row]),
-            keys=resampling_keys(table),
-            subsets=_subsets(unit, table),
-        )
-
-
-class _Late(Sequence[Item]):
-    """Items that are read when they are asked for."""
-
-    def __init__(self, size: int, read: Callable[[int], Item]):
-        self._size, self._read = size, read
-
-    def __len__(self) -> int:
-        return self._size
-
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        picked = range(self._size)[index]
-        return self._read(picked) if isinstance(picked, int) else [self._read(number) for number in picked]
-
-
-def _check_columns(unit: TableUnit, opened: OpenTable, columns: Sequence[str]) -> None:
-    missing = [name for name in (PAIR_ID, *columns) if name not in opened.names]
-    if missing:
-        raise DataError(f"{unit.folder.path(unit.file)} lacks the column {', '.join(missing)}.")
-    num_nameless = opened.num_nulls(PAIR_ID)
-    if num_nameless:
-        raise DataError(f"{unit.folder.path(unit.file)}: {num_nameless} rows have no {PAIR_ID}.")
-
-
-def resampling_keys(table: pa.Table) -> Texts:
-    """The independent unit each row belongs to: its prompt_id, else its group_id, else its pair_id."""
-    return first_texts([table.column(name) for name in (PROMPT_ID, GROUP_ID, PAIR_ID) if name in table.column_names])
-
-
-def _subsets(unit: TableUnit, table: pa.Table) -> Subsets | None:
-    if SUBSET not in table.column_names:
-        return None
-    column = table.column(SUBSET)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_null(column.type)):
-        raise DataError(f"{unit.folder.path(unit.file)}: column {SUBSET} must hold texts, found {column.type}.")
-    return subsets(column)
-
-
-def numbers(unit: TableUnit, table: pa.Table, name: str) -> np.ndarray:
-    """A column of a unit's table as `floats`; DataError names a column that holds something else."""
-    column = table.column(name)
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
-        raise DataError(f"{unit.folder.path(unit.file)}: column {name} must hold numbers, found {column.type}.")
-    try:
-        return floats(column)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{unit.folder.path(unit.file)}: column {name} cannot be read as float64: {error}") from None
 
 
 def _foreign_units(folder: Folder, file: str, number: int) -> Iterator[TableUnit]:

@@ -14,12 +14,10 @@ from encore_ray.composition.measure.differences import RuleAgreement, signed_dif
 from encore_ray.composition.measure.keys import is_heldout
 from encore_ray.composition.measure.score_range import ScoreRange
 from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit, Terms, fit
-from encore_ray.engine.on_ray.units import map_units
-from encore_ray.engine.pools import Resources, task_pool
-from encore_ray.engine.reduce import TASKS_PER_CPU, chunk_units, in_order, reduce_units
-from encore_ray.engine.run_units import Progress, Watch, ignore_progress
-from encore_ray.engine.visible import Visible
-from encore_ray.folder.tables import TableUnit, read_scores
+from encore_ray.engine.progress import Progress
+from encore_ray.engine.reduce import Reducer, in_order
+from encore_ray.folder.score_block import read_scores
+from encore_ray.folder.tables import TableUnit
 from encore_ray.rules import RuleSet
 
 Points = tuple[np.ndarray, ...]
@@ -27,56 +25,40 @@ NumberedUnits = tuple[int, tuple[TableUnit, ...]]
 
 
 def fit_bradley_terry(
-    units: Sequence[TableUnit],
-    rules: RuleSet,
-    *,
-    score_range: ScoreRange,
-    have: Resources,
-    visible: Visible | None = None,
-    watch: Watch = ignore_progress,
+    units: Sequence[TableUnit], rules: RuleSet, reducer: Reducer, *, score_range: ScoreRange
 ) -> BradleyTerryFit:
     """Fit free and simplex weights to the calibration pairs of a table; scores must be finite.
 
     Args:
         units: the table, at least one unit.
         rules: K of them, the columns to read.
+        reducer: told of the progress of each pass in rows.
         score_range: "unit" maps each rule's scale to [0, 1], as `compose` does.
-        have: resources of the cluster.
-        visible: what each node must see.
-        watch: told of the progress of each pass in rows.
     """
-    tasks = list(enumerate(chunk_units(units, at_least=TASKS_PER_CPU * int(max(have.cpus, 1)))))
+    tasks = list(enumerate(reducer.chunks(units)))
     total_rows = sum(unit.rows for unit in units)
-    pool = task_pool(have)
 
     def measure(points: Sequence[np.ndarray]) -> list[Terms]:
         started = time.monotonic()
         done_units, done_rows = 0, 0
         total: list[Terms] = []
-        work = partial(_Measure, rules, score_range, tuple(points))
-        answers = map_units(work, tasks, pool=pool, visible=visible)
+        answers = reducer.map(partial(_Measure, rules, score_range, tuple(points)), tasks)
         for number, parts in in_order(answers):
             for terms in parts:
                 total = [a + b for a, b in zip(total, terms, strict=True)] if total else list(terms)
             done_units, done_rows = done_units + len(parts), done_rows + sum(unit.rows for unit in tasks[number][1])
-            watch(Progress("fit", done_rows, total_rows, done_units, len(units), 0, time.monotonic() - started))
+            seconds = time.monotonic() - started
+            reducer.watch(Progress("fit", done_rows, total_rows, done_units, len(units), 0, seconds))
         return total
 
     return fit(measure, num_rules=len(rules))
 
 
 def measure_agreement(
-    units: Sequence[TableUnit],
-    rules: RuleSet,
-    *,
-    score_range: ScoreRange,
-    have: Resources,
-    visible: Visible | None = None,
-    watch: Watch = ignore_progress,
+    units: Sequence[TableUnit], rules: RuleSet, reducer: Reducer, *, score_range: ScoreRange
 ) -> RuleAgreement:
     """How each rule alone agrees with the labels of the calibration pairs; arguments as of `fit_bradley_terry`."""
-    factory = partial(_MeasureAgreement, rules, score_range)
-    return reduce_units("agreement", factory, units, have=have, visible=visible, watch=watch)
+    return reducer.total("agreement", partial(_MeasureAgreement, rules, score_range), units)
 
 
 class _Measure:

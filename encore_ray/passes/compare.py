@@ -6,6 +6,7 @@ numbers, so the result is the same to the last bit for any sharding and any numb
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -25,64 +26,93 @@ from encore_ray.composition.weigh.evidence import Learned, kept_rules
 from encore_ray.composition.weigh.schemes import Encore
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.config import WeighOptions
-from encore_ray.engine.pools import Resources
-from encore_ray.engine.reduce import reduce_units
-from encore_ray.engine.run_units import Watch, ignore_progress
-from encore_ray.engine.visible import Visible
+from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import DataError
-from encore_ray.folder.tables import ScoreBlock, TableUnit, read_scores, table_rules, table_units
+from encore_ray.folder.score_block import ScoreBlock, read_scores
+from encore_ray.folder.spec import COMPARE
+from encore_ray.folder.tables import TableUnit, count_numbers, table_rules, table_units
 from encore_ray.passes.bradley_terry import fit_bradley_terry
 from encore_ray.passes.evaluate import LENGTHS, how_much_shorter
 from encore_ray.passes.external_rewards import OtherRewards, check_some_known, open_rewards, other_margins
-from encore_ray.passes.selection.selected import Selection, read_selection
+from encore_ray.passes.selection.selected import Selection, find_selection, read_selection
 from encore_ray.passes.weigh import choose_binnings, measure_block
+from encore_ray.records import flat_comparison
 from encore_ray.rules import Rule, RuleSet
-from encore_ray.schema import COMPARISON_FILE, PAIR_ID, SUBSET
-from encore_ray.storage import Folder
+from encore_ray.run import Record, Run, Step
+from encore_ray.schema import COMPARISON_FILE, PAIR_ID, SCORES_DIR, SUBSET
+from encore_ray.storage import to_json
 
 SWEPT_NUM_BINS = (5, 10, 20, 50)
 
 
-def compare_schemes(
-    scores: str,
-    output: Folder,
-    *,
-    options: WeighOptions,
-    have: Resources,
-    rules: RuleSet | None = None,
-    beside: Mapping[str, str] | None = None,
-    selection: Selection | None = None,
-    visible: Visible | None = None,
-    watch: Watch = ignore_progress,
-) -> dict[str, Any]:
-    """Write comparison.json from a table of scores; returns its content.
+@dataclass(frozen=True)
+class Compare(Step[dict[str, Any]]):
+    """Write comparison.json from a table of scores; makes its content.
 
-    Args:
-        scores: folder or file of scores, ours or made elsewhere.
-        output: where comparison.json goes.
+    Attributes:
         options: bins, temperature and guards, for all schemes; which scheme they name does not matter.
-        have: resources of the cluster.
-        rules: of the scores; None: those that our score pass stored with them.
+        scores: folder or file of scores, ours or made elsewhere; None for the run's.
+        rules: of the scores; None: the run's, or those that stand with them.
         beside: further rewards of the same pairs by name, each a folder or file as of `compose` or `refine apply`.
-        selection: of the run that the scores are of: what its rules say competes too, beside rules drawn at random.
-        visible: what each node must see.
-        watch: told of the progress in pairs.
 
     Raises:
-        DataError: there is no pair, a score is not finite or outside its scale, or rules differ in range.
+        ConfigError: a further reward is called like a scheme. DataError: there is no pair, a score is not finite or
+            outside its scale, or rules differ in range.
     """
-    units = table_units(scores)
-    rules = table_rules(units, rules)
+
+    spec = COMPARE
+    options: WeighOptions
+    scores: str | None = None
+    rules: RuleSet | None = None
+    beside: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return list(self.beside.values())
+
+    def numbers(self, run: Run) -> int:
+        return 4 * count_numbers(self.scores or run.path(SCORES_DIR))  # read so often, by the rounds and the fit
+
+    def __call__(self, run: Run) -> dict[str, Any]:
+        units = table_units(self.scores or run.path(SCORES_DIR))
+        rules = table_rules(units, self.rules or (run.rules if self.scores is None else None))
+        selection = find_selection(run.folder) if self.scores is None else None
+        comparison = compare_units(units, rules, self.options, run.reducer, beside=self.beside, selection=selection)
+        run.folder.write_json(COMPARISON_FILE, comparison)
+        return comparison
+
+    def record(self, made: dict[str, Any]) -> Record:
+        return Record(
+            params=self.options.model_dump(mode="json", exclude={"scheme", "rule"}),
+            metrics=flat_comparison(made),
+            artifacts={COMPARISON_FILE: to_json(made)},
+        )
+
+
+def compare_units(
+    units: Sequence[TableUnit],
+    rules: RuleSet,
+    options: WeighOptions,
+    reducer: Reducer,
+    *,
+    beside: Mapping[str, str] | None = None,
+    selection: Selection | None = None,
+) -> dict[str, Any]:
+    """The content of comparison.json from the units of a table of scores.
+
+    Args:
+        selection: of the run that the scores are of: what its rules say competes too, beside rules drawn at random.
+    """
+    scores = units[0].folder.uri
     others = [open_rewards(name, uri, units) for name, uri in (beside or {}).items()]
-    how: dict[str, Any] = {"have": have, "visible": visible, "watch": watch}
-    binnings = choose_binnings(units, rules, options, have=have, visible=visible)
+    binnings = choose_binnings(units, rules, options, reducer)
     swept = {
         num_bins: [_rebin(rule, binning, num_bins) for rule, binning in zip(rules, binnings, strict=True)]
         for num_bins in SWEPT_NUM_BINS
         if any(binning.num_bins != num_bins for binning in binnings)
     }
     measure = partial(_Measure, rules, binnings, list(swept.values()), options.clip)
-    diagnostics: RuleDiagnostics = reduce_units("compare", measure, units, **how)
+    diagnostics: RuleDiagnostics = reducer.total("compare", measure, units)
     statistics = diagnostics.statistics
     weights = weigh(
         statistics,
@@ -106,7 +136,7 @@ def compare_schemes(
         learned = Learned(
             learned.num_pairs,
             accuracy_K=tuple(accuracy_K[k] for k in kept),
-            fit=fit_bradley_terry(units, kept_set, score_range=options.score_range, **how),
+            fit=fit_bradley_terry(units, kept_set, reducer, score_range=options.score_range),
         )
     field = enter(
         diagnostics,
@@ -120,7 +150,7 @@ def compare_schemes(
         selection=selection.params if selection else None,
     )
     judge = partial(_Judge, rules, options.score_range, field.judges, others, selection=selection, seed=options.seed)
-    contest = reduce_units("compare", judge, units, **how)
+    contest: Contest = reducer.total("compare", judge, units)
     comparison = write_comparison(
         diagnostics,
         contest,
@@ -131,7 +161,6 @@ def compare_schemes(
         beside=beside,
     )
     check_some_known(comparison["beside"], scores)
-    output.write_json(COMPARISON_FILE, comparison)
     return comparison
 
 
@@ -202,8 +231,9 @@ class _Judge:
         if unit in self._selection.units:
             selected_KN = read_selection(self._selection.units[unit], block.table.column(PAIR_ID), self._rules)
         kept = list(self._judges.kept)
-        drawn = {"num_rules": len(kept), "seed": self._seed}
-        random_KN[kept] = random_rules(hash_keys(block.pair_ids), self._selection.params["num_rules"], **drawn)
+        random_KN[kept] = random_rules(
+            hash_keys(block.pair_ids), self._selection.params["num_rules"], num_rules=len(kept), seed=self._seed
+        )
         return [selected_KN, selected_KN, random_KN]
 
 

@@ -5,7 +5,7 @@ scores is its unit of pairs, less the rows that scoring put in quarantine.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,24 +15,26 @@ import pyarrow as pa
 from encore_ray.composition.weigh.groups import compose_by_group
 from encore_ray.composition.weigh.rewards import compose
 from encore_ray.composition.weigh.weights import Weights
-from encore_ray.engine.pools import Resources, task_pool
-from encore_ray.engine.run_units import Watch, ignore_progress, run_committed
 from encore_ray.engine.unit_work import unit_task
-from encore_ray.engine.visible import Visible
 from encore_ray.errors import DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.columns import row_numbers
 from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import TableUnit, column_names, read_scores, table_rules, table_units
+from encore_ray.folder.score_block import read_scores
+from encore_ray.folder.spec import COMPOSE
+from encore_ray.folder.tables import TableUnit, column_names, count_numbers, table_rules, table_units
 from encore_ray.rules import RuleSet
+from encore_ray.run import Record, Run, Step
 from encore_ray.schema import (
     CHOSEN_REWARD,
     GROUP_ID,
     MARGIN,
     PAIR_ID,
+    PAIRS_DIR,
     PROMPT_ID,
     REJECTED_REWARD,
+    SCORES_DIR,
     SUBSET,
     WEIGHTS_FILE,
     chosen_column,
@@ -41,72 +43,68 @@ from encore_ray.schema import (
 from encore_ray.storage import fingerprint
 
 
-def compose_scores(
-    scores: str,
-    weights: Weights,
-    output: PassTable,
-    *,
-    have: Resources,
-    pairs: str | None = None,
-    rules: RuleSet | None = None,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
-) -> dict[str, int]:
+@dataclass(frozen=True)
+class Compose(Step[dict[str, int]]):
     """Write rewards/ from scores and weights; resumable.
 
-    Args:
-        scores: folder or file of scores.
-        weights: from `weigh`, on these rules.
-        output: the rewards folder.
-        have: resources of the cluster.
-        pairs: pairs/ folder of the same run, whose texts and further columns are put beside the rewards.
-        rules: of the scores; None: those that our score pass stored with them.
-        visible: what each node must see.
-        overwrite: start over when the folder holds rewards of other weights or scores.
-        watch: told of the progress in pairs.
+    Makes counts: rows, pairs, singles; with weights by group also rows without one (`without_group`), composed by the
+    weights of all.
 
-    Returns:
-        Counts: rows, pairs, singles; with weights by group also rows without one (`without_group`), composed by the
-        weights of all.
+    Attributes:
+        weights: from `weigh`, on these rules.
+        scores: folder or file of scores, whose rewards go straight to the folder; None for the run's.
+        rules: of the scores; None: the run's, those that stand with them, or else those of the weights.
+        pairs: pairs/ folder whose texts and further columns are put beside the rewards; a run takes its own.
+
+    Raises:
+        DataError: weights and scores are of different rules. ResumeRefused: rewards of other weights or scores.
     """
-    units = table_units(scores)
-    rules = table_rules(units, rules)
-    _check_rules(rules, weights, scores)
-    texts = {unit.unit: unit for unit in table_units(pairs)} if pairs else {}
-    output = output.open(
-        {
-            "weights": weights.fingerprint,
-            "weighed_by": weights.recipe,
-            "rules": rules.fingerprint,
-            "pairs": bool(pairs),
-            "columns": _all_columns(units, texts),
-        },
-        overwrite=overwrite,
-        derived={"weights"},
-    )
-    tasks = []
-    for unit in units:
-        text = texts.get(unit.unit)
-        if pairs and text is None:
-            raise DataError(f"{pairs} has no unit {unit.unit} of {scores}: they belong to different runs.")
-        digest = fingerprint([unit.digest, text.digest if text else None])
-        tasks.append(replace(unit_task(unit), input_digest=digest, payload=(unit, text)))
-    commits = run_committed(
-        output,
-        tasks,
-        partial(_Compose, weights, rules),
-        pool=lambda num_units: task_pool(have),
-        visible=visible,
-        watch=watch,
-        overwrite=overwrite,
-    )
-    output.folder.write_json(WEIGHTS_FILE, weights.to_dict())
-    counts = total_counts(commits.values())
-    rows_in = sum(unit.rows for unit in units)
-    assert counts.get("rows", 0) == rows_in, f"composed {counts.get('rows', 0)} of {rows_in} rows"
-    output.seal([task.unit for task in tasks], commits, counts)
-    return counts
+
+    spec = COMPOSE
+    weights: Weights
+    scores: str | None = None
+    rules: RuleSet | None = None
+    pairs: str | None = None
+
+    def numbers(self, run: Run) -> int:
+        return count_numbers(self.scores or run.path(SCORES_DIR))
+
+    def __call__(self, run: Run) -> dict[str, int]:
+        weights, scores = self.weights, self.scores or run.path(SCORES_DIR)
+        pairs = self.pairs if self.scores else run.path(PAIRS_DIR)
+        output = PassTable(run.folder, run.folder, COMPOSE.name) if self.scores else run.table(COMPOSE)
+        units = table_units(scores)
+        rules = table_rules(units, self.rules or (None if self.scores else run.rules), weighed=weights.rule_set)
+        _check_rules(rules, weights, scores)
+        texts = {unit.unit: unit for unit in table_units(pairs)} if pairs else {}
+        output = output.open(
+            {
+                "weights": weights.fingerprint,
+                "weighed_by": weights.recipe,
+                "rules": rules.fingerprint,
+                "pairs": bool(pairs),
+                "columns": _all_columns(units, texts),
+            },
+            overwrite=run.overwrite,
+            derived={"weights"},
+        )
+        tasks = []
+        for unit in units:
+            text = texts.get(unit.unit)
+            if pairs and text is None:
+                raise DataError(f"{pairs} has no unit {unit.unit} of {scores}: they belong to different runs.")
+            digest = fingerprint([unit.digest, text.digest if text else None])
+            tasks.append(replace(unit_task(unit), input_digest=digest, payload=(unit, text)))
+        commits = run.finish(output, tasks, partial(_Compose, weights, rules))
+        output.folder.write_json(WEIGHTS_FILE, weights.to_dict())
+        counts = total_counts(commits.values())
+        rows_in = sum(unit.rows for unit in units)
+        assert counts.get("rows", 0) == rows_in, f"composed {counts.get('rows', 0)} of {rows_in} rows"
+        output.seal([task.unit for task in tasks], commits, counts)
+        return counts
+
+    def record(self, made: dict[str, int]) -> Record:
+        return Record(metrics=made, step=made["rows"])
 
 
 class _Compose:
@@ -121,14 +119,20 @@ class _Compose:
         block = read_scores(unit, self._rules, extra=None)
         carried = [name for name in block.table.column_names if name not in scored]
         counts = {"rows": len(block.pair_ids)}
-        how = {"weights": self._weights, "has_rejected_N": block.has_rejected_N}
+        has_rejected_N = block.has_rejected_N
         if self._weights.group_weights:
-            grouped = compose_by_group(block.chosen_KN, block.rejected_KN, subsets=block.subsets, **how)
+            grouped = compose_by_group(
+                block.chosen_KN,
+                block.rejected_KN,
+                weights=self._weights,
+                has_rejected_N=has_rejected_N,
+                subsets=block.subsets,
+            )
             rewards = grouped.rewards
             counts["without_group"] = grouped.num_without_group
         else:
-            rewards = compose(block.chosen_KN, block.rejected_KN, **how)
-        single_N = ~block.has_rejected_N
+            rewards = compose(block.chosen_KN, block.rejected_KN, weights=self._weights, has_rejected_N=has_rejected_N)
+        single_N = ~has_rejected_N
         columns: dict[str, pa.Array | pa.ChunkedArray] = {name: block.table.column(name) for name in carried}
         for name in (SUBSET, PROMPT_ID, GROUP_ID):
             columns.setdefault(name, pa.nulls(block.table.num_rows, pa.string()))

@@ -1,5 +1,6 @@
 """Evaluate: how often the composed reward agrees with the human label, in all and per subset."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,17 +12,19 @@ from encore_ray.composition.evaluate.margins import margin_reach
 from encore_ray.composition.evaluate.rewardbench2 import Responses
 from encore_ray.composition.weigh.rewards import tie_tolerance
 from encore_ray.composition.weigh.weights import Weights
-from encore_ray.engine.pools import Resources
-from encore_ray.engine.reduce import reduce_units
-from encore_ray.engine.run_units import Watch, ignore_progress
-from encore_ray.engine.visible import Visible
 from encore_ray.errors import DataError
-from encore_ray.folder.tables import TableUnit, resampling_keys, table_units
+from encore_ray.folder.score_block import resampling_keys
+from encore_ray.folder.spec import EVALUATE
+from encore_ray.folder.tables import TableUnit, count_numbers, table_units
+from encore_ray.records import flat_metrics, summary
+from encore_ray.report import evaluation_figure
+from encore_ray.run import Record, Run, Step
 from encore_ray.schema import (
     CHOSEN_CHARS,
     CHOSEN_RESPONSE_ID,
     CHOSEN_REWARD,
     CHOSEN_TOKENS,
+    FIGURE_FILE,
     GROUP_ID,
     MARGIN,
     METRICS_FILE,
@@ -31,42 +34,61 @@ from encore_ray.schema import (
     REJECTED_RESPONSE_ID,
     REJECTED_REWARD,
     REJECTED_TOKENS,
+    REWARDS_DIR,
     SUBSET,
     WEIGHTS_FILE,
 )
-from encore_ray.storage import Folder
+from encore_ray.storage import Folder, to_json
 
 LENGTHS = (CHOSEN_TOKENS, REJECTED_TOKENS, CHOSEN_CHARS, REJECTED_CHARS)
 RESPONSES = (CHOSEN_RESPONSE_ID, REJECTED_RESPONSE_ID, CHOSEN_REWARD, REJECTED_REWARD)
 
 
-def evaluate_rewards(
-    rewards: str,
-    output: Folder,
-    *,
-    have: Resources,
-    visible: Visible | None = None,
-    watch: Watch = ignore_progress,
-) -> dict[str, Any]:
-    """Write metrics.json from a rewards folder; returns its content.
+@dataclass(frozen=True)
+class Evaluation:
+    """What a pass of evaluation made: the content of metrics.json, of the weights it is of, and the figure."""
 
-    Args:
-        rewards: folder written by `compose`, with its copy of weights.json.
-        output: where metrics.json goes.
-        have: resources of the cluster.
-        visible: what each node must see.
-        watch: told of the progress in pairs.
+    metrics: dict[str, Any]
+    weights: dict[str, Any]
+    figure: bytes
+
+
+@dataclass(frozen=True)
+class Evaluate(Step[Evaluation]):
+    """Write metrics.json and its figure from a rewards folder.
+
+    Attributes:
+        rewards: folder written by `compose`, with its copy of weights.json; None for the run's.
     """
-    units = table_units(rewards)
-    if not units:
-        raise DataError(f"{rewards} holds no rewards: there is nothing to evaluate.")
-    composed = Folder(rewards)
-    weights = Weights.from_dict(composed.read_json(WEIGHTS_FILE), where=composed.path(WEIGHTS_FILE))
-    measure = partial(_Measure, tie_tolerance(weights), margin_reach(weights))
-    statistics = reduce_units("evaluate", measure, units, have=have, visible=visible, watch=watch)
-    metrics = statistics.metrics(entropy_accuracy=weights.entropy_accuracy)
-    output.write_json(METRICS_FILE, metrics)
-    return metrics
+
+    spec = EVALUATE
+    rewards: str | None = None
+
+    def numbers(self, run: Run) -> int:
+        return count_numbers(self.rewards or run.path(REWARDS_DIR))
+
+    def __call__(self, run: Run) -> Evaluation:
+        rewards = self.rewards or run.path(REWARDS_DIR)
+        units = table_units(rewards)
+        if not units:
+            raise DataError(f"{rewards} holds no rewards: there is nothing to evaluate.")
+        composed = Folder(rewards)
+        content = composed.read_json(WEIGHTS_FILE)
+        weights = Weights.from_dict(content, where=composed.path(WEIGHTS_FILE))
+        measure = partial(_Measure, tie_tolerance(weights), margin_reach(weights))
+        statistics: RewardStatistics = run.reducer.total("evaluate", measure, units)
+        metrics = statistics.metrics(entropy_accuracy=weights.entropy_accuracy)
+        run.folder.write_json(METRICS_FILE, metrics)
+        figure = evaluation_figure(metrics, content)
+        run.folder.write_atomic(FIGURE_FILE, figure)
+        return Evaluation(metrics, content, figure)
+
+    def record(self, made: Evaluation) -> Record:
+        return Record(
+            job_metrics=flat_metrics(made.metrics),
+            job_artifacts={METRICS_FILE: to_json(made.metrics), FIGURE_FILE: made.figure},
+            job_tags={"mlflow.note.content": summary(made.metrics, made.weights)},
+        )
 
 
 class _Measure:

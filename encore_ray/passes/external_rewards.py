@@ -12,7 +12,8 @@ from encore_ray.composition.weigh.rewards import tie_tolerance
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import first_texts, row_numbers
-from encore_ray.folder.tables import TableUnit, column_names, numbers, table_units
+from encore_ray.folder.score_block import numbers
+from encore_ray.folder.tables import TableUnit, column_names, table_units
 from encore_ray.schema import (
     CHOSEN_REFINED,
     CHOSEN_REWARD,

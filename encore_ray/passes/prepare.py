@@ -17,17 +17,16 @@ from encore_ray.corpora.rows import BadRow, FileRange
 from encore_ray.corpora.scan import RangeScan, ranges, scan
 from encore_ray.corpora.sources import SourceFile
 from encore_ray.corpora.tables import TableSpec
-from encore_ray.engine.on_ray.units import map_units
-from encore_ray.engine.pools import Resources, task_pool
-from encore_ray.engine.run_units import Watch, ignore_progress, run_committed
+from encore_ray.engine.base import Engine
 from encore_ray.engine.unit_work import Task
-from encore_ray.engine.visible import Visible
 from encore_ray.errors import DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import manifest_digest, total_counts
 from encore_ray.folder.pass_table import PassTable, check_bad_fraction
+from encore_ray.folder.spec import PREPARE
 from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.repeats import count_repeats, refuse_repeated_ids
+from encore_ray.run import Dataset, Record, Run, Step
 from encore_ray.schema import CONTENT_ID, REASON_COUNT
 from encore_ray.storage import fingerprint
 
@@ -61,66 +60,62 @@ class Prepared:
     inputs: tuple[PreparedInput, ...]
 
 
-def prepare_corpora(
-    files: Sequence[SourceFile],
-    output: PassTable,
-    *,
-    options: PrepareOptions,
-    have: Resources,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    limit: int | None = None,
-    watch: Watch = ignore_progress,
-) -> Prepared:
+@dataclass(frozen=True)
+class Prepare(Step[Prepared]):
     """Convert files to pairs/ and quarantine/; resumable, and inputs may be added to a finished run.
 
-    Args:
+    Attributes:
         files: from `encore_ray.corpora.sources.list_files`.
-        output: the pairs folder.
         options: layout, ids, columns, limits.
-        have: resources of the cluster.
-        visible: what each node must see.
-        overwrite: start over when inputs or options have changed.
         limit: take about so many rows, spread over the files; None takes all.
-        watch: told of the progress in source rows.
 
     Raises:
         DataError: an unreadable file, an unrecognised layout, a repeated given id, too many bad rows.
         ResumeRefused: the folder holds pairs of other inputs or options.
     """
-    files = [file if file.format != "auto" else replace(file, format=options.format) for file in files]
-    corpus = plan(_scan_all(files, have, visible), ids=options.ids, columns=options.columns)
-    splits = corpus.splits
-    settings = ConvertSettings(unit_pairs=options.unit_pairs, max_field_bytes=options.max_field_bytes)
-    if limit is not None:
-        splits, settings = _trial(corpus, settings, limit)
-    output = output.open(_facts(corpus, options, settings), overwrite=overwrite)
-    tasks = [_task(split, settings.limit_rows) for split in splits]
-    commits = run_committed(
-        output,
-        tasks,
-        partial(_Convert, corpus.table, settings),
-        pool=lambda num_units: task_pool(have),
-        visible=visible,
-        watch=watch,
-        overwrite=overwrite,
-        leaves_out=True,
-    )
-    counts = total_counts(commits.values())
-    _check_account(counts, options.max_bad_fraction, output)
-    names = [task.unit for task in tasks]
-    files_out = [file for name in names for file in commits[name].data]
-    units = [TableUnit(file.unit, output.folder, file.file, file.rows, file.digest) for file in files_out]
-    done = output.sealed()
-    if done and done["manifest_digest"] == manifest_digest(files_out):
-        counts["repeated_content"] = done["counts"]["repeated_content"]
-    else:
-        if any(split.reading.id_column for split in splits):
-            refuse_repeated_ids(units, have=have, visible=visible)
-        counts["repeated_content"] = count_repeats(units, CONTENT_ID, have=have, visible=visible)
-    output.seal(names, commits, counts)
-    inputs = tuple(PreparedInput(f.file.uri, f.digest, f.num_rows, f.layout) for f in corpus.files)
-    return Prepared(counts, corpus.num_rows, corpus.rated_rules, inputs)
+
+    spec = PREPARE
+    files: Sequence[SourceFile]
+    options: PrepareOptions
+    limit: int | None = None
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return [file.uri for file in self.files]
+
+    def numbers(self, run: Run) -> int:
+        return sum(file.size for file in self.files)  # a byte of text takes about as long as a number of a table
+
+    def __call__(self, run: Run) -> Prepared:
+        options = self.options
+        files = [file if file.format != "auto" else replace(file, format=options.format) for file in self.files]
+        corpus = plan(_scan_all(files, run.engine), ids=options.ids, columns=options.columns)
+        splits = corpus.splits
+        settings = ConvertSettings(unit_pairs=options.unit_pairs, max_field_bytes=options.max_field_bytes)
+        if self.limit is not None:
+            splits, settings = _trial(corpus, settings, self.limit)
+        output = run.table(PREPARE).open(_facts(corpus, options, settings), overwrite=run.overwrite)
+        tasks = [_task(split, settings.limit_rows) for split in splits]
+        commits = run.finish(output, tasks, partial(_Convert, corpus.table, settings), leaves_out=True)
+        counts = total_counts(commits.values())
+        _check_account(counts, options.max_bad_fraction, output)
+        names = [task.unit for task in tasks]
+        files_out = [file for name in names for file in commits[name].data]
+        units = [TableUnit(file.unit, output.folder, file.file, file.rows, file.digest) for file in files_out]
+        done = output.sealed()
+        if done and done["manifest_digest"] == manifest_digest(files_out):
+            counts["repeated_content"] = done["counts"]["repeated_content"]
+        else:
+            if any(split.reading.id_column for split in splits):
+                refuse_repeated_ids(units, run.reducer)
+            counts["repeated_content"] = count_repeats(units, CONTENT_ID, run.reducer)
+        output.seal(names, commits, counts)
+        inputs = tuple(PreparedInput(f.file.uri, f.digest, f.num_rows, f.layout) for f in corpus.files)
+        return Prepared(counts, corpus.num_rows, corpus.rated_rules, inputs)
+
+    def record(self, made: Prepared) -> Record:
+        inputs = [Dataset(item.uri, item.digest, item.num_rows) for item in made.inputs]
+        return Record(metrics=made.counts, step=made.counts["rows"], inputs=inputs)
 
 
 class _Scan:
@@ -154,10 +149,10 @@ class _Convert:
         }
 
 
-def _scan_all(files: Sequence[SourceFile], have: Resources, visible: Visible | None) -> list[RangeScan]:
+def _scan_all(files: Sequence[SourceFile], engine: Engine) -> list[RangeScan]:
     """Scans of all ranges, the files in their given order."""
     parts = [part for file in files for part in ranges(file)]
-    scans = list(map_units(_Scan, parts, pool=task_pool(have), visible=visible))
+    scans = list(engine.map_units(_Scan, parts))
     order = {file.uri: number for number, file in enumerate(files)}
     return sorted(scans, key=lambda scan: (order[scan.part.file.uri], scan.part.start))
 

@@ -12,10 +12,7 @@ from functools import partial
 import numpy as np
 
 from encore_ray.composition.measure.keys import hash_keys
-from encore_ray.engine.on_ray.units import map_units
-from encore_ray.engine.pools import Resources, task_pool
-from encore_ray.engine.reduce import TASKS_PER_CPU, chunk_units
-from encore_ray.engine.visible import Visible
+from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import DataError
 from encore_ray.folder.tables import TableUnit
 from encore_ray.schema import PAIR_ID
@@ -56,9 +53,8 @@ class _Find:
 def count_repeats(
     units: Sequence[TableUnit],
     column: str,
+    reducer: Reducer,
     *,
-    have: Resources,
-    visible: Visible | None,
     on_repeats: Callable[[np.ndarray], None] = lambda hashes: None,
 ) -> int:
     """How many rows hold a value of the column that an earlier row held.
@@ -66,17 +62,15 @@ def count_repeats(
     Args:
         units: the table.
         column: of text, without nulls.
-        have: resources of the cluster.
-        visible: what each node must see.
+        reducer: that reads it.
         on_repeats: called with the hashes that occur twice or more, of each partition that has any.
     """
     num_partitions = -(-sum(unit.rows for unit in units) // PARTITION_ROWS)
-    tasks = chunk_units(units, at_least=TASKS_PER_CPU * int(max(have.cpus, 1)))
-    pool = task_pool(have)
+    tasks = reducer.chunks(units)
     repeated = 0
     for partition in range(num_partitions):
         factory = partial(_Hashes, column, partition, num_partitions)
-        parts = list(map_units(factory, tasks, pool=pool, visible=visible))
+        parts = list(reducer.map(factory, tasks))
         hashes, counts = np.unique(np.concatenate(parts), return_counts=True)
         repeated += int((counts - 1).sum())
         if (counts > 1).any():
@@ -84,15 +78,13 @@ def count_repeats(
     return repeated
 
 
-def refuse_repeated_ids(units: Sequence[TableUnit], *, have: Resources, visible: Visible | None) -> None:
+def refuse_repeated_ids(units: Sequence[TableUnit], reducer: Reducer) -> None:
     """Raise DataError when an id occurs twice; names the first of them and the remedy."""
 
     def compare(hashes: np.ndarray) -> None:
         wanted = frozenset(hashes.tolist())
         places: dict[str, list[str]] = defaultdict(list)
-        tasks = chunk_units(units, at_least=TASKS_PER_CPU * int(max(have.cpus, 1)))
-        pool = task_pool(have)
-        for found in map_units(partial(_Find, wanted), tasks, pool=pool, visible=visible):
+        for found in reducer.map(partial(_Find, wanted), reducer.chunks(units)):
             for pair_id, unit in found:
                 places[pair_id].append(unit)
         twice = sorted(pair_id for pair_id, where in places.items() if len(where) > 1)
@@ -103,4 +95,4 @@ def refuse_repeated_ids(units: Sequence[TableUnit], *, have: Resources, visible:
                 "Make them unique, or use --ids row to replace them by ids of ours."
             )
 
-    count_repeats(units, PAIR_ID, have=have, visible=visible, on_repeats=compare)
+    count_repeats(units, PAIR_ID, reducer, on_repeats=compare)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from encore_ray.errors import DataError
-from encore_ray.folder.status import pass_tables
+from encore_ray.folder.pass_table import pass_tables
 from encore_ray.folder.tables import run_rules
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.selection.selected import find_selection
@@ -24,6 +24,7 @@ from encore_ray.report import (
     report_tables,
     robustness_chart,
 )
+from encore_ray.run import Run
 from encore_ray.schema import (
     COMPARISON_FILE,
     CONFIG_FILE,
@@ -39,6 +40,17 @@ from encore_ray.schema import (
 from encore_ray.storage import Folder
 
 _LIBRARIES = ("encore-ray", "ray", "torch", "transformers", "numpy", "pyarrow")
+
+
+def write_report(run: Run, *, weights: Mapping[str, Any] | None = None) -> None:
+    """Write and track report/ from what the run, or the output folder of a single command, holds by now.
+
+    Args:
+        weights: content of the weights.json that the metrics are of; None for the run's own.
+    """
+    for name, data in make_report(run.folder, weights=weights).items():
+        run.folder.write_atomic(name, data)
+        run.tracker.log_artifact(name, data)
 
 
 def make_report(folder: Folder, *, weights: Mapping[str, Any] | None = None) -> dict[str, bytes]:

@@ -1,27 +1,21 @@
-"""Score: every response of every unit under every rule, by a model or judge on actors, or by ratings in the data."""
+"""Score: every response of every unit under every rule, by whatever scorer the job has."""
 
 import logging
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from encore_ray.composition.measure.binning import choose_binning
-from encore_ray.engine.pools import ActorPool, Resources, TaskPool, score_pool, task_pool
-from encore_ray.engine.run_units import Watch, ignore_progress, run_committed
-from encore_ray.engine.unit_work import unit_task
-from encore_ray.engine.visible import Visible
-from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.commits import Commit, total_counts
-from encore_ray.folder.pass_table import PassTable, check_bad_fraction
-from encore_ray.folder.tables import TableUnit, table_units
-from encore_ray.passes.scorers.api_judge import POOL, ApiJudge, ApiScores
-from encore_ray.passes.scorers.model_plan import decisive_facts
-from encore_ray.passes.scorers.score_table import DataScores, Write
-from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
+from encore_ray.folder.commits import Commit
+from encore_ray.folder.spec import SCORE
+from encore_ray.passes.scorers.scorer import Scorer, fill_table
+from encore_ray.passes.scorers.scoring_cost import Effort
 from encore_ray.rules import RuleSet
+from encore_ray.run import Record, Run, Step
+from encore_ray.schema import RULES_FILE
 
 logger = logging.getLogger("encore_ray")
 
@@ -29,222 +23,65 @@ logger = logging.getLogger("encore_ray")
 FIRST_UNITS = 4
 
 
-def score_pairs(
-    pairs: str,
-    output: PassTable,
-    *,
-    model: ScoringModel,
-    max_bad_fraction: float,
-    have: Resources,
-    embeddings: PassTable | None = None,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
-) -> dict[str, int]:
-    """Score all units of pairs/ with a model; resumable.
+@dataclass(frozen=True)
+class Scored:
+    """What a score pass made.
 
-    Args:
-        embeddings: after `open_embeddings`: where the embeddings of the units that are scored go.
+    Attributes:
+        rules: that it scored by. tags: of the scorer, for the job's MLflow run.
+        counts: rows, scored, quarantined, and those of the scorer.
+    """
 
-    Returns:
-        Counts: rows, scored, quarantined, truncated, and those of Effort.
+    rules: RuleSet
+    tags: Mapping[str, str]
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Score(Step[Scored]):
+    """Score all units of pairs/; resumable.
+
+    Attributes:
+        scorer: where scores come from.
+        max_bad_fraction: share of pairs without finite scores past which the pass fails.
 
     Raises:
-        ResumeRefused: the folder holds scores of another model, rule set or option.
+        ResumeRefused: the folder holds scores of another scorer, rule set or option.
     """
-    output = output.open(decisive_facts(model), overwrite=overwrite)
-    return _run(
-        pairs,
-        output,
-        partial(ModelScores, model, embeddings),
-        rules=model.rules,
-        pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
-        max_bad_fraction=max_bad_fraction,
-        visible=visible,
-        overwrite=overwrite,
-        watch=watch,
-    )
 
+    spec = SCORE
+    scorer: Scorer
+    max_bad_fraction: float
 
-def rules_of_ratings(rated: Sequence[str], rules: RuleSet | None) -> RuleSet:
-    """The rules of a corpus that brings its own ratings, once it is certain that they are the same.
+    @property
+    def paths(self) -> Sequence[str]:
+        return self.scorer.paths
 
-    Raises:
-        ConfigError: no ratings, or no rules. DataError: a rule without ratings.
-    """
-    if not rated:
-        raise ConfigError(
-            "The job names no model, and the data carries no ratings (chosen__<rule> columns). Set `model` or `judge`."
+    def numbers(self, run: Run) -> int | None:
+        return self.scorer.numbers(run)
+
+    def __call__(self, run: Run) -> Scored:
+        first: list[Commit] = []
+
+        def look(scorer: Scorer, num_units: int, commit: Commit) -> None:
+            first.append(commit)
+            if len(first) == min(FIRST_UNITS, num_units):
+                for warning in range_warnings(scorer.rules, [commit.notes for commit in first]):
+                    logger.warning("%s", warning)
+
+        scorer, counts = fill_table(run, SCORE, self.scorer, max_bad_fraction=self.max_bad_fraction, on_commit=look)
+        run.folder.write_atomic(RULES_FILE, scorer.rules.to_yaml().encode())
+        return Scored(scorer.rules, scorer.tags, counts)
+
+    def record(self, made: Scored) -> Record:
+        effort = Effort.of_counts(made.counts)
+        shares = {"shared_tokens": effort.shared, "idle_share": effort.idle} if effort.tokens else {}
+        return Record(
+            metrics={**made.counts, **shares},
+            step=made.counts["rows"],
+            artifacts={RULES_FILE: made.rules.to_yaml().encode()},
+            job_tags={**made.tags, "rules": made.rules.fingerprint[:16]},
         )
-    if rules is None:
-        raise ConfigError(
-            f"The data carries ratings of {', '.join(rated)}: name a rules.yaml with `rules` that says which "
-            "direction is better and on which scale."
-        )
-    missing = [name for name in rules.names if name not in rated]
-    if missing:
-        raise DataError(f"The data has no ratings of {', '.join(missing)}; it has {', '.join(rated)}.")
-    return rules
-
-
-def take_ratings(
-    pairs: str,
-    output: PassTable,
-    *,
-    rules: RuleSet,
-    max_bad_fraction: float,
-    have: Resources,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
-) -> dict[str, int]:
-    """Make scores/ from ratings that the corpus brought along; no model is needed. Counts as `score_pairs`."""
-    output = output.open({"model": "ratings in the data", "rules": rules.scoring_fingerprint}, overwrite=overwrite)
-    return _run(
-        pairs,
-        output,
-        partial(DataScores, rules),
-        rules=rules,
-        pool=lambda num_units: task_pool(have),
-        max_bad_fraction=max_bad_fraction,
-        visible=visible,
-        overwrite=overwrite,
-        watch=watch,
-    )
-
-
-def rate_pairs(
-    pairs: str,
-    output: PassTable,
-    *,
-    judge: ApiJudge,
-    max_bad_fraction: float,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
-) -> dict[str, int]:
-    """Rate all units of pairs/ by a judge behind an API; resumable.
-
-    Returns:
-        Counts: rows, scored, quarantined, requests, known_answers.
-
-    Raises:
-        ResumeRefused: the folder holds scores of another judge, rule set or option.
-    """
-    output = output.open({**judge.facts, "rules": judge.rules.scoring_fingerprint}, overwrite=overwrite)
-    return _run(
-        pairs,
-        output,
-        partial(ApiScores, judge),
-        rules=judge.rules,
-        pool=lambda num_units: POOL,
-        max_bad_fraction=max_bad_fraction,
-        visible=visible,
-        overwrite=overwrite,
-        watch=watch,
-    )
-
-
-def _run(
-    pairs: str,
-    output: PassTable,
-    factory: Callable[[], Write],
-    *,
-    rules: RuleSet,
-    pool: Callable[[int], ActorPool | TaskPool],
-    max_bad_fraction: float,
-    visible: Visible | None,
-    overwrite: bool,
-    watch: Watch,
-) -> dict[str, int]:
-    units = table_units(pairs)
-    seen: list[Commit] = []
-
-    def look(commit: Commit) -> None:
-        seen.append(commit)
-        if len(seen) == min(FIRST_UNITS, len(units)):
-            for warning in range_warnings(rules, [commit.notes for commit in seen]):
-                logger.warning("%s", warning)
-
-    return finish_scored(
-        units,
-        output,
-        factory,
-        pool=pool,
-        max_bad_fraction=max_bad_fraction,
-        visible=visible,
-        overwrite=overwrite,
-        watch=watch,
-        on_commit=look,
-    )
-
-
-def run_by_model(
-    pairs: str,
-    output: PassTable,
-    work: type[ModelScores],
-    *,
-    model: ScoringModel,
-    max_bad_fraction: float,
-    have: Resources,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
-) -> dict[str, int]:
-    """Do all units of pairs/ on a model's actors, each as `work` does it; resumable.
-
-    Returns:
-        Counts: rows, scored, quarantined, truncated, and those of Effort.
-
-    Raises:
-        ResumeRefused: the folder holds what another model or option has made.
-    """
-    output = output.open(decisive_facts(model), overwrite=overwrite)
-    how = {"max_bad_fraction": max_bad_fraction, "visible": visible, "overwrite": overwrite, "watch": watch}
-    return finish_by_model(pairs, output, partial(work, model), model=model, have=have, **how)
-
-
-def finish_by_model(
-    pairs: str, output: PassTable, factory: Callable[[], Write], *, model: ScoringModel, have: Resources, **how: Any
-) -> dict[str, int]:
-    """Finish an opened pass over pairs/ on a model's actors; `how` and counts as of `finish_scored`."""
-    units = table_units(pairs)
-    return finish_scored(
-        units, output, factory, pool=lambda num_units: score_pool(model.options, have, num_units=num_units), **how
-    )
-
-
-def finish_scored(
-    units: Sequence[TableUnit],
-    output: PassTable,
-    factory: Callable[[], Write],
-    *,
-    pool: Callable[[int], ActorPool | TaskPool],
-    max_bad_fraction: float,
-    visible: Visible | None,
-    overwrite: bool,
-    watch: Watch,
-    on_commit: Callable[[Commit], None] = lambda commit: None,
-) -> dict[str, int]:
-    """Finish an opened pass whose units count scored and quarantined rows, check the account, and seal it."""
-    tasks = [unit_task(unit) for unit in units]
-    commits = run_committed(
-        output,
-        tasks,
-        factory,
-        pool=pool,
-        visible=visible,
-        watch=watch,
-        overwrite=overwrite,
-        leaves_out=True,
-        on_commit=on_commit,
-    )
-    counts = total_counts(commits.values())
-    rows_in = sum(unit.rows for unit in units)
-    assert counts["scored"] + counts["quarantined"] == rows_in, (counts, rows_in)
-    check_bad_fraction(counts, max_bad_fraction, output)
-    output.seal([task.unit for task in tasks], commits, counts)
-    return counts
 
 
 def range_warnings(rules: RuleSet, notes: list[Any]) -> list[str]:

@@ -6,12 +6,14 @@ further passes, over the calibration pairs only; a Bradley-Terry fit adds floats
 digits.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from encore_ray.composition.compare.comparison import is_of_weights
 from encore_ray.composition.measure.binning import Binning, choose_binning
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.weigh.evidence import Learned, kept_rules
@@ -30,60 +32,76 @@ from encore_ray.composition.weigh.schemes import (
 from encore_ray.composition.weigh.weighing import check_statistics, weigh
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import WeighOptions
-from encore_ray.engine.pools import Resources
-from encore_ray.engine.reduce import reduce_units
-from encore_ray.engine.run_units import Watch, ignore_progress
-from encore_ray.engine.visible import Visible
+from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import DataError, ResumeRefused
-from encore_ray.folder.provenance import refusal
-from encore_ray.folder.tables import ScoreBlock, TableUnit, read_scores, stream_scores, table_rules, table_units
+from encore_ray.folder.provenance import is_same
+from encore_ray.folder.score_block import ScoreBlock, read_scores, stream_scores
+from encore_ray.folder.spec import COMPOSE, WEIGH
+from encore_ray.folder.tables import TableUnit, count_numbers, table_rules, table_units
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
 from encore_ray.rules import RuleSet
-from encore_ray.schema import SUBSET
-from encore_ray.storage import Folder
+from encore_ray.run import Record, Run, Step
+from encore_ray.schema import COMPARISON_FILE, REWARDS_DIR, SCORES_DIR, SUBSET, WEIGHTS_FILE
+from encore_ray.storage import Folder, to_json
 
 
-def weigh_scores(
-    scores: str,
-    output: tuple[Folder, str],
-    *,
-    options: WeighOptions,
-    have: Resources,
-    rules: RuleSet | None = None,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
-) -> Weights:
+@dataclass(frozen=True)
+class Weigh(Step[Weights]):
     """Compute weights from a table of scores and write them.
 
-    Args:
-        scores: folder or file of scores, ours or made elsewhere.
-        output: folder and name of the weights file.
+    Attributes:
         options: scheme, temperature, bins and guards.
-        have: resources of the cluster.
-        rules: of the scores; None: those that our score pass stored with them.
-        visible: what each node must see.
-        overwrite: replace different weights that are there.
-        watch: told of the progress in pairs.
+        scores: folder or file of scores, ours or made elsewhere; None for the run's.
+        rules: of the scores; None: the run's, or those that stand with them.
+        output: name of the weights file in the folder.
 
     Raises:
         DataError: a score is not finite or outside its scale, or rules differ in range. ResumeRefused: other weights
             are there already.
     """
-    units = table_units(scores)
-    rules = table_rules(units, rules)
-    binnings = choose_binnings(units, rules, options, have=have, visible=visible)
-    statistics = reduce_units(
-        "weigh",
-        partial(_Measure, rules, binnings, options.clip),
-        units,
-        have=have,
-        visible=visible,
-        watch=watch,
-    )
+
+    spec = WEIGH
+    options: WeighOptions
+    scores: str | None = None
+    rules: RuleSet | None = None
+    output: str = WEIGHTS_FILE
+
+    def numbers(self, run: Run) -> int:
+        return count_numbers(self.scores or run.path(SCORES_DIR))
+
+    def __call__(self, run: Run) -> Weights:
+        units = table_units(self.scores or run.path(SCORES_DIR))
+        rules = table_rules(units, self.rules or (run.rules if self.scores is None else None))
+        weights = weigh_units(units, rules, self.options, run.reducer)
+        if not run.overwrite:  # the same facts on more scores replace their own weights
+            standing = _standing_weights(run.folder, self.output)
+            is_same(run.path(self.output), standing.recipe if standing else None, weights.recipe)
+        if self.scores is None:
+            _outdate_others(run, weights)
+        run.folder.write_json(self.output, weights.to_dict())
+        return weights
+
+    def record(self, made: Weights) -> Record:
+        content = made.to_dict()
+        figures = {
+            f"{key}/{rule['name']}": rule[key] for rule in content["rules"] for key in ("entropy", "weight", "accuracy")
+        }
+        return Record(
+            params=self.options.model_dump(mode="json"),
+            metrics={"effective_num_rules": content["effective_num_rules"], **figures},
+            artifacts={WEIGHTS_FILE: to_json(content)},
+            job_tags={"weights": made.fingerprint[:16]},
+            composer=content,
+        )
+
+
+def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOptions, reducer: Reducer) -> Weights:
+    """Weights from the units of a table of scores."""
+    binnings = choose_binnings(units, rules, options, reducer)
+    statistics: RuleStatistics = reducer.total("weigh", partial(_Measure, rules, binnings, options.clip), units)
     scheme = scheme_of(options)
-    learned = _learn(scheme, units, statistics, options, have, visible, watch) if scheme.uses_labels else None
-    weights = weigh(
+    learned = _learn(scheme, units, statistics, options, reducer) if scheme.uses_labels else None
+    return weigh(
         statistics,
         scheme=scheme,
         log_base=options.log_base,
@@ -93,13 +111,18 @@ def weigh_scores(
         by_group=options.by_group,
         learned=learned,
     )
-    folder, name = output
-    if not overwrite:
-        found = _standing_weights(folder, name)
-        if found and found.recipe != weights.recipe:  # the same recipe on more scores replaces its own weights
-            raise ResumeRefused(refusal(folder.path(name), found.recipe, weights.recipe))
-    folder.write_json(name, weights.to_dict())
-    return weights
+
+
+def _outdate_others(run: Run, weights: Weights) -> None:
+    """Rewards and comparisons of other weights are not the run's any more, until they are made anew: they go first."""
+    composed = run.folder.child(REWARDS_DIR)
+    if composed.exists(WEIGHTS_FILE) and composed.read_json(WEIGHTS_FILE) != weights.to_dict():
+        run.table(COMPOSE).outdate()
+    comparison = None
+    with contextlib.suppress(DataError):  # a damaged one is nobody's
+        comparison = run.folder.read_json(COMPARISON_FILE)
+    if not is_of_weights(comparison, weights):
+        run.folder.delete(COMPARISON_FILE)
 
 
 def _standing_weights(folder: Folder, name: str) -> Weights | None:
@@ -140,19 +163,16 @@ def _learn(
     units: Sequence[TableUnit],
     statistics: RuleStatistics,
     options: WeighOptions,
-    have: Resources,
-    visible: Visible | None,
-    watch: Watch,
+    reducer: Reducer,
 ) -> Learned:
     """What the scheme needs of the calibration pairs, of the rules that it weighs."""
     check_statistics(statistics, score_range=options.score_range)
     kept = kept_rules(statistics, min_active=options.min_active)
     rules = RuleSet(statistics.counts_K[k].rule for k in kept)
-    how = {"score_range": options.score_range, "have": have, "visible": visible, "watch": watch}
     if isinstance(scheme, BradleyTerry):
-        fit = fit_bradley_terry(units, rules, **how)
+        fit = fit_bradley_terry(units, rules, reducer, score_range=options.score_range)
         return Learned(fit.num_pairs, fit=fit if fit.num_pairs else None)
-    agreement = measure_agreement(units, rules, **how)
+    agreement = measure_agreement(units, rules, reducer, score_range=options.score_range)
     return Learned(agreement.num_pairs, accuracy_K=agreement.accuracy_K)
 
 
@@ -183,11 +203,11 @@ def measure_block(block: ScoreBlock, rules: RuleSet, binnings: Sequence[Binning]
 
 
 def choose_binnings(
-    units: Sequence[TableUnit], rules: RuleSet, options: WeighOptions, *, have: Resources, visible: Visible | None
+    units: Sequence[TableUnit], rules: RuleSet, options: WeighOptions, reducer: Reducer
 ) -> list[Binning]:
     """The cells of each rule; observed ends take a pass over the scores."""
     if options.edges == "observed":
-        return _observed_binnings(units, rules, options, have, visible)
+        return _observed_binnings(units, rules, options, reducer)
     return [choose_binning(rule, num_bins=options.num_bins, levels=options.levels) for rule in rules]
 
 
@@ -219,11 +239,9 @@ class _MeasureExtremes:
 
 
 def _observed_binnings(
-    units: Sequence[TableUnit], rules: RuleSet, options: WeighOptions, have: Resources, visible: Visible | None
+    units: Sequence[TableUnit], rules: RuleSet, options: WeighOptions, reducer: Reducer
 ) -> list[Binning]:
-    extremes = reduce_units(
-        "range", partial(_MeasureExtremes, rules), units, have=have, visible=visible, watch=ignore_progress
-    )
+    extremes: _Extremes = Reducer(reducer.engine).total("range", partial(_MeasureExtremes, rules), units)
     constant = [rule.name for rule, wide in zip(rules, extremes.low_K < extremes.high_K, strict=True) if not wide]
     if constant:
         raise DataError(

@@ -14,8 +14,7 @@ import pytest
 
 from encore_ray.cli import COMMANDS, main
 from encore_ray.config import ClusterOptions, PrepareOptions, RateOptions, ScoreOptions, TrainOptions, WeighOptions
-from encore_ray.folder.pass_table import Commit
-from encore_ray.folder.status import pass_tables
+from encore_ray.folder.pass_table import Commit, pass_tables
 from encore_ray.rules import RuleSet, rule_pool
 from encore_ray.storage import Folder
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from encore_ray.console.display import Display, duration, figures
-from encore_ray.engine.run_units import Progress
+from encore_ray.engine.progress import Progress
 
 
 def progress(done_rows: int, *, total_rows: int = 1000, resumed_rows: int = 0, **counts: int) -> Progress:

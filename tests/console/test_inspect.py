@@ -19,7 +19,7 @@ from encore_ray.console.inspect import inspect_path
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import total_counts
-from encore_ray.folder.status import pass_tables
+from encore_ray.folder.pass_table import pass_tables
 from encore_ray.passes.report import make_report
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import QUARANTINE_SCHEMA

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encore_ray.engine.isolate import MAX_FATAL_ROWS, PARTS, examine
-from encore_ray.engine.on_ray.single_worker import Death
+from encore_ray.engine.outcomes import Death
 from encore_ray.engine.unit_work import Task, Trial
 from encore_ray.errors import ClusterError
 from encore_ray.schema import Reason

@@ -11,7 +11,8 @@ from ray.data import DataContext
 
 from encore_ray.engine.on_ray import cluster
 from encore_ray.engine.pools import ActorPool, TaskPool
-from encore_ray.engine.run_units import Progress, run_committed
+from encore_ray.engine.progress import Progress
+from encore_ray.engine.run_units import run_committed
 from encore_ray.engine.unit_work import Task
 from encore_ray.errors import ClusterError
 from encore_ray.folder.commits import total_counts

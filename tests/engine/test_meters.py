@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from encore_ray.engine.on_ray.meters import Meters
-from encore_ray.engine.run_units import Progress
+from encore_ray.engine.progress import Progress
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ray.data import DataContext
 
-from encore_ray.engine.on_ray.remote_call import DoApart
+from encore_ray.engine.on_ray.remote_call import RemoteCall
 from encore_ray.engine.visible import Visible
 from encore_ray.errors import ClusterError, DataError
 from encore_ray.storage import Folder
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from encore_ray.engine.pools import Resources
 
 
-def apart(have: "Resources", **options: Any) -> DoApart:
-    return DoApart(have, **{"cpus": 0.5, "tries": 2, **options})
+def apart(have: "Resources", **options: Any) -> RemoteCall:
+    return RemoteCall(have, **{"cpus": 0.5, "tries": 2, **options})
 
 
 def test_work_that_kills_its_processes_ends_with_their_number(have: "Resources") -> None:

@@ -10,9 +10,9 @@ from ray.data import DataContext
 
 from encore_ray.engine.on_ray.nodes import check_nodes
 from encore_ray.engine.on_ray.units import TRIES, map_units
+from encore_ray.engine.outcomes import WorkerError
 from encore_ray.engine.pools import ActorPool, Resources, TaskPool, task_pool
 from encore_ray.engine.visible import Visible
-from encore_ray.engine.worker import WorkerError
 from encore_ray.errors import ClusterError, DataError
 from encore_ray.storage import Folder
 

@@ -7,8 +7,8 @@ import pytest
 
 from encore_ray.errors import ConfigError
 from encore_ray.folder.commits import Commit, total_counts
-from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.status import PassStatus, pass_tables, run_status
+from encore_ray.folder.pass_table import PassTable, pass_tables
+from encore_ray.folder.status import PassStatus, run_status
 from encore_ray.storage import Folder
 
 

@@ -12,7 +12,8 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder import tables
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import read_scores, stream_scores, table_rules, table_units
+from encore_ray.folder.score_block import read_scores, stream_scores
+from encore_ray.folder.tables import table_rules, table_units
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.storage import Folder
 

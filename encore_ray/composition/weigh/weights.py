@@ -10,7 +10,7 @@ from encore_ray.composition.measure.entropy import Entropy, Estimator, LogBase
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.weigh.schemes import effective_num_rules
 from encore_ray.errors import DataError
-from encore_ray.rules import HigherIs, Scale
+from encore_ray.rules import HigherIs, Rule, RuleSet, Scale
 from encore_ray.schema import SCHEMA_VERSION
 from encore_ray.storage import fingerprint
 
@@ -131,6 +131,11 @@ class Weights:
     @property
     def names(self) -> list[str]:
         return [rule.name for rule in self.rules]
+
+    @property
+    def rule_set(self) -> RuleSet:
+        """The rules as far as a composed reward depends on them, called by their names."""
+        return RuleSet(Rule(rule.name, rule.name, rule.higher_is, rule.scale) for rule in self.rules)
 
     @property
     def width_K(self) -> tuple[float, ...]:

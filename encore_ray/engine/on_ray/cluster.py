@@ -3,9 +3,7 @@
 import contextlib
 import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +12,10 @@ from ray._private import ray_constants
 from ray.data import DataContext
 
 from encore_ray.config import ClusterOptions
+from encore_ray.engine.interrupts import sigterm_interrupts
 from encore_ray.engine.on_ray.nodes import live_nodes
 from encore_ray.engine.pools import Node, Resources
-from encore_ray.errors import ClusterError, Terminated
+from encore_ray.errors import ClusterError
 
 WORKER_ENV = {
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning OpenMP threads on busy cores cost a factor of twenty
@@ -47,7 +46,7 @@ def cluster(options: ClusterOptions) -> Iterator[Resources]:
     context.set_config(_UNIT_TIMEOUT, options.unit_timeout)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        with _sigterm_interrupts():
+        with sigterm_interrupts():
             yield resources(grows=options.autoscaling)
     finally:
         if ours:
@@ -109,20 +108,3 @@ def _without_banner() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Turn SIGTERM into Terminated; installed after ray.init, which installs a handler of its own."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(signum: int, frame: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from ray.util.metrics import Counter, Gauge
 
-from encore_ray.engine.run_units import Progress
+from encore_ray.engine.progress import Progress
 
 _LABELS = ("pass", "run")
 

@@ -28,7 +28,7 @@ def check_nodes(run: Folder, paths: Sequence[str]) -> Visible:
     """
     nonce = uuid.uuid4().hex
     run.write_atomic(NONCE_FILE, nonce.encode())
-    visible = Visible(run, nonce, tuple(path for path in paths if not is_remote(path)))
+    visible = Visible(run, nonce, tuple(path for path in paths if not is_remote(path)), tuple(paths))
     look = ray.remote(num_cpus=0, max_retries=1)(Visible.problems)
     found: dict[str, Any] = {}
     for node in live_nodes():

@@ -5,22 +5,22 @@ import queue
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import cloudpickle
 import ray
 import ray.exceptions
 from ray.data import DataContext
 
+from encore_ray.engine.base import Say
+from encore_ray.engine.outcomes import answered, open_answer
 from encore_ray.engine.pools import Crew, Resources, find_crew
 from encore_ray.engine.visible import Visible
-from encore_ray.engine.worker import answered, open_answer
 from encore_ray.errors import ClusterError
 
 logger = logging.getLogger("encore_ray")
 
 Result = TypeVar("Result")
-Say = Callable[[Any], object]
 Work = Callable[[Say], Result]
 
 PATIENCE_S = 1.0  # for which a worker waits for something to tell
@@ -28,32 +28,18 @@ ROOM_S, START_S = 15.0, 60.0  # for which a worker is waited for without a word,
 ANSWER_S = 10.0  # for the last that a worker has to tell, once its work is done
 
 
-class Do(Protocol):
-    """Does a piece of work, and hands on what it says meanwhile.
-
-    What hears it answers True to a word after which work that dies goes on, instead of from its beginning.
-    """
-
-    def __call__(self, work: Work[Result], hear: Say) -> Result: ...
-
-
-def do_here(work: Work[Result], hear: Say) -> Result:
-    """Do the work in this process."""
-    return work(hear)
-
-
 @dataclass(frozen=True)
-class DoApart:
+class RemoteCall:
     """Does work in a process of its own, on a GPU where there is one; work whose process dies is begun again.
 
     Attributes:
-        have: what the cluster has.
+        resources: of the cluster.
         cpus, gpus: that the process holds; None: all CPUs of a node, or up to two beside one GPU.
         visible: what its node must see.
         tries: processes that may die of the same work without getting on.
     """
 
-    have: Resources
+    resources: Resources
     cpus: float | None = None
     gpus: float | None = None
     visible: Visible | None = None
@@ -66,7 +52,7 @@ class DoApart:
             EncoreError: what the work raised, as it raised it. WorkerError: anything else that it raised.
             ClusterError: there is no room, its processes died again and again, or said nothing for the configured time.
         """
-        crew = find_crew(self.have, num=1, cpus=self.cpus, gpus=self.gpus, remedy="--cpus or --gpus")
+        crew = find_crew(self.resources, num=1, cpus=self.cpus, gpus=self.gpus, remedy="--cpus or --gpus")
         left = self.tries
         got_on = False
 
@@ -111,7 +97,7 @@ class DoApart:
                 now = time.monotonic()
                 if not is_up and not is_waiting and now - begun > ROOM_S:
                     is_waiting = True
-                    logger.warning("Waiting for room for %s on a cluster of %s.", crew, self.have)
+                    logger.warning("Waiting for room for %s on a cluster of %s.", crew, self.resources)
                 if now - heard > (timeout_s if is_up else max(timeout_s, START_S)):
                     raise ClusterError(_silence(now - heard, crew, is_up=is_up))
         finally:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,9 +10,10 @@ import ray
 import ray.exceptions
 from ray.data import DataContext
 
+from encore_ray.engine.on_ray.worker import STARTS, Worker
+from encore_ray.engine.outcomes import Death, open_answer
 from encore_ray.engine.pools import ActorPool, TaskPool
 from encore_ray.engine.visible import Visible
-from encore_ray.engine.worker import STARTS, Worker, open_answer
 from encore_ray.errors import ClusterError
 from encore_ray.schema import Reason
 
@@ -22,20 +22,7 @@ GRACE_S = 30.0  # for a worker that hangs to end itself, before it is killed
 _DEATHS = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
 
 
-@dataclass(frozen=True)
-class Death:
-    """A worker died while it had just one thing to do.
-
-    Attributes:
-        reason: KILLS_WORKER, or HANGS where it was ended for its hanging.
-        detail: a sentence with the process and its log.
-    """
-
-    reason: Reason
-    detail: str
-
-
-class LoneWorker:
+class RaySingleWorker:
     """A worker for one unit at a time, replaced when it dies; a context manager that ends it.
 
     Args:

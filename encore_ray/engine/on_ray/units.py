@@ -20,11 +20,12 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
 from encore_ray.engine.on_ray.cluster import unit_timeout_s
+from encore_ray.engine.on_ray.worker import Worker
+from encore_ray.engine.outcomes import Lost, open_answer
 from encore_ray.engine.pools import ActorPool, TaskPool
 from encore_ray.engine.visible import Visible
-from encore_ray.engine.worker import Lost, Worker, open_answer
 from encore_ray.errors import ClusterError
-from encore_ray.folder.in_flight import Marks
+from encore_ray.folder.in_flight import InFlight
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -73,17 +74,17 @@ def try_units(
     *,
     pool: ActorPool | TaskPool,
     visible: Visible | None,
-    marks: Marks,
+    in_flight: InFlight,
     timeout_s: float,
 ) -> Generator[Result | Lost, None, None]:
     """As `map_units`, yet a unit whose worker dies is yielded as Lost, at its first such death.
 
     Args:
-        marks: where actors mark their units; cleared first.
+        in_flight: where actors mark their units; cleared first.
         timeout_s: a worker in which no unit finishes for so long ends itself.
     """
-    marks.clear()
-    yield from _outcomes(factory, units, pool, visible, timeout_s, marks=marks)
+    in_flight.clear()
+    yield from _outcomes(factory, units, pool, visible, timeout_s, in_flight=in_flight)
 
 
 def _outcomes(
@@ -93,7 +94,7 @@ def _outcomes(
     visible: Visible | None,
     timeout_s: float,
     *,
-    marks: Marks | None = None,
+    in_flight: InFlight | None = None,
     tries: int = 1,
 ) -> Generator[Any, None, None]:
     if not units:
@@ -101,7 +102,7 @@ def _outcomes(
     pickles = [cloudpickle.dumps(unit) for unit in units]
     work = {"factory": cloudpickle.dumps(factory), "visible": visible, "timeout_s": timeout_s}
     if isinstance(pool, ActorPool):
-        answers = _on_actors({**work, "marks": marks}, pickles, pool)
+        answers = _on_actors({**work, "in_flight": in_flight}, pickles, pool)
     else:
         answers = _on_tasks(work, pickles, pool, tries)
     try:

@@ -47,7 +47,9 @@ class FeatureModel(ScoringModel):
         )
 
 
-def plan_features(path: str, options: ScoreOptions, *, pooling: Pooling, reads: Reads, have: Resources) -> FeatureModel:
+def plan_features(
+    path: str, options: ScoreOptions, *, pooling: Pooling, reads: Reads, resources: Resources
+) -> FeatureModel:
     """Find a backbone and its identity, without loading its weights.
 
     Args:
@@ -66,7 +68,7 @@ def plan_features(path: str, options: ScoreOptions, *, pooling: Pooling, reads: 
         trust_remote_code=options.trust_remote_code,
         allow_pickle=options.allow_pickle,
     )
-    strategies, facts = plan_body(path, place, options, have=have)
+    strategies, facts = plan_body(path, place, options, resources=resources)
     return FeatureModel(path, options, dimension_rules(size), strategies, {**facts, "pooling": pooling, "reads": reads})
 
 

@@ -21,22 +21,26 @@ from encore_ray.composition.heads.label_counts import LabelCounts
 from encore_ray.composition.heads.logistic import Heads, LogisticFit, LogisticSums, fit_logistic
 from encore_ray.composition.heads.ridge import ROUNDING, LinearFit, ResponseSums, fit_ridge, prediction_sums
 from encore_ray.composition.measure.keys import NUM_FOLDS
-from encore_ray.engine.pools import Resources
-from encore_ray.engine.reduce import reduce_units, sum_in_order
-from encore_ray.engine.run_units import Watch, ignore_progress
-from encore_ray.engine.visible import Visible
+from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.folder.provenance import is_same
+from encore_ray.folder.spec import FEATURES, FIT_HEADS
 from encore_ray.folder.tables import table_units
 from encore_ray.models.loading.embedding import FIT_FILE, backbone_files, save_fitted
-from encore_ray.passes.heads.features import FeatureModel
+from encore_ray.passes.heads.features import Embeddings, FeatureModel
 from encore_ray.passes.heads.labels import LabelledUnit, LabelPlace, find_labels, labelled_units, read_responses
-from encore_ray.passes.scorers.model_place import local_model, require_output
+from encore_ray.passes.scorers.by_model import ModelScorer
+from encore_ray.passes.scorers.model_place import local_model, model_paths, require_output
+from encore_ray.passes.scorers.model_plan import decisive_facts
+from encore_ray.passes.scorers.scorer import fill_table
+from encore_ray.records import flat_fit
 from encore_ray.rules import RuleSet
-from encore_ray.schema import SCHEMA_VERSION
-from encore_ray.storage import Folder, fingerprint
+from encore_ray.run import Record, Run, Step
+from encore_ray.schema import FEATURES_DIR, PAIRS_DIR, SCHEMA_VERSION
+from encore_ray.storage import Folder, fingerprint, to_json
 
-# Keys of fit.json: heads are finished that have an origin, and files are those of their backbone.
-ORIGIN, FILES = "origin", "files"
+# Keys of fit.json: heads are finished that tell what they were made from; files are those of their backbone.
+MADE_FROM, FILES = "made_from", "files"
 Places = dict[str, LabelPlace]
 
 
@@ -73,10 +77,7 @@ def fit_heads(
     embeddings: str,
     labels: str,
     rules: RuleSet,
-    *,
-    have: Resources,
-    visible: Visible | None = None,
-    watch: Watch = ignore_progress,
+    reducer: Reducer,
 ) -> FittedHeads:
     """Fit a head for each rule.
 
@@ -84,20 +85,17 @@ def fit_heads(
         embeddings: folder of features.
         labels: pairs/ or scores/ of the same run, see `passes.labels`.
         rules: K rules, see `check_fittable`.
-        have: resources of the cluster.
-        visible: what each node must see.
-        watch: told of the progress of each pass in pairs.
+        reducer: told of the progress of each pass in pairs.
 
     Raises:
         DataError: a rule without labels, or labels outside of its scale.
     """
     units = labelled_units(embeddings, labels)
     places = find_labels([unit.labels for unit in units], rules)
-    how = {"have": have, "visible": visible, "watch": watch}
-    counts: LabelCounts = reduce_units("labels", partial(_CountLabels, rules, places), units, **how)
+    counts: LabelCounts = reducer.total("labels", partial(_CountLabels, rules, places), units)
     counts.check(rules, where=labels)
     groups = counts.groups
-    sums: ResponseSums = sum_in_order("gram", partial(_SumProducts, rules, places, groups), units, **how)
+    sums: ResponseSums = reducer.total_in_order("gram", partial(_SumProducts, rules, places, groups), units)
     rated = [k for k, rule in enumerate(rules) if rule.link == "identity"]
     asked = [k for k, rule in enumerate(rules) if rule.link == "sigmoid"]
     parts: list[tuple[list[int], LinearFit]] = []
@@ -107,7 +105,7 @@ def fit_heads(
     if asked:
 
         def measure(heads: Heads) -> LogisticSums:
-            return sum_in_order("fit", partial(_SumLogistic, rules, places, heads), units, **how)
+            return reducer.total_in_order("fit", partial(_SumLogistic, rules, places, heads), units)
 
         logistic = fit_logistic(measure, sums, groups=groups, rules=asked)
         parts.append((asked, logistic.heads))
@@ -118,10 +116,82 @@ def fit_heads(
         for rule, is_yes_no in zip(rules, counts.is_yes_no_K, strict=True)
     ]
     known_FK = (sums.num_FM.sum(axis=0) > sums.num_FM)[:, counts.group_K]
-    heldout: HeldoutSums = sum_in_order(
-        "heldout", partial(_MeasureHeldout, rules, places, fit, centre_FK, cells, thresholds, known_FK), units, **how
+    heldout: HeldoutSums = reducer.total_in_order(
+        "heldout", partial(_MeasureHeldout, rules, places, fit, centre_FK, cells, thresholds, known_FK), units
     )
     return FittedHeads(fit.weight_KD, fit.bias_K, head_figures(rules, counts, fit, logistic, heldout))
+
+
+@dataclass(frozen=True)
+class Features(Step[dict[str, int]]):
+    """Write features/: an embedding of every response of pairs/; resumable. Makes counts: rows, scored, quarantined.
+
+    Attributes:
+        model: the backbone.
+        max_bad_fraction: share of pairs without finite embeddings past which the pass fails.
+    """
+
+    spec = FEATURES
+    model: FeatureModel
+    max_bad_fraction: float
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return model_paths(self.model.path)
+
+    def __call__(self, run: Run) -> dict[str, int]:
+        scorer = ModelScorer(self.model, Embeddings, verb="embed")
+        _, counts = fill_table(run, FEATURES, scorer, max_bad_fraction=self.max_bad_fraction)
+        return counts
+
+    def record(self, made: dict[str, int]) -> Record:
+        return Record(metrics=made, step=made["rows"])
+
+
+@dataclass(frozen=True)
+class FitHeads(Step[dict[str, Any]]):
+    """Fit heads to labels, on features/, and save them with their backbone; makes the content of fit.json.
+
+    Attributes:
+        model: the backbone. rules: of the heads.
+        labels: table that has the labels. output: local folder, see `require_place`.
+    """
+
+    spec = FIT_HEADS
+    model: FeatureModel
+    rules: RuleSet
+    labels: str
+    output: str
+
+    def numbers(self, run: Run) -> int:
+        units = table_units(run.path(FEATURES_DIR))
+        return sum(unit.rows for unit in units) * 2 * len(self.model.rules)
+
+    def __call__(self, run: Run) -> dict[str, Any]:
+        fitted = fit_heads(run.path(FEATURES_DIR), self.labels, self.rules, run.reducer)
+        facts = fit_facts(decisive_facts(self.model), self.labels, self.rules)
+        return save_heads(self.output, fitted, self.rules, model=self.model, labels=self.labels, facts=facts)
+
+    def record(self, made: dict[str, Any]) -> Record:
+        return Record(metrics=flat_fit(made), artifacts={FIT_FILE: to_json(made)})
+
+
+def embed_and_fit(
+    run: Run, model: FeatureModel, rules: RuleSet, *, labels: str | None, output: str, max_bad_fraction: float
+) -> dict[str, Any]:
+    """Embed all responses of the run and fit heads to labels, where they are not there already; content of fit.json.
+
+    Raises:
+        ResumeRefused: other heads are there.
+    """
+    labels = labels or run.path(PAIRS_DIR)
+    facts = fit_facts(decisive_facts(model), labels, rules)
+    standing = standing_heads(output, facts=facts, overwrite=run.overwrite)
+    if standing is not None:
+        run.note(f"fit: {output} holds the heads of these labels already")
+        return standing
+    run.do(Features(model, max_bad_fraction))
+    return run.do(FitHeads(model, rules, labels, output))
 
 
 class _CountLabels:
@@ -231,49 +301,43 @@ def require_place(output: str, *, model: str) -> None:
     require_output(output, source=model, marks=(FIT_FILE,))
 
 
-def origin(embeddings: Mapping[str, Any], labels: str, rules: RuleSet) -> str:
-    """What decides fitted heads, as one digest.
+def fit_facts(embeddings: Mapping[str, Any], labels: str, rules: RuleSet) -> dict[str, Any]:
+    """What decides fitted heads.
 
     Args:
         embeddings: the facts that decide them.
         labels: table of the labels, made from the same pairs.
         rules: of the heads.
     """
-    return fingerprint([dict(embeddings), [[unit.unit, unit.digest] for unit in table_units(labels)], rules.to_list()])
+    units = fingerprint([[unit.unit, unit.digest] for unit in table_units(labels)])
+    return {"embeddings": dict(embeddings), "labels": units, "rules": rules.to_list()}
 
 
-def standing_heads(output: str, *, origin: str, overwrite: bool) -> dict[str, Any] | None:
-    """Content of fit.json where heads of the same origin are there already; None where they are to be fitted.
+def standing_heads(output: str, *, facts: Mapping[str, Any], overwrite: bool) -> dict[str, Any] | None:
+    """Content of fit.json where heads made from the same facts are there already; None where they are to be fitted.
 
     Raises:
-        ConfigError: finished heads of another origin are there, and are not to be overwritten.
+        ResumeRefused: finished heads made from others are there, and are not to be overwritten.
     """
     folder = Folder(output)
     if overwrite or not folder.exists(FIT_FILE):
         return None
     fit = folder.read_json(FIT_FILE)
-    found = fit.get(ORIGIN) if isinstance(fit, dict) else None
-    if found is None:  # a fit that was interrupted
-        return None
-    if found != origin:
-        raise ConfigError(
-            f"{output} holds heads that were fitted to other labels, rules or embeddings. Name another folder, or "
-            "replace them by --overwrite."
-        )
-    return fit
+    standing = fit.get(MADE_FROM) if isinstance(fit, dict) else None  # None of a fit that was interrupted
+    return fit if is_same(output, standing, facts) else None
 
 
 def save_heads(
-    output: str, fitted: FittedHeads, rules: RuleSet, *, model: FeatureModel, labels: str, origin: str
+    output: str, fitted: FittedHeads, rules: RuleSet, *, model: FeatureModel, labels: str, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write the backbone with its new heads, and fit.json beside them, which tells the origin last.
+    """Write the backbone with its new heads, and fit.json beside them, which tells last what they were made from.
 
     Args:
         output: local folder, see `require_place`.
         fitted: heads of the rules.
         model: the backbone as the responses were embedded by.
         labels: where the labels came from.
-        origin: see `origin`.
+        facts: that decide them.
 
     Returns:
         Content of fit.json.
@@ -298,7 +362,7 @@ def save_heads(
         allow_pickle=model.options.allow_pickle,
         stale=stale,
     )
-    fit |= {FILES: files, ORIGIN: origin}
+    fit |= {FILES: files, MADE_FROM: dict(facts)}
     folder.write_json(FIT_FILE, fit)
     return fit
 

@@ -19,7 +19,8 @@ from encore_ray.composition.measure.splitmix import mix
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import first_texts, row_numbers
 from encore_ray.folder.parquet import open_parquet
-from encore_ray.folder.tables import TableUnit, resampling_keys, table_units
+from encore_ray.folder.score_block import resampling_keys
+from encore_ray.folder.tables import TableUnit, table_units
 from encore_ray.passes.heads.features import read_features
 from encore_ray.rules import Rule, RuleSet
 from encore_ray.schema import (

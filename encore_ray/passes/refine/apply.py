@@ -5,7 +5,7 @@ Both are passes over units, resumable; a worker loads the energies once.
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,22 +13,22 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.composition.evaluate.calibration import LIKELY_ERROR, Logistic
-from encore_ray.engine.pools import Resources, keeping_pool
-from encore_ray.engine.run_units import Watch, ignore_progress, run_committed
+from encore_ray.engine.pools import keeping_pool
 from encore_ray.engine.unit_work import Write, unit_task
-from encore_ray.engine.visible import Visible
 from encore_ray.errors import ResumeRefused
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import Commit, total_counts
 from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.spec import REFINE, REFINE_SCORES
 from encore_ray.folder.tables import rules_metadata, table_rules, table_units
-from encore_ray.passes.refine.energies import OF_REWARD, OF_RULES
+from encore_ray.passes.refine.energies import OF_REWARD, OF_RULES, EnergyFiles, fitted_energies
 from encore_ray.passes.refine.fit_reward import MARGIN
 from encore_ray.passes.refine.fit_rules import DIRECTIONS, directions
 from encore_ray.passes.refine.rows import RefinedRows
 from encore_ray.passes.refine.source import REWARD, EmbeddedRows, EmbeddedUnit, embedded_units, rule_heads
 from encore_ray.passes.scorers.score_table import CARRIED
 from encore_ray.rules import RuleSet
+from encore_ray.run import Record, Run, Step
 from encore_ray.schema import (
     CHOSEN_AT_END,
     CHOSEN_REFINED,
@@ -46,106 +46,90 @@ from encore_ray.storage import Folder
 MOST_LISTED = 1000  # likely label errors, the least probable labels first
 
 
-def apply_refinement(
-    run: Folder,
-    output: PassTable,
-    *,
-    have: Resources,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
-) -> dict[str, int]:
+@dataclass(frozen=True)
+class Refine(Step[dict[str, int]]):
     """Write refined/ from rewards/, embeddings/ and the fitted energies.
 
-    Returns:
-        Counts: rows, pairs, singles, without_embedding (rows), at_end (responses), outside (responses),
-        likely_label_errors (pairs).
+    Makes counts: rows, pairs, singles, without_embedding (rows), at_end (responses), outside (responses),
+    likely_label_errors (pairs).
 
     Raises:
         ResumeRefused: the folder holds rewards refined by other energies.
     """
-    output = output.open({"energies": OF_REWARD.digests(run)}, overwrite=overwrite)
-    units = embedded_units(run, REWARD)
-    OF_REWARD.warn_if_other(run, units)
-    how = {"have": have, "visible": visible, "overwrite": overwrite, "watch": watch}
-    commits = _run(units, output, partial(_RefineRewards, run), **how)
-    counts = total_counts(commits.values())
-    listed = heapq.nsmallest(
-        MOST_LISTED, (tuple(found) for commit in commits.values() for found in commit.notes["label_errors"])
-    )
-    errors = {
-        "schema_version": SCHEMA_VERSION,
-        "below": LIKELY_ERROR,
-        "num_pairs": counts["likely_label_errors"],
-        "pairs": [{PAIR_ID: pair_id, LABEL_PROBABILITY: probability} for probability, pair_id in listed],
-    }
-    run.write_json(LABEL_ERRORS_FILE, errors)
-    output.seal([unit.table.unit for unit in units], commits, counts)
-    return counts
+
+    spec = REFINE
+
+    def __call__(self, run: Run) -> dict[str, int]:
+        output = run.table(REFINE).open({"energies": OF_REWARD.digests(run.folder)}, overwrite=run.overwrite)
+        units = embedded_units(run.folder, REWARD)
+        OF_REWARD.warn_if_other(run.folder, units)
+        commits = _finish(run, output, units, partial(_RefineRewards, run.folder))
+        counts = total_counts(commits.values())
+        listed = heapq.nsmallest(
+            MOST_LISTED, (tuple(found) for commit in commits.values() for found in commit.notes["label_errors"])
+        )
+        errors = {
+            "schema_version": SCHEMA_VERSION,
+            "below": LIKELY_ERROR,
+            "num_pairs": counts["likely_label_errors"],
+            "pairs": [{PAIR_ID: pair_id, LABEL_PROBABILITY: probability} for probability, pair_id in listed],
+        }
+        run.folder.write_json(LABEL_ERRORS_FILE, errors)
+        output.seal([unit.table.unit for unit in units], commits, counts)
+        return counts
+
+    def record(self, made: dict[str, int]) -> Record:
+        return Record(metrics=made, step=made["rows"])
 
 
-def refine_scores(
-    run: Folder,
-    output: PassTable,
-    *,
-    rules: RuleSet | None,
-    have: Resources,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
-) -> dict[str, int]:
+@dataclass(frozen=True)
+class RefineScores(Step[dict[str, int]]):
     """Write refined_scores/ from scores/, embeddings/ and the fitted energies of the rules.
 
     Its table is one of scores like any other. Its rules are the run's but that they clip: a refined score may leave its
-    scale.
-
-    Args:
-        rules: of the run as they are now; None for those that its scores carry.
-
-    Returns:
-        Counts: rows, without_embedding (rows), at_end and outside (scores).
+    scale. Makes counts: rows, without_embedding (rows), at_end and outside (scores).
 
     Raises:
         ResumeRefused: rules have another direction than the energies were fitted for, or the folder holds scores
             refined by other energies.
     """
-    rules = table_rules(table_units(run.child(SCORES_DIR).uri), rules)
-    fitted = OF_RULES.made_from(run).get(DIRECTIONS)
-    if fitted != directions(rules):
-        raise ResumeRefused(
-            f"{run.path(OF_RULES.description)} was fitted to other rules, or to other directions of them, than the run "
-            "has now. Fit the energies again by `encore-ray refine fit --per-rule --overwrite`."
-        )
-    clipping = RuleSet(replace(rule, out_of_range="clip") for rule in rules)
-    output = output.open({"energies": OF_RULES.digests(run), "rules": clipping.fingerprint}, overwrite=overwrite)
-    units = embedded_units(run, rule_heads(rules))
-    OF_RULES.warn_if_other(run, units)
-    how = {"have": have, "visible": visible, "overwrite": overwrite, "watch": watch}
-    commits = _run(units, output, partial(_RefineScores, run, clipping), **how)
-    counts = total_counts(commits.values())
-    output.seal([unit.table.unit for unit in units], commits, counts)
-    return counts
+
+    spec = REFINE_SCORES
+
+    def __call__(self, run: Run) -> dict[str, int]:
+        rules = table_rules(table_units(run.path(SCORES_DIR)), run.rules)
+        fitted = OF_RULES.made_from(run.folder).get(DIRECTIONS)
+        if fitted != directions(rules):
+            raise ResumeRefused(
+                f"{run.path(OF_RULES.description)} was fitted to other rules, or to other directions of them, than the "
+                "run has now. Fit the energies again by `encore-ray refine fit --per-rule --overwrite`."
+            )
+        clipping = RuleSet(replace(rule, out_of_range="clip") for rule in rules)
+        facts = {"energies": OF_RULES.digests(run.folder), "rules": clipping.fingerprint}
+        output = run.table(REFINE_SCORES).open(facts, overwrite=run.overwrite)
+        units = embedded_units(run.folder, rule_heads(rules))
+        OF_RULES.warn_if_other(run.folder, units)
+        commits = _finish(run, output, units, partial(_RefineScores, run.folder, clipping))
+        counts = total_counts(commits.values())
+        output.seal([unit.table.unit for unit in units], commits, counts)
+        return counts
+
+    def record(self, made: dict[str, int]) -> Record:
+        return Record(metrics=made, step=made["rows"])
 
 
-def _run(
-    units: Sequence[EmbeddedUnit],
-    output: PassTable,
-    factory: Callable[[], Write],
-    *,
-    have: Resources,
-    visible: Visible | None,
-    overwrite: bool,
-    watch: Watch,
+def refine_all(run: Run) -> dict[str, dict[str, int]]:
+    """Write refined/ and refined_scores/, as far as energies are fitted; the counts of each folder."""
+    steps: dict[EnergyFiles, Step[dict[str, int]]] = {OF_REWARD: Refine(), OF_RULES: RefineScores()}
+    return {str(energies.refines.table): run.do(steps[energies]) for energies in fitted_energies(run.folder)}
+
+
+def _finish(
+    run: Run, output: PassTable, units: Sequence[EmbeddedUnit], factory: Callable[[], Write]
 ) -> dict[str, Commit]:
-    return run_committed(
-        output,
-        [replace(unit_task(unit.table), input_digest=unit.digest, payload=unit) for unit in units],
-        factory,
-        pool=lambda num_units: keeping_pool(have, num_units=num_units),
-        visible=visible,
-        watch=watch,
-        overwrite=overwrite,
-    )
+    tasks = [replace(unit_task(unit.table), input_digest=unit.digest, payload=unit) for unit in units]
+    resources = run.engine.resources
+    return run.finish(output, tasks, factory, pool=lambda num_units: keeping_pool(resources, num_units=num_units))
 
 
 class _RefineRewards:

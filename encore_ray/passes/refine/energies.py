@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from encore_ray.errors import ConfigError, DataError, ModelError, ResumeRefused
-from encore_ray.folder.provenance import refusal
-from encore_ray.folder.status import pass_tables
+from encore_ray.errors import ConfigError, DataError, ModelError
+from encore_ray.folder.pass_table import pass_table
+from encore_ray.folder.provenance import is_same
+from encore_ray.folder.spec import REFINE, REFINE_SCORES, Pass
 from encore_ray.models.energy.refiner import Refiner
 from encore_ray.passes.refine.source import EmbeddedUnit
 from encore_ray.schema import (
@@ -33,14 +34,14 @@ class EnergyFiles:
     Attributes:
         tensors, description: of the energies. report: of their fit.
         training: folder for what a fit needs to go on, until it is over.
-        table: pass that they refine, see `pass_tables`.
+        refines: pass whose table they make.
     """
 
     tensors: str
     description: str
     report: str
     training: str
-    table: str
+    refines: Pass
 
     def fitted(self, run: Folder) -> bool:
         """Whether they are there."""
@@ -92,10 +93,7 @@ class EnergyFiles:
         """
         if not self.fitted(run):
             return None
-        standing = self.made_from(run)
-        if standing != facts and not overwrite:
-            raise ResumeRefused(refusal(run.path(self.description), standing, facts))
-        if standing == facts:
+        if is_same(run.path(self.description), self.made_from(run), facts, overwrite=overwrite):
             with contextlib.suppress(DataError, ModelError):
                 self.load(run)
                 return run.read_json(self.report)
@@ -108,7 +106,7 @@ class EnergyFiles:
         """
         tensors, description = refiner.to_files()
         run.delete(self.description)
-        pass_tables(run)[self.table].outdate()
+        pass_table(run, self.refines).outdate()
         run.write_atomic(self.tensors, tensors)
         run.write_json(self.report, report)
         run.write_atomic(self.description, description)
@@ -120,14 +118,14 @@ OF_REWARD = EnergyFiles(
     ENERGY_FILE,
     REFINE_REPORT_FILE,
     ENERGY_TRAINING_DIR,
-    table="refine",
+    refines=REFINE,
 )
 OF_RULES = EnergyFiles(
     RULE_ENERGY_TENSORS_FILE,
     RULE_ENERGY_FILE,
     RULE_REFINE_REPORT_FILE,
     RULE_ENERGY_TRAINING_DIR,
-    table="refine_scores",
+    refines=REFINE_SCORES,
 )
 
 

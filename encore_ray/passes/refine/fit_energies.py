@@ -8,13 +8,14 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from encore_ray.engine.on_ray.remote_call import Do, Say, Work
-from encore_ray.engine.run_units import Progress, Watch
+from encore_ray.engine.base import Engine, Say
+from encore_ray.engine.local import LocalEngine
+from encore_ray.engine.progress import Progress, Watch, ignore_progress
 from encore_ray.errors import ClusterError
 from encore_ray.models.energy.data import PairBlock, PairBlocks
 from encore_ray.models.energy.linear_refit import refit_linear
@@ -32,7 +33,11 @@ TRAINING_FACTS = ("losses", "heldout_losses", "best_epoch", "device", "num_threa
 
 LEAVE_EVERY_S = 5.0  # between two notes of how far a training is
 
-Tell = Callable[[str], None]
+
+def _ignore_note(text: str) -> None:
+    """Nobody looks."""
+
+
 Result = TypeVar("Result")
 
 
@@ -134,19 +139,33 @@ def advice(facts: Mapping[str, Any]) -> str:
     )
 
 
-def follow(do: Do, work: Work[Result], training: Training, *, watch: Watch, tell: Tell) -> Result:
+@dataclass(frozen=True)
+class Trainer:
+    """Where energies are fitted, and who looks.
+
+    Attributes:
+        engine: that holds the worker. cpus, gpus: that it holds, see `Engine.call`.
+        watch: told of the progress in pairs, epoch after epoch; its units are epochs.
+        note: told of each epoch.
+    """
+
+    engine: Engine = field(default_factory=LocalEngine)
+    cpus: float | None = None
+    gpus: float | None = None
+    watch: Watch = ignore_progress
+    note: Callable[[str], None] = _ignore_note
+
+
+def follow(trainer: Trainer, work: Callable[[Say], Result], training: Training) -> Result:
     """Do work that trains, show how it gets on, and leave that for `run_status`.
 
     Args:
-        do: where.
         work: says what it does by `Told`.
         training: that it runs.
-        watch: told of the progress in pairs, epoch after epoch; its units are epochs.
-        tell: told of each epoch.
     """
-    follower = _Follower(training, watch, tell)
+    follower = _Follower(training, trainer.watch, trainer.note)
     try:
-        result = do(work, follower.hear)
+        result = trainer.engine.call(work, follower.hear, cpus=trainer.cpus, gpus=trainer.gpus)
     except KeyboardInterrupt:
         logger.warning("Interrupted: the same command goes on after the last whole epoch.")
         raise
@@ -157,8 +176,8 @@ def follow(do: Do, work: Work[Result], training: Training, *, watch: Watch, tell
 class _Follower:
     """What the driver hears of a training."""
 
-    def __init__(self, training: Training, watch: Watch, tell: Tell):
-        self._training, self._watch, self._tell = training, watch, tell
+    def __init__(self, training: Training, watch: Watch, note: Callable[[str], None]):
+        self._training, self._watch, self._note = training, watch, note
         self._started = time.monotonic()
         self._left_at = -math.inf
         self._last: FitProgress | None = None
@@ -173,7 +192,7 @@ class _Follower:
             self._show(self._last, num_epochs=self._training.settings.epochs)
             self._leave(self._last)
         if told.sentence:
-            self._tell(told.sentence)
+            self._note(told.sentence)
         return told.kept
 
     def end(self) -> None:

@@ -15,16 +15,47 @@ from encore_ray.composition.evaluate.calibration import judge_sources
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
 from encore_ray.composition.weigh.rewards import tie_tolerance
 from encore_ray.composition.weigh.weights import Weights
-from encore_ray.engine.on_ray.remote_call import Do, Say, do_here
-from encore_ray.engine.run_units import Watch, ignore_progress
+from encore_ray.engine.base import Say
+from encore_ray.folder.spec import FIT_REWARD
 from encore_ray.models.energy.refiner import Refiner
 from encore_ray.models.energy.training import EnergySettings
 from encore_ray.passes.refine.energies import OF_REWARD, units_fingerprint
-from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Tell, Told, Training, advice, follow
+from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Told, Trainer, Training, advice, follow
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.refine.source import REWARD, embedded_units
-from encore_ray.schema import REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
-from encore_ray.storage import Folder
+from encore_ray.run import Record, Run, Step
+from encore_ray.schema import REFINE_REPORT_FILE, REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
+from encore_ray.storage import Folder, to_json
+
+
+@dataclass(frozen=True)
+class FitReward(Step[dict[str, Any]]):
+    """Fit energies to the composed reward; makes the content of refine/report.json. See `fit_refinement`.
+
+    Attributes:
+        noise: further levels of label noise. cpus, gpus: that the worker holds.
+    """
+
+    spec = FIT_REWARD
+    settings: EnergySettings
+    noise: Sequence[float] = ()
+    cpus: float | None = None
+    gpus: float | None = None
+
+    def __call__(self, run: Run) -> dict[str, Any]:
+        trainer = Trainer(run.engine, self.cpus, self.gpus, run.watch, run.note)
+        return fit_refinement(
+            run.folder, settings=self.settings, trainer=trainer, noise=self.noise, overwrite=run.overwrite
+        )
+
+    def record(self, made: dict[str, Any]) -> Record:
+        figures = {
+            f"accuracy/{control['name'].replace(' ', '_')}/noise_{control['noise']:g}": control["accuracy"]
+            for control in made["controls"]
+        }
+        artifacts = {REFINE_REPORT_FILE: to_json(made)}
+        return Record(params=vars(self.settings), metrics=figures, artifacts=artifacts)
+
 
 REFINED, REFIT = "refined", "linear refit"
 MARGIN, DENSITY = "base margin", "energy density"
@@ -34,23 +65,19 @@ def fit_refinement(
     run: Folder,
     *,
     settings: EnergySettings,
+    trainer: Trainer,
     noise: Sequence[float] = (),
     overwrite: bool = False,
-    do: Do = do_here,
-    watch: Watch = ignore_progress,
-    tell: Tell = lambda text: None,
 ) -> dict[str, Any]:
     """Fit, calibrate, judge and write refine/; returns the content of its report.
 
     Args:
         run: after `compose`, with embeddings.
         settings: of the training.
+        trainer: where the fit runs.
         noise: further levels of label noise, in (0, .5): the fit and its controls are repeated on labels of which that
             share is turned round, for the report alone.
         overwrite: replace energies that were fitted to something else.
-        do: where the fit runs.
-        watch: told of the progress in pairs, epoch after epoch.
-        tell: told of each epoch.
 
     Raises:
         ResumeRefused: other energies are there. DataError: too few pairs, or none that agrees with its label.
@@ -64,16 +91,16 @@ def fit_refinement(
     tolerance = tie_tolerance(weights)
     controls: list[dict[str, Any]] = []
     kept: Refiner | None = None
-    judged: _Judged | None = None
+    judged: _HeldoutPairs | None = None
     for level in (0.0, *noise):
         training = Training(
             tuple(units), settings, f"fit {level:.0%}" if level else "fit", run.child(OF_REWARD.training), level
         )
-        refiner, found = follow(do, partial(_fit_and_judge, training), training, watch=watch, tell=tell)
+        refiner, found = follow(trainer, partial(_fit_and_judge, training), training)
         if judged is None:
             kept, judged = refiner, found
         controls += [{"noise": level, **control.to_dict()} for control in found.controls(tolerance)]
-        tell(_verdict(found.controls(tolerance), level))
+        trainer.note(_verdict(found.controls(tolerance), level))
     assert kept is not None and judged is not None
     verdict = _verdict(judged.controls(tolerance), 0.0) + advice(kept.facts)
     report = _report(kept, judged, controls, verdict=verdict)
@@ -82,7 +109,7 @@ def fit_refinement(
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
+class _HeldoutPairs:
     """Held-out pairs under each reward.
 
     Attributes:
@@ -111,7 +138,7 @@ class _Judged:
         )
 
 
-def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _Judged]:
+def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _HeldoutPairs]:
     refiner, weight_KD = training.run(say)
     parts: list[list[np.ndarray]] = []
     for rows in heldout_rows(training.units):
@@ -131,10 +158,10 @@ def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _Judged]:
                 rows.hash_N,
             ]
         )
-    return refiner, _Judged(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    return refiner, _HeldoutPairs(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
-def _report(refiner: Refiner, judged: _Judged, controls: list[dict[str, Any]], *, verdict: str) -> dict[str, Any]:
+def _report(refiner: Refiner, judged: _HeldoutPairs, controls: list[dict[str, Any]], *, verdict: str) -> dict[str, Any]:
     sources = judge_sources({MARGIN: judged.base_N, DENSITY: judged.odds_N}, fitted_N=~judged.test_N)
     settings = refiner.facts["settings"]
     num_test = int(judged.test_N.sum())

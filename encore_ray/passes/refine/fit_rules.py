@@ -12,19 +12,48 @@ import numpy as np
 
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
 from encore_ray.composition.measure.counts import TIE_TOLERANCE
-from encore_ray.engine.on_ray.remote_call import Do, Say, do_here
-from encore_ray.engine.run_units import Watch, ignore_progress
+from encore_ray.engine.base import Say
+from encore_ray.folder.spec import FIT_RULES
 from encore_ray.folder.tables import table_rules, table_units
 from encore_ray.models.energy.refiner import Refiner
 from encore_ray.models.energy.training import EnergySettings
 from encore_ray.passes.refine.energies import OF_RULES, units_fingerprint
-from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Tell, Told, Training, advice, follow
+from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Told, Trainer, Training, advice, follow
 from encore_ray.passes.refine.fit_reward import REFINED, REFIT
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.refine.source import embedded_units, rule_heads
 from encore_ray.rules import RuleSet
-from encore_ray.schema import SCHEMA_VERSION, SCORES_DIR
-from encore_ray.storage import Folder
+from encore_ray.run import Record, Run, Step
+from encore_ray.schema import RULE_REFINE_REPORT_FILE, SCHEMA_VERSION, SCORES_DIR
+from encore_ray.storage import Folder, to_json
+
+
+@dataclass(frozen=True)
+class FitRules(Step[dict[str, Any]]):
+    """Fit an energy to the scores of each rule; makes the content of refine/rules/report.json. See `fit_rules`.
+
+    Attributes:
+        cpus, gpus: that the worker holds.
+    """
+
+    spec = FIT_RULES
+    settings: EnergySettings
+    cpus: float | None = None
+    gpus: float | None = None
+
+    def __call__(self, run: Run) -> dict[str, Any]:
+        trainer = Trainer(run.engine, self.cpus, self.gpus, run.watch, run.note)
+        return fit_rules(run.folder, rules=run.rules, settings=self.settings, trainer=trainer, overwrite=run.overwrite)
+
+    def record(self, made: dict[str, Any]) -> Record:
+        figures = {
+            f"accuracy/{rule['name']}/{control['name'].replace(' ', '_')}": control["accuracy"]
+            for rule in made["rules"]
+            for control in rule["controls"]
+        }
+        artifacts = {RULE_REFINE_REPORT_FILE: to_json(made)}
+        return Record(params=vars(self.settings), metrics=figures, artifacts=artifacts)
+
 
 DIRECTIONS = "directions"  # key of what energies were made from: what each rule was taken for
 
@@ -34,10 +63,8 @@ def fit_rules(
     *,
     rules: RuleSet | None,
     settings: EnergySettings,
+    trainer: Trainer,
     overwrite: bool = False,
-    do: Do = do_here,
-    watch: Watch = ignore_progress,
-    tell: Tell = lambda text: None,
 ) -> dict[str, Any]:
     """Fit the energies of all rules at once, judge them and write refine/rules/; returns the content of its report.
 
@@ -45,10 +72,8 @@ def fit_rules(
         run: after `score`, with embeddings.
         rules: of the run as they are now; None for those that its scores carry.
         settings: of the training.
+        trainer: where the fit runs.
         overwrite: replace energies that were fitted to something else.
-        do: where the fit runs.
-        watch: told of the progress in pairs, epoch after epoch.
-        tell: told of each epoch.
 
     Raises:
         ResumeRefused: other energies are there. DataError: too few pairs, or none that agrees with its label.
@@ -64,10 +89,10 @@ def fit_rules(
     if standing is not None:
         return standing
     training = Training(tuple(units), settings, "fit per rule", run.child(OF_RULES.training))
-    refiner, judged = follow(do, partial(_fit_and_judge, training), training, watch=watch, tell=tell)
+    refiner, judged = follow(trainer, partial(_fit_and_judge, training), training)
     report = _report(refiner, rules, judged)
     OF_RULES.keep(run, refiner.with_facts({"made_from": facts}), report)
-    tell(report["verdict"])
+    trainer.note(report["verdict"])
     return report
 
 
@@ -77,7 +102,7 @@ def directions(rules: RuleSet) -> list[list[str]]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
+class _HeldoutPairs:
     """Held-out pairs under each of K rules.
 
     Attributes:
@@ -100,7 +125,7 @@ class _Judged:
         )
 
 
-def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _Judged]:
+def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _HeldoutPairs]:
     refiner, weight_KD = training.run(say)
     margins: dict[str, list[np.ndarray]] = {BASE: [], REFIT: [], REFINED: []}
     others: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -113,10 +138,10 @@ def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _Judged]:
         others.append((np.any(refined.at_end_N2K, axis=1), rows.test_N, rows.hash_N))
     at_end_NK, test_N, hash_N = (np.concatenate(values) for values in zip(*others, strict=True))
     margin_by_name = {name: np.concatenate(parts) for name, parts in margins.items()}
-    return refiner, _Judged(margin_by_name, at_end_NK, test_N, hash_N)
+    return refiner, _HeldoutPairs(margin_by_name, at_end_NK, test_N, hash_N)
 
 
-def _report(refiner: Refiner, rules: RuleSet, judged: _Judged) -> dict[str, Any]:
+def _report(refiner: Refiner, rules: RuleSet, judged: _HeldoutPairs) -> dict[str, Any]:
     facts = refiner.facts
     num_test = int(judged.test_N.sum())
     found: list[dict[str, Any]] = []

@@ -171,6 +171,11 @@ class ApiClient:
         time.sleep(at - now)
 
 
+def is_api(judge: str) -> bool:
+    """Whether a judge is named by the URL of an API."""
+    return judge.startswith(("http://", "https://"))
+
+
 def check_url(url: str) -> None:
     """Raise ConfigError where the URL of an API is none."""
     try:

@@ -78,11 +78,6 @@ class ApiJudge:
         return body if self.options.text_only else {**body, "logprobs": True, "top_logprobs": _TOP}
 
 
-def is_api(judge: str) -> bool:
-    """Whether a judge is named by the URL of an API."""
-    return judge.startswith(("http://", "https://"))
-
-
 def plan_api_judge(url: str, options: RateOptions, *, rules: RuleSet, run: Folder) -> ApiJudge:
     """The judge of a run.
 

@@ -69,6 +69,11 @@ def require_output(output: str, *, source: str, marks: Sequence[str]) -> None:
         raise ConfigError(f"{output} is not empty, and holds no model that this command made. Name another folder.")
 
 
+def model_paths(model: str) -> list[str]:
+    """What every node must see of a model: its folder or URL; a hub's name is each node's own affair."""
+    return [model] if is_remote(model) or model.startswith("/") else []
+
+
 def make_output(output: str) -> None:
     """Make the folder of a model; ConfigError where that cannot be."""
     try:

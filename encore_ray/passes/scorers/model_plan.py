@@ -1,18 +1,18 @@
 """The model or judge of a score pass, planned on the driver: found, identified, with its strategy and token budget."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from encore_ray.config import ScoreOptions
-from encore_ray.engine.on_ray.cluster import unit_timeout_s
-from encore_ray.engine.on_ray.single_worker import Death, LoneWorker
+from encore_ray.engine.base import Engine
+from encore_ray.engine.outcomes import Death
 from encore_ray.engine.pools import Resources, score_pool
-from encore_ray.engine.visible import Visible
 from encore_ray.errors import ConfigError
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.folder.tables import TableUnit
 from encore_ray.models.forward.scorer import DEFAULT_BATCH_TOKENS
 from encore_ray.models.forward.strategy import StrategyChoice
 from encore_ray.models.judge.questions import questions_digest
@@ -31,7 +31,7 @@ SEARCH_PAIRS = 1024
 Model = TypeVar("Model", bound=ScoringModel)
 
 
-def plan_model(path: str, options: ScoreOptions, *, have: Resources, rules: RuleSet | None = None) -> ScoringModel:
+def plan_model(path: str, options: ScoreOptions, *, resources: Resources, rules: RuleSet | None = None) -> ScoringModel:
     """Find the model, its rules and its identity, without loading its weights.
 
     Args:
@@ -49,11 +49,11 @@ def plan_model(path: str, options: ScoreOptions, *, have: Resources, rules: Rule
         trust_remote_code=options.trust_remote_code,
         allow_pickle=options.allow_pickle,
     )
-    strategies, facts = plan_body(path, place, options, have=have)
+    strategies, facts = plan_body(path, place, options, resources=resources)
     return ScoringModel(path, options, found, strategies, facts)
 
 
-def plan_judge(path: str, options: ScoreOptions, *, have: Resources, rules: RuleSet) -> JudgeModel:
+def plan_judge(path: str, options: ScoreOptions, *, resources: Resources, rules: RuleSet) -> JudgeModel:
     """Find a judge and its identity, without loading its weights.
 
     Args:
@@ -72,15 +72,15 @@ def plan_judge(path: str, options: ScoreOptions, *, have: Resources, rules: Rule
     if options.keep_embeddings:
         raise ConfigError("keep_embeddings: a judge has no heads that an embedding could enter. Leave it out.")
     place = local_model(path, allow_pickle=options.allow_pickle)
-    strategies, facts = plan_body(path, place, options, have=have)
+    strategies, facts = plan_body(path, place, options, resources=resources)
     return JudgeModel(path, options, rules, strategies, {**facts, "questions": questions_digest(rules)})
 
 
 def plan_body(
-    path: str, place: str, options: ScoreOptions, *, have: Resources
+    path: str, place: str, options: ScoreOptions, *, resources: Resources
 ) -> tuple[tuple[StrategyChoice, ...], dict[str, Any]]:
     """How a model is scored with, one strategy a member, and the facts that decide its scores."""
-    device = "cuda" if score_pool(options, have, num_units=1).gpus else "cpu"
+    device = "cuda" if score_pool(options, resources, num_units=1).gpus else "cpu"
     dtype = options.dtype if options.dtype != "auto" else {"cuda": "bfloat16", "cpu": "float32"}[device]
     identity = identify_model(place, revision=options.revision, allow_pickle=options.allow_pickle)
     strategies = choose_strategies(
@@ -106,13 +106,7 @@ def plan_body(
 
 
 def settle_budget(
-    model: Model,
-    pairs: str,
-    output: PassTable,
-    *,
-    have: Resources,
-    visible: Visible | None = None,
-    overwrite: bool = False,
+    model: Model, units: Sequence[TableUnit], output: PassTable, *, engine: Engine, overwrite: bool = False
 ) -> Model:
     """The model with its token budget as a number: as configured, as of scores that stand, or searched for now.
 
@@ -130,12 +124,11 @@ def settle_budget(
     if isinstance(standing.get("batch_tokens"), int) and (standing == decisive_facts(resumed) or not overwrite):
         return resumed
     first: list[TableUnit] = []
-    for unit in table_units(pairs):
+    for unit in units:
         if sum(before.rows for before in first) < SEARCH_PAIRS:
             first.append(unit)
-    pool = score_pool(model.options, have, num_units=1)
-    timeout_s = unit_timeout_s()
-    with LoneWorker(partial(find_budget, model), pool=pool, visible=visible, timeout_s=timeout_s) as worker:
+    pool = score_pool(model.options, engine.resources, num_units=1)
+    with engine.single_worker(partial(find_budget, model), pool=pool, timeout_s=engine.unit_timeout_s) as worker:
         search = worker.attempt(first)
     if isinstance(search, Death):
         usual = DEFAULT_BATCH_TOKENS[model.facts["device"]]

@@ -2,22 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.engine.run_units import Watch, ignore_progress
-from encore_ray.engine.visible import Visible
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import LeftOut
-from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.folder.tables import TableUnit
 from encore_ray.models.judge.questions import ask_relevance, questions_digest, relevance_question, relevance_rules
 from encore_ray.models.text.conversations import Message
-from encore_ray.passes.score import finish_scored
-from encore_ray.passes.scorers.api_judge import POOL, ApiJudge, ApiScores
+from encore_ray.passes.scorers.api_judge import ApiJudge, ApiScores
 from encore_ray.passes.selection.relevance import write_relevance
 from encore_ray.rules import Rule
 from encore_ray.schema import PROMPT, REJECTED
@@ -41,37 +36,6 @@ class ApiRelating(ApiJudge):
 
     def messages(self, turns: Sequence[Message], rule: Rule) -> list[Message]:
         return ask_relevance(turns, rule)
-
-
-def relate_by_api(
-    pairs: str,
-    output: PassTable,
-    *,
-    judge: ApiRelating,
-    max_bad_fraction: float,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
-) -> dict[str, int]:
-    """Write relevance/ of all units of pairs/ by a judge behind an API; resumable.
-
-    Returns:
-        Counts: rows, scored, quarantined, requests, known_answers.
-
-    Raises:
-        ResumeRefused: the folder holds relevances made by another model or option.
-    """
-    output = output.open({**judge.facts, "rules": judge.rules.scoring_fingerprint}, overwrite=overwrite)
-    return finish_scored(
-        table_units(pairs),
-        output,
-        partial(ApiRelevance, judge),
-        pool=lambda num_units: POOL,
-        max_bad_fraction=max_bad_fraction,
-        visible=visible,
-        overwrite=overwrite,
-        watch=watch,
-    )
 
 
 class ApiRelevance(ApiScores):

@@ -37,7 +37,7 @@ class AdapterModel(ScoringModel):
         return RuleAdapter(super().load())
 
 
-def plan_adapter(path: str, options: ScoreOptions, *, have: Resources) -> AdapterModel:
+def plan_adapter(path: str, options: ScoreOptions, *, resources: Resources) -> AdapterModel:
     """Find a rule adapter, its rules and its identity, without loading its weights.
 
     Args:
@@ -49,7 +49,7 @@ def plan_adapter(path: str, options: ScoreOptions, *, have: Resources) -> Adapte
     """
     if options.keep_embeddings:
         raise ConfigError("keep_embeddings: an adapter's embeddings are of pairs, not of responses. Leave it out.")
-    model = plan_model(path, options, have=have)
+    model = plan_model(path, options, resources=resources)
     others = [rule.name for rule in model.rules if rule.link != "sigmoid"]
     if others:
         raise ModelError(

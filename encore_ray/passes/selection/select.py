@@ -17,19 +17,16 @@ from encore_ray.composition.measure.differences import signed_differences
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.select.selection import RuleSelection, label_pairs, most_relevant, select_rules
 from encore_ray.composition.weigh.weighing import check_ranges
-from encore_ray.engine.pools import Resources, task_pool
-from encore_ray.engine.run_units import Watch, ignore_progress, run_committed
 from encore_ray.engine.unit_work import Task
-from encore_ray.engine.visible import Visible
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import total_counts
-from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.score_block import ScoreBlock, read_scores
+from encore_ray.folder.spec import RELEVANCE, SELECT
 from encore_ray.folder.tables import (
-    ScoreBlock,
     TableUnit,
     column_names,
-    read_scores,
+    count_numbers,
     rules_metadata,
     stored_rules,
     table_rules,
@@ -38,8 +35,10 @@ from encore_ray.folder.tables import (
 from encore_ray.passes.scorers.score_table import CARRIED
 from encore_ray.passes.selection.selected import pairs_with_relevance, read_relevance
 from encore_ray.rules import RuleSet
+from encore_ray.run import Record, Run, Step
 from encore_ray.schema import (
     PAIR_ID,
+    SCORES_DIR,
     SELECTED_COUNT,
     SELECTION_LABEL,
     SELECTION_MARGIN,
@@ -92,65 +91,59 @@ class _Sources:
         return unit
 
 
-def select_pairs(
-    scores: str | None,
-    relevance: str | None,
-    output: PassTable,
-    *,
-    how: Selecting,
-    have: Resources,
-    rules: RuleSet | None = None,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
-) -> dict[str, int]:
+@dataclass(frozen=True)
+class Select(Step[dict[str, int]]):
     """Write selection/; resumable.
 
-    Args:
-        scores: folder of scores; None where an adapter chooses for pairs that have none, which then get no label.
-        relevance: folder of relevances of the same run; None without.
-        output: the selection folder.
-        how: how many rules a pair, and by what.
-        have: resources of the cluster.
-        rules: of the scores; None: those that the table carries.
-        visible: what each node must see.
-        overwrite: start over when the folder holds a selection made in another way.
-        watch: told of the progress in pairs.
+    Makes counts: rows, pairs, singles (left out: there is nothing to tell apart), without_relevance (left out too,
+    where relevance counts); of pairs with scores chosen_better, rejected_better and ties; and selected.<rule>, the
+    pairs that each rule is selected for.
 
-    Returns:
-        Counts: rows, pairs, singles (left out: there is nothing to tell apart), without_relevance (left out too, where
-        relevance counts); of pairs with scores chosen_better, rejected_better and ties; and selected.<rule>, the
-            pairs that each rule is selected for.
+    Attributes:
+        options: how many rules a pair, and by what. By an adapter, pairs may have no scores, and then get no label.
 
     Raises:
         ConfigError: more rules a pair than there are. DataError: ranges differ, a score is not finite, or scores and
             relevances are of different runs. ResumeRefused: the folder holds another selection.
     """
-    scored = table_units(scores) if scores else []
-    related = {unit.unit: unit for unit in table_units(relevance)} if relevance else {}
-    rules = table_rules(scored, rules) if scores else _stored_rules(list(related.values()))
-    check_selecting(how, rules)
-    if relevance and scored:
-        _check_relevance(related, scored, rules, relevance=relevance, how=how)
-    sources = [_Sources(unit, related.get(unit.unit)) for unit in scored]
-    sources = sources or [_Sources(None, unit) for unit in related.values()]
-    output = output.open(how.facts(rules, by_relevance=bool(relevance)), overwrite=overwrite)
-    tasks = [_task(unit) for unit in sources]
-    commits = run_committed(
-        output,
-        tasks,
-        partial(_Select, rules, how),
-        pool=lambda num_units: task_pool(have),
-        visible=visible,
-        watch=watch,
-        overwrite=overwrite,
-    )
-    counts = total_counts(commits.values())
-    rows_in = sum(task.rows for task in tasks)
-    told = counts["pairs"] + counts["singles"] + counts["without_relevance"]
-    assert told == rows_in, f"selected rules of {told} of {rows_in} rows"
-    output.seal([task.unit for task in tasks], commits, counts)
-    return counts
+
+    spec = SELECT
+    options: Selecting
+
+    def numbers(self, run: Run) -> int:
+        return sum(count_numbers(table) for table in self._tables(run) if table)
+
+    def __call__(self, run: Run) -> dict[str, int]:
+        how = self.options
+        scores, relevance = self._tables(run)
+        scored = table_units(scores) if scores else []
+        related = {unit.unit: unit for unit in table_units(relevance)} if relevance else {}
+        rules = table_rules(scored, run.rules) if scores else _stored_rules(list(related.values()))
+        check_selecting(how, rules)
+        if relevance and scored:
+            _check_relevance(related, scored, rules, relevance=relevance, how=how)
+        sources = [_Sources(unit, related.get(unit.unit)) for unit in scored]
+        sources = sources or [_Sources(None, unit) for unit in related.values()]
+        output = run.table(SELECT).open(how.facts(rules, by_relevance=bool(relevance)), overwrite=run.overwrite)
+        tasks = [_task(unit) for unit in sources]
+        commits = run.finish(output, tasks, partial(_Select, rules, how))
+        counts = total_counts(commits.values())
+        rows_in = sum(task.rows for task in tasks)
+        told = counts["pairs"] + counts["singles"] + counts["without_relevance"]
+        assert told == rows_in, f"selected rules of {told} of {rows_in} rows"
+        output.seal([task.unit for task in tasks], commits, counts)
+        return counts
+
+    def _tables(self, run: Run) -> tuple[str | None, str | None]:
+        """Scores, and relevances where they count: an adapter's, or a judge's that nobody leaves out."""
+        has_scores = not self.options.by_adapter or run.folder.exists(SCORES_DIR)
+        related = run.table(RELEVANCE)
+        is_judged = self.options.by == "auto" and (related.standing_facts() or {}).get("by") == "judge"
+        counts = self.options.by_adapter or is_judged
+        return run.path(SCORES_DIR) if has_scores else None, related.folder.uri if counts else None
+
+    def record(self, made: dict[str, int]) -> Record:
+        return Record(params=vars(self.options), metrics=made, step=made["rows"])
 
 
 def check_selecting(how: Selecting, rules: RuleSet) -> None:

@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import floats, places
-from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.status import pass_tables
+from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.tables import TableUnit, run_rules, table_units
 from encore_ray.rules import RuleSet
 from encore_ray.schema import PAIR_ID, RULES_FILE, SCORES_DIR, relevance_column, selected_column

@@ -6,10 +6,8 @@ from functools import partial
 from typing import Any
 
 from encore_ray.config import TrainOptions
-from encore_ray.engine.pools import Crew, Resources, find_crew
-from encore_ray.engine.reduce import sum_in_order
-from encore_ray.engine.run_units import Watch, ignore_progress
-from encore_ray.engine.visible import Visible
+from encore_ray.engine.pools import Crew, find_crew
+from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import ConfigError
 from encore_ray.folder.tables import stored_rules
 from encore_ray.models.forward.scorer import DEFAULT_BATCH_TOKENS
@@ -80,9 +78,7 @@ def plan_training(
     rules: RuleSet | None,
     pairs: str,
     labels: str | None,
-    have: Resources,
-    visible: Visible | None = None,
-    watch: Watch = ignore_progress,
+    reducer: Reducer,
 ) -> TrainPlan:
     """Find the base model and the rows, without loading weights or reading a text twice.
 
@@ -92,9 +88,7 @@ def plan_training(
         rules: of the ratings, see `check_rules`.
         pairs: table of the texts.
         labels: table of the same pairs with ratings or a selection; None: the pairs themselves.
-        have: resources of the cluster.
-        visible: what each node must see.
-        watch: told of the progress of counting in rows.
+        reducer: on the cluster that trains; told of the progress of counting in rows.
 
     Raises:
         DataError: there are no labels, they leave their scale, or are a selection by rules that have changed since.
@@ -104,7 +98,7 @@ def plan_training(
     check_rules(options, rules)
     if options.lora_rank is not None:
         require_peft()
-    crew = find_crew(have, num=options.workers, cpus=options.cpus_per_worker)
+    crew = find_crew(reducer.engine.resources, num=options.workers, cpus=options.cpus_per_worker)
     if labels is not None:
         check_unchanged_rules(labels)
     units = labelled_units(pairs, labels or pairs)
@@ -120,9 +114,7 @@ def plan_training(
         find_labels([unit.labels for unit in units], rules) if rated and units else None,
         is_selected=labels is not None and not rated,
     )
-    counts: RowCounts = sum_in_order(
-        "count", partial(CountRows, reader), units, have=have, visible=visible, watch=watch
-    )
+    counts: RowCounts = reducer.total_in_order("count", partial(CountRows, reader), units)
     counts.check(rules, where=labels or pairs)
     place = local_model(base, allow_pickle=options.allow_pickle)
     identity = identify_model(place, revision=options.revision, allow_pickle=options.allow_pickle)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from encore_ray.composition.measure.keys import hash_keys, is_heldout
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import row_numbers
-from encore_ray.folder.tables import TableUnit, resampling_keys
+from encore_ray.folder.score_block import resampling_keys
+from encore_ray.folder.tables import TableUnit
 from encore_ray.models.text.pair_prompt import pair_turns
 from encore_ray.models.training.loop import RowBatch
 from encore_ray.models.training.objectives import Objective, to_unit

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,19 @@ import ray.train.torch
 from ray.data import DataContext
 
 from encore_ray import errors
-from encore_ray.engine.run_units import Progress, Watch, ignore_progress
-from encore_ray.engine.worker import WorkerError
-from encore_ray.errors import ClusterError, DataError, ResumeRefused
-from encore_ray.folder.provenance import refusal
+from encore_ray.config import TrainOptions
+from encore_ray.engine.outcomes import WorkerError
+from encore_ray.engine.progress import Progress, Watch, ignore_progress
+from encore_ray.engine.reduce import Reducer
+from encore_ray.errors import ClusterError, DataError
+from encore_ray.folder.provenance import is_same
+from encore_ray.folder.spec import TRAIN
 from encore_ray.models.families.form import FORM_FILE
 from encore_ray.models.loading.embedding import TRAIN_FILE, delete_model
 from encore_ray.models.training.state import newest_state, read_progress
-from encore_ray.passes.scorers.model_place import require_output
+from encore_ray.passes.scorers.model_place import make_output, model_paths, require_output
 from encore_ray.passes.train.log import LogReader, flat_figures, sentence
-from encore_ray.passes.train.plan import TrainPlan
+from encore_ray.passes.train.plan import TrainPlan, plan_training
 from encore_ray.passes.train.worker import (
     DONE_FILE,
     ERROR_FILE,
@@ -41,8 +45,10 @@ from encore_ray.passes.train.worker import (
     TRAINING_DIR,
     train_worker,
 )
-from encore_ray.schema import PLAN_FILE, SCHEMA_VERSION
-from encore_ray.storage import Folder, fingerprint
+from encore_ray.rules import RuleSet
+from encore_ray.run import Record, Run, Step
+from encore_ray.schema import PAIRS_DIR, PLAN_FILE, SCHEMA_VERSION
+from encore_ray.storage import Folder, fingerprint, to_json
 
 logger = logging.getLogger("encore_ray")
 
@@ -58,6 +64,61 @@ Tell = Callable[[Mapping[str, float], int], None]
 def require_place(output: str, *, base: str) -> None:
     """Make sure that the model can be saved there, see `require_output`."""
     require_output(output, source=base, marks=(TRAIN_FILE, TRAINING_DIR))
+
+
+@dataclass(frozen=True)
+class Train(Step[dict[str, Any]]):
+    """Train a model on the rows of the run and save it, where it is not there already; makes train.json's content.
+
+    Attributes:
+        base: folder, hub id, or URL of a folder on an object store.
+        options: how to train.
+        rules: of the ratings, see `check_rules`.
+        labels: table of the same pairs with ratings or a selection; None: the pairs themselves.
+        output: folder for the model, see `require_place`.
+    """
+
+    spec = TRAIN
+    base: str
+    options: TrainOptions
+    output: str
+    rules: RuleSet | None = None
+    labels: str | None = None
+
+    @property
+    def paths(self) -> Sequence[str]:
+        make_output(self.output)
+        return [*model_paths(self.base), self.output]
+
+    def __call__(self, run: Run) -> dict[str, Any]:
+        options = self.options
+        plan = plan_training(
+            self.base,
+            options,
+            rules=self.rules,
+            pairs=run.path(PAIRS_DIR),
+            labels=self.labels,
+            reducer=Reducer(run.engines.ray(self.paths), run.display),
+        )
+        run.tracked.log_params(plan.facts)
+        rows = plan.counts
+        run.note(
+            f"train on {plan.crew}, {options.dtype}, {plan.strategy}: {rows['trained']:,} rows, "
+            f"{rows['heldout']:,} held out, {rows['left_out']:,} with nothing to learn; "
+            f"{plan.order.num_steps:,} steps; {plan.first_heads}"
+        )
+        return run_training(
+            plan,
+            self.output,
+            overwrite=run.overwrite,
+            retries=options.retries,
+            watch=run.display,
+            note=run.note,
+            tell=lambda figures, step: run.tracked.log_metrics(figures, step=step),
+        )
+
+    def record(self, made: dict[str, Any]) -> Record:
+        return Record(artifacts={TRAIN_FILE: to_json(dict(made))})
 
 
 def run_training(
@@ -90,9 +151,7 @@ def run_training(
     folder = Folder(output)
     training = folder.child(TRAINING_DIR)
     standing = _standing_facts(folder, training)
-    if standing is not None and standing != facts:
-        if not overwrite:
-            raise ResumeRefused(refusal(output, standing, facts))
+    if not is_same(output, standing, facts, overwrite=overwrite) and standing is not None:
         delete_model(Path(output), _standing_files(folder, training))
         training.delete_tree()
     if folder.exists(TRAIN_FILE):

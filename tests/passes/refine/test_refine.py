@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from encore_ray.engine.on_ray.remote_call import DoApart, Result, Say, Work
-from encore_ray.engine.run_units import Progress
+from encore_ray.engine.on_ray.remote_call import RemoteCall, Result, Say, Work
+from encore_ray.engine.progress import Progress
 from encore_ray.errors import ConfigError, DataError, ModelError, ResumeRefused
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.status import pass_tables, run_status
+from encore_ray.folder.pass_table import PassTable, pass_tables
+from encore_ray.folder.status import run_status
 from encore_ray.models.energy.refiner import Refiner
 from encore_ray.models.energy.training import EnergySettings
 from encore_ray.passes.refine.apply import _RefineRewards, apply_refinement
@@ -116,7 +116,7 @@ def test_energies_of_other_rows_are_warned_of(fitted: Folder, caplog: pytest.Log
 def test_a_report_that_went_with_its_rewards_is_made_anew(fitted: Folder) -> None:
     names = ("refine/report.json", "refine/energy.safetensors")
     before = [fitted.read_bytes(name) for name in names]
-    for name in pass_tables(fitted)["compose"].downstream:  # as where inputs were added and taken away again
+    for name in pass_tables(fitted)["compose"].outdated:  # as where inputs were added and taken away again
         fitted.delete(name)
     assert [fitted.exists(name) for name in names] == [False, True]
     fit_refinement(fitted, settings=QUICK, noise=[0.35])
@@ -265,7 +265,7 @@ def test_a_fit_whose_worker_dies_goes_on_in_another(have: "Resources", tmp_path:
     told: list[str] = []
 
     def apart(work: Work[Result], hear: Say) -> Result:
-        return DoApart(have)(partial(dies_after_an_epoch, tmp_path / "died", work), hear)
+        return RemoteCall(have)(partial(dies_after_an_epoch, tmp_path / "died", work), hear)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(2)  # as many as the worker has CPUs

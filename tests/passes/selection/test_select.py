@@ -16,8 +16,7 @@ from encore_ray.corpora.planted import planted_text
 from encore_ray.engine.pools import Node, Resources
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.status import pass_tables
+from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.tables import TableUnit, stored_rules
 from encore_ray.passes import report as run_report
 from encore_ray.passes.selection.select import Selecting, _Select, _Sources, select_pairs

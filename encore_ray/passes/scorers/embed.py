@@ -1,40 +1,40 @@
 """Embed: the embeddings of a score pass, kept while it scores, or made later without scoring anew."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from encore_ray.engine.pools import Resources
-from encore_ray.engine.run_units import Watch, ignore_progress
+from encore_ray.engine.pools import ActorPool, Resources
 from encore_ray.engine.unit_work import Write
-from encore_ray.engine.visible import Visible
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import table_units
-from encore_ray.passes.score import finish_by_model
+from encore_ray.folder.tables import TableUnit, table_units
 from encore_ray.passes.scorers.model_plan import decisive_facts
 from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
+from encore_ray.passes.scorers.scorer import finish_scored
+from encore_ray.run import Run
+from encore_ray.schema import PAIRS_DIR
 
 
-def open_embeddings(pairs: str, output: PassTable, *, model: ScoringModel, overwrite: bool = False) -> PassTable:
+def open_embeddings(
+    units: Sequence[TableUnit], output: PassTable, *, model: ScoringModel, overwrite: bool = False
+) -> PassTable:
     """Make embeddings/ ready for what the score pass puts beside its scores; returns it opened.
 
     Raises:
         ResumeRefused: the folder holds embeddings of another model, of other pairs, or made in another way.
     """
     output = output.open(_facts(model), overwrite=overwrite)
-    output.resume({unit.unit: unit.digest for unit in table_units(pairs)}, overwrite=overwrite)
+    output.resume({unit.unit: unit.digest for unit in units}, overwrite=overwrite)
     return output
 
 
-def embed_pairs(
-    pairs: str,
+def finish_embeddings(
+    run: Run,
     output: PassTable,
     *,
     model: ScoringModel,
+    pool: Callable[[Resources, int], ActorPool],
     max_bad_fraction: float,
-    have: Resources,
-    visible: Visible | None = None,
-    overwrite: bool = False,
-    watch: Watch = ignore_progress,
 ) -> dict[str, int]:
     """Finish embeddings/ where the score pass has not: it may have been over before they were asked for.
 
@@ -44,8 +44,14 @@ def embed_pairs(
     Returns:
         Counts: rows, scored (pairs with an embedding), quarantined.
     """
-    how = {"max_bad_fraction": max_bad_fraction, "visible": visible, "overwrite": overwrite, "watch": watch}
-    return finish_by_model(pairs, output, partial(_embedder, model), model=model, have=have, **how)
+    return finish_scored(
+        run,
+        output,
+        table_units(run.path(PAIRS_DIR)),
+        partial(_embedder, model),
+        pool=lambda num_units: pool(run.engine.resources, num_units),
+        max_bad_fraction=max_bad_fraction,
+    )
 
 
 def _embedder(model: ScoringModel) -> Write:

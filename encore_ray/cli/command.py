@@ -1,0 +1,62 @@
+"""What commands that do passes share: the run that they open, and the tables that they are told of."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from rich.console import Console
+
+from encore_ray.config import ClusterOptions, Section, TrackingOptions
+from encore_ray.config_sources import section_defaults
+from encore_ray.errors import ConfigError
+from encore_ray.run import Run, open_run
+from encore_ray.storage import Folder, absolute
+
+
+def open_command(
+    folder: str,
+    *,
+    cluster: ClusterOptions,
+    console: Console,
+    overwrite: bool = False,
+    options: Section | None = None,
+    params: Mapping[str, Any] | None = None,
+    journal: bool = True,
+) -> AbstractContextManager[Run]:
+    """The run of a single command.
+
+    Args:
+        folder: its run folder, or the folder of its explicit output.
+        cluster: section of the command.
+        console: where progress goes.
+        overwrite: redo what was made from other inputs or options.
+        options: section of the pass, tracked with `params`.
+        journal: whether `folder` is a run folder.
+    """
+    return open_run(
+        Folder(folder),
+        cluster=cluster,
+        tracking=section_defaults(TrackingOptions),
+        params={**(params or {}), **(options.model_dump(mode="json") if options else {})},
+        overwrite=overwrite,
+        console=console,
+        journal=journal,
+    )
+
+
+def explicit_paths(
+    command: str, *, run: str | None, output: str | None, inputs: Mapping[str, str | None]
+) -> tuple[str | None, str | None]:
+    """The input table and the output of a command that takes --run or explicit paths; both None with --run.
+
+    Args:
+        command: its name, for messages.
+        inputs: flags that it needs without --run, the table first.
+    """
+    table = next(iter(inputs))
+    if run is None and (output is None or None in inputs.values()):
+        raise ConfigError(f"{command} needs --run, or {', '.join(f'--{flag}' for flag in inputs)} and --output.")
+    if run is not None and (inputs[table] or output):
+        raise ConfigError(f"{command} takes --run, or --{table} with --output, not both.")
+    found = inputs[table]
+    return (absolute(found) if found else None), (absolute(output) if output else None)

@@ -1,0 +1,68 @@
+"""The commands by their names, and a command line as one of them.
+
+`chain` is not among them: it is made of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import tyro
+from rich.console import Console
+
+from encore_ray.cli.artifacts import Export, Inspect, Rules, Status, Track
+from encore_ray.cli.compare import Compare
+from encore_ray.cli.fit import FitHeads
+from encore_ray.cli.jobs import Demo, Run
+from encore_ray.cli.passes import Compose, Evaluate, Prepare, Score, Weigh
+from encore_ray.cli.rate import Rate
+from encore_ray.cli.refine import Refine
+from encore_ray.cli.select import Select
+from encore_ray.cli.submit import Submit
+from encore_ray.cli.train import Train
+
+
+class Command(Protocol):
+    """One command: its fields are the flags, its docstring is the help."""
+
+    def main(self, console: Console) -> None:
+        """Do it, and show what came out."""
+        ...
+
+
+COMMANDS: dict[str, type[Command]] = {
+    "demo": Demo,
+    "run": Run,
+    "prepare": Prepare,
+    "score": Score,
+    "rate": Rate,
+    "weigh": Weigh,
+    "compose": Compose,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "fit-heads": FitHeads,
+    "train": Train,
+    "refine": Refine,
+    "select": Select,
+    "inspect": Inspect,
+    "status": Status,
+    "track": Track,
+    "export": Export,
+    "rules": Rules,
+    "submit": Submit,
+}
+
+
+def parse(args: Sequence[str], commands: Mapping[str, type[Command]] = COMMANDS) -> Command:
+    """The command that a command line names, with its options; SystemExit where it is wrong, after saying why."""
+    return tyro.extras.subcommand_cli_from_dict(
+        dict(commands),
+        prog="encore-ray",
+        description="Score preference pairs under many safety rules on Ray; compose rewards by rating entropy.",
+        args=args,
+        config=(
+            tyro.conf.OmitArgPrefixes,
+            tyro.conf.FlagCreatePairsOff,
+            tyro.conf.HelptextFromCommentsOff,
+            tyro.conf.DisallowNone,
+        ),
+    )

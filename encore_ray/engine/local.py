@@ -1,0 +1,136 @@
+"""The engine that does units in this process, at once: threads, where the work leaves the interpreter's lock.
+
+There is no process beside this one that could die in its place: a row that crashes it ends the command. The units that
+were in work then are known by their marks, and the next command hands them to Ray, see `Engines`.
+"""
+
+import contextlib
+import glob
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from encore_ray.engine.base import EngineName, Say
+from encore_ray.engine.outcomes import Lost
+from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool
+from encore_ray.folder.in_flight import InFlight
+
+Unit = TypeVar("Unit")
+Result = TypeVar("Result")
+
+_AHEAD = 2  # units handed to each thread: more would only hold results
+
+
+@dataclass(frozen=True)
+class _InProcess:
+    """A worker that is this process."""
+
+    work: Callable[[Any], Any]
+
+    def attempt(self, unit: Any) -> Any:
+        return self.work(unit)
+
+
+def this_machine() -> Resources:
+    """What this process may use."""
+    return Resources((Node(float(len(os.sched_getaffinity(0))), float(len(glob.glob("/dev/nvidia[0-9]*")))),))
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Units in this process; see `Engine`."""
+
+    resources: Resources = field(default_factory=this_machine)
+    unit_timeout_s: float = float("inf")
+
+    @property
+    def name(self) -> EngineName:
+        return "local"
+
+    def map_units(
+        self,
+        factory: Callable[[], Callable[[Unit], Result]],
+        units: Sequence[Unit],
+        *,
+        pool: ActorPool | TaskPool | None = None,
+    ) -> Iterator[Result]:
+        with contextlib.closing(self._outcomes(factory, units, pool)) as outcomes:
+            yield from outcomes
+
+    def try_units(
+        self,
+        factory: Callable[[], Callable[[Unit], Result]],
+        units: Sequence[Unit],
+        *,
+        pool: ActorPool | TaskPool,
+        in_flight: InFlight,
+        timeout_s: float,
+    ) -> Generator[Result | Lost, None, None]:
+        in_flight.clear()
+
+        def marked() -> Callable[[tuple[int, Unit]], Result]:
+            work = factory()
+
+            def do(numbered: tuple[int, Unit]) -> Result:
+                mark = f"unit-{numbered[0]:08d}"
+                in_flight.begin(mark)
+                try:
+                    return work(numbered[1])
+                finally:
+                    in_flight.end(mark)
+
+            return do
+
+        yield from self._outcomes(marked, list(enumerate(units)), pool)
+
+    @contextlib.contextmanager
+    def single_worker(
+        self, factory: Callable[[], Callable[[Any], Any]], *, pool: ActorPool | TaskPool, timeout_s: float
+    ) -> Iterator[_InProcess]:
+        yield _InProcess(factory())
+
+    def call(
+        self, work: Callable[[Say], Result], hear: Say, *, cpus: float | None = None, gpus: float | None = None
+    ) -> Result:
+        return work(hear)
+
+    def _outcomes(
+        self, factory: Callable[[], Callable[[Any], Any]], units: Sequence[Any], pool: ActorPool | TaskPool | None
+    ) -> Generator[Any, None, None]:
+        """Results as they come. What an actor would keep is made once; plain work is made once a thread."""
+        if not units:
+            return
+        num_threads = pool.calls_at_a_time if isinstance(pool, ActorPool) else max(int(self.resources.cpus), 1)
+        shared = factory() if isinstance(pool, ActorPool) or num_threads == 1 else None
+        own = threading.local()
+
+        def do(unit: Any) -> Any:
+            if shared is not None:
+                return shared(unit)
+            if not hasattr(own, "work"):
+                own.work = factory()
+            return own.work(unit)
+
+        if num_threads == 1 or len(units) == 1:
+            yield from map(do, units)
+            return
+        with ThreadPoolExecutor(num_threads, thread_name_prefix="encore-ray-unit") as threads:
+            waiting = iter(units)
+            running: set[Future[Any]] = set()
+            try:
+                while True:
+                    for unit in waiting:
+                        running.add(threads.submit(do, unit))
+                        if len(running) >= _AHEAD * num_threads:
+                            break
+                    if not running:
+                        return
+                    finished, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        yield future.result()
+            finally:
+                for future in running:
+                    future.cancel()

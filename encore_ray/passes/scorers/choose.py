@@ -1,0 +1,44 @@
+"""Who scores a job's pairs, decided once: a judge behind an API, a judge here, a model, or ratings in the data."""
+
+from encore_ray.config import JobConfig
+from encore_ray.config_sources import read_rules
+from encore_ray.passes.scorers.api_client import is_api
+from encore_ray.passes.scorers.ratings import DataRatings
+from encore_ray.passes.scorers.scorer import Scorer
+from encore_ray.rules import rule_pool
+from encore_ray.run import Run
+from encore_ray.storage import require_paths
+
+
+def check_scorer(config: JobConfig) -> None:
+    """Refuse what can be refused before anything starts: rules that cannot be read, a model that is not there.
+
+    Raises:
+        ConfigError: a path does not exist.
+    """
+    if config.rules:
+        read_rules(config.rules)
+    require_paths([config.model, None if config.judge and is_api(config.judge) else config.judge])
+
+
+def choose_scorer(config: JobConfig, run: Run) -> Scorer:
+    """The scorer that a job's configuration names.
+
+    Raises:
+        ConfigError, ModelError: it is not there, or its options do not suit it. ClusterError: it does not fit.
+    """
+    rules = read_rules(config.rules) if config.rules else None
+    if config.judge is None and config.model is None:
+        return DataRatings(rules)
+    from encore_ray.passes.scorers.api_judge import plan_api_judge
+    from encore_ray.passes.scorers.by_api import ApiScorer
+
+    if config.judge is not None and is_api(config.judge):
+        return ApiScorer(plan_api_judge(config.judge, config.rate, rules=rules or rule_pool(), run=run.folder))
+    from encore_ray.passes.scorers.by_model import ModelScorer
+    from encore_ray.passes.scorers.model_plan import plan_judge, plan_model
+
+    if config.judge is not None:
+        return ModelScorer(plan_judge(config.judge, config.score, resources=run.resources, rules=rules or rule_pool()))
+    assert config.model is not None
+    return ModelScorer(plan_model(config.model, config.score, resources=run.resources, rules=rules))

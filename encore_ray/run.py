@@ -1,0 +1,287 @@
+"""A run folder with everything that a pass needs of the world: engine, tracker, display.
+
+`Run.do` is the one place where a pass meets MLflow, the terminal, Prometheus and the choice of an engine. A pass is an
+object that is called with the run, and knows which row of `PASSES` it is:
+
+    with open_run(folder, ...) as run:
+        weights = run.do(Weigh(options))
+"""
+
+import contextlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from typing import Any, ClassVar, Generic, TypeVar
+
+from rich.console import Console
+
+from encore_ray.config import ClusterOptions, TrackingOptions
+from encore_ray.console.display import Display
+from encore_ray.engine.base import Engine
+from encore_ray.engine.engines import Engines
+from encore_ray.engine.pools import ActorPool, Resources, TaskPool
+from encore_ray.engine.progress import Progress
+from encore_ray.engine.reduce import Reducer
+from encore_ray.engine.run_units import run_units
+from encore_ray.engine.unit_work import Task, Write
+from encore_ray.errors import ConfigError
+from encore_ray.folder.commits import Commit
+from encore_ray.folder.lock import only_driver
+from encore_ray.folder.pass_table import PassTable, pass_table
+from encore_ray.folder.spec import Pass, driver_folders
+from encore_ray.folder.status import run_status
+from encore_ray.folder.tables import run_rules
+from encore_ray.records import git_commit
+from encore_ray.rules import RuleSet
+from encore_ray.storage import Folder
+from encore_ray.tracking import PassTracker, Tracker, open_tracker
+
+logger = logging.getLogger("encore_ray")
+
+Result = TypeVar("Result")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A file that the job read: its place, the SHA-256 of its content, its rows."""
+
+    uri: str
+    digest: str
+    num_rows: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """What MLflow keeps of a pass that has ended.
+
+    Attributes:
+        params, metrics, artifacts: of its own nested run; metrics at `step`.
+        job_metrics, job_artifacts, job_tags: of the run of the whole job.
+        inputs: datasets that the job read.
+        composer: content of a weights.json, to be logged as a model.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    step: int = 0
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    job_metrics: Mapping[str, float | None] = field(default_factory=dict)
+    job_artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    job_tags: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Sequence[Dataset] = ()
+    composer: Mapping[str, Any] | None = None
+
+
+class Step(ABC, Generic[Made]):
+    """A pass with its options: what `Run.do` does.
+
+    Attributes:
+        spec: its row of `PASSES`.
+    """
+
+    spec: ClassVar[Pass]
+
+    @abstractmethod
+    def __call__(self, run: "Run") -> Made:
+        """Do it, or find it done."""
+
+    def numbers(self, run: "Run") -> int | None:
+        """About how many numbers it reads; None for a pass with a model."""
+        return None
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """What its workers must see, beside the run folder."""
+        return ()
+
+    def record(self, made: Made) -> Record:
+        """What is kept of the result."""
+        return Record()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, or the output folder of a single command, and what is done in it.
+
+    Attributes:
+        folder: where results go.
+        overwrite: redo what was made from other inputs, models, rules or options, instead of refusing.
+        engines: who works.
+        tracker: the MLflow run of the job. tracked: the nested one of the pass that runs.
+        display: what the terminal shows.
+        engine: that does the pass that runs.
+    """
+
+    folder: Folder
+    overwrite: bool
+    engines: Engines
+    tracker: Tracker
+    display: Display
+    _tracked: PassTracker | None = None
+    _engine: Engine | None = None
+
+    def do(self, step: Step[Result]) -> Result:
+        """Do a pass: inside its own nested MLflow run, with its progress shown, by the engine that suits it."""
+        spec = step.spec
+        with self.tracker.start_pass(spec.name) as tracked:
+            own = replace(self, _tracked=tracked)
+            made = step(replace(own, _engine=self._choose(step)))
+            record = step.record(made)
+            tracked.log_params(record.params)
+            tracked.log_metrics(record.metrics, step=record.step)
+            for name, data in record.artifacts.items():
+                tracked.log_artifact(name, data)
+            self.tracker.log_metrics(record.job_metrics)
+            for name, data in record.job_artifacts.items():
+                self.tracker.log_artifact(name, data)
+            if record.job_tags:
+                self.tracker.set_tags(record.job_tags)
+            for dataset in record.inputs:
+                name = dataset.uri.rstrip("/").rsplit("/", 1)[-1]
+                self.tracker.log_input(name, uri=dataset.uri, digest=dataset.digest, num_rows=dataset.num_rows)
+            if record.composer is not None:
+                self.tracker.log_composer(record.composer)
+        return made
+
+    def _choose(self, step: Step[Any]) -> Engine:
+        in_flight = self.table(step.spec).in_flight if step.spec.table else None
+        return self.engines.choose(numbers=step.numbers(self), paths=step.paths, in_flight=in_flight)
+
+    @property
+    def engine(self) -> Engine:
+        """Who does the pass that runs."""
+        assert self._engine is not None, "a pass is done by Run.do"
+        return self._engine
+
+    @property
+    def tracked(self) -> PassTracker:
+        """The MLflow run of the pass that runs."""
+        assert self._tracked is not None, "a pass is done by Run.do"
+        return self._tracked
+
+    @property
+    def resources(self) -> Resources:
+        """What workers of a pass with a model may have."""
+        return self.engines.resources
+
+    def table(self, spec: Pass) -> PassTable:
+        """The table of a pass in this run."""
+        return pass_table(self.folder, spec)
+
+    def path(self, name: str) -> str:
+        """Where a file or folder of the run is."""
+        return self.folder.path(name)
+
+    @property
+    def rules(self) -> RuleSet | None:
+        """The rules of the run as they are now: their scales may have been corrected after scoring."""
+        return run_rules(self.folder)
+
+    def note(self, text: str) -> None:
+        """A line for the terminal."""
+        self.display.note(text)
+
+    def watch(self, progress: Progress) -> None:
+        """Show, measure and track how far the pass that runs is."""
+        self.display(progress)
+        self.engines.measure(progress)
+        if progress.done_rows > progress.resumed_rows:
+            self.tracked.log_metrics(
+                {"rows_done": progress.done_rows, "rows_per_second": progress.rows_per_second, **progress.counts},
+                step=progress.done_rows,
+            )
+
+    @property
+    def reducer(self) -> Reducer:
+        """Adds up what is measured of units, by the engine of the pass that runs."""
+        return Reducer(self.engine, self.watch)
+
+    def finish(
+        self,
+        table: PassTable,
+        tasks: Sequence[Task],
+        factory: Callable[[], Write],
+        *,
+        pool: Callable[[int], ActorPool | TaskPool] | None = None,
+        leaves_out: bool = False,
+        on_commit: Callable[[Commit], None] = lambda commit: None,
+    ) -> dict[str, Commit]:
+        """Finish all tasks of an opened table; the commit of each. See `run_units`."""
+        return run_units(
+            table,
+            tasks,
+            factory,
+            engine=self.engine,
+            watch=self.watch,
+            pool=pool,
+            overwrite=self.overwrite,
+            leaves_out=leaves_out,
+            on_commit=on_commit,
+        )
+
+
+@contextlib.contextmanager
+def open_run(
+    folder: Folder,
+    *,
+    cluster: ClusterOptions,
+    tracking: TrackingOptions,
+    params: Mapping[str, Any],
+    overwrite: bool = False,
+    console: Console | None = None,
+    journal: bool = True,
+) -> Iterator[Run]:
+    """Hold a run folder, open its tracker and the display; say how to go on when the command is interrupted.
+
+    Args:
+        folder: the run folder; of a command with explicit paths, where its results go.
+        cluster, tracking: the sections of the configuration.
+        params: the command's settings, to be tracked.
+        overwrite: redo what was made from other inputs or options.
+        console: where progress goes; None shows nothing.
+        journal: whether `folder` is a run folder, whose tracking records stay in it.
+    """
+    with contextlib.ExitStack() as held:
+        if journal:
+            held.enter_context(only_driver(folder))
+            for name in driver_folders():
+                folder.sweep_temporaries(name)
+        tracker = held.enter_context(_tracker(folder, tracking, params, journal=journal, resume=not overwrite))
+        display = held.enter_context(Display(console or Console(quiet=True)))
+        engines = held.enter_context(Engines(cluster, folder))
+        try:
+            yield Run(folder, overwrite, engines, tracker, display)
+        except KeyboardInterrupt:
+            _say_how_to_resume(folder)
+            raise
+
+
+def _tracker(
+    folder: Folder, tracking: TrackingOptions, params: Mapping[str, Any], *, journal: bool, resume: bool
+) -> Tracker:
+    """The tracker of a job; one that overwrites begins a run of its own, whose parameters are its own."""
+    return open_tracker(
+        folder if tracking.enabled and journal else None,
+        uri=tracking.uri if tracking.enabled else None,
+        experiment=tracking.experiment,
+        run_name=tracking.run_name or "/".join(folder.uri.rstrip("/").split("/")[-2:]),
+        params=params,
+        tags={"encore_ray": version("encore-ray"), "run_folder": folder.uri, **git_commit()},
+        resume=resume,
+    )
+
+
+def _say_how_to_resume(folder: Folder) -> None:
+    with contextlib.suppress(ConfigError):
+        unfinished = [status for status in run_status(folder) if status.state == "unfinished"]
+        for status in unfinished[:1]:
+            logger.warning(
+                "Interrupted: %s has %d of %d units committed in %s. The same command resumes it.",
+                status.name,
+                status.done_units,
+                status.total_units,
+                folder.uri,
+            )
