@@ -19,12 +19,12 @@ from encore_ray.composition.measure.bootstrap import NUM_REPLICATES, percentile_
 from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.moments import Moments
 from encore_ray.composition.weigh.evidence import Learned, kept_rules
-from encore_ray.composition.weigh.schemes import effective_num_rules
+from encore_ray.composition.weigh.formulas import effective_num_rules
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.schema import SCHEMA_VERSION
 
 REDUNDANT = 0.95  # |r| of two rules' differences from which one of them tells next to nothing more
-BASELINES = ("shorter_wins", "longer_wins")
+BASELINES = {"shorter_wins": "The shorter response wins", "longer_wins": "The longer response wins"}
 
 
 def write_comparison(

@@ -13,27 +13,21 @@ from encore_ray.composition.measure.counts import TIE_TOLERANCE
 from encore_ray.composition.measure.entropy import Entropy, entropy
 from encore_ray.composition.weigh.evidence import Learned, gather_evidence, kept_rules
 from encore_ray.composition.weigh.groups import group_entropies, weigh_groups
-from encore_ray.composition.weigh.schemes import (
-    BestSingle,
-    BradleyTerry,
-    Encore,
-    Evidence,
-    InverseVariance,
-    LowestEntropy,
-    OneMinusEntropy,
-    Random,
-    Scheme,
-    Uniform,
-)
+from encore_ray.composition.weigh.scheme import Competition, Evidence, Scheme
+from encore_ray.composition.weigh.schemes import SCHEMES, Encore, Uniform
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import DataError
 
 TEMPERATURES = (0.25, 0.5, 1.0, 2.0, 4.0)
-NUM_DRAWS = 100
-NUM_TOP_RULES = 5  # of lowest_entropy and max_discrepancy, where there are as many
+
+BY_GROUP = "encore_by_group"
 
 # Equal weights and ENCORE's inside the selected rules of each pair, and equal weights of as many drawn at random.
-SELECTED = ("selected", "encore_selected", "random_selected")
+SELECTED = {
+    "selected": "Selected rules",
+    "encore_selected": "ENCORE × selected rules",
+    "random_selected": "As many rules at random",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,38 +107,28 @@ def enter(
     entropies = [rule.entropy for rule in weights.rules]
     gather = {"kept": kept, "log_base": weights.log_base, "score_range": weights.score_range, "learned": learned}
     evidence = gather_evidence(statistics, entropies, **gather)
-    num_top = min(NUM_TOP_RULES, len(kept))
+    competition = Competition(
+        temperature=temperature,
+        num_rules=num_lowest,
+        seed=seed,
+        num_kept=len(kept),
+        num_selected=selection["num_rules"] if selection else None,
+    )
+    lines = [scheme.competing(competition) for scheme in SCHEMES]
+    entrants, masked, left_out = _weigh_all(filter(None, lines), evidence, kept, num_rules=len(entropies))
     encore = Encore(temperature)
-    schemes: list[Scheme] = [
-        encore,
-        OneMinusEntropy(),
-        LowestEntropy(num_lowest or num_top),
-        Uniform(),
-        BestSingle(),
-        InverseVariance(),
-        BradleyTerry(),
-        BradleyTerry(simplex=True),
-    ]
-    entrants, left_out = _weigh_all(schemes, evidence, kept, num_rules=len(entropies))
-    draws = [_spread(Random(seed, draw).weigh(evidence), kept, len(entropies)) for draw in range(NUM_DRAWS)]
-    params = {"seed": seed, "num_draws": NUM_DRAWS}
-    position = next(number for number, entrant in enumerate(entrants) if entrant.name == Uniform.name) + 1
-    entrants.insert(position, Entrant(Random.name, params, False, np.stack(draws)))
-    masked = [("max_discrepancy", Uniform(), {}), ("encore_max_discrepancy", encore, encore.params)]
-    num_masked = min(selection["num_rules"], len(kept)) if selection else num_top
-    entrants += [Entrant(name, params | {"num_rules": num_masked}, False, None) for name, _, params in masked]
     by_subset: dict[str | None, NDArray[np.float64]] | None = None
     if by_group:
         groups = group_entropies(statistics, log_base=weights.log_base, estimator=weights.estimator)
         weighed = weigh_groups(groups, scheme=encore, evidence=evidence)
         by_subset = {name: np.array(list(group["weights"].values())) for name, group in weighed.items()}
         by_subset[None] = _spread(encore.weigh(evidence), kept, len(entropies))
-        entrants.append(Entrant("encore_by_group", encore.params | {"by_group": True}, False, None))
+        entrants.append(Entrant(BY_GROUP, encore.params | {"by_group": True}, False, None))
     by_mask: tuple[NDArray[np.float64], ...] = ()
     if selection is not None:
         equal_K, encore_K = (_spread(scheme.weigh(evidence), kept, len(entropies)) for scheme in (Uniform(), encore))
         by_mask = (equal_K, encore_K, equal_K)
-        drawn = {"num_rules": num_masked, "seed": seed}
+        drawn = {"num_rules": min(selection["num_rules"], len(kept)), "seed": seed}
         told = ({**selection}, {**encore.params, **selection}, drawn)
         entrants += [Entrant(name, params, False, None) for name, params in zip(SELECTED, told, strict=True)]
 
@@ -163,7 +147,7 @@ def enter(
         cells,
         weights,
         kept=kept,
-        masked=tuple((scheme.weigh(evidence), num_masked) for _, scheme, _ in masked),
+        masked=tuple(masked),
         by_subset=by_subset,
         by_mask=by_mask,
     )
@@ -171,18 +155,35 @@ def enter(
 
 
 def _weigh_all(
-    schemes: Iterable[Scheme], evidence: Evidence, kept: Sequence[int], *, num_rules: int
-) -> tuple[list[Entrant], list[str]]:
+    lines: Iterable[Sequence[Scheme]], evidence: Evidence, kept: Sequence[int], *, num_rules: int
+) -> tuple[list[Entrant], list[tuple[NDArray[np.float64], int]], list[str]]:
+    """The entrants, (weights of kept rules, rules a pair) of those that a pair decides, and who is left out."""
     entrants: list[Entrant] = []
+    masked: list[tuple[NDArray[np.float64], int]] = []
     left_out: list[str] = []
-    for scheme in schemes:
+    for instances in lines:
+        scheme, params = instances[0], _shared_params(instances)
         try:
-            weight_K = _spread(scheme.weigh(evidence), kept, num_rules)
+            kept_weights = [instance.weigh(evidence) for instance in instances]
         except DataError as error:
             left_out.append(f"Scheme {scheme.name} is left out: {error}")
             continue
-        entrants.append(Entrant(scheme.name, scheme.params, scheme.uses_labels, weight_K[None]))
-    return entrants, left_out
+        weight_DK = None
+        if scheme.rules_a_pair is None:
+            weight_DK = np.stack([_spread(kept_weight, kept, num_rules) for kept_weight in kept_weights])
+        else:
+            masked.append((kept_weights[0], scheme.rules_a_pair))
+        entrants.append(Entrant(scheme.name, params, scheme.uses_labels, weight_DK))
+    return entrants, masked, left_out
+
+
+def _shared_params(instances: Sequence[Scheme]) -> dict[str, Any]:
+    """The options that all draws of a scheme agree in, and how many draws there are of several."""
+    first, *others = (instance.params for instance in instances)
+    if not others:
+        return first
+    shared = {name: value for name, value in first.items() if all(other[name] == value for other in others)}
+    return shared | {"num_draws": len(instances)}
 
 
 def _spread(kept_weight: NDArray[np.float64], kept: Sequence[int], num_rules: int) -> NDArray[np.float64]:
