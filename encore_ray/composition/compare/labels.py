@@ -1,12 +1,12 @@
-"""What a reader is shown for each name of a comparison."""
+"""What the report calls each line of a comparison."""
 
-from encore_ray.composition.compare.comparison import BASELINES
-from encore_ray.composition.compare.entrants import BY_GROUP, SELECTED
+from encore_ray.composition.compare.lineup import BY_GROUP, SELECTED
+from encore_ray.composition.measure.baselines import BASELINES
 from encore_ray.composition.weigh.schemes import SCHEMES
 
 LABELS: dict[str, str] = {
     **{scheme.name: scheme.label for scheme in SCHEMES},
     BY_GROUP: "ENCORE, weights a subset",
     **SELECTED,
-    **BASELINES,
+    **{baseline.name: baseline.label for baseline in BASELINES},
 }

@@ -123,7 +123,7 @@ def check_theory(
     return correlate([weights.rules[k].entropy.value for k in used], strengths)
 
 
-def judge_sample(
+def estimate_sample_size(
     diagnostics: RuleDiagnostics, weights: Weights, replicated: ReplicatedRules, *, temperature: float
 ) -> SampleSize:
     """How far the ENCORE weights of the kept rules move from replicate to replicate."""
