@@ -16,9 +16,9 @@ from encore_ray.composition.compare.counting import LineupCounts
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.lineup import line_up
 from encore_ray.composition.compare.weightings import Weightings
+from encore_ray.composition.hashing.keys import hash_keys, is_heldout
 from encore_ray.composition.measure.binning import Binning, choose_binning
 from encore_ray.composition.measure.differences import signed_differences
-from encore_ray.composition.measure.keys import hash_keys, is_heldout
 from encore_ray.composition.measure.score_range import ScoreRange
 from encore_ray.composition.measure.statistics import Subsets
 from encore_ray.composition.select.selection import random_rules

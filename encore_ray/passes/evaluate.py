@@ -9,7 +9,7 @@ import pyarrow as pa
 from encore_ray.composition.evaluate.evaluation import RewardStatistics
 from encore_ray.composition.evaluate.margins import margin_reach
 from encore_ray.composition.evaluate.rewardbench2 import Responses
-from encore_ray.composition.weigh.rewards import tie_tolerance
+from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.engine.pools import Resources
 from encore_ray.engine.reduce import reduce_units
@@ -62,7 +62,7 @@ def evaluate_rewards(
         raise DataError(f"{rewards} holds no rewards: there is nothing to evaluate.")
     composed = Folder(rewards)
     weights = Weights.from_dict(composed.read_json(WEIGHTS_FILE), where=composed.path(WEIGHTS_FILE))
-    measure = partial(_Measure, tie_tolerance(weights), margin_reach(weights))
+    measure = partial(_Measure, margin_tolerance(weights), margin_reach(weights))
     statistics = reduce_units("evaluate", measure, units, have=have, visible=visible, watch=watch)
     metrics = statistics.metrics(entropy_accuracy=weights.entropy_accuracy)
     output.write_json(METRICS_FILE, metrics)

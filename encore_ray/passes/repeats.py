@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from encore_ray.composition.measure.keys import hash_keys
+from encore_ray.composition.hashing.keys import hash_keys
 from encore_ray.engine.on_ray.units import map_units
 from encore_ray.engine.pools import Resources, task_pool
 from encore_ray.engine.reduce import TASKS_PER_CPU, chunk_units

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encore_ray.composition.compare.weightings import Weightings, rows_of_subsets, wins_and_ties
+from encore_ray.composition.hashing.keys import DistinctKeys
 from encore_ray.composition.measure.baselines import BASELINES
 from encore_ray.composition.measure.bootstrap import MAX_ROWS, draw_replicates, replicate_sums
-from encore_ray.composition.measure.keys import DistinctKeys
 from encore_ray.composition.measure.statistics import MAX_SUBSETS
 
 

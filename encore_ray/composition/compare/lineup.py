@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.weightings import TopRuleWeights, Weightings
-from encore_ray.composition.measure.counts import TIE_TOLERANCE
 from encore_ray.composition.measure.entropy import Entropy, entropy
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.measure.ties import linear_reach, tie_tolerance
 from encore_ray.composition.weigh.evidence import Learned, gather_evidence, kept_rules
 from encore_ray.composition.weigh.groups import group_entropies, weigh_groups
 from encore_ray.composition.weigh.scheme import Competition, Evidence, Scheme
@@ -131,8 +131,8 @@ def line_up(
         by_mask=by_mask,
         kept=tuple(rules.kept),
         range_K=weights.width_K,
-        tolerance_L=np.array([_tolerance(row, weights.width_K) for row in weight_LK.tolist()]),
-        pair_tolerance=TIE_TOLERANCE * max(1.0, *weights.width_K),
+        tolerance_L=np.array([tie_tolerance(linear_reach(row, weights.width_K)) for row in weight_LK.tolist()]),
+        pair_tolerance=tie_tolerance(max(weights.width_K)),
         members_E=_number_weightings(entrants, num_linear=len(weight_LK)),
         uniform=next(number for number, entrant in enumerate(entrants) if entrant.name == Uniform.name),
     )
@@ -238,7 +238,3 @@ def _number_weightings(entrants: Sequence[Entrant], *, num_linear: int) -> tuple
             members.append(tuple(range(first, first + len(entrant.weight_DK))))
             first += len(entrant.weight_DK)
     return tuple(members)
-
-
-def _tolerance(weight_K: Sequence[float], width_K: Sequence[float]) -> float:
-    return TIE_TOLERANCE * max(1.0, sum(abs(w) * width for w, width in zip(weight_K, width_K, strict=True)))

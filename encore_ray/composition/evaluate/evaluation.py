@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from encore_ray.composition.evaluate.margins import MarginHistogram
 from encore_ray.composition.evaluate.rewardbench import rewardbench
 from encore_ray.composition.evaluate.rewardbench2 import Responses, RewardBench2
+from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.agreement import Correlation, Tally
 from encore_ray.composition.measure.baselines import BASELINES
 from encore_ray.composition.measure.exact import ExactSum, mean, standard_deviation
-from encore_ray.composition.measure.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.statistics import subset_codes
 from encore_ray.schema import SCHEMA_VERSION
 
@@ -77,7 +77,7 @@ class RewardStatistics:
 
         Args:
             margin_N: float64 margins; NaN marks a single response.
-            tolerance: see `encore_ray.composition.weigh.rewards.tie_tolerance`.
+            tolerance: see `encore_ray.composition.weigh.rewards.margin_tolerance`.
             reach: half the range of the histogram, see `encore_ray.composition.evaluate.margins.margin_reach`.
             keys: N resampling keys: prompt_id, else group_id, else pair_id.
             subsets: N names, None where a row has none; None where no row has one.
