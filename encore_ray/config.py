@@ -1,9 +1,16 @@
 """The job's configuration: every option once, with its default, its meaning and its checks."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from encore_ray.composition.weigh.schemes import SCHEMES, find_scheme, name_schemes
+
+if TYPE_CHECKING:
+    SchemeName = str
+else:
+    SchemeName = Literal[tuple(scheme.name for scheme in SCHEMES)]
 
 
 class Section(BaseModel):
@@ -173,24 +180,15 @@ class TrainOptions(Section):
     allow_pickle: bool = Field(default=False, description="Load weights from pickle files, which can run code.")
 
 
+def _that_take(option: str) -> str:
+    return name_schemes(scheme for scheme in SCHEMES if option in scheme.takes)
+
+
 class WeighOptions(Section):
-    scheme: Literal[
-        "encore",
-        "one_minus_entropy",
-        "lowest_entropy",
-        "uniform",
-        "random",
-        "single",
-        "best_single",
-        "inverse_variance",
-        "bradley_terry",
-        "bradley_terry_simplex",
-        "max_discrepancy",
-        "encore_max_discrepancy",
-    ] = Field(
+    scheme: SchemeName = Field(
         default="encore",
-        description="How rules are weighed. best_single and both bradley_terry learn from labels; both max_discrepancy "
-        "give margins only, in compare.",
+        description=f"How rules are weighed. {name_schemes(scheme for scheme in SCHEMES if scheme.lesson)} learn from "
+        f"labels; {name_schemes(scheme for scheme in SCHEMES if scheme.why_no_reward)} give margins only, in compare.",
     )
     temperature: float = Field(default=2.0, gt=0, description="ENCORE's tau: w ~ exp(-H / tau).")
     num_rules: int | None = Field(
@@ -223,18 +221,21 @@ class WeighOptions(Section):
 
     @model_validator(mode="after")
     def _check_scheme(self) -> "WeighOptions":
-        if self.scheme in ("max_discrepancy", "encore_max_discrepancy"):
+        scheme = find_scheme(self.scheme)
+        if scheme.why_no_reward:
+            raise ValueError(f"scheme: {self.scheme} {scheme.why_no_reward}")
+        if ("rule" in scheme.takes) != (self.rule is not None):
             raise ValueError(
-                f"scheme: {self.scheme} picks each pair's rules by how far they tell its two responses apart, so it "
-                "gives margins and no reward of a response; `encore-ray compare` shows how it does"
+                f"rule: scheme {_that_take('rule')} needs the name of its rule, and no other scheme has one"
             )
-        if (self.scheme == "single") != (self.rule is not None):
-            raise ValueError("rule: scheme single needs the name of its rule, and no other scheme has one")
-        if self.num_rules is not None and self.scheme != "lowest_entropy":
-            raise ValueError(f"num_rules belongs to scheme lowest_entropy; {self.scheme} would weigh all rules")
-        if self.by_group and self.scheme not in ("encore", "one_minus_entropy", "lowest_entropy"):
+        if self.num_rules is not None and "num_rules" not in scheme.takes:
             raise ValueError(
-                "by_group needs a scheme that weighs by entropy (encore, one_minus_entropy, lowest_entropy): "
+                f"num_rules belongs to scheme {_that_take('num_rules')}; {self.scheme} would weigh all rules"
+            )
+        if self.by_group and not scheme.weighs_by_entropy:
+            by_entropy = ", ".join(other.name for other in SCHEMES if other.weighs_by_entropy)
+            raise ValueError(
+                f"by_group needs a scheme that weighs by entropy ({by_entropy}): "
                 f"a subset keeps its histograms, and {self.scheme} does not look at them"
             )
         return self

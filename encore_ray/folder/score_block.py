@@ -9,8 +9,8 @@ from typing import TypeVar, overload
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.composition.hashing.texts import Texts
 from encore_ray.composition.measure.statistics import Subsets
-from encore_ray.composition.measure.texts import Texts
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import any_valid, first_texts, floats, subsets
 from encore_ray.folder.parquet import OpenTable

@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 
+from encore_ray.composition.hashing.keys import is_heldout
 from encore_ray.composition.measure.differences import RuleAgreement, signed_differences
-from encore_ray.composition.measure.keys import is_heldout
 from encore_ray.composition.measure.score_range import ScoreRange
 from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit, Terms, fit
 from encore_ray.engine.progress import Progress

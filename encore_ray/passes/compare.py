@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from encore_ray.composition.compare.comparison import write_comparison
+from encore_ray.composition.compare.counting import LineupCounts
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
-from encore_ray.composition.compare.entrants import enter
-from encore_ray.composition.compare.lineup import Contest, Judges
+from encore_ray.composition.compare.lineup import line_up
+from encore_ray.composition.compare.weightings import Weightings
+from encore_ray.composition.hashing.keys import hash_keys, is_heldout
 from encore_ray.composition.measure.binning import Binning, choose_binning
 from encore_ray.composition.measure.differences import signed_differences
-from encore_ray.composition.measure.keys import hash_keys, is_heldout
 from encore_ray.composition.measure.score_range import ScoreRange
 from encore_ray.composition.measure.statistics import Subsets
 from encore_ray.composition.select.selection import random_rules
@@ -138,7 +139,7 @@ def compare_units(
             accuracy_K=tuple(accuracy_K[k] for k in kept),
             fit=fit_bradley_terry(units, kept_set, reducer, score_range=options.score_range),
         )
-    field = enter(
+    lineup = line_up(
         diagnostics,
         weights,
         temperature=options.temperature,
@@ -149,14 +150,15 @@ def compare_units(
         swept_num_bins=list(swept),
         selection=selection.params if selection else None,
     )
-    judge = partial(_Judge, rules, options.score_range, field.judges, others, selection=selection, seed=options.seed)
-    contest: Contest = reducer.total("compare", judge, units)
+    weightings = lineup.weightings
+    count = partial(_Count, rules, options.score_range, weightings, others, selection=selection, seed=options.seed)
+    counts: LineupCounts = reducer.total("compare", count, units)
     comparison = write_comparison(
         diagnostics,
-        contest,
+        counts,
         weights=weights,
         learned=learned,
-        field=field,
+        lineup=lineup,
         temperature=options.temperature,
         beside=beside,
     )
@@ -185,35 +187,35 @@ class _Measure:
         )
 
 
-class _Judge:
+class _Count:
     """What every scheme gets right in one unit: runs in a worker."""
 
     def __init__(
         self,
         rules: RuleSet,
         score_range: ScoreRange,
-        judges: Judges,
+        weightings: Weightings,
         others: Sequence[OtherRewards],
         *,
         selection: Selection | None,
         seed: int,
     ):
-        self._rules, self._judges, self._others = rules, judges, others
+        self._rules, self._weightings, self._others = rules, weightings, others
         self._score_range: ScoreRange = score_range
         self._selection, self._seed = selection, seed
 
-    def __call__(self, unit: TableUnit) -> Contest:
+    def __call__(self, unit: TableUnit) -> LineupCounts:
         block = read_scores(unit, self._rules, extra=[SUBSET, *LENGTHS])
         pair_N = block.has_rejected_N
         others = [other_margins(rewards, unit.unit, block.pair_ids)[pair_N] for rewards in self._others]
-        return Contest.measure(
+        return LineupCounts.measure(
             signed_differences(
                 [scores_N[pair_N] for scores_N in block.chosen_KN],
                 [scores_N[pair_N] for scores_N in block.rejected_KN],
                 rules=self._rules,
                 score_range=self._score_range,
             ),
-            judges=self._judges,
+            weightings=self._weightings,
             hash_N=hash_keys(block.keys)[pair_N],
             heldout_N=is_heldout(block.keys)[pair_N],
             subsets=block.subsets and Subsets(block.subsets.names, block.subsets.code_N[pair_N]),
@@ -223,14 +225,14 @@ class _Judge:
         )
 
     def _masks(self, block: ScoreBlock, unit: str) -> list[np.ndarray]:
-        """The rules that count for each of the judges that a selection brings, in the order of `SELECTED`."""
+        """The rules that count for each of the weightings that a selection brings, in the order of `SELECTED`."""
         if self._selection is None:
             return []
         shape = len(self._rules), block.table.num_rows
         selected_KN, random_KN = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         if unit in self._selection.units:
             selected_KN = read_selection(self._selection.units[unit], block.table.column(PAIR_ID), self._rules)
-        kept = list(self._judges.kept)
+        kept = list(self._weightings.kept)
         random_KN[kept] = random_rules(
             hash_keys(block.pair_ids), self._selection.params["num_rules"], num_rules=len(kept), seed=self._seed
         )

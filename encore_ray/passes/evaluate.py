@@ -10,7 +10,7 @@ import pyarrow as pa
 from encore_ray.composition.evaluate.evaluation import RewardStatistics
 from encore_ray.composition.evaluate.margins import margin_reach
 from encore_ray.composition.evaluate.rewardbench2 import Responses
-from encore_ray.composition.weigh.rewards import tie_tolerance
+from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import DataError
 from encore_ray.folder.score_block import resampling_keys
@@ -75,7 +75,7 @@ class Evaluate(Step[Evaluation]):
         composed = Folder(rewards)
         content = composed.read_json(WEIGHTS_FILE)
         weights = Weights.from_dict(content, where=composed.path(WEIGHTS_FILE))
-        measure = partial(_Measure, tie_tolerance(weights), margin_reach(weights))
+        measure = partial(_Measure, margin_tolerance(weights), margin_reach(weights))
         statistics: RewardStatistics = run.reducer.total("evaluate", measure, units)
         metrics = statistics.metrics(entropy_accuracy=weights.entropy_accuracy)
         run.folder.write_json(METRICS_FILE, metrics)

@@ -17,18 +17,8 @@ from encore_ray.composition.compare.comparison import is_of_weights
 from encore_ray.composition.measure.binning import Binning, choose_binning
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.weigh.evidence import Learned, kept_rules
-from encore_ray.composition.weigh.schemes import (
-    BestSingle,
-    BradleyTerry,
-    Encore,
-    InverseVariance,
-    LowestEntropy,
-    OneMinusEntropy,
-    Random,
-    Scheme,
-    Single,
-    Uniform,
-)
+from encore_ray.composition.weigh.scheme import Scheme
+from encore_ray.composition.weigh.schemes import find_scheme
 from encore_ray.composition.weigh.weighing import check_statistics, weigh
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import WeighOptions
@@ -99,7 +89,7 @@ def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOption
     """Weights from the units of a table of scores."""
     binnings = choose_binnings(units, rules, options, reducer)
     statistics: RuleStatistics = reducer.total("weigh", partial(_Measure, rules, binnings, options.clip), units)
-    scheme = scheme_of(options)
+    scheme = find_scheme(options.scheme).of_options(options)
     learned = _learn(scheme, units, statistics, options, reducer) if scheme.uses_labels else None
     return weigh(
         statistics,
@@ -138,26 +128,6 @@ def _standing_weights(folder: Folder, name: str) -> Weights | None:
         ) from None
 
 
-def scheme_of(options: WeighOptions) -> Scheme:
-    """The scheme that the options name, with its own options."""
-    if options.scheme == "single":
-        assert options.rule is not None, "checked by WeighOptions"
-        return Single(options.rule)
-    if options.scheme == "lowest_entropy":
-        return LowestEntropy() if options.num_rules is None else LowestEntropy(options.num_rules)
-    others: list[Scheme] = [
-        Encore(options.temperature),
-        OneMinusEntropy(),
-        Uniform(),
-        Random(options.seed),
-        BestSingle(),
-        InverseVariance(),
-        BradleyTerry(),
-        BradleyTerry(simplex=True),
-    ]
-    return next(scheme for scheme in others if scheme.name == options.scheme)
-
-
 def _learn(
     scheme: Scheme,
     units: Sequence[TableUnit],
@@ -169,7 +139,7 @@ def _learn(
     check_statistics(statistics, score_range=options.score_range)
     kept = kept_rules(statistics, min_active=options.min_active)
     rules = RuleSet(statistics.counts_K[k].rule for k in kept)
-    if isinstance(scheme, BradleyTerry):
+    if scheme.lesson == "bradley_terry":
         fit = fit_bradley_terry(units, rules, reducer, score_range=options.score_range)
         return Learned(fit.num_pairs, fit=fit if fit.num_pairs else None)
     agreement = measure_agreement(units, rules, reducer, score_range=options.score_range)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from encore_ray.composition.compare.comparison import write_comparison
+from encore_ray.composition.compare.counting import LineupCounts
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
-from encore_ray.composition.compare.entrants import enter
-from encore_ray.composition.compare.lineup import Contest
+from encore_ray.composition.compare.lineup import line_up
+from encore_ray.composition.hashing.keys import hash_keys, is_heldout
 from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.composition.measure.differences import signed_differences
-from encore_ray.composition.measure.keys import hash_keys, is_heldout
 from encore_ray.composition.measure.score_range import ScoreRange
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.select.selection import random_rules
@@ -93,7 +93,7 @@ def compare(
         fit=fitted if agreement.num_pairs else None,
     )
     weights = weigh(diagnostics.statistics, scheme=Encore(temperature), min_active=min_active, score_range=score_range)
-    field = enter(
+    lineup = line_up(
         diagnostics,
         weights,
         temperature=temperature,
@@ -106,13 +106,13 @@ def compare(
     )
     masks = []
     if mask_KN is not None:
-        random_KN = random_rules(hash_N, field.entrants[-1].params["num_rules"], num_rules=len(rules), seed=0)
+        random_KN = random_rules(hash_N, lineup.entrants[-1].params["num_rules"], num_rules=len(rules), seed=0)
         masks = [np.asarray(mask_KN), np.asarray(mask_KN), random_KN]
 
-    def judge(unit: slice) -> Contest:
-        return Contest.measure(
+    def count(unit: slice) -> LineupCounts:
+        return LineupCounts.measure(
             d_KN[:, unit],
-            judges=field.judges,
+            weightings=lineup.weightings,
             hash_N=hash_N[unit],
             heldout_N=heldout_N[unit],
             subsets=None if subsets is None else subsets[unit],
@@ -121,13 +121,13 @@ def compare(
             masks=[one_KN[:, unit] for one_KN in masks],
         )
 
-    contest = reduce(add, map(judge, units))
+    counts = reduce(add, map(count, units))
     return write_comparison(
         diagnostics,
-        contest,
+        counts,
         weights=weights,
         learned=learned,
-        field=field,
+        lineup=lineup,
         temperature=temperature,
         beside={name: f"{name}/rewards" for name in beside or {}},
     )

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from encore_ray.composition.hashing.keys import DistinctKeys
 from encore_ray.composition.measure.binning import Binning, snap
 from encore_ray.composition.measure.bootstrap import MAX_ROWS, draw_replicates, replicate_sums
-from encore_ray.composition.measure.counts import TIE_TOLERANCE
 from encore_ray.composition.measure.differences import RuleAgreement
-from encore_ray.composition.measure.keys import DistinctKeys
 from encore_ray.composition.measure.moments import Moments
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.measure.ties import tie_tolerance
 from encore_ray.rules import FLOAT32_MAX, RuleSet
 
 
@@ -166,7 +166,7 @@ class _Part:
             value_NC[pair_N, offset_K[k] + binning.assign(rejected_P)] += 1
             chosen_N, rejected_P = snap(chosen_N, scale=rule.scale), snap(rejected_P, scale=rule.scale)
             d_P = rule.polarity * (chosen_N[pair_N] - rejected_P)
-            tolerance = TIE_TOLERANCE * max(1.0, rule.scale.width)
+            tolerance = tie_tolerance(rule.scale.width)
             value_NC[pair_N, num_cells + k] = 1.0 + (d_P > tolerance) - (d_P < -tolerance)
             difference_KP.append(d_P / rule.scale.width)
             share_R = (np.concatenate([chosen_N, rejected_P]) - rule.scale.lo) / rule.scale.width

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from encore_ray.composition.hashing.keys import NUM_FOLDS
 from encore_ray.composition.heads.heldout import HeldoutSums, Measured, measure_auc, measure_r2
 from encore_ray.composition.heads.label_counts import LabelCounts
 from encore_ray.composition.heads.logistic import LogisticFit
 from encore_ray.composition.heads.ridge import LinearFit
-from encore_ray.composition.measure.keys import NUM_FOLDS
 from encore_ray.rules import RuleSet
 
 MIN_YES = 10  # of a rule whose AUC counts in the mean

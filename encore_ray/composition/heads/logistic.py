@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from encore_ray.composition.hashing.keys import NUM_FOLDS
 from encore_ray.composition.heads.ridge import PENALTIES, LinearFit, ResponseSums, Spectrum
-from encore_ray.composition.measure.keys import NUM_FOLDS
 
 GOAL = 1e-8  # nats a response that the next step would still gain, at which a problem is done
 MAX_PASSES = 200

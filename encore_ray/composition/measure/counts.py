@@ -11,7 +11,6 @@ from encore_ray.composition.measure.exact import ExactSum
 from encore_ray.composition.measure.problems import ScoreProblems
 from encore_ray.rules import Rule
 
-TIE_TOLERANCE = 1e-12
 MAX_DISTINCT = 64
 
 

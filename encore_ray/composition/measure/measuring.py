@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.binning import Binning, snap
-from encore_ray.composition.measure.counts import MAX_DISTINCT, TIE_TOLERANCE, RuleCounts
+from encore_ray.composition.measure.counts import MAX_DISTINCT, RuleCounts
 from encore_ray.composition.measure.exact import PowerSums
 from encore_ray.composition.measure.problems import Offenders, ScoreProblems
+from encore_ray.composition.measure.ties import tie_tolerance
 from encore_ray.rules import FLOAT32_MAX, Rule
 
 PART_ROWS = 32_768
@@ -105,7 +106,7 @@ class _Differences:
             return int(np.count_nonzero(which_D) if count_D is None else count_D[which_D].sum())
 
         num_pairs = len(d_D) if count_D is None else int(count_D.sum())
-        tolerance = TIE_TOLERANCE * max(1.0, rule.scale.width)
+        tolerance = tie_tolerance(rule.scale.width)
         higher, lower = count(d_D > tolerance), count(d_D < -tolerance)
         tally = Tally(higher, num_pairs - higher - lower, lower)
         return cls(

@@ -10,9 +10,9 @@ from typing import overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.counts import RuleCounts
-from encore_ray.composition.measure.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.measuring import PART_ROWS, MeasuredRule, measure_rule
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet

@@ -9,7 +9,7 @@ from encore_ray.composition.measure.exact import variance
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit
-from encore_ray.composition.weigh.schemes import Evidence
+from encore_ray.composition.weigh.scheme import Evidence
 from encore_ray.errors import DataError
 
 

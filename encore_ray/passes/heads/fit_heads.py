@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from encore_ray.composition.hashing.keys import NUM_FOLDS
 from encore_ray.composition.heads.figures import head_figures
 from encore_ray.composition.heads.heldout import Cells, HeldoutSums
 from encore_ray.composition.heads.label_counts import LabelCounts
 from encore_ray.composition.heads.logistic import Heads, LogisticFit, LogisticSums, fit_logistic
 from encore_ray.composition.heads.ridge import ROUNDING, LinearFit, ResponseSums, fit_ridge, prediction_sums
-from encore_ray.composition.measure.keys import NUM_FOLDS
 from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.provenance import is_same

@@ -13,7 +13,7 @@ import numpy as np
 
 from encore_ray.composition.evaluate.calibration import judge_sources
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
-from encore_ray.composition.weigh.rewards import tie_tolerance
+from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.engine.base import Say
 from encore_ray.folder.spec import FIT_REWARD
@@ -88,7 +88,7 @@ def fit_refinement(
     standing = OF_REWARD.standing_report(run, facts, overwrite=overwrite)
     if standing is not None:
         return standing
-    tolerance = tie_tolerance(weights)
+    tolerance = margin_tolerance(weights)
     controls: list[dict[str, Any]] = []
     kept: Refiner | None = None
     judged: _HeldoutPairs | None = None

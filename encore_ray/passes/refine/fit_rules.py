@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
-from encore_ray.composition.measure.counts import TIE_TOLERANCE
+from encore_ray.composition.measure.ties import tie_tolerance
 from encore_ray.engine.base import Say
 from encore_ray.folder.spec import FIT_RULES
 from encore_ray.folder.tables import table_rules, table_units
@@ -147,7 +147,7 @@ def _report(refiner: Refiner, rules: RuleSet, judged: _HeldoutPairs) -> dict[str
     found: list[dict[str, Any]] = []
     better, worse = 0, 0
     for k, rule in enumerate(rules):
-        controls = judged.controls(k, TIE_TOLERANCE * max(1.0, rule.scale.width))
+        controls = judged.controls(k, tie_tolerance(rule.scale.width))
         refined = next(control for control in controls if control.name == REFINED)
         better += refined.differs and refined.difference > 0
         worse += refined.differs and refined.difference < 0

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
+from encore_ray.composition.weigh.schemes import SCHEMES
 from encore_ray.report.charts.tracks import bar_track
 from encore_ray.report.data.contents import Content, ReportContents
 from encore_ray.report.drawing.markup import Child, Markup, tag
@@ -18,6 +19,7 @@ _NOTES = {
     "singles": "one response only: scored, not compared",
 }
 # Sections of the configuration that change no result stay out: they say where things ran and were recorded.
+_FITTED = frozenset(scheme.name for scheme in SCHEMES if scheme.lesson == "bradley_terry")  # to sums of floats
 _NO_RESULT = frozenset({"cluster", "tracking", "cost_per_hour"})
 
 
@@ -73,7 +75,7 @@ def settings(contents: ReportContents) -> Markup | None:
 
 
 def _repeatable(weights: Content | None) -> str:
-    if weights and weights["scheme"].startswith("bradley_terry"):  # fitted to sums of floats
+    if weights and weights["scheme"] in _FITTED:
         return "The same scores and settings give the same weights to about nine digits, with any sharding."
     return "The same scores and settings give the same weights to the last bit, on any machine and with any sharding."
 

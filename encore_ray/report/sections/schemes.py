@@ -1,5 +1,6 @@
 """Every weighting side by side, and how far the answer moves with temperature and bins."""
 
+from encore_ray.composition.compare.labels import LABELS
 from encore_ray.report.charts.heatmaps import sweep_table
 from encore_ray.report.charts.tracks import axis_track
 from encore_ray.report.data.contents import Contender, Content, ReportContents, contenders, has_heldout
@@ -18,26 +19,6 @@ from encore_ray.report.drawing.numbers import (
 from encore_ray.report.drawing.scales import Scale, fit_scale
 from encore_ray.report.sections.parts import column, legend, named, number, scrolling, section, stats_track, table
 
-LABELS = {
-    "encore": "ENCORE",
-    "encore_by_group": "ENCORE, weights a subset",
-    "one_minus_entropy": "1 − H / log B",
-    "lowest_entropy": "Lowest entropy",
-    "uniform": "Uniform",
-    "random": "Random",
-    "single": "Single rule",
-    "best_single": "Best single rule",
-    "inverse_variance": "Inverse variance",
-    "bradley_terry": "Bradley–Terry",
-    "bradley_terry_simplex": "Bradley–Terry, w ≥ 0",
-    "max_discrepancy": "Largest discrepancy",
-    "encore_max_discrepancy": "ENCORE × largest discrepancy",
-    "selected": "Selected rules",
-    "encore_selected": "ENCORE × selected rules",
-    "random_selected": "As many rules at random",
-    "shorter_wins": "The shorter response wins",
-    "longer_wins": "The longer response wins",
-}
 _KINDS = [
     ("encore disc", "ENCORE"),
     ("uniform disc", "uniform"),

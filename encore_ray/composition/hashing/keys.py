@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.texts import Texts
+from encore_ray.composition.hashing.texts import Texts
 
 MAX_HASHES = 65_536
 NUM_FOLDS = 5
