@@ -13,6 +13,15 @@ from typing import Any
 
 from rich.console import Console
 
+from encore_ray.artifacts import (
+    Comparison,
+    FitReport,
+    Metrics,
+    RefineReport,
+    RuleRefineReport,
+    TrainReport,
+    WeightsFile,
+)
 from encore_ray.composition.compare.comparison import is_of_weights
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import ClusterOptions, JobConfig, PrepareOptions, TrackingOptions, TrainOptions, WeighOptions
@@ -32,7 +41,7 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.status import pass_tables, run_status
 from encore_ray.folder.tables import run_rules, table_rules, table_units
 from encore_ray.models.energy.training import EnergySettings
-from encore_ray.models.loading.embedding import FIT_FILE, TRAIN_FILE
+from encore_ray.models.loading.reports import FIT_FILE, TRAIN_FILE
 from encore_ray.passes.compare import compare_schemes
 from encore_ray.passes.compose import compose_scores
 from encore_ray.passes.embed import embed_pairs, open_embeddings
@@ -58,9 +67,9 @@ from encore_ray.passes.selection.selected import find_selection
 from encore_ray.passes.train.plan import plan_training
 from encore_ray.passes.train.training import run_training
 from encore_ray.passes.weigh import weigh_scores
-from encore_ray.records import flat_comparison, flat_fit, flat_metrics, flat_params, git_commit, summary
 from encore_ray.redaction import redact
-from encore_ray.report import evaluation_figure
+from encore_ray.report.figure import evaluation_figure
+from encore_ray.report.tables.summary import summary
 from encore_ray.rules import RuleSet, rule_pool
 from encore_ray.schema import (
     COMPARISON_FILE,
@@ -68,11 +77,9 @@ from encore_ray.schema import (
     EMBEDDINGS_DIR,
     FEATURES_DIR,
     FIGURE_FILE,
-    METRICS_FILE,
     NONCE_FILE,
     PAIRS_DIR,
     REFINE_DIR,
-    REFINE_REPORT_FILE,
     REFINED_DIR,
     REFINED_SCORES_DIR,
     RELEVANCE_DIR,
@@ -80,14 +87,14 @@ from encore_ray.schema import (
     REPORT_TABLES_DIR,
     REWARDS_DIR,
     RULE_REFINE_DIR,
-    RULE_REFINE_REPORT_FILE,
     RULES_FILE,
     SCORES_DIR,
     SELECTION_DIR,
     WEIGHTS_FILE,
 )
-from encore_ray.storage import Folder, is_remote, require_paths, to_json
+from encore_ray.storage import Folder, is_remote, require_paths
 from encore_ray.tracking import PassTracker, Tracker, open_tracker
+from encore_ray.tracking.run_context import flat_params, git_commit
 
 logger = logging.getLogger("encore_ray")
 
@@ -188,7 +195,7 @@ def run_job(
         weights = job.weigh(config.weigh)
         job.compose(weights)
         metrics = job.evaluate()
-        comparison = job.compare(config.weigh) if metrics["overall"]["num_pairs"] else None
+        comparison = job.compare(config.weigh) if metrics.overall.num_pairs else None
         job.run.write_atomic(CONFIG_FILE, stored)
         job.tracker.log_artifact(CONFIG_FILE, stored)
         job.report()
@@ -198,8 +205,8 @@ def run_job(
             prepared=prepared.counts,
             scored=scored,
             weights=weights.to_dict(),
-            metrics=metrics,
-            comparison=comparison,
+            metrics=metrics.content,
+            comparison=comparison.content if comparison else None,
             tracking_uri=job.tracker.uri,
         )
 
@@ -323,15 +330,15 @@ class Job:
 
     def fit_heads(
         self, model: FeatureModel, rules: RuleSet, *, labels: str | None, output: str, max_bad_fraction: float
-    ) -> Mapping[str, Any]:
+    ) -> FitReport:
         """Embed all responses of the run, fit heads to labels and save them with their backbone, where they are not
-        there already; the content of fit.json."""
+        there already."""
         labels = labels or self.run.child(PAIRS_DIR).uri
         made_of = origin(decisive_facts(model), labels, rules)
         standing = standing_heads(output, origin=made_of, overwrite=self.overwrite)
         if standing is not None:
             self.display.note(f"fit: {output} holds the heads of these labels already")
-            return standing
+            return FitReport.of(standing, where=Folder(output).path(FIT_FILE))
         with self.tracker.start_pass("features") as tracked:
             embedded, _ = self._by_model(
                 "features", Embeddings, model, tracked, said="embed", max_bad_fraction=max_bad_fraction
@@ -340,15 +347,15 @@ class Job:
             embeddings = self.tables["features"].folder.uri
             watch = self._watch(tracked)
             fitted = fit_heads(embeddings, labels, rules, have=self.have, visible=self.visible, watch=watch)
-            fit = save_heads(output, fitted, rules, model=embedded, labels=labels, origin=made_of)
-            tracked.log_metrics(flat_fit(fit))
-            tracked.log_artifact(FIT_FILE, to_json(fit))
+            fit = FitReport.of(save_heads(output, fitted, rules, model=embedded, labels=labels, origin=made_of))
+            tracked.log_metrics(fit.figures())
+            tracked.log_artifact(fit.FILE, fit.to_json())
         return fit
 
     def train(
         self, base: str, options: TrainOptions, *, rules: RuleSet | None, labels: str | None, output: str
-    ) -> Mapping[str, Any]:
-        """Train a model on the rows of the run and save it, where it is not there already; content of train.json."""
+    ) -> TrainReport:
+        """Train a model on the rows of the run and save it, where it is not there already."""
         with self.tracker.start_pass("train") as tracked:
             plan = plan_training(
                 base,
@@ -376,8 +383,9 @@ class Job:
                 note=self.display.note,
                 tell=lambda figures, step: tracked.log_metrics(figures, step=step),
             )
-            tracked.log_artifact(TRAIN_FILE, to_json(dict(content)))
-        return content
+            report = TrainReport.of(content, where=Folder(output).path(TRAIN_FILE))
+            tracked.log_artifact(report.FILE, report.to_json())
+        return report
 
     def check_selecting(self, how: Selecting, model: AdapterModel) -> None:
         """Refuse what `select` would refuse of an adapter's relevances, before any pair is read."""
@@ -455,14 +463,12 @@ class Job:
             )
             if output is None:
                 self._outdate(weights)
-            content = weights.to_dict()
+            stored = WeightsFile.of_weights(weights)
             tracked.log_params(options.model_dump(mode="json"))
-            tracked.log_metrics({"effective_num_rules": content["effective_num_rules"]})
-            for rule in content["rules"]:
-                tracked.log_metrics({f"{key}/{rule['name']}": rule[key] for key in ("entropy", "weight", "accuracy")})
-            tracked.log_artifact(WEIGHTS_FILE, to_json(content))
+            tracked.log_metrics(stored.figures())
+            tracked.log_artifact(stored.FILE, stored.to_json())
             self.tracker.set_tags({"weights": weights.fingerprint[:16]})
-            self.tracker.log_composer(content)
+            self.tracker.log_composer(stored.content)
         return weights
 
     def compose(
@@ -487,18 +493,18 @@ class Job:
             tracked.log_metrics(counts, step=counts["rows"])
         return counts
 
-    def evaluate(self, *, rewards: str | None = None, output: Folder | None = None) -> dict[str, Any]:
+    def evaluate(self, *, rewards: str | None = None, output: Folder | None = None) -> Metrics:
         rewards = rewards or self.run.child(REWARDS_DIR).uri
         output = output or self.run
         with self.tracker.start_pass("evaluate") as tracked:
-            metrics = evaluate_rewards(
-                rewards, output, have=self.have, visible=self.visible, watch=self._watch(tracked)
+            metrics = Metrics.of(
+                evaluate_rewards(rewards, output, have=self.have, visible=self.visible, watch=self._watch(tracked))
             )
-            weights = Folder(rewards).read_json(WEIGHTS_FILE)
+            weights = WeightsFile.read(Folder(rewards))
             figure = evaluation_figure(metrics, weights)
             output.write_atomic(FIGURE_FILE, figure)
-            self.tracker.log_metrics(flat_metrics(metrics))
-            self.tracker.log_artifact(METRICS_FILE, to_json(metrics))
+            self.tracker.log_metrics(metrics.figures())
+            self.tracker.log_artifact(metrics.FILE, metrics.to_json())
             self.tracker.log_artifact(FIGURE_FILE, figure)
             self.tracker.set_tags({"mlflow.note.content": summary(metrics, weights)})
         return metrics
@@ -511,9 +517,9 @@ class Job:
         rules: RuleSet | None = None,
         output: Folder | None = None,
         beside: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Comparison:
         with self.tracker.start_pass("compare") as tracked:
-            comparison = compare_schemes(
+            found = compare_schemes(
                 scores or self.run.child(SCORES_DIR).uri,
                 output or self.run,
                 options=options,
@@ -525,19 +531,20 @@ class Job:
                 watch=self._watch(tracked),
             )
             tracked.log_params(options.model_dump(mode="json", exclude={"scheme", "rule"}))
-            tracked.log_metrics(flat_comparison(comparison))
-            tracked.log_artifact(COMPARISON_FILE, to_json(comparison))
+            comparison = Comparison.of(found)
+            tracked.log_metrics(comparison.figures())
+            tracked.log_artifact(comparison.FILE, comparison.to_json())
         return comparison
 
     def apart(self, *, cpus: float | None, gpus: float | None) -> DoApart:
         """One worker of the cluster that holds so much, see `DoApart`."""
         return DoApart(self.have, cpus, gpus, self.visible)
 
-    def refine_fit(self, settings: EnergySettings, *, noise: Sequence[float] = (), do: Do) -> dict[str, Any]:
-        """Fit energies to the composed reward; the content of refine/report.json."""
+    def refine_fit(self, settings: EnergySettings, *, noise: Sequence[float] = (), do: Do) -> RefineReport:
+        """Fit energies to the composed reward."""
         with self.tracker.start_pass("refine fit") as tracked:
             tracked.log_params(vars(settings))
-            report = fit_refinement(
+            found = fit_refinement(
                 self.run,
                 settings=settings,
                 noise=noise,
@@ -546,17 +553,16 @@ class Job:
                 watch=self._watch(tracked),
                 tell=self.display.note,
             )
-            for control in report["controls"]:
-                name = f"{control['name'].replace(' ', '_')}/noise_{control['noise']:g}"
-                tracked.log_metrics({f"accuracy/{name}": control["accuracy"]})
-            tracked.log_artifact(REFINE_REPORT_FILE, to_json(report))
+            report = RefineReport.of(found)
+            tracked.log_metrics(report.figures())
+            tracked.log_artifact(report.FILE, report.to_json())
         return report
 
-    def refine_fit_rules(self, settings: EnergySettings, *, do: Do) -> dict[str, Any]:
-        """Fit an energy to the scores of each rule; the content of refine/rules/report.json."""
+    def refine_fit_rules(self, settings: EnergySettings, *, do: Do) -> RuleRefineReport:
+        """Fit an energy to the scores of each rule."""
         with self.tracker.start_pass("refine fit rules") as tracked:
             tracked.log_params(vars(settings))
-            report = fit_rules(
+            found = fit_rules(
                 self.run,
                 rules=self._rules(),
                 settings=settings,
@@ -565,11 +571,9 @@ class Job:
                 watch=self._watch(tracked),
                 tell=self.display.note,
             )
-            for rule in report["rules"]:
-                for control in rule["controls"]:
-                    name = control["name"].replace(" ", "_")
-                    tracked.log_metrics({f"accuracy/{rule['name']}/{name}": control["accuracy"]})
-            tracked.log_artifact(RULE_REFINE_REPORT_FILE, to_json(report))
+            report = RuleRefineReport.of(found)
+            tracked.log_metrics(report.figures())
+            tracked.log_artifact(report.FILE, report.to_json())
         return report
 
     def refine_apply(self) -> dict[str, Mapping[str, int]]:
@@ -587,7 +591,7 @@ class Job:
             found[table.folder.name] = counts
         return found
 
-    def report(self, folder: Folder | None = None, *, weights: Mapping[str, Any] | None = None) -> None:
+    def report(self, folder: Folder | None = None, *, weights: WeightsFile | None = None) -> None:
         """Write and track report/ from what the run, or the output folder of a single command, holds by now."""
         folder = folder or self.run
         for name, data in make_report(folder, weights=weights).items():

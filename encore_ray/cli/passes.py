@@ -93,6 +93,7 @@ class Weigh:
         scores, output = explicit_paths(self, "scores")
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
+        from encore_ray.artifacts import WeightsFile
         from encore_ray.console.show import show_weights
 
         target = (output.rpartition("/")[0] or "/", output.rpartition("/")[2]) if output else None
@@ -104,7 +105,7 @@ class Weigh:
                 rules=read_rules(rules_path) if rules_path else None,
                 output=(Folder(target[0]), target[1]) if target else None,
             )
-        show_weights(weights.to_dict(), console=console)
+        show_weights(WeightsFile.of_weights(weights), console=console)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,12 +171,13 @@ class Evaluate:
     def main(self, console: Console) -> None:
         rewards, output = explicit_paths(self, "rewards")
         require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR)])
+        from encore_ray.artifacts import WeightsFile
         from encore_ray.console.show import show_metrics
 
         with open_command_job(self, console, folder=output) as job:
             job.see()
             metrics = job.evaluate(rewards=rewards, output=Folder(output) if output else None)
-            job.report(weights=Folder(rewards).read_json(WEIGHTS_FILE) if rewards else None)
+            job.report(weights=WeightsFile.read(Folder(rewards)) if rewards else None)
         show_metrics(metrics, console=console)
 
 

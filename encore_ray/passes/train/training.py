@@ -26,7 +26,8 @@ from encore_ray.engine.worker import WorkerError
 from encore_ray.errors import ClusterError, DataError, ResumeRefused
 from encore_ray.folder.provenance import refusal
 from encore_ray.models.families.form import FORM_FILE
-from encore_ray.models.loading.embedding import TRAIN_FILE, delete_model
+from encore_ray.models.loading.embedding import delete_model
+from encore_ray.models.loading.reports import TRAIN_FILE
 from encore_ray.models.training.state import newest_state, read_progress
 from encore_ray.passes.scorers.model_place import require_output
 from encore_ray.passes.train.log import LogReader, flat_figures, sentence
