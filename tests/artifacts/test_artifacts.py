@@ -246,10 +246,10 @@ def test_the_merit_of_a_training_is_the_one_that_its_objective_has():
     assert best.rules["kind"].merit == 0.96
 
 
-def test_what_explains_a_run_in_a_terminal_loads_neither_matplotlib_nor_a_model_nor_ray():
+def test_what_explains_and_reports_a_run_loads_neither_matplotlib_nor_torch_nor_ray():
     script = (
         "import sys; import encore_ray.artifacts, encore_ray.console.show, encore_ray.console.inspect, "
-        "encore_ray.folder.status, encore_ray.report.figure, encore_ray.report.page; "
+        "encore_ray.folder.status, encore_ray.passes.report, encore_ray.report.figure; "
         "print(*sorted({'matplotlib', 'torch', 'transformers', 'ray', 'mlflow', 'scipy'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
