@@ -33,10 +33,10 @@ from encore_ray.folder.pass_table import PassTable, pass_table
 from encore_ray.folder.spec import Pass, driver_folders
 from encore_ray.folder.status import run_status
 from encore_ray.folder.tables import run_rules
-from encore_ray.records import git_commit
 from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder
 from encore_ray.tracking import PassTracker, Tracker, open_tracker
+from encore_ray.tracking.run_context import git_commit
 
 logger = logging.getLogger("encore_ray")
 

@@ -113,6 +113,7 @@ class Weigh:
         scores, output = explicit_paths("weigh", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
+        from encore_ray.artifacts import WeightsFile
         from encore_ray.console.show import show_weights
         from encore_ray.passes.weigh import Weigh as WeighPass
 
@@ -127,7 +128,7 @@ class Weigh:
             journal=output is None,
         ) as run:
             weights = run.do(WeighPass(self.options, scores, rules, name))
-        show_weights(weights.to_dict(), console=console)
+        show_weights(WeightsFile.of_weights(weights), console=console)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,12 +87,13 @@ class Refine:
                 seed=self.seed,
             )
             if self.per_rule:
-                report = run.do(FitRules(settings, self.cpus, self.gpus))
+                by_rule = run.do(FitRules(settings, self.cpus, self.gpus))
+                write_report(run)
+                show_refined_rules(by_rule, console=console)
             else:
                 report = run.do(FitReward(settings, self.noise, self.cpus, self.gpus))
-            write_report(run)
-        show = show_refined_rules if self.per_rule else show_refinement
-        show(report, console=console)
+                write_report(run)
+                show_refinement(report, console=console)
 
     def _check(self) -> None:
         """Report all values that cannot be trained with."""

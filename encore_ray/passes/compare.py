@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from encore_ray.artifacts import Comparison
 from encore_ray.composition.compare.comparison import write_comparison
 from encore_ray.composition.compare.counting import LineupCounts
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
@@ -37,18 +38,16 @@ from encore_ray.passes.evaluate import LENGTHS, how_much_shorter
 from encore_ray.passes.external_rewards import OtherRewards, check_some_known, open_rewards, other_margins
 from encore_ray.passes.selection.selected import Selection, find_selection, read_selection
 from encore_ray.passes.weigh import choose_binnings, measure_block
-from encore_ray.records import flat_comparison
 from encore_ray.rules import Rule, RuleSet
 from encore_ray.run import Record, Run, Step
-from encore_ray.schema import COMPARISON_FILE, PAIR_ID, SCORES_DIR, SUBSET
-from encore_ray.storage import to_json
+from encore_ray.schema import PAIR_ID, SCORES_DIR, SUBSET
 
 SWEPT_NUM_BINS = (5, 10, 20, 50)
 
 
 @dataclass(frozen=True)
-class Compare(Step[dict[str, Any]]):
-    """Write comparison.json from a table of scores; makes its content.
+class Compare(Step[Comparison]):
+    """Write comparison.json from a table of scores.
 
     Attributes:
         options: bins, temperature and guards, for all schemes; which scheme they name does not matter.
@@ -74,19 +73,20 @@ class Compare(Step[dict[str, Any]]):
     def numbers(self, run: Run) -> int:
         return 4 * count_numbers(self.scores or run.path(SCORES_DIR))  # read so often, by the rounds and the fit
 
-    def __call__(self, run: Run) -> dict[str, Any]:
+    def __call__(self, run: Run) -> Comparison:
         units = table_units(self.scores or run.path(SCORES_DIR))
         rules = table_rules(units, self.rules or (run.rules if self.scores is None else None))
         selection = find_selection(run.folder) if self.scores is None else None
-        comparison = compare_units(units, rules, self.options, run.reducer, beside=self.beside, selection=selection)
-        run.folder.write_json(COMPARISON_FILE, comparison)
+        made = compare_units(units, rules, self.options, run.reducer, beside=self.beside, selection=selection)
+        comparison = Comparison.of(made)
+        comparison.write(run.folder)
         return comparison
 
-    def record(self, made: dict[str, Any]) -> Record:
+    def record(self, made: Comparison) -> Record:
         return Record(
             params=self.options.model_dump(mode="json", exclude={"scheme", "rule"}),
-            metrics=flat_comparison(made),
-            artifacts={COMPARISON_FILE: to_json(made)},
+            metrics=made.figures(),
+            artifacts={Comparison.FILE: made.to_json()},
         )
 
 

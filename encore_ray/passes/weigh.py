@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from encore_ray.artifacts import WeightsFile
 from encore_ray.composition.compare.comparison import is_of_weights
 from encore_ray.composition.measure.binning import Binning, choose_binning
 from encore_ray.composition.measure.statistics import RuleStatistics
@@ -32,7 +33,7 @@ from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import COMPARISON_FILE, REWARDS_DIR, SCORES_DIR, SUBSET, WEIGHTS_FILE
-from encore_ray.storage import Folder, to_json
+from encore_ray.storage import Folder
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,13 @@ class Weigh(Step[Weights]):
         return weights
 
     def record(self, made: Weights) -> Record:
-        content = made.to_dict()
-        figures = {
-            f"{key}/{rule['name']}": rule[key] for rule in content["rules"] for key in ("entropy", "weight", "accuracy")
-        }
+        weights = WeightsFile.of_weights(made)
         return Record(
             params=self.options.model_dump(mode="json"),
-            metrics={"effective_num_rules": content["effective_num_rules"], **figures},
-            artifacts={WEIGHTS_FILE: to_json(content)},
+            metrics=weights.figures(),
+            artifacts={WEIGHTS_FILE: weights.to_json()},
             job_tags={"weights": made.fingerprint[:16]},
-            composer=content,
+            composer=weights.content,
         )
 
 

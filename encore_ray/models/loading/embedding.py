@@ -25,14 +25,12 @@ from encore_ray.models.forward.heads import LinearHeads, PooledHeads, Pooling, r
 from encore_ray.models.forward.strategy import Strategy
 from encore_ray.models.loading.checkpoint import load_opened, write_heads
 from encore_ray.models.loading.fetch import RULES_FILE, fetch_members, wanted_files
+from encore_ray.models.loading.reports import FIT_FILE, TRAIN_FILE
 from encore_ray.models.loading.scoring import Scoring
 from encore_ray.models.text.conversations import Template, default_template
 from encore_ray.rules import Rule, RuleSet, Scale
 
 Reads = Literal["conversation", "response"]
-
-FIT_FILE = "fit.json"  # how well heads do: of one fit, so that it is not copied with a backbone
-TRAIN_FILE = "train.json"  # the same of a training
 
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 _HEADS_FILES = (HEADS_FILE, RULES_FILE, FORM_FILE, FIT_FILE, TRAIN_FILE)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from encore_ray.artifacts import FitReport
 from encore_ray.composition.hashing.keys import NUM_FOLDS
 from encore_ray.composition.heads.figures import head_figures
 from encore_ray.composition.heads.heldout import Cells, HeldoutSums
@@ -33,11 +34,10 @@ from encore_ray.passes.scorers.by_model import ModelScorer
 from encore_ray.passes.scorers.model_place import local_model, model_paths, require_output
 from encore_ray.passes.scorers.model_plan import decisive_facts
 from encore_ray.passes.scorers.scorer import fill_table
-from encore_ray.records import flat_fit
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import FEATURES_DIR, PAIRS_DIR, SCHEMA_VERSION
-from encore_ray.storage import Folder, fingerprint, to_json
+from encore_ray.storage import Folder, fingerprint
 
 # Keys of fit.json: heads are finished that tell what they were made from; files are those of their backbone.
 MADE_FROM, FILES = "made_from", "files"
@@ -149,8 +149,8 @@ class Features(Step[dict[str, int]]):
 
 
 @dataclass(frozen=True)
-class FitHeads(Step[dict[str, Any]]):
-    """Fit heads to labels, on features/, and save them with their backbone; makes the content of fit.json.
+class FitHeads(Step[FitReport]):
+    """Fit heads to labels, on features/, and save them with their backbone.
 
     Attributes:
         model: the backbone. rules: of the heads.
@@ -167,19 +167,20 @@ class FitHeads(Step[dict[str, Any]]):
         units = table_units(run.path(FEATURES_DIR))
         return sum(unit.rows for unit in units) * 2 * len(self.model.rules)
 
-    def __call__(self, run: Run) -> dict[str, Any]:
+    def __call__(self, run: Run) -> FitReport:
         fitted = fit_heads(run.path(FEATURES_DIR), self.labels, self.rules, run.reducer)
         facts = fit_facts(decisive_facts(self.model), self.labels, self.rules)
-        return save_heads(self.output, fitted, self.rules, model=self.model, labels=self.labels, facts=facts)
+        fit = save_heads(self.output, fitted, self.rules, model=self.model, labels=self.labels, facts=facts)
+        return FitReport.of(fit)
 
-    def record(self, made: dict[str, Any]) -> Record:
-        return Record(metrics=flat_fit(made), artifacts={FIT_FILE: to_json(made)})
+    def record(self, made: FitReport) -> Record:
+        return Record(metrics=made.figures(), artifacts={made.FILE: made.to_json()})
 
 
 def embed_and_fit(
     run: Run, model: FeatureModel, rules: RuleSet, *, labels: str | None, output: str, max_bad_fraction: float
-) -> dict[str, Any]:
-    """Embed all responses of the run and fit heads to labels, where they are not there already; content of fit.json.
+) -> FitReport:
+    """Embed all responses of the run and fit heads to labels, where they are not there already.
 
     Raises:
         ResumeRefused: other heads are there.
@@ -189,7 +190,7 @@ def embed_and_fit(
     standing = standing_heads(output, facts=facts, overwrite=run.overwrite)
     if standing is not None:
         run.note(f"fit: {output} holds the heads of these labels already")
-        return standing
+        return FitReport.of(standing, where=Folder(output).path(FIT_FILE))
     run.do(Features(model, max_bad_fraction))
     return run.do(FitHeads(model, rules, labels, output))
 

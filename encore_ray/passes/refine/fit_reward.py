@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from encore_ray.artifacts import RefineReport
 from encore_ray.composition.evaluate.calibration import judge_sources
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
 from encore_ray.composition.weigh.rewards import margin_tolerance
@@ -24,13 +25,13 @@ from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Told, Trainer,
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.refine.source import REWARD, embedded_units
 from encore_ray.run import Record, Run, Step
-from encore_ray.schema import REFINE_REPORT_FILE, REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
-from encore_ray.storage import Folder, to_json
+from encore_ray.schema import REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
+from encore_ray.storage import Folder
 
 
 @dataclass(frozen=True)
-class FitReward(Step[dict[str, Any]]):
-    """Fit energies to the composed reward; makes the content of refine/report.json. See `fit_refinement`.
+class FitReward(Step[RefineReport]):
+    """Fit energies to the composed reward. See `fit_refinement`.
 
     Attributes:
         noise: further levels of label noise. cpus, gpus: that the worker holds.
@@ -42,19 +43,15 @@ class FitReward(Step[dict[str, Any]]):
     cpus: float | None = None
     gpus: float | None = None
 
-    def __call__(self, run: Run) -> dict[str, Any]:
+    def __call__(self, run: Run) -> RefineReport:
         trainer = Trainer(run.engine, self.cpus, self.gpus, run.watch, run.note)
-        return fit_refinement(
+        made = fit_refinement(
             run.folder, settings=self.settings, trainer=trainer, noise=self.noise, overwrite=run.overwrite
         )
+        return RefineReport.of(made, where=run.path(RefineReport.FILE))
 
-    def record(self, made: dict[str, Any]) -> Record:
-        figures = {
-            f"accuracy/{control['name'].replace(' ', '_')}/noise_{control['noise']:g}": control["accuracy"]
-            for control in made["controls"]
-        }
-        artifacts = {REFINE_REPORT_FILE: to_json(made)}
-        return Record(params=vars(self.settings), metrics=figures, artifacts=artifacts)
+    def record(self, made: RefineReport) -> Record:
+        return Record(params=vars(self.settings), metrics=made.figures(), artifacts={made.FILE: made.to_json()})
 
 
 REFINED, REFIT = "refined", "linear refit"
