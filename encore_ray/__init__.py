@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from encore_ray.job import JobResult, run_job
     from encore_ray.models.forward.heads import LinearHeads
     from encore_ray.models.forward.scorer import PairScorer
-    from encore_ray.models.loading.checkpoint import load_members, load_model, save_ensemble, save_multihead
+    from encore_ray.models.loading.checkpoint import load_members, load_model
+    from encore_ray.models.loading.saving import save_ensemble, save_multihead
     from encore_ray.rules import Rule, RuleSet, Scale
     from encore_ray.run import Run, open_run
 
@@ -30,7 +31,8 @@ _HOMES = {
     "config_sources": ("load_config", "make_config"),
     "errors": ("ClusterError", "ConfigError", "DataError", "EncoreError", "ModelError", "ResumeRefused"),
     "job": ("JobResult", "run_job"),
-    "models.loading.checkpoint": ("load_members", "load_model", "save_ensemble", "save_multihead"),
+    "models.loading.checkpoint": ("load_members", "load_model"),
+    "models.loading.saving": ("save_ensemble", "save_multihead"),
     "models.forward.heads": ("LinearHeads",),
     "models.forward.scorer": ("PairScorer",),
     "run": ("Run", "open_run"),

@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from rich.console import Console
 
 from encore_ray.config import ClusterOptions, TrackingOptions
-from encore_ray.console.display import Display
 from encore_ray.engine.base import Engine
+from encore_ray.engine.display import Display
 from encore_ray.engine.engines import Engines
 from encore_ray.engine.pools import ActorPool, Resources, TaskPool
 from encore_ray.engine.progress import Progress

@@ -132,11 +132,12 @@ def _show_rules(rules: RuleSet, console: Console) -> None:
 
 def _show_model(path: str, console: Console) -> None:
     from encore_ray.models.loading.checkpoint import load_rules
+    from encore_ray.models.loading.choose_strategy import choose_strategies
     from encore_ray.models.loading.fetch import fetch_members
-    from encore_ray.models.loading.scoring import choose_strategies
+    from encore_ray.models.spec.source import ModelSource
     from encore_ray.passes.scorers.model_place import local_model
 
-    place = local_model(path)
+    place = local_model(ModelSource(path))
     members = fetch_members(place)
     console.print(f"[bold]{escape(path)}[/]: a model" + (f" of {len(members)} members" if len(members) > 1 else ""))
     rules = load_rules(place)

@@ -17,7 +17,7 @@ from encore_ray.artifacts import (
     TrainReport,
     WeightsFile,
 )
-from encore_ray.console.display import duration
+from encore_ray.engine.display import duration
 from encore_ray.folder.status import PassStatus
 from encore_ray.report.tables.comparison import comparison_table
 from encore_ray.report.tables.heads import heads_table

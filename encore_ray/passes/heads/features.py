@@ -20,7 +20,7 @@ from encore_ray.models.loading.embedding import Reads, dimension_rules, embeddin
 from encore_ray.models.loading.scoring import Scoring
 from encore_ray.passes.scorers.embedding_table import SIDES, write_embeddings
 from encore_ray.passes.scorers.model_place import local_model
-from encore_ray.passes.scorers.model_plan import plan_body
+from encore_ray.passes.scorers.model_plan import model_source, plan_body
 from encore_ray.passes.scorers.score_table import facts_metadata
 from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
 
@@ -39,11 +39,11 @@ class FeatureModel(ScoringModel):
 
     def load(self) -> Scoring:
         return load_embedder(
+            local_model(self.source),
+            self.load_options,
+            strategy=self.strategies[0].strategy,
             pooling=self.pooling,
             reads=self.reads,
-            strategy=self.strategies[0].strategy,
-            split=(self.options.gpus_per_actor or 1) > 1,
-            **self._how,
         )
 
 
@@ -61,13 +61,8 @@ def plan_features(
         ModelError: it is not there. ClusterError: its actors do not fit the cluster.
         ConfigError: the strategy asked for would change its embeddings.
     """
-    place = local_model(path, allow_pickle=options.allow_pickle)
-    size = embedding_size(
-        place,
-        revision=options.revision,
-        trust_remote_code=options.trust_remote_code,
-        allow_pickle=options.allow_pickle,
-    )
+    place = local_model(model_source(path, options))
+    size = embedding_size(place)
     strategies, facts = plan_body(path, place, options, resources=resources)
     return FeatureModel(path, options, dimension_rules(size), strategies, {**facts, "pooling": pooling, "reads": reads})
 

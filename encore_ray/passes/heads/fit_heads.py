@@ -343,10 +343,9 @@ def save_heads(
     Returns:
         Content of fit.json.
     """
-    folder, revision = Folder(output), model.facts["revision"] or model.options.revision
-    backbone = local_model(model.path, allow_pickle=model.options.allow_pickle)
+    folder, backbone = Folder(output), local_model(model.source)
     stale = _standing_files(folder)
-    files = backbone_files(backbone, revision=revision, allow_pickle=model.options.allow_pickle)
+    files = backbone_files(backbone)
     source = {key: model.facts[key] for key in ("model", "model_source", "revision", "pooling", "reads", "max_tokens")}
     fit = {"schema_version": SCHEMA_VERSION, "labels": labels, **source, **fitted.figures}
     folder.write_json(FIT_FILE, {**fit, FILES: sorted({*stale, *files})})
@@ -358,9 +357,6 @@ def save_heads(
         rules=rules,
         pooling=model.pooling,
         reads=model.reads,
-        revision=revision,
-        trust_remote_code=model.options.trust_remote_code,
-        allow_pickle=model.options.allow_pickle,
         stale=stale,
     )
     fit |= {FILES: files, MADE_FROM: dict(facts)}

@@ -17,8 +17,9 @@ from encore_ray.models.forward.scorer import DEFAULT_BATCH_TOKENS
 from encore_ray.models.forward.strategy import StrategyChoice
 from encore_ray.models.judge.questions import questions_digest
 from encore_ray.models.loading.checkpoint import load_rules
+from encore_ray.models.loading.choose_strategy import choose_strategies
 from encore_ray.models.loading.fetch import identify_model
-from encore_ray.models.loading.scoring import choose_strategies
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model_place import local_model
 from encore_ray.passes.scorers.score_unit import SEARCH, JudgeModel, ScoringModel, find_budget
 from encore_ray.rules import RuleSet
@@ -41,14 +42,8 @@ def plan_model(path: str, options: ScoreOptions, *, resources: Resources, rules:
         ModelError: it is not there, or its rules are not. ClusterError: its actors do not fit the cluster.
         ConfigError: the strategy asked for would change its scores.
     """
-    place = local_model(path, allow_pickle=options.allow_pickle)
-    found = load_rules(
-        place,
-        revision=options.revision,
-        rules=rules,
-        trust_remote_code=options.trust_remote_code,
-        allow_pickle=options.allow_pickle,
-    )
+    place = local_model(model_source(path, options))
+    found = load_rules(place, rules=rules)
     strategies, facts = plan_body(path, place, options, resources=resources)
     return ScoringModel(path, options, found, strategies, facts)
 
@@ -71,25 +66,32 @@ def plan_judge(path: str, options: ScoreOptions, *, resources: Resources, rules:
         )
     if options.keep_embeddings:
         raise ConfigError("keep_embeddings: a judge has no heads that an embedding could enter. Leave it out.")
-    place = local_model(path, allow_pickle=options.allow_pickle)
+    place = local_model(model_source(path, options))
     strategies, facts = plan_body(path, place, options, resources=resources)
     return JudgeModel(path, options, rules, strategies, {**facts, "questions": questions_digest(rules)})
 
 
+def model_source(path: str, options: ScoreOptions) -> ModelSource:
+    """The model at a path, and what the options allow of it."""
+    return ModelSource(path, options.revision, options.trust_remote_code, options.allow_pickle)
+
+
 def plan_body(
-    path: str, place: str, options: ScoreOptions, *, resources: Resources
+    path: str, place: ModelSource, options: ScoreOptions, *, resources: Resources
 ) -> tuple[tuple[StrategyChoice, ...], dict[str, Any]]:
-    """How a model is scored with, one strategy a member, and the facts that decide its scores."""
+    """How a model is scored with, one strategy a member, and the facts that decide its scores.
+
+    Args:
+        path: as the user names it.
+        place: on this machine, see `local_model`.
+    """
     device = "cuda" if score_pool(options, resources, num_units=1).gpus else "cpu"
     dtype = options.dtype if options.dtype != "auto" else {"cuda": "bfloat16", "cpu": "float32"}[device]
-    identity = identify_model(place, revision=options.revision, allow_pickle=options.allow_pickle)
+    identity = identify_model(place)
     strategies = choose_strategies(
         place,
         forced=None if options.strategy == "auto" else options.strategy,
-        revision=options.revision,
         max_length=options.max_tokens,
-        trust_remote_code=options.trust_remote_code,
-        allow_pickle=options.allow_pickle,
     )
     facts = {
         "model": identity.digest,

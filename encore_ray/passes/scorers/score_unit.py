@@ -18,6 +18,8 @@ from encore_ray.models.forward.budget import BudgetSearch
 from encore_ray.models.forward.strategy import StrategyChoice
 from encore_ray.models.judge.judge import Judging, load_judge
 from encore_ray.models.loading.scoring import Prepared, Scored, Scoring, load_scoring
+from encore_ray.models.spec.load_options import LoadOptions
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.embedding_table import write_embeddings
 from encore_ray.passes.scorers.model_place import local_model
 from encore_ray.passes.scorers.score_table import CARRIED, TEXTS, without, write_scores
@@ -62,28 +64,33 @@ class ScoringModel:
     def load(self) -> Scoring:
         """Load it in this process."""
         return load_scoring(
+            local_model(self.source),
+            self.load_options,
             strategies=[choice.strategy for choice in self.strategies],
             rules=self.rules,
-            split=(self.options.gpus_per_actor or 1) > 1,
             keep_embeddings=self.options.keep_embeddings,
-            **self._how,
         )
 
     @property
-    def _how(self) -> dict[str, Any]:
-        """What loading any kind of model takes."""
-        return {
-            "path": local_model(self.path, allow_pickle=self.options.allow_pickle),
-            "batch_tokens": None if self.facts["batch_tokens"] == SEARCH else self.facts["batch_tokens"],
-            "revision": self.facts["revision"] or self.options.revision,  # a branch may have moved on since
-            "dtype": self.facts["dtype"],
-            "device": self.facts["device"],
-            "max_length": self.options.max_tokens,
-            "trust_remote_code": self.options.trust_remote_code,
-            "allow_pickle": self.options.allow_pickle,
-            "gpu_share": self.options.gpus_per_actor or 1,
-            "compiled": self.options.compile,
-        }
+    def source(self) -> ModelSource:
+        """The model as it was found, wherever a branch of its repository has moved on to since."""
+        options = self.options
+        revision = self.facts["revision"] or options.revision
+        return ModelSource(self.path, revision, options.trust_remote_code, options.allow_pickle)
+
+    @property
+    def load_options(self) -> LoadOptions:
+        """How every actor runs it."""
+        gpus = self.options.gpus_per_actor or 1
+        return LoadOptions(
+            dtype=self.facts["dtype"],
+            device=self.facts["device"],
+            max_length=self.options.max_tokens,
+            batch_tokens=None if self.facts["batch_tokens"] == SEARCH else self.facts["batch_tokens"],
+            compile=self.options.compile,
+            split=gpus > 1,
+            gpu_share=gpus,
+        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,13 @@ class JudgeModel(ScoringModel):
     kind: ClassVar[type[Judging]] = Judging
 
     def load(self) -> Judging:
-        return load_judge(kind=self.kind, rules=self.rules, strategy=self.strategies[0].strategy, **self._how)
+        return load_judge(
+            local_model(self.source),
+            self.load_options,
+            strategy=self.strategies[0].strategy,
+            rules=self.rules,
+            kind=self.kind,
+        )
 
 
 class ModelScores:

@@ -174,7 +174,7 @@ def run_training(
     content = {
         "schema_version": SCHEMA_VERSION,
         "objective": plan.recipe.objective,
-        "base": plan.recipe.base,
+        "base": plan.recipe.base.path,
         "rows": dict(plan.counts),
         "steps": progress["step"],
         "num_steps": plan.order.num_steps,

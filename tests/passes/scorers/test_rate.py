@@ -17,6 +17,8 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import table_units
 from encore_ray.job import run_job
 from encore_ray.models.judge.judge import load_judge
+from encore_ray.models.spec.load_options import LoadOptions
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model_plan import decisive_facts, plan_judge
 from encore_ray.passes.scorers.score_unit import JudgeModel, ModelScores
 from encore_ray.rules import Rule, RuleSet, Scale, rule_pool
@@ -51,7 +53,7 @@ def test_a_unit_is_rated_into_the_columns_of_scores(judge_folder, pairs, tmp_pat
     assert model.facts["strategy"] == "tree"
     counts = ModelScores(model)(unit, attempt)
     table = attempt.table.folder.read_table(attempt.data[0].file)
-    judge = load_judge(judge_folder, rules=judges.RULES, strategy="one_by_one", device="cpu")
+    judge = load_judge(ModelSource(judge_folder), LoadOptions(device="cpu"), rules=judges.RULES, strategy="one_by_one")
     rows = unit.read_all().to_pylist()
     sides = {side: [row[side] for row in rows] for side in ("chosen", "rejected")}
     asked = judge.prepare([row["prompt"] for row in rows], pair_ids=[row["pair_id"] for row in rows], **sides)
