@@ -1,5 +1,8 @@
-"""What `compare` measures of each rule: beyond the statistics that weights need, everything that tells how far to
-trust them: other bins, the calibration pairs alone, correlations between rules, and bootstrap replicates."""
+"""What `compare` measures of each rule beyond the statistics that weights need, by one map-reduce pass.
+
+It tells how far to trust them: other bins, the calibration pairs alone, correlations between rules, and replicates of
+the Poisson bootstrap.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,7 +91,7 @@ class RuleDiagnostics:
         num_rows = len(has_rejected_N)
         for start in range(0, max(num_rows, 1), MAX_ROWS):
             rows = slice(start, start + MAX_ROWS)
-            part = _Part.of(
+            part = _PartDiagnostics.of(
                 [_finite(column, rows) for column in chosen_KN],
                 [_finite(column, rows) for column in rejected_KN],
                 rules=rules,
@@ -130,7 +133,7 @@ class RuleDiagnostics:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _PartDiagnostics:
     """What is measured of a few thousand rows."""
 
     calibration: RuleAgreement
@@ -151,7 +154,7 @@ class _Part:
         is_pair_N: NDArray[np.bool_],
         hash_N: NDArray[np.uint64],
         heldout_N: NDArray[np.bool_],
-    ) -> "_Part":
+    ) -> "_PartDiagnostics":
         pair_N = np.flatnonzero(is_pair_N)
         row_N = np.arange(len(is_pair_N))
         offset_K = np.cumsum([0, *(binning.num_cells for binning in binnings)])
@@ -188,8 +191,8 @@ class _Part:
             ),
         )
 
-    def __add__(self, other: "_Part") -> "_Part":
-        return _Part(
+    def __add__(self, other: "_PartDiagnostics") -> "_PartDiagnostics":
+        return _PartDiagnostics(
             calibration=self.calibration + other.calibration,
             swept_SK=_add_histograms(self.swept_SK, other.swept_SK),
             differences=self.differences + other.differences,

@@ -1,4 +1,4 @@
-"""How far the figures of a corpus can be trusted: what they would be in other corpora like it, by the bootstrap."""
+"""Bootstrap intervals of what a comparison says of a corpus: what its figures would be in other corpora like it."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Agreement of composed rewards with the labels: overall, by subset, and next to trivial baselines."""
+"""Pairwise accuracy of composed rewards against the labels: overall, by subset, and next to trivial baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

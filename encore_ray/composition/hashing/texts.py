@@ -1,4 +1,4 @@
-"""Many short texts as one buffer of bytes, hashed without a Python object each."""
+"""Many short texts as one buffer of bytes with offsets (as in Arrow), hashed without a Python object each."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence

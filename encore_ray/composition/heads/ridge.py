@@ -1,4 +1,4 @@
-"""Linear heads by ridge regression, from sums over the responses alone: the responses may be anywhere.
+"""K-fold ridge regression of linear heads, from sums over the responses alone: the responses may be anywhere.
 
     minimise  sum over responses of (y - w.x - b)^2 + penalty |w|^2
 

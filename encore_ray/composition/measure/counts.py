@@ -1,4 +1,4 @@
-"""Everything `weigh` needs to know of one rule's scores, counted exactly and mergeable."""
+"""One rule's joint histogram of chosen and rejected scores and what else `weigh` needs, exact and mergeable."""
 
 from dataclasses import dataclass
 

@@ -20,7 +20,7 @@ from encore_ray.composition.hashing.keys import NUM_FOLDS
 from encore_ray.composition.heads.figures import head_figures
 from encore_ray.composition.heads.heldout import Cells, HeldoutSums
 from encore_ray.composition.heads.label_counts import LabelCounts
-from encore_ray.composition.heads.logistic import Heads, LogisticFit, LogisticSums, fit_logistic
+from encore_ray.composition.heads.logistic import LogisticFit, LogisticSums, ProblemHeads, fit_logistic
 from encore_ray.composition.heads.ridge import ROUNDING, LinearFit, ResponseSums, fit_ridge, prediction_sums
 from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError
@@ -104,7 +104,7 @@ def fit_heads(
         parts.append((rated, fit_ridge(sums, groups=groups, rules=rated)))
     if asked:
 
-        def measure(heads: Heads) -> LogisticSums:
+        def measure(heads: ProblemHeads) -> LogisticSums:
             return reducer.total_in_order("fit", partial(_SumLogistic, rules, places, heads), units)
 
         logistic = fit_logistic(measure, sums, groups=groups, rules=asked)
@@ -220,7 +220,7 @@ class _SumProducts:
 class _SumLogistic:
     """What a step of the logistic regressions needs of one unit."""
 
-    def __init__(self, rules: RuleSet, places: Places, heads: Heads):
+    def __init__(self, rules: RuleSet, places: Places, heads: ProblemHeads):
         self._rules, self._places, self._heads = rules, places, heads
 
     def __call__(self, unit: LabelledUnit) -> LogisticSums:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from encore_ray.artifacts import RefineReport
-from encore_ray.composition.evaluate.calibration import judge_sources
+from encore_ray.composition.evaluate.calibration import calibrate
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.composition.weigh.weights import Weights
@@ -159,7 +159,7 @@ def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _HeldoutPairs
 
 
 def _report(refiner: Refiner, judged: _HeldoutPairs, controls: list[dict[str, Any]], *, verdict: str) -> dict[str, Any]:
-    sources = judge_sources({MARGIN: judged.base_N, DENSITY: judged.odds_N}, fitted_N=~judged.test_N)
+    sources = calibrate({MARGIN: judged.base_N, DENSITY: judged.odds_N}, fitted_N=~judged.test_N)
     settings = refiner.facts["settings"]
     num_test = int(judged.test_N.sum())
     return {
