@@ -37,7 +37,7 @@ from encore_ray.passes.compare import compare_schemes
 from encore_ray.passes.compose import compose_scores
 from encore_ray.passes.embed import embed_pairs, open_embeddings
 from encore_ray.passes.evaluate import evaluate_rewards
-from encore_ray.passes.heads.features import Embeddings, FeatureModel
+from encore_ray.passes.heads.features import FeatureModel, FeatureWriter
 from encore_ray.passes.heads.fit_heads import fit_heads, origin, save_heads, standing_heads
 from encore_ray.passes.prepare import Prepared, prepare_corpora
 from encore_ray.passes.refine.apply import apply_refinement, refine_scores
@@ -48,11 +48,12 @@ from encore_ray.passes.report import make_report
 from encore_ray.passes.score import rate_pairs, rules_of_ratings, run_by_model, score_pairs, take_ratings
 from encore_ray.passes.scorers.api_judge import ApiJudge, estimate, is_api, plan_api_judge
 from encore_ray.passes.scorers.model_place import make_output
-from encore_ray.passes.scorers.model_plan import Model, decisive_facts, plan_judge, plan_model, settle_budget
-from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
+from encore_ray.passes.scorers.model_plan import Model, plan_judge, plan_model, settle_budget
+from encore_ray.passes.scorers.outputs import OutputWriter
+from encore_ray.passes.scorers.planned_model import ScoringModel
 from encore_ray.passes.scorers.scoring_cost import Effort, without_times
 from encore_ray.passes.selection.api_relevance import ApiRelating, relate_by_api
-from encore_ray.passes.selection.relevance import AdapterModel, ModelRelevance, RelatingModel, check_same_rules
+from encore_ray.passes.selection.relevance import AdapterModel, RelatingModel, RelevanceWriter, check_same_rules
 from encore_ray.passes.selection.select import Selecting, check_selecting, select_pairs
 from encore_ray.passes.selection.selected import find_selection
 from encore_ray.passes.train.plan import plan_training
@@ -327,14 +328,14 @@ class Job:
         """Embed all responses of the run, fit heads to labels and save them with their backbone, where they are not
         there already; the content of fit.json."""
         labels = labels or self.run.child(PAIRS_DIR).uri
-        made_of = origin(decisive_facts(model), labels, rules)
+        made_of = origin(model.decisive_facts, labels, rules)
         standing = standing_heads(output, origin=made_of, overwrite=self.overwrite)
         if standing is not None:
             self.display.note(f"fit: {output} holds the heads of these labels already")
             return standing
         with self.tracker.start_pass("features") as tracked:
             embedded, _ = self._by_model(
-                "features", Embeddings, model, tracked, said="embed", max_bad_fraction=max_bad_fraction
+                "features", FeatureWriter(), model, tracked, said="embed", max_bad_fraction=max_bad_fraction
             )
         with self.tracker.start_pass("fit") as tracked:
             embeddings = self.tables["features"].folder.uri
@@ -393,7 +394,12 @@ class Job:
         """The relevance of every rule for every pair, by a rule adapter or a judge."""
         with self.tracker.start_pass("relevance") as tracked:
             _, counts = self._by_model(
-                "relevance", ModelRelevance, model, tracked, said="relevance", max_bad_fraction=max_bad_fraction
+                "relevance",
+                RelevanceWriter(model.rules),
+                model,
+                tracked,
+                said="relevance",
+                max_bad_fraction=max_bad_fraction,
             )
         return without_times(counts)
 
@@ -597,7 +603,7 @@ class Job:
     def _by_model(
         self,
         name: str,
-        work: type[ModelScores],
+        writer: OutputWriter,
         model: Model,
         tracked: PassTracker,
         *,
@@ -615,7 +621,7 @@ class Job:
         pool = score_pool(model.options, self.have, num_units=len(table_units(pairs)))
         self.display.note(f"{said} on {pool}, {model.facts['dtype']} on {model.facts['device']}")
         how = {"max_bad_fraction": max_bad_fraction, "watch": self._watch(tracked), **self._how}
-        counts = run_by_model(pairs, output, work, model=model, **how)
+        counts = run_by_model(pairs, output, writer, model=model, **how)
         self.display.note(f"{said} by {model.facts['strategy']}: {Effort.of_counts(counts)}")
         tracked.log_metrics(counts, step=counts["rows"])
         return model, counts

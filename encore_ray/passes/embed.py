@@ -10,8 +10,9 @@ from encore_ray.engine.visible import Visible
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import table_units
 from encore_ray.passes.score import finish_by_model
-from encore_ray.passes.scorers.model_plan import decisive_facts
-from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
+from encore_ray.passes.scorers.embedding_table import EmbeddingWriter
+from encore_ray.passes.scorers.model_forward import ModelForward
+from encore_ray.passes.scorers.planned_model import ScoringModel
 
 
 def open_embeddings(pairs: str, output: PassTable, *, model: ScoringModel, overwrite: bool = False) -> PassTable:
@@ -49,10 +50,11 @@ def embed_pairs(
 
 
 def _embedder(model: ScoringModel) -> Write:
-    """Makes the work of an actor."""
-    return ModelScores(model).embed
+    """Makes the work of an actor; what the forward passes take is not counted again."""
+    forward, writer = ModelForward(model), EmbeddingWriter()
+    return lambda unit, attempt: writer(forward(unit, attempt.left_out), attempt)
 
 
 def _facts(model: ScoringModel) -> dict[str, Any]:
     """What decides an embedding: all that decides a score but the rules."""
-    return {key: value for key, value in decisive_facts(model).items() if key != "rules"}
+    return {key: value for key, value in model.decisive_facts.items() if key != "rules"}

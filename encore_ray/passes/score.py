@@ -11,16 +11,19 @@ import numpy as np
 from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.engine.pools import ActorPool, Resources, TaskPool, score_pool, task_pool
 from encore_ray.engine.run_units import Watch, ignore_progress, run_committed
-from encore_ray.engine.unit_work import unit_task
+from encore_ray.engine.unit_work import Write, unit_task
 from encore_ray.engine.visible import Visible
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.commits import Commit, total_counts
 from encore_ray.folder.pass_table import PassTable, check_bad_fraction
 from encore_ray.folder.tables import TableUnit, table_units
-from encore_ray.passes.scorers.api_judge import POOL, ApiJudge, ApiScores
-from encore_ray.passes.scorers.model_plan import decisive_facts
-from encore_ray.passes.scorers.score_table import DataScores, Write
-from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
+from encore_ray.passes.scorers.api_forward import unit_by_api
+from encore_ray.passes.scorers.api_judge import POOL, ApiJudge
+from encore_ray.passes.scorers.data_ratings import FACTS, unit_by_ratings
+from encore_ray.passes.scorers.model_forward import score_writer, unit_by_model
+from encore_ray.passes.scorers.outputs import OutputWriter
+from encore_ray.passes.scorers.planned_model import PlannedModel, ScoringModel
+from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.rules import RuleSet
 
 logger = logging.getLogger("encore_ray")
@@ -52,11 +55,11 @@ def score_pairs(
     Raises:
         ResumeRefused: the folder holds scores of another model, rule set or option.
     """
-    output = output.open(decisive_facts(model), overwrite=overwrite)
+    output = output.open(model.decisive_facts, overwrite=overwrite)
     return _run(
         pairs,
         output,
-        partial(ModelScores, model, embeddings),
+        partial(unit_by_model, model, score_writer(model, embeddings)),
         rules=model.rules,
         pool=lambda num_units: score_pool(model.options, have, num_units=num_units),
         max_bad_fraction=max_bad_fraction,
@@ -99,11 +102,11 @@ def take_ratings(
     watch: Watch = ignore_progress,
 ) -> dict[str, int]:
     """Make scores/ from ratings that the corpus brought along; no model is needed. Counts as `score_pairs`."""
-    output = output.open({"model": "ratings in the data", "rules": rules.scoring_fingerprint}, overwrite=overwrite)
+    output = output.open({**FACTS, "rules": rules.scoring_fingerprint}, overwrite=overwrite)
     return _run(
         pairs,
         output,
-        partial(DataScores, rules),
+        partial(unit_by_ratings, rules),
         rules=rules,
         pool=lambda num_units: task_pool(have),
         max_bad_fraction=max_bad_fraction,
@@ -135,7 +138,7 @@ def rate_pairs(
     return _run(
         pairs,
         output,
-        partial(ApiScores, judge),
+        partial(unit_by_api, judge, ScoreWriter(judge.rules)),
         rules=judge.rules,
         pool=lambda num_units: POOL,
         max_bad_fraction=max_bad_fraction,
@@ -182,16 +185,16 @@ def _run(
 def run_by_model(
     pairs: str,
     output: PassTable,
-    work: type[ModelScores],
+    writer: OutputWriter,
     *,
-    model: ScoringModel,
+    model: PlannedModel,
     max_bad_fraction: float,
     have: Resources,
     visible: Visible | None = None,
     overwrite: bool = False,
     watch: Watch = ignore_progress,
 ) -> dict[str, int]:
-    """Do all units of pairs/ on a model's actors, each as `work` does it; resumable.
+    """Do all units of pairs/ on a model's actors, each written by `writer`; resumable.
 
     Returns:
         Counts: rows, scored, quarantined, truncated, and those of Effort.
@@ -199,13 +202,13 @@ def run_by_model(
     Raises:
         ResumeRefused: the folder holds what another model or option has made.
     """
-    output = output.open(decisive_facts(model), overwrite=overwrite)
+    output = output.open(model.decisive_facts, overwrite=overwrite)
     how = {"max_bad_fraction": max_bad_fraction, "visible": visible, "overwrite": overwrite, "watch": watch}
-    return finish_by_model(pairs, output, partial(work, model), model=model, have=have, **how)
+    return finish_by_model(pairs, output, partial(unit_by_model, model, writer), model=model, have=have, **how)
 
 
 def finish_by_model(
-    pairs: str, output: PassTable, factory: Callable[[], Write], *, model: ScoringModel, have: Resources, **how: Any
+    pairs: str, output: PassTable, factory: Callable[[], Write], *, model: PlannedModel, have: Resources, **how: Any
 ) -> dict[str, int]:
     """Finish an opened pass over pairs/ on a model's actors; `how` and counts as of `finish_scored`."""
     units = table_units(pairs)

@@ -5,20 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from encore_ray.engine.run_units import Watch, ignore_progress
 from encore_ray.engine.visible import Visible
-from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.folder.tables import table_units
 from encore_ray.models.judge.questions import ask_relevance, questions_digest, relevance_question, relevance_rules
 from encore_ray.models.text.conversations import Message
 from encore_ray.passes.score import finish_scored
-from encore_ray.passes.scorers.api_judge import POOL, ApiJudge, ApiScores
-from encore_ray.passes.selection.relevance import write_relevance
+from encore_ray.passes.scorers.api_forward import unit_by_api
+from encore_ray.passes.scorers.api_judge import POOL, ApiJudge
+from encore_ray.passes.selection.relevance import RelevanceWriter
 from encore_ray.rules import Rule
 from encore_ray.schema import PROMPT, REJECTED
 
@@ -65,21 +61,10 @@ def relate_by_api(
     return finish_scored(
         table_units(pairs),
         output,
-        partial(ApiRelevance, judge),
+        partial(unit_by_api, judge, RelevanceWriter(judge.rules)),
         pool=lambda num_units: POOL,
         max_bad_fraction=max_bad_fraction,
         visible=visible,
         overwrite=overwrite,
         watch=watch,
     )
-
-
-class ApiRelevance(ApiScores):
-    """The relevances of one unit, many requests at a time; a prompt that several pairs share is asked about once."""
-
-    def _write(
-        self, unit: TableUnit, attempt: Attempt, table: pa.Table, scores_N2K: np.ndarray, *, bad: Sequence[LeftOut]
-    ) -> Mapping[str, int]:
-        facts = {key: str(value) for key, value in self._judge.facts.items()}
-        how = {"rules": self._judge.rules, "bad": bad, "columns": {}, "facts": facts}
-        return write_relevance(unit, attempt, table, scores_N2K[:, 0], **how)
