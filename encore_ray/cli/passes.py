@@ -69,7 +69,7 @@ class Score:
         from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_counts
         from encore_ray.passes.score import Score as ScorePass
-        from encore_ray.passes.scorers.by_model import ModelScorer
+        from encore_ray.passes.scorers.by_model import score_by_model
         from encore_ray.passes.scorers.model_plan import plan_model
         from encore_ray.passes.scorers.scoring_cost import without_times
 
@@ -83,7 +83,7 @@ class Score:
             params={"model": path},
         ) as run:
             model = plan_model(path, self.options, resources=run.resources, rules=rules)
-            scored = run.do(ScorePass(ModelScorer(model), self.max_bad_fraction))
+            scored = run.do(ScorePass(score_by_model(model), self.max_bad_fraction))
         show_counts(without_times(scored.counts), console=console)
 
 

@@ -51,8 +51,8 @@ class Rate:
         from encore_ray.console.show import show_counts
         from encore_ray.passes.score import Score
         from encore_ray.passes.scorers.api_judge import plan_api_judge
-        from encore_ray.passes.scorers.by_api import ApiScorer
-        from encore_ray.passes.scorers.by_model import ModelScorer
+        from encore_ray.passes.scorers.by_api import rate_by_api
+        from encore_ray.passes.scorers.by_model import score_by_model
         from encore_ray.passes.scorers.model_plan import plan_judge
         from encore_ray.passes.scorers.scoring_cost import without_times
         from encore_ray.passes.selection.relate import Relate, judge_of_relevance
@@ -68,9 +68,9 @@ class Rate:
             params={"judge": path},
         ) as run:
             if api is not None:
-                scorer = ApiScorer(api)
+                scorer = rate_by_api(api)
             else:
-                scorer = ModelScorer(plan_judge(path, self.options, resources=run.resources, rules=rules))
+                scorer = score_by_model(plan_judge(path, self.options, resources=run.resources, rules=rules))
             scored = run.do(Score(scorer, self.max_bad_fraction))
             if self.relevance:
                 run.do(Relate(judge_of_relevance(scorer), self.max_bad_fraction))

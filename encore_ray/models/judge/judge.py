@@ -168,7 +168,12 @@ class Judging(Scoring):
         raw_NK2F = scored.scores_N2K.reshape(-1, len(rules), 2, scored.scores_N2K.shape[2])
         columns = [on_scale(rule, raw_NK2F[:, k, :, self._column_K[k]]) for k, rule in enumerate(rules)]
         too_long = tuple(sorted({i // len(rules) for i in scored.too_long}))
-        return replace(scored, scores_N2K=np.stack(columns, axis=2), too_long=too_long)
+        return replace(
+            scored,
+            scores_N2K=np.stack(columns, axis=2),
+            embeddings_N2D=scored.embeddings_N2D[:: len(rules)],
+            too_long=too_long,
+        )
 
 
 def load_judge(

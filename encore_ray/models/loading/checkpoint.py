@@ -17,6 +17,7 @@ from encore_ray.errors import ModelError
 from encore_ray.models.families.devices import find_dtype, take_device
 from encore_ray.models.families.families import open_model
 from encore_ray.models.families.model_folder import ModelFolder, Opened
+from encore_ray.models.forward.body_model import BodyModel
 from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.loading.fetch import fetch_members, fetch_model
 from encore_ray.models.loading.member_rules import rules_by_member
@@ -115,17 +116,20 @@ def load_opened(folder: ModelFolder, opened: Opened, options: LoadOptions, *, ru
     device = take_device(options)
     dtype = find_dtype(options.dtype, device)
     backbone, heads = opened.load(dtype)
-    if hasattr(backbone.config, "use_cache"):
-        backbone.config.use_cache = False  # one forward has no use for a cache, which would cost its memory
     conversations = open_conversations(folder, opened, max_length=options.max_length)
     model = MultiHeadModel(backbone, heads=heads, rules=rules, conversations=conversations, dtype=dtype).eval()
     if folder.split:
         _move_heads(model)
     else:
         model.to(device)
+    compile_body(model, options)
+    return model
+
+
+def compile_body(model: BodyModel, options: LoadOptions) -> None:
+    """Have torch compile the body at its first forward pass, if that is asked for."""
     if options.compile:
         model.backbone.compile(dynamic=True)
-    return model
 
 
 def open_conversations(folder: ModelFolder, opened: Opened, *, max_length: int | None) -> ConversationTokenizer:

@@ -1,7 +1,7 @@
 """A backbone as an embedder: one vector a response, by the same packed forward passes that score; and heads for it.
 
-An embedder is a multi-head model whose outputs are the numbers of the pooled vector as they are, so that strategies,
-budgets and the check against one-by-one scoring hold for it too.
+An embedder takes its forward passes as a multi-head model does: strategies, budgets and the check against one-by-one
+scoring hold for it too.
 """
 
 import fnmatch
@@ -12,24 +12,24 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
-from transformers import PreTrainedModel
 
+from encore_ray.models.families.devices import find_dtype, take_device
 from encore_ray.models.families.families import HEADS_FILE
 from encore_ray.models.families.form import FORM_FILE, OwnForm
 from encore_ray.models.families.loaders import load_tokenizer
-from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
-from encore_ray.models.forward.heads import LinearHeads, PooledHeads, Pooling, regressed_rule
+from encore_ray.models.families.model_folder import ModelFolder
+from encore_ray.models.forward.embedder import Embedder
+from encore_ray.models.forward.heads import LinearHeads, Pooling, regressed_rule
 from encore_ray.models.forward.strategy import Strategy
-from encore_ray.models.loading.checkpoint import load_opened
+from encore_ray.models.loading.checkpoint import compile_body
 from encore_ray.models.loading.fetch import RULES_FILE, fetch_only_member, wanted_files
 from encore_ray.models.loading.reports import FIT_FILE, TRAIN_FILE
 from encore_ray.models.loading.saving import write_heads
 from encore_ray.models.loading.scoring import Scoring
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import Template, default_template
-from encore_ray.rules import Rule, RuleSet, Scale
+from encore_ray.models.text.conversations import ConversationTokenizer, Template, default_template
+from encore_ray.rules import RuleSet
 
 Reads = Literal["conversation", "response"]
 
@@ -40,7 +40,7 @@ _HEADS_FILES = (HEADS_FILE, RULES_FILE, FORM_FILE, FIT_FILE, TRAIN_FILE)
 def load_embedder(
     source: ModelSource, options: LoadOptions, *, strategy: Strategy, pooling: Pooling, reads: Reads
 ) -> Scoring:
-    """Load a backbone so that the scores of a response are its embedding [D], float32.
+    """Load a backbone that gives of each response its embedding [D], float32, and no scores.
 
     Args:
         source: any transformers model with a tokenizer; heads that it has are left out.
@@ -53,24 +53,22 @@ def load_embedder(
         ModelError: it cannot be loaded, or is several models in one.
     """
     folder = ModelFolder(source.at(fetch_only_member(source)), split=options.split)
-    rules = dimension_rules(folder.hidden_size)
-
-    def load(dtype: torch.dtype) -> tuple[PreTrainedModel, nn.Module]:
-        return folder.load_body(dtype), PooledHeads(nn.Identity(), pooling=pooling)
-
-    opened = Opened(tuple(map(Head, rules.names)), load, template=_template(reads))
-    model = load_opened(folder, opened, options, rules=rules)
+    device = take_device(options)
+    dtype = find_dtype(options.dtype, device)
+    backbone = folder.load_body(dtype)
+    conversations = ConversationTokenizer(
+        folder.tokenizer, folder.config, template=_template(reads), max_length=options.max_length
+    )
+    model = Embedder(backbone, pooling=pooling, conversations=conversations, dtype=dtype).eval()
+    if not folder.split:
+        model.to(device)
+    compile_body(model, options)
     return Scoring([model], strategies=[strategy], batch_tokens=options.batch_tokens)
 
 
 def embedding_size(source: ModelSource) -> int:
     """How many numbers an embedding of a backbone has, without loading its weights; errors as of `load_embedder`."""
     return ModelFolder(source.at(fetch_only_member(source))).hidden_size
-
-
-def dimension_rules(size: int) -> RuleSet:
-    """The numbers of an embedding, named as a model's outputs are."""
-    return RuleSet(Rule(f"dimension_{d}", "", "better", Scale(-1.0, 1.0)) for d in range(size))
 
 
 def save_fitted(

@@ -12,8 +12,8 @@ import numpy as np
 from torch._dynamo.exc import TorchDynamoException
 
 from encore_ray.errors import ModelError
+from encore_ray.models.forward.body_model import BodyModel
 from encore_ray.models.forward.budget import BudgetSearch, find_budget, score_within_memory, unless_out_of_memory
-from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.forward.occupancy import Occupancy, Occupied
 from encore_ray.models.forward.scorer import PairScorer, Plan
 from encore_ray.models.forward.selfcheck import check_scorer
@@ -87,9 +87,7 @@ class Scoring:
         batch_tokens: token budget of a forward pass, None: the default of the device.
     """
 
-    def __init__(
-        self, models: Sequence[MultiHeadModel], *, strategies: Sequence[Strategy], batch_tokens: int | None = None
-    ):
+    def __init__(self, models: Sequence[BodyModel], *, strategies: Sequence[Strategy], batch_tokens: int | None = None):
         self.scorers = [
             PairScorer(model, strategy=strategy, batch_tokens=batch_tokens)
             for model, strategy in zip(models, strategies, strict=True)
@@ -130,7 +128,7 @@ class Scoring:
         members = zip(self.scorers, prepared.pairs, prepared.plans, strict=True)
         fitted = [score_within_memory(scorer, pairs, plan) for scorer, pairs, plan in members]
         sides = [
-            np.split(one.scores_N2K, [len(scorer.model.rules)], axis=2)
+            np.split(one.scores_N2K, [scorer.model.num_scores], axis=2)
             for one, scorer in zip(fitted, self.scorers, strict=True)
         ]
         reduced = [

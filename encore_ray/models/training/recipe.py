@@ -136,8 +136,6 @@ class Recipe:
         """
         folder = self._folder()
         backbone = folder.load_body(torch.float32)
-        if hasattr(backbone.config, "use_cache"):
-            backbone.config.use_cache = False
         form = read_form(folder.path)
         template = form.template if isinstance(form, OwnForm) else None
         conversations = open_conversations(

@@ -28,11 +28,10 @@ from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import FEATURES, FIT_HEADS
 from encore_ray.folder.tables import table_units
 from encore_ray.models.loading.embedding import FIT_FILE, backbone_files, save_fitted
-from encore_ray.passes.heads.features import Embeddings, FeatureModel
+from encore_ray.passes.heads.features import FeatureModel, FeatureWriter
 from encore_ray.passes.heads.labels import LabelledUnit, LabelPlace, find_labels, labelled_units, read_responses
 from encore_ray.passes.scorers.by_model import ModelScorer
 from encore_ray.passes.scorers.model_place import local_model, model_paths, require_output
-from encore_ray.passes.scorers.model_plan import decisive_facts
 from encore_ray.passes.scorers.scorer import fill_table
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
@@ -140,7 +139,7 @@ class Features(Step[dict[str, int]]):
         return model_paths(self.model.path)
 
     def __call__(self, run: Run) -> dict[str, int]:
-        scorer = ModelScorer(self.model, Embeddings, verb="embed")
+        scorer = ModelScorer(self.model, FeatureWriter(), "embed")
         _, counts = fill_table(run, FEATURES, scorer, max_bad_fraction=self.max_bad_fraction)
         return counts
 
@@ -165,11 +164,11 @@ class FitHeads(Step[FitReport]):
 
     def numbers(self, run: Run) -> int:
         units = table_units(run.path(FEATURES_DIR))
-        return sum(unit.rows for unit in units) * 2 * len(self.model.rules)
+        return sum(unit.rows for unit in units) * 2 * self.model.size
 
     def __call__(self, run: Run) -> FitReport:
         fitted = fit_heads(run.path(FEATURES_DIR), self.labels, self.rules, run.reducer)
-        facts = fit_facts(decisive_facts(self.model), self.labels, self.rules)
+        facts = fit_facts(self.model.decisive_facts, self.labels, self.rules)
         fit = save_heads(self.output, fitted, self.rules, model=self.model, labels=self.labels, facts=facts)
         return FitReport.of(fit)
 
@@ -186,7 +185,7 @@ def embed_and_fit(
         ResumeRefused: other heads are there.
     """
     labels = labels or run.path(PAIRS_DIR)
-    facts = fit_facts(decisive_facts(model), labels, rules)
+    facts = fit_facts(model.decisive_facts, labels, rules)
     standing = standing_heads(output, facts=facts, overwrite=run.overwrite)
     if standing is not None:
         run.note(f"fit: {output} holds the heads of these labels already")

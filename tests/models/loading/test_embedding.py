@@ -41,7 +41,7 @@ RULES = RuleSet(
 
 def embed(embedder: Scoring, prompt: list[Message] = PROMPT) -> np.ndarray:
     prepared = embedder.prepare([prompt] * 3, chosen=ANSWERS, rejected=[None] * 3, pair_ids=[f"p{i}" for i in range(3)])
-    return embedder.score(prepared).scores_N2K[:, 0]
+    return embedder.score(prepared).embeddings_N2D[:, 0]
 
 
 def load(folder: Path, pooling: Pooling, reads: Reads = "conversation") -> Scoring:
