@@ -40,6 +40,7 @@ schemes.SCHEMES += (FirstRules,)  # before anything reads the table
 
 
 def main() -> None:
+    from encore_ray.artifacts import Comparison
     from encore_ray.cli import main as command_line
     from encore_ray.composition.weigh.weighing import weigh
     from encore_ray.config import WeighOptions
@@ -69,7 +70,7 @@ def main() -> None:
         "weights": [rule.weight for rule in weights.rules],
         "refusal": refusal,
         "compared": next(line for line in comparison["schemes"] if line["name"] == "first_rules"),
-        "label": next(label_of(each) for each in contenders(comparison) if each.name == "first_rules"),
+        "label": next(label_of(each) for each in contenders(Comparison.of(comparison)) if each.name == "first_rules"),
         "help": shown.getvalue(),
     }
     print(json.dumps(found))
