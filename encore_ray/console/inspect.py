@@ -23,6 +23,7 @@ from encore_ray.console.show import (
     show_weights,
 )
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.folder import spec
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.status import run_status
 from encore_ray.folder.tables import TableUnit, table_units
@@ -63,7 +64,7 @@ def inspect_path(path: str, *, console: Console) -> None:
         _show_json(folder.path(REPORT_NAME), folder.read_json(REPORT_NAME), console)
     elif folder.exists("config.json") or folder.exists("encore.json"):
         _show_model(path, console)
-    elif folder.exists("prepare") or folder.exists("score") or name == QUARANTINE_DIR:
+    elif name == QUARANTINE_DIR or any(folder.exists(one.name) for one in spec.PASSES):
         _show_quarantine(folder, console)
     else:
         _show_table(path, console)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ import yaml
 from encore_ray.artifacts import Artifact, Comparison, Metrics, RefineReport, RuleRefineReport, WeightsFile
 from encore_ray.errors import DataError
 from encore_ray.folder.pass_table import pass_tables
+from encore_ray.folder.spec import PREPARE, SCORE
 from encore_ray.folder.tables import run_rules
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.selection.selected import find_selection
@@ -25,6 +27,7 @@ from encore_ray.storage import Folder
 
 Kind = TypeVar("Kind", bound=Artifact)
 
+_OWN_PLACE = (PREPARE.name, SCORE.name)  # in the contents of a report
 _LIBRARIES = ("encore-ray", "ray", "torch", "transformers", "numpy", "pyarrow")
 
 
@@ -81,11 +84,21 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
         prepared=counts["prepare"],
         scored=counts["score"],
         selection=selection,
+        others=_others(counts),
         rules=run_rules(folder),
         config=config,
         model=tables["score"].standing_facts(),
         versions={name: version(name) for name in _LIBRARIES},
     )
+
+
+def _others(counts: Mapping[str, Mapping[str, int] | None]) -> dict[str, Mapping[str, int]]:
+    """Counts of the finished passes that may set rows aside and have no place of their own in a report."""
+    return {
+        name: found
+        for name, found in counts.items()
+        if found is not None and name not in _OWN_PLACE and {"rows", "quarantined"} <= found.keys()
+    }
 
 
 def _read(kind: type[Kind], folder: Folder) -> Kind | None:

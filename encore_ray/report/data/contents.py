@@ -1,7 +1,7 @@
 """What a report is made of: the files of a run folder, any of which may be missing, its rules, and who is compared."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from encore_ray.artifacts import Comparison, Metrics, RefineReport, RuleRefineReport, WeightsFile
@@ -33,6 +33,7 @@ class ReportContents:
         title: what to call the run, usually its folder.
         refined, refined_rules: what a refinement buys, of the composed reward and of each rule's scores.
         prepared, scored: counts of the two passes; `reason.<reason>` counts rows in quarantine.
+        others: counts of every other finished pass that sets rows aside, by its name.
         rules: of rules.yaml, for their texts.
         config: the resolved configuration. Whoever passes it removes credentials first.
         model: facts of the scores: digest, revision, dtype, device, budget, or that they are ratings in the data.
@@ -48,6 +49,7 @@ class ReportContents:
     prepared: Mapping[str, int] | None = None
     scored: Mapping[str, int] | None = None
     selection: SelectionSummary | None = None
+    others: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     rules: RuleSet | None = None
     config: Mapping[str, Any] | None = None
     model: Mapping[str, Any] | None = None

@@ -225,7 +225,7 @@ def _rewardbench(metrics: Metrics | None) -> pa.Table:
 
 def _rows(contents: ReportContents) -> pa.Table:
     selected = contents.selection.counts if contents.selection else None
-    passes = {"prepare": contents.prepared, "score": contents.scored, "select": selected}
+    passes = {"prepare": contents.prepared, "score": contents.scored, "select": selected, **contents.others}
     rows = [
         {"pass": name, "count": key, "rows": value}
         for name, counts in passes.items()

@@ -27,15 +27,18 @@ _NO_RESULT = frozenset({"cluster", "tracking", "cost_per_hour"})
 
 def rows_account(contents: ReportContents) -> Markup | None:
     """Rows in = rows kept + rows in quarantine, for each pass, with the reasons."""
-    prepared, scored = contents.prepared or {}, contents.scored or {}
-    if not prepared and not scored:
+    prepared, scored, others = contents.prepared or {}, contents.scored or {}, contents.others
+    if not prepared and not scored and not others:
         return None
     steps = []
     if prepared:
         steps.append(_step("prepare", prepared["rows"], prepared["kept"], prepared["quarantined"], "rows", "kept"))
     if scored:
         steps.append(_step("score", scored["rows"], scored["scored"], scored["quarantined"], "pairs", "scored"))
-    lost = prepared.get("quarantined", 0) + scored.get("quarantined", 0)
+    for name, counts in others.items():
+        kept = counts["rows"] - counts["quarantined"]
+        steps.append(_step(name, counts["rows"], kept, counts["quarantined"], "pairs", "kept"))
+    lost = sum(counts.get("quarantined", 0) for counts in (prepared, scored, *others.values()))
     total = prepared.get("rows") or scored.get("rows") or 0
     takeaway = f"All {plural(total, 'row')} were used."
     if lost:
@@ -49,7 +52,7 @@ def rows_account(contents: ReportContents) -> Markup | None:
         "What became of every row",
         takeaway if total else None,
         *steps,
-        _reasons(prepared, scored),
+        _reasons([prepared, scored, *others.values()]),
         definitions(notes) if notes else None,
     )
 
@@ -91,9 +94,9 @@ def _step(name: str, total: int, kept: int, lost: int, what: str, done: str) -> 
     )
 
 
-def _reasons(prepared: Mapping[str, int], scored: Mapping[str, int]) -> Markup | None:
+def _reasons(passes: Iterable[Mapping[str, int]]) -> Markup | None:
     reasons: dict[str, int] = {}
-    for counts in (prepared, scored):
+    for counts in passes:
         for key, value in counts.items():
             if key.startswith(REASON_COUNT):
                 reason = key.removeprefix(REASON_COUNT)
