@@ -11,9 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from encore_ray.composition.weigh.rewards import compose
+    from encore_ray.api import compare, compose, weigh
     from encore_ray.composition.weigh.weights import Weights
-    from encore_ray.config import JobConfig
+    from encore_ray.config import JobConfig, WeighOptions
     from encore_ray.config_sources import load_config, make_config
     from encore_ray.errors import ClusterError, ConfigError, DataError, EncoreError, ModelError, ResumeRefused
     from encore_ray.job import JobResult, run_job
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from encore_ray.run import Run, open_run
 
 _HOMES = {
-    "composition.weigh.rewards": ("compose",),
+    "api": ("compare", "compose", "weigh"),
     "composition.weigh.weights": ("Weights",),
-    "config": ("JobConfig",),
+    "config": ("JobConfig", "WeighOptions"),
     "config_sources": ("load_config", "make_config"),
     "errors": ("ClusterError", "ConfigError", "DataError", "EncoreError", "ModelError", "ResumeRefused"),
     "job": ("JobResult", "run_job"),
@@ -55,7 +55,9 @@ __all__ = [
     "RuleSet",
     "Run",
     "Scale",
+    "WeighOptions",
     "Weights",
+    "compare",
     "compose",
     "load_config",
     "load_members",
@@ -65,6 +67,7 @@ __all__ = [
     "run_job",
     "save_ensemble",
     "save_multihead",
+    "weigh",
 ]
 
 

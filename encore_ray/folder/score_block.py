@@ -13,7 +13,7 @@ from encore_ray.composition.hashing.texts import Texts
 from encore_ray.composition.measure.statistics import Subsets
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import any_valid, first_texts, floats, subsets
-from encore_ray.folder.parquet import OpenTable
+from encore_ray.folder.parquet import OpenedTable
 from encore_ray.folder.tables import TableUnit
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
@@ -110,7 +110,7 @@ class _Late(Sequence[Item]):
         return self._read(picked) if isinstance(picked, int) else [self._read(number) for number in picked]
 
 
-def _check_columns(unit: TableUnit, opened: OpenTable, columns: Sequence[str]) -> None:
+def _check_columns(unit: TableUnit, opened: OpenedTable, columns: Sequence[str]) -> None:
     missing = [name for name in (PAIR_ID, *columns) if name not in opened.names]
     if missing:
         raise DataError(f"{unit.folder.path(unit.file)} lacks the column {', '.join(missing)}.")
