@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.composition.hashing.texts import Texts
+from encore_ray.composition.measure.scores import PairScores
 from encore_ray.composition.measure.statistics import Subsets
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import any_valid, first_texts, floats, subsets
@@ -28,25 +29,15 @@ from encore_ray.schema import (
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class ScoreBlock:
-    """One unit's scores as arrays.
+@dataclass(frozen=True, eq=False)
+class ScoreBlock(PairScores):
+    """One unit's scores; columns in float32 where they are stored so, a row whose rejected scores are null is single.
 
     Attributes:
         table: the columns that were read, as they were read.
-        chosen_KN, rejected_KN: columns in float32 where they are stored so, else in float64; NaN where null.
-        has_rejected_N: bool, False for single responses (every rejected score null).
-        keys: resampling key of each row: prompt_id, else group_id, else pair_id.
-        subsets: subset of each row, or None when the table has no such column.
     """
 
     table: pa.Table
-    chosen_KN: Sequence[np.ndarray]
-    rejected_KN: Sequence[np.ndarray]
-    has_rejected_N: np.ndarray
-    pair_ids: Sequence[str]
-    keys: Texts
-    subsets: Subsets | None
 
 
 def read_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] | None = ()) -> ScoreBlock:

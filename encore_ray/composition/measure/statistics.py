@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.binning import Binning
-from encore_ray.composition.measure.counts import RuleCounts
-from encore_ray.composition.measure.measuring import PART_ROWS, MeasuredRule, measure_rule
+from encore_ray.composition.measure.counts import PART_ROWS, MeasuredRule, RuleCounts, measure_rule
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.measure.binning import snap
-from encore_ray.composition.measure.measuring import PART_ROWS
+from encore_ray.composition.measure.counts import PART_ROWS
 from encore_ray.composition.measure.ties import linear_reach, tie_tolerance
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.errors import DataError
