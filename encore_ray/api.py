@@ -26,6 +26,7 @@ from encore_ray.errors import ConfigError
 from encore_ray.folder.memory import MemoryUnit
 from encore_ray.folder.tables import TableUnit, stored_rules, table_rules, table_units
 from encore_ray.passes.compare import compare_units
+from encore_ray.passes.compose import compose_unit
 from encore_ray.passes.weigh import weigh_units
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import CHOSEN, GROUP_ID, PAIR_ID, PROMPT_ID, SIDE_SEPARATOR, SUBSET, rejected_column
@@ -177,7 +178,7 @@ def compose(scores: Scores, weights: WeighedRules | Weights) -> Rewards:
     units = _units(scores)
     rules = table_rules(units, weights.rule_set)
     parts = [compose_unit(unit, weights, rules)[0] for unit in units]
-    return Rewards(pa.concat_tables(ordered, promote_options="default"))
+    return Rewards(pa.concat_tables(parts, promote_options="default"))
 
 
 def compare(scores: Scores, rules: Rules | None = None, *, options: Options | None = None) -> ComparedSchemes:
