@@ -253,7 +253,7 @@ def test_a_copy_that_breaks_off_is_no_model(s3: Store, model: Path, cache: Path)
     code = """
 import os, signal, sys
 from s3fs import S3FileSystem
-from encore_ray.passes.model_place import local_model
+from encore_ray.passes.scorers.model_place import local_model
 whole = S3FileSystem.get_file
 def get_file(self, path, target, **options):
     whole(self, path, target, **options)

@@ -9,7 +9,7 @@ import pytest
 SCRIPT = """
 import resource
 import torch
-from encore_ray.models.host_memory import keep_freed_memory
+from encore_ray.models.forward.host_memory import keep_freed_memory
 keep_freed_memory()
 def layer():
     for _ in range(3):
