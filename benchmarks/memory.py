@@ -56,6 +56,7 @@ def measure(folder: Path, corpus: Corpus, *, num_pairs: int) -> Peak:
     (job / "job.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     command = [sys.executable, "-m", "encore_ray.cli", "run", str(job / "job.yaml")]
     environment = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
+    environment["ENCORE_RAY_CLUSTER_ENGINE"] = "ray"
     clock = time.perf_counter()
     with (job / "log").open("w", encoding="utf-8") as log:
         started = psutil.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)

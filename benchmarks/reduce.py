@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -44,15 +44,15 @@ import pyarrow as pa
 
 from benchmarks.tables import machine, show, write_json
 from encore_ray.composition.weigh.weights import Weights
-from encore_ray.config import ClusterOptions, WeighOptions
+from encore_ray.config import ClusterOptions, TrackingOptions, WeighOptions
 from encore_ray.engine.on_ray.cluster import cluster
-from encore_ray.engine.pools import Resources
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable, read_manifest
 from encore_ray.folder.tables import RULES_METADATA
-from encore_ray.passes.compose import compose_scores
-from encore_ray.passes.weigh import weigh_scores
+from encore_ray.passes.compose import Compose
+from encore_ray.passes.weigh import Weigh
 from encore_ray.rules import Rule, RuleSet, Scale
+from encore_ray.run import Result, Step, open_run
 from encore_ray.schema import (
     CHOSEN_REWARD,
     CHOSEN_TOKENS,
@@ -64,7 +64,6 @@ from encore_ray.schema import (
     REJECTED_TOKENS,
     SUBSET,
     TRUNCATED,
-    WEIGHTS_FILE,
     chosen_column,
     rejected_column,
 )
@@ -91,6 +90,10 @@ class Table:
     @property
     def scores(self) -> Folder:
         return self.run.child("scores")
+
+    @property
+    def rewards(self) -> Folder:
+        return self.run.child("rewards")
 
     @property
     def source(self) -> str:
@@ -148,17 +151,31 @@ def write_table(folder: Path, *, rules: RuleSet, num_units: int, unit_pairs: int
     return Table(run, rules, num_pairs)
 
 
-def weigh_table(table: Table, have: Resources) -> Weights:
-    """The weigh pass, as a job runs it."""
-    table.run.delete(WEIGHTS_FILE)
-    return weigh_scores(table.scores.uri, (table.run, WEIGHTS_FILE), options=WeighOptions(), have=have)
+@dataclass(frozen=True)
+class Timed(Generic[Result]):
+    """What a pass made, and the seconds that it took."""
+
+    made: Result
+    seconds: float
 
 
-def compose_table(table: Table, weights: Weights, have: Resources) -> Folder:
-    """The compose pass, as a job runs it; returns the rewards folder."""
-    output = PassTable(table.run.child("rewards"), table.run, "compose")
-    compose_scores(table.scores.uri, weights, output, have=have)
-    return output.folder
+def timed(step: Step[Result], folder: Folder) -> Timed[Result]:
+    """Do a pass on the cluster as a command does, and clock it without the check of the nodes that comes first."""
+    cluster, untracked = ClusterOptions(engine="ray"), TrackingOptions(enabled=False)
+    with open_run(folder, cluster=cluster, tracking=untracked, params={}, overwrite=True, journal=False) as run:
+        run.engines.ray()
+        clock = time.perf_counter()
+        return Timed(run.do(step), time.perf_counter() - clock)
+
+
+def weigh_table(table: Table) -> Timed[Weights]:
+    """The weigh pass."""
+    return timed(Weigh(WeighOptions()), table.run)
+
+
+def compose_table(table: Table, weights: Weights) -> Timed[dict[str, int]]:
+    """The compose pass."""
+    return timed(Compose(weights, scores=table.scores.uri), table.rewards)
 
 
 def histogram_sql(table: Table) -> str:
@@ -218,32 +235,29 @@ def check_sums(ours: Folder, theirs: Path, duck: Executor, threads: int) -> None
         sys.exit(f"compose and DuckDB did not compose the same rewards: {found[0]} and {found[1]}.")
 
 
-def measure(tables: Sequence[Table], *, rounds: int, have: Resources, duck: Executor, folder: Path) -> dict[str, Any]:
+def measure(tables: Sequence[Table], *, rounds: int, threads: int, duck: Executor, folder: Path) -> dict[str, Any]:
     """Times of both passes on every table, and the driver's memory, by number of pairs."""
-    threads = int(have.cpus)
     times = {what: [Times() for _ in tables] for what in ("histogram", "compose")}
     peaks = [0.0 for _ in tables]
     for number in range(rounds):
         for index, table in enumerate(tables):
             histogram, compose = times["histogram"][index], times["compose"][index]
             with PeakMemory() as peak:
-                clock = time.perf_counter()
-                weights = weigh_table(table, have)
-                histogram.ours.append(time.perf_counter() - clock)
+                weighed = weigh_table(table)
+            weights = weighed.made
+            histogram.ours.append(weighed.seconds)
             peaks[index] = max(peaks[index], peak.mib)
             seconds, rows = duck.submit(run_duckdb, histogram_sql(table), threads).result()
             histogram.duckdb.append(seconds)
             check_counts(table, weights, rows[0])
             with PeakMemory() as peak:
-                clock = time.perf_counter()
-                rewards = compose_table(table, weights, have)
-                compose.ours.append(time.perf_counter() - clock)
+                compose.ours.append(compose_table(table, weights).seconds)
             peaks[index] = max(peaks[index], peak.mib)
             output = folder / "rewards.parquet"
             seconds, _ = duck.submit(run_duckdb, compose_sql(table, weights, output), threads).result()
             compose.duckdb.append(seconds)
-            check_sums(rewards, output, duck, threads)
-            rewards.delete_tree()
+            check_sums(table.rewards, output, duck, threads)
+            table.rewards.delete_tree()
             output.unlink()
             print(
                 f"round {number + 1}, {table.num_pairs:,} pairs: histogram {histogram.ours[-1]:.2f} s, DuckDB "
@@ -271,7 +285,7 @@ def main(arguments: list[str] | None = None) -> None:
     with (
         tempfile.TemporaryDirectory(dir=options.folder) as name,
         ProcessPoolExecutor(1, mp_context=spawning, initializer=os.nice, initargs=(WORKER_NICENESS,)) as duck,
-        cluster(ClusterOptions()) as have,
+        cluster(ClusterOptions()) as resources,
     ):
         folder = Path(name)
         sizes = [WARM_UP_UNITS, *(math.ceil(pairs / options.unit_pairs) for pairs in options.pairs)]
@@ -279,9 +293,10 @@ def main(arguments: list[str] | None = None) -> None:
             write_table(folder / str(number), rules=rules, num_units=num_units, unit_pairs=options.unit_pairs)
             for number, num_units in enumerate(sizes)
         )
-        print(f"{machine()}; {have}; load {os.getloadavg()[0]:.1f}", flush=True)
-        compose_table(warm_up, weigh_table(warm_up, have), have)
-        found = measure([small, large], rounds=options.rounds, have=have, duck=duck, folder=folder)
+        print(f"{machine()}; {resources}; load {os.getloadavg()[0]:.1f}", flush=True)
+        compose_table(warm_up, weigh_table(warm_up).made)
+        threads = int(resources.cpus)
+        found = measure([small, large], rounds=options.rounds, threads=threads, duck=duck, folder=folder)
     report(found, [small.num_pairs, large.num_pairs], options.json)
 
 

@@ -35,10 +35,11 @@ import ray
 
 from benchmarks.tables import machine, show, write_json
 from encore_ray.config import ClusterOptions
-from encore_ray.engine.on_ray.cluster import WORKER_ENV, cluster
+from encore_ray.engine.on_ray.cluster import WORKER_ENV, cluster, resources
+from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.engine.pools import ActorPool
 from encore_ray.engine.progress import ignore_progress
-from encore_ray.engine.run_units import run_committed
+from encore_ray.engine.run_units import run_units
 from encore_ray.engine.unit_work import Task
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import Commit, DataFile
@@ -117,7 +118,8 @@ def run_pass(folder: Path, *, num_units: int, num_workers: int, seconds: float) 
     tasks = [Task(f"{number:06d}", "none", 1, seconds, "nothing") for number in range(num_units)]
     pool = ActorPool(num_workers, num_workers, ACTOR_CPUS, 0.0, calls_at_a_time=2)
     clock = time.perf_counter()
-    commits = run_committed(table, tasks, Sleep, pool=lambda _: pool, visible=None, watch=ignore_progress)
+    engine = RayEngine(resources(), visible=None)
+    commits = run_units(table, tasks, Sleep, engine=engine, watch=ignore_progress, pool=lambda _: pool)
     wall_s = time.perf_counter() - clock
     if len(commits) != num_units:
         sys.exit(f"Of {num_units} units only {len(commits)} were committed.")

@@ -1,4 +1,8 @@
-"""Shared fixtures: one Ray session for everything that needs a cluster, and the optional real corpora."""
+"""Shared fixtures: one Ray session for everything that needs a cluster, and the optional real corpora.
+
+Commands and jobs do their work in this process, unless a test is about Ray: then it asks for `ray_engine`, or bears
+the mark `ray` where it starts a Ray of its own.
+"""
 
 import os
 from collections.abc import Iterator
@@ -11,17 +15,41 @@ from hypothesis import settings
 from tests.interrupts import heed_interrupts
 
 if TYPE_CHECKING:
-    from encore_ray.engine.pools import Resources
+    from encore_ray.engine.on_ray.engine import RayEngine
     from tests.object_store import Store
 
 # Read by libraries when they are imported, and by every process that a test starts.
-os.environ.update(OMP_WAIT_POLICY="PASSIVE", RAY_AUTH_MODE="disabled", RAY_metrics_report_interval_ms="1000")
+os.environ.update(
+    OMP_WAIT_POLICY="PASSIVE",
+    RAY_AUTH_MODE="disabled",
+    RAY_metrics_report_interval_ms="1000",
+    ENCORE_RAY_CLUSTER_ENGINE="local",
+)
 
 heed_interrupts()
+
+# Fixtures that start a cluster: the session's, that of submitted jobs, and those of the jobs that faults strike.
+CLUSTERS = frozenset({"ray_engine", "head", "reference"})
 
 # The same examples every time, and no time limit an example: the machine may be busy.
 settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks for a cluster is about Ray."""
+    for item in items:
+        if CLUSTERS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("ray")
+
+
+@pytest.fixture(autouse=True)
+def _engine(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let all passes of a test that is about Ray run on it, the small ones too."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("ray"):
+            patch.setenv("ENCORE_RAY_CLUSTER_ENGINE", "ray")
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -58,10 +86,11 @@ def s3(store: "Store", monkeypatch: pytest.MonkeyPatch) -> "Iterator[Store]":
 
 
 @pytest.fixture(scope="session")
-def have() -> "Iterator[Resources]":
+def ray_engine() -> "Iterator[RayEngine]":
     """A real local Ray of two CPUs, shared by all tests that need a cluster."""
     from encore_ray.config import ClusterOptions
     from encore_ray.engine.on_ray.cluster import cluster
+    from encore_ray.engine.on_ray.engine import RayEngine
 
     with cluster(ClusterOptions(no_progress_timeout_s=120)) as resources:
-        yield resources
+        yield RayEngine(resources, visible=None)

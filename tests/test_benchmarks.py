@@ -24,7 +24,8 @@ Finish = Callable[[], dict]
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Finish]]:
     """The benchmarks that start Ray, side by side: each waits for it most of the time."""
-    environment = {key: value for key, value in os.environ.items() if key != "ENCORE_RAY_CORPORA"}
+    unset = ("ENCORE_RAY_CORPORA", "ENCORE_RAY_CLUSTER_ENGINE")
+    environment = {key: value for key, value in os.environ.items() if key not in unset}
     tiny = {
         "job": ("--pairs", "40", "--rounds", "1", "--actors", "1", "--hidden-size", "64", "--layers", "1"),
         "memory": ("--pairs", "40"),
@@ -147,12 +148,14 @@ def test_the_refine_benchmark_fits_and_applies_units_of_a_run(tmp_path: Path):
     assert found["fit 1024"]["mib"][0] > 100  # torch alone takes more
 
 
+@pytest.mark.ray
 def test_the_job_benchmark_writes_the_overhead(jobs: dict[str, Finish]):
     found = jobs["job"]()
     assert list(found) == ["overhead"]
     assert found["overhead"] > -1
 
 
+@pytest.mark.ray
 def test_the_memory_benchmark_writes_the_peaks_of_actor_and_driver(jobs: dict[str, Finish]):
     found = jobs["memory"]()
     assert list(found) == ["40"]
@@ -160,6 +163,7 @@ def test_the_memory_benchmark_writes_the_peaks_of_actor_and_driver(jobs: dict[st
     assert found["40"]["driver_mib"] > 50
 
 
+@pytest.mark.ray
 def test_the_reduce_benchmark_counts_and_composes_as_duckdb_and_writes_the_ratios(jobs: dict[str, Finish]):
     found = jobs["reduce"]()  # fails where the two differ
     assert list(found) == ["histogram_over_duckdb", "compose_over_duckdb"]

@@ -299,7 +299,7 @@ def test_the_resolved_configuration_loads_as_itself(tmp_path_factory: Any, weigh
 
 
 def test_a_job_in_python_is_the_job_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
+    for variable in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "ENCORE_RAY_CLUSTER_ENGINE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
     values = {"inputs": ["a.jsonl"], "run": "run", "prepare": {"unit_pairs": 8}}

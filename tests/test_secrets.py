@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from encore_ray.cli import app, main
+from encore_ray.cli import COMMANDS, main
 from encore_ray.config_sources import environment_values, load_config, make_config
-from encore_ray.engine.pools import Resources
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.tables import table_units
 from encore_ray.job import run_job
@@ -66,7 +65,6 @@ def closed_port() -> int:
 
 
 def test_no_planted_secret_is_in_any_byte_that_a_job_leaves(
-    have: Resources,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -134,7 +132,7 @@ def test_a_traceback_of_ours_has_no_credentials(
     def broken(self: object, console: object) -> None:
         raise RuntimeError("at https://me:planted-password@host")
 
-    monkeypatch.setattr(app.Status, "main", broken)
+    monkeypatch.setattr(COMMANDS["status"], "main", broken)
     assert run_command("status", tmp_path) == 1
     text = capsys.readouterr().err
     assert "Traceback" in text and "RuntimeError: at https://host" in text
@@ -216,7 +214,7 @@ def test_yaml_makes_no_objects(tmp_path: Path) -> None:
     assert not (tmp_path / "mark").exists()
 
 
-def test_names_in_the_data_write_nothing_outside_of_the_run_folder(have: Resources, tmp_path: Path) -> None:
+def test_names_in_the_data_write_nothing_outside_of_the_run_folder(tmp_path: Path) -> None:
     place = tmp_path / "a" / "b" / "c"
     place.mkdir(parents=True)
     evil = "../../../evil"
@@ -257,11 +255,12 @@ def test_names_in_the_data_write_nothing_outside_of_the_run_folder(have: Resourc
     assert not [path for path in new if "evil" in path.name]
 
 
+@pytest.mark.ray
 def test_a_local_job_listens_to_this_machine_only(tmp_path: Path) -> None:
     code = """
 import psutil
 from encore_ray.config import ClusterOptions
-from encore_ray.passes.cluster import cluster
+from encore_ray.engine.on_ray.cluster import cluster
 with cluster(ClusterOptions()):
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
         for connection in process.net_connections("inet"):

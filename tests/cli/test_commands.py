@@ -297,7 +297,7 @@ def test_a_defect_of_ours_exits_1_with_its_traceback(
 def test_an_interrupt_exits_130_and_a_termination_143(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from encore_ray.engine.on_ray.cluster import Terminated
+    from encore_ray.errors import Terminated
 
     for interrupt, code in ((KeyboardInterrupt, 130), (Terminated, 143)):
 

@@ -10,9 +10,10 @@ import pytest
 from ray.data import DataContext
 
 from encore_ray.engine.on_ray import cluster
+from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.engine.pools import ActorPool, TaskPool
-from encore_ray.engine.progress import Progress
-from encore_ray.engine.run_units import run_committed
+from encore_ray.engine.progress import Progress, ignore_progress
+from encore_ray.engine.run_units import run_units
 from encore_ray.engine.unit_work import Task
 from encore_ray.errors import ClusterError
 from encore_ray.folder.commits import total_counts
@@ -29,8 +30,6 @@ ACTORS = ActorPool(1, 1, 0.9, 0.0, calls_at_a_time=2)
 NUM_UNITS, NUM_PAIRS = 5, 8
 TIMEOUT_S = 4.0
 
-pytestmark = pytest.mark.usefixtures("have")
-
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Folder:
@@ -40,8 +39,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(pairs: Folder, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
-    return score(pairs, tmp_path_factory.mktemp("undisturbed"), {}, pool=TASKS)
+def undisturbed(ray_engine: RayEngine, pairs: Folder, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
+    return score(ray_engine, pairs, tmp_path_factory.mktemp("undisturbed"), {}, pool=TASKS)
 
 
 @pytest.fixture
@@ -55,19 +54,25 @@ def impatient() -> Iterator[None]:
 
 
 def score(
-    pairs: Folder, run: Path, lethal: dict[str, str], *, pool: ActorPool | TaskPool, leaves_out: bool = True
+    engine: RayEngine,
+    pairs: Folder,
+    run: Path,
+    lethal: dict[str, str],
+    *,
+    pool: ActorPool | TaskPool,
+    leaves_out: bool = True,
 ) -> pa.Table:
     """The scores of a whole pass, in order; its account is checked on the way."""
     table = output(run)
     tasks = [Task(u.unit, u.digest, u.rows, u, u.folder.path(u.file)) for u in table_units(pairs.uri)]
     told: list[Progress] = []
-    commits = run_committed(
+    commits = run_units(
         table,
         tasks,
         partial(LethalScores, RULES, lethal),
-        pool=lambda num_units: pool,
-        visible=None,
+        engine=engine,
         watch=told.append,
+        pool=lambda num_units: pool,
         leaves_out=leaves_out,
     )
     counts = total_counts(commits.values())
@@ -101,9 +106,14 @@ def quarantine(run: Path) -> dict[str, dict[str, str]]:
     ids=["actors", "tasks"],
 )
 def test_only_the_pairs_that_end_their_worker_are_lost(
-    pool: ActorPool | TaskPool, lethal: dict[str, str], pairs: Folder, undisturbed: pa.Table, tmp_path: Path
+    ray_engine: RayEngine,
+    pool: ActorPool | TaskPool,
+    lethal: dict[str, str],
+    pairs: Folder,
+    undisturbed: pa.Table,
+    tmp_path: Path,
 ) -> None:
-    scores = score(pairs, tmp_path, lethal, pool=pool)
+    scores = score(ray_engine, pairs, tmp_path, lethal, pool=pool)
     spared = [pair_id not in lethal for pair_id in undisturbed.column("pair_id").to_pylist()]
     assert scores.equals(undisturbed.filter(pa.array(spared)))  # values and order
     rows = quarantine(tmp_path)
@@ -119,30 +129,32 @@ def test_only_the_pairs_that_end_their_worker_are_lost(
     assert "in die" in logs["hangs"].read_text()  # the stack names the culprit
 
 
-def test_where_no_row_may_be_lost_the_pass_ends_by_the_units_name(pairs: Folder, tmp_path: Path) -> None:
+def test_where_no_row_may_be_lost_the_pass_ends_by_the_units_name(
+    ray_engine: RayEngine, pairs: Folder, tmp_path: Path
+) -> None:
     with pytest.raises(ClusterError, match=rf"Unit \S+ of {pairs.uri}/2.parquet ends its worker each time"):
-        score(pairs, tmp_path, {"u2p0": KILL}, pool=TASKS, leaves_out=False)
+        score(ray_engine, pairs, tmp_path, {"u2p0": KILL}, pool=TASKS, leaves_out=False)
     assert len(output(tmp_path).commits()) == NUM_UNITS - 1  # the others are done
 
 
 def test_marks_of_a_killed_driver_make_no_unit_suspect(
-    pairs: Folder, undisturbed: pa.Table, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ray_engine: RayEngine, pairs: Folder, undisturbed: pa.Table, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(NUM_UNITS):
-        output(tmp_path).marks.begin(f"unit-{number:08d}")
+        output(tmp_path).in_flight.begin(f"unit-{number:08d}")
     with caplog.at_level(logging.WARNING, logger="encore_ray"):
-        assert score(pairs, tmp_path, {}, pool=ACTORS).equals(undisturbed)
+        assert score(ray_engine, pairs, tmp_path, {}, pool=ACTORS).equals(undisturbed)
     assert not caplog.records
 
 
-def test_workers_that_die_before_they_work_end_the_pass(pairs: Folder, tmp_path: Path) -> None:
+def test_workers_that_die_before_they_work_end_the_pass(ray_engine: RayEngine, pairs: Folder, tmp_path: Path) -> None:
     (unit, *_) = table_units(pairs.uri)
     with pytest.raises(ClusterError, match="died 3 times while it made ready to work"):
-        run_committed(
+        run_units(
             output(tmp_path),
             [Task(unit.unit, unit.digest, unit.rows, unit, "pairs")],
             lethal_start,  # type: ignore[arg-type]
+            engine=ray_engine,
+            watch=ignore_progress,
             pool=lambda num_units: ACTORS,
-            visible=None,
-            watch=lambda progress: None,
         )

@@ -14,7 +14,7 @@ from encore_ray.engine.progress import Progress
 
 ROOT = Path(__file__).parent.parent.parent
 
-pytestmark = pytest.mark.usefixtures("have")
+pytestmark = pytest.mark.usefixtures("ray_engine")
 
 
 def scrape() -> dict[str, float]:

@@ -13,7 +13,7 @@ SCRIPT = """
 import json, subprocess, sys
 import ray
 from encore_ray.errors import ClusterError
-from encore_ray.passes.nodes import check_nodes
+from encore_ray.engine.on_ray.nodes import check_nodes
 from encore_ray.storage import Folder
 
 folder = sys.argv[1]
@@ -40,6 +40,7 @@ finally:
 """
 
 
+@pytest.mark.ray
 def test_a_node_that_does_not_see_the_files_is_refused_by_name(tmp_path: Path) -> None:
     probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", str(tmp_path)]
     if not shutil.which("unshare") or subprocess.run(probe, capture_output=True).returncode:

@@ -33,7 +33,7 @@ def test_a_range_of_actors_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "have"),
+    ("options", "resources"),
     [
         (ScoreOptions(actors="3"), LAPTOP),
         (ScoreOptions(gpus_per_actor=1), LAPTOP),
@@ -43,9 +43,9 @@ def test_a_range_of_actors_is_kept() -> None:
         (ScoreOptions(gpus_per_actor=2), Resources((Node(8, 1), Node(8, 1)))),
     ],
 )
-def test_what_no_node_can_hold_is_refused_with_the_figures(options: ScoreOptions, have: Resources) -> None:
+def test_what_no_node_can_hold_is_refused_with_the_figures(options: ScoreOptions, resources: Resources) -> None:
     with pytest.raises(ClusterError, match=r"asks for \d+ actors? with .* each; the cluster has .*room for"):
-        score_pool(options, have, num_units=1000)
+        score_pool(options, resources, num_units=1000)
 
 
 def test_a_cluster_that_grows_takes_a_number_of_actors_at_its_word() -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TIMEOUT_S = 240
 
 # In a process of its own: the test's own session has a Ray already.
@@ -16,11 +18,13 @@ import pyarrow as pa
 import ray
 from ray.cluster_utils import Cluster
 from encore_ray.config import ClusterOptions
-from encore_ray.passes.cluster import cluster
-from encore_ray.passes.committed import ignore_progress, run_committed
-from encore_ray.passes.pools import ActorPool
-from encore_ray.passes.unit_work import Task
-from encore_ray.passes.units import PassTable
+from encore_ray.engine.on_ray.cluster import cluster
+from encore_ray.engine.on_ray.engine import RayEngine
+from encore_ray.engine.pools import ActorPool
+from encore_ray.engine.progress import ignore_progress
+from encore_ray.engine.run_units import run_units
+from encore_ray.engine.unit_work import Task
+from encore_ray.folder.pass_table import PassTable
 from encore_ray.storage import Folder
 
 UNITS = 300
@@ -61,11 +65,12 @@ def on_commit(commit):
         JOINED.write_text(seen["joined"])
 
 
-with cluster(ClusterOptions(no_progress_timeout_s=100)) as have:
+with cluster(ClusterOptions(no_progress_timeout_s=100)) as resources:
     tasks = [Task(f"{n:03d}", "d", 1, n, "numbers") for n in range(UNITS)]
     pool = ActorPool(3, 3, 0.9, 0.0, calls_at_a_time=1)
-    commits = run_committed(
-        table, tasks, Work, pool=lambda _: pool, visible=None, watch=ignore_progress, on_commit=on_commit
+    engine = RayEngine(resources, visible=None)
+    commits = run_units(
+        table, tasks, Work, engine=engine, watch=ignore_progress, pool=lambda _: pool, on_commit=on_commit
     )
     table.seal([task.unit for task in tasks], commits, {"rows": UNITS})
 rows = sorted(
@@ -79,6 +84,7 @@ nodes.shutdown()
 """
 
 
+@pytest.mark.ray
 def test_work_spreads_over_nodes_moves_to_one_that_joins_and_is_redone_when_one_is_lost(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "run")],

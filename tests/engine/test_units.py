@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from ray.data import DataContext
 
+from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.engine.on_ray.nodes import check_nodes
 from encore_ray.engine.on_ray.units import TRIES, map_units
 from encore_ray.engine.outcomes import WorkerError
-from encore_ray.engine.pools import ActorPool, Resources, TaskPool, task_pool
+from encore_ray.engine.pools import ActorPool, TaskPool, task_pool
 from encore_ray.engine.visible import Visible
 from encore_ray.errors import ClusterError, DataError
 from encore_ray.storage import Folder
@@ -19,7 +20,7 @@ from encore_ray.storage import Folder
 TASKS = TaskPool(2, 0.5)
 ACTORS = ActorPool(1, 1, 0.5, 0.0, calls_at_a_time=2)
 
-pytestmark = pytest.mark.usefixtures("have")
+pytestmark = pytest.mark.usefixtures("ray_engine")
 
 
 class Double:
@@ -93,7 +94,7 @@ def test_a_unit_whose_worker_died_by_chance_is_done_again(tmp_path: Path) -> Non
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_hang_ends_with_the_option_to_raise(have: Resources) -> None:
+def test_a_hang_ends_with_the_option_to_raise(ray_engine: RayEngine) -> None:
     context = DataContext.get_current()
     usual = context.execution_no_progress_timeout_s
     context.execution_no_progress_timeout_s = 2
@@ -103,7 +104,7 @@ def test_a_hang_ends_with_the_option_to_raise(have: Resources) -> None:
     finally:
         context.execution_no_progress_timeout_s = usual
     # Another CPU goes on meanwhile.
-    assert sorted(map_units(Double, range(4), pool=task_pool(have))) == [0, 2, 4, 6]
+    assert sorted(map_units(Double, range(4), pool=task_pool(ray_engine.resources))) == [0, 2, 4, 6]
 
 
 @pytest.mark.parametrize("pool", [TASKS, ACTORS])

@@ -12,7 +12,8 @@ HANGS = {
 
 WATCHED = """
 import sys, threading, time
-from encore_ray.passes.watchdog import Watchdog, place
+from encore_ray.engine.watchdog import Watchdog
+from encore_ray.folder.in_flight import place
 dog = Watchdog(1.0)
 {body}
 """
@@ -51,7 +52,7 @@ time.sleep(30)
 def test_a_call_that_says_that_it_advances_lives_until_it_does_not() -> None:
     ended = run(
         """
-from encore_ray.passes.watchdog import advance
+from encore_ray.engine.watchdog import advance
 def culprit():
     for _ in range(6):
         advance()

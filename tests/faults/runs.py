@@ -192,7 +192,8 @@ def start_command(
 ) -> tuple["subprocess.Popen[bytes]", Path]:
     """The command's process, in a group of its own as a terminal has it, and the file that takes its output."""
     armed = plan.write(folder, setup.run(name))
-    environment = {**os.environ, **setup.environment, **armed, "RAY_TMPDIR": str(ray_folder())}
+    on_ray = {"ENCORE_RAY_CLUSTER_ENGINE": "ray", "RAY_TMPDIR": str(ray_folder())}
+    environment = {**os.environ, **setup.environment, **armed, **on_ray}
     output = folder / "output"
     with output.open("wb") as handle:  # not a pipe: Ray's processes outlive a killed driver, and would keep it open
         process = subprocess.Popen(

@@ -14,7 +14,7 @@ import encore_ray.passes.prepare
 from tests.faults.runs import Reference, Setup, judge
 from tests.fuzz.commands import run_command
 
-pytestmark = pytest.mark.usefixtures("have")
+pytestmark = pytest.mark.usefixtures("ray_engine")
 
 
 @pytest.fixture

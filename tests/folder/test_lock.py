@@ -12,7 +12,7 @@ from encore_ray.storage import Folder
 
 HOLDER = """
 import sys
-from encore_ray.run_lock import only_driver
+from encore_ray.folder.lock import only_driver
 from encore_ray.storage import Folder
 
 with only_driver(Folder(sys.argv[1])):

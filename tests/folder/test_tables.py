@@ -12,7 +12,7 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder import tables
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.score_block import read_scores, stream_scores
+from encore_ray.folder.score_block import ScoreBlock, read_scores, stream_scores
 from encore_ray.folder.tables import table_rules, table_units
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.storage import Folder
@@ -155,7 +155,7 @@ def test_a_table_without_a_row_is_refused(tmp_path: Path) -> None:
 # Scores
 
 
-def read(tmp_path: Path, table: pa.Table, *, extra: tuple[str, ...] = ()) -> tables.ScoreBlock:
+def read(tmp_path: Path, table: pa.Table, *, extra: tuple[str, ...] = ()) -> ScoreBlock:
     pq.write_table(table, tmp_path / "x.parquet")
     (unit,) = table_units(str(tmp_path / "x.parquet"))
     return read_scores(unit, RULES, extra=extra)

@@ -78,13 +78,9 @@ def main() -> None:
 
 
 def prepare_cases(seed: int, number: int) -> int:
-    """Cases through the command line, which all use one Ray."""
-    from encore_ray.config import ClusterOptions
-    from encore_ray.engine.on_ray.cluster import cluster
-
-    os.environ.update(ENCORE_RAY_TRACKING_ENABLED="false", RAY_AUTH_MODE="disabled")
-    with cluster(ClusterOptions(no_progress_timeout_s=120)):
-        return run_cases("command", "--command", command_case, seed, range(number))
+    """Cases through the command line."""
+    os.environ.update(ENCORE_RAY_TRACKING_ENABLED="false", ENCORE_RAY_CLUSTER_ENGINE="local")
+    return run_cases("command", "--command", command_case, seed, range(number))
 
 
 if __name__ == "__main__":

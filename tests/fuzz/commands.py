@@ -21,7 +21,7 @@ CODES = {0, 3}
 def check_command(rng: random.Random, folder: Path) -> str:
     """Spoil a corpus and prepare it, at times beside a good one; returns what was done.
 
-    A Ray session of this process is used. Raises Broken when a law does not hold.
+    Raises Broken when a law does not hold.
     """
     case = spoil(rng, folder)
     inputs = [str(case.path)]

@@ -32,7 +32,6 @@ def test_spoiled_corpora_are_read_or_refused_and_good_rows_stay() -> None:
     assert any(outcome.startswith("refused") for outcome in outcomes)
 
 
-@pytest.mark.usefixtures("have")
 def test_spoiled_corpora_end_the_command_with_an_explained_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

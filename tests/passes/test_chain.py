@@ -30,7 +30,7 @@ def chain(path: Path) -> int:
     return int(ended.value.code or 0)
 
 
-@pytest.mark.usefixtures("have")
+@pytest.mark.usefixtures("ray_engine")
 def test_the_documented_chain_goes_from_ratings_to_a_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

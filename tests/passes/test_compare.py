@@ -1,4 +1,4 @@
-"""`encore-ray compare` on a real cluster: the same figures as the other passes, however the table is cut."""
+"""`encore-ray compare` : the same figures as the other passes, however the table is cut."""
 
 import json
 from copy import deepcopy
@@ -17,8 +17,6 @@ from encore_ray.composition.weigh.weights import Weights
 from encore_ray.corpora.planted import planted_ratings
 
 NUM_PAIRS = 1200
-
-pytestmark = pytest.mark.usefixtures("have")
 
 
 def run(*words: object) -> int:

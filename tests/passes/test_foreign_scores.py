@@ -18,8 +18,6 @@ RULES = """
 - {name: level, text: Rated., higher_is: better, scale: {levels: [0, 0.25, 0.5, 0.75, 1]}}
 """
 
-pytestmark = pytest.mark.usefixtures("have")
-
 
 def scores() -> pa.Table:
     rng = np.random.default_rng(0)

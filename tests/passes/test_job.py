@@ -1,4 +1,4 @@
-"""The whole job on a real local Ray: every row accounted for, every resume exact."""
+"""The whole job, on a real local Ray and in one process: every row accounted for, every resume exact."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from rich.console import Console
 
 from encore_ray.cli.trial import run_trial
 from encore_ray.config_sources import make_config
-from encore_ray.engine.pools import Resources
+from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.errors import ClusterError, ConfigError, DataError, ResumeRefused
 from encore_ray.job import JobResult, run_job
 from encore_ray.models.forward.scorer import PairScorer
@@ -28,8 +28,6 @@ from tests.models import tiny
 from tests.passes import jobs
 
 NUM_PAIRS = 100
-
-pytestmark = pytest.mark.usefixtures("have")
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +41,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, model: Path, corpus: Path, have: Resources) -> JobResult:
-    """One undisturbed run that many tests read."""
+def finished(tmp_path_factory: pytest.TempPathFactory, model: Path, corpus: Path, ray_engine: RayEngine) -> JobResult:
+    """One undisturbed run on the cluster that many tests read."""
     folder = tmp_path_factory.mktemp("job")
-    return run_job(jobs.config(folder, inputs=[str(corpus)], model=str(model)))
+    return run_job(jobs.config(folder, inputs=[str(corpus)], model=str(model), cluster={"engine": "ray"}))
 
 
 def run_of(result: JobResult) -> Path:
@@ -276,6 +274,7 @@ def test_single_responses_are_scored_and_not_compared(model: Path, tmp_path: Pat
     assert result.metrics["overall"]["accuracy"] is None
 
 
+@pytest.mark.usefixtures("ray_engine")
 def test_more_actors_than_the_cluster_holds_are_refused_with_the_figures(
     model: Path, corpus: Path, tmp_path: Path
 ) -> None:

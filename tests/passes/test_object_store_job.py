@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from encore_ray.config import JobConfig
-from encore_ray.engine.pools import Resources
+from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.folder.pass_table import read_manifest
 from encore_ray.job import run_job
 from encore_ray.storage import Folder
@@ -28,7 +28,7 @@ COMMANDS = """
 import json, sys
 from encore_ray.cli import main
 from encore_ray.config import ClusterOptions
-from encore_ray.passes.cluster import cluster
+from encore_ray.engine.on_ray.cluster import cluster
 
 with cluster(ClusterOptions(no_progress_timeout_s=120)):
     for words in json.loads(sys.argv[1]):
@@ -62,7 +62,7 @@ def num_commits(store: Store) -> int:
 
 @pytest.mark.timeout(600)  # three jobs, two of them with a Ray of their own
 def test_a_killed_job_on_an_object_store_resumes_to_the_tables_of_a_local_one(
-    s3: Store, have: Resources, tmp_path: Path
+    s3: Store, ray_engine: RayEngine, tmp_path: Path
 ) -> None:
     jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=NUM_PAIRS)
     jobs.save_model(tmp_path / "model")

@@ -14,7 +14,7 @@ from tests.real_model import save_real_model
 MAX_TOKENS = 32
 
 
-@pytest.mark.usefixtures("have")
+@pytest.mark.usefixtures("ray_engine")
 def test_the_job_runs_on_hh_rlhf_and_loses_no_row(corpora: Path, tmp_path: Path) -> None:
     rules = save_real_model(corpora / "rbr-gold" / "train.jsonl", tmp_path / "model", max_tokens=MAX_TOKENS)
     store = f"sqlite:///{tmp_path}/mlflow.db"

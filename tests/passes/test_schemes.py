@@ -1,6 +1,7 @@
 """Every scheme through the command line, on scores made elsewhere: fitted weights, and weights of each subset."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ from encore_ray.cli import main
 from encore_ray.composition.hashing.keys import is_heldout
 from encore_ray.composition.measure.differences import RuleAgreement, signed_differences
 from encore_ray.composition.weigh.bradley_terry import Terms, fit
+from encore_ray.engine.base import Engine
+from encore_ray.engine.local import LocalEngine
+from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.engine.pools import Node, Resources
+from encore_ray.engine.reduce import Reducer
 from encore_ray.folder.tables import table_units
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
 from encore_ray.rules import RuleSet
@@ -26,8 +31,6 @@ RULES = RuleSet.from_yaml("""
 - {name: level, text: Rated., higher_is: better, scale: {levels: [0, 0.25, 0.5, 0.75, 1]}}
 - {name: noise, text: Is noise., higher_is: worse, scale: {lo: 0, hi: 1}}
 """)
-
-pytestmark = pytest.mark.usefixtures("have")
 
 
 def scores() -> pa.Table:
@@ -89,11 +92,11 @@ def weigh(place: Path, output: Path, *words: object, table: str = "many", code: 
 
 
 @pytest.mark.parametrize("table", ["one.parquet", "groups", "many"])
-def test_a_table_is_fitted_as_its_pairs_at_once_however_it_is_cut(place: Path, have: Resources, table: str) -> None:
+def test_a_table_is_fitted_as_its_pairs_at_once_however_it_is_cut(place: Path, table: str) -> None:
     d_KN = differences()
     expected = fit(lambda points: [Terms.of(d_KN, w) for w in points], num_rules=len(RULES))
     units = table_units(str(place / table))
-    found = fit_bradley_terry(units, RULES, score_range="declared", have=have)
+    found = fit_bradley_terry(units, RULES, Reducer(LocalEngine()), score_range="declared")
     assert found.num_pairs == expected.num_pairs == d_KN.shape[1]
     assert found.free.is_exact
     assert found.simplex.is_exact
@@ -102,16 +105,18 @@ def test_a_table_is_fitted_as_its_pairs_at_once_however_it_is_cut(place: Path, h
     assert 0.0 in found.simplex.weight_K  # of the noise
 
 
-def test_the_number_of_workers_changes_no_bit_of_a_fit(place: Path, have: Resources) -> None:
+def test_the_number_of_workers_changes_no_bit_of_a_fit(place: Path, ray_engine: RayEngine) -> None:
     units = table_units(str(place / "groups"))
-    two = fit_bradley_terry(units, RULES, score_range="declared", have=have)
     # One CPU: other tasks, of other numbers of units, one after another.
-    one = fit_bradley_terry(units, RULES, score_range="declared", have=Resources((Node(1.0, 0.0),)))
-    assert one == two
+    resources = [Resources((Node(cpus, 0.0),)) for cpus in (1.0, 3.0)]
+    engines: list[Engine] = [ray_engine, replace(ray_engine, resources=resources[0]), *map(LocalEngine, resources)]
+    fits = [fit_bradley_terry(units, RULES, Reducer(engine), score_range="declared") for engine in engines]
+    assert all(fit == fits[0] for fit in fits)
 
 
-def test_rules_alone_are_judged_on_the_calibration_pairs(place: Path, have: Resources) -> None:
-    found = measure_agreement(table_units(str(place / "many")), RULES, score_range="declared", have=have)
+def test_rules_alone_are_judged_on_the_calibration_pairs(place: Path) -> None:
+    units = table_units(str(place / "many"))
+    found = measure_agreement(units, RULES, Reducer(LocalEngine()), score_range="declared")
     assert found == RuleAgreement.of(differences(), rules=RULES, score_range="declared")
 
 

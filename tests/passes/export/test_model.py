@@ -23,7 +23,7 @@ def run(*words: object) -> int:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, have: object) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus of short conversations scored by model/ into run/, weighed in the unit range and composed."""
     folder = tmp_path_factory.mktemp("export_model")
     rows = [
@@ -110,7 +110,7 @@ def test_either_a_dataset_or_a_model_is_exported(place: Path, capsys: pytest.Cap
         assert "export needs either --output, for a dataset, or --as-model" in " ".join(capsys.readouterr().err.split())
 
 
-def test_ratings_in_the_data_have_no_heads_to_fold(tmp_path: Path, have: object) -> None:
+def test_ratings_in_the_data_have_no_heads_to_fold(tmp_path: Path) -> None:
     row = {"prompt": "Hi.", "chosen": "Hello.", "rejected": "No.", "chosen__kind": 1.0, "rejected__kind": 0.5}
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps({**row, "n": n}) + "\n" for n in range(4)))
     (tmp_path / "rules.yaml").write_text("- {name: kind, text: Kind., higher_is: better, scale: {lo: 0, hi: 1}}")

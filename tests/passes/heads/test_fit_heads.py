@@ -1,8 +1,11 @@
 """Heads fitted to labels over a run: they give back heads that are known, and learn from people's labels."""
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,11 @@ from encore_ray.cli import main
 from encore_ray.composition.hashing.keys import folds_of, hash_keys
 from encore_ray.composition.heads.logistic import LogisticSums, fit_logistic
 from encore_ray.composition.heads.ridge import ResponseSums, fit_ridge
+from encore_ray.engine.base import Engine
+from encore_ray.engine.local import LocalEngine
+from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.engine.pools import Node, Resources
+from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import ConfigError
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_model
@@ -38,7 +45,7 @@ def encore_ray(*args: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def scored(have: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a run in five units, scored by heads of a tiny backbone, the last through a sigmoid."""
     folder = tmp_path_factory.mktemp("fit")
     corpus = jobs.write_corpus(folder / "corpus.jsonl", num_pairs=NUM_PAIRS)
@@ -112,7 +119,7 @@ def test_another_fit_reuses_the_embeddings_and_gives_the_same_bits(
     assert heads_file.stat().st_mtime_ns == written
     fit_file = fitted / "heads" / "fit.json"
     content = json.loads(fit_file.read_text())
-    fit_file.write_text(json.dumps({key: value for key, value in content.items() if key != "origin"}))
+    fit_file.write_text(json.dumps({key: value for key, value in content.items() if key != "made_from"}))
     assert fit(fitted) == 0  # as after a kill while it was saved
     assert heads_file.stat().st_mtime_ns != written
     assert heads_file.read_bytes() == before
@@ -120,18 +127,24 @@ def test_another_fit_reuses_the_embeddings_and_gives_the_same_bits(
     fewer = RuleSet(list(RULES)[:2]).to_yaml()
     (fitted / "fewer.yaml").write_text(fewer)
     assert fit(fitted, "--rules", str(fitted / "fewer.yaml")) == ConfigError.exit_code
-    assert "holds heads that were fitted to other labels" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"heads holds results with fingerprint \w{12}; this command would make \w{12}: rules was ", said)
+    assert "labels was" not in said  # which are the same
     assert jobs.commit_times(fitted / "run", "features") == commits
     assert fit(fitted, "--pooling", "last", output="other") == ConfigError.exit_code  # embeddings are others
 
 
-def test_the_number_of_workers_does_not_move_a_bit(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_workers_does_not_move_a_bit(
+    fitted: Path, ray_engine: RayEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("encore_ray.engine.reduce.ORDERED_TASK_ROWS", 32)  # a task a unit
     tables = [str(fitted / "run" / name) for name in ("features", "scores")]
-    alone = fit_heads(*tables, RULES, have=Resources((Node(1, 0),)))
-    several = fit_heads(*tables, RULES, have=Resources((Node(2, 0),) * 2))
-    assert alone.weight_KD.tobytes() == several.weight_KD.tobytes()
-    assert alone.figures == several.figures
+    alone, several = Resources((Node(1, 0),)), Resources((Node(2, 0),) * 2)
+    engines: list[Engine] = [*map(LocalEngine, (alone, several)), ray_engine, replace(ray_engine, resources=alone)]
+    first, *others = [fit_heads(*tables, RULES, Reducer(engine)) for engine in engines]
+    for other in others:
+        assert other.weight_KD.tobytes() == first.weight_KD.tobytes()
+        assert other.figures == first.figures
 
 
 def test_the_backbones_own_folder_is_no_place_for_the_heads(fitted: Path) -> None:
@@ -149,16 +162,12 @@ def test_a_link_to_the_backbone_is_no_place_for_the_heads_either(tmp_path: Path)
 
 
 def figures_of(responses: Responses, rules: RuleSet, patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What fit.json says of rules whose labels are these, in one unit of this process."""
-
-    def alone(_name: str, factory: Callable[[], Callable[[Any], Any]], _units: Any, **_how: Any) -> Any:
-        return factory()(None)
-
-    fakes: dict[str, Any] = {"labelled_units": lambda *_: [], "find_labels": lambda *_: {}}
-    fakes |= {"read_responses": lambda *_: responses, "reduce_units": alone, "sum_in_order": alone}
-    for name, fake in fakes.items():
+    """What fit.json says of rules whose labels are these, in one unit."""
+    unit = SimpleNamespace(labels=None, rows=len(responses.label_NK))
+    fakes: dict[str, Any] = {"labelled_units": lambda *_: [unit], "find_labels": lambda *_: {}}
+    for name, fake in {**fakes, "read_responses": lambda *_: responses}.items():
         patch.setattr(f"encore_ray.passes.heads.fit_heads.{name}", fake)
-    return fit_heads("", "", rules, have=Resources((Node(1, 0),))).figures["rules"]
+    return fit_heads("", "", rules, Reducer(LocalEngine())).figures["rules"]
 
 
 def test_of_one_prompt_alone_nothing_is_known_of_unseen_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +191,7 @@ def test_heads_that_know_nothing_have_an_auc_of_a_half(monkeypatch: pytest.Monke
 
 
 def test_heads_fitted_to_human_labels_tell_unseen_completions_apart(
-    have: Any, corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
     figures = heads.measure(corpora / "rbr-gold" / "train.jsonl", str(ENCODER), tmp_path)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,18 +13,17 @@ from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.score_block import read_scores
 from encore_ray.folder.tables import table_rules, table_units
 from encore_ray.models.energy.training import EnergySettings
-from encore_ray.passes.refine.apply import _RefineScores, refine_scores
+from encore_ray.passes.refine.apply import RefineScores, _RefineScores
 from encore_ray.passes.refine.energies import OF_RULES, fitted_energies
+from encore_ray.passes.refine.fit_energies import Trainer
 from encore_ray.passes.refine.fit_rules import fit_rules
 from encore_ray.passes.refine.source import embedded_units, rule_heads
-from encore_ray.passes.weigh import weigh_scores
+from encore_ray.passes.weigh import Weigh
 from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder
 from tests.passes import jobs
+from tests.passes.doing import do
 from tests.passes.refinable import RULES, SINGLE, judges, write_run
-
-if TYPE_CHECKING:
-    from encore_ray.engine.pools import Resources
 
 QUICK = EnergySettings(num_negatives=8, learning_rate=1e-3, batch_responses=64, epochs=2)
 WRONG_WAY = RuleSet(replace(rule, higher_is="better") for rule in RULES)
@@ -34,7 +32,7 @@ WRONG_WAY = RuleSet(replace(rule, higher_is="better") for rule in RULES)
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     run = write_run(tmp_path_factory.mktemp("rules") / "run")
-    fit_rules(run, rules=None, settings=QUICK)
+    fit_rules(run, rules=None, settings=QUICK, trainer=Trainer())
     return run
 
 
@@ -54,11 +52,13 @@ def test_each_rule_learns_from_the_pairs_that_it_agrees_with_in_its_own_directio
 
 
 def test_another_direction_is_another_fit_of_which_other_pairs_are_learnt(fitted: Folder, tmp_path: Path) -> None:
-    assert fit_rules(fitted, rules=RULES, settings=QUICK) == fitted.read_json("refine/rules/report.json")
+    assert fit_rules(fitted, rules=RULES, settings=QUICK, trainer=Trainer()) == fitted.read_json(
+        "refine/rules/report.json"
+    )
     with pytest.raises(ResumeRefused, match="directions"):
-        fit_rules(fitted, rules=WRONG_WAY, settings=QUICK)
+        fit_rules(fitted, rules=WRONG_WAY, settings=QUICK, trainer=Trainer())
     turned = write_run(tmp_path / "run")
-    report = fit_rules(turned, rules=WRONG_WAY, settings=replace(QUICK, epochs=1))
+    report = fit_rules(turned, rules=WRONG_WAY, settings=replace(QUICK, epochs=1), trainer=Trainer())
     quality, harm = report["rules"]
     assert quality["agreeing"] + harm["agreeing"] == report["pairs"]["trainable"]  # of each pair, one of the two
     assert harm["controls"][0]["wins"] == quality["controls"][0]["losses"]
@@ -106,20 +106,19 @@ def test_a_pair_without_an_embedding_keeps_its_scores_and_is_counted(fitted: Fol
     assert len(unit.read_pairs().hash_N) == 120 - 1 - 3  # nor is it learnt from
 
 
-def test_weigh_takes_refined_scores_as_it_takes_any(fitted: Folder, have: "Resources", tmp_path: Path) -> None:
+def test_weigh_takes_refined_scores_as_it_takes_any(fitted: Folder, tmp_path: Path) -> None:
     output = pass_tables(fitted)["refine_scores"]
-    counts = refine_scores(fitted, output, rules=None, have=have)
+    counts = do(fitted, RefineScores())
     assert (counts["rows"], output.sealed()["num_rows"]) == (600, 600)  # type: ignore[index]
     assert fitted_energies(fitted) == [OF_RULES]
     refined = fitted.child("refined_scores")
     rules = table_rules(table_units(refined.uri), None)
     assert [rule.out_of_range for rule in rules] == ["clip", "clip"]
-    weights = weigh_scores(
-        refined.uri, (Folder(str(tmp_path)), "weights.json"), options=WeighOptions(), have=have, rules=None
-    )
+    weights = do(Folder(str(tmp_path)), Weigh(WeighOptions(), scores=refined.uri))
     block = [read_scores(unit, rules) for unit in table_units(refined.uri)]
     wins = sum(int(np.nansum(part.chosen_KN[1] < part.rejected_KN[1])) for part in block)
     assert [rule["wins"] for rule in weights.to_dict()["rules"]][1] == wins > 300
+    fitted.write_atomic("rules.yaml", WRONG_WAY.to_yaml().encode())
     with pytest.raises(ResumeRefused, match="other directions"):
-        refine_scores(fitted, output, rules=WRONG_WAY, have=have)
+        do(fitted, RefineScores())
     assert jobs.table(Path(refined.uri)).num_rows == 600

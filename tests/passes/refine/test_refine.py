@@ -2,17 +2,18 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
 import torch
 
-from encore_ray.engine.on_ray.remote_call import RemoteCall, Result, Say, Work
+from encore_ray.engine.base import Say
+from encore_ray.engine.on_ray.engine import RayEngine, Result
+from encore_ray.engine.on_ray.remote_call import Work
 from encore_ray.engine.progress import Progress
 from encore_ray.errors import ConfigError, DataError, ModelError, ResumeRefused
 from encore_ray.folder.attempt import Attempt
@@ -20,18 +21,16 @@ from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.status import run_status
 from encore_ray.models.energy.refiner import Refiner
 from encore_ray.models.energy.training import EnergySettings
-from encore_ray.passes.refine.apply import _RefineRewards, apply_refinement
+from encore_ray.passes.refine.apply import Refine, _RefineRewards
 from encore_ray.passes.refine.energies import OF_REWARD, fitted_energies
-from encore_ray.passes.refine.fit_energies import advice
+from encore_ray.passes.refine.fit_energies import Trainer, advice
 from encore_ray.passes.refine.fit_reward import fit_refinement
 from encore_ray.passes.refine.source import REWARD, embedded_units, training_blocks
 from encore_ray.storage import Folder
 from tests.passes import jobs
+from tests.passes.doing import do
 from tests.passes.long_work import dies_after_an_epoch
 from tests.passes.refinable import SINGLE, WIDTH, judges, write_run
-
-if TYPE_CHECKING:
-    from encore_ray.engine.pools import Resources
 
 QUICK = EnergySettings(num_negatives=8, learning_rate=1e-3, batch_responses=64, epochs=2)
 
@@ -39,7 +38,7 @@ QUICK = EnergySettings(num_negatives=8, learning_rate=1e-3, batch_responses=64, 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     run = write_run(tmp_path_factory.mktemp("refine") / "run")
-    fit_refinement(run, settings=QUICK, noise=[0.35])
+    fit_refinement(run, settings=QUICK, trainer=Trainer(), noise=[0.35])
     return run
 
 
@@ -90,7 +89,7 @@ def test_noise_turns_labels_round_and_leaves_pairs_whole(fitted: Folder) -> None
 
 def test_nothing_is_learnt_from_the_pairs_that_judge(fitted: Folder, tmp_path: Path) -> None:
     spoilt = write_run(tmp_path / "run", spoil_test=True)
-    report = fit_refinement(spoilt, settings=QUICK)
+    report = fit_refinement(spoilt, settings=QUICK, trainer=Trainer())
     assert spoilt.read_bytes("refine/energy.safetensors") == fitted.read_bytes("refine/energy.safetensors")
     base = {run: run.read_json("refine/report.json")["controls"][0]["wins"] for run in (spoilt, fitted)}
     assert base[spoilt] == report["pairs"]["test"] - base[fitted]
@@ -98,11 +97,11 @@ def test_nothing_is_learnt_from_the_pairs_that_judge(fitted: Folder, tmp_path: P
 
 def test_the_same_fit_stands_and_another_is_refused(fitted: Folder) -> None:
     before = fitted.info("refine/energy.json")["mtime"]
-    report = fit_refinement(fitted, settings=QUICK, noise=[0.35])
+    report = fit_refinement(fitted, settings=QUICK, trainer=Trainer(), noise=[0.35])
     assert report == fitted.read_json("refine/report.json")
     assert fitted.info("refine/energy.json")["mtime"] == before
     with pytest.raises(ResumeRefused, match="seed"):
-        fit_refinement(fitted, settings=replace(QUICK, seed=1), noise=[0.35])
+        fit_refinement(fitted, settings=replace(QUICK, seed=1), trainer=Trainer(), noise=[0.35])
 
 
 def test_energies_of_other_rows_are_warned_of(fitted: Folder, caplog: pytest.LogCaptureFixture) -> None:
@@ -119,7 +118,7 @@ def test_a_report_that_went_with_its_rewards_is_made_anew(fitted: Folder) -> Non
     for name in pass_tables(fitted)["compose"].outdated:  # as where inputs were added and taken away again
         fitted.delete(name)
     assert [fitted.exists(name) for name in names] == [False, True]
-    fit_refinement(fitted, settings=QUICK, noise=[0.35])
+    fit_refinement(fitted, settings=QUICK, trainer=Trainer(), noise=[0.35])
     assert [fitted.read_bytes(name) for name in names] == before
 
 
@@ -133,7 +132,7 @@ def test_damaged_energies_are_named_and_fitted_anew(fitted: Folder, tmp_path: Pa
     run.write_atomic(name, whole[: len(whole) // 2])
     with pytest.raises(ModelError, match=r"is damaged"):
         OF_REWARD.load(run)
-    fit_refinement(run, settings=QUICK, noise=[0.35], overwrite=name.endswith("json"))
+    fit_refinement(run, settings=QUICK, trainer=Trainer(), noise=[0.35], overwrite=name.endswith("json"))
     assert run.read_bytes(name) == whole
 
 
@@ -164,7 +163,7 @@ def test_embeddings_of_another_model_than_the_scores_are_refused(tmp_path: Path)
 def test_too_few_held_out_pairs_are_an_error_with_the_remedy(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", num_units=1, unit_pairs=40)
     with pytest.raises(DataError, match="refine a larger corpus"):
-        fit_refinement(run, settings=replace(QUICK, epochs=1))
+        fit_refinement(run, settings=replace(QUICK, epochs=1), trainer=Trainer())
 
 
 def test_rewards_without_energies_or_embeddings_are_refused(tmp_path: Path) -> None:
@@ -203,9 +202,9 @@ def test_a_unit_is_refined_row_by_row_with_probabilities_of_its_labels(
     assert counts["likely_label_errors"] == (probability_N < 0.3).sum() == len(attempt.notes["label_errors"]) > 0
 
 
-def test_apply_finishes_every_unit_and_lists_the_least_probable_labels(fitted: Folder, have: "Resources") -> None:
+def test_apply_finishes_every_unit_and_lists_the_least_probable_labels(fitted: Folder) -> None:
     output = pass_tables(fitted)["refine"]
-    counts = apply_refinement(fitted, output, have=have)
+    counts = do(fitted, Refine())
     table = jobs.table(Path(fitted.uri) / "refined")
     assert (counts["rows"], counts["singles"], table.num_rows) == (600, 5, 600)
     errors = fitted.read_json("refine/label_errors.json")
@@ -215,7 +214,7 @@ def test_apply_finishes_every_unit_and_lists_the_least_probable_labels(fitted: F
     probabilities = [pair["label_probability"] for pair in errors["pairs"]]
     assert probabilities == sorted(probabilities)
     again = commits_of(output)
-    assert apply_refinement(fitted, output, have=have) == counts
+    assert do(fitted, Refine()) == counts
     assert commits_of(output) == again
     assert [(status.name, status.state) for status in run_status(fitted)][-1] == ("refine", "finished")
 
@@ -232,11 +231,12 @@ def test_an_interrupted_fit_goes_on_after_its_last_epoch_and_ends_with_the_same_
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_refinement(run, settings=QUICK, noise=[0.35], tell=interrupt)
+        fit_refinement(run, settings=QUICK, trainer=Trainer(note=interrupt), noise=[0.35])
     assert len(run.child("refine/training").names()) == 2  # the state, and how far it is
     told: list[str] = []
     progress: list[Progress] = []
-    fit_refinement(run, settings=QUICK, noise=[0.35], tell=told.append, watch=progress.append)
+    trainer = Trainer(note=told.append, watch=progress.append)
+    fit_refinement(run, settings=QUICK, trainer=trainer, noise=[0.35])
     assert told[0] == "fit: goes on after epoch 1" and told[1].startswith("fit, epoch 2 of 2: ")
     assert progress[0].done_rows == progress[0].resumed_rows > 0
     for name in ("refine/energy.safetensors", "refine/energy.json", "refine/report.json"):
@@ -254,24 +254,37 @@ def test_a_fit_that_fails_leaves_the_energies_of_before_and_one_that_ends_outdat
         run.write_atomic(name, b"{}")
     before = run.read_bytes("refine/energy.json")
     with pytest.raises(DataError, match="loss is nan"):
-        fit_refinement(run, settings=replace(QUICK, learning_rate=1e30), overwrite=True)
+        fit_refinement(run, settings=replace(QUICK, learning_rate=1e30), trainer=Trainer(), overwrite=True)
     assert run.read_bytes("refine/energy.json") == before and all(run.exists(name) for name in made)
-    fit_refinement(run, settings=replace(QUICK, epochs=1), overwrite=True)
+    fit_refinement(run, settings=replace(QUICK, epochs=1), trainer=Trainer(), overwrite=True)
     assert run.read_bytes("refine/energy.json") != before and not any(run.exists(name) for name in made)
 
 
-def test_a_fit_whose_worker_dies_goes_on_in_another(have: "Resources", tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Deadly(RayEngine):
+    """Its first worker dies once it has told of an epoch.
+
+    Attributes:
+        died: where that is noted.
+    """
+
+    died: Path
+
+    def call(self, work: Work[Result], hear: Say, *, cpus: float | None = None, gpus: float | None = None) -> Result:
+        return super().call(partial(dies_after_an_epoch, self.died, work), hear, cpus=cpus, gpus=gpus)
+
+
+def test_a_fit_whose_worker_dies_goes_on_in_another(ray_engine: RayEngine, tmp_path: Path) -> None:
     runs = [write_run(tmp_path / name) for name in ("here", "apart")]
     told: list[str] = []
 
-    def apart(work: Work[Result], hear: Say) -> Result:
-        return RemoteCall(have)(partial(dies_after_an_epoch, tmp_path / "died", work), hear)
-
     threads = torch.get_num_threads()
     torch.set_num_threads(2)  # as many as the worker has CPUs
-    fit_refinement(runs[0], settings=QUICK)
+    fit_refinement(runs[0], settings=QUICK, trainer=Trainer())
     torch.set_num_threads(threads)
-    fit_refinement(runs[1], settings=QUICK, do=apart, tell=told.append)
+    deadly = Deadly(ray_engine.resources, None, tmp_path / "died")
+    fit_refinement(runs[1], settings=QUICK, trainer=Trainer(deadly, note=told.append))
+    assert deadly.died.exists()
     assert [sentence.split(":")[0] for sentence in told[:2]] == ["fit, epoch 1 of 2", "fit"]
     assert [run.read_bytes("refine/energy.safetensors") for run in runs] == 2 * [
         runs[0].read_bytes("refine/energy.safetensors")

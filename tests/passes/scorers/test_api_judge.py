@@ -430,7 +430,7 @@ def test_a_model_must_be_named(tmp_path: Path) -> None:
         plan_api_judge("http://a/v1", RateOptions(), rules=RULES, run=Folder(str(tmp_path)))
 
 
-def test_a_job_is_rated_over_http_and_resumes_without_a_request(server: Server, tmp_path: Path, have) -> None:
+def test_a_job_is_rated_over_http_and_resumes_without_a_request(server: Server, tmp_path: Path) -> None:
     jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=40)
     (tmp_path / "rules.yaml").write_text(RULES.to_yaml())
     values = {

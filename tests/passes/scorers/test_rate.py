@@ -44,7 +44,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def plan(folder: Path, rules: RuleSet = judges.RULES, **options) -> JudgeModel:
-    return plan_judge(str(folder), ScoreOptions(**options), have=LAPTOP, rules=rules)
+    return plan_judge(str(folder), ScoreOptions(**options), resources=LAPTOP, rules=rules)
 
 
 def test_a_unit_is_rated_into_the_columns_of_scores(judge_folder, pairs, tmp_path) -> None:
@@ -96,7 +96,7 @@ def test_a_judge_stays_on_one_gpu_and_excludes_a_model(judge_folder) -> None:
 
 
 def test_a_job_goes_from_a_judge_to_a_comparison_and_on_to_a_selection_by_relevance(
-    tmp_path, judge_folder, have, monkeypatch
+    tmp_path, judge_folder, monkeypatch
 ) -> None:
     monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
     jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=8)

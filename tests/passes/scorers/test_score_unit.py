@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from encore_ray.config import ScoreOptions
+from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.engine.pools import Node, Resources
 from encore_ray.errors import ConfigError, ModelError, ResumeRefused
 from encore_ray.folder.attempt import Attempt
@@ -48,7 +49,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def plan(model_folder: Path, **options) -> ScoringModel:
-    return plan_model(str(model_folder), ScoreOptions(**options), have=LAPTOP)
+    return plan_model(str(model_folder), ScoreOptions(**options), resources=LAPTOP)
 
 
 def score_unit(forward: ModelForward, pairs: str, run: Path) -> tuple[Mapping[str, int], pa.Table, Attempt]:
@@ -166,26 +167,26 @@ def test_the_search_reads_the_jobs_pairs(model_folder, pairs, monkeypatch: pytes
 
 
 def test_a_budget_is_searched_once_and_a_resume_keeps_it(
-    model_folder, pairs, tmp_path, have: Resources, monkeypatch: pytest.MonkeyPatch, caplog
+    model_folder, pairs, tmp_path, ray_engine: RayEngine, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
-    table = output(tmp_path)
+    table, units = output(tmp_path), table_units(pairs)
     model = plan(model_folder, batch_tokens="search", actors=1)
-    settled = settle_budget(model, pairs, table, have=have)
+    settled = settle_budget(model, units, table, engine=ray_engine)
     assert settled.search is not None
     assert settled.facts["batch_tokens"] == settled.search.batch_tokens
     kept = replace(settled, facts={**settled.facts, "batch_tokens": 300})  # as another search might have found
     table.open(kept.decisive_facts)
     for overwrite in (False, True):
-        resumed = settle_budget(model, pairs, table, have=have, overwrite=overwrite)
+        resumed = settle_budget(model, units, table, engine=ray_engine, overwrite=overwrite)
         assert (resumed.facts["batch_tokens"], resumed.search) == (300, None)
         table.open(resumed.decisive_facts)
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, logger="encore_ray"):
         patched.setattr("encore_ray.passes.scorers.model_plan.find_budget", lethal_search)
-        usual = settle_budget(model, pairs, output(tmp_path / "new"), have=have)
+        usual = settle_budget(model, units, output(tmp_path / "new"), engine=ray_engine)
     assert (usual.facts["batch_tokens"], usual.search) == (DEFAULT_BATCH_TOKENS["cpu"], None)
     assert "the worker died" in caplog.text
     # What is refused is refused for what changed, not for a budget that nobody named.
-    shorter = settle_budget(plan(model_folder, batch_tokens="search", max_tokens=64), pairs, table, have=have)
+    shorter = settle_budget(plan(model_folder, batch_tokens="search", max_tokens=64), units, table, engine=ray_engine)
     with pytest.raises(ResumeRefused, match=r"max_tokens was null, is 64\. Use --overwrite"):
         table.open(shorter.decisive_facts)
 

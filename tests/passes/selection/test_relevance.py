@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def planned(folder: Path) -> AdapterModel:
-    return plan_adapter(str(folder), ScoreOptions(), have=LAPTOP)
+    return plan_adapter(str(folder), ScoreOptions(), resources=LAPTOP)
 
 
 def test_an_adapter_reads_the_prompt_then_both_responses_whichever_is_chosen(planned: AdapterModel) -> None:
@@ -95,9 +95,9 @@ def test_a_model_that_gives_no_probabilities_is_no_adapter(folder: Path, tmp_pat
     with pytest.raises(
         ModelError, match=f"1 of its 10 rules have another link than sigmoid, first of all {RULES.names[0]}"
     ):
-        plan_adapter(str(other), ScoreOptions(), have=LAPTOP)
+        plan_adapter(str(other), ScoreOptions(), resources=LAPTOP)
     with pytest.raises(ConfigError, match="keep_embeddings"):
-        plan_adapter(str(folder), ScoreOptions(keep_embeddings=True), have=LAPTOP)
+        plan_adapter(str(folder), ScoreOptions(keep_embeddings=True), resources=LAPTOP)
 
 
 def test_an_adapter_of_other_rules_than_the_scores_is_refused(planned: AdapterModel) -> None:
@@ -113,7 +113,7 @@ def encore_ray(*args: object) -> int:
 
 
 def test_what_select_would_refuse_is_refused_before_an_adapter_reads_a_pair(
-    have: Resources, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
     run = write_run(tmp_path / "run", num_units=1)
@@ -140,7 +140,7 @@ def test_what_select_would_refuse_is_refused_before_an_adapter_reads_a_pair(
 
 
 def test_an_adapter_selects_just_so_many_rules_with_and_without_scores(
-    have: Resources, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
     run = write_run(tmp_path / "run", num_units=2)

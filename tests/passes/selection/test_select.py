@@ -13,19 +13,21 @@ from encore_ray.cli import main
 from encore_ray.composition.select.discrepancy import top_rules
 from encore_ray.config import TrainOptions
 from encore_ray.corpora.planted import planted_text
-from encore_ray.engine.pools import Node, Resources
+from encore_ray.engine.local import LocalEngine
+from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.tables import TableUnit, stored_rules
 from encore_ray.passes import report as run_report
-from encore_ray.passes.selection.select import Selecting, _Select, _Sources, select_pairs
+from encore_ray.passes.selection.select import Select, Selecting, _Select, _Sources
 from encore_ray.passes.selection.selected import check_unchanged_rules, find_selection, read_selection
 from encore_ray.passes.train.plan import plan_training
 from encore_ray.rules import RuleSet
 from encore_ray.schema import selected_column
 from encore_ray.storage import Folder
 from tests.passes import jobs
+from tests.passes.doing import do
 from tests.passes.selectable import (
     RULES,
     SINGLE,
@@ -38,7 +40,6 @@ from tests.passes.selectable import (
     write_run,
 )
 
-LAPTOP = Resources((Node(2, 0),))
 NUM_RULES = 3
 WORLD = planted_text(3 * UNIT_PAIRS, seed=2).world
 D_KN = (WORLD.chosen_NK.astype(np.float64) - WORLD.rejected_NK).T
@@ -126,9 +127,10 @@ def test_relevance_of_other_rules_or_units_is_refused_with_what_to_do(tmp_path: 
 
     def refused(rules: RuleSet) -> str:
         """The message; it comes before any worker starts."""
+        run.write_atomic("rules.yaml", rules.to_yaml().encode())
         how = Selecting(NUM_RULES, "declared", "auto")
         with pytest.raises(DataError) as error:
-            select_pairs(run.path("scores"), run.path("relevance"), output, how=how, have=LAPTOP, rules=rules)
+            do(run, Select(how))
         return str(error.value)
 
     scores = pa.concat_tables([unit.read_all() for unit in units(run, "scores")])
@@ -185,7 +187,7 @@ def test_a_selection_by_rules_that_have_changed_since_is_not_used(tmp_path: Path
                 rules=None,
                 pairs=run.path("pairs"),
                 labels=run.path("selection"),
-                have=LAPTOP,
+                reducer=Reducer(LocalEngine()),
             )
 
 
@@ -211,7 +213,7 @@ def encore_ray(*args: object) -> int:
 
 
 def test_the_command_resumes_refuses_and_is_shown_by_compare(
-    have: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
     monkeypatch.setenv("COLUMNS", "100")

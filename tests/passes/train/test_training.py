@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -42,7 +41,7 @@ def encore_ray(*args: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def prepared(have: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a run of planted pairs that carry their ratings under two rules, and a base model."""
     folder = tmp_path_factory.mktemp("train")
     planted = planted_text(NUM_PAIRS, seed=4)
