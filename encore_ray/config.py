@@ -1,6 +1,6 @@
 """The job's configuration: every option once, with its default, its meaning and its checks."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -254,6 +254,60 @@ class WeighOptions(Section):
         return self
 
 
+class SelectOptions(Section):
+    num_rules: int = Field(
+        default=5, ge=1, description="Rules a pair: just so many are selected, equal ones by rule order."
+    )
+    by: Literal["auto", "scores"] = Field(
+        default="auto",
+        description="What chooses without an adapter: auto counts a judge's relevance where there is one, scores "
+        "leaves it out.",
+    )
+    score_range: Literal["declared", "unit", "raw"] = Field(
+        default="declared",
+        description="Rules of different range: declared refuses, unit maps to [0, 1], raw mixes.",
+    )
+
+
+class FitHeadsOptions(Section):
+    pooling: Literal["last", "mean", "cls", "unit_mean"] = Field(
+        default="mean",
+        description="Which tokens make an embedding; unit_mean: their mean at length 1, as sentence encoders are made "
+        "for.",
+    )
+    reads: Literal["conversation", "response"] = Field(
+        default="conversation",
+        description="What the heads see: the whole conversation, or the response alone.",
+    )
+
+
+class RefineOptions(Section):
+    negatives: int = Field(default=768, gt=0, description="Of fit: negatives for each response. Time grows with them.")
+    sigma: float = Field(
+        default=3.5, gt=0, description="Of fit: spread of the negatives, in standard deviations of the reward."
+    )
+    beta: float = Field(default=0.1, gt=0, description="Of fit: spread of the positive, as a share of sigma.")
+    learning_rate: float = Field(default=9e-5, gt=0, description="Of fit: of AdamW.")
+    batch_responses: int = Field(default=256, ge=2, description="Of fit: responses a step.")
+    epochs: int = Field(
+        default=5, gt=0, description="Of fit: at most; two epochs without a lower held-out loss end it."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Of fit: weights, order, noise.")
+    noise: list[Annotated[float, Field(gt=0, lt=0.5)]] = Field(
+        default=[],
+        description="Of fit: also report the controls with this share of the labels turned round. May be repeated.",
+    )
+    cpus: float | None = Field(
+        default=None, gt=0, description="Of fit: CPUs that its worker holds. Default: all of a node; 2 with a GPU."
+    )
+    gpus: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Of fit: GPUs that its worker holds: 0, a share, or 1. Default: 1 where there are any.",
+    )
+
+
 class ClusterOptions(Section):
     engine: Literal["auto", "local", "ray"] = Field(
         default="auto",
@@ -321,6 +375,9 @@ class JobConfig(Section):
     rate: RateOptions = RateOptions()
     train: TrainOptions = TrainOptions()
     weigh: WeighOptions = WeighOptions()
+    fit_heads: FitHeadsOptions = FitHeadsOptions()
+    select: SelectOptions = SelectOptions()
+    refine: RefineOptions = RefineOptions()
     cluster: ClusterOptions = ClusterOptions()
     tracking: TrackingOptions = TrackingOptions()
 

@@ -127,8 +127,9 @@ class Run:
         """Do a pass: inside its own nested MLflow run, with its progress shown, by the engine that suits it."""
         spec = step.spec
         with self.tracker.start_pass(spec.name) as tracked:
-            own = replace(self, _tracked=tracked)
-            made = step(replace(own, _engine=self._choose(step)))
+            engine = self._choose(step)
+            tracked.log_params({"engine": engine.name})
+            made = step(replace(self, _tracked=tracked, _engine=engine))
             record = step.record(made)
             tracked.log_params(record.params)
             tracked.log_metrics(record.metrics, step=record.step)
@@ -148,7 +149,9 @@ class Run:
 
     def _choose(self, step: Step[Any]) -> Engine:
         in_flight = self.table(step.spec).in_flight if step.spec.table else None
-        return self.engines.choose(numbers=step.numbers(self), paths=step.paths, in_flight=in_flight)
+        engine = self.engines.choose(numbers=step.numbers(self), paths=step.paths, in_flight=in_flight)
+        self.note(f"{step.spec.name} {'in this process' if engine.name == 'local' else 'on Ray'}")
+        return engine
 
     @property
     def engine(self) -> Engine:

@@ -1,11 +1,19 @@
 """The five passes as commands: in a run folder, or with explicit paths."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, Path, Switch, check_bad_fraction, flag, section_flags
+from encore_ray.cli.flags import (
+    OptionalPath,
+    Path,
+    Switch,
+    check_bad_fraction,
+    default_bad_fraction,
+    flag,
+    section_flags,
+)
 from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, WeighOptions
 from encore_ray.config_sources import read_rules, resolve_model
 from encore_ray.errors import ConfigError
@@ -55,7 +63,7 @@ class Score:
     """Folder or hub id of the model."""
     rules: OptionalPath = None
     """rules.yaml, instead of the one that comes with the model."""
-    max_bad_fraction: float = 0.01
+    max_bad_fraction: float = field(default_factory=default_bad_fraction)
     """Share of pairs without finite scores past which the pass fails."""
     overwrite: Switch = False
     """Start over where the model, its rules or options have changed, instead of refusing."""

@@ -1,11 +1,19 @@
 """The command that makes scores of a language model's answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, Path, Switch, check_bad_fraction, flag, section_flags
+from encore_ray.cli.flags import (
+    OptionalPath,
+    Path,
+    Switch,
+    check_bad_fraction,
+    default_bad_fraction,
+    flag,
+    section_flags,
+)
 from encore_ray.config import ClusterOptions, RateOptions, ScoreOptions
 from encore_ray.config_sources import read_rules, resolve_model
 from encore_ray.rules import rule_pool
@@ -32,7 +40,7 @@ class Rate:
     """rules.yaml. Default: the ten rules of `encore-ray rules`."""
     relevance: Switch = False
     """Also rate how much each rule matters to each prompt, from 0 to 1, for `select`. It goes to relevance/."""
-    max_bad_fraction: float = 0.01
+    max_bad_fraction: float = field(default_factory=default_bad_fraction)
     """Share of pairs without finite ratings past which the pass fails."""
     overwrite: Switch = False
     """Start over where the judge, its rules or options have changed, instead of refusing."""
