@@ -49,9 +49,10 @@ from encore_ray.models.forward.rows import distinct_sequences
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.judge.judge import Judging, load_judge
 from encore_ray.models.judge.questions import NO, YES, question
+from encore_ray.models.spec.conversation import Message
 from encore_ray.models.spec.load_options import Dtype, LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import Message, TokenizedPairs
+from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.rules import RuleSet, rule_pool
 
 NUM_RULES = 20

@@ -31,8 +31,8 @@ from encore_ray.folder.lock import only_driver
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.status import pass_tables, run_status
 from encore_ray.folder.tables import run_rules, table_rules, table_units
-from encore_ray.models.energy.training import EnergySettings
-from encore_ray.models.loading.embedding import FIT_FILE, TRAIN_FILE
+from encore_ray.models.spec.energy import EnergySettings
+from encore_ray.models.spec.files import FIT_FILE, TRAIN_FILE
 from encore_ray.passes.compare import compare_schemes
 from encore_ray.passes.compose import compose_scores
 from encore_ray.passes.embed import embed_pairs, open_embeddings

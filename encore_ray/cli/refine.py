@@ -65,7 +65,7 @@ class Refine:
         fitted_to = {"fit": [SCORES_DIR if self.per_rule else REWARDS_DIR], "apply": []}
         require_paths([run.path(name) for name in (*fitted_to[self.step], EMBEDDINGS_DIR)])
         from encore_ray.console.show import show_counts, show_refined_rules, show_refinement
-        from encore_ray.models.energy.training import EnergySettings
+        from encore_ray.models.spec.energy import EnergySettings
 
         if self.step == "apply":
             with open_command_job(self, console) as job:

@@ -15,13 +15,14 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 
 from encore_ray.models.forward.multihead import MultiHeadModel
+from encore_ray.models.spec.conversation import Message
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import Message
-from encore_ray.models.training.loop import LoopSettings, RowBatch, StepReport, make_optimizer, train
+from encore_ray.models.spec.training import LoopSettings, Objective, RowBatch, is_pairwise
+from encore_ray.models.training.loop import StepReport, make_optimizer, train
 from encore_ray.models.training.micro_batches import MicroBatches
-from encore_ray.models.training.objectives import Objective, is_pairwise
+from encore_ray.models.training.progress import TrainProgress
 from encore_ray.models.training.recipe import Recipe, share_out, whole_weights
-from encore_ray.models.training.state import Progress, TrainState
+from encore_ray.models.training.state import TrainState
 from encore_ray.models.training.workers import Workers
 from encore_ray.rules import Rule, RuleSet, Scale
 from tests.models import tiny
@@ -123,7 +124,7 @@ def of_objective(made: Recipe, objective: Objective, **changes: Any) -> Recipe:
 @dataclass(frozen=True, eq=False)
 class Trained:
     model: MultiHeadModel
-    progress: Progress | None
+    progress: TrainProgress | None
     steps: list[StepReport]
 
 

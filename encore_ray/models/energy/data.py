@@ -3,7 +3,7 @@
 The corpus need not fit into memory: a pool of pairs does.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,37 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encore_ray.errors import DataError
+from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
 from encore_ray.models.energy.standardise import Standard, StreamedMoments
 
 POOL_PAIRS = 4096  # read before they are shuffled: what memory holds of the corpus, beside the held-out pairs
-
-
-@dataclass(frozen=True, eq=False)
-class PairBlock:
-    """N pairs as they are read.
-
-    Attributes:
-        e_N2D: embeddings of chosen and rejected, any float type.
-        r_N2K: rewards, float64.
-        heldout_N: bool, pairs that stop the fit and are not trained on.
-    """
-
-    e_N2D: NDArray[np.floating]
-    r_N2K: NDArray[np.float64]
-    heldout_N: NDArray[np.bool_]
-
-    @property
-    def agrees_NK(self) -> NDArray[np.bool_]:
-        """Which pairs each energy is trained on: those whose rewards agree with the label (conflict filter)."""
-        return self.r_N2K[:, 0] > self.r_N2K[:, 1]
-
-
-@dataclass(frozen=True)
-class PairBlocks:
-    """A corpus as numbered blocks; each is read once for the moments and once an epoch."""
-
-    num_blocks: int
-    read: Callable[[int], PairBlock]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from encore_ray.models.energy.data import PairBlocks, Standards
-from encore_ray.models.energy.training import EnergySettings, epoch_batches
+from encore_ray.models.energy.data import Standards
+from encore_ray.models.energy.pair_blocks import PairBlocks
+from encore_ray.models.energy.training import epoch_batches
+from encore_ray.models.spec.energy import EnergySettings
 
 LEARNING_RATE = 1e-3
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from encore_ray.models.energy.network import EnergyBranch, Jet
+from encore_ray.models.spec.energy import NUM_GRID
 
-NUM_GRID = 41
 NUM_NODES = 12
 TAIL = 3  # coefficients whose sizes, summed, bound the interpolation error
 MOST_OPEN = 5  # grid points next to each other that make one bracket

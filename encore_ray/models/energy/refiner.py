@@ -12,10 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from encore_ray.errors import ModelError
-from encore_ray.models.energy.maximum import NUM_GRID, Maximiser
+from encore_ray.models.energy.maximum import Maximiser
 from encore_ray.models.energy.network import EnergyNetwork
 from encore_ray.models.energy.standardise import Standard
 from encore_ray.models.energy.training import EnergyFit
+from encore_ray.models.spec.energy import NUM_GRID
 
 SCHEMA_VERSION = 1
 BATCH_RESPONSES = 1024  # that are standardised at a time

@@ -22,55 +22,15 @@ import torch
 from torch import Tensor
 
 from encore_ray.errors import DataError
-from encore_ray.models.energy.data import Batch, PairBlocks, Standards, measure_standards, shuffled_batches, take_rows
+from encore_ray.models.energy.data import Batch, Standards, measure_standards, shuffled_batches, take_rows
 from encore_ray.models.energy.network import EnergyBranch, EnergyNetwork
+from encore_ray.models.energy.pair_blocks import PairBlocks
 from encore_ray.models.energy.state import FitState
 from encore_ray.models.families.devices import Device, find_device
+from encore_ray.models.spec.energy import EnergySettings, FitProgress
 
 HELDOUT_PAIRS = 2048  # of which at most the loss is taken
 SLICE_SAMPLES = {"cpu": 8192, "cuda": 131072}  # rewards that go through at a time; M does not show in the memory
-
-
-@dataclass(frozen=True)
-class EnergySettings:
-    """How energies are trained; the defaults are the paper's.
-
-    Attributes:
-        sigma: of the negatives, in standard deviations of the reward.
-        beta: the positive's noise is beta * sigma.
-        num_negatives: M.
-        regularisation: lambda, on the mean squared energy.
-        learning_rate, weight_decay: of AdamW.
-        batch_responses: both sides of half as many pairs.
-        epochs: at most.
-        patience: epochs without a lower held-out loss before the fit ends.
-        seed: of weights, order, noise and dropout.
-    """
-
-    sigma: float = 3.5
-    beta: float = 0.1
-    num_negatives: int = 768
-    regularisation: float = 0.05
-    learning_rate: float = 9e-5
-    weight_decay: float = 1e-2
-    batch_responses: int = 256
-    epochs: int = 5
-    patience: int = 2
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class FitProgress:
-    """How far a fit is.
-
-    Attributes:
-        pairs: that went through, each in every epoch. total_pairs: in all epochs that are allowed.
-        epochs: that are over.
-    """
-
-    pairs: int
-    total_pairs: int
-    epochs: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,12 +24,12 @@ from encore_ray.models.families.loaders import no_progress_bar
 from encore_ray.models.families.model_folder import ModelFolder
 from encore_ray.models.forward.heads import LinearHeads, Paths, PooledHeads, num_outputs
 from encore_ray.models.loading.checkpoint import open_conversations
-from encore_ray.models.loading.fetch import RULES_FILE, fetch_members
+from encore_ray.models.loading.fetch import fetch_members
+from encore_ray.models.spec.files import PROVENANCE, RULES_FILE
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.rules import Rule, RuleSet, Scale
 
 REWARD = "reward"
-PROVENANCE = "encore_ray"  # key of config.json
 # Over the sum of |factor_k score_k|: a wrong token or a part left out makes a difference of about 1, the order of
 # float32 sums one of 1e-4 in the widest bodies.
 CHECK_TOLERANCE = 1e-2

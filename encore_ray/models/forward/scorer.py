@@ -19,10 +19,9 @@ from encore_ray.models.forward.host_memory import keep_freed_memory
 from encore_ray.models.forward.layouts import RowLayout
 from encore_ray.models.forward.occupancy import Occupancy
 from encore_ray.models.forward.rows import Row, distinct_sequences, plan_rows
-from encore_ray.models.forward.strategy import Strategy, strategy_of
+from encore_ray.models.forward.strategy import strategy_of
+from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, Strategy
 from encore_ray.models.text.conversations import TokenizedPairs, first_position
-
-DEFAULT_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 
 # oneDNN compiles a product for each number of slots: rows of few different lengths find theirs made.
 _SLOTS_CPU = 32

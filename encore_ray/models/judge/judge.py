@@ -16,15 +16,16 @@ from encore_ray.errors import ModelError
 from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.forward.heads import PooledHeads
 from encore_ray.models.forward.multihead import MultiHeadModel
-from encore_ray.models.forward.strategy import Strategy
 from encore_ray.models.judge.answers import Answers, load_causal
 from encore_ray.models.judge.questions import Ask, ask_rating, form_of, on_scale
 from encore_ray.models.loading.checkpoint import load_opened
 from encore_ray.models.loading.fetch import fetch_model
 from encore_ray.models.loading.scoring import Prepared, Scored, Scoring
+from encore_ray.models.spec.conversation import Message
+from encore_ray.models.spec.forward import Strategy
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import ConversationTokenizer, Message, TokenizedPairs
+from encore_ray.models.text.conversations import ConversationTokenizer, TokenizedPairs
 from encore_ray.rules import Rule, RuleSet, Scale
 
 # Conversations that are tokenised at a time, under all rules: a tokenizer takes a hundred bytes and more a token.

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from encore_ray.models.text.conversations import Message
+from encore_ray.models.spec.conversation import Message
 from encore_ray.models.text.pair_prompt import transcript
 from encore_ray.rules import Rule, RuleSet, Scale
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from encore_ray.models.judge.judge import Asked, Judging
 from encore_ray.models.judge.questions import Ask, ask_relevance
-from encore_ray.models.text.conversations import Message
+from encore_ray.models.spec.conversation import Message
 
 
 class Relating(Judging):

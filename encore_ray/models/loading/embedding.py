@@ -8,32 +8,27 @@ import fnmatch
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
 from encore_ray.models.families.devices import find_dtype, take_device
-from encore_ray.models.families.families import HEADS_FILE
-from encore_ray.models.families.form import FORM_FILE, OwnForm
+from encore_ray.models.families.form import OwnForm
 from encore_ray.models.families.loaders import load_tokenizer
 from encore_ray.models.families.model_folder import ModelFolder
 from encore_ray.models.forward.embedder import Embedder
-from encore_ray.models.forward.heads import LinearHeads, Pooling, regressed_rule
-from encore_ray.models.forward.strategy import Strategy
+from encore_ray.models.forward.heads import LinearHeads, regressed_rule
 from encore_ray.models.loading.checkpoint import compile_body
-from encore_ray.models.loading.fetch import RULES_FILE, fetch_only_member, wanted_files
+from encore_ray.models.loading.fetch import fetch_only_member, wanted_files
 from encore_ray.models.loading.saving import write_heads
 from encore_ray.models.loading.scoring import Scoring
+from encore_ray.models.spec.conversation import Reads, Template
+from encore_ray.models.spec.files import FIT_FILE, FORM_FILE, HEADS_FILE, RULES_FILE, TRAIN_FILE
+from encore_ray.models.spec.forward import Pooling, Strategy
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import ConversationTokenizer, Template, default_template
+from encore_ray.models.text.conversations import ConversationTokenizer, default_template
 from encore_ray.rules import RuleSet
-
-Reads = Literal["conversation", "response"]
-
-FIT_FILE = "fit.json"  # how well heads do: of one fit, so that it is not copied with a backbone
-TRAIN_FILE = "train.json"  # the same of a training
 
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 _HEADS_FILES = (HEADS_FILE, RULES_FILE, FORM_FILE, FIT_FILE, TRAIN_FILE)

@@ -13,15 +13,16 @@ from torch._dynamo.exc import TorchDynamoException
 
 from encore_ray.errors import ModelError
 from encore_ray.models.forward.body_model import BodyModel
-from encore_ray.models.forward.budget import BudgetSearch, find_budget, score_within_memory, unless_out_of_memory
+from encore_ray.models.forward.budget import find_budget, score_within_memory, unless_out_of_memory
 from encore_ray.models.forward.occupancy import Occupancy, Occupied
 from encore_ray.models.forward.scorer import PairScorer, Plan
 from encore_ray.models.forward.selfcheck import check_scorer
-from encore_ray.models.forward.strategy import Strategy
 from encore_ray.models.loading.checkpoint import load_models
+from encore_ray.models.spec.conversation import Message
+from encore_ray.models.spec.forward import BudgetSearch, Strategy
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import Message, TokenizedPairs
+from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.rules import RuleSet
 
 

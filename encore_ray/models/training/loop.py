@@ -5,7 +5,7 @@ gradients of its share. The learning rate rises linearly, then falls along a cos
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -16,59 +16,16 @@ from torch import nn
 
 from encore_ray.errors import DataError
 from encore_ray.models.forward.multihead import MultiHeadModel
-from encore_ray.models.text.conversations import Message, TokenizedPairs
+from encore_ray.models.spec.training import LoopSettings, Objective, RowBatch
+from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.models.training.micro_batches import MicroBatches
-from encore_ray.models.training.objectives import Judged, Objective, rank
+from encore_ray.models.training.objectives import Judged, rank
+from encore_ray.models.training.progress import TrainProgress
 from encore_ray.models.training.recipe import trained_weights
-from encore_ray.models.training.state import Progress, TrainState
+from encore_ray.models.training.state import TrainState
 from encore_ray.models.training.workers import Workers
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """How the weights are fitted.
-
-    Attributes:
-        objective: see `objectives`.
-        learning_rate: the highest, after the warm-up.
-        warmup_steps: over which it rises.
-        weight_decay: of matrices; biases and norms have none.
-        max_grad_norm: longer gradients are shortened to it.
-        num_steps: in all.
-        evaluate_every: steps between evaluations; there is one more after the last step.
-        patience: evaluations in a row that are no better than the best before the training ends.
-    """
-
-    objective: Objective
-    learning_rate: float
-    warmup_steps: int
-    weight_decay: float
-    max_grad_norm: float
-    num_steps: int
-    evaluate_every: int
-    patience: int
-
-
-@dataclass(frozen=True, eq=False)
-class RowBatch:
-    """One worker's rows of a step or of an evaluation.
-
-    Attributes:
-        prompts, chosen, rejected, pair_ids: of N rows, see ConversationTokenizer.tokenize_pairs.
-        target_N2K: float32, see `objectives`.
-        num_targets: of the whole step, over all workers.
-        num_rows: the same.
-    """
-
-    prompts: Sequence[Sequence[Message]]
-    chosen: Sequence[Sequence[Message]]
-    rejected: Sequence[Sequence[Message] | None]
-    pair_ids: Sequence[str]
-    target_N2K: np.ndarray
-    num_targets: int
-    num_rows: int
 
 
 class Rows(Protocol):
@@ -123,7 +80,7 @@ def train(
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_evaluation: Callable[[dict[str, Any]], None] = lambda figures: None,
     stop: Callable[[], bool] = lambda: False,
-) -> Progress | None:
+) -> TrainProgress | None:
     """Train from where the state stands to the end; the model then has the weights of the best evaluation.
 
     Args:
@@ -204,17 +161,19 @@ def _check_judged(figures: dict[str, Any], judged: Judged) -> None:
     )
 
 
-def _with_evaluation(progress: Progress, figures: dict[str, Any], judged: Judged, objective: Objective) -> Progress:
+def _with_evaluation(
+    progress: TrainProgress, figures: dict[str, Any], judged: Judged, objective: Objective
+) -> TrainProgress:
     evaluations = (*progress.evaluations, figures)
     before = progress.evaluations[progress.best] if progress.evaluations else None
     if before is not None and rank(figures, objective) <= rank(before, objective):
         return replace(progress, evaluations=evaluations)
-    return Progress(
+    return TrainProgress(
         progress.step, evaluations, len(evaluations) - 1, tuple(judged.low_K.tolist()), tuple(judged.high_K.tolist())
     )
 
 
-def _is_over(progress: Progress, settings: LoopSettings) -> bool:
+def _is_over(progress: TrainProgress, settings: LoopSettings) -> bool:
     if not progress.evaluations:
         return False
     is_last = progress.evaluations[-1]["step"] == settings.num_steps

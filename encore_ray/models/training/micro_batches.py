@@ -13,9 +13,10 @@ from torch import Tensor
 
 from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.forward.scorer import Batch, PairScorer
-from encore_ray.models.forward.strategy import Strategy
+from encore_ray.models.spec.forward import Strategy
+from encore_ray.models.spec.training import Objective
 from encore_ray.models.text.conversations import TokenizedPairs
-from encore_ray.models.training.objectives import Judged, Objective, summed_loss
+from encore_ray.models.training.objectives import Judged, summed_loss
 from encore_ray.models.training.workers import Workers
 
 _UNBOUNDED = 1 << 40  # tokens: rows are counted out here, so that the scorer never splits them

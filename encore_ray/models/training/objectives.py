@@ -15,7 +15,7 @@ Source: ENCORE, arXiv 2503.20995 (regression); RuleAdapter, arXiv 2501.15453 (th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,24 +24,11 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from encore_ray.models.forward.heads import LinearHeads
+from encore_ray.models.spec.training import Objective, is_pairwise
 from encore_ray.rules import RuleSet
-
-Objective = Literal["regression", "bradley-terry", "multihead-bradley-terry", "multilabel"]
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 # What is added up over held-out rows, for each rule.
 _SUMS = ("num", "loss", "total", "square", "right", "ties", "hits", "found", "true")
-
-
-def is_pairwise(objective: Objective) -> bool:
-    """Whether its loss is about the difference of two responses."""
-    return objective in ("bradley-terry", "multihead-bradley-terry")
-
-
-def to_unit(ratings_NK: NDArray[np.floating], rules: RuleSet) -> NDArray[np.float32]:
-    """Ratings mapped to [0, 1] on each rule's range; NaN stays."""
-    lo_K, hi_K = (np.array([getattr(rule.scale, end) for rule in rules]) for end in ("lo", "hi"))
-    return ((ratings_NK - lo_K) / (hi_K - lo_K)).astype(np.float32)
 
 
 @torch.no_grad()
@@ -179,13 +166,6 @@ class Judged:
                 return "f1", np.where(said_K > 0, 2 * sums["hits"] / said_K, np.nan)
             spread_K = sums["square"] - sums["total"] ** 2 / num_K
             return "r2", np.where(spread_K > 1e-12 * num_K, 1 - sums["loss"] / spread_K, np.nan)
-
-
-def merit_name(objective: Objective) -> str:
-    """Key of the figure of merit in `Judged.figures`."""
-    if is_pairwise(objective):
-        return "accuracy"
-    return "f1" if objective == "multilabel" else "r2"
 
 
 def rank(figures: Mapping[str, Any], objective: Objective) -> tuple[float, ...]:

@@ -9,22 +9,23 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from encore_ray.engine.on_ray.remote_call import Do, Say, Work
 from encore_ray.engine.run_units import Progress, Watch
 from encore_ray.errors import ClusterError
-from encore_ray.models.energy.data import PairBlock, PairBlocks
-from encore_ray.models.energy.linear_refit import refit_linear
-from encore_ray.models.energy.refiner import Refiner
-from encore_ray.models.energy.training import EnergyFit, EnergySettings, FitProgress, fit_energies
-from encore_ray.models.forward.budget import unless_out_of_memory
+from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
+from encore_ray.models.spec.energy import EnergySettings, FitProgress
 from encore_ray.passes.refine.energies import units_fingerprint
 from encore_ray.passes.refine.source import EmbeddedUnit, training_blocks
 from encore_ray.schema import FIT_PROGRESS_FILE
 from encore_ray.storage import Folder, fingerprint
+
+if TYPE_CHECKING:
+    from encore_ray.models.energy.refiner import Refiner
+    from encore_ray.models.energy.training import EnergyFit
 
 logger = logging.getLogger("encore_ray")
 
@@ -69,12 +70,17 @@ class Training:
     kept: Folder
     noise: float = 0.0
 
-    def run(self, say: Say) -> tuple[Refiner, np.ndarray]:
+    def run(self, say: Say) -> tuple["Refiner", np.ndarray]:
         """Energies of all heads of the units, and weights [K, D] of their plain refit on the same pairs.
 
         Raises:
             DataError: no pair agrees with its label under any head. ClusterError: memory runs out.
         """
+        from encore_ray.models.energy.linear_refit import refit_linear
+        from encore_ray.models.energy.refiner import Refiner
+        from encore_ray.models.energy.training import fit_energies
+        from encore_ray.models.forward.budget import unless_out_of_memory
+
         corpus = training_blocks(self.units, noise=self.noise, seed=self.settings.seed)
         begun = False
 
@@ -93,7 +99,7 @@ class Training:
             sentence = f"{self.name}, epoch {epoch} of {self.settings.epochs}: loss {loss:.4f}{said}"
             say(Told(sentence=sentence, kept=True))
 
-        def fit() -> EnergyFit:
+        def fit() -> "EnergyFit":
             return fit_energies(
                 blocks,
                 settings=self.settings,

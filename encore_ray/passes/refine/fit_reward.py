@@ -7,7 +7,7 @@ are read from; the other half judges: nothing is fitted to, or chosen by, the pa
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,14 +17,16 @@ from encore_ray.composition.weigh.rewards import tie_tolerance
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.engine.on_ray.remote_call import Do, Say, do_here
 from encore_ray.engine.run_units import Watch, ignore_progress
-from encore_ray.models.energy.refiner import Refiner
-from encore_ray.models.energy.training import EnergySettings
+from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.refine.energies import OF_REWARD, units_fingerprint
 from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Tell, Told, Training, advice, follow
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.refine.source import REWARD, embedded_units
 from encore_ray.schema import REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
 from encore_ray.storage import Folder
+
+if TYPE_CHECKING:
+    from encore_ray.models.energy.refiner import Refiner
 
 REFINED, REFIT = "refined", "linear refit"
 MARGIN, DENSITY = "base margin", "energy density"
@@ -111,7 +113,7 @@ class _Judged:
         )
 
 
-def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _Judged]:
+def _fit_and_judge(training: Training, say: Say) -> tuple["Refiner", _Judged]:
     refiner, weight_KD = training.run(say)
     parts: list[list[np.ndarray]] = []
     for rows in heldout_rows(training.units):
@@ -134,7 +136,7 @@ def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _Judged]:
     return refiner, _Judged(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
-def _report(refiner: Refiner, judged: _Judged, controls: list[dict[str, Any]], *, verdict: str) -> dict[str, Any]:
+def _report(refiner: "Refiner", judged: _Judged, controls: list[dict[str, Any]], *, verdict: str) -> dict[str, Any]:
     sources = judge_sources({MARGIN: judged.base_N, DENSITY: judged.odds_N}, fitted_N=~judged.test_N)
     settings = refiner.facts["settings"]
     num_test = int(judged.test_N.sum())

@@ -6,7 +6,7 @@ reward: on the half of the held-out prompts that nothing was fitted to.
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from encore_ray.composition.measure.counts import TIE_TOLERANCE
 from encore_ray.engine.on_ray.remote_call import Do, Say, do_here
 from encore_ray.engine.run_units import Watch, ignore_progress
 from encore_ray.folder.tables import table_rules, table_units
-from encore_ray.models.energy.refiner import Refiner
-from encore_ray.models.energy.training import EnergySettings
+from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.refine.energies import OF_RULES, units_fingerprint
 from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Tell, Told, Training, advice, follow
 from encore_ray.passes.refine.fit_reward import REFINED, REFIT
@@ -25,6 +24,9 @@ from encore_ray.passes.refine.source import embedded_units, rule_heads
 from encore_ray.rules import RuleSet
 from encore_ray.schema import SCHEMA_VERSION, SCORES_DIR
 from encore_ray.storage import Folder
+
+if TYPE_CHECKING:
+    from encore_ray.models.energy.refiner import Refiner
 
 DIRECTIONS = "directions"  # key of what energies were made from: what each rule was taken for
 
@@ -100,7 +102,7 @@ class _Judged:
         )
 
 
-def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _Judged]:
+def _fit_and_judge(training: Training, say: Say) -> tuple["Refiner", _Judged]:
     refiner, weight_KD = training.run(say)
     margins: dict[str, list[np.ndarray]] = {BASE: [], REFIT: [], REFINED: []}
     others: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -116,7 +118,7 @@ def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _Judged]:
     return refiner, _Judged(margin_by_name, at_end_NK, test_N, hash_N)
 
 
-def _report(refiner: Refiner, rules: RuleSet, judged: _Judged) -> dict[str, Any]:
+def _report(refiner: "Refiner", rules: RuleSet, judged: _Judged) -> dict[str, Any]:
     facts = refiner.facts
     num_test = int(judged.test_N.sum())
     found: list[dict[str, Any]] = []

@@ -12,7 +12,7 @@ from encore_ray.errors import DataError
 from encore_ray.folder.columns import floats
 from encore_ray.folder.status import pass_tables
 from encore_ray.folder.tables import TableUnit, resampling_keys, table_units
-from encore_ray.models.energy.data import PairBlock, PairBlocks
+from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
 from encore_ray.passes.scorers.embedding_table import read_embeddings
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (

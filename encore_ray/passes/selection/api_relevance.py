@@ -10,7 +10,7 @@ from encore_ray.engine.visible import Visible
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import table_units
 from encore_ray.models.judge.questions import ask_relevance, questions_digest, relevance_question, relevance_rules
-from encore_ray.models.text.conversations import Message
+from encore_ray.models.spec.conversation import Message
 from encore_ray.passes.score import finish_scored
 from encore_ray.passes.scorers.api_forward import unit_by_api
 from encore_ray.passes.scorers.api_judge import POOL, ApiJudge

@@ -1,8 +1,8 @@
 """Train: a multi-head model on the rows of a run, by Ray Train's TorchTrainer.
 
 Ray Train places the workers, joins them into one process group and starts them again when one dies. What a training
-keeps is its own (`models.train_state`): the same command resumes it after the end of a worker, of the driver or of the
-machine. While workers train the driver reads their log, and shows it.
+keeps is its own (`models.training.state`): the same command resumes it after the end of a worker, of the driver or of
+the machine. While workers train the driver reads their log, and shows it.
 """
 
 import contextlib
@@ -25,13 +25,10 @@ from encore_ray.engine.run_units import Progress, Watch, ignore_progress
 from encore_ray.engine.worker import WorkerError
 from encore_ray.errors import ClusterError, DataError, ResumeRefused
 from encore_ray.folder.provenance import refusal
-from encore_ray.models.families.form import FORM_FILE
-from encore_ray.models.loading.embedding import TRAIN_FILE, delete_model
-from encore_ray.models.training.state import newest_state, read_progress
+from encore_ray.models.spec.files import FORM_FILE, TRAIN_FILE
+from encore_ray.models.training.progress import newest_state, read_progress
 from encore_ray.passes.scorers.model_place import require_output
-from encore_ray.passes.train.log import LogReader, flat_figures, sentence
-from encore_ray.passes.train.plan import TrainPlan
-from encore_ray.passes.train.worker import (
+from encore_ray.passes.train.files import (
     DONE_FILE,
     ERROR_FILE,
     LOG_FILE,
@@ -39,8 +36,9 @@ from encore_ray.passes.train.worker import (
     OWNER_FILE,
     STOP_FILE,
     TRAINING_DIR,
-    train_worker,
 )
+from encore_ray.passes.train.log import LogReader, flat_figures, sentence
+from encore_ray.passes.train.plan import TrainPlan
 from encore_ray.schema import PLAN_FILE, SCHEMA_VERSION
 from encore_ray.storage import Folder, fingerprint
 
@@ -84,7 +82,7 @@ def run_training(
     Raises:
         ResumeRefused: the folder holds a training on other rows or by other options.
         ClusterError: workers die again and again, or nothing happens for too long.
-        DataError: as of `models.train_loop.train`.
+        DataError: as of `models.training.loop.train`.
     """
     facts = dict(plan.facts)
     folder = Folder(output)
@@ -93,6 +91,8 @@ def run_training(
     if standing is not None and standing != facts:
         if not overwrite:
             raise ResumeRefused(refusal(output, standing, facts))
+        from encore_ray.models.loading.embedding import delete_model
+
         delete_model(Path(output), _standing_files(folder, training))
         training.delete_tree()
     if folder.exists(TRAIN_FILE):
@@ -242,6 +242,8 @@ def death_among(failures: Mapping[int, Exception]) -> Exception | None:
 @contextlib.contextmanager
 def _training(plan: TrainPlan, output: str, *, retries: int) -> Iterator[_Fit]:
     """Workers that train while the block runs; if it is left early they keep their state and end."""
+    from encore_ray.passes.train.worker import train_worker
+
     for name, value in _RAY_TRAIN_ENV.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.train").setLevel(logging.ERROR)

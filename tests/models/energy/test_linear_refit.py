@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from encore_ray.models.energy.data import PairBlock, PairBlocks, measure_standards
+from encore_ray.models.energy.data import measure_standards
 from encore_ray.models.energy.linear_refit import refit_linear
-from encore_ray.models.energy.training import EnergySettings
+from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
+from encore_ray.models.spec.energy import EnergySettings
 
 
 def test_each_head_learns_from_the_pairs_that_agree_under_it() -> None:

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from encore_ray.errors import DataError, ModelError
-from encore_ray.models.energy.data import Batch, PairBlock, PairBlocks, measure_standards
+from encore_ray.models.energy.data import Batch, measure_standards
 from encore_ray.models.energy.network import EnergyNetwork
+from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
 from encore_ray.models.energy.refiner import Refiner
 from encore_ray.models.energy.standardise import Standard, StreamedMoments
-from encore_ray.models.energy.training import EnergySettings, FitProgress, add_gradients, contrastive_loss, fit_energies
+from encore_ray.models.energy.training import add_gradients, contrastive_loss, fit_energies
+from encore_ray.models.spec.energy import EnergySettings, FitProgress
 from tests.models.energies import planted_blocks
 
 QUICK = EnergySettings(num_negatives=16, learning_rate=1e-3, batch_responses=64, epochs=2)

@@ -8,11 +8,9 @@ import torch
 from transformers import AutoModel
 
 from encore_ray.errors import ModelError
-from encore_ray.models.forward.heads import POOLINGS, Pooling
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.models.loading.embedding import (
-    Reads,
     backbone_files,
     delete_model,
     embedding_size,
@@ -21,9 +19,10 @@ from encore_ray.models.loading.embedding import (
 )
 from encore_ray.models.loading.saving import save_ensemble
 from encore_ray.models.loading.scoring import Scoring
+from encore_ray.models.spec.conversation import Message, Reads
+from encore_ray.models.spec.forward import POOLINGS, Pooling
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import Message
 from encore_ray.rules import Rule, RuleSet, Scale
 from tests.models import tiny
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from encore_ray.errors import ConfigError, ModelError
-from encore_ray.models.forward.strategy import Strategy
 from encore_ray.models.loading.checkpoint import load_rules
 from encore_ray.models.loading.choose_strategy import choose_strategies
 from encore_ray.models.loading.saving import save_ensemble
 from encore_ray.models.loading.scoring import Prepared, Scoring, load_scoring
+from encore_ray.models.spec.forward import Strategy
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import TokenizedPairs

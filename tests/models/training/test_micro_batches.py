@@ -8,9 +8,10 @@ import torch
 from transformers import OPTConfig
 
 from encore_ray.models.spec.source import ModelSource
+from encore_ray.models.spec.training import OBJECTIVES, Objective
 from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.models.training.micro_batches import MicroBatches
-from encore_ray.models.training.objectives import OBJECTIVES, Objective, summed_loss
+from encore_ray.models.training.objectives import summed_loss
 from encore_ray.models.training.recipe import Recipe
 from encore_ray.models.training.workers import Workers
 from tests.models import tiny, trainings

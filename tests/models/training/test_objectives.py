@@ -7,16 +7,8 @@ import pytest
 import torch
 
 from encore_ray.models.forward.heads import LinearHeads
-from encore_ray.models.training.objectives import (
-    OBJECTIVES,
-    Judged,
-    into_rule_units,
-    merit_name,
-    out_of_rule_units,
-    rank,
-    summed_loss,
-    to_unit,
-)
+from encore_ray.models.spec.training import OBJECTIVES, merit_name, to_unit
+from encore_ray.models.training.objectives import Judged, into_rule_units, out_of_rule_units, rank, summed_loss
 from encore_ray.rules import Rule, RuleSet, Scale
 
 NAN = math.nan

@@ -13,7 +13,7 @@ from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.status import pass_tables
 from encore_ray.folder.tables import read_scores, table_rules, table_units
-from encore_ray.models.energy.training import EnergySettings
+from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.refine.apply import _RefineScores, refine_scores
 from encore_ray.passes.refine.energies import OF_RULES, fitted_energies
 from encore_ray.passes.refine.fit_rules import fit_rules

@@ -19,7 +19,7 @@ from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.status import pass_tables, run_status
 from encore_ray.models.energy.refiner import Refiner
-from encore_ray.models.energy.training import EnergySettings
+from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.refine.apply import _RefineRewards, apply_refinement
 from encore_ray.passes.refine.energies import OF_REWARD, fitted_energies
 from encore_ray.passes.refine.fit_energies import advice
