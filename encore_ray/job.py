@@ -52,8 +52,8 @@ from encore_ray.passes.scorers.model_plan import Model, plan_judge, plan_model, 
 from encore_ray.passes.scorers.outputs import OutputWriter
 from encore_ray.passes.scorers.planned_model import ScoringModel
 from encore_ray.passes.scorers.scoring_cost import Effort, without_times
-from encore_ray.passes.selection.api_relevance import ApiRelating, relate_by_api
-from encore_ray.passes.selection.relevance import AdapterModel, RelatingModel, RelevanceWriter, check_same_rules
+from encore_ray.passes.selection.api_relevance import ApiRelevanceJudge, relate_by_api
+from encore_ray.passes.selection.relevance import AdapterModel, RelevanceJudgeModel, RelevanceWriter, check_same_rules
 from encore_ray.passes.selection.select import Selecting, check_selecting, select_pairs
 from encore_ray.passes.selection.selected import find_selection
 from encore_ray.passes.train.plan import plan_training
@@ -390,7 +390,7 @@ class Job:
         if not self.overwrite:
             self.tables["select"].refuse_other(how.facts(rules, by_relevance=True))
 
-    def relate(self, model: AdapterModel | RelatingModel, *, max_bad_fraction: float) -> Mapping[str, int]:
+    def relate(self, model: AdapterModel | RelevanceJudgeModel, *, max_bad_fraction: float) -> Mapping[str, int]:
         """The relevance of every rule for every pair, by a rule adapter or a judge."""
         with self.tracker.start_pass("relevance") as tracked:
             _, counts = self._by_model(
@@ -403,7 +403,7 @@ class Job:
             )
         return without_times(counts)
 
-    def relate_by_api(self, judge: ApiRelating, *, max_bad_fraction: float) -> Mapping[str, int]:
+    def relate_by_api(self, judge: ApiRelevanceJudge, *, max_bad_fraction: float) -> Mapping[str, int]:
         """The relevance of every rule for every pair, by a judge behind an API."""
         pairs = self.run.child(PAIRS_DIR).uri
         with self.tracker.start_pass("relevance") as tracked:

@@ -50,8 +50,8 @@ class Rate:
         require_paths([run.path(PAIRS_DIR), None if is_api(path) else path])
         from encore_ray.console.show import show_counts
         from encore_ray.passes.scorers.model_plan import plan_judge
-        from encore_ray.passes.selection.api_relevance import ApiRelating
-        from encore_ray.passes.selection.relevance import RelatingModel
+        from encore_ray.passes.selection.api_relevance import ApiRelevanceJudge
+        from encore_ray.passes.selection.relevance import RelevanceJudgeModel
 
         rules = read_rules(absolute(self.rules)) if self.rules else rule_pool()
         api = plan_api_judge(path, self.api, rules=rules, run=run) if is_api(path) else None
@@ -60,11 +60,11 @@ class Rate:
                 job.see()
                 counts = job.rate(api, max_bad_fraction=self.max_bad_fraction)
                 if self.relevance:
-                    job.relate_by_api(ApiRelating.of(api), max_bad_fraction=self.max_bad_fraction)
+                    job.relate_by_api(ApiRelevanceJudge.of(api), max_bad_fraction=self.max_bad_fraction)
             else:
                 model = plan_judge(path, self.options, have=job.have, rules=rules)
                 job.see(model_path=path)
                 counts = job.score(model, max_bad_fraction=self.max_bad_fraction)
                 if self.relevance:
-                    job.relate(RelatingModel.of(model), max_bad_fraction=self.max_bad_fraction)
+                    job.relate(RelevanceJudgeModel.of(model), max_bad_fraction=self.max_bad_fraction)
         show_counts(counts, console=console)

@@ -1,4 +1,4 @@
-"""A composed reward as one model: linear heads and their weights folded into a single-label checkpoint.
+"""Folding of linear heads: a composed reward as one model, a single-label checkpoint that others load.
 
 reward = constant + sum_k factor_k (w_k · h + b_k) = (sum_k factor_k w_k) · h + offset, with h the hidden state of the
 last token. AutoModelForSequenceClassification reads that token by one linear layer without bias: the offset, the same

@@ -1,4 +1,4 @@
-"""How many tokens a forward pass takes: the fastest number, found before a job; less of it, where memory runs out.
+"""Batch size search by tokens a second, before a job; and back-off to half a batch where memory runs out.
 
 A budget is part of what decides the bits of a score, so that it is fixed before the first unit of a job. A unit that
 then does not fit is scored with half of it, and half again; nothing changes for the units after it.
@@ -97,7 +97,7 @@ def search_budget(rate: Callable[[int], float], *, first: int, last: int) -> Bud
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class ScoredWithin:
     """Scores of N pairs, made within memory.
 
     Attributes:
@@ -113,7 +113,7 @@ class Fitted:
     too_long: tuple[int, ...] = ()
 
 
-def score_within_memory(scorer: PairScorer, pairs: TokenizedPairs, plan: Plan) -> Fitted:
+def score_within_memory(scorer: PairScorer, pairs: TokenizedPairs, plan: Plan) -> ScoredWithin:
     """Run a plan; where memory runs out, plan the pairs anew with half the budget, down to each sequence alone."""
     budget = scorer.batch_tokens
     scores_N2K = unless_out_of_memory(scorer.run, plan)
@@ -124,11 +124,11 @@ def score_within_memory(scorer: PairScorer, pairs: TokenizedPairs, plan: Plan) -
         plan = smaller.plan(pairs)
         scores_N2K = unless_out_of_memory(smaller.run, plan)
     if scores_N2K is not None:
-        return Fitted(scores_N2K, budget, plan.num_computed)
+        return ScoredWithin(scores_N2K, budget, plan.num_computed)
     alone = with_budget(scorer, 1, strategy="one_by_one")
     found = [unless_out_of_memory(alone.score, pairs.take([i])) for i in range(len(pairs))]
     missing = np.full((1, 2, scorer.model.num_columns), np.nan, dtype=np.float32)
-    return Fitted(
+    return ScoredWithin(
         np.concatenate([missing if scores_12K is None else scores_12K for scores_12K in found]),
         1,
         sum(lengths),

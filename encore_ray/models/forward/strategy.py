@@ -1,4 +1,4 @@
-"""How a model may be scored: what its attention asks for is seen in a dry run without weights."""
+"""Exactness analysis: which forward strategy a model allows, seen in a dry run on the meta device."""
 
 from collections.abc import Iterator
 from copy import deepcopy

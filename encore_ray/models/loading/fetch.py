@@ -1,4 +1,4 @@
-"""Where a model's files are on this machine, and what exactly they are."""
+"""Model files on this machine: local folders and hub snapshots, and the digest that identifies them."""
 
 import hashlib
 from dataclasses import dataclass

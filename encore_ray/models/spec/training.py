@@ -15,7 +15,7 @@ OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 
 def merit_name(objective: Objective) -> str:
-    """Key of the figure of merit in `Judged.figures`."""
+    """Key of the figure of merit in `EvaluationSums.figures`."""
     if is_pairwise(objective):
         return "accuracy"
     return "f1" if objective == "multilabel" else "r2"

@@ -1,4 +1,4 @@
-"""What a model is trained to do: targets, losses, and the figures that judge it on held-out rows.
+"""Training objectives: targets, losses (regression, Bradley-Terry, multi-label), and figures on held-out rows.
 
 A row is a pair, a single response, or the text of a rule adapter; its targets lie in an array [N, 2, K], one place a
 side and rule, NaN where there is nothing to learn:
@@ -69,7 +69,7 @@ def summed_loss(raw_N2K: Tensor, target_N2K: Tensor, *, objective: Objective) ->
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class EvaluationSums:
     """Outputs against targets, summed over held-out rows; parts of a corpus merge with ``+``.
 
     Attributes:
@@ -83,12 +83,12 @@ class Judged:
     high_K: NDArray[np.float64]
 
     @classmethod
-    def none(cls, num_rules: int) -> "Judged":
+    def none(cls, num_rules: int) -> "EvaluationSums":
         ends = (np.full(num_rules, end) for end in (np.inf, -np.inf))
         return cls({name: np.zeros(num_rules) for name in _SUMS}, *ends)
 
     @classmethod
-    def of(cls, raw_N2K: Tensor, target_N2K: Tensor, *, objective: Objective) -> "Judged":
+    def of(cls, raw_N2K: Tensor, target_N2K: Tensor, *, objective: Objective) -> "EvaluationSums":
         """Of N rows, one at least; arguments as of `summed_loss`."""
         loss_K = summed_loss(raw_N2K, target_N2K, objective=objective)
         raw, target = (x_N2K.detach().cpu().double().numpy() for x_N2K in (raw_N2K, target_N2K))
@@ -115,8 +115,8 @@ class Judged:
             raw.max(axis=sides),
         )
 
-    def __add__(self, other: "Judged") -> "Judged":
-        return Judged(
+    def __add__(self, other: "EvaluationSums") -> "EvaluationSums":
+        return EvaluationSums(
             {name: self.sums[name] + other.sums[name] for name in _SUMS},
             np.minimum(self.low_K, other.low_K),
             np.maximum(self.high_K, other.high_K),
@@ -127,7 +127,7 @@ class Judged:
         return np.stack([*(self.sums[name] for name in _SUMS), self.low_K, self.high_K])
 
     @classmethod
-    def from_array(cls, rows: NDArray[np.float64]) -> "Judged":
+    def from_array(cls, rows: NDArray[np.float64]) -> "EvaluationSums":
         return cls(dict(zip(_SUMS, rows, strict=False)), rows[-2], rows[-1])
 
     def figures(self, objective: Objective, names: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A model that is about to be trained: a backbone with fresh heads, or with those of a checkpoint of the same rules.
+"""Fine-tuning recipe: a backbone with fresh heads or those of a checkpoint, LoRA or all weights, FSDP.
 
 Weights are kept in float32, whatever they are computed in. Several workers, or bfloat16, share the model out by FSDP
 (torch's fully_shard): each keeps its part of every weight, of its gradient and of what the optimiser knows of it.
@@ -59,7 +59,7 @@ class FirstHeads:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainRecipe:
     """What a model is made from and how it is trained, apart from the rows.
 
     Attributes:
@@ -88,7 +88,7 @@ class Recipe:
     gradient_checkpointing: bool = False
     seed: int = 0
 
-    def at(self, base: str | Path) -> "Recipe":
+    def at(self, base: str | Path) -> "TrainRecipe":
         """The recipe, with its base model where it lies on this machine."""
         return replace(self, base=self.base.at(base))
 

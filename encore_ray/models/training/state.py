@@ -1,4 +1,4 @@
-"""Where a training stands, on disk: each worker's part of the weights and of the optimiser, and the step.
+"""Sharded training checkpoints: each worker's part of the weights and of the optimiser, and the step.
 
     step-00000120/weights-1.safetensors     of worker 1 of the training
                   state.json                written last: where it is, all is

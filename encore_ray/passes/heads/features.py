@@ -25,7 +25,7 @@ from encore_ray.passes.scorers.planned_model import PlannedModel
 from encore_ray.rules import Rule, RuleSet, Scale
 
 if TYPE_CHECKING:
-    from encore_ray.models.loading.scoring import Scoring
+    from encore_ray.models.loading.ensemble_scorer import EnsembleScorer
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class FeatureModel(PlannedModel):
     pooling: Pooling = field(kw_only=True)
     reads: Reads = field(kw_only=True)
 
-    def load(self) -> "Scoring":
+    def load(self) -> "EnsembleScorer":
         from encore_ray.models.loading.embedding import load_embedder
 
         return load_embedder(

@@ -117,7 +117,7 @@ class Training:
                 "The worker that fits the energies ran out of memory: let other work on its GPU end, or fit them on "
                 "CPUs with --gpus 0."
             )
-        return Refiner.of(found), refit_linear(blocks, standards=found.standards, settings=self.settings)
+        return Refiner.of(found), refit_linear(blocks, moments=found.moments, settings=self.settings)
 
     @property
     def _fingerprint(self) -> str:

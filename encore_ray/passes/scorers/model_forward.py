@@ -31,7 +31,7 @@ from encore_ray.schema import (
 )
 
 if TYPE_CHECKING:
-    from encore_ray.models.loading.scoring import Prepared
+    from encore_ray.models.loading.ensemble_scorer import PreparedPairs
 
 TOO_LONG = "a response of the pair, alone on the device, needs more memory than it has; max_tokens shortens it"
 
@@ -88,7 +88,7 @@ class ModelForward:
         prepared, _ = self._prepare(pa.concat_tables([schema.empty_table(), *tables]), ())
         return self._scoring.find_budget(prepared, name=self._model.path)
 
-    def _prepare(self, table: pa.Table, left_out: Sequence[LeftOut]) -> tuple["Prepared", list[LeftOut]]:
+    def _prepare(self, table: pa.Table, left_out: Sequence[LeftOut]) -> tuple["PreparedPairs", list[LeftOut]]:
         """The pairs as token ids, planned; those that a chat template refuses are left out too, and named."""
         refused = list(left_out)
         try:
@@ -105,7 +105,7 @@ class ModelForward:
             return LeftOut(row, Reason.TEMPLATE_REFUSED, str(error))
         return None
 
-    def _prepare_all(self, table: pa.Table) -> "Prepared":
+    def _prepare_all(self, table: pa.Table) -> "PreparedPairs":
         return self._scoring.prepare(
             table.column(PROMPT).to_pylist(),
             chosen=table.column(CHOSEN).to_pylist(),

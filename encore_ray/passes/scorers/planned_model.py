@@ -12,8 +12,8 @@ from encore_ray.passes.scorers.model_place import local_model
 from encore_ray.rules import RuleSet
 
 if TYPE_CHECKING:
-    from encore_ray.models.judge.judge import Judging
-    from encore_ray.models.loading.scoring import Scoring
+    from encore_ray.models.judge.judge import Judge
+    from encore_ray.models.loading.ensemble_scorer import EnsembleScorer
 
 SEARCH = "search"  # instead of a token budget
 
@@ -39,7 +39,7 @@ class PlannedModel:
     facts: Mapping[str, Any]
     search: BudgetSearch | None = None
 
-    def load(self) -> "Scoring":
+    def load(self) -> "EnsembleScorer":
         """Load it in this process."""
         raise NotImplementedError
 
@@ -86,10 +86,10 @@ class ScoringModel(PlannedModel):
 
     rules: RuleSet = field(kw_only=True)
 
-    def load(self) -> "Scoring":
-        from encore_ray.models.loading.scoring import load_scoring
+    def load(self) -> "EnsembleScorer":
+        from encore_ray.models.loading.ensemble_scorer import load_scorer
 
-        return load_scoring(
+        return load_scorer(
             local_model(self.source),
             self.load_options,
             strategies=[choice.strategy for choice in self.strategies],
@@ -106,12 +106,12 @@ class ScoringModel(PlannedModel):
 class JudgeModel(ScoringModel):
     """A causal language model that rates under the rules."""
 
-    def load(self) -> "Judging":
-        from encore_ray.models.judge.judge import Judging
+    def load(self) -> "Judge":
+        from encore_ray.models.judge.judge import Judge
 
-        return self.load_as(Judging)
+        return self.load_as(Judge)
 
-    def load_as(self, kind: "type[Judging]") -> "Judging":
+    def load_as(self, kind: "type[Judge]") -> "Judge":
         """Load it to rate what that kind of judge rates."""
         from encore_ray.models.judge.judge import load_judge
 

@@ -20,11 +20,11 @@ from encore_ray.schema import PROMPT, REJECTED
 
 
 @dataclass(frozen=True)
-class ApiRelating(ApiJudge):
+class ApiRelevanceJudge(ApiJudge):
     """A judge that rates how much each rule matters to a prompt."""
 
     @classmethod
-    def of(cls, judge: ApiJudge) -> "ApiRelating":
+    def of(cls, judge: ApiJudge) -> "ApiRelevanceJudge":
         """The judge of the ratings, asked about relevance instead."""
         return cls(judge.url, judge.options, relevance_rules(judge.rules), judge.answers)
 
@@ -43,7 +43,7 @@ def relate_by_api(
     pairs: str,
     output: PassTable,
     *,
-    judge: ApiRelating,
+    judge: ApiRelevanceJudge,
     max_bad_fraction: float,
     visible: Visible | None = None,
     overwrite: bool = False,

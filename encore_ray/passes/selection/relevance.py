@@ -27,7 +27,7 @@ from encore_ray.schema import TRUNCATED, relevance_column
 
 if TYPE_CHECKING:
     from encore_ray.models.judge.adapter import RuleAdapter
-    from encore_ray.models.judge.judge import Judging
+    from encore_ray.models.judge.judge import Judge
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,16 @@ def check_same_rules(model: AdapterModel, scored: RuleSet) -> None:
 
 
 @dataclass(frozen=True)
-class RelatingModel(JudgeModel):
+class RelevanceJudgeModel(JudgeModel):
     """A judge that rates how much each rule matters to a prompt; as planned on the driver."""
 
-    def load(self) -> "Judging":
-        from encore_ray.models.judge.relating import Relating
+    def load(self) -> "Judge":
+        from encore_ray.models.judge.relevance_judge import RelevanceJudge
 
-        return self.load_as(Relating)
+        return self.load_as(RelevanceJudge)
 
     @classmethod
-    def of(cls, judge: JudgeModel) -> "RelatingModel":
+    def of(cls, judge: JudgeModel) -> "RelevanceJudgeModel":
         """The judge of the ratings, asked about relevance instead."""
         rules = relevance_rules(judge.rules)
         facts = {**judge.facts, "by": "judge", "questions": questions_digest(rules, ask=relevance_question)}

@@ -25,7 +25,7 @@ from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.storage import fingerprint
 
 if TYPE_CHECKING:
-    from encore_ray.models.training.recipe import Recipe
+    from encore_ray.models.training.recipe import TrainRecipe
 
 REWARD = RuleSet([Rule("reward", "Which response people prefer.", "better", Scale(-1.0, 1.0))])
 
@@ -48,7 +48,7 @@ class TrainPlan:
         first_heads: where the heads begin, in words.
     """
 
-    recipe: "Recipe"
+    recipe: "TrainRecipe"
     reader: RowReader
     units: tuple[LabelledUnit, ...]
     order: TrainOrder
@@ -102,7 +102,7 @@ def plan_training(
             the workers.
     """
     from encore_ray.models.loading.fetch import identify_model
-    from encore_ray.models.training.recipe import Recipe
+    from encore_ray.models.training.recipe import TrainRecipe
 
     check_rules(options, rules)
     if options.lora_rank is not None:
@@ -132,7 +132,7 @@ def plan_training(
     source = ModelSource(base, options.revision, options.trust_remote_code, options.allow_pickle)
     place = local_model(source)
     identity = identify_model(place)
-    recipe = Recipe(
+    recipe = TrainRecipe(
         base=replace(source, revision=identity.revision or options.revision),
         objective=options.objective,
         rules=rules,

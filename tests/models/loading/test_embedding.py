@@ -17,8 +17,8 @@ from encore_ray.models.loading.embedding import (
     load_embedder,
     save_fitted,
 )
+from encore_ray.models.loading.ensemble_scorer import EnsembleScorer
 from encore_ray.models.loading.saving import save_ensemble
-from encore_ray.models.loading.scoring import Scoring
 from encore_ray.models.spec.conversation import Message, Reads
 from encore_ray.models.spec.forward import POOLINGS, Pooling
 from encore_ray.models.spec.load_options import LoadOptions
@@ -38,12 +38,12 @@ RULES = RuleSet(
 )
 
 
-def embed(embedder: Scoring, prompt: list[Message] = PROMPT) -> np.ndarray:
+def embed(embedder: EnsembleScorer, prompt: list[Message] = PROMPT) -> np.ndarray:
     prepared = embedder.prepare([prompt] * 3, chosen=ANSWERS, rejected=[None] * 3, pair_ids=[f"p{i}" for i in range(3)])
     return embedder.score(prepared).embeddings_N2D[:, 0]
 
 
-def load(folder: Path, pooling: Pooling, reads: Reads = "conversation") -> Scoring:
+def load(folder: Path, pooling: Pooling, reads: Reads = "conversation") -> EnsembleScorer:
     options = LoadOptions(device="cpu", batch_tokens=64)
     return load_embedder(ModelSource(folder), options, strategy="packed", pooling=pooling, reads=reads)
 
