@@ -47,11 +47,12 @@ from encore_ray.corpora.rows import BadRow
 from encore_ray.models.families.loaders import no_progress_bar
 from encore_ray.models.forward.rows import distinct_sequences
 from encore_ray.models.forward.scorer import PairScorer
-from encore_ray.models.judge.judge import Judging, load_judge
+from encore_ray.models.judge.judge import Judge, load_judge
 from encore_ray.models.judge.questions import NO, YES, question
+from encore_ray.models.spec.conversation import Message
 from encore_ray.models.spec.load_options import Dtype, LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import Message, TokenizedPairs
+from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.rules import RuleSet, rule_pool
 
 NUM_RULES = 20
@@ -205,7 +206,7 @@ def _sample(pairs: Sequence[tuple[Conversation, Conversation]], *, num_pairs: in
     return [pairs[i] for i in by_length(Lengths(sizes[0], *sizes), num_pairs=num_pairs, seed=SEED)]
 
 
-def ask(judge: Judging, pairs: Sequence[tuple[Conversation, Conversation]]) -> TokenizedPairs:
+def ask(judge: Judge, pairs: Sequence[tuple[Conversation, Conversation]]) -> TokenizedPairs:
     """All questions about the pairs."""
     names = [f"number {i}" for i in range(len(pairs))]
     chosen, rejected = ([pair[side] for pair in pairs] for side in (0, 1))

@@ -39,12 +39,14 @@ from benchmarks.tables import machine, show, write_json
 from encore_ray.engine.unit_work import CommittedWork, unit_task
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import Commit
-from encore_ray.folder.pass_table import PassTable, pass_tables
-from encore_ray.models.energy.data import PairBlock, PairBlocks
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.status import pass_tables
 from encore_ray.models.energy.maximum import Maximiser
 from encore_ray.models.energy.network import EnergyBranch, EnergyNetwork
+from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
 from encore_ray.models.energy.refiner import Refiner
-from encore_ray.models.energy.training import EnergySettings, fit_energies
+from encore_ray.models.energy.training import fit_energies
+from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.refine.apply import _RefineRewards
 from encore_ray.passes.refine.energies import OF_REWARD
 from encore_ray.passes.refine.fit_reward import MARGIN

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from encore_ray.artifacts.artifact import Artifact, Part
-from encore_ray.models.loading.reports import FIT_FILE
+from encore_ray.models.spec.files import FIT_FILE
 
 
 class MeanAuc(Part):

@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 from pydantic import model_validator
 
 from encore_ray.artifacts.artifact import Artifact, Part
-from encore_ray.models.loading.reports import TRAIN_FILE
+from encore_ray.models.spec.files import TRAIN_FILE
 
 MERITS = ("r2", "f1", "accuracy")
 

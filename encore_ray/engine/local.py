@@ -41,7 +41,7 @@ def this_machine() -> Resources:
 
 
 def _use_threads(number: int) -> None:
-    """Give torch as many threads as Ray gives an actor: sums over other numbers of threads differ in their last bits."""
+    """As many threads for torch as Ray gives an actor: sums over other numbers of threads differ in their last bits."""
     os.environ.setdefault("OMP_NUM_THREADS", str(number))  # read when torch is imported
     torch = sys.modules.get("torch")
     if torch is not None:

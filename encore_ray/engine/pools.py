@@ -92,7 +92,7 @@ class Crew:
         return f"{self.num} workers with {size} each" if self.num > 1 else f"a worker with {size}"
 
 
-def score_pool(options: ScoreOptions, have: Resources, *, num_units: int) -> ActorPool:
+def score_pool(options: ScoreOptions, resources: Resources, *, num_units: int) -> ActorPool:
     """The scoring actors: as asked for, else one a GPU, else one a CPU; never more than there are units.
 
     A cluster that grows is taken at its word where the number of actors is given: they wait for their nodes.
@@ -100,40 +100,40 @@ def score_pool(options: ScoreOptions, have: Resources, *, num_units: int) -> Act
     Raises:
         ClusterError: the cluster cannot hold the (smallest) pool asked for; states what is asked and what is there.
     """
-    gpus = options.gpus_per_actor if options.gpus_per_actor is not None else float(have.gpus > 0)
+    gpus = options.gpus_per_actor if options.gpus_per_actor is not None else float(resources.gpus > 0)
     cpus = options.cpus_per_actor
     if cpus is None:
-        cpus = cpus_beside_gpu(have, gpus) if gpus else CPU_SHARE
-    room = have.room(cpus=cpus, gpus=gpus)
+        cpus = cpus_beside_gpu(resources, gpus) if gpus else CPU_SHARE
+    room = resources.room(cpus=cpus, gpus=gpus)
     low, high = options.actor_range or (1, max(room, 1))
     if options.actor_range is None and room:
         low = high = max(1, min(room, num_units))
-    if low > room and not (have.grows and options.actor_range):
+    if low > room and not (resources.grows and options.actor_range):
         raise ClusterError(
             f"The score pass asks for {low} actor{'s' if low > 1 else ''} with {cpus:g} CPUs and {gpus:g} GPUs each; "
-            f"the cluster has {have}, room for {room}. Ask for less with --actors, --cpus-per-actor or "
+            f"the cluster has {resources}, room for {room}. Ask for less with --actors, --cpus-per-actor or "
             "--gpus-per-actor; or, where nodes come on demand, set cluster.autoscaling and --actors MIN,MAX."
         )
     return ActorPool(min(low, num_units) or 1, max(1, min(high, num_units)), cpus, gpus, calls_at_a_time=2)
 
 
-def task_pool(have: Resources) -> TaskPool:
+def task_pool(resources: Resources) -> TaskPool:
     """Tasks for the passes that only read, count and write: one a CPU."""
-    if have.cpus <= 0:
-        raise ClusterError(f"The cluster has {have}: at least one CPU is needed.")
-    cpus = min(CPU_SHARE, max(node.cpus for node in have.nodes))
-    return TaskPool(have.room(cpus=cpus), cpus)
+    if resources.cpus <= 0:
+        raise ClusterError(f"The cluster has {resources}: at least one CPU is needed.")
+    cpus = min(CPU_SHARE, max(node.cpus for node in resources.nodes))
+    return TaskPool(resources.room(cpus=cpus), cpus)
 
 
-def keeping_pool(have: Resources, *, num_units: int) -> ActorPool:
+def keeping_pool(resources: Resources, *, num_units: int) -> ActorPool:
     """Actors for work that first loads something and keeps it: one a CPU, never more than there are units."""
-    tasks = task_pool(have)
+    tasks = task_pool(resources)
     size = max(1, min(tasks.size, num_units))
     return ActorPool(size, size, tasks.cpus, 0.0)
 
 
 def find_crew(
-    have: Resources,
+    resources: Resources,
     *,
     num: int | None = None,
     cpus: float | None = None,
@@ -150,16 +150,16 @@ def find_crew(
     Raises:
         ClusterError: there is no room for them, and none will come.
     """
-    gpus = float(have.gpus > 0) if gpus is None else gpus
-    num = num or max(int(have.gpus), 1)
+    gpus = float(resources.gpus > 0) if gpus is None else gpus
+    num = num or max(int(resources.gpus), 1)
     if cpus is None:
-        on_node = -(-num // max(len(have.nodes), 1))
-        most = max((node.cpus for node in have.nodes), default=0.0)
-        cpus = cpus_beside_gpu(have, gpus) if gpus else float(max(most // on_node, 1))
-    room = have.room(cpus=cpus, gpus=gpus)
-    if num > room and not have.grows:
+        on_node = -(-num // max(len(resources.nodes), 1))
+        most = max((node.cpus for node in resources.nodes), default=0.0)
+        cpus = cpus_beside_gpu(resources, gpus) if gpus else float(max(most // on_node, 1))
+    room = resources.room(cpus=cpus, gpus=gpus)
+    if num > room and not resources.grows:
         raise ClusterError(
-            f"The training asks for {Crew(num, cpus, gpus)}; the cluster has {have}, room for {room}. Ask for less "
+            f"The training asks for {Crew(num, cpus, gpus)}; the cluster has {resources}, room for {room}. Ask for less "
             f"with {remedy}; or, where nodes come on demand, set cluster.autoscaling."
         )
     return Crew(num, cpus, gpus)
@@ -172,7 +172,7 @@ def _room_on(node: Node, cpus: float, gpus: float) -> int:
     return min(fits)
 
 
-def cpus_beside_gpu(have: Resources, gpus: float) -> float:
+def cpus_beside_gpu(resources: Resources, gpus: float) -> float:
     """Up to two CPUs for tokenising beside each GPU worker, less on nodes that have fewer a GPU."""
-    shares = [node.cpus * gpus / node.gpus for node in have.nodes if node.gpus >= gpus]
+    shares = [node.cpus * gpus / node.gpus for node in resources.nodes if node.gpus >= gpus]
     return max(min([GPU_WORKER_CPUS, *shares]), 0.1)

@@ -36,9 +36,9 @@ from transformers import (
     RobertaConfig,
 )
 
-from encore_ray.models.forward.heads import LinearHeads, PooledHeads, Pooling
+from encore_ray.models.forward.heads import LinearHeads, PooledHeads
 from encore_ray.models.forward.multihead import MultiHeadModel
-from encore_ray.models.forward.strategy import Strategy
+from encore_ray.models.spec.forward import Pooling, Strategy
 from encore_ray.models.text.conversations import ConversationTokenizer, TokenizedPairs
 from tests.models import tiny
 

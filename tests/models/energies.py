@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encore_ray.models.energy.data import PairBlock, PairBlocks
 from encore_ray.models.energy.network import EnergyBranch, EnergyNetwork
+from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
 
 LOW, HIGH = -4.0, 4.0
 

@@ -20,10 +20,11 @@ from transformers import (
     RobertaConfig,
 )
 
-from encore_ray.models.forward.heads import LinearHeads, Pooling, num_outputs
+from encore_ray.models.forward.heads import LinearHeads, num_outputs
 from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.models.loading.saving import save_multihead
+from encore_ray.models.spec.forward import Pooling
 from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.rules import Rule, RuleSet, Scale
 

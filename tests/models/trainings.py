@@ -15,13 +15,14 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 
 from encore_ray.models.forward.multihead import MultiHeadModel
+from encore_ray.models.spec.conversation import Message
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import Message
-from encore_ray.models.training.loop import LoopSettings, RowBatch, StepReport, make_optimizer, train
+from encore_ray.models.spec.training import LoopSettings, Objective, RowBatch, is_pairwise
+from encore_ray.models.training.loop import StepReport, make_optimizer, train
 from encore_ray.models.training.micro_batches import MicroBatches
-from encore_ray.models.training.objectives import Objective, is_pairwise
-from encore_ray.models.training.recipe import Recipe, share_out, whole_weights
-from encore_ray.models.training.state import Progress, TrainState
+from encore_ray.models.training.progress import TrainProgress
+from encore_ray.models.training.recipe import TrainRecipe, share_out, whole_weights
+from encore_ray.models.training.state import TrainState
 from encore_ray.models.training.workers import Workers
 from encore_ray.rules import Rule, RuleSet, Scale
 from tests.models import tiny
@@ -105,15 +106,15 @@ def targets(rating_N2K: np.ndarray, objective: Objective) -> np.ndarray:
     return target_N2K.astype(np.float32)
 
 
-def recipe(folder: Path, family: str = "llama", **changes: Any) -> Recipe:
+def recipe(folder: Path, family: str = "llama", **changes: Any) -> TrainRecipe:
     """Of a tiny backbone that is made in the folder."""
     base = folder / "base"
     if not base.exists():
         tiny.save_own_form(base, family, pooling="last")
-    return replace(Recipe(ModelSource(base), "regression", RULES, (0.0, 0.0)), **changes)
+    return replace(TrainRecipe(ModelSource(base), "regression", RULES, (0.0, 0.0)), **changes)
 
 
-def of_objective(made: Recipe, objective: Objective, **changes: Any) -> Recipe:
+def of_objective(made: TrainRecipe, objective: Objective, **changes: Any) -> TrainRecipe:
     """The recipe with another objective, and the one head of a plain Bradley-Terry model."""
     if objective == "bradley-terry":
         changes = {"rules": REWARD, "bias": (0.0,), **changes}
@@ -123,12 +124,12 @@ def of_objective(made: Recipe, objective: Objective, **changes: Any) -> Recipe:
 @dataclass(frozen=True, eq=False)
 class Trained:
     model: MultiHeadModel
-    progress: Progress | None
+    progress: TrainProgress | None
     steps: list[StepReport]
 
 
 def run(
-    made: Recipe,
+    made: TrainRecipe,
     folder: Path,
     *,
     workers: Workers = ALONE,
@@ -161,7 +162,7 @@ def run(
     return Trained(model, progress, steps)
 
 
-def run_workers(made: Recipe, folder: Path, *, num_workers: int, **changes: Any) -> list[tuple[list, dict]]:
+def run_workers(made: TrainRecipe, folder: Path, *, num_workers: int, **changes: Any) -> list[tuple[list, dict]]:
     """Train in processes that talk to each other, of which this is the first; steps and end of each.
 
     The weights are then in FOLDER.safetensors.

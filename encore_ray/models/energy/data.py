@@ -1,9 +1,9 @@
-"""The pairs that energies learn from: read block by block, standardised, and shuffled into batches.
+"""Streamed training batches: moments in one pass over the blocks, then standardised pairs from a shuffle buffer.
 
 The corpus need not fit into memory: a pool of pairs does.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,41 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encore_ray.errors import DataError
-from encore_ray.models.energy.standardise import Standard, StreamedMoments
+from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
+from encore_ray.models.energy.standard_scaler import StandardScaler, StreamedMoments
 
 POOL_PAIRS = 4096  # read before they are shuffled: what memory holds of the corpus, beside the held-out pairs
 
 
 @dataclass(frozen=True, eq=False)
-class PairBlock:
-    """N pairs as they are read.
-
-    Attributes:
-        e_N2D: embeddings of chosen and rejected, any float type.
-        r_N2K: rewards, float64.
-        heldout_N: bool, pairs that stop the fit and are not trained on.
-    """
-
-    e_N2D: NDArray[np.floating]
-    r_N2K: NDArray[np.float64]
-    heldout_N: NDArray[np.bool_]
-
-    @property
-    def agrees_NK(self) -> NDArray[np.bool_]:
-        """Which pairs each energy is trained on: those whose rewards agree with the label (conflict filter)."""
-        return self.r_N2K[:, 0] > self.r_N2K[:, 1]
-
-
-@dataclass(frozen=True)
-class PairBlocks:
-    """A corpus as numbered blocks; each is read once for the moments and once an epoch."""
-
-    num_blocks: int
-    read: Callable[[int], PairBlock]
-
-
-@dataclass(frozen=True, eq=False)
-class Standards:
+class CorpusMoments:
     """What is measured before training.
 
     Attributes:
@@ -55,8 +28,8 @@ class Standards:
         num_pairs: that may be trained on. num_used: that any energy is trained on. num_agreeing_K: that each is.
     """
 
-    embedding: Standard
-    reward: Standard
+    embedding: StandardScaler
+    reward: StandardScaler
     low_K: NDArray[np.float64]
     high_K: NDArray[np.float64]
     num_pairs: int
@@ -64,7 +37,7 @@ class Standards:
     num_agreeing_K: NDArray[np.int64]
 
 
-def measure_standards(blocks: PairBlocks) -> Standards:
+def measure_corpus(blocks: PairBlocks) -> CorpusMoments:
     """Moments of the pairs that are trained on, in the order of the blocks.
 
     Raises:
@@ -91,14 +64,14 @@ def measure_standards(blocks: PairBlocks) -> Standards:
             f"None of {num_pairs:,} training pairs has a chosen response with the higher reward, so there is nothing "
             "to learn from. Look at the rewards' direction (higher_is) and at the labels."
         )
-    standard = Standard.of_rewards(reward)
+    standard = StandardScaler.of_rewards(reward)
     trained_K = reward.num_D > 0
     low_K, high_K = (
         np.where(trained_K, (np.where(trained_K, end_K, 0.0) - standard.mean_D) / standard.deviation_D, 0.0)
         for end_K in (reward.low_D, reward.high_D)
     )
-    return Standards(
-        Standard.of_embeddings(embedding),
+    return CorpusMoments(
+        StandardScaler.of_embeddings(embedding),
         standard,
         low_K - 1.0,
         high_K + 1.0,
@@ -109,7 +82,7 @@ def measure_standards(blocks: PairBlocks) -> Standards:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class ResponseBatch:
     """B standardised responses, float32, and which of K energies are trained on each."""
 
     e_BD: Tensor
@@ -121,25 +94,25 @@ class Batch:
         return len(self.agrees_BK) // 2
 
     @classmethod
-    def of(cls, block: PairBlock, standards: Standards) -> "Batch":
+    def of(cls, block: PairBlock, moments: CorpusMoments) -> "ResponseBatch":
         sides = 2 * len(block.heldout_N)
-        e_BD = standards.embedding.apply(block.e_N2D.reshape(sides, -1))
-        r_BK = standards.reward.apply(block.r_N2K.reshape(sides, -1))
+        e_BD = moments.embedding.apply(block.e_N2D.reshape(sides, -1))
+        r_BK = moments.reward.apply(block.r_N2K.reshape(sides, -1))
         return cls(
             torch.from_numpy(e_BD), torch.from_numpy(r_BK), torch.from_numpy(np.repeat(block.agrees_NK, 2, axis=0))
         )
 
-    def to(self, place: torch.device) -> "Batch":
-        return Batch(self.e_BD.to(place), self.r_BK.to(place), self.agrees_BK.to(place))
+    def to(self, place: torch.device) -> "ResponseBatch":
+        return ResponseBatch(self.e_BD.to(place), self.r_BK.to(place), self.agrees_BK.to(place))
 
-    def split(self, size: int) -> "Iterator[Batch]":
+    def split(self, size: int) -> "Iterator[ResponseBatch]":
         parts = zip(self.e_BD.split(size), self.r_BK.split(size), self.agrees_BK.split(size), strict=True)
-        return (Batch(*part) for part in parts)
+        return (ResponseBatch(*part) for part in parts)
 
 
 def shuffled_batches(
-    blocks: PairBlocks, standards: Standards, *, num_responses: int, seed: Sequence[int]
-) -> Iterator[Batch]:
+    blocks: PairBlocks, moments: CorpusMoments, *, num_responses: int, seed: Sequence[int]
+) -> Iterator[ResponseBatch]:
     """The training pairs in random order: blocks are shuffled, then the rows of as many as a pool holds.
 
     Responses 2i and 2i + 1 of a batch are the chosen and the rejected one of its pair i.
@@ -155,12 +128,12 @@ def shuffled_batches(
             order = rng.permutation(len(pool.heldout_N))
             whole = len(order) - len(order) % size
             for start in range(0, whole, size):
-                yield Batch.of(take_rows(pool, order[start : start + size]), standards)
+                yield ResponseBatch.of(take_rows(pool, order[start : start + size]), moments)
             pool = take_rows(pool, order[whole:])
     if pool is not None:
         order = rng.permutation(len(pool.heldout_N))
         for start in range(0, len(order), size):
-            yield Batch.of(take_rows(pool, order[start : start + size]), standards)
+            yield ResponseBatch.of(take_rows(pool, order[start : start + size]), moments)
 
 
 def take_rows(block: PairBlock, row_N: NDArray[np.int64]) -> PairBlock:

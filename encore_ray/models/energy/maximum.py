@@ -1,4 +1,4 @@
-"""Where an energy is highest: the refined reward, by a grid of 41 rewards and 4 Newton steps, without a random start.
+"""Global maximum in one dimension: a grid by Chebyshev interpolation, then safeguarded Newton steps.
 
 The grid is the same for all responses, so the tower runs once for all of them. Its energies are interpolated: what
 enters the last tanh is a smooth function of the reward, which a few Chebyshev nodes determine but for an error that
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from encore_ray.models.energy.network import EnergyBranch, Jet
+from encore_ray.models.spec.energy import NUM_GRID
 
-NUM_GRID = 41
 NUM_NODES = 12
 TAIL = 3  # coefficients whose sizes, summed, bound the interpolation error
 MOST_OPEN = 5  # grid points next to each other that make one bracket

@@ -1,4 +1,4 @@
-"""The energy network of EBRM: f(e, y), how well a reward y suits a response whose embedding is e.
+"""The energy-based model of EBRM: f(e, y), how well a reward y suits a response whose embedding is e.
 
     y -> 16 -> 32 -> 64, beside e -> 1024 -> 512 -> f        tanh between all layers, dropout behind the wide ones
 

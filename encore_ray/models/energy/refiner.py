@@ -1,4 +1,4 @@
-"""A trained energy as it is kept and used: safetensors and JSON in, refined rewards out."""
+"""Inference with trained energies (EBRM): safetensors and JSON in, refined rewards out."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -12,10 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from encore_ray.errors import ModelError
-from encore_ray.models.energy.maximum import NUM_GRID, Maximiser
+from encore_ray.models.energy.maximum import Maximiser
 from encore_ray.models.energy.network import EnergyNetwork
-from encore_ray.models.energy.standardise import Standard
+from encore_ray.models.energy.standard_scaler import StandardScaler
 from encore_ray.models.energy.training import EnergyFit
+from encore_ray.models.spec.energy import NUM_GRID
 
 SCHEMA_VERSION = 1
 BATCH_RESPONSES = 1024  # that are standardised at a time
@@ -55,8 +56,8 @@ class Refiner:
     """
 
     network: EnergyNetwork
-    embedding: Standard
-    reward: Standard
+    embedding: StandardScaler
+    reward: StandardScaler
     low_K: NDArray[np.float64]
     high_K: NDArray[np.float64]
     trained_K: NDArray[np.bool_]
@@ -64,11 +65,11 @@ class Refiner:
 
     @classmethod
     def of(cls, fit: EnergyFit) -> "Refiner":
-        standards = fit.standards
+        moments = fit.moments
         facts = {
             "settings": asdict(fit.settings),
-            "num_pairs": standards.num_pairs,
-            "num_agreeing": standards.num_agreeing_K.tolist(),
+            "num_pairs": moments.num_pairs,
+            "num_agreeing": moments.num_agreeing_K.tolist(),
             "losses": list(fit.losses),
             "heldout_losses": list(fit.heldout_losses),
             "best_epoch": fit.best_epoch,
@@ -76,10 +77,8 @@ class Refiner:
             "num_threads": fit.num_threads,
             "torch": torch.__version__,
         }
-        trained_K = standards.num_agreeing_K > 0
-        return cls(
-            fit.network, standards.embedding, standards.reward, standards.low_K, standards.high_K, trained_K, facts
-        )
+        trained_K = moments.num_agreeing_K > 0
+        return cls(fit.network, moments.embedding, moments.reward, moments.low_K, moments.high_K, trained_K, facts)
 
     def with_facts(self, facts: dict[str, Any]) -> "Refiner":
         """The same with further facts to keep."""
@@ -158,7 +157,7 @@ class Refiner:
                 raise ModelError(f"{where} was written by another version of encore-ray: fit the energies again.")
             reward, domain, trained = found.pop("reward"), found.pop("domain"), found.pop("trained")
             network = EnergyNetwork(found.pop("num_dims"), num_energies=len(trained))
-            embedding = Standard(stored.pop(_MEAN).numpy(), stored.pop(_DEVIATION).numpy())
+            embedding = StandardScaler(stored.pop(_MEAN).numpy(), stored.pop(_DEVIATION).numpy())
             network.load_state_dict({name.removeprefix(_NETWORK): tensor for name, tensor in stored.items()})
             mean_K, deviation_K, low_K, high_K = (
                 np.array(values, dtype=np.float64)
@@ -169,5 +168,5 @@ class Refiner:
             trained_K = np.array(trained, dtype=bool)
         except (SafetensorError, AttributeError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise ModelError(f"{where} is damaged ({error}): fit the energies again with --overwrite.") from error
-        reward = Standard(mean_K, deviation_K)
+        reward = StandardScaler(mean_K, deviation_K)
         return cls(network.eval().requires_grad_(False), embedding, reward, low_K, high_K, trained_K, found)

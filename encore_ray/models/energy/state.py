@@ -1,4 +1,4 @@
-"""Where a fit of energies stands after an epoch: what goes on from there ends with the same bits."""
+"""Checkpoint of a fit of energies after an epoch: what goes on from there ends with the same bits."""
 
 import copy
 import hashlib

@@ -1,4 +1,4 @@
-"""Fits the energies to a corpus that need not fit into memory: noise-contrastive, by rows that are read as they come.
+"""Noise-contrastive estimation of the energies, on a corpus that need not fit into memory.
 
 For each response with embedding e and standardised reward r, a positive y = r + nu, nu ~ N(0, (beta sigma)^2), stands
 against M negatives y ~ N(r, sigma^2):
@@ -22,55 +22,15 @@ import torch
 from torch import Tensor
 
 from encore_ray.errors import DataError
-from encore_ray.models.energy.data import Batch, PairBlocks, Standards, measure_standards, shuffled_batches, take_rows
+from encore_ray.models.energy.data import CorpusMoments, ResponseBatch, measure_corpus, shuffled_batches, take_rows
 from encore_ray.models.energy.network import EnergyBranch, EnergyNetwork
+from encore_ray.models.energy.pair_blocks import PairBlocks
 from encore_ray.models.energy.state import FitState
 from encore_ray.models.families.devices import Device, find_device
+from encore_ray.models.spec.energy import EnergySettings, FitProgress
 
 HELDOUT_PAIRS = 2048  # of which at most the loss is taken
 SLICE_SAMPLES = {"cpu": 8192, "cuda": 131072}  # rewards that go through at a time; M does not show in the memory
-
-
-@dataclass(frozen=True)
-class EnergySettings:
-    """How energies are trained; the defaults are the paper's.
-
-    Attributes:
-        sigma: of the negatives, in standard deviations of the reward.
-        beta: the positive's noise is beta * sigma.
-        num_negatives: M.
-        regularisation: lambda, on the mean squared energy.
-        learning_rate, weight_decay: of AdamW.
-        batch_responses: both sides of half as many pairs.
-        epochs: at most.
-        patience: epochs without a lower held-out loss before the fit ends.
-        seed: of weights, order, noise and dropout.
-    """
-
-    sigma: float = 3.5
-    beta: float = 0.1
-    num_negatives: int = 768
-    regularisation: float = 0.05
-    learning_rate: float = 9e-5
-    weight_decay: float = 1e-2
-    batch_responses: int = 256
-    epochs: int = 5
-    patience: int = 2
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class FitProgress:
-    """How far a fit is.
-
-    Attributes:
-        pairs: that went through, each in every epoch. total_pairs: in all epochs that are allowed.
-        epochs: that are over.
-    """
-
-    pairs: int
-    total_pairs: int
-    epochs: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +46,7 @@ class EnergyFit:
     """
 
     network: EnergyNetwork
-    standards: Standards
+    moments: CorpusMoments
     settings: EnergySettings
     losses: tuple[float, ...]
     heldout_losses: tuple[float, ...]
@@ -121,10 +81,10 @@ def fit_energies(
         DataError: there is nothing to learn from, or the loss is not finite.
     """
     place = find_device(device)
-    standards = measure_standards(blocks)
-    heldout = _Heldout.take(blocks, standards, place)
+    moments = measure_corpus(blocks)
+    heldout = _Heldout.take(blocks, moments, place)
     with _own_random_numbers(place, settings.seed):
-        num_dims, num_energies = len(standards.embedding.mean_D), len(standards.reward.mean_D)
+        num_dims, num_energies = len(moments.embedding.mean_D), len(moments.reward.mean_D)
         network = EnergyNetwork(num_dims, num_energies=num_energies).to(place)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -134,15 +94,15 @@ def fit_energies(
             state.restore(kept)
 
         def tell(pairs: int) -> None:
-            num_pairs = state.num_epochs * standards.num_used + pairs
-            on_progress(FitProgress(num_pairs, settings.epochs * standards.num_used, state.num_epochs))
+            num_pairs = state.num_epochs * moments.num_used + pairs
+            on_progress(FitProgress(num_pairs, settings.epochs * moments.num_used, state.num_epochs))
 
         tell(0)
         while state.num_epochs < settings.epochs and not state.num_epochs - state.best_epoch >= settings.patience:
             epoch = state.num_epochs + 1
             total, num_batches, num_pairs = 0.0, 0, 0
             network.train()
-            for batch in epoch_batches(blocks, standards, settings, epoch=epoch):
+            for batch in epoch_batches(blocks, moments, settings, epoch=epoch):
                 optimizer.zero_grad()
                 loss = add_gradients(network, batch.to(place), settings, on_slice=partial(tell, num_pairs))
                 optimizer.step()
@@ -162,7 +122,7 @@ def fit_energies(
     network.cpu().eval().requires_grad_(False)
     return EnergyFit(
         network,
-        standards,
+        moments,
         settings,
         losses=tuple(state.losses),
         heldout_losses=tuple(state.heldout_losses),
@@ -188,9 +148,11 @@ def _check_finite(loss: float, kind: str, epoch: int) -> None:
         )
 
 
-def epoch_batches(blocks: PairBlocks, standards: Standards, settings: EnergySettings, *, epoch: int) -> Iterator[Batch]:
+def epoch_batches(
+    blocks: PairBlocks, moments: CorpusMoments, settings: EnergySettings, *, epoch: int
+) -> Iterator[ResponseBatch]:
     """The training pairs in the order of an epoch, from 1."""
-    return shuffled_batches(blocks, standards, num_responses=settings.batch_responses, seed=(settings.seed, epoch))
+    return shuffled_batches(blocks, moments, num_responses=settings.batch_responses, seed=(settings.seed, epoch))
 
 
 def contrastive_loss(energy_BM: Tensor, log_noise_BM: Tensor) -> Tensor:
@@ -200,7 +162,11 @@ def contrastive_loss(energy_BM: Tensor, log_noise_BM: Tensor) -> Tensor:
 
 
 def add_gradients(
-    network: EnergyNetwork, batch: Batch, settings: EnergySettings, *, on_slice: Callable[[], None] = lambda: None
+    network: EnergyNetwork,
+    batch: ResponseBatch,
+    settings: EnergySettings,
+    *,
+    on_slice: Callable[[], None] = lambda: None,
 ) -> float:
     """Add the gradients of a batch's mean loss over its responses and energies; returns the loss.
 
@@ -241,23 +207,25 @@ def _summed_loss(branch: EnergyBranch, part_BH: Tensor, r_B: Tensor, settings: E
 class _Heldout:
     """The first held-out pairs, kept in memory."""
 
-    batch: Batch
+    batch: ResponseBatch
 
     @classmethod
-    def take(cls, blocks: PairBlocks, standards: Standards, place: torch.device) -> "_Heldout | None":
-        parts: list[Batch] = []
+    def take(cls, blocks: PairBlocks, moments: CorpusMoments, place: torch.device) -> "_Heldout | None":
+        parts: list[ResponseBatch] = []
         room = HELDOUT_PAIRS
         for number in range(blocks.num_blocks):
             block = blocks.read(number)
             kept_N = np.flatnonzero(block.heldout_N & block.agrees_NK.any(axis=1))[:room]
             if len(kept_N):
-                parts.append(Batch.of(take_rows(block, kept_N), standards))
+                parts.append(ResponseBatch.of(take_rows(block, kept_N), moments))
             room -= len(kept_N)
             if not room:
                 break
         if not parts:
             return None
-        whole = Batch(*(torch.cat([vars(part)[name] for part in parts]) for name in ("e_BD", "r_BK", "agrees_BK")))
+        whole = ResponseBatch(
+            *(torch.cat([vars(part)[name] for part in parts]) for name in ("e_BD", "r_BK", "agrees_BK"))
+        )
         return cls(whole.to(place))
 
     @torch.no_grad()

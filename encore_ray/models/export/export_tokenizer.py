@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from encore_ray.errors import ModelError
-from encore_ray.models.text.conversations import ConversationTokenizer, Message
+from encore_ray.models.spec.conversation import Message
+from encore_ray.models.text.conversations import ConversationTokenizer
 
 PLAIN = (
     "{% for m in messages %}{{ m['role'] | capitalize }}: {{ m['content'] }}"

@@ -1,4 +1,4 @@
-"""A composed reward as one model: linear heads and their weights folded into a single-label checkpoint.
+"""Folding of linear heads: a composed reward as one model, a single-label checkpoint that others load.
 
 reward = constant + sum_k factor_k (w_k · h + b_k) = (sum_k factor_k w_k) · h + offset, with h the hidden state of the
 last token. AutoModelForSequenceClassification reads that token by one linear layer without bias: the offset, the same
@@ -24,12 +24,12 @@ from encore_ray.models.families.loaders import no_progress_bar
 from encore_ray.models.families.model_folder import ModelFolder
 from encore_ray.models.forward.heads import LinearHeads, Paths, PooledHeads, num_outputs
 from encore_ray.models.loading.checkpoint import open_conversations
-from encore_ray.models.loading.fetch import RULES_FILE, fetch_members
+from encore_ray.models.loading.fetch import fetch_members
+from encore_ray.models.spec.files import PROVENANCE, RULES_FILE
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.rules import Rule, RuleSet, Scale
 
 REWARD = "reward"
-PROVENANCE = "encore_ray"  # key of config.json
 # Over the sum of |factor_k score_k|: a wrong token or a part left out makes a difference of about 1, the order of
 # float32 sums one of 1e-4 in the widest bodies.
 CHECK_TOLERANCE = 1e-2

@@ -23,8 +23,7 @@ from encore_ray.models.families.classification import open_classifier
 from encore_ray.models.families.form import OwnForm, read_form
 from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.forward.heads import LinearHeads, PooledHeads
-
-HEADS_FILE = "heads.safetensors"
+from encore_ray.models.spec.files import HEADS_FILE
 
 # Where the tensors cannot be listed (a pickle that may not be read): its error comes from the right family.
 _ARCHITECTURES = {

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from encore_ray.errors import ModelError
-from encore_ray.models.forward.heads import POOLINGS, Pooling
-from encore_ray.models.text.conversations import TEMPLATES, Template
+from encore_ray.models.spec.conversation import TEMPLATES, Template
+from encore_ray.models.spec.files import FORM_FILE
+from encore_ray.models.spec.forward import POOLINGS, Pooling
 
 SCHEMA_VERSION = 1
-FORM_FILE = "encore.json"
 
 
 @dataclass(frozen=True)

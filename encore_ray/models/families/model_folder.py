@@ -16,8 +16,8 @@ from transformers.utils import logging as transformers_logging
 
 from encore_ray.errors import ModelError
 from encore_ray.models.families.loaders import load_config, load_tokenizer, load_weights
+from encore_ray.models.spec.conversation import Template
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import Template
 from encore_ray.rules import HigherIs
 
 _STORES = (("model.safetensors", "model.safetensors.index.json"), ("pytorch_model.bin", "pytorch_model.bin.index.json"))

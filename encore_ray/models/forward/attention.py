@@ -42,7 +42,7 @@ class Sight:
     scale: float | None
 
 
-class Layout(Protocol):
+class AttentionLayout(Protocol):
     """The keyword `layout` of a forward: how the tokens of its row see each other."""
 
     def attend(self, query_1HTD: Tensor, key_1GTD: Tensor, value_1GTD: Tensor, sight: Sight) -> Tensor:
@@ -58,7 +58,7 @@ def attend_rows(
     value_1GTD: Tensor,
     attention_mask: Tensor | None,
     *,
-    layout: Layout | None = None,
+    layout: AttentionLayout | None = None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     is_causal: bool | None = None,

@@ -1,4 +1,4 @@
-"""A body that reads several sequences in one forward pass, and gives some float32 numbers of each."""
+"""A transformer body under packed forward passes: several sequences in, some float32 numbers of each out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +9,11 @@ from transformers import PreTrainedModel
 from encore_ray.models.forward.attention import ATTENTION
 from encore_ray.models.forward.heads import Paths
 from encore_ray.models.forward.last_layer import narrow_last_layer
-from encore_ray.models.forward.layouts import Reads, RowLayout
+from encore_ray.models.forward.layouts import ReadToken, RowLayout
 from encore_ray.models.forward.onednn import use_onednn
 from encore_ray.models.text.conversations import ConversationTokenizer
 
-READS: dict[str, Reads] = {"last": "last", "cls": "first"}  # by pooling; mean pooling reads all
+READS: dict[str, ReadToken] = {"last": "last", "cls": "first"}  # by pooling; mean pooling reads all
 
 # Dynamic position embeddings stay those of the longest sequence that they have seen, also for the forwards after it.
 _LONGEST_SEEN = "max_seq_len_cached"
@@ -49,7 +49,7 @@ class BodyModel(nn.Module):
         return next(self.parameters()).device
 
     @property
-    def reads(self) -> Reads | None:
+    def reads(self) -> ReadToken | None:
         """The one token of each sequence whose hidden state counts; None if more do."""
         raise NotImplementedError
 

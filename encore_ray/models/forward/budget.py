@@ -1,4 +1,4 @@
-"""How many tokens a forward pass takes: the fastest number, found before a job; less of it, where memory runs out.
+"""Batch size search by tokens a second, before a job; and back-off to half a batch where memory runs out.
 
 A budget is part of what decides the bits of a score, so that it is fixed before the first unit of a job. A unit that
 then does not fit is scored with half of it, and half again; nothing changes for the units after it.
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from encore_ray.errors import ModelError
-from encore_ray.models.forward.scorer import DEFAULT_BATCH_TOKENS, PairScorer, Plan
-from encore_ray.models.forward.strategy import Strategy
+from encore_ray.models.forward.scorer import PairScorer, Plan
+from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, BudgetSearch, BudgetTrial, Strategy
 from encore_ray.models.text.conversations import TokenizedPairs
 
 FIRST_BUDGET, LAST_BUDGET = {"cpu": 512, "cuda": 2048}, {"cpu": 4096, "cuda": 65536}
@@ -25,26 +25,6 @@ GOOD_ENOUGH = 0.97  # of the best rate: a smaller budget leaves memory for longe
 PATIENCE = 2  # doublings without a better rate before the search ends
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One budget tried: tokens a second, None where memory ran out."""
-
-    batch_tokens: int
-    tokens_per_s: float | None
-
-    def __str__(self) -> str:
-        rate = "out of memory" if self.tokens_per_s is None else f"{self.tokens_per_s:,.0f} tokens/s"
-        return f"{self.batch_tokens}: {rate}"
-
-
-@dataclass(frozen=True)
-class BudgetSearch:
-    """The budget that a search found, and what it tried, in order."""
-
-    batch_tokens: int
-    trials: tuple[Trial, ...]
 
 
 def sample_tokens(device: str) -> int:
@@ -93,11 +73,11 @@ def search_budget(rate: Callable[[int], float], *, first: int, last: int) -> Bud
     Raises:
         ModelError: no budget fits.
     """
-    trials: list[Trial] = []
+    trials: list[BudgetTrial] = []
     fastest, unpaid = 0.0, 0
     for budget in _doubled(first, last):
         found = unless_out_of_memory(rate, budget)
-        trials.append(Trial(budget, found))
+        trials.append(BudgetTrial(budget, found))
         unpaid = 0 if found and found > fastest else unpaid + 1
         fastest = max(fastest, found or 0.0)
         if found is None or unpaid == PATIENCE:
@@ -111,13 +91,13 @@ def search_budget(rate: Callable[[int], float], *, first: int, last: int) -> Bud
                 "smaller dtype, or several GPUs a model (--gpus-per-actor)."
             )
         fastest = unless_out_of_memory(rate, budget) or 0.0
-        trials.append(Trial(budget, fastest or None))
+        trials.append(BudgetTrial(budget, fastest or None))
     good = min(trial.batch_tokens for trial in trials if (trial.tokens_per_s or 0.0) >= GOOD_ENOUGH * fastest)
     return BudgetSearch(good, tuple(trials))
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class ScoredWithin:
     """Scores of N pairs, made within memory.
 
     Attributes:
@@ -133,7 +113,7 @@ class Fitted:
     too_long: tuple[int, ...] = ()
 
 
-def score_within_memory(scorer: PairScorer, pairs: TokenizedPairs, plan: Plan) -> Fitted:
+def score_within_memory(scorer: PairScorer, pairs: TokenizedPairs, plan: Plan) -> ScoredWithin:
     """Run a plan; where memory runs out, plan the pairs anew with half the budget, down to each sequence alone."""
     budget = scorer.batch_tokens
     scores_N2K = unless_out_of_memory(scorer.run, plan)
@@ -144,11 +124,11 @@ def score_within_memory(scorer: PairScorer, pairs: TokenizedPairs, plan: Plan) -
         plan = smaller.plan(pairs)
         scores_N2K = unless_out_of_memory(smaller.run, plan)
     if scores_N2K is not None:
-        return Fitted(scores_N2K, budget, plan.num_computed)
+        return ScoredWithin(scores_N2K, budget, plan.num_computed)
     alone = with_budget(scorer, 1, strategy="one_by_one")
     found = [unless_out_of_memory(alone.score, pairs.take([i])) for i in range(len(pairs))]
     missing = np.full((1, 2, scorer.model.num_columns), np.nan, dtype=np.float32)
-    return Fitted(
+    return ScoredWithin(
         np.concatenate([missing if scores_12K is None else scores_12K for scores_12K in found]),
         1,
         sum(lengths),

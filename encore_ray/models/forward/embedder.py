@@ -7,8 +7,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from encore_ray.models.forward.body_model import READS, BodyModel
-from encore_ray.models.forward.heads import Paths, Pooling, pool
-from encore_ray.models.forward.layouts import Reads
+from encore_ray.models.forward.heads import Paths, pool
+from encore_ray.models.forward.layouts import ReadToken
+from encore_ray.models.spec.forward import Pooling
 from encore_ray.models.text.conversations import ConversationTokenizer
 
 
@@ -34,7 +35,7 @@ class Embedder(BodyModel):
         self.embedding_size = backbone.config.get_text_config().hidden_size
 
     @property
-    def reads(self) -> Reads | None:
+    def reads(self) -> ReadToken | None:
         return READS.get(self.pooling)
 
     @property

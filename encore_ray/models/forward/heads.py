@@ -1,15 +1,12 @@
 """From hidden states to scores: pooling, linear heads and links, all in float32."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from encore_ray.models.spec.forward import Pooling
 from encore_ray.rules import Rule, RuleSet, Scale
-
-Pooling = Literal["last", "mean", "cls", "unit_mean"]
-POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 
 @dataclass(frozen=True, eq=False)

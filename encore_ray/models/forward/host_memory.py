@@ -1,4 +1,4 @@
-"""Memory of a process that computes on a CPU: what one step has freed stays for the next one."""
+"""Tuning of glibc's malloc for a process that computes on a CPU: freed memory stays for the next step."""
 
 import ctypes
 from functools import cache

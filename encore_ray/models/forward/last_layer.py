@@ -1,4 +1,4 @@
-"""The last layer of a body, for just the tokens that the heads read.
+"""Last layer pruned to the tokens that the heads read: its keys and values of all, the rest of it for these.
 
 Behind the last attention no token hears of another, so that what the others become is of no use. Their keys and
 values are: the layer is entered with all tokens and left at its attention, which takes the keys and values; then it

@@ -1,4 +1,4 @@
-"""Which way of attending a row suits the device: decided by each layer's own tensors."""
+"""Choice of the attention kernel of a row (CPU, flash, FlexAttention), by the device and each layer's own tensors."""
 
 from functools import cached_property
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from encore_ray.models.forward.attention import Layout, ReadLayout, SegmentLayout, Sight
+from encore_ray.models.forward.attention import AttentionLayout, ReadLayout, SegmentLayout, Sight
 from encore_ray.models.forward.cuda_attention import (
     FLASH_DTYPES,
     FlexLayout,
@@ -16,7 +16,7 @@ from encore_ray.models.forward.cuda_attention import (
 )
 from encore_ray.models.forward.rows import Row
 
-Reads = Literal["first", "last"]
+ReadToken = Literal["first", "last"]
 
 
 class RowLayout:
@@ -31,9 +31,9 @@ class RowLayout:
         reads: the one token of each sequence whose last hidden state is used, where that is so.
     """
 
-    def __init__(self, row: Row, *, reads: Reads | None = None):
+    def __init__(self, row: Row, *, reads: ReadToken | None = None):
         self._row, self.reads = row, reads
-        self._layouts: dict[tuple[type, torch.device], Layout] = {}  # a model may lie on several devices
+        self._layouts: dict[tuple[type, torch.device], AttentionLayout] = {}  # a model may lie on several devices
 
     @cached_property
     def read_S(self) -> Tensor:

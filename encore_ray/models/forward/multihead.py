@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from encore_ray.errors import ModelError
 from encore_ray.models.forward.body_model import READS, BodyModel
 from encore_ray.models.forward.heads import Paths, PooledHeads, apply_links, pool
-from encore_ray.models.forward.layouts import Reads
+from encore_ray.models.forward.layouts import ReadToken
 from encore_ray.models.text.conversations import ConversationTokenizer
 from encore_ray.rules import RuleSet
 
@@ -39,7 +39,7 @@ class MultiHeadModel(BodyModel):
         self.heads, self.rules, self.num_scores = heads, rules, len(rules)
 
     @property
-    def reads(self) -> Reads | None:
+    def reads(self) -> ReadToken | None:
         return READS.get(self.heads.pooling) if isinstance(self.heads, PooledHeads) else None
 
     @property

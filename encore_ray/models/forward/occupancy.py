@@ -1,4 +1,4 @@
-"""How long a device had a forward pass to run, and how long it had none."""
+"""Device utilisation: how long a device had a forward pass to run, and how long it had none."""
 
 import contextlib
 import threading

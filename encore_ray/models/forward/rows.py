@@ -1,4 +1,4 @@
-"""Rows of token ids in which every shared prefix stands once: the conversations of a unit as a forest.
+"""Sequence packing with shared prefixes: the conversations of a unit as a prefix tree, cut into rows of token ids.
 
 All distinct sequences are sorted by content, so that each shares its longest possible prefix with the one before it.
 In a row a sequence brings only the tokens behind that prefix; the tokens before them are those of its predecessors.

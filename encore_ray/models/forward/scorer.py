@@ -1,4 +1,4 @@
-"""Scores of pairs from token ids: every distinct sequence once, every shared prefix once, no padding.
+"""Batched inference over pairs of token ids: every distinct sequence once, every shared prefix once, no padding.
 
 `plan` decides on the host what goes into which forward pass; `run` is the work of the device. What shares a forward
 depends only on the pairs of a call and on the budget, so that the same unit gives the same bits on the same device,
@@ -19,17 +19,16 @@ from encore_ray.models.forward.host_memory import keep_freed_memory
 from encore_ray.models.forward.layouts import RowLayout
 from encore_ray.models.forward.occupancy import Occupancy
 from encore_ray.models.forward.rows import Row, distinct_sequences, plan_rows
-from encore_ray.models.forward.strategy import Strategy, strategy_of
+from encore_ray.models.forward.strategy import strategy_of
+from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, Strategy
 from encore_ray.models.text.conversations import TokenizedPairs, first_position
-
-DEFAULT_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 
 # oneDNN compiles a product for each number of slots: rows of few different lengths find theirs made.
 _SLOTS_CPU = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class SequenceBatch:
     """One forward pass.
 
     Attributes:
@@ -56,7 +55,7 @@ class Plan:
         num_computed: token slots that go through the model, padding included.
     """
 
-    batches: list[Batch]
+    batches: list[SequenceBatch]
     places_N2: np.ndarray
     num_tokens: int
     num_computed: int
@@ -127,7 +126,7 @@ class PairScorer:
             scores_SK[list(batch.sequences)] = scores.cpu().numpy()
         return scores_SK[plan.places_N2]  # place -1, no response, is the last row: NaN
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: SequenceBatch) -> Tensor:
         """Scores [S, K] of the sequences of one forward pass, on the device; a gradient goes through it."""
         device = self.model.device
         inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.inputs.items()}
@@ -135,7 +134,7 @@ class PairScorer:
         with self.occupancy.forward():
             return self.model.run_paths(batch.paths, inputs, layout=layout)
 
-    def _row_batch(self, row: Row) -> Batch:
+    def _row_batch(self, row: Row) -> SequenceBatch:
         config = self.model.backbone.config.get_text_config()
         # Slots that fill up the row are of no sequence: nothing attends to them, and nobody reads them.
         filling = -len(row.ids_T) % _SLOTS_CPU if self.model.device.type == "cpu" else 0
@@ -148,22 +147,22 @@ class PairScorer:
         if getattr(config, "type_vocab_size", 0):  # its default would be a buffer as long as one sequence
             inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
         index_SL, mask_SL = _right_padded(row.paths)
-        return self._pinned(Batch(inputs, Paths(index_SL, mask_SL.sum(dim=1)), row.sequences, row))
+        return self._pinned(SequenceBatch(inputs, Paths(index_SL, mask_SL.sum(dim=1)), row.sequences, row))
 
-    def _padded_batch(self, sequences: list[np.ndarray], chosen: list[int]) -> Batch:
+    def _padded_batch(self, sequences: list[np.ndarray], chosen: list[int]) -> SequenceBatch:
         # Right padding: positions start at 0 without being told, and a causal model never sees the padding.
         # Padding is masked, so that its id only has to exist; id 0 always does.
         ids_BT, mask_BT = _right_padded([sequences[i] for i in chosen])
         inputs = {"input_ids": ids_BT, "attention_mask": mask_BT}
-        return self._pinned(Batch(inputs, Paths.padded(mask_BT), chosen))
+        return self._pinned(SequenceBatch(inputs, Paths.padded(mask_BT), chosen))
 
-    def _pinned(self, batch: Batch) -> Batch:
+    def _pinned(self, batch: SequenceBatch) -> SequenceBatch:
         """In memory from which a GPU copies while it computes."""
         if self.model.device.type != "cuda":
             return batch
         inputs = {name: tensor.pin_memory() for name, tensor in batch.inputs.items()}
         paths = Paths(batch.paths.index_SL.pin_memory(), batch.paths.length_S.pin_memory())
-        return Batch(inputs, paths, batch.sequences, batch.row)
+        return SequenceBatch(inputs, paths, batch.sequences, batch.row)
 
 
 def _right_padded(arrays: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Before its first unit a scorer scores a few of the job's own pairs twice: its way, and one by one."""
+"""Numerical self-check against transformers' own forward, on a few of the job's pairs, before the first unit."""
 
 from dataclasses import replace
 

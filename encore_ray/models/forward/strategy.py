@@ -1,9 +1,8 @@
-"""How a model may be scored: what its attention asks for is seen in a dry run without weights."""
+"""Exactness analysis: which forward strategy a model allows, seen in a dry run on the meta device."""
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,21 +10,11 @@ from transformers import AutoModel, PretrainedConfig
 
 from encore_ray.errors import ModelError
 from encore_ray.models.forward.attention import ATTENTION, Sight
+from encore_ray.models.spec.forward import StrategyChoice
 from encore_ray.models.text.conversations import max_conversation
-
-Strategy = Literal["tree", "packed", "padded", "one_by_one"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
 _ROPES_BY_LENGTH = {"dynamic", "longrope"}
-
-
-@dataclass(frozen=True)
-class StrategyChoice:
-    """A strategy for a model, and what in the model decided it."""
-
-    strategy: Strategy
-    reason: str
 
 
 def strategy_of(

@@ -1,4 +1,4 @@
-"""From the last hidden state of a question to its rating: a causal model's own vocabulary head, in float32.
+"""Next-token probabilities as a rating: a causal model's own vocabulary head on a question's last hidden state.
 
 Logits are taken at one position a question only. The code behind the body is the model's own (a scale or a soft cap of
 its logits counts), run on hidden states that are already there.
@@ -14,7 +14,7 @@ from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from encore_ray.errors import ModelError
 from encore_ray.models.families.model_folder import ModelFolder
-from encore_ray.models.judge.questions import Form, spellings
+from encore_ray.models.judge.questions import AnswerForm, spellings
 
 _POSITIONS = 64  # at a time: the logits of each are as many as the vocabulary has tokens
 # Root mean square difference of logits in their standard deviations, where body and head are run apart: a part that
@@ -22,7 +22,7 @@ _POSITIONS = 64  # at a time: the logits of each are as many as the vocabulary h
 _TOLERANCE_SD = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 
 
-class Answers(nn.Module):
+class AnswerHeads(nn.Module):
     """Hidden states [S, D] to the rating of each form of answer [S, F], float32.
 
     A rating of Yes and No is P(Yes) - P(No), one of levels the expected level.
@@ -32,7 +32,7 @@ class Answers(nn.Module):
         ids: for each form, for each of its answers, the tokens that spell it.
     """
 
-    def __init__(self, vocabulary: "Vocabulary", *, forms: Sequence[Form], tokenizer: Any):
+    def __init__(self, vocabulary: "Vocabulary", *, forms: Sequence[AnswerForm], tokenizer: Any):
         super().__init__()
         self.vocabulary, self._forms = vocabulary, tuple(forms)
         self.ids = [answer_ids(tokenizer, form) for form in forms]
@@ -46,7 +46,7 @@ class Answers(nn.Module):
         return torch.stack(columns, dim=1)
 
 
-def _rating(form: Form, ids: list[list[int]], log_SV: Tensor) -> Tensor:
+def _rating(form: AnswerForm, ids: list[list[int]], log_SV: Tensor) -> Tensor:
     log_SA = torch.stack([log_SV[:, tokens].logsumexp(dim=1) for tokens in ids], dim=1)
     if form.levels is None:
         probability_SA = log_SA.exp()
@@ -61,7 +61,7 @@ class Vocabulary(nn.Module):
 
     def __init__(self, model: PreTrainedModel):
         super().__init__()
-        self._given = _GivenHidden()
+        self._given = _GivenLastHidden()
         body = model.base_model
         inside = {id(parameter) for parameter in body.parameters()}
         head: Any = model.get_output_embeddings()
@@ -79,13 +79,13 @@ class Vocabulary(nn.Module):
         return self.model(input_ids=ids_S1, use_cache=False).logits[:, 0].float()
 
 
-class _GivenHidden(nn.Module):
+class _GivenLastHidden(nn.Module):
     """In a body's place: answers with hidden states that are there."""
 
     hidden_S1D: Tensor
 
     @property
-    def decoder(self) -> "_GivenHidden":
+    def decoder(self) -> "_GivenLastHidden":
         return self  # OPT calls that of its body
 
     def forward(self, *_args: Any, **_kwargs: Any) -> "_Outputs":
@@ -140,7 +140,7 @@ def _checked(folder: ModelFolder, model: PreTrainedModel, body: PreTrainedModel,
     return vocabulary
 
 
-def answer_ids(tokenizer: Any, form: Form) -> list[list[int]]:
+def answer_ids(tokenizer: Any, form: AnswerForm) -> list[list[int]]:
     """For each answer of a form the tokens that spell it: every spelling that is a single token counts.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A causal language model as a judge: K questions about every response, each rated by the odds of its answers.
+"""LLM-as-a-judge in one forward pass: K questions about every response, each rated by its answers' probabilities.
 
 The questions about one response are branches behind the same tokens, and so are the two responses behind their prompt:
 the forward passes are those of a scorer of N * K pairs, which computes every shared prefix once.
@@ -16,15 +16,16 @@ from encore_ray.errors import ModelError
 from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.forward.heads import PooledHeads
 from encore_ray.models.forward.multihead import MultiHeadModel
-from encore_ray.models.forward.strategy import Strategy
-from encore_ray.models.judge.answers import Answers, load_causal
-from encore_ray.models.judge.questions import Ask, ask_rating, form_of, on_scale
+from encore_ray.models.judge.answers import AnswerHeads, load_causal
+from encore_ray.models.judge.questions import Ask, answer_form, ask_rating, on_scale
 from encore_ray.models.loading.checkpoint import load_opened
+from encore_ray.models.loading.ensemble_scorer import EnsembleScorer, PreparedPairs, Scored
 from encore_ray.models.loading.fetch import fetch_model
-from encore_ray.models.loading.scoring import Prepared, Scored, Scoring
+from encore_ray.models.spec.conversation import Message
+from encore_ray.models.spec.forward import Strategy
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import ConversationTokenizer, Message, TokenizedPairs
+from encore_ray.models.text.conversations import ConversationTokenizer, TokenizedPairs
 from encore_ray.rules import Rule, RuleSet, Scale
 
 # Conversations that are tokenised at a time, under all rules: a tokenizer takes a hundred bytes and more a token.
@@ -109,7 +110,7 @@ def _flat(rows: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked(Prepared):
+class PreparedQuestions(PreparedPairs):
     """N pairs under K questions each, and the forward passes planned for them.
 
     Attributes:
@@ -132,8 +133,8 @@ class Asked(Prepared):
         return super().truncated_N[:: self.num_rules]
 
 
-class Judging(Scoring):
-    """Rates conversations under K rules; used as Scoring is.
+class Judge(EnsembleScorer):
+    """Rates conversations under K rules; used as an EnsembleScorer.
 
     Args:
         model: a judge: its heads give the rating of every form of answer.
@@ -147,8 +148,8 @@ class Judging(Scoring):
     def __init__(self, model: MultiHeadModel, *, rules: RuleSet, strategy: Strategy, batch_tokens: int | None = None):
         super().__init__([model], strategies=[strategy], batch_tokens=batch_tokens)
         self._questions = Questions(rules, model.conversations, ask=self.ask)
-        forms = list(dict.fromkeys(form_of(rule) for rule in rules))
-        self._column_K = [forms.index(form_of(rule)) for rule in rules]
+        forms = list(dict.fromkeys(answer_form(rule) for rule in rules))
+        self._column_K = [forms.index(answer_form(rule)) for rule in rules]
 
     def prepare(
         self,
@@ -157,11 +158,11 @@ class Judging(Scoring):
         chosen: Sequence[Sequence[Message]],
         rejected: Sequence[Sequence[Message] | None],
         pair_ids: Sequence[str],
-    ) -> Asked:
+    ) -> PreparedQuestions:
         pairs = self._questions.tokenize_pairs(prompts, chosen=chosen, rejected=rejected, pair_ids=pair_ids)
-        return Asked((pairs,), (self.scorers[0].plan(pairs),), len(self._questions.rules))
+        return PreparedQuestions((pairs,), (self.scorers[0].plan(pairs),), len(self._questions.rules))
 
-    def score(self, prepared: Prepared) -> Scored:
+    def score(self, prepared: PreparedPairs) -> Scored:
         """Ratings of N pairs on the scales of their K rules."""
         scored = super().score(prepared)
         rules = self._questions.rules
@@ -182,8 +183,8 @@ def load_judge(
     *,
     strategy: Strategy,
     rules: RuleSet,
-    kind: type[Judging] = Judging,
-) -> Judging:
+    kind: type[Judge] = Judge,
+) -> Judge:
     """Load a causal language model, ready to rate conversations.
 
     Args:
@@ -197,14 +198,14 @@ def load_judge(
         ModelError: it cannot be loaded, is no causal model, or has no single token for an answer.
     """
     folder = ModelFolder(source.at(fetch_model(source)))
-    forms = list(dict.fromkeys(form_of(rule) for rule in rules))
+    forms = list(dict.fromkeys(answer_form(rule) for rule in rules))
     answers = RuleSet(
         Rule(f"answers_{i + 1}", ", ".join(form.answers), "better", Scale(-1.0, 1.0)) for i, form in enumerate(forms)
     )
 
     def load(dtype: torch.dtype) -> tuple[PreTrainedModel, nn.Module]:
         body, vocabulary = load_causal(folder, dtype)
-        return body, PooledHeads(Answers(vocabulary, forms=forms, tokenizer=folder.tokenizer), pooling="last")
+        return body, PooledHeads(AnswerHeads(vocabulary, forms=forms, tokenizer=folder.tokenizer), pooling="last")
 
     model = load_opened(folder, Opened(tuple(map(Head, answers.names)), load), options, rules=answers)
     return kind(model, rules=rules, strategy=strategy, batch_tokens=options.batch_tokens)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from encore_ray.models.text.conversations import Message
+from encore_ray.models.spec.conversation import Message
 from encore_ray.models.text.pair_prompt import transcript
 from encore_ray.rules import Rule, RuleSet, Scale
 
@@ -39,14 +39,14 @@ _RATE = (
 )
 
 
-_RELATE = (
+_RELEVANCE = (
     "Think of the next reply to the conversation above. Does the following matter for judging it? Reply with Yes or No "
     "only."
 )
 
 
 @dataclass(frozen=True)
-class Form:
+class AnswerForm:
     """A kind of answer.
 
     Attributes:
@@ -71,9 +71,9 @@ class Form:
         return sum(level * p for level, p in zip(self.levels, probabilities, strict=True)) / sum(probabilities)
 
 
-def form_of(rule: Rule) -> Form:
+def answer_form(rule: Rule) -> AnswerForm:
     """How a rule is answered: by one of its levels where its scale has some, else by Yes or No."""
-    return Form(rule.scale.levels)
+    return AnswerForm(rule.scale.levels)
 
 
 def on_scale(rule: Rule, ratings: np.ndarray) -> np.ndarray:
@@ -88,7 +88,7 @@ def on_scale(rule: Rule, ratings: np.ndarray) -> np.ndarray:
 
 def question(rule: Rule) -> str:
     """The user's turn that asks for the rating of the response before it."""
-    form = form_of(rule)
+    form = answer_form(rule)
     if form.levels is None:
         return f"{_ASK}\n\n{rule.text}"
     asked = _RATE.format(lowest=form.answers[0], highest=form.answers[-1], levels=", ".join(form.answers))
@@ -97,7 +97,7 @@ def question(rule: Rule) -> str:
 
 def relevance_question(rule: Rule) -> str:
     """What is asked behind a conversation, in the same turn, about how much a rule matters to it."""
-    return f"{_RELATE}\n\n{rule.text}"
+    return f"{_RELEVANCE}\n\n{rule.text}"
 
 
 def ask_rating(turns: Sequence[Message], rule: Rule) -> list[Message]:

@@ -2,8 +2,9 @@
 
 from encore_ray.errors import ConfigError
 from encore_ray.models.families.loaders import load_config
-from encore_ray.models.forward.strategy import STRATEGIES, Strategy, StrategyChoice, strategy_of
+from encore_ray.models.forward.strategy import strategy_of
 from encore_ray.models.loading.fetch import fetch_members
+from encore_ray.models.spec.forward import STRATEGIES, Strategy, StrategyChoice
 from encore_ray.models.spec.source import ModelSource
 
 

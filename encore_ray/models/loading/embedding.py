@@ -1,4 +1,4 @@
-"""A backbone as an embedder: one vector a response, by the same packed forward passes that score; and heads for it.
+"""Sentence embeddings by a frozen backbone, and saving of the linear probes that were fitted to them.
 
 An embedder takes its forward passes as a multi-head model does: strategies, budgets and the check against one-by-one
 scoring hold for it too.
@@ -8,30 +8,27 @@ import fnmatch
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
 from encore_ray.models.families.devices import find_dtype, take_device
-from encore_ray.models.families.families import HEADS_FILE
-from encore_ray.models.families.form import FORM_FILE, OwnForm
+from encore_ray.models.families.form import OwnForm
 from encore_ray.models.families.loaders import load_tokenizer
 from encore_ray.models.families.model_folder import ModelFolder
 from encore_ray.models.forward.embedder import Embedder
-from encore_ray.models.forward.heads import LinearHeads, Pooling, regressed_rule
-from encore_ray.models.forward.strategy import Strategy
+from encore_ray.models.forward.heads import LinearHeads, regressed_rule
 from encore_ray.models.loading.checkpoint import compile_body
-from encore_ray.models.loading.fetch import RULES_FILE, fetch_only_member, wanted_files
-from encore_ray.models.loading.reports import FIT_FILE, TRAIN_FILE
+from encore_ray.models.loading.ensemble_scorer import EnsembleScorer
+from encore_ray.models.loading.fetch import fetch_only_member, wanted_files
 from encore_ray.models.loading.saving import write_heads
-from encore_ray.models.loading.scoring import Scoring
+from encore_ray.models.spec.conversation import Reads, Template
+from encore_ray.models.spec.files import FIT_FILE, FORM_FILE, HEADS_FILE, RULES_FILE, TRAIN_FILE
+from encore_ray.models.spec.forward import Pooling, Strategy
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import ConversationTokenizer, Template, default_template
+from encore_ray.models.text.conversations import ConversationTokenizer, default_template
 from encore_ray.rules import RuleSet
-
-Reads = Literal["conversation", "response"]
 
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 _HEADS_FILES = (HEADS_FILE, RULES_FILE, FORM_FILE, FIT_FILE, TRAIN_FILE)
@@ -39,7 +36,7 @@ _HEADS_FILES = (HEADS_FILE, RULES_FILE, FORM_FILE, FIT_FILE, TRAIN_FILE)
 
 def load_embedder(
     source: ModelSource, options: LoadOptions, *, strategy: Strategy, pooling: Pooling, reads: Reads
-) -> Scoring:
+) -> EnsembleScorer:
     """Load a backbone that gives of each response its embedding [D], float32, and no scores.
 
     Args:
@@ -63,7 +60,7 @@ def load_embedder(
     if not folder.split:
         model.to(device)
     compile_body(model, options)
-    return Scoring([model], strategies=[strategy], batch_tokens=options.batch_tokens)
+    return EnsembleScorer([model], strategies=[strategy], batch_tokens=options.batch_tokens)
 
 
 def embedding_size(source: ModelSource) -> int:

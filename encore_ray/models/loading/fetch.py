@@ -1,14 +1,12 @@
-"""Where a model's files are on this machine, and what exactly they are."""
+"""Model files on this machine: local folders and hub snapshots, and the digest that identifies them."""
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 from encore_ray.errors import ModelError
 from encore_ray.models.families.form import Ensemble, read_form
+from encore_ray.models.spec.files import RULES_FILE
 from encore_ray.models.spec.source import ModelSource
 
 # regression_layer.pt: the heads of an LDL model, which has them in no other file. Fetching a pickle runs nothing.
@@ -24,7 +22,6 @@ _FILES = (
     "regression_layer.pt",
 )
 _PICKLES = ("*.bin",)
-RULES_FILE = "rules.yaml"  # what scores mean, not what they are: a corrected scale or direction needs no new scores
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,9 @@ def wanted_files(*, allow_pickle: bool) -> list[str]:
 
 
 def _download(name: str, *, revision: str | None, allow_pickle: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     patterns = wanted_files(allow_pickle=allow_pickle)
     try:
         # It holds a lock a file, so that the actors that start on a node together download each file once.

@@ -7,7 +7,7 @@ from pathlib import Path
 from encore_ray.errors import ModelError
 from encore_ray.models.families.model_folder import Head, Opened
 from encore_ray.models.forward.heads import num_outputs
-from encore_ray.models.loading.fetch import RULES_FILE
+from encore_ray.models.spec.files import RULES_FILE
 from encore_ray.rules import RuleSet, slug
 
 

@@ -8,12 +8,13 @@ from typing import Any
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from encore_ray.models.families.families import HEADS_FILE
 from encore_ray.models.families.form import Ensemble, OwnForm, write_form
 from encore_ray.models.families.loaders import no_progress_bar
-from encore_ray.models.forward.heads import LinearHeads, Pooling, num_outputs
-from encore_ray.models.loading.fetch import RULES_FILE
-from encore_ray.models.text.conversations import Template, default_template
+from encore_ray.models.forward.heads import LinearHeads, num_outputs
+from encore_ray.models.spec.conversation import Template
+from encore_ray.models.spec.files import HEADS_FILE, RULES_FILE
+from encore_ray.models.spec.forward import Pooling
+from encore_ray.models.text.conversations import default_template
 from encore_ray.rules import RuleSet
 
 

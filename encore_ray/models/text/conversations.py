@@ -13,17 +13,14 @@ import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from jinja2 import TemplateError
 from transformers import PretrainedConfig
 
 from encore_ray.errors import DataError, ModelError
-
-Message = dict[str, str]
-Template = Literal["chat", "plain-v1", "response-v1"]
-TEMPLATES: tuple[Template, ...] = get_args(Template)
+from encore_ray.models.spec.conversation import Message, Template
 
 DEFAULT_MAX_LENGTH = 8192  # models that allow 128k positions would let one row take a whole GPU's memory
 

@@ -5,9 +5,10 @@ their texts alone, so that nothing tells which one a human preferred.
 """
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 
-from encore_ray.models.text.conversations import Message
+from encore_ray.models.spec.conversation import Message
 
 _TASK = "Which safety rules matter most for telling the two replies to this conversation apart?"
 
@@ -33,3 +34,10 @@ def transcript(turns: Sequence[Message]) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pair_prompt_digest() -> str:
+    """SHA-256 of all that a pair's prompt adds to the pair: another wording or order is another reading."""
+    replies: list[list[Message]] = [[{"role": "assistant", "content": text}] for text in "abc"]
+    texts = [pair_turns((), *pair)[0]["content"] for pair in itertools.permutations(replies, 2)]
+    return hashlib.sha256("\n\n".join(texts).encode()).hexdigest()

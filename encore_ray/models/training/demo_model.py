@@ -19,8 +19,10 @@ from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 from encore_ray.errors import ConfigError
 from encore_ray.models.forward.heads import LinearHeads, Paths, pool, regressed_rule
 from encore_ray.models.loading.saving import save_multihead
-from encore_ray.models.text.conversations import ConversationTokenizer, Message
-from encore_ray.models.training.objectives import into_rule_units, to_unit
+from encore_ray.models.spec.conversation import Message
+from encore_ray.models.spec.training import to_unit
+from encore_ray.models.text.conversations import ConversationTokenizer
+from encore_ray.models.training.objectives import into_rule_units
 from encore_ray.rules import RuleSet
 
 BOS, EOS, PAD = "<|bos|>", "<|eos|>", "<|pad|>"

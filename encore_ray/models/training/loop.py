@@ -1,11 +1,11 @@
-"""The training loop: steps of AdamW over batches of rows, judged on held-out rows, kept on disk, ended early.
+"""The training loop: AdamW with warm-up and cosine decay, held-out evaluation, checkpoints and early stopping.
 
 A step sees `batch_rows` rows, whoever many workers and however small their forward passes: each worker adds up the
 gradients of its share. The learning rate rises linearly, then falls along a cosine to zero.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -16,62 +16,19 @@ from torch import nn
 
 from encore_ray.errors import DataError
 from encore_ray.models.forward.multihead import MultiHeadModel
-from encore_ray.models.text.conversations import Message, TokenizedPairs
+from encore_ray.models.spec.training import LoopSettings, Objective, RowBatch
+from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.models.training.micro_batches import MicroBatches
-from encore_ray.models.training.objectives import Judged, Objective, rank
+from encore_ray.models.training.objectives import EvaluationSums, rank
+from encore_ray.models.training.progress import TrainProgress
 from encore_ray.models.training.recipe import trained_weights
-from encore_ray.models.training.state import Progress, TrainState
+from encore_ray.models.training.state import TrainState
 from encore_ray.models.training.workers import Workers
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class LoopSettings:
-    """How the weights are fitted.
-
-    Attributes:
-        objective: see `objectives`.
-        learning_rate: the highest, after the warm-up.
-        warmup_steps: over which it rises.
-        weight_decay: of matrices; biases and norms have none.
-        max_grad_norm: longer gradients are shortened to it.
-        num_steps: in all.
-        evaluate_every: steps between evaluations; there is one more after the last step.
-        patience: evaluations in a row that are no better than the best before the training ends.
-    """
-
-    objective: Objective
-    learning_rate: float
-    warmup_steps: int
-    weight_decay: float
-    max_grad_norm: float
-    num_steps: int
-    evaluate_every: int
-    patience: int
-
-
-@dataclass(frozen=True, eq=False)
-class RowBatch:
-    """One worker's rows of a step or of an evaluation.
-
-    Attributes:
-        prompts, chosen, rejected, pair_ids: of N rows, see ConversationTokenizer.tokenize_pairs.
-        target_N2K: float32, see `objectives`.
-        num_targets: of the whole step, over all workers.
-        num_rows: the same.
-    """
-
-    prompts: Sequence[Sequence[Message]]
-    chosen: Sequence[Sequence[Message]]
-    rejected: Sequence[Sequence[Message] | None]
-    pair_ids: Sequence[str]
-    target_N2K: np.ndarray
-    num_targets: int
-    num_rows: int
-
-
-class Rows(Protocol):
+class TrainingRows(Protocol):
     """The rows of a training."""
 
     def steps(self, first: int) -> Iterable[RowBatch]:
@@ -113,7 +70,7 @@ def make_optimizer(model: MultiHeadModel, settings: LoopSettings) -> torch.optim
 
 def train(
     model: MultiHeadModel,
-    rows: Rows,
+    rows: TrainingRows,
     *,
     settings: LoopSettings,
     micro_batches: MicroBatches,
@@ -123,7 +80,7 @@ def train(
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_evaluation: Callable[[dict[str, Any]], None] = lambda figures: None,
     stop: Callable[[], bool] = lambda: False,
-) -> Progress | None:
+) -> TrainProgress | None:
     """Train from where the state stands to the end; the model then has the weights of the best evaluation.
 
     Args:
@@ -165,10 +122,10 @@ def train(
         progress = replace(progress, step=progress.step + 1)
         on_step(StepReport(progress.step, batch.num_rows, loss, rate, norm))
         if progress.step % settings.evaluate_every == 0 or progress.step == settings.num_steps:
-            judged = _judge(model, rows, micro_batches, settings.objective, workers)
-            figures = {"step": progress.step, **judged.figures(settings.objective, names)}
-            _check_judged(figures, judged)
-            progress = _with_evaluation(progress, figures, judged, settings.objective)
+            sums = _evaluate(model, rows, micro_batches, settings.objective, workers)
+            figures = {"step": progress.step, **sums.figures(settings.objective, names)}
+            _check_finite(figures, sums)
+            progress = _with_evaluation(progress, figures, sums, settings.objective)
             if progress.best_step == progress.step:
                 state.keep_best(progress.step)
             state.keep(progress)
@@ -182,39 +139,41 @@ def train(
     return progress
 
 
-def _judge(
-    model: MultiHeadModel, rows: Rows, micro_batches: MicroBatches, objective: Objective, workers: Workers
-) -> Judged:
-    judged = Judged.none(len(model.rules))
+def _evaluate(
+    model: MultiHeadModel, rows: TrainingRows, micro_batches: MicroBatches, objective: Objective, workers: Workers
+) -> EvaluationSums:
+    sums = EvaluationSums.none(len(model.rules))
     for batch, pairs in _ahead(_tokenized(model, batch) for batch in rows.heldout()):
-        judged += micro_batches.judge(pairs, batch.target_N2K, objective=objective)
-    return workers.judged(judged)
+        sums += micro_batches.evaluate(pairs, batch.target_N2K, objective=objective)
+    return workers.add_up(sums)
 
 
-def _check_judged(figures: dict[str, Any], judged: Judged) -> None:
+def _check_finite(figures: dict[str, Any], sums: EvaluationSums) -> None:
     """Raise DataError where outputs on held-out rows are not numbers: no such model may count as the best."""
-    if math.isfinite(figures["loss"]) and np.isfinite([judged.low_K, judged.high_K]).all():
+    if math.isfinite(figures["loss"]) and np.isfinite([sums.low_K, sums.high_K]).all():
         return
     wrong = ", ".join(name for name, own in figures["rules"].items() if not math.isfinite(own["loss"]))
     raise DataError(
         f"Step {figures['step']}: the loss of the {figures['num']:,} held-out targets is {figures['loss']}"
-        f"{f' ({wrong})' if wrong else ''}, outputs reach from {judged.low_K.min()} to "
-        f"{judged.high_K.max()}. Train with a lower learning_rate, or in float32; if that does not help, look at the "
+        f"{f' ({wrong})' if wrong else ''}, outputs reach from {sums.low_K.min()} to "
+        f"{sums.high_K.max()}. Train with a lower learning_rate, or in float32; if that does not help, look at the "
         "held-out rows for texts that the base model cannot read."
     )
 
 
-def _with_evaluation(progress: Progress, figures: dict[str, Any], judged: Judged, objective: Objective) -> Progress:
+def _with_evaluation(
+    progress: TrainProgress, figures: dict[str, Any], sums: EvaluationSums, objective: Objective
+) -> TrainProgress:
     evaluations = (*progress.evaluations, figures)
     before = progress.evaluations[progress.best] if progress.evaluations else None
     if before is not None and rank(figures, objective) <= rank(before, objective):
         return replace(progress, evaluations=evaluations)
-    return Progress(
-        progress.step, evaluations, len(evaluations) - 1, tuple(judged.low_K.tolist()), tuple(judged.high_K.tolist())
+    return TrainProgress(
+        progress.step, evaluations, len(evaluations) - 1, tuple(sums.low_K.tolist()), tuple(sums.high_K.tolist())
     )
 
 
-def _is_over(progress: Progress, settings: LoopSettings) -> bool:
+def _is_over(progress: TrainProgress, settings: LoopSettings) -> bool:
     if not progress.evaluations:
         return False
     is_last = progress.evaluations[-1]["step"] == settings.num_steps

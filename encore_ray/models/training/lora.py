@@ -1,4 +1,4 @@
-"""Low-rank adapters in place of the weights of a backbone, by peft, and back into them.
+"""LoRA by peft: low-rank adapters in place of the weights of a backbone, and merged back into them.
 
 Source: LoRA, arXiv 2106.09685.
 """

@@ -1,4 +1,4 @@
-"""Gradients and figures of many rows, a few at a time: what a forward pass holds is bounded, what a step sees is not.
+"""Gradient accumulation over micro-batches: what a forward pass holds is bounded, what a step sees is not.
 
 A micro-batch is one forward pass of the rows of whole pairs, packed as they are scored: a prompt that both responses
 share is computed once, and its gradient is the sum of both. Micro-batches follow from the rows and the budget alone.
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from encore_ray.models.forward.multihead import MultiHeadModel
-from encore_ray.models.forward.scorer import Batch, PairScorer
-from encore_ray.models.forward.strategy import Strategy
+from encore_ray.models.forward.scorer import PairScorer, SequenceBatch
+from encore_ray.models.spec.forward import Strategy
+from encore_ray.models.spec.training import Objective
 from encore_ray.models.text.conversations import TokenizedPairs
-from encore_ray.models.training.objectives import Judged, Objective, summed_loss
+from encore_ray.models.training.objectives import EvaluationSums, summed_loss
 from encore_ray.models.training.workers import Workers
 
 _UNBOUNDED = 1 << 40  # tokens: rows are counted out here, so that the scorer never splits them
@@ -31,7 +32,7 @@ class MicroBatch:
         places_B2: which sequence of the batch each side is; -1 for no response.
     """
 
-    batch: Batch
+    batch: SequenceBatch
     rows: list[int]
     places_B2: np.ndarray
 
@@ -71,15 +72,15 @@ class MicroBatches:
         return total
 
     @torch.no_grad()
-    def judge(self, pairs: TokenizedPairs, target_N2K: np.ndarray, *, objective: Objective) -> Judged:
+    def evaluate(self, pairs: TokenizedPairs, target_N2K: np.ndarray, *, objective: Objective) -> EvaluationSums:
         """Outputs against targets of this worker's rows."""
-        judged = Judged.none(target_N2K.shape[2])
+        sums = EvaluationSums.none(target_N2K.shape[2])
         for micro in self._planned(pairs):
             raw_B2K = self._outputs(micro)
             if micro.rows:
                 target_B2K = _targets(target_N2K, micro, raw_B2K.device)
-                judged += Judged.of(raw_B2K, target_B2K, objective=objective)
-        return judged
+                sums += EvaluationSums.of(raw_B2K, target_B2K, objective=objective)
+        return sums
 
     def plan(self, pairs: TokenizedPairs) -> list[MicroBatch]:
         """Rows of similar length together, the longest first, each micro-batch within the budget."""

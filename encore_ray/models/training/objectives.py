@@ -1,4 +1,4 @@
-"""What a model is trained to do: targets, losses, and the figures that judge it on held-out rows.
+"""Training objectives: targets, losses (regression, Bradley-Terry, multi-label), and figures on held-out rows.
 
 A row is a pair, a single response, or the text of a rule adapter; its targets lie in an array [N, 2, K], one place a
 side and rule, NaN where there is nothing to learn:
@@ -15,7 +15,7 @@ Source: ENCORE, arXiv 2503.20995 (regression); RuleAdapter, arXiv 2501.15453 (th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,24 +24,11 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from encore_ray.models.forward.heads import LinearHeads
+from encore_ray.models.spec.training import Objective, is_pairwise
 from encore_ray.rules import RuleSet
-
-Objective = Literal["regression", "bradley-terry", "multihead-bradley-terry", "multilabel"]
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 # What is added up over held-out rows, for each rule.
 _SUMS = ("num", "loss", "total", "square", "right", "ties", "hits", "found", "true")
-
-
-def is_pairwise(objective: Objective) -> bool:
-    """Whether its loss is about the difference of two responses."""
-    return objective in ("bradley-terry", "multihead-bradley-terry")
-
-
-def to_unit(ratings_NK: NDArray[np.floating], rules: RuleSet) -> NDArray[np.float32]:
-    """Ratings mapped to [0, 1] on each rule's range; NaN stays."""
-    lo_K, hi_K = (np.array([getattr(rule.scale, end) for rule in rules]) for end in ("lo", "hi"))
-    return ((ratings_NK - lo_K) / (hi_K - lo_K)).astype(np.float32)
 
 
 @torch.no_grad()
@@ -82,7 +69,7 @@ def summed_loss(raw_N2K: Tensor, target_N2K: Tensor, *, objective: Objective) ->
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class EvaluationSums:
     """Outputs against targets, summed over held-out rows; parts of a corpus merge with ``+``.
 
     Attributes:
@@ -96,12 +83,12 @@ class Judged:
     high_K: NDArray[np.float64]
 
     @classmethod
-    def none(cls, num_rules: int) -> "Judged":
+    def none(cls, num_rules: int) -> "EvaluationSums":
         ends = (np.full(num_rules, end) for end in (np.inf, -np.inf))
         return cls({name: np.zeros(num_rules) for name in _SUMS}, *ends)
 
     @classmethod
-    def of(cls, raw_N2K: Tensor, target_N2K: Tensor, *, objective: Objective) -> "Judged":
+    def of(cls, raw_N2K: Tensor, target_N2K: Tensor, *, objective: Objective) -> "EvaluationSums":
         """Of N rows, one at least; arguments as of `summed_loss`."""
         loss_K = summed_loss(raw_N2K, target_N2K, objective=objective)
         raw, target = (x_N2K.detach().cpu().double().numpy() for x_N2K in (raw_N2K, target_N2K))
@@ -128,8 +115,8 @@ class Judged:
             raw.max(axis=sides),
         )
 
-    def __add__(self, other: "Judged") -> "Judged":
-        return Judged(
+    def __add__(self, other: "EvaluationSums") -> "EvaluationSums":
+        return EvaluationSums(
             {name: self.sums[name] + other.sums[name] for name in _SUMS},
             np.minimum(self.low_K, other.low_K),
             np.maximum(self.high_K, other.high_K),
@@ -140,7 +127,7 @@ class Judged:
         return np.stack([*(self.sums[name] for name in _SUMS), self.low_K, self.high_K])
 
     @classmethod
-    def from_array(cls, rows: NDArray[np.float64]) -> "Judged":
+    def from_array(cls, rows: NDArray[np.float64]) -> "EvaluationSums":
         return cls(dict(zip(_SUMS, rows, strict=False)), rows[-2], rows[-1])
 
     def figures(self, objective: Objective, names: list[str]) -> dict[str, Any]:
@@ -179,13 +166,6 @@ class Judged:
                 return "f1", np.where(said_K > 0, 2 * sums["hits"] / said_K, np.nan)
             spread_K = sums["square"] - sums["total"] ** 2 / num_K
             return "r2", np.where(spread_K > 1e-12 * num_K, 1 - sums["loss"] / spread_K, np.nan)
-
-
-def merit_name(objective: Objective) -> str:
-    """Key of the figure of merit in `Judged.figures`."""
-    if is_pairwise(objective):
-        return "accuracy"
-    return "f1" if objective == "multilabel" else "r2"
 
 
 def rank(figures: Mapping[str, Any], objective: Objective) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""A model that is about to be trained: a backbone with fresh heads, or with those of a checkpoint of the same rules.
+"""Fine-tuning recipe: a backbone with fresh heads or those of a checkpoint, LoRA or all weights, FSDP.
 
 Weights are kept in float32, whatever they are computed in. Several workers, or bfloat16, share the model out by FSDP
 (torch's fully_shard): each keeps its part of every weight, of its gradient and of what the optimiser knows of it.
@@ -22,21 +22,23 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from encore_ray.errors import ConfigError
-from encore_ray.models.families.families import HEADS_FILE
 from encore_ray.models.families.form import OwnForm, read_form
 from encore_ray.models.families.model_folder import ModelFolder, Opened
-from encore_ray.models.forward.heads import LinearHeads, PooledHeads, Pooling, regressed_rule
+from encore_ray.models.forward.heads import LinearHeads, PooledHeads, regressed_rule
 from encore_ray.models.forward.last_layer import body_layers
 from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.forward.onednn import keep_no_copies
-from encore_ray.models.forward.strategy import Strategy, strategy_of
+from encore_ray.models.forward.strategy import strategy_of
 from encore_ray.models.loading.checkpoint import open_conversations
-from encore_ray.models.loading.fetch import RULES_FILE, fetch_only_member
+from encore_ray.models.loading.fetch import fetch_only_member
 from encore_ray.models.loading.saving import save_multihead
+from encore_ray.models.spec.files import HEADS_FILE, RULES_FILE
+from encore_ray.models.spec.forward import Pooling, Strategy
 from encore_ray.models.spec.source import ModelSource
+from encore_ray.models.spec.training import Objective
 from encore_ray.models.training.disk import writing
 from encore_ray.models.training.lora import add_lora, merged
-from encore_ray.models.training.objectives import Objective, into_rule_units, out_of_rule_units
+from encore_ray.models.training.objectives import into_rule_units, out_of_rule_units
 from encore_ray.models.training.workers import Workers
 from encore_ray.rules import RuleSet, Scale
 
@@ -57,7 +59,7 @@ class FirstHeads:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainRecipe:
     """What a model is made from and how it is trained, apart from the rows.
 
     Attributes:
@@ -86,7 +88,7 @@ class Recipe:
     gradient_checkpointing: bool = False
     seed: int = 0
 
-    def at(self, base: str | Path) -> "Recipe":
+    def at(self, base: str | Path) -> "TrainRecipe":
         """The recipe, with its base model where it lies on this machine."""
         return replace(self, base=self.base.at(base))
 

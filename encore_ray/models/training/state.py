@@ -1,4 +1,4 @@
-"""Where a training stands, on disk: each worker's part of the weights and of the optimiser, and the step.
+"""Sharded training checkpoints: each worker's part of the weights and of the optimiser, and the step.
 
     step-00000120/weights-1.safetensors     of worker 1 of the training
                   state.json                written last: where it is, all is
@@ -11,10 +11,8 @@ follows from the seed and the step.
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -23,33 +21,11 @@ from torch import Tensor
 from encore_ray import durable
 from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.training.disk import writing
+from encore_ray.models.training.progress import STATE_FILE, TrainProgress, newest_state, read_progress
 from encore_ray.models.training.recipe import local, local_weights, trained_weights
 from encore_ray.models.training.workers import Workers
 
-STATE_FILE = "state.json"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a training did so far.
-
-    Attributes:
-        step: optimiser steps.
-        evaluations: step and figures of each evaluation.
-        best: number of the best of them.
-        low, high: smallest and largest output of each head on held-out rows, at the best of them.
-    """
-
-    step: int = 0
-    evaluations: tuple[Mapping[str, Any], ...] = ()
-    best: int = 0
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-
-    @property
-    def best_step(self) -> int | None:
-        return self.evaluations[self.best]["step"] if self.evaluations else None
 
 
 class TrainState:
@@ -66,7 +42,7 @@ class TrainState:
         self._folder, self._model, self._optimizer, self._workers = folder, model, optimizer, workers
         self._kept_step: int | None = None
 
-    def keep(self, progress: Progress) -> None:
+    def keep(self, progress: TrainProgress) -> None:
         """Write the state; older ones go once it is whole. ConfigError where it cannot be written."""
         if progress.step == self._kept_step:
             return
@@ -85,11 +61,11 @@ class TrainState:
         self._write(self._folder / _best_name(step), local_weights(self._model))
 
     @torch.no_grad()
-    def resume(self) -> Progress:
+    def resume(self) -> TrainProgress:
         """Put back the newest state that is whole; a training that has none stays as it is."""
         newest = newest_state(self._folder)
         if newest is None:
-            return Progress()
+            return TrainProgress()
         progress = read_progress(newest)
         kept = load_file(newest / self._file)
         for name, tensor in local_weights(self._model).items():
@@ -106,7 +82,7 @@ class TrainState:
         return progress
 
     @torch.no_grad()
-    def take_best(self, progress: Progress) -> None:
+    def take_best(self, progress: TrainProgress) -> None:
         """Put the weights of the best evaluation into the model."""
         assert progress.best_step is not None
         kept = load_file(self._folder / _best_name(progress.best_step) / self._file)
@@ -138,25 +114,13 @@ class TrainState:
                 file.unlink(missing_ok=True)  # a full disk has no room to say so
                 raise
 
-    def _sweep(self, progress: Progress) -> None:
+    def _sweep(self, progress: TrainProgress) -> None:
         named = {_step_name(progress.step)}
         if progress.best_step is not None:
             named.add(_best_name(progress.best_step))
         for folder in self._folder.iterdir():
             if folder.name.startswith(("step-", "best-")) and folder.name not in named:
                 shutil.rmtree(folder)
-
-
-def newest_state(folder: Path) -> Path | None:
-    """The folder of the last state that was written as a whole."""
-    return max((file.parent for file in folder.glob(f"step-*/{STATE_FILE}")), default=None)
-
-
-def read_progress(place: Path) -> Progress:
-    """What a kept state says of the training."""
-    content = json.loads((place / STATE_FILE).read_text(encoding="utf-8"))
-    lists = {name: tuple(content[name]) for name in ("evaluations", "low", "high")}
-    return Progress(step=content["step"], best=content["best"], **lists)
 
 
 def _step_name(step: int) -> str:

@@ -1,4 +1,4 @@
-"""Several processes that train one model: the few things that they tell each other.
+"""Collectives of data-parallel workers: the few things that processes that train one model tell each other.
 
 A process by itself is the only worker, and talks to nobody.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from encore_ray.models.training.objectives import Judged
+from encore_ray.models.training.objectives import EvaluationSums
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Workers:
         """The sum of the values of all workers."""
         return float(self._reduced(np.array([value], dtype=np.float64), dist.ReduceOp.SUM)[0])
 
-    def judged(self, part: Judged) -> Judged:
-        """What all workers judged, each its part."""
+    def add_up(self, part: EvaluationSums) -> EvaluationSums:
+        """The sums of all workers, each of which has a part."""
         rows = part.to_array()
         sums = self._reduced(rows[:-2], dist.ReduceOp.SUM)
         low, high = self._reduced(rows[-2:-1], dist.ReduceOp.MIN), self._reduced(rows[-1:], dist.ReduceOp.MAX)
-        return Judged.from_array(np.concatenate([sums, low, high]))
+        return EvaluationSums.from_array(np.concatenate([sums, low, high]))
 
     def wait(self) -> None:
         """Until all workers are here."""

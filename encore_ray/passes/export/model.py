@@ -1,26 +1,29 @@
 """Export as a model: a run's weights and the heads of its scorer, folded into one single-label checkpoint."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from encore_ray.composition.weigh.linear import linear_reward
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.pass_table import read_manifest
 from encore_ray.folder.tables import TableUnit, table_rules, table_units
-from encore_ray.models.export.folding import PROVENANCE, FoldedModel, fold_model
-from encore_ray.models.loading.fetch import identify_model
+from encore_ray.models.spec.files import PROVENANCE
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model_place import local_model
 from encore_ray.rules import Scale
 from encore_ray.schema import PAIR_ID, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
 from encore_ray.storage import Folder, is_remote
 
+if TYPE_CHECKING:
+    from encore_ray.models.export.folding import FoldedModel
+
 MODEL_FILE = "config.json"
 
 
 def export_model(
     run: Folder, output: str, *, model: str | None = None, allow_pickle: bool = False, overwrite: bool = False
-) -> FoldedModel:
+) -> "FoldedModel":
     """Write the model whose one output gives the margins of a run's rewards.
 
     Args:
@@ -35,6 +38,9 @@ def export_model(
             no linear function. DataError: rewards that are not composed to the end, or of other rules.
             ModelError: heads that cannot be folded.
     """
+    from encore_ray.models.export.folding import fold_model
+    from encore_ray.models.loading.fetch import identify_model
+
     if is_remote(output):
         raise ConfigError(
             f"--as-model {output}: a model is written to a local folder. Name one, and copy it from there."

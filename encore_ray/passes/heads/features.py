@@ -7,6 +7,7 @@ numbers; those of a missing rejected response are NaN.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,15 +15,17 @@ import pyarrow as pa
 from encore_ray.config import ScoreOptions
 from encore_ray.engine.pools import Resources
 from encore_ray.folder.attempt import Attempt
-from encore_ray.models.forward.heads import Pooling
-from encore_ray.models.loading.embedding import Reads, embedding_size, load_embedder
-from encore_ray.models.loading.scoring import Scoring
+from encore_ray.models.spec.conversation import Reads
+from encore_ray.models.spec.forward import Pooling
 from encore_ray.passes.scorers.embedding_table import SIDES, write_embeddings
 from encore_ray.passes.scorers.model_place import local_model
 from encore_ray.passes.scorers.model_plan import model_source, plan_body
 from encore_ray.passes.scorers.outputs import UnitOutputs
 from encore_ray.passes.scorers.planned_model import PlannedModel
 from encore_ray.rules import Rule, RuleSet, Scale
+
+if TYPE_CHECKING:
+    from encore_ray.models.loading.ensemble_scorer import EnsembleScorer
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ class FeatureModel(PlannedModel):
     pooling: Pooling = field(kw_only=True)
     reads: Reads = field(kw_only=True)
 
-    def load(self) -> Scoring:
+    def load(self) -> "EnsembleScorer":
+        from encore_ray.models.loading.embedding import load_embedder
+
         return load_embedder(
             local_model(self.source),
             self.load_options,
@@ -74,6 +79,8 @@ def plan_features(
         ModelError: it is not there. ClusterError: its actors do not fit the cluster.
         ConfigError: the strategy asked for would change its embeddings.
     """
+    from encore_ray.models.loading.embedding import embedding_size
+
     place = local_model(model_source(path, options))
     size = embedding_size(place)
     strategies, facts = plan_body(path, place, options, resources=resources)

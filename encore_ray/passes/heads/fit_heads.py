@@ -342,6 +342,7 @@ def save_heads(
     Returns:
         Content of fit.json.
     """
+
     folder, backbone = Folder(output), local_model(model.source)
     stale = _standing_files(folder)
     files = backbone_files(backbone)

@@ -4,13 +4,12 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.folder.pass_table import pass_table
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import REFINE, REFINE_SCORES, Pass
-from encore_ray.models.energy.refiner import Refiner
 from encore_ray.passes.refine.source import EmbeddedUnit
 from encore_ray.schema import (
     ENERGY_FILE,
@@ -23,6 +22,9 @@ from encore_ray.schema import (
     RULE_REFINE_REPORT_FILE,
 )
 from encore_ray.storage import Folder, content_digest, fingerprint
+
+if TYPE_CHECKING:
+    from encore_ray.models.energy.refiner import Refiner
 
 logger = logging.getLogger("encore_ray")
 
@@ -47,8 +49,10 @@ class EnergyFiles:
         """Whether they are there."""
         return run.exists(self.description)
 
-    def load(self, run: Folder) -> Refiner:
+    def load(self, run: Folder) -> "Refiner":
         """The fitted energies; ModelError where they are damaged."""
+        from encore_ray.models.energy.refiner import Refiner
+
         tensors, description = self._read(run)
         return Refiner.from_files(tensors, description, where=run.path(self.description))
 
@@ -99,7 +103,7 @@ class EnergyFiles:
                 return run.read_json(self.report)
         return None
 
-    def keep(self, run: Folder, refiner: Refiner, report: Mapping[str, Any]) -> None:
+    def keep(self, run: Folder, refiner: "Refiner", report: Mapping[str, Any]) -> None:
         """Replace energies and report, the description last: where it is, all is.
 
         What others refined, and what the fit needed to go on, goes.

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,15 +17,16 @@ from encore_ray.engine.base import Engine, Say
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.progress import Progress, Watch, ignore_progress
 from encore_ray.errors import ClusterError
-from encore_ray.models.energy.data import PairBlock, PairBlocks
-from encore_ray.models.energy.linear_refit import refit_linear
-from encore_ray.models.energy.refiner import Refiner
-from encore_ray.models.energy.training import EnergyFit, EnergySettings, FitProgress, fit_energies
-from encore_ray.models.forward.budget import unless_out_of_memory
+from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
+from encore_ray.models.spec.energy import EnergySettings, FitProgress
 from encore_ray.passes.refine.energies import units_fingerprint
 from encore_ray.passes.refine.source import EmbeddedUnit, training_blocks
 from encore_ray.schema import FIT_PROGRESS_FILE
 from encore_ray.storage import Folder, fingerprint
+
+if TYPE_CHECKING:
+    from encore_ray.models.energy.refiner import Refiner
+    from encore_ray.models.energy.training import EnergyFit
 
 logger = logging.getLogger("encore_ray")
 
@@ -74,12 +75,17 @@ class Training:
     kept: Folder
     noise: float = 0.0
 
-    def run(self, say: Say) -> tuple[Refiner, np.ndarray]:
+    def run(self, say: Say) -> tuple["Refiner", np.ndarray]:
         """Energies of all heads of the units, and weights [K, D] of their plain refit on the same pairs.
 
         Raises:
             DataError: no pair agrees with its label under any head. ClusterError: memory runs out.
         """
+        from encore_ray.models.energy.linear_refit import refit_linear
+        from encore_ray.models.energy.refiner import Refiner
+        from encore_ray.models.energy.training import fit_energies
+        from encore_ray.models.forward.budget import unless_out_of_memory
+
         corpus = training_blocks(self.units, noise=self.noise, seed=self.settings.seed)
         begun = False
 
@@ -98,7 +104,7 @@ class Training:
             sentence = f"{self.name}, epoch {epoch} of {self.settings.epochs}: loss {loss:.4f}{said}"
             say(Told(sentence=sentence, kept=True))
 
-        def fit() -> EnergyFit:
+        def fit() -> "EnergyFit":
             return fit_energies(
                 blocks,
                 settings=self.settings,
@@ -116,7 +122,7 @@ class Training:
                 "The worker that fits the energies ran out of memory: let other work on its GPU end, or fit them on "
                 "CPUs with --gpus 0."
             )
-        return Refiner.of(found), refit_linear(blocks, standards=found.standards, settings=self.settings)
+        return Refiner.of(found), refit_linear(blocks, moments=found.moments, settings=self.settings)
 
     @property
     def _fingerprint(self) -> str:

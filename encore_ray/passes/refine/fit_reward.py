@@ -7,7 +7,7 @@ are read from; the other half judges: nothing is fitted to, or chosen by, the pa
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.engine.base import Say
 from encore_ray.folder.spec import FIT_REWARD
-from encore_ray.models.energy.refiner import Refiner
 from encore_ray.models.energy.training import EnergySettings
 from encore_ray.passes.refine.energies import OF_REWARD, units_fingerprint
 from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Told, Trainer, Training, advice, follow
@@ -27,6 +26,9 @@ from encore_ray.passes.refine.source import REWARD, embedded_units
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
 from encore_ray.storage import Folder
+
+if TYPE_CHECKING:
+    from encore_ray.models.energy.refiner import Refiner
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class _HeldoutPairs:
         )
 
 
-def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _HeldoutPairs]:
+def _fit_and_judge(training: Training, say: Say) -> tuple["Refiner", _HeldoutPairs]:
     refiner, weight_KD = training.run(say)
     parts: list[list[np.ndarray]] = []
     for rows in heldout_rows(training.units):
@@ -158,7 +160,9 @@ def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _HeldoutPairs
     return refiner, _HeldoutPairs(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
-def _report(refiner: Refiner, judged: _HeldoutPairs, controls: list[dict[str, Any]], *, verdict: str) -> dict[str, Any]:
+def _report(
+    refiner: "Refiner", judged: _HeldoutPairs, controls: list[dict[str, Any]], *, verdict: str
+) -> dict[str, Any]:
     sources = calibrate({MARGIN: judged.base_N, DENSITY: judged.odds_N}, fitted_N=~judged.test_N)
     settings = refiner.facts["settings"]
     num_test = int(judged.test_N.sum())

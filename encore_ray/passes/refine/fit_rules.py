@@ -6,7 +6,7 @@ reward: on the half of the held-out prompts that nothing was fitted to.
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from encore_ray.composition.measure.ties import tie_tolerance
 from encore_ray.engine.base import Say
 from encore_ray.folder.spec import FIT_RULES
 from encore_ray.folder.tables import table_rules, table_units
-from encore_ray.models.energy.refiner import Refiner
-from encore_ray.models.energy.training import EnergySettings
+from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.refine.energies import OF_RULES, units_fingerprint
 from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Told, Trainer, Training, advice, follow
 from encore_ray.passes.refine.fit_reward import REFINED, REFIT
@@ -27,6 +26,9 @@ from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import SCHEMA_VERSION, SCORES_DIR
 from encore_ray.storage import Folder
+
+if TYPE_CHECKING:
+    from encore_ray.models.energy.refiner import Refiner
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class _HeldoutPairs:
         )
 
 
-def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _HeldoutPairs]:
+def _fit_and_judge(training: Training, say: Say) -> tuple["Refiner", _HeldoutPairs]:
     refiner, weight_KD = training.run(say)
     margins: dict[str, list[np.ndarray]] = {BASE: [], REFIT: [], REFINED: []}
     others: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -137,7 +139,7 @@ def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _HeldoutPairs
     return refiner, _HeldoutPairs(margin_by_name, at_end_NK, test_N, hash_N)
 
 
-def _report(refiner: Refiner, rules: RuleSet, judged: _HeldoutPairs) -> dict[str, Any]:
+def _report(refiner: "Refiner", rules: RuleSet, judged: _HeldoutPairs) -> dict[str, Any]:
     facts = refiner.facts
     num_test = int(judged.test_N.sum())
     found: list[dict[str, Any]] = []

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from encore_ray.composition.evaluate.calibration import density_deviations, log_odds_of_densities
 from encore_ray.errors import DataError
-from encore_ray.models.energy.maximum import NUM_GRID
-from encore_ray.models.energy.refiner import Refiner
+from encore_ray.models.spec.energy import NUM_GRID
 from encore_ray.passes.refine.source import EmbeddedRows, EmbeddedUnit
+
+if TYPE_CHECKING:
+    from encore_ray.models.energy.refiner import Refiner
 
 LEAST_HELDOUT = 20  # pairs of either half; with fewer no probability can be calibrated or judged
 
@@ -33,7 +36,7 @@ class RefinedRows:
     grid_KG: np.ndarray
 
     @classmethod
-    def of(cls, rows: EmbeddedRows, refiner: Refiner) -> "RefinedRows":
+    def of(cls, rows: EmbeddedRows, refiner: "Refiner") -> "RefinedRows":
         there_N2 = np.stack([rows.embedded_N, rows.embedded_N & rows.pair_N], axis=1)
         refined = refiner.refine(rows.e_N2D[there_N2], rows.r_N2K[there_N2])
         at_end_N2K, outside_N2K = np.zeros((2, *rows.r_N2K.shape), dtype=bool)
@@ -76,7 +79,7 @@ def heldout_rows(units: Sequence[EmbeddedUnit]) -> Iterator[EmbeddedRows]:
         )
 
 
-def refit_rewards(rows: EmbeddedRows, refiner: Refiner, weight_KD: np.ndarray) -> np.ndarray:
+def refit_rewards(rows: EmbeddedRows, refiner: "Refiner", weight_KD: np.ndarray) -> np.ndarray:
     """What plain linear heads on standardised embeddings give the pairs, [N, 2, K]."""
     num_pairs, _, width = rows.e_N2D.shape
     standard_ND = refiner.embedding.apply(rows.e_N2D.reshape(2 * num_pairs, width))

@@ -10,10 +10,10 @@ import pyarrow as pa
 from encore_ray.composition.hashing.keys import hash_keys, heldout_halves
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import floats
-from encore_ray.folder.pass_table import pass_tables
 from encore_ray.folder.score_block import resampling_keys
+from encore_ray.folder.status import pass_tables
 from encore_ray.folder.tables import TableUnit, table_units
-from encore_ray.models.energy.data import PairBlock, PairBlocks
+from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
 from encore_ray.passes.scorers.embedding_table import read_embeddings
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (

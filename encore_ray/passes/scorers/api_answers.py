@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from encore_ray.models.judge.questions import Form
+from encore_ray.models.judge.questions import AnswerForm
 from encore_ray.passes.scorers.api_client import Refused, Reply
 from encore_ray.storage import Folder, fingerprint
 
@@ -22,7 +22,7 @@ _MOST_BEGUN = 0.01
 _SCHEMA = pa.schema([pa.field("request", pa.string(), nullable=False), pa.field("reply", pa.string(), nullable=False)])
 
 
-def rate_reply(form: Form, reply: Reply | Refused) -> float | str:
+def rate_reply(form: AnswerForm, reply: Reply | Refused) -> float | str:
     """The rating that a reply gives, or why it gives none.
 
     With log-probabilities it is that of the judge's first token. Without them the text must be an answer and nothing
@@ -55,7 +55,7 @@ def _quoted(text: str | None) -> str:
     return "nothing" if not text else repr(text[:80])
 
 
-class Answers:
+class Replies:
     """Replies of one unit, by request: none is paid for twice, whatever is killed when.
 
     A reply is a small file as soon as it is there; those of a finished unit become one table.

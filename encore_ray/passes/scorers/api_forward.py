@@ -10,8 +10,8 @@ import pyarrow as pa
 from encore_ray.engine.watchdog import advance
 from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.tables import TableUnit
-from encore_ray.models.judge.questions import form_of, on_scale
-from encore_ray.passes.scorers.api_answers import Answers, rate_reply
+from encore_ray.models.judge.questions import answer_form, on_scale
+from encore_ray.passes.scorers.api_answers import Replies, rate_reply
 from encore_ray.passes.scorers.api_client import ApiClient, Refused, Reply
 from encore_ray.passes.scorers.api_judge import ApiJudge
 from encore_ray.passes.scorers.data_ratings import length_columns
@@ -38,7 +38,7 @@ class ApiForward:
     def __call__(self, unit: TableUnit, left_out: Sequence[LeftOut]) -> UnitOutputs:
         table = unit.read([*CARRIED, *TEXTS])
         kept = without(table, left_out)
-        answers = Answers(self._judge.answers, unit.unit)
+        answers = Replies(self._judge.answers, unit.unit)
         bodies = self._bodies(kept)
         requests = {place: fingerprint(body) for place, body in bodies.items()}
         distinct = {requests[place]: body for place, body in bodies.items()}
@@ -69,7 +69,7 @@ class ApiForward:
                 bodies |= {(i, side, k): self._judge.body(turns, k) for k in range(len(self._judge.rules))}
         return bodies
 
-    def _ask_all(self, bodies: Mapping[str, dict[str, Any]], answers: Answers) -> dict[str, Reply | Refused]:
+    def _ask_all(self, bodies: Mapping[str, dict[str, Any]], answers: Replies) -> dict[str, Reply | Refused]:
         def ask(body: dict[str, Any]) -> Reply | Refused:
             reply = self._client.ask(body)
             if isinstance(reply, Reply):
@@ -96,7 +96,7 @@ class ApiForward:
         wrong: dict[int, list[str]] = {}
         for (i, side, k), reply in replies.items():
             assert reply is not None
-            rating = rate_reply(form_of(rules[k]), reply)
+            rating = rate_reply(answer_form(rules[k]), reply)
             if isinstance(rating, str):
                 wrong.setdefault(i, []).append(f"{(CHOSEN, REJECTED)[side]} {rules[k].name}: {rating}")
             else:

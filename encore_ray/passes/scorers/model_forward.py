@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +11,7 @@ from encore_ray.errors import DataError
 from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
-from encore_ray.models.forward.budget import BudgetSearch
-from encore_ray.models.loading.scoring import Prepared
+from encore_ray.models.spec.forward import BudgetSearch
 from encore_ray.passes.scorers.embedding_table import WithEmbeddings
 from encore_ray.passes.scorers.outputs import CARRIED, TEXTS, OutputWriter, UnitOutputs, without
 from encore_ray.passes.scorers.planned_model import PlannedModel, ScoringModel
@@ -29,6 +29,9 @@ from encore_ray.schema import (
     TRUNCATED,
     Reason,
 )
+
+if TYPE_CHECKING:
+    from encore_ray.models.loading.ensemble_scorer import PreparedPairs
 
 TOO_LONG = "a response of the pair, alone on the device, needs more memory than it has; max_tokens shortens it"
 
@@ -85,7 +88,7 @@ class ModelForward:
         prepared, _ = self._prepare(pa.concat_tables([schema.empty_table(), *tables]), ())
         return self._scoring.find_budget(prepared, name=self._model.path)
 
-    def _prepare(self, table: pa.Table, left_out: Sequence[LeftOut]) -> tuple[Prepared, list[LeftOut]]:
+    def _prepare(self, table: pa.Table, left_out: Sequence[LeftOut]) -> tuple["PreparedPairs", list[LeftOut]]:
         """The pairs as token ids, planned; those that a chat template refuses are left out too, and named."""
         refused = list(left_out)
         try:
@@ -102,7 +105,7 @@ class ModelForward:
             return LeftOut(row, Reason.TEMPLATE_REFUSED, str(error))
         return None
 
-    def _prepare_all(self, table: pa.Table) -> Prepared:
+    def _prepare_all(self, table: pa.Table) -> "PreparedPairs":
         return self._scoring.prepare(
             table.column(PROMPT).to_pylist(),
             chosen=table.column(CHOSEN).to_pylist(),

@@ -13,12 +13,8 @@ from encore_ray.engine.pools import Resources, score_pool
 from encore_ray.errors import ConfigError
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
-from encore_ray.models.forward.scorer import DEFAULT_BATCH_TOKENS
-from encore_ray.models.forward.strategy import StrategyChoice
 from encore_ray.models.judge.questions import questions_digest
-from encore_ray.models.loading.checkpoint import load_rules
-from encore_ray.models.loading.choose_strategy import choose_strategies
-from encore_ray.models.loading.fetch import identify_model
+from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, StrategyChoice
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model_forward import find_budget
 from encore_ray.passes.scorers.model_place import local_model
@@ -43,6 +39,8 @@ def plan_model(path: str, options: ScoreOptions, *, resources: Resources, rules:
         ModelError: it is not there, or its rules are not. ClusterError: its actors do not fit the cluster.
         ConfigError: the strategy asked for would change its scores.
     """
+    from encore_ray.models.loading.checkpoint import load_rules
+
     place = local_model(model_source(path, options))
     found = load_rules(place, rules=rules)
     strategies, facts = plan_body(path, place, options, resources=resources)
@@ -86,6 +84,9 @@ def plan_body(
         path: as the user names it.
         place: on this machine, see `local_model`.
     """
+    from encore_ray.models.loading.choose_strategy import choose_strategies
+    from encore_ray.models.loading.fetch import identify_model
+
     device = "cuda" if score_pool(options, resources, num_units=1).gpus else "cpu"
     dtype = options.dtype if options.dtype != "auto" else {"cuda": "bfloat16", "cpu": "float32"}[device]
     identity = identify_model(place)

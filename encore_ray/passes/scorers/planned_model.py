@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from encore_ray.config import ScoreOptions
-from encore_ray.models.forward.budget import BudgetSearch
-from encore_ray.models.forward.strategy import StrategyChoice
-from encore_ray.models.judge.judge import Judging, load_judge
-from encore_ray.models.loading.scoring import Scoring, load_scoring
+from encore_ray.models.spec.forward import BudgetSearch, StrategyChoice
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model_place import local_model
 from encore_ray.rules import RuleSet
+
+if TYPE_CHECKING:
+    from encore_ray.models.judge.judge import Judge
+    from encore_ray.models.loading.ensemble_scorer import EnsembleScorer
 
 SEARCH = "search"  # instead of a token budget
 
@@ -38,7 +39,7 @@ class PlannedModel:
     facts: Mapping[str, Any]
     search: BudgetSearch | None = None
 
-    def load(self) -> Scoring:
+    def load(self) -> "EnsembleScorer":
         """Load it in this process."""
         raise NotImplementedError
 
@@ -85,8 +86,10 @@ class ScoringModel(PlannedModel):
 
     rules: RuleSet = field(kw_only=True)
 
-    def load(self) -> Scoring:
-        return load_scoring(
+    def load(self) -> "EnsembleScorer":
+        from encore_ray.models.loading.ensemble_scorer import load_scorer
+
+        return load_scorer(
             local_model(self.source),
             self.load_options,
             strategies=[choice.strategy for choice in self.strategies],
@@ -103,13 +106,14 @@ class ScoringModel(PlannedModel):
 class JudgeModel(ScoringModel):
     """A causal language model that rates under the rules."""
 
-    kind: ClassVar[type[Judging]] = Judging
+    def load(self) -> "Judge":
+        from encore_ray.models.judge.judge import Judge
 
-    def load(self) -> Judging:
-        return load_judge(
-            local_model(self.source),
-            self.load_options,
-            strategy=self.strategies[0].strategy,
-            rules=self.rules,
-            kind=self.kind,
-        )
+        return self.load_as(Judge)
+
+    def load_as(self, kind: "type[Judge]") -> "Judge":
+        """Load it to rate what that kind of judge rates."""
+        from encore_ray.models.judge.judge import load_judge
+
+        source, strategy = local_model(self.source), self.strategies[0].strategy
+        return load_judge(source, self.load_options, strategy=strategy, rules=self.rules, kind=kind)

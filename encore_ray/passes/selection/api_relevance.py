@@ -12,11 +12,11 @@ from encore_ray.schema import PROMPT, REJECTED
 
 
 @dataclass(frozen=True)
-class ApiRelating(ApiJudge):
+class ApiRelevanceJudge(ApiJudge):
     """A judge that rates how much each rule matters to a prompt."""
 
     @classmethod
-    def of(cls, judge: ApiJudge) -> "ApiRelating":
+    def of(cls, judge: ApiJudge) -> "ApiRelevanceJudge":
         """The judge of the ratings, asked about relevance instead."""
         return cls(judge.url, judge.options, relevance_rules(judge.rules), judge.answers)
 

@@ -10,8 +10,8 @@ from encore_ray.passes.scorers.by_api import ApiScorer
 from encore_ray.passes.scorers.by_model import ModelScorer
 from encore_ray.passes.scorers.planned_model import JudgeModel
 from encore_ray.passes.scorers.scorer import Scorer, fill_table
-from encore_ray.passes.selection.api_relevance import ApiRelating
-from encore_ray.passes.selection.relevance import AdapterModel, RelatingModel, RelevanceWriter, check_same_rules
+from encore_ray.passes.selection.api_relevance import ApiRelevanceJudge
+from encore_ray.passes.selection.relevance import AdapterModel, RelevanceJudgeModel, RelevanceWriter, check_same_rules
 from encore_ray.passes.selection.select import Selecting, check_selecting
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import SCORES_DIR
@@ -52,10 +52,10 @@ def judge_of_relevance(scorer: Scorer) -> Scorer:
         ConfigError: the scorer is no judge.
     """
     if isinstance(scorer, ApiScorer):
-        judge = ApiRelating.of(scorer.judge)
+        judge = ApiRelevanceJudge.of(scorer.judge)
         return ApiScorer(judge, RelevanceWriter(judge.rules), "relevance")
     if isinstance(scorer, ModelScorer) and isinstance(scorer.model, JudgeModel):
-        model = RelatingModel.of(scorer.model)
+        model = RelevanceJudgeModel.of(scorer.model)
         return ModelScorer(model, RelevanceWriter(model.rules), "relevance")
     raise ConfigError("Only a judge can be asked how much a rule matters to a prompt.")
 

@@ -7,7 +7,7 @@ write relevance/: the units of pairs/, with pair_id, prompt_id, group_id, subset
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,22 +17,26 @@ from encore_ray.engine.pools import Resources
 from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.tables import rules_metadata
-from encore_ray.models.judge.adapter import RuleAdapter, pair_prompt_digest
-from encore_ray.models.judge.judge import Judging
 from encore_ray.models.judge.questions import questions_digest, relevance_question, relevance_rules
-from encore_ray.models.judge.relating import Relating
+from encore_ray.models.text.pair_prompt import pair_prompt_digest
 from encore_ray.passes.scorers.model_plan import plan_model
 from encore_ray.passes.scorers.outputs import UnitOutputs, write_rows
 from encore_ray.passes.scorers.planned_model import JudgeModel, ScoringModel
 from encore_ray.rules import RuleSet
 from encore_ray.schema import TRUNCATED, relevance_column
 
+if TYPE_CHECKING:
+    from encore_ray.models.judge.adapter import RuleAdapter
+    from encore_ray.models.judge.judge import Judge
+
 
 @dataclass(frozen=True)
 class AdapterModel(ScoringModel):
     """A rule adapter, as planned on the driver."""
 
-    def load(self) -> RuleAdapter:
+    def load(self) -> "RuleAdapter":
+        from encore_ray.models.judge.adapter import RuleAdapter
+
         return RuleAdapter(super().load())
 
 
@@ -71,13 +75,16 @@ def check_same_rules(model: AdapterModel, scored: RuleSet) -> None:
 
 
 @dataclass(frozen=True)
-class RelatingModel(JudgeModel):
+class RelevanceJudgeModel(JudgeModel):
     """A judge that rates how much each rule matters to a prompt; as planned on the driver."""
 
-    kind: ClassVar[type[Judging]] = Relating
+    def load(self) -> "Judge":
+        from encore_ray.models.judge.relevance_judge import RelevanceJudge
+
+        return self.load_as(RelevanceJudge)
 
     @classmethod
-    def of(cls, judge: JudgeModel) -> "RelatingModel":
+    def of(cls, judge: JudgeModel) -> "RelevanceJudgeModel":
         """The judge of the ratings, asked about relevance instead."""
         rules = relevance_rules(judge.rules)
         facts = {**judge.facts, "by": "judge", "questions": questions_digest(rules, ask=relevance_question)}

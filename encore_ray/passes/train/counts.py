@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from encore_ray.composition.heads.label_counts import LabelCounts
 from encore_ray.errors import DataError
-from encore_ray.models.training.objectives import Objective
+from encore_ray.models.spec.training import Objective
 from encore_ray.passes.heads.labels import LabelledUnit
 from encore_ray.passes.train.rows import LAST_HASH, RowReader
 from encore_ray.rules import RuleSet

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from encore_ray.models.training.objectives import Objective, merit_name
+from encore_ray.models.spec.training import Objective, merit_name
 
 
 class LogReader:

@@ -3,21 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encore_ray.config import TrainOptions
 from encore_ray.engine.pools import Crew, find_crew
 from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import ConfigError
 from encore_ray.folder.tables import stored_rules
-from encore_ray.models.forward.scorer import DEFAULT_BATCH_TOKENS
-from encore_ray.models.forward.strategy import Strategy
-from encore_ray.models.judge.adapter import pair_prompt_digest
-from encore_ray.models.loading.fetch import identify_model
+from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, Strategy
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.training.loop import LoopSettings
-from encore_ray.models.training.lora import require_peft
-from encore_ray.models.training.recipe import Recipe
+from encore_ray.models.spec.training import LoopSettings
+from encore_ray.models.text.pair_prompt import pair_prompt_digest
 from encore_ray.passes.heads.labels import LabelledUnit, find_labels, labelled_units
 from encore_ray.passes.scorers.model_place import local_model
 from encore_ray.passes.selection.selected import check_unchanged_rules
@@ -25,6 +21,9 @@ from encore_ray.passes.train.counts import CountRows, RowCounts
 from encore_ray.passes.train.rows import RowReader, TrainOrder
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.storage import fingerprint
+
+if TYPE_CHECKING:
+    from encore_ray.models.training.recipe import TrainRecipe
 
 REWARD = RuleSet([Rule("reward", "Which response people prefer.", "better", Scale(-1.0, 1.0))])
 
@@ -47,7 +46,7 @@ class TrainPlan:
         first_heads: where the heads begin, in words.
     """
 
-    recipe: Recipe
+    recipe: "TrainRecipe"
     reader: RowReader
     units: tuple[LabelledUnit, ...]
     order: TrainOrder
@@ -96,8 +95,13 @@ def plan_training(
         ModelError: the base model is not there. ConfigError: it cannot be trained. ClusterError: there is no room for
             the workers.
     """
+    from encore_ray.models.loading.fetch import identify_model
+    from encore_ray.models.training.recipe import TrainRecipe
+
     check_rules(options, rules)
     if options.lora_rank is not None:
+        from encore_ray.models.training.lora import require_peft
+
         require_peft()
     crew = find_crew(reducer.engine.resources, num=options.workers, cpus=options.cpus_per_worker)
     if labels is not None:
@@ -120,7 +124,7 @@ def plan_training(
     source = ModelSource(base, options.revision, options.trust_remote_code, options.allow_pickle)
     place = local_model(source)
     identity = identify_model(place)
-    recipe = Recipe(
+    recipe = TrainRecipe(
         base=replace(source, revision=identity.revision or options.revision),
         objective=options.objective,
         rules=rules,

@@ -7,7 +7,7 @@ its share of each step's rows. Held-out prompts (`composition.keys.is_heldout`) 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,8 @@ from encore_ray.errors import DataError
 from encore_ray.folder.columns import row_numbers
 from encore_ray.folder.score_block import resampling_keys
 from encore_ray.folder.tables import TableUnit
+from encore_ray.models.spec.training import Objective, RowBatch, to_unit
 from encore_ray.models.text.pair_prompt import pair_turns
-from encore_ray.models.training.loop import RowBatch
-from encore_ray.models.training.objectives import Objective, to_unit
-from encore_ray.models.training.workers import Workers
 from encore_ray.passes.heads.labels import LabelledUnit, LabelPlace, read_labels
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
@@ -35,6 +33,9 @@ from encore_ray.schema import (
     selected_column,
 )
 
+if TYPE_CHECKING:
+    from encore_ray.models.training.workers import Workers
+
 LAST_HASH = 2**64 - 1
 POOL_ROWS = 4096  # read before they are shuffled, with those that are left of the units before
 
@@ -47,7 +48,7 @@ class UnitRows:
 
     Attributes:
         table: ids, prompt and responses.
-        target_N2K: float32, see `models.objectives`.
+        target_N2K: float32, see `models.training.objectives`.
         label_2NK: ratings as they are labelled, float64, chosen and rejected; None where the objective has none.
         is_tie_NK: bool, pairs that a rule does not tell apart.
         heldout_N: bool. hash_N: of the resampling keys.
@@ -182,7 +183,7 @@ class TrainOrder:
 
 
 class TrainRows:
-    """One worker's rows, for `models.train_loop`.
+    """One worker's rows, for `models.training.loop`.
 
     Args:
         units: all units, in order.
@@ -191,7 +192,7 @@ class TrainRows:
         workers: whose share this is.
     """
 
-    def __init__(self, units: Sequence[LabelledUnit], reader: RowReader, order: TrainOrder, workers: Workers):
+    def __init__(self, units: Sequence[LabelledUnit], reader: RowReader, order: TrainOrder, workers: "Workers"):
         self._units, self._reader, self._order, self._workers = units, reader, order, workers
         self._heldout: list[RowBatch] | None = None
 

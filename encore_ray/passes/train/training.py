@@ -1,8 +1,8 @@
 """Train: a multi-head model on the rows of a run, by Ray Train's TorchTrainer.
 
 Ray Train places the workers, joins them into one process group and starts them again when one dies. What a training
-keeps is its own (`models.train_state`): the same command resumes it after the end of a worker, of the driver or of the
-machine. While workers train the driver reads their log, and shows it.
+keeps is its own (`models.training.state`): the same command resumes it after the end of a worker, of the driver or of
+the machine. While workers train the driver reads their log, and shows it.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import TRAIN
 from encore_ray.models.families.form import FORM_FILE
 from encore_ray.models.loading.embedding import delete_model
-from encore_ray.models.loading.reports import TRAIN_FILE
+from encore_ray.models.spec.files import TRAIN_FILE
 from encore_ray.models.training.state import newest_state, read_progress
 from encore_ray.passes.scorers.model_place import make_output, model_paths, require_output
 from encore_ray.passes.train.log import LogReader, flat_figures, sentence
@@ -45,7 +45,6 @@ from encore_ray.passes.train.worker import (
     OWNER_FILE,
     STOP_FILE,
     TRAINING_DIR,
-    train_worker,
 )
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
@@ -148,7 +147,7 @@ def run_training(
     Raises:
         ResumeRefused: the folder holds a training on other rows or by other options.
         ClusterError: workers die again and again, or nothing happens for too long.
-        DataError: as of `models.train_loop.train`.
+        DataError: as of `models.training.loop.train`.
     """
     facts = dict(plan.facts)
     folder = Folder(output)
@@ -304,6 +303,8 @@ def death_among(failures: Mapping[int, Exception]) -> Exception | None:
 @contextlib.contextmanager
 def _training(plan: TrainPlan, output: str, *, retries: int) -> Iterator[_Fit]:
     """Workers that train while the block runs; if it is left early they keep their state and end."""
+    from encore_ray.passes.train.worker import train_worker
+
     for name, value in _RAY_TRAIN_ENV.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.train").setLevel(logging.ERROR)

@@ -1,12 +1,4 @@
-"""What each worker of a training does; it talks to the driver by files, which survive either of them.
-
-owner         of the driver: the attempt that may write; workers that outlive their driver find another, and end
-log.jsonl     of the first worker: a line a step and an evaluation
-stop          of the driver: keep the state and end
-error.json    what a worker cannot go on from
-model/        what is saved
-done.json     the result, once the model is saved
-"""
+"""What each worker of a training does; it talks to the driver by files, which survive either of them."""
 
 import json
 import shutil
@@ -27,13 +19,19 @@ from encore_ray.models.training.recipe import share_out, whole_weights
 from encore_ray.models.training.state import TrainState
 from encore_ray.models.training.workers import Workers
 from encore_ray.passes.scorers.model_place import local_model
+from encore_ray.passes.train.files import (
+    DONE_FILE,
+    ERROR_FILE,
+    LOG_FILE,
+    MODEL_DIR,
+    OWNER_FILE,
+    STOP_FILE,
+    TRAINING_DIR,
+    files_below,
+)
 from encore_ray.passes.train.plan import TrainPlan
 from encore_ray.passes.train.rows import TrainRows
 from encore_ray.storage import to_json
-
-TRAINING_DIR = "training"  # in the folder of the model, until it is trained
-MODEL_DIR = "model"  # in that one, until it is whole
-OWNER_FILE, LOG_FILE, STOP_FILE, ERROR_FILE, DONE_FILE = "owner", "log.jsonl", "stop", "error.json", "done.json"
 
 
 def train_worker(config: Mapping[str, Any]) -> None:
@@ -91,11 +89,6 @@ def _train(plan: TrainPlan, output: Path, owner: str) -> bool:
                 durable.replace_file(str(folder / DONE_FILE), [to_json(done)])
         workers.wait()
     return True
-
-
-def files_below(folder: Path) -> list[str]:
-    """Paths of all files below a folder, relative to it."""
-    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
 
 
 class _Log:

@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 
-from encore_ray.models.energy.maximum import NUM_GRID, Maximiser
+from encore_ray.models.energy.maximum import Maximiser
 from encore_ray.models.energy.network import EnergyBranch
+from encore_ray.models.spec.energy import NUM_GRID
 from tests.models.energies import HIGH, LOW, ascend, network, value64
 
 

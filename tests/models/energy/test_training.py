@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from encore_ray.errors import DataError, ModelError
-from encore_ray.models.energy.data import Batch, PairBlock, PairBlocks, measure_standards
+from encore_ray.models.energy.data import ResponseBatch, measure_corpus
 from encore_ray.models.energy.network import EnergyNetwork
+from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
 from encore_ray.models.energy.refiner import Refiner
-from encore_ray.models.energy.standardise import Standard, StreamedMoments
-from encore_ray.models.energy.training import EnergySettings, FitProgress, add_gradients, contrastive_loss, fit_energies
+from encore_ray.models.energy.standard_scaler import StandardScaler, StreamedMoments
+from encore_ray.models.energy.training import add_gradients, contrastive_loss, fit_energies
+from encore_ray.models.spec.energy import EnergySettings, FitProgress
 from tests.models.energies import planted_blocks
 
 QUICK = EnergySettings(num_negatives=16, learning_rate=1e-3, batch_responses=64, epochs=2)
@@ -51,7 +53,7 @@ def test_moments_of_parts_are_those_of_the_whole_without_nan() -> None:
 def test_a_constant_dimension_becomes_zero_and_stays_bounded_where_it_is_not_constant() -> None:
     value_ND = np.random.default_rng(0).normal(0.0, 2.0, (100, 4)).astype(np.float16)
     value_ND[:, 2] = 0.1
-    standard = Standard.of_embeddings(StreamedMoments.of(value_ND))
+    standard = StandardScaler.of_embeddings(StreamedMoments.of(value_ND))
     standardised = standard.apply(value_ND)
     assert standardised.dtype == np.float32
     assert np.abs(standardised[:, 2]).max() < 1e-4
@@ -74,7 +76,7 @@ def test_a_pair_whose_reward_disagrees_with_its_label_is_not_trained_on() -> Non
     without = PairBlocks(
         1, lambda number: PairBlock(block.e_N2D[kept], block.r_N2K[kept][:, :, :1], block.heldout_N[kept])
     )
-    found, expected = measure_standards(noisy), measure_standards(without)
+    found, expected = measure_corpus(noisy), measure_corpus(without)
     assert (found.num_pairs, found.num_agreeing_K.tolist()) == (16, [13])
     fits = [fit_energies(blocks, settings=QUICK).network.state_dict() for blocks in (noisy, without)]
     assert all(torch.equal(fits[0][name], fits[1][name]) for name in fits[0])
@@ -83,8 +85,8 @@ def test_a_pair_whose_reward_disagrees_with_its_label_is_not_trained_on() -> Non
 
 def test_gradients_of_several_energies_are_those_of_one_loss_over_all() -> None:
     block = planted_blocks(num_blocks=1, size=12, noise=1.0).read(0)
-    standards = measure_standards(PairBlocks(1, lambda number: block))
-    batch = Batch.of(block, standards)
+    moments = measure_corpus(PairBlocks(1, lambda number: block))
+    batch = ResponseBatch.of(block, moments)
     settings = EnergySettings(num_negatives=5)
     network = EnergyNetwork(block.e_N2D.shape[2], num_energies=2).eval()
     torch.manual_seed(7)

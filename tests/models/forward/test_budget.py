@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from encore_ray.errors import ModelError
 from encore_ray.models.forward.budget import (
     GOOD_ENOUGH,
-    Trial,
     find_budget,
     score_within_memory,
     search_budget,
@@ -19,6 +18,7 @@ from encore_ray.models.forward.budget import (
 )
 from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.forward.scorer import PairScorer
+from encore_ray.models.spec.forward import BudgetTrial
 from tests.models import tiny
 
 
@@ -66,7 +66,7 @@ def test_the_smallest_budget_within_three_per_cent_of_the_best_is_taken() -> Non
 def test_the_search_ends_where_memory_does() -> None:
     found = search_budget(rates({512: 10, 1024: 20}), first=512, last=65536)
     assert found.batch_tokens == 1024
-    assert found.trials == (Trial(512, 10), Trial(1024, 20), Trial(2048, None))
+    assert found.trials == (BudgetTrial(512, 10), BudgetTrial(1024, 20), BudgetTrial(2048, None))
 
 
 def test_the_search_ends_after_two_doublings_that_do_not_pay() -> None:

@@ -16,8 +16,9 @@ from transformers import (
 )
 
 from encore_ray.errors import ConfigError, ModelError
-from encore_ray.models.forward.strategy import STRATEGIES, strategy_of
+from encore_ray.models.forward.strategy import strategy_of
 from encore_ray.models.loading.choose_strategy import choose_strategy
+from encore_ray.models.spec.forward import STRATEGIES
 from encore_ray.models.spec.source import ModelSource
 from tests.models.architectures import ARCHITECTURES
 

@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.errors import DataError, ModelError
-from encore_ray.models.judge.judge import Judging, load_judge
-from encore_ray.models.judge.questions import Form, on_scale, question
+from encore_ray.models.judge.judge import Judge, load_judge
+from encore_ray.models.judge.questions import AnswerForm, on_scale, question
 from encore_ray.models.loading.choose_strategy import choose_strategy
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
@@ -38,13 +38,13 @@ REJECTED = [
 ]
 
 
-def rate(judge: Judging, prompts=PROMPTS, chosen=CHOSEN, rejected=REJECTED) -> np.ndarray:
+def rate(judge: Judge, prompts=PROMPTS, chosen=CHOSEN, rejected=REJECTED) -> np.ndarray:
     """Ratings [N, 2, K]."""
     names = [f"p{i}" for i in range(len(prompts))]
     return judge.score(judge.prepare(prompts, chosen=chosen, rejected=rejected, pair_ids=names)).scores_N2K
 
 
-def load(folder: Path, rules: RuleSet = judges.RULES, **options) -> Judging:
+def load(folder: Path, rules: RuleSet = judges.RULES, **options) -> Judge:
     source = ModelSource(folder)
     strategy = choose_strategy(source).strategy
     return load_judge(source, LoadOptions(device="cpu", **options), rules=rules, strategy=strategy)
@@ -210,8 +210,8 @@ def test_the_template_that_refuses_a_conversation_names_its_pair(tmp_path) -> No
 
 def test_form_of_levels_and_of_yes_and_no() -> None:
     # (1 * .1 + 3 * .3) / (.1 + .3) = 2.5
-    assert Form((1.0, 3.0)).rating([0.1, 0.3]) == pytest.approx(2.5)
-    assert Form(None).rating([0.7, 0.2]) == pytest.approx(0.5)
+    assert AnswerForm((1.0, 3.0)).rating([0.1, 0.3]) == pytest.approx(2.5)
+    assert AnswerForm(None).rating([0.7, 0.2]) == pytest.approx(0.5)
     percent = Rule("percent", "?", "better", Scale(0.0, 100.0))
     assert on_scale(percent, np.array([-1.0, 0.0, 1.0], dtype=np.float32)).tolist() == [0.0, 50.0, 100.0]
 

@@ -8,22 +8,21 @@ import torch
 from transformers import AutoModel
 
 from encore_ray.errors import ModelError
-from encore_ray.models.forward.heads import POOLINGS, Pooling
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.models.loading.embedding import (
-    Reads,
     backbone_files,
     delete_model,
     embedding_size,
     load_embedder,
     save_fitted,
 )
+from encore_ray.models.loading.ensemble_scorer import EnsembleScorer
 from encore_ray.models.loading.saving import save_ensemble
-from encore_ray.models.loading.scoring import Scoring
+from encore_ray.models.spec.conversation import Message, Reads
+from encore_ray.models.spec.forward import POOLINGS, Pooling
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import Message
 from encore_ray.rules import Rule, RuleSet, Scale
 from tests.models import tiny
 
@@ -39,12 +38,12 @@ RULES = RuleSet(
 )
 
 
-def embed(embedder: Scoring, prompt: list[Message] = PROMPT) -> np.ndarray:
+def embed(embedder: EnsembleScorer, prompt: list[Message] = PROMPT) -> np.ndarray:
     prepared = embedder.prepare([prompt] * 3, chosen=ANSWERS, rejected=[None] * 3, pair_ids=[f"p{i}" for i in range(3)])
     return embedder.score(prepared).embeddings_N2D[:, 0]
 
 
-def load(folder: Path, pooling: Pooling, reads: Reads = "conversation") -> Scoring:
+def load(folder: Path, pooling: Pooling, reads: Reads = "conversation") -> EnsembleScorer:
     options = LoadOptions(device="cpu", batch_tokens=64)
     return load_embedder(ModelSource(folder), options, strategy="packed", pooling=pooling, reads=reads)
 

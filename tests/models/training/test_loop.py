@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.models.spec.training import OBJECTIVES, merit_name
 from encore_ray.models.training.loop import cosine_schedule
-from encore_ray.models.training.objectives import OBJECTIVES, merit_name
+from encore_ray.models.training.progress import newest_state
 from encore_ray.models.training.recipe import FirstHeads, whole_weights
-from encore_ray.models.training.state import newest_state
 from encore_ray.rules import RuleSet, Scale
 from tests.models import tiny, trainings
 

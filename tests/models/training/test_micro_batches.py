@@ -8,10 +8,11 @@ import torch
 from transformers import OPTConfig
 
 from encore_ray.models.spec.source import ModelSource
+from encore_ray.models.spec.training import OBJECTIVES, Objective
 from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.models.training.micro_batches import MicroBatches
-from encore_ray.models.training.objectives import OBJECTIVES, Objective, summed_loss
-from encore_ray.models.training.recipe import Recipe
+from encore_ray.models.training.objectives import summed_loss
+from encore_ray.models.training.recipe import TrainRecipe
 from encore_ray.models.training.workers import Workers
 from tests.models import tiny, trainings
 
@@ -110,7 +111,7 @@ def test_layers_that_are_computed_again_drop_out_nothing(tmp_path):
         max_position_embeddings=128, word_embed_proj_dim=32, pad_token_id=2, dropout=0.5,
     )  # fmt: skip
     base = tiny.save_classifier(tmp_path, config, tok=tok)
-    made = Recipe(ModelSource(base), "regression", trainings.RULES, (0.5, 0.5))
+    made = TrainRecipe(ModelSource(base), "regression", trainings.RULES, (0.5, 0.5))
     batch = trainings.MemoryRows("regression").batch(np.random.default_rng(3), 4)
     found = []
     for again in (False, True, True):
@@ -119,7 +120,7 @@ def test_layers_that_are_computed_again_drop_out_nothing(tmp_path):
         pairs = model.conversations.tokenize_pairs(batch.prompts, chosen=batch.chosen, rejected=batch.rejected)
         micro = MicroBatches(model, strategy=made.training_strategy, batch_tokens=10_000, workers=Workers())
         loss = micro.add_gradients(pairs, batch.target_N2K, objective="regression", num=batch.num_targets)
-        judged = micro.judge(pairs, batch.target_N2K, objective="regression")
+        judged = micro.evaluate(pairs, batch.target_N2K, objective="regression")
         found.append((loss, judged.sums["loss"].tolist(), gradients(model)))
     (loss, judged_loss, expected), *others = found
     for other_loss, other_judged, other in others:
@@ -140,6 +141,6 @@ def test_a_response_alone_is_judged_and_a_missing_one_is_not(made):
     micro = MicroBatches(model, strategy=made.training_strategy, batch_tokens=64, workers=Workers())
     with torch.no_grad():
         model.heads.outputs.bias.copy_(torch.tensor([0.3, 0.75]))
-    judged = micro.judge(pairs, target_N2K, objective="regression")
+    judged = micro.evaluate(pairs, target_N2K, objective="regression")
     assert judged.sums["num"].tolist() == [1, 1]
     assert judged.sums["loss"].tolist() == pytest.approx([0.04, 0.25])  # heads of weight 0: (.3 - .5)^2, (.75 - .25)^2

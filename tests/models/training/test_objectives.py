@@ -7,16 +7,8 @@ import pytest
 import torch
 
 from encore_ray.models.forward.heads import LinearHeads
-from encore_ray.models.training.objectives import (
-    OBJECTIVES,
-    Judged,
-    into_rule_units,
-    merit_name,
-    out_of_rule_units,
-    rank,
-    summed_loss,
-    to_unit,
-)
+from encore_ray.models.spec.training import OBJECTIVES, merit_name, to_unit
+from encore_ray.models.training.objectives import EvaluationSums, into_rule_units, out_of_rule_units, rank, summed_loss
 from encore_ray.rules import Rule, RuleSet, Scale
 
 NAN = math.nan
@@ -60,7 +52,7 @@ def test_what_has_no_target_gets_no_gradient():
 def test_accuracy_counts_a_tie_as_half_a_win():
     target = torch.full((2, 2, 2), NAN)
     target[:, 0] = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
-    judged = Judged.of(RAW, target, objective="multihead-bradley-terry")
+    judged = EvaluationSums.of(RAW, target, objective="multihead-bradley-terry")
     figures = judged.figures("multihead-bradley-terry", RULES.names)
     assert figures["rules"]["a"]["accuracy"] == 0.5  # .25, -2
     assert figures["rules"]["b"]["accuracy"] == 0.75  # 1, a tie
@@ -71,13 +63,15 @@ def test_accuracy_counts_a_tie_as_half_a_win():
 def test_r2_is_one_minus_the_share_of_the_spread_that_is_left():
     rng = np.random.default_rng(0)
     raw, target = rng.normal(size=(2, 40, 2, 2)).astype(np.float32)
-    judged = Judged.of(torch.from_numpy(raw), torch.from_numpy(target), objective="regression")
+    judged = EvaluationSums.of(torch.from_numpy(raw), torch.from_numpy(target), objective="regression")
     figures = judged.figures("regression", RULES.names)
     for k, name in enumerate(RULES.names):
         y, said = target[:, :, k].ravel().astype(float), raw[:, :, k].ravel().astype(float)
         assert figures["rules"][name]["r2"] == pytest.approx(1 - ((y - said) ** 2).sum() / ((y - y.mean()) ** 2).sum())
     constant = torch.full((3, 2, 2), 0.5)
-    assert Judged.of(constant, constant, objective="regression").figures("regression", RULES.names)["r2"] is None
+    assert (
+        EvaluationSums.of(constant, constant, objective="regression").figures("regression", RULES.names)["r2"] is None
+    )
 
 
 def test_macro_f1_is_the_mean_over_rules_that_are_said_or_true():
@@ -85,7 +79,7 @@ def test_macro_f1_is_the_mean_over_rules_that_are_said_or_true():
     raw[:, 0] = torch.tensor([[1.0, -1], [1, -1], [-1, -1], [-1, -1]])
     target = torch.full((4, 2, 2), NAN)
     target[:, 0] = torch.tensor([[1.0, 0], [0, 0], [1, 0], [0, 0]])
-    figures = Judged.of(raw, target, objective="multilabel").figures("multilabel", RULES.names)
+    figures = EvaluationSums.of(raw, target, objective="multilabel").figures("multilabel", RULES.names)
     assert figures["rules"]["a"]["f1"] == 0.5  # one hit of two said, of two true
     assert figures["rules"]["b"]["f1"] is None
     assert figures["f1"] == 0.5
@@ -97,11 +91,11 @@ def test_parts_judged_apart_add_up_to_the_whole(objective):
     raw = torch.from_numpy(rng.normal(size=(30, 2, 2)).astype(np.float32))
     target = torch.full((30, 2, 2), NAN)
     target[:, 0] = torch.from_numpy(rng.choice([1.0, -1.0, 0.0, NAN], size=(30, 2)).astype(np.float32))
-    whole = Judged.of(raw, target, objective=objective)
-    parts = Judged.none(2)
+    whole = EvaluationSums.of(raw, target, objective=objective)
+    parts = EvaluationSums.none(2)
     for start in range(0, 30, 7):
-        parts += Judged.of(raw[start : start + 7], target[start : start + 7], objective=objective)
-    again = Judged.from_array(parts.to_array())
+        parts += EvaluationSums.of(raw[start : start + 7], target[start : start + 7], objective=objective)
+    again = EvaluationSums.from_array(parts.to_array())
     np.testing.assert_allclose(again.to_array(), whole.to_array(), rtol=1e-6)
     figures = whole.figures(objective, RULES.names)
     assert figures[merit_name(objective)] is not None

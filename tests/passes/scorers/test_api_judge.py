@@ -22,13 +22,13 @@ from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import table_units
 from encore_ray.job import run_job
-from encore_ray.models.judge.questions import Form, question
-from encore_ray.passes.scorers.api_answers import Answers, rate_reply
+from encore_ray.models.judge.questions import AnswerForm, question
+from encore_ray.passes.scorers.api_answers import Replies, rate_reply
 from encore_ray.passes.scorers.api_client import ApiClient, Refused, Reply, parse_reply
 from encore_ray.passes.scorers.api_forward import unit_by_api
 from encore_ray.passes.scorers.api_judge import ApiJudge, estimate, plan_api_judge
 from encore_ray.passes.scorers.score_table import ScoreWriter
-from encore_ray.passes.selection.api_relevance import ApiRelating
+from encore_ray.passes.selection.api_relevance import ApiRelevanceJudge
 from encore_ray.passes.selection.relevance import RelevanceWriter
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import PAIR_FIELDS
@@ -37,11 +37,11 @@ from tests.models import judges
 from tests.passes import jobs
 from tests.passes.api_server import Body, Server, Step, api_server, completion, failure
 
-YES_NO = Form(None)
-FIVE = Form((1.0, 2.0, 3.0, 4.0, 5.0))
-TEN = Form((1.0, 5.0, 10.0))
-SIGNED = Form((-1.0, 0.0, 1.0))
-QUARTERS = Form((0.25, 0.5, 0.75, 1.0))
+YES_NO = AnswerForm(None)
+FIVE = AnswerForm((1.0, 2.0, 3.0, 4.0, 5.0))
+TEN = AnswerForm((1.0, 5.0, 10.0))
+SIGNED = AnswerForm((-1.0, 0.0, 1.0))
+QUARTERS = AnswerForm((0.25, 0.5, 0.75, 1.0))
 RULES = RuleSet(
     [
         Rule("harm", "Does it harm?", "worse", Scale(-1.0, 1.0)),
@@ -90,7 +90,9 @@ def ask(server: Server, **values) -> Reply | Refused:
         (SIGNED, Reply("1", (("1", -0.0020020), ("-", -6.2146081))), 1.0),  # - of .002 leaves it at .998 of .998
     ],
 )
-def test_a_reply_is_rated_by_its_first_token_or_by_its_whole_text(form: Form, reply: Reply, rating: float) -> None:
+def test_a_reply_is_rated_by_its_first_token_or_by_its_whole_text(
+    form: AnswerForm, reply: Reply, rating: float
+) -> None:
     assert rate_reply(form, reply) == pytest.approx(rating, abs=1e-6)
 
 
@@ -106,7 +108,9 @@ def test_a_reply_is_rated_by_its_first_token_or_by_its_whole_text(form: Form, re
         (FIVE, Refused("answered 400: too long"), "the judge answered 400: too long"),
     ],
 )
-def test_a_reply_that_is_no_answer_says_why_and_is_no_rating(form: Form, reply: Reply | Refused, why: str) -> None:
+def test_a_reply_that_is_no_answer_says_why_and_is_no_rating(
+    form: AnswerForm, reply: Reply | Refused, why: str
+) -> None:
     found = rate_reply(form, reply)
     assert isinstance(found, str) and why in found
 
@@ -294,7 +298,7 @@ def test_the_relevance_of_rules_is_asked_once_a_prompt_and_written_for_pairs(
     server.answer = lambda body: YES if "How 1?" in body["messages"][0]["content"] else completion("No", {"No": 0.9})
     rate_unit(judge(server, tmp_path), pairs, tmp_path)
     before = len(server.heard)
-    relating = ApiRelating.of(judge(server, tmp_path))
+    relating = ApiRelevanceJudge.of(judge(server, tmp_path))
     (unit,) = table_units(pairs)
     asked = 2 * len({str(row["prompt"]) for row in unit.read_all().to_pylist() if row["rejected"]})
     assert estimate(relating, [unit]).requests == 2 * 5  # at most: a prompt may be shared
@@ -364,14 +368,14 @@ def test_the_estimate_counts_requests_and_tokens_and_prices_them(server: Server,
 
 def test_answers_survive_what_was_cut_off(tmp_path: Path) -> None:
     folder, body = Folder(str(tmp_path)), {"messages": ["?"]}
-    Answers(folder, "u").keep("http://a/v1", body, Reply("Yes", (("Yes", -0.5),)))
+    Replies(folder, "u").keep("http://a/v1", body, Reply("Yes", (("Yes", -0.5),)))
     (tmp_path / "parts" / "u" / ".tmp-x").write_text("{")
-    found = Answers(folder, "u")
+    found = Replies(folder, "u")
     assert found.find("http://a/v1", body) == Reply("Yes", (("Yes", -0.5),))
     assert found.find("http://b/v1", body) is None
     found.pack()
     assert not (tmp_path / "parts" / "u").exists()
-    assert Answers(folder, "u").find("http://a/v1", body) is not None
+    assert Replies(folder, "u").find("http://a/v1", body) is not None
 
 
 def test_a_model_that_transformers_serves_is_a_judge(pairs: str, tmp_path: Path) -> None:
@@ -406,17 +410,17 @@ def test_half_a_character_of_a_reply_is_kept_as_a_question_mark(tmp_path: Path) 
     reply = parse_reply(completion("\ud83d", {"\ude00": 0.5}).body)
     assert reply is not None
     assert reply == Reply("?", (("?", math.log(0.5)),))
-    Answers(Folder(str(tmp_path)), "u").keep("http://a/v1", {}, reply)
-    assert Answers(Folder(str(tmp_path)), "u").find("http://a/v1", {}) == reply
+    Replies(Folder(str(tmp_path)), "u").keep("http://a/v1", {}, reply)
+    assert Replies(Folder(str(tmp_path)), "u").find("http://a/v1", {}) == reply
 
 
 @pytest.mark.parametrize("damage", ['{"text": "Yes"', "[]", '{"text": "Yes", "first": 3}', "\0"])
 def test_an_answer_that_a_disk_has_damaged_is_asked_for_again(damage: str, tmp_path: Path) -> None:
     folder = Folder(str(tmp_path))
-    Answers(folder, "u").keep("http://a/v1", {}, Reply("Yes", ()))
+    Replies(folder, "u").keep("http://a/v1", {}, Reply("Yes", ()))
     (file,) = (tmp_path / "parts" / "u").iterdir()
     file.write_text(damage)
-    assert Answers(folder, "u").find("http://a/v1", {}) is None
+    assert Replies(folder, "u").find("http://a/v1", {}) is None
 
 
 @pytest.mark.parametrize("url", ["http://[bad/v1", "http:///v1", "http://a:b/v1", "http://a b/v1", "http://a/v1?key=b"])

@@ -17,9 +17,8 @@ from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import table_units
-from encore_ray.models.forward.scorer import DEFAULT_BATCH_TOKENS
-from encore_ray.models.forward.strategy import StrategyChoice
 from encore_ray.models.loading.checkpoint import load_model
+from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, StrategyChoice
 from encore_ray.passes.scorers.model_forward import ModelForward
 from encore_ray.passes.scorers.model_plan import plan_model, settle_budget
 from encore_ray.passes.scorers.planned_model import ScoringModel

@@ -1,4 +1,4 @@
-"""Standardised numbers: each column minus its mean, over its standard deviation, from moments streamed once."""
+"""Z-scores of columns, from moments that merge in one pass (Chan's parallel mean and variance)."""
 
 from dataclasses import dataclass
 
@@ -59,7 +59,7 @@ class StreamedMoments:
 
 
 @dataclass(frozen=True, eq=False)
-class Standard:
+class StandardScaler:
     """A shift and a scale for each of D columns.
 
     Attributes:
@@ -71,13 +71,13 @@ class Standard:
     deviation_D: NDArray[np.float64]
 
     @classmethod
-    def of_embeddings(cls, moments: StreamedMoments) -> "Standard":
+    def of_embeddings(cls, moments: StreamedMoments) -> "StandardScaler":
         """For columns of one kind: sqrt(variance + 1e-5 of the mean variance), so that constant ones become 0."""
         variance_D = moments.variance_D
         return cls(moments.mean_D, np.sqrt(variance_D + (EPSILON * variance_D.mean() or 1.0)))
 
     @classmethod
-    def of_rewards(cls, moments: StreamedMoments) -> "Standard":
+    def of_rewards(cls, moments: StreamedMoments) -> "StandardScaler":
         """For columns each of its own kind; a constant one keeps its scale."""
         deviation_D = np.sqrt(moments.variance_D)
         return cls(moments.mean_D, np.where(deviation_D > 0, deviation_D, 1.0))

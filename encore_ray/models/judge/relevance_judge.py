@@ -1,14 +1,14 @@
-"""A judge that rates how much rules matter to a prompt, before there is a response."""
+"""LLM-as-a-judge of relevance: how much each rule matters to a prompt, before there is a response."""
 
 from collections.abc import Sequence
 
-from encore_ray.models.judge.judge import Asked, Judging
+from encore_ray.models.judge.judge import Judge, PreparedQuestions
 from encore_ray.models.judge.questions import Ask, ask_relevance
-from encore_ray.models.text.conversations import Message
+from encore_ray.models.spec.conversation import Message
 
 
-class Relating(Judging):
-    """Rates how much K rules matter to prompts: used as Judging is, but responses are not looked at.
+class RelevanceJudge(Judge):
+    """Rates how much K rules matter to prompts: used as a Judge, but responses are not looked at.
 
     The relevances of a prompt are the ratings of its pair's first side; there is none of its second. Equal prompts are
     computed once.
@@ -23,6 +23,6 @@ class Relating(Judging):
         chosen: Sequence[Sequence[Message]],
         rejected: Sequence[Sequence[Message] | None],
         pair_ids: Sequence[str],
-    ) -> Asked:
+    ) -> PreparedQuestions:
         nothing: list[list[Message]] = [[] for _ in prompts]
         return super().prepare(nothing, chosen=prompts, rejected=[None] * len(prompts), pair_ids=pair_ids)

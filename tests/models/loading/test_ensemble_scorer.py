@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from encore_ray.errors import ConfigError, ModelError
-from encore_ray.models.forward.strategy import Strategy
 from encore_ray.models.loading.checkpoint import load_rules
 from encore_ray.models.loading.choose_strategy import choose_strategies
+from encore_ray.models.loading.ensemble_scorer import EnsembleScorer, PreparedPairs, load_scorer
 from encore_ray.models.loading.saving import save_ensemble
-from encore_ray.models.loading.scoring import Prepared, Scoring, load_scoring
+from encore_ray.models.spec.forward import Strategy
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import TokenizedPairs
@@ -29,7 +29,7 @@ def answer(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
-def prepare(scoring: Scoring, *, num_pairs: int = 12, longest: int = 60) -> Prepared:
+def prepare(scoring: EnsembleScorer, *, num_pairs: int = 12, longest: int = 60) -> PreparedPairs:
     texts = [("ask your local recycling centre " * 9)[: 1 + i * longest // num_pairs] for i in range(num_pairs)]
     return scoring.prepare(
         [QUESTION] * num_pairs,
@@ -49,9 +49,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]
     return causal, encoder, base / "both"
 
 
-def load(folder: Path, **options) -> Scoring:
+def load(folder: Path, **options) -> EnsembleScorer:
     strategies: list[Strategy] = [choice.strategy for choice in choose_strategies(ModelSource(folder))]
-    return load_scoring(ModelSource(folder), LoadOptions(device="cpu", **options), strategies=strategies)
+    return load_scorer(ModelSource(folder), LoadOptions(device="cpu", **options), strategies=strategies)
 
 
 def test_members_score_as_one_model_each_by_its_own_strategy_and_tokens(folders) -> None:
@@ -94,7 +94,7 @@ def test_a_forced_strategy_must_suit_every_member(folders) -> None:
 
 
 def test_the_check_stops_a_strategy_that_does_not_suit_the_model(folders) -> None:
-    encoder = load_scoring(ModelSource(folders[1]), CPU, strategies=["tree"])  # its prompt sees the response
+    encoder = load_scorer(ModelSource(folders[1]), CPU, strategies=["tree"])  # its prompt sees the response
     with pytest.raises(ModelError, match=r"reward-model: strategy tree does not give the scores"):
         encoder.check(prepare(encoder), name="reward-model")
 
@@ -116,7 +116,7 @@ def test_where_memory_does_not_do_for_long_pairs_shorter_ones_are_checked(folder
     slots = limit_memory(causal.scorers[0].model, most)
     causal.check(prepared, name="m")
     assert [size for size in slots if size <= most]  # something has been checked
-    wrong = load_scoring(ModelSource(folders[1]), CPU, strategies=["tree"])
+    wrong = load_scorer(ModelSource(folders[1]), CPU, strategies=["tree"])
     limit_memory(wrong.scorers[0].model, 75)
     with pytest.raises(ModelError, match="does not give the scores"):
         wrong.check(prepare(wrong), name="m")

@@ -1,4 +1,4 @@
-"""What an actor holds: one model or several that act as one, conversations in, scores out.
+"""Ensemble inference: one model, or several that act as one, from conversations to scores.
 
 `prepare` is the work of a CPU and may overlap `score`, which is the work of the device and for one thread at a time.
 """
@@ -13,20 +13,21 @@ from torch._dynamo.exc import TorchDynamoException
 
 from encore_ray.errors import ModelError
 from encore_ray.models.forward.body_model import BodyModel
-from encore_ray.models.forward.budget import BudgetSearch, find_budget, score_within_memory, unless_out_of_memory
+from encore_ray.models.forward.budget import find_budget, score_within_memory, unless_out_of_memory
 from encore_ray.models.forward.occupancy import Occupancy, Occupied
 from encore_ray.models.forward.scorer import PairScorer, Plan
 from encore_ray.models.forward.selfcheck import check_scorer
-from encore_ray.models.forward.strategy import Strategy
 from encore_ray.models.loading.checkpoint import load_models
+from encore_ray.models.spec.conversation import Message
+from encore_ray.models.spec.forward import BudgetSearch, Strategy
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.models.text.conversations import Message, TokenizedPairs
+from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.rules import RuleSet
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedPairs:
     """N pairs as every member reads them, and the forward passes planned for them.
 
     Attributes:
@@ -78,7 +79,7 @@ class Scored:
     occupied: Occupied
 
 
-class Scoring:
+class EnsembleScorer:
     """Scores conversations with one or more models; the rules of the members follow each other.
 
     Args:
@@ -107,7 +108,7 @@ class Scoring:
         chosen: Sequence[Sequence[Message]],
         rejected: Sequence[Sequence[Message] | None],
         pair_ids: Sequence[str],
-    ) -> Prepared:
+    ) -> PreparedPairs:
         """Tokenise for every member and plan; needs no device.
 
         Args:
@@ -121,9 +122,9 @@ class Scoring:
             for scorer in self.scorers
         )
         plans = tuple(scorer.plan(member) for scorer, member in zip(self.scorers, pairs, strict=True))
-        return Prepared(pairs, plans)
+        return PreparedPairs(pairs, plans)
 
-    def score(self, prepared: Prepared) -> Scored:
+    def score(self, prepared: PreparedPairs) -> Scored:
         """Run the planned forward passes; within less memory where a device has not enough for them."""
         members = zip(self.scorers, prepared.pairs, prepared.plans, strict=True)
         fitted = [score_within_memory(scorer, pairs, plan) for scorer, pairs, plan in members]
@@ -145,7 +146,7 @@ class Scoring:
             occupied=self._occupancy.take(),
         )
 
-    def check(self, prepared: Prepared, *, name: str) -> bool:
+    def check(self, prepared: PreparedPairs, *, name: str) -> bool:
         """Make sure that every member's strategy gives the scores that the model gives one by one.
 
         Args:
@@ -169,7 +170,7 @@ class Scoring:
         self._watch()  # a check is nobody's waiting
         return was_checked
 
-    def find_budget(self, prepared: Prepared, *, name: str) -> BudgetSearch:
+    def find_budget(self, prepared: PreparedPairs, *, name: str) -> BudgetSearch:
         """The token budget that suits these models and pairs; see `budget.find_budget`."""
         with _explained_compilation(name):
             return find_budget(self.scorers, prepared.pairs)
@@ -184,14 +185,14 @@ def _explained_compilation(name: str) -> Iterator[None]:
         raise ModelError(f"{name} cannot be compiled here: {reason} Score without compile.") from error
 
 
-def load_scoring(
+def load_scorer(
     source: ModelSource,
     options: LoadOptions,
     *,
     strategies: Sequence[Strategy],
     rules: RuleSet | None = None,
     keep_embeddings: bool = False,
-) -> Scoring:
+) -> EnsembleScorer:
     """Load a model, or all members of one, ready to score conversations.
 
     Args:
@@ -207,4 +208,4 @@ def load_scoring(
     if keep_embeddings:
         for model in models:
             model.keep_embeddings(name=str(source.path))
-    return Scoring(models, strategies=strategies, batch_tokens=options.batch_tokens)
+    return EnsembleScorer(models, strategies=strategies, batch_tokens=options.batch_tokens)

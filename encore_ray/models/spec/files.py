@@ -1,0 +1,9 @@
+"""Files of a model in our own form, and the key that a folded model has in its configuration."""
+
+FORM_FILE = "encore.json"
+HEADS_FILE = "heads.safetensors"
+RULES_FILE = "rules.yaml"  # what scores mean, not what they are: a corrected scale or direction needs no new scores
+FIT_FILE = "fit.json"  # how well heads do: of one fit, so that it is not copied with a backbone
+TRAIN_FILE = "train.json"  # the same of a training
+
+PROVENANCE = "encore_ray"  # key of config.json
