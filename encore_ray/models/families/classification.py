@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
 from encore_ray.errors import ModelError
+from encore_ray.models.families.family import Family
 from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.forward.heads import Paths, PooledHeads
 
@@ -48,14 +49,15 @@ class _GivenHidden(nn.Module):
         return BaseModelOutputWithPoolingAndCrossAttentions(last_hidden_state=self.hidden_SLD, pooler_output=pooled_SD)  # type: ignore[arg-type]
 
 
-def open_classifier(folder: ModelFolder) -> Opened:
-    """A sequence-classification model with one label a raw output; the labels name them.
+class Classifiers(Family):
+    """Any other: a sequence-classification model with one label a raw output; the labels name them."""
 
-    Raises:
-        ModelError: on loading: see `_load`.
-    """
-    heads = tuple(Head(str(label)) for label in (folder.config.id2label or {}).values())
-    return Opened(heads, partial(_load, folder))
+    def has(self, folder: ModelFolder) -> bool:
+        return True  # asked last: what no other family is
+
+    def open(self, folder: ModelFolder) -> Opened:
+        heads = tuple(Head(str(label)) for label in (folder.config.id2label or {}).values())
+        return Opened(heads, partial(_load, folder))
 
 
 def _load(folder: ModelFolder, dtype: torch.dtype) -> tuple[PreTrainedModel, nn.Module]:

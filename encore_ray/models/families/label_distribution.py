@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from encore_ray.models.families.family import Family
 from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.forward.heads import PooledHeads
 
@@ -43,17 +44,20 @@ class ExpectedLevels(nn.Module):
         return (logits_SKL.softmax(dim=-1) * self.level_L).sum(dim=-1)
 
 
-def open_label_distribution(folder: ModelFolder) -> Opened:
-    """An LDL checkpoint.
+class LabelDistributionModels(Family):
+    """LDL: known by the file regression_layer.pt, which holds its heads and nothing else does."""
 
-    Raises:
-        ModelError: its heads are not ten levels each; on loading: the network is not built as theirs.
-    """
-    num_outputs = getattr(folder.config, "num_objectives", _NUM_OUTPUTS)
-    if num_outputs % NUM_LEVELS:
-        raise folder.refuse(f"a multiple of {NUM_LEVELS} levels", f"num_objectives {num_outputs}")
-    heads = tuple(Head(f"objective_{k + 1}", scale=(0, 1)) for k in range(num_outputs // NUM_LEVELS))
-    return Opened(heads, partial(_load, folder, num_outputs), template="chat")
+    files = (FILE,)  # fetching a pickle runs nothing
+
+    def has(self, folder: ModelFolder) -> bool:
+        return (folder.path / FILE).exists()
+
+    def open(self, folder: ModelFolder) -> Opened:
+        num_outputs = getattr(folder.config, "num_objectives", _NUM_OUTPUTS)
+        if num_outputs % NUM_LEVELS:
+            raise folder.refuse(f"a multiple of {NUM_LEVELS} levels", f"num_objectives {num_outputs}")
+        heads = tuple(Head(f"objective_{k + 1}", scale=(0, 1)) for k in range(num_outputs // NUM_LEVELS))
+        return Opened(heads, partial(_load, folder, num_outputs), template="chat")
 
 
 def _load(folder: ModelFolder, num_outputs: int, dtype: torch.dtype) -> tuple[PreTrainedModel, nn.Module]:

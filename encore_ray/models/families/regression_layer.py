@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from encore_ray.models.families.family import Family
 from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.forward.heads import LinearHeads, PooledHeads
 
@@ -53,16 +54,19 @@ _OBJECTIVES = {
 }
 
 
-def open_regression_layer(folder: ModelFolder) -> Opened:
-    """An ArmoRM or QRM checkpoint.
+class RegressionLayerModels(Family):
+    """ArmoRM and QRM: known by the tensor regression_layer.weight."""
 
-    Raises:
-        ModelError: its head is not built as either, or names another number of objectives than its gate.
-    """
-    weight_KD = _fold(folder)
-    num_rules = len(weight_KD)
-    labels = _OBJECTIVES.get(num_rules) or tuple(f"objective_{k + 1}" for k in range(num_rules))
-    return Opened(tuple(map(Head, labels)), partial(_load, folder, weight_KD), template="chat")
+    architectures = ("LlamaForRewardModelWithGating", "Gemma2ForQuantileSequenceClassification")
+
+    def has(self, folder: ModelFolder) -> bool:
+        return WEIGHT in folder.tensors
+
+    def open(self, folder: ModelFolder) -> Opened:
+        weight_KD = _fold(folder)
+        num_rules = len(weight_KD)
+        labels = _OBJECTIVES.get(num_rules) or tuple(f"objective_{k + 1}" for k in range(num_rules))
+        return Opened(tuple(map(Head, labels)), partial(_load, folder, weight_KD), template="chat")
 
 
 def _load(folder: ModelFolder, weight_KD: Tensor, dtype: torch.dtype) -> tuple[PreTrainedModel, nn.Module]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from encore_ray.models.families.family import Family
 from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.forward.heads import LinearHeads, PooledHeads
 from encore_ray.rules import HigherIs
@@ -35,18 +36,21 @@ _EPSILON = 1e-8
 _HIGHER_IS: dict[str, HigherIs] = {"reward": "better", "cost": "worse"}
 
 
-def open_score_head(folder: ModelFolder) -> Opened:
-    """A score model of Safe RLHF.
+class ScoreHeadModels(Family):
+    """Score models of Safe RLHF: known by the tensor score_head.weight."""
 
-    Raises:
-        ModelError: its head or normaliser is not built as theirs.
-    """
-    weight_OD, bias_O = _fold(folder)
-    kind = getattr(folder.config, "score_type", None)
-    label = kind or "score"
-    labels = [label] if len(weight_OD) == 1 else [f"{label}_{o + 1}" for o in range(len(weight_OD))]
-    heads = tuple(Head(name, higher_is=_HIGHER_IS.get(label)) for name in labels)
-    return Opened(heads, partial(_load, folder, weight_OD, bias_O), chat_template=CHAT_TEMPLATE)
+    architectures = ("LlamaModelForScore", "LlamaForScore")
+
+    def has(self, folder: ModelFolder) -> bool:
+        return WEIGHT in folder.tensors
+
+    def open(self, folder: ModelFolder) -> Opened:
+        weight_OD, bias_O = _fold(folder)
+        kind = getattr(folder.config, "score_type", None)
+        label = kind or "score"
+        labels = [label] if len(weight_OD) == 1 else [f"{label}_{o + 1}" for o in range(len(weight_OD))]
+        heads = tuple(Head(name, higher_is=_HIGHER_IS.get(label)) for name in labels)
+        return Opened(heads, partial(_load, folder, weight_OD, bias_O), chat_template=CHAT_TEMPLATE)
 
 
 def _load(

@@ -112,8 +112,10 @@ def ask_relevance(prompt: Sequence[Message], rule: Rule) -> list[Message]:
 
 def relevance_rules(rules: RuleSet) -> RuleSet:
     """The same rules, each rated by Yes and No on a scale from 0 to 1: what its relevance is."""
-    same = {"higher_is": "better", "scale": Scale(0.0, 1.0), "link": "identity", "out_of_range": "error"}
-    return RuleSet(replace(rule, **same) for rule in rules)
+    return RuleSet(
+        replace(rule, higher_is="better", scale=Scale(0.0, 1.0), link="identity", out_of_range="error")
+        for rule in rules
+    )
 
 
 def questions_digest(rules: RuleSet, *, ask: Callable[[Rule], str] = question) -> str:

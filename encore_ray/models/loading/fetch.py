@@ -9,7 +9,6 @@ from encore_ray.models.families.form import Ensemble, read_form
 from encore_ray.models.spec.files import RULES_FILE
 from encore_ray.models.spec.source import ModelSource
 
-# regression_layer.pt: the heads of an LDL model, which has them in no other file. Fetching a pickle runs nothing.
 _FILES = (
     "*.safetensors",
     "*.json",
@@ -19,7 +18,6 @@ _FILES = (
     "*.jinja",
     "*.py",
     "*.tiktoken",
-    "regression_layer.pt",
 )
 _PICKLES = ("*.bin",)
 
@@ -97,7 +95,14 @@ def _fetch_member(folder: Path, member: str, *, allow_pickle: bool) -> Path:
 
 def wanted_files(*, allow_pickle: bool) -> list[str]:
     """Patterns of the names of those files of a model that are fetched."""
-    return [*_FILES, *(_PICKLES if allow_pickle else ())]
+    return [*_deciding_files(), *(_PICKLES if allow_pickle else ())]
+
+
+def _deciding_files() -> list[str]:
+    """Patterns of the files that decide scores; those of the families load torch."""
+    from encore_ray.models.families.families import family_files
+
+    return [*_FILES, *family_files()]
 
 
 def _download(name: str, *, revision: str | None, allow_pickle: bool) -> Path:
@@ -130,8 +135,8 @@ def identify_model(source: ModelSource) -> ModelIdentity:
 
 def _digest(folder: Path) -> str:
     sha = hashlib.sha256()
-    deciding = (file for pattern in (*_FILES, *_PICKLES) for file in folder.glob(pattern) if file.name != RULES_FILE)
-    for file in sorted(deciding):
+    patterns = (*_deciding_files(), *_PICKLES)
+    for file in sorted({file for pattern in patterns for file in folder.glob(pattern) if file.name != RULES_FILE}):
         with file.open("rb") as handle:
             sha.update(f"{file.name}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
     return sha.hexdigest()

@@ -39,5 +39,10 @@ def newest_state(folder: Path) -> Path | None:
 def read_progress(place: Path) -> TrainProgress:
     """What a kept state says of the training."""
     content = json.loads((place / STATE_FILE).read_text(encoding="utf-8"))
-    lists = {name: tuple(content[name]) for name in ("evaluations", "low", "high")}
-    return TrainProgress(step=content["step"], best=content["best"], **lists)
+    return TrainProgress(
+        step=content["step"],
+        evaluations=tuple(content["evaluations"]),
+        best=content["best"],
+        low=tuple(content["low"]),
+        high=tuple(content["high"]),
+    )

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -24,6 +23,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from encore_ray.errors import ConfigError
 from encore_ray.models.families.form import OwnForm, read_form
 from encore_ray.models.families.model_folder import ModelFolder, Opened
+from encore_ray.models.families.own_form import read_heads
 from encore_ray.models.forward.heads import LinearHeads, PooledHeads, regressed_rule
 from encore_ray.models.forward.last_layer import body_layers
 from encore_ray.models.forward.multihead import MultiHeadModel
@@ -32,7 +32,7 @@ from encore_ray.models.forward.strategy import strategy_of
 from encore_ray.models.loading.checkpoint import open_conversations
 from encore_ray.models.loading.fetch import fetch_only_member
 from encore_ray.models.loading.saving import save_multihead
-from encore_ray.models.spec.files import HEADS_FILE, RULES_FILE
+from encore_ray.models.spec.files import RULES_FILE
 from encore_ray.models.spec.forward import Pooling, Strategy
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.spec.training import Objective
@@ -203,7 +203,7 @@ class TrainRecipe:
         standing = self.first_heads.rules
         if standing is None:
             return LinearHeads(torch.zeros(len(self.rules), folder.hidden_size), torch.tensor(self.bias))
-        heads = LinearHeads(**load_file(folder.path / HEADS_FILE))
+        heads = read_heads(folder.path)
         if self.objective == "regression":
             out_of_rule_units(heads, standing)  # in which they were saved, whatever the range of the new ratings is
         return heads

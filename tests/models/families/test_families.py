@@ -10,9 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from encore_ray.errors import DataError, ModelError
+from encore_ray.models.families import families
+from encore_ray.models.families.family import Family
+from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.forward.attention import ATTENTION
+from encore_ray.models.forward.heads import LinearHeads, PooledHeads
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_rules
+from encore_ray.models.loading.fetch import identify_model, wanted_files
 from encore_ray.models.spec.source import ModelSource
 from tests.models import tiny, tiny_families
 
@@ -285,3 +290,47 @@ def test_an_unknown_normaliser_is_refused(tmp_path, settings, message):
     folder, _ = tiny_families.save_beaver(tmp_path, do_normalize=True, **settings)
     with pytest.raises(ModelError, match=message):
         load_rules(ModelSource(folder), rules=tiny_families.rules(1))
+
+
+class OneNumberModels(Family):
+    """A family of one rule whose only weight is a number in a file of its own: more than any real one needs."""
+
+    architectures = ("BertForOneNumber",)
+    files = ("one_number.bin2",)
+
+    def has(self, folder: ModelFolder) -> bool:
+        return (folder.path / self.files[0]).exists()
+
+    def open(self, folder: ModelFolder) -> Opened:
+        number = float((folder.path / self.files[0]).read_text())
+        heads = LinearHeads(torch.ones(1, folder.hidden_size), torch.tensor([number]))
+        return Opened(
+            (Head("One number", "worse", (0, 9)),),
+            lambda dtype: (folder.load_body(dtype), PooledHeads(heads, pooling="last")),
+            template="plain-v1",
+        )
+
+
+def test_a_new_family_is_one_class_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny_families.save(tmp_path / "model", "gpt2", {}, architecture="BertForOneNumber", prefix="transformer.")
+    source = ModelSource(folder)
+    before = identify_model(source).digest
+    (folder / "one_number.bin2").write_text("0.5")
+    assert identify_model(source).digest == before  # a file that nobody knows decides nothing
+    monkeypatch.setattr(families, "FAMILIES", (*families.FAMILIES, OneNumberModels()))
+    # Planned: it is fetched and copied with its file, which is a part of what it is, and asks for its rules.
+    assert "one_number.bin2" in wanted_files(allow_pickle=False)
+    identified = identify_model(source).digest
+    assert identified != before
+    with pytest.raises(ModelError, match=r'text: "One number"\n  higher_is: worse\n  scale: {lo: 0, hi: 9}'):
+        load_rules(source)
+    assert load_rules(source, rules=tiny_families.rules(1)) == tiny_families.rules(1)
+    # Scored by its heads.
+    model = load(folder, 1)
+    (scores_2K,) = PairScorer(model).score(tiny.random_pairs(1, vocab_size=300, seed=5))
+    ids = tiny.random_pairs(1, vocab_size=300, seed=5).chosen_ids[0]
+    assert scores_2K[0, 0] == pytest.approx(float(last_hidden(model, ids).sum()) + 0.5, abs=1e-4)
+    # Told by its architecture alone, its own error says what is missing.
+    (folder / "one_number.bin2").unlink()
+    with pytest.raises(FileNotFoundError, match="one_number"):
+        load_rules(source)
