@@ -33,6 +33,7 @@ from transformers import __version__ as transformers_version
 
 from benchmarks.lengths import Lengths, pairs_of_ids, random_pairs
 from benchmarks.tables import machine, show, write_json
+from encore_ray.models.forward.body_model import BodyModel
 from encore_ray.models.forward.budget import find_budget, with_budget
 from encore_ray.models.forward.heads import LinearHeads, PooledHeads
 from encore_ray.models.forward.multihead import MultiHeadModel
@@ -165,7 +166,7 @@ def measure(way: Way, lengths: Lengths, *, peak: float, num_rounds: int) -> Meas
     )
 
 
-def body_parameters(model: MultiHeadModel) -> int:
+def body_parameters(model: BodyModel) -> int:
     """Parameters of the backbone without its embeddings, which multiply nothing."""
     embeddings = model.backbone.get_input_embeddings().weight
     assert isinstance(embeddings, torch.Tensor)

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.commands import run_command
 from benchmarks.tables import machine, show, write_json
-from encore_ray.models.loading.embedding import FIT_FILE
+from encore_ray.models.loading.reports import FIT_FILE
 from encore_ray.rules import Link, Rule, RuleSet, Scale
 
 BETTER = (

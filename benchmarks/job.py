@@ -138,7 +138,7 @@ def score_units(todo: Any, model: Path, dtype: Dtype, output: Path) -> None:
         pairs = scorer.model.conversations.tokenize_pairs(prompts, chosen=chosen, rejected=rejected)
         scores_N2K = scorer.score(pairs)
         columns = {PAIR_ID: table.column(PAIR_ID)}
-        for k, rule in enumerate(scorer.model.rules.names):
+        for k, rule in enumerate(scorer.model.names):
             columns[chosen_column(rule)] = pa.chunked_array([scores_N2K[:, 0, k]])
             columns[rejected_column(rule)] = pa.chunked_array([scores_N2K[:, 1, k]])
         pq.write_table(pa.table(columns), output / unit.name, compression="zstd", use_dictionary=False)

@@ -49,11 +49,13 @@ from encore_ray.models.forward.rows import distinct_sequences
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.judge.judge import Judging, load_judge
 from encore_ray.models.judge.questions import NO, YES, question
+from encore_ray.models.spec.load_options import Dtype, LoadOptions
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import Message, TokenizedPairs
 from encore_ray.rules import RuleSet, rule_pool
 
 NUM_RULES = 20
-DTYPES = {"float32": "float32", "bf16": "bfloat16"}
+DTYPES: dict[str, Dtype] = {"float32": "float32", "bf16": "bfloat16"}
 OTHERS = ("one_call", "same_kernels", "packed")
 AGREEMENT_PAIRS = 12
 # Largest difference of a rating of any way, in standard deviations of the ratings.
@@ -101,7 +103,7 @@ class Contest:
     """One dtype: our judge and transformers' model, loaded from the same folder."""
 
     def __init__(self, folder: Path, dtype: str, rules: RuleSet):
-        self.judge = load_judge(folder, rules=rules, strategy="tree", dtype=DTYPES[dtype], device="cpu")  # type: ignore[arg-type]
+        self.judge = load_judge(ModelSource(folder), LoadOptions(DTYPES[dtype], "cpu"), rules=rules, strategy="tree")
         tree = self.judge.scorers[0]
         same, packed = (PairScorer(tree.model, strategy=way) for way in ("one_by_one", "packed"))
         with no_progress_bar():
@@ -242,7 +244,7 @@ def compare(contest: Contest, dtype: str, sample: list, *, num_rounds: int) -> d
 
 def orders_agree(folder: Path, rules: RuleSet, pairs: list) -> dict[str, float]:
     """Ask with the rule behind the conversation, and before it: how often both orders say the same."""
-    judge = load_judge(folder, rules=rules, strategy="tree", device="cpu")
+    judge = load_judge(ModelSource(folder), LoadOptions(device="cpu"), rules=rules, strategy="tree")
     scorer, conversations = judge.scorers[0], judge.scorers[0].model.conversations
     after_N2 = scorer.score(ask(judge, pairs))[:, :, 0]
     before = [

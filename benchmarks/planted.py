@@ -6,7 +6,7 @@ python benchmarks/planted.py
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.composition.measure.statistics import RuleStatistics
-from encore_ray.composition.weigh.rewards import compose, tie_tolerance
+from encore_ray.composition.weigh.rewards import compose, margin_tolerance
 from encore_ray.composition.weigh.schemes import Encore, Uniform
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.corpora.planted import WORLDS, World, planted_ratings
@@ -32,7 +32,7 @@ def row(world: World) -> str:
     for scheme in SCHEMES:
         weights = weigh(statistics, scheme=scheme)
         margin_N = compose(*sides, weights=weights).margin_N
-        accuracies.append(Tally.of(margin_N, tolerance=tie_tolerance(weights)).accuracy)
+        accuracies.append(Tally.of(margin_N, tolerance=margin_tolerance(weights)).accuracy)
     pearson = weigh(statistics).entropy_accuracy.pearson
     return " | ".join([f"| {world:<21}", f"{pearson:+.2f}", *(f"{accuracy:.3f}" for accuracy in accuracies)]) + " |"
 

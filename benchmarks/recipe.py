@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 from benchmarks.lengths import pairs_of_ids
 from encore_ray.corpora.planted import planted_text
 from encore_ray.models.families.loaders import no_progress_bar
-from encore_ray.models.loading.checkpoint import RULES_FILE
+from encore_ray.models.loading.fetch import RULES_FILE
 from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.rules import Rule, RuleSet, Scale
 

@@ -11,26 +11,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from encore_ray.composition.weigh.rewards import compose
+    from encore_ray.api import compare, compose, weigh
     from encore_ray.composition.weigh.weights import Weights
-    from encore_ray.config import JobConfig
+    from encore_ray.config import JobConfig, WeighOptions
     from encore_ray.config_sources import load_config, make_config
     from encore_ray.errors import ClusterError, ConfigError, DataError, EncoreError, ModelError, ResumeRefused
     from encore_ray.job import JobResult, run_job
     from encore_ray.models.forward.heads import LinearHeads
     from encore_ray.models.forward.scorer import PairScorer
-    from encore_ray.models.loading.checkpoint import load_members, load_model, save_ensemble, save_multihead
+    from encore_ray.models.loading.checkpoint import load_members, load_model
+    from encore_ray.models.loading.saving import save_ensemble, save_multihead
     from encore_ray.rules import Rule, RuleSet, Scale
     from encore_ray.run import Run, open_run
 
 _HOMES = {
-    "composition.weigh.rewards": ("compose",),
+    "api": ("compare", "compose", "weigh"),
     "composition.weigh.weights": ("Weights",),
-    "config": ("JobConfig",),
+    "config": ("JobConfig", "WeighOptions"),
     "config_sources": ("load_config", "make_config"),
     "errors": ("ClusterError", "ConfigError", "DataError", "EncoreError", "ModelError", "ResumeRefused"),
     "job": ("JobResult", "run_job"),
-    "models.loading.checkpoint": ("load_members", "load_model", "save_ensemble", "save_multihead"),
+    "models.loading.checkpoint": ("load_members", "load_model"),
+    "models.loading.saving": ("save_ensemble", "save_multihead"),
     "models.forward.heads": ("LinearHeads",),
     "models.forward.scorer": ("PairScorer",),
     "run": ("Run", "open_run"),
@@ -53,7 +55,9 @@ __all__ = [
     "RuleSet",
     "Run",
     "Scale",
+    "WeighOptions",
     "Weights",
+    "compare",
     "compose",
     "load_config",
     "load_members",
@@ -63,6 +67,7 @@ __all__ = [
     "run_job",
     "save_ensemble",
     "save_multihead",
+    "weigh",
 ]
 
 

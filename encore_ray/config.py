@@ -1,9 +1,16 @@
 """The job's configuration: every option once, with its default, its meaning and its checks."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from encore_ray.composition.weigh.schemes import SCHEMES, find_scheme, name_schemes
+
+if TYPE_CHECKING:
+    SchemeName = str
+else:
+    SchemeName = Literal[tuple(scheme.name for scheme in SCHEMES)]
 
 
 class Section(BaseModel):
@@ -173,24 +180,15 @@ class TrainOptions(Section):
     allow_pickle: bool = Field(default=False, description="Load weights from pickle files, which can run code.")
 
 
+def _that_take(option: str) -> str:
+    return name_schemes(scheme for scheme in SCHEMES if option in scheme.takes)
+
+
 class WeighOptions(Section):
-    scheme: Literal[
-        "encore",
-        "one_minus_entropy",
-        "lowest_entropy",
-        "uniform",
-        "random",
-        "single",
-        "best_single",
-        "inverse_variance",
-        "bradley_terry",
-        "bradley_terry_simplex",
-        "max_discrepancy",
-        "encore_max_discrepancy",
-    ] = Field(
+    scheme: SchemeName = Field(
         default="encore",
-        description="How rules are weighed. best_single and both bradley_terry learn from labels; both max_discrepancy "
-        "give margins only, in compare.",
+        description=f"How rules are weighed. {name_schemes(scheme for scheme in SCHEMES if scheme.lesson)} learn from "
+        f"labels; {name_schemes(scheme for scheme in SCHEMES if scheme.why_no_reward)} give margins only, in compare.",
     )
     temperature: float = Field(default=2.0, gt=0, description="ENCORE's tau: w ~ exp(-H / tau).")
     num_rules: int | None = Field(
@@ -223,18 +221,21 @@ class WeighOptions(Section):
 
     @model_validator(mode="after")
     def _check_scheme(self) -> "WeighOptions":
-        if self.scheme in ("max_discrepancy", "encore_max_discrepancy"):
+        scheme = find_scheme(self.scheme)
+        if scheme.why_no_reward:
+            raise ValueError(f"scheme: {self.scheme} {scheme.why_no_reward}")
+        if ("rule" in scheme.takes) != (self.rule is not None):
             raise ValueError(
-                f"scheme: {self.scheme} picks each pair's rules by how far they tell its two responses apart, so it "
-                "gives margins and no reward of a response; `encore-ray compare` shows how it does"
+                f"rule: scheme {_that_take('rule')} needs the name of its rule, and no other scheme has one"
             )
-        if (self.scheme == "single") != (self.rule is not None):
-            raise ValueError("rule: scheme single needs the name of its rule, and no other scheme has one")
-        if self.num_rules is not None and self.scheme != "lowest_entropy":
-            raise ValueError(f"num_rules belongs to scheme lowest_entropy; {self.scheme} would weigh all rules")
-        if self.by_group and self.scheme not in ("encore", "one_minus_entropy", "lowest_entropy"):
+        if self.num_rules is not None and "num_rules" not in scheme.takes:
             raise ValueError(
-                "by_group needs a scheme that weighs by entropy (encore, one_minus_entropy, lowest_entropy): "
+                f"num_rules belongs to scheme {_that_take('num_rules')}; {self.scheme} would weigh all rules"
+            )
+        if self.by_group and not scheme.weighs_by_entropy:
+            by_entropy = ", ".join(other.name for other in SCHEMES if other.weighs_by_entropy)
+            raise ValueError(
+                f"by_group needs a scheme that weighs by entropy ({by_entropy}): "
                 f"a subset keeps its histograms, and {self.scheme} does not look at them"
             )
         return self
@@ -251,6 +252,60 @@ class WeighOptions(Section):
         if self.levels and self.edges == "observed":
             raise ValueError("levels and edges: observed exclude each other: levels are declared")
         return self
+
+
+class SelectOptions(Section):
+    num_rules: int = Field(
+        default=5, ge=1, description="Rules a pair: just so many are selected, equal ones by rule order."
+    )
+    by: Literal["auto", "scores"] = Field(
+        default="auto",
+        description="What chooses without an adapter: auto counts a judge's relevance where there is one, scores "
+        "leaves it out.",
+    )
+    score_range: Literal["declared", "unit", "raw"] = Field(
+        default="declared",
+        description="Rules of different range: declared refuses, unit maps to [0, 1], raw mixes.",
+    )
+
+
+class FitHeadsOptions(Section):
+    pooling: Literal["last", "mean", "cls", "unit_mean"] = Field(
+        default="mean",
+        description="Which tokens make an embedding; unit_mean: their mean at length 1, as sentence encoders are made "
+        "for.",
+    )
+    reads: Literal["conversation", "response"] = Field(
+        default="conversation",
+        description="What the heads see: the whole conversation, or the response alone.",
+    )
+
+
+class RefineOptions(Section):
+    negatives: int = Field(default=768, gt=0, description="Of fit: negatives for each response. Time grows with them.")
+    sigma: float = Field(
+        default=3.5, gt=0, description="Of fit: spread of the negatives, in standard deviations of the reward."
+    )
+    beta: float = Field(default=0.1, gt=0, description="Of fit: spread of the positive, as a share of sigma.")
+    learning_rate: float = Field(default=9e-5, gt=0, description="Of fit: of AdamW.")
+    batch_responses: int = Field(default=256, ge=2, description="Of fit: responses a step.")
+    epochs: int = Field(
+        default=5, gt=0, description="Of fit: at most; two epochs without a lower held-out loss end it."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Of fit: weights, order, noise.")
+    noise: list[Annotated[float, Field(gt=0, lt=0.5)]] = Field(
+        default=[],
+        description="Of fit: also report the controls with this share of the labels turned round. May be repeated.",
+    )
+    cpus: float | None = Field(
+        default=None, gt=0, description="Of fit: CPUs that its worker holds. Default: all of a node; 2 with a GPU."
+    )
+    gpus: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Of fit: GPUs that its worker holds: 0, a share, or 1. Default: 1 where there are any.",
+    )
 
 
 class ClusterOptions(Section):
@@ -320,6 +375,9 @@ class JobConfig(Section):
     rate: RateOptions = RateOptions()
     train: TrainOptions = TrainOptions()
     weigh: WeighOptions = WeighOptions()
+    fit_heads: FitHeadsOptions = FitHeadsOptions()
+    select: SelectOptions = SelectOptions()
+    refine: RefineOptions = RefineOptions()
     cluster: ClusterOptions = ClusterOptions()
     tracking: TrackingOptions = TrackingOptions()
 

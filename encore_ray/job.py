@@ -18,11 +18,11 @@ from encore_ray.passes.score import Score
 from encore_ray.passes.scorers.choose import check_scorer, choose_scorer
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.weigh import Weigh
-from encore_ray.records import flat_params
 from encore_ray.redaction import redact
 from encore_ray.run import open_run
 from encore_ray.schema import CONFIG_FILE
 from encore_ray.storage import Folder
+from encore_ray.tracking.run_context import flat_params
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def run_job(
         weights = run.do(Weigh(config.weigh))
         run.do(Compose(weights))
         metrics = run.do(Evaluate()).metrics
-        comparison = run.do(Compare(config.weigh)) if metrics["overall"]["num_pairs"] else None
+        comparison = run.do(Compare(config.weigh)) if metrics.overall.num_pairs else None
         run.folder.write_atomic(CONFIG_FILE, stored)
         run.tracker.log_artifact(CONFIG_FILE, stored)
         write_report(run)
@@ -95,8 +95,8 @@ def run_job(
             prepared=prepared.counts,
             scored=without_times(scored.counts),
             weights=weights.to_dict(),
-            metrics=metrics,
-            comparison=comparison,
+            metrics=metrics.content,
+            comparison=comparison.content if comparison else None,
             tracking_uri=run.tracker.uri,
         )
 

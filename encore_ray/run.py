@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from rich.console import Console
 
 from encore_ray.config import ClusterOptions, TrackingOptions
-from encore_ray.console.display import Display
 from encore_ray.engine.base import Engine
+from encore_ray.engine.display import Display
 from encore_ray.engine.engines import Engines
 from encore_ray.engine.pools import ActorPool, Resources, TaskPool
 from encore_ray.engine.progress import Progress
@@ -33,10 +33,10 @@ from encore_ray.folder.pass_table import PassTable, pass_table
 from encore_ray.folder.spec import Pass, driver_folders
 from encore_ray.folder.status import run_status
 from encore_ray.folder.tables import run_rules
-from encore_ray.records import git_commit
 from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder
 from encore_ray.tracking import PassTracker, Tracker, open_tracker
+from encore_ray.tracking.run_context import git_commit
 
 logger = logging.getLogger("encore_ray")
 
@@ -127,8 +127,9 @@ class Run:
         """Do a pass: inside its own nested MLflow run, with its progress shown, by the engine that suits it."""
         spec = step.spec
         with self.tracker.start_pass(spec.name) as tracked:
-            own = replace(self, _tracked=tracked)
-            made = step(replace(own, _engine=self._choose(step)))
+            engine = self._choose(step)
+            tracked.log_params({"engine": engine.name})
+            made = step(replace(self, _tracked=tracked, _engine=engine))
             record = step.record(made)
             tracked.log_params(record.params)
             tracked.log_metrics(record.metrics, step=record.step)
@@ -148,7 +149,9 @@ class Run:
 
     def _choose(self, step: Step[Any]) -> Engine:
         in_flight = self.table(step.spec).in_flight if step.spec.table else None
-        return self.engines.choose(numbers=step.numbers(self), paths=step.paths, in_flight=in_flight)
+        engine = self.engines.choose(numbers=step.numbers(self), paths=step.paths, in_flight=in_flight)
+        self.note(f"{step.spec.name} {'in this process' if engine.name == 'local' else 'on Ray'}")
+        return engine
 
     @property
     def engine(self) -> Engine:

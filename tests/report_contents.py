@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
+from encore_ray.artifacts import Comparison, Metrics, RefineReport, RuleRefineReport, WeightsFile
 from encore_ray.composition.measure.agreement import Tally
-from encore_ray.report.data.contents import ReportContents
+from encore_ray.report.data.contents import ReportContents, SelectionSummary
 from encore_ray.rules import Rule, RuleSet, Scale
 
 LEVELS = [float(level) for level in range(11)]
@@ -36,22 +37,24 @@ def make_contents(
     names = rule_names(num_rules, prefix)
     return ReportContents(
         title=text,
-        weights=_weights(names, text),
-        metrics=_metrics(num_subsets, prefix),
-        comparison=_comparison(names, text, schemes=("encore", *schemes), num_subsets=num_subsets, prefix=prefix),
-        refined=_refined(),
-        refined_rules=_refined_rules(names),
+        weights=WeightsFile.of(_weights(names, text)),
+        metrics=Metrics.of(_metrics(num_subsets, prefix)),
+        comparison=Comparison.of(
+            _comparison(names, text, schemes=("encore", *schemes), num_subsets=num_subsets, prefix=prefix)
+        ),
+        refined=RefineReport.of(_refined()),
+        refined_rules=RuleRefineReport.of(_refined_rules(names)),
         prepared={"rows": 1010, "kept": 1000, "quarantined": 10, "identical": 3, "reason.bad_roles": 10},
         scored={"rows": 1000, "scored": 998, "quarantined": 2, "truncated": 21, "reason.non_finite_score": 2},
-        selection={
-            "num_rules": 1,
-            "by": "scores",
-            "counts": {
+        selection=SelectionSummary(
+            num_rules=1,
+            by="scores",
+            counts={
                 **{"rows": 998, "pairs": 990, "singles": 8, "without_relevance": 0},
                 **{"chosen_better": 600, "rejected_better": 340, "ties": 50},
                 **{f"selected.{name}": 990 // len(names) for name in names},
             },
-        },
+        ),
         rules=RuleSet(Rule(name, f"The response is {text}.", "better", SCALE) for name in names),
         config={
             "inputs": [{"path": f"{text}.jsonl"}],
@@ -102,6 +105,7 @@ def _refined() -> dict[str, Any]:
         for name, ece in (("energy density", 0.03), ("base margin", 0.06))
     ]
     return {
+        "schema_version": 1,
         "verdict": "On 200 held-out pairs refined rewards agree with 72.0% of the labels, base rewards with 70.0%.",
         "pairs": {"trainable": 800, "agreeing": 560, "conflicting": 240, "calibration": 100, "test": 200},
         "controls": controls,
@@ -122,7 +126,12 @@ def _refined_rules(names: list[str]) -> dict[str, Any]:
         }
         for name in names
     ]
-    return {"verdict": f"Better under {len(names)} rules.", "pairs": {"test": 200}, "rules": rules}
+    return {
+        "schema_version": 1,
+        "verdict": f"Better under {len(names)} rules.",
+        "pairs": {"trainable": 800, "calibration": 100, "test": 200},
+        "rules": rules,
+    }
 
 
 def _rule(number: int, num_rules: int, name: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The job scripts and the example configuration are what they say they are."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 from encore_ray.cli import COMMANDS
 from encore_ray.cli.app import parse
 from encore_ray.cli.chain import read_steps
+from encore_ray.composition.weigh.schemes import SCHEMES
 from encore_ray.config import SECTIONS, InputOptions, JobConfig, Section
 from encore_ray.config_sources import load_config
 
@@ -35,6 +37,11 @@ def test_the_example_names_every_key_of_a_job():
     assert list(example["inputs"][1]) == list(InputOptions.model_fields)
     for name, section in SECTIONS.items():
         assert list(example[name]) == list(section.model_fields), name
+
+
+def test_the_example_names_every_scheme_that_gives_rewards():
+    told = EXAMPLE.read_text(encoding="utf-8").partition("  scheme:")[2].partition("  temperature:")[0]
+    assert set(re.findall(r"\w+", told)) >= {scheme.name for scheme in SCHEMES if scheme.why_no_reward is None}
 
 
 def test_the_example_shows_every_option_at_its_default():

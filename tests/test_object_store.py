@@ -20,6 +20,7 @@ from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.lock import only_driver
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.models.loading.fetch import identify_model
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model_place import local_model
 from encore_ray.remote import file_system
 from encore_ray.storage import Folder
@@ -178,7 +179,7 @@ def test_denied_access_says_what_to_set(failing: Failing, capsys: pytest.Capture
         assert "Cannot reach or write s3://runs/run" in (text := told(capsys))
         assert "to an identity that may read, write, list and delete there" in text
     with pytest.raises(ModelError, match=r"Cannot copy the model s3://runs/m .*Set AWS_PROFILE"):
-        local_model("s3://runs/m")
+        local_model(ModelSource("s3://runs/m"))
 
 
 def test_a_server_that_nobody_runs_is_named(
@@ -237,15 +238,16 @@ def test_a_model_is_copied_once_and_is_the_same_model(s3: Store, model: Path, ca
     s3.client.put_object(Bucket="runs", Key="m/optimizer.pt", Body=b"another")
     proxy = failing(random_faults(seed=3, share=0.1))
     with ThreadPoolExecutor(3) as pool:
-        (place,) = set(pool.map(local_model, ["s3://runs/m"] * 3))
-    assert identify_model(place).digest == identify_model(model).digest
+        (copy,) = set(pool.map(local_model, [ModelSource("s3://runs/m")] * 3))
+    place = copy.path
+    assert identify_model(copy).digest == identify_model(ModelSource(model)).digest
     assert not list(Path(place).glob("*.bin")) and not list(Path(place).glob("*.pt"))
     assert [path for path in cache.iterdir() if path.is_dir()] == [Path(place)]
     before = proxy.num_requests
-    assert local_model("s3://runs/m") == place
+    assert local_model(ModelSource("s3://runs/m")) == copy
     assert proxy.num_requests - before - sum(proxy.faults.values()) <= 2  # a listing, no file
     s3.client.put_object(Bucket="runs", Key="m/config.json", Body=b"{}")
-    assert local_model("s3://runs/m") != place
+    assert local_model(ModelSource("s3://runs/m")) != copy
 
 
 def test_a_copy_that_breaks_off_is_no_model(s3: Store, model: Path, cache: Path) -> None:
@@ -253,18 +255,19 @@ def test_a_copy_that_breaks_off_is_no_model(s3: Store, model: Path, cache: Path)
     code = """
 import os, signal, sys
 from s3fs import S3FileSystem
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model_place import local_model
 whole = S3FileSystem.get_file
 def get_file(self, path, target, **options):
     whole(self, path, target, **options)
     os.kill(os.getpid(), signal.SIGKILL)
 S3FileSystem.get_file = get_file
-local_model("s3://runs/m")
+local_model(ModelSource("s3://runs/m"))
 """
     killed = subprocess.run([sys.executable, "-c", code], env=dict(os.environ), check=False)
     assert killed.returncode == -9
     assert [path.suffix for path in cache.iterdir() if path.is_dir()] == [".part"]
-    assert identify_model(local_model("s3://runs/m")).digest == identify_model(model).digest
+    assert identify_model(local_model(ModelSource("s3://runs/m"))).digest == identify_model(ModelSource(model)).digest
     assert not list(cache.glob("*.part"))
 
 
@@ -272,7 +275,7 @@ def test_a_model_cannot_be_written_elsewhere(s3: Store, tmp_path: Path, cache: P
     s3.client.put_object(Bucket="runs", Key="m/config.json", Body=b"{}")
     s3.client.put_object(Bucket="runs", Key="m/../../../evil.json", Body=b"{}")
     with pytest.raises(ModelError, match=r"holds \.\./\.\./\.\./evil\.json, which would be written outside"):
-        local_model("s3://runs/m")
+        local_model(ModelSource("s3://runs/m"))
     assert not cache.exists()
 
 
@@ -280,9 +283,9 @@ def test_a_place_without_a_model_is_named(s3: Store, cache: Path) -> None:
     s3.client.put_object(Bucket="runs", Key="m/README.md", Body=b"soon")
     for path in ("s3://runs/m", "s3://runs/none"):
         with pytest.raises(ModelError, match=f"{path} holds no file of a model"):
-            local_model(path)
+            local_model(ModelSource(path))
 
 
 def test_folders_and_hub_ids_are_used_as_they_are(tmp_path: Path) -> None:
-    assert local_model(str(tmp_path)) == str(tmp_path)
-    assert local_model("owner/name") == "owner/name"
+    for path in (str(tmp_path), "owner/name"):
+        assert local_model(ModelSource(path)) == ModelSource(path)

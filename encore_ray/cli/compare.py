@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, get_args
+from typing import Annotated
 
 import tyro
 import yaml
@@ -71,16 +71,14 @@ class Compare:
 
 def _named(assignments: Sequence[str]) -> dict[str, str]:
     """Paths by name; ConfigError where one has no name, or a name of another or of what it stands beside."""
-    from encore_ray.composition.compare.comparison import BASELINES
+    from encore_ray.composition.compare.labels import LABELS
 
-    # Metrics go by name, too.
-    known = (*get_args(WeighOptions.model_fields["scheme"].annotation), "encore_by_group", *BASELINES)
     found: dict[str, str] = {}
     for assignment in assignments:
         name, _, path = assignment.partition("=")
         if not name or not path:
             raise ConfigError(f"--beside: expected NAME=REWARDS, as in refined=run/refined; found {assignment}.")
-        if name in found or name in known:
+        if name in found or name in LABELS:  # metrics go by name, too
             taken = "named twice" if name in found else "a scheme or a baseline"
             raise ConfigError(f"--beside: {name} is {taken}. Give each its own name.")
         found[name] = absolute(path)

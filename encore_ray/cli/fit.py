@@ -1,12 +1,20 @@
 """The command that makes a multi-head reward model from labels, in minutes and without a GPU."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated
 
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, Path, Switch, check_bad_fraction, flag, section_flags
-from encore_ray.config import ClusterOptions, ScoreOptions
+from encore_ray.cli.flags import (
+    OptionalPath,
+    Path,
+    Switch,
+    check_bad_fraction,
+    default_bad_fraction,
+    flag,
+    section_flags,
+)
+from encore_ray.config import ClusterOptions, FitHeadsOptions, ScoreOptions
 from encore_ray.config_sources import read_rules, resolve_model
 from encore_ray.schema import PAIRS_DIR
 from encore_ray.storage import Folder, absolute, require_paths
@@ -33,14 +41,11 @@ class FitHeads:
     """Folder for the model, rules.yaml and fit.json."""
     labels: OptionalPath = None
     """Table of the same pairs that has the labels, as scores/ by a judge. Default: pairs/ of the run."""
-    pooling: Annotated[Literal["last", "mean", "cls", "unit_mean"], flag()] = "mean"
-    """Which tokens make an embedding; unit_mean: their mean at length 1, as sentence encoders are made for."""
-    reads: Annotated[Literal["conversation", "response"], flag()] = "conversation"
-    """What the heads see: the whole conversation, or the response alone."""
-    max_bad_fraction: float = 0.01
+    max_bad_fraction: float = field(default_factory=default_bad_fraction)
     """Share of pairs without finite embeddings past which the command fails."""
     overwrite: Switch = False
     """Start over where the model or options have changed, and replace fitted heads that are there."""
+    heads: Annotated[FitHeadsOptions, section_flags(FitHeadsOptions)]
     options: Annotated[ScoreOptions, section_flags(ScoreOptions)]
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
@@ -58,7 +63,7 @@ class FitHeads:
         rules = read_rules(rules_path)
         check_fittable(rules)
         require_place(output, model=path)
-        params = {"model": path, "rules": rules_path, "labels": labels, "pooling": self.pooling, "reads": self.reads}
+        params = {"model": path, "rules": rules_path, "labels": labels, **self.heads.model_dump()}
         with open_command(
             absolute(self.run),
             cluster=self.cluster,
@@ -67,7 +72,9 @@ class FitHeads:
             options=self.options,
             params=params,
         ) as run:
-            model = plan_features(path, self.options, pooling=self.pooling, reads=self.reads, resources=run.resources)
+            model = plan_features(
+                path, self.options, pooling=self.heads.pooling, reads=self.heads.reads, resources=run.resources
+            )
             fit = embed_and_fit(run, model, rules, labels=labels, output=output, max_bad_fraction=self.max_bad_fraction)
         show_heads(fit, console=console)
         console.print(f"The model is in {output}: score with it, or inspect it.", soft_wrap=True, highlight=False)

@@ -2,11 +2,11 @@
 
 import inspect
 from collections.abc import Collection
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import tyro
 
-from encore_ray.config import Section
+from encore_ray.config import PrepareOptions, Section
 from encore_ray.config_sources import make_section, section_defaults
 from encore_ray.errors import ConfigError
 
@@ -24,6 +24,11 @@ def flag(metavar: str | None = None) -> Any:
 Path = Annotated[str, flag("PATH")]
 OptionalPath = Annotated[str | None, flag("PATH")]
 Switch = Annotated[bool, flag()]
+
+
+def default_bad_fraction() -> float:
+    """That of every pass over pairs, as the environment sets it: prepare.max_bad_fraction."""
+    return section_defaults(PrepareOptions).max_bad_fraction
 
 
 def check_bad_fraction(share: float) -> None:
@@ -57,6 +62,7 @@ def section_flags(section: type[Section], *, without: Collection[str] = ()) -> A
                         metavar="NAME" if option.annotation == list[str] | None else None,
                         help_behavior_hint=hint,
                     ),
+                    *((tyro.conf.UseAppendAction,) if get_origin(option.annotation) is list else ()),
                 ],
             )
             for name, option in section.model_fields.items()

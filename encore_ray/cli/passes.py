@@ -1,11 +1,19 @@
 """The five passes as commands: in a run folder, or with explicit paths."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, Path, Switch, check_bad_fraction, flag, section_flags
+from encore_ray.cli.flags import (
+    OptionalPath,
+    Path,
+    Switch,
+    check_bad_fraction,
+    default_bad_fraction,
+    flag,
+    section_flags,
+)
 from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, WeighOptions
 from encore_ray.config_sources import read_rules, resolve_model
 from encore_ray.errors import ConfigError
@@ -55,7 +63,7 @@ class Score:
     """Folder or hub id of the model."""
     rules: OptionalPath = None
     """rules.yaml, instead of the one that comes with the model."""
-    max_bad_fraction: float = 0.01
+    max_bad_fraction: float = field(default_factory=default_bad_fraction)
     """Share of pairs without finite scores past which the pass fails."""
     overwrite: Switch = False
     """Start over where the model, its rules or options have changed, instead of refusing."""
@@ -69,7 +77,7 @@ class Score:
         from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_counts
         from encore_ray.passes.score import Score as ScorePass
-        from encore_ray.passes.scorers.by_model import ModelScorer
+        from encore_ray.passes.scorers.by_model import score_by_model
         from encore_ray.passes.scorers.model_plan import plan_model
         from encore_ray.passes.scorers.scoring_cost import without_times
 
@@ -83,7 +91,7 @@ class Score:
             params={"model": path},
         ) as run:
             model = plan_model(path, self.options, resources=run.resources, rules=rules)
-            scored = run.do(ScorePass(ModelScorer(model), self.max_bad_fraction))
+            scored = run.do(ScorePass(score_by_model(model), self.max_bad_fraction))
         show_counts(without_times(scored.counts), console=console)
 
 
@@ -113,6 +121,7 @@ class Weigh:
         scores, output = explicit_paths("weigh", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
+        from encore_ray.artifacts import WeightsFile
         from encore_ray.console.show import show_weights
         from encore_ray.passes.weigh import Weigh as WeighPass
 
@@ -127,7 +136,7 @@ class Weigh:
             journal=output is None,
         ) as run:
             weights = run.do(WeighPass(self.options, scores, rules, name))
-        show_weights(weights.to_dict(), console=console)
+        show_weights(WeightsFile.of_weights(weights), console=console)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,19 @@
 """The command that makes scores of a language model's answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, Path, Switch, check_bad_fraction, flag, section_flags
+from encore_ray.cli.flags import (
+    OptionalPath,
+    Path,
+    Switch,
+    check_bad_fraction,
+    default_bad_fraction,
+    flag,
+    section_flags,
+)
 from encore_ray.config import ClusterOptions, RateOptions, ScoreOptions
 from encore_ray.config_sources import read_rules, resolve_model
 from encore_ray.rules import rule_pool
@@ -32,7 +40,7 @@ class Rate:
     """rules.yaml. Default: the ten rules of `encore-ray rules`."""
     relevance: Switch = False
     """Also rate how much each rule matters to each prompt, from 0 to 1, for `select`. It goes to relevance/."""
-    max_bad_fraction: float = 0.01
+    max_bad_fraction: float = field(default_factory=default_bad_fraction)
     """Share of pairs without finite ratings past which the pass fails."""
     overwrite: Switch = False
     """Start over where the judge, its rules or options have changed, instead of refusing."""
@@ -51,8 +59,8 @@ class Rate:
         from encore_ray.console.show import show_counts
         from encore_ray.passes.score import Score
         from encore_ray.passes.scorers.api_judge import plan_api_judge
-        from encore_ray.passes.scorers.by_api import ApiScorer
-        from encore_ray.passes.scorers.by_model import ModelScorer
+        from encore_ray.passes.scorers.by_api import rate_by_api
+        from encore_ray.passes.scorers.by_model import score_by_model
         from encore_ray.passes.scorers.model_plan import plan_judge
         from encore_ray.passes.scorers.scoring_cost import without_times
         from encore_ray.passes.selection.relate import Relate, judge_of_relevance
@@ -68,9 +76,9 @@ class Rate:
             params={"judge": path},
         ) as run:
             if api is not None:
-                scorer = ApiScorer(api)
+                scorer = rate_by_api(api)
             else:
-                scorer = ModelScorer(plan_judge(path, self.options, resources=run.resources, rules=rules))
+                scorer = score_by_model(plan_judge(path, self.options, resources=run.resources, rules=rules))
             scored = run.do(Score(scorer, self.max_bad_fraction))
             if self.relevance:
                 run.do(Relate(judge_of_relevance(scorer), self.max_bad_fraction))

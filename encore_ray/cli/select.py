@@ -1,12 +1,12 @@
 """The command that chooses the rules which each pair deserves."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated
 
 from rich.console import Console
 
-from encore_ray.cli.flags import Path, Switch, check_bad_fraction, flag, section_flags
-from encore_ray.config import ClusterOptions, ScoreOptions
+from encore_ray.cli.flags import Path, Switch, check_bad_fraction, default_bad_fraction, flag, section_flags
+from encore_ray.config import ClusterOptions, ScoreOptions, SelectOptions
 from encore_ray.config_sources import resolve_model
 from encore_ray.errors import ConfigError
 from encore_ray.schema import PAIRS_DIR, SCORES_DIR
@@ -32,24 +32,17 @@ class Select:
     """Run folder, after `score` or `rate`; with an adapter `prepare` will do."""
     adapter: Annotated[str | None, flag("PATH_OR_HUB_ID")] = None
     """Folder or hub id of a rule adapter. Its probabilities are kept in the run, in relevance/."""
-    by: Annotated[Literal["auto", "scores"], flag()] = "auto"
-    """What chooses without an adapter: auto counts a judge's relevance where there is one, scores leaves it out."""
-    num_rules: Annotated[int, flag("R")] = 5
-    """Rules a pair: just so many are selected, equal ones by rule order."""
-    score_range: Annotated[Literal["declared", "unit", "raw"], flag()] = "declared"
-    """Rules of different range: declared refuses, unit maps to [0, 1], raw mixes."""
-    max_bad_fraction: float = 0.01
+    max_bad_fraction: float = field(default_factory=default_bad_fraction)
     """Share of pairs that an adapter cannot read past which the command fails."""
     overwrite: Switch = False
     """Start over where scores, rules, adapter or options have changed, instead of refusing."""
+    select: Annotated[SelectOptions, section_flags(SelectOptions)]
     options: Annotated[ScoreOptions, section_flags(ScoreOptions, without=["keep_embeddings"])]
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
         check_bad_fraction(self.max_bad_fraction)
-        if self.num_rules < 1:
-            raise ConfigError(f"--num-rules {self.num_rules}: expected 1 or more.")
-        if self.adapter and self.by == "scores":
+        if self.adapter and self.select.by == "scores":
             raise ConfigError("--by scores excludes --adapter: an adapter chooses by its relevance.")
         path = resolve_model(self.adapter) if self.adapter else None
         folder = Folder(absolute(self.run))
@@ -60,7 +53,8 @@ class Select:
         from encore_ray.passes.selection.select import Select as SelectPass
         from encore_ray.passes.selection.select import Selecting
 
-        how = Selecting(self.num_rules, self.score_range, by="adapter" if path else self.by)
+        chosen = self.select
+        how = Selecting(chosen.num_rules, chosen.score_range, by="adapter" if path else chosen.by)
         with open_command(
             folder.uri,
             cluster=self.cluster,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from encore_ray.config import JobConfig
-from encore_ray.console.display import duration
 from encore_ray.console.show import show_job
+from encore_ray.engine.display import duration
 from encore_ray.folder.status import run_status
 from encore_ray.job import JobResult, run_job
 

@@ -2,8 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from encore_ray.artifacts import Comparison, Metrics, RefineReport, RuleRefineReport, WeightsFile
 from encore_ray.console.show import (
     show_comparison,
     show_metrics,
@@ -24,40 +23,26 @@ from encore_ray.console.show import (
     show_weights,
 )
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.folder import spec
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.status import run_status
 from encore_ray.folder.tables import TableUnit, table_units
-from encore_ray.passes.scorers.model_place import local_model
-from encore_ray.report import missing_keys
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
-    COMPARISON_FILE,
     DETAIL,
     LINE,
-    METRICS_FILE,
     PAIRS_DIR,
     QUARANTINE_DIR,
     QUARANTINE_SCHEMA,
     REASON,
-    REFINE_REPORT_FILE,
-    RULE_REFINE_REPORT_FILE,
     SELECTED_COUNT,
     SOURCE,
     SUCCESS_FILE,
-    WEIGHTS_FILE,
 )
 from encore_ray.storage import Folder, require_paths
 
 CELL = 60
 REPORT_NAME = "report.json"  # of energies that were fitted, in their folder
-
-_MAKERS = {
-    WEIGHTS_FILE: "weigh",
-    METRICS_FILE: "evaluate",
-    COMPARISON_FILE: "compare",
-    REFINE_REPORT_FILE: "refine fit",
-    RULE_REFINE_REPORT_FILE: "refine fit --per-rule",
-}
 
 
 def inspect_path(path: str, *, console: Console) -> None:
@@ -79,42 +64,28 @@ def inspect_path(path: str, *, console: Console) -> None:
         _show_json(folder.path(REPORT_NAME), folder.read_json(REPORT_NAME), console)
     elif folder.exists("config.json") or folder.exists("encore.json"):
         _show_model(path, console)
-    elif folder.exists("prepare") or folder.exists("score") or name == QUARANTINE_DIR:
+    elif name == QUARANTINE_DIR or any(folder.exists(one.name) for one in spec.PASSES):
         _show_quarantine(folder, console)
     else:
         _show_table(path, console)
 
 
 def _show_json(path: str, value: Any, console: Console) -> None:
-    if isinstance(value, dict) and "schemes" in value:
-        _show_whole(COMPARISON_FILE, value, path, show_comparison, console)
-    elif isinstance(value, dict) and "counts_sha256" in value:
-        _show_whole(WEIGHTS_FILE, value, path, show_weights, console)
-    elif isinstance(value, dict) and "overall" in value:
-        _show_whole(METRICS_FILE, value, path, show_metrics, console)
-    elif isinstance(value, dict) and "calibration" in value and "controls" in value:
-        _show_whole(REFINE_REPORT_FILE, value, path, show_refinement, console)
-    elif isinstance(value, dict) and "verdict" in value and "rules" in value:
-        _show_whole(RULE_REFINE_REPORT_FILE, value, path, show_refined_rules, console)
-    elif isinstance(value, dict):
-        console.print_json(json.dumps(value))
-    else:
+    """A contract file is known by its keys, whatever it is called."""
+    if not isinstance(value, dict):
         raise ConfigError(f"{path} is JSON, but no artifact of ours.")
-
-
-def _show_whole(name: str, content: Any, path: str, show: Callable[..., None], console: Console) -> None:
-    """Show the content of a file of that name; DataError where a key that is shown is missing or of a wrong type."""
-    missing = missing_keys(name, content)
-    wrong = f"lacks {', '.join(missing)}"
-    if not missing:
-        try:
-            show(content, console=console)
-            return
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            wrong = f"cannot be shown ({type(error).__name__}: {error})"
-    raise DataError(
-        f"{path} {wrong}: it is damaged, or of another version. Make it again with `encore-ray {_MAKERS[name]}`."
-    )
+    if "schemes" in value:
+        show_comparison(Comparison.of(value, where=path), console=console)
+    elif "counts_sha256" in value:
+        show_weights(WeightsFile.of(value, where=path), console=console)
+    elif "overall" in value:
+        show_metrics(Metrics.of(value, where=path), console=console)
+    elif "calibration" in value and "controls" in value:
+        show_refinement(RefineReport.of(value, where=path), console=console)
+    elif "verdict" in value and "rules" in value:
+        show_refined_rules(RuleRefineReport.of(value, where=path), console=console)
+    else:
+        console.print_json(json.dumps(value))
 
 
 def _show_yaml(path: str, text: str, console: Console) -> None:
@@ -133,18 +104,18 @@ def _show_run(run: Folder, console: Console) -> None:
     console.print(f"[bold]{escape(run.uri)}[/]: a run")
     show_status(run_status(run), console=console)
     told: list[str] = []
-    if run.exists(WEIGHTS_FILE):
-        weights = run.read_json(WEIGHTS_FILE)
-        _show_whole(WEIGHTS_FILE, weights, run.path(WEIGHTS_FILE), show_weights, console)
-        told = weights["warnings"]
-    if run.exists(METRICS_FILE):
-        _show_whole(METRICS_FILE, run.read_json(METRICS_FILE), run.path(METRICS_FILE), show_metrics, console)
-    if run.exists(COMPARISON_FILE):
-        show = partial(show_comparison, told=told)
-        _show_whole(COMPARISON_FILE, run.read_json(COMPARISON_FILE), run.path(COMPARISON_FILE), show, console)
-    for name, show in ((REFINE_REPORT_FILE, show_refinement), (RULE_REFINE_REPORT_FILE, show_refined_rules)):
-        if run.exists(name):
-            _show_whole(name, run.read_json(name), run.path(name), show, console)
+    if run.exists(WeightsFile.FILE):
+        weights = WeightsFile.read(run)
+        show_weights(weights, console=console)
+        told = weights.warnings
+    if run.exists(Metrics.FILE):
+        show_metrics(Metrics.read(run), console=console)
+    if run.exists(Comparison.FILE):
+        show_comparison(Comparison.read(run), console=console, told=told)
+    if run.exists(RefineReport.FILE):
+        show_refinement(RefineReport.read(run), console=console)
+    if run.exists(RuleRefineReport.FILE):
+        show_refined_rules(RuleRefineReport.read(run), console=console)
     if run.exists(QUARANTINE_DIR):
         _show_quarantine(run.child(QUARANTINE_DIR), console)
 
@@ -162,10 +133,12 @@ def _show_rules(rules: RuleSet, console: Console) -> None:
 
 def _show_model(path: str, console: Console) -> None:
     from encore_ray.models.loading.checkpoint import load_rules
+    from encore_ray.models.loading.choose_strategy import choose_strategies
     from encore_ray.models.loading.fetch import fetch_members
-    from encore_ray.models.loading.scoring import choose_strategies
+    from encore_ray.models.spec.source import ModelSource
+    from encore_ray.passes.scorers.model_place import local_model
 
-    place = local_model(path)
+    place = local_model(ModelSource(path))
     members = fetch_members(place)
     console.print(f"[bold]{escape(path)}[/]: a model" + (f" of {len(members)} members" if len(members) > 1 else ""))
     rules = load_rules(place)

@@ -1,27 +1,29 @@
 """What a person reads in the terminal when a command has ended."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from encore_ray.console.display import duration
-from encore_ray.folder.status import PassStatus
-from encore_ray.report import (
-    calibration_table,
-    comparison_table,
-    entropy_against_accuracy,
-    flag_legend,
-    heads_table,
-    metrics_table,
-    refined_rules_table,
-    refinement_table,
-    training_table,
-    weights_table,
+from encore_ray.artifacts import (
+    Comparison,
+    FitReport,
+    Metrics,
+    RefineReport,
+    RuleRefineReport,
+    TrainReport,
+    WeightsFile,
 )
+from encore_ray.engine.display import duration
+from encore_ray.folder.status import PassStatus
+from encore_ray.report.tables.comparison import comparison_table
+from encore_ray.report.tables.heads import heads_table
+from encore_ray.report.tables.refinement import calibration_table, refined_rules_table, refinement_table
+from encore_ray.report.tables.training import training_table
+from encore_ray.report.tables.weights import entropy_against_accuracy, flag_legend, metrics_table, weights_table
 from encore_ray.schema import (
     COMPARISON_FILE,
     METRICS_FILE,
@@ -58,10 +60,11 @@ def show_job(result: "JobResult", *, console: Console) -> None:
         if counts.get(key):
             console.print(f"{counts[key]:,} {words}.", highlight=False)
     show_reasons({**prepared, **{k: v for k, v in scored.items() if k.startswith(REASON_COUNT)}}, console=console)
-    show_weights(result.weights, console=console)
-    show_metrics(result.metrics, console=console)
+    weights = WeightsFile.of(result.weights)
+    show_weights(weights, console=console)
+    show_metrics(Metrics.of(result.metrics), console=console)
     if result.comparison is not None:
-        show_comparison(result.comparison, console=console, told=result.weights["warnings"])
+        show_comparison(Comparison.of(result.comparison), console=console, told=weights.warnings)
     places = {
         "rewards": result.run.path(REWARDS_DIR),
         "weights": result.run.path(WEIGHTS_FILE),
@@ -79,90 +82,90 @@ def show_job(result: "JobResult", *, console: Console) -> None:
         console.print(f"{name:<10}  {place}", soft_wrap=True, highlight=False, markup=False)
 
 
-def show_refinement(report: Mapping[str, Any], *, console: Console) -> None:
+def show_refinement(report: RefineReport, *, console: Console) -> None:
     """What the refinement learnt from, what it buys beside its controls, and how far its probabilities hold."""
-    pairs, width = report["pairs"], report["density_width"]
-    agreeing, left = pairs["agreeing"], pairs["conflicting"]
-    said = f"{pairs['trainable']:,} pairs = {agreeing:,} whose base rewards agree with the label + {left:,} left out"
+    pairs, width = report.pairs, report.density_width
+    agreeing, left = pairs.agreeing, pairs.conflicting
+    said = f"{pairs.trainable:,} pairs = {agreeing:,} whose base rewards agree with the label + {left:,} left out"
     console.print(f"\n{said}", highlight=False, soft_wrap=True)
     console.print()
-    console.print(refinement_table(report["controls"]))
+    console.print(refinement_table(report.controls))
     console.print()
-    console.print(calibration_table(report["calibration"]))
+    console.print(calibration_table(report.calibration))
     console.print(
-        f"\nDensities are {width['mean']:.2f} standard deviations wide; training added noise of "
-        f"{width['beta_sigma']:.2f}, so that their width says little about the labels."
+        f"\nDensities are {width.mean:.2f} standard deviations wide; training added noise of "
+        f"{width.beta_sigma:.2f}, so that their width says little about the labels."
     )
     console.print()
-    console.print(Text(report["verdict"]))
+    console.print(Text(report.verdict))
 
 
-def show_refined_rules(report: Mapping[str, Any], *, console: Console) -> None:
+def show_refined_rules(report: RuleRefineReport, *, console: Console) -> None:
     """What refining each rule's scores buys beside its controls."""
     console.print()
-    console.print(refined_rules_table(report["rules"]))
+    console.print(refined_rules_table(report.rules))
     console.print()
-    console.print(Text(report["verdict"]))
+    console.print(Text(report.verdict))
 
 
-def show_weights(weights: Mapping[str, Any], *, console: Console) -> None:
+def show_weights(weights: WeightsFile, *, console: Console) -> None:
     """The weights, what their flags mean, whether entropy tells here what ENCORE takes it for, and the warnings."""
     console.print()
-    console.print(weights_table(dict(weights)))
-    for meaning in flag_legend(dict(weights)):
+    console.print(weights_table(weights))
+    for meaning in flag_legend(weights):
         console.print(Padding(Text(meaning, style="dim"), (0, 0, 0, 2)))
     console.print()
-    console.print(Text(entropy_against_accuracy(dict(weights))))
-    for warning in weights["warnings"]:
+    console.print(Text(entropy_against_accuracy(weights.entropy_accuracy)))
+    for warning in weights.warnings:
         console.print(Text.assemble(("! ", "yellow"), warning))
 
 
-def show_metrics(metrics: Mapping[str, Any], *, console: Console) -> None:
+def show_metrics(metrics: Metrics, *, console: Console) -> None:
     console.print()
-    console.print(metrics_table(dict(metrics)))
+    console.print(metrics_table(metrics))
 
 
-def show_comparison(comparison: Mapping[str, Any], *, console: Console, told: Collection[str] = ()) -> None:
+def show_comparison(comparison: Comparison, *, console: Console, told: Collection[str] = ()) -> None:
     """Every scheme beside uniform weights, the verdict, and the warnings that were not `told` with the weights."""
     console.print()
     console.print(comparison_table(comparison))
     console.print()
-    console.print(Text(comparison["verdict"]))
-    for warning in comparison["warnings"]:
+    console.print(Text(comparison.verdict))
+    for warning in comparison.warnings:
         if warning not in told:
             console.print(Text.assemble(("! ", "yellow"), warning))
 
 
-def show_heads(figures: Mapping[str, Any], *, console: Console) -> None:
+def show_heads(report: FitReport, *, console: Console) -> None:
     """How well each fitted head does on responses that it was not fitted to."""
     console.print()
-    console.print(heads_table(figures))
-    mean = figures["mean_auc"]
-    if mean["value"] is not None:
+    console.print(heads_table(report))
+    mean = report.mean_auc
+    if mean.value is not None:
         console.print(
-            f"Mean AUC {mean['value']:.3f} over the {mean['num_rules']} rules with {mean['min_yes']} or more yes "
+            f"Mean AUC {mean.value:.3f} over the {mean.num_rules} rules with {mean.min_yes} or more yes "
             "labels, each response predicted by heads that have not seen its prompt.",
             soft_wrap=True,
             highlight=False,
         )
-    if figures["logistic"] and not figures["logistic"]["is_exact"]:
+    if report.logistic and not report.logistic.is_exact:
         console.print(Text.assemble(("! ", "yellow"), "Some logistic fits ended before their minimum."))
 
 
-def show_training(content: Mapping[str, Any], *, console: Console) -> None:
+def show_training(report: TrainReport, *, console: Console) -> None:
     """What was trained on, and how the best evaluation did, rule by rule."""
-    rows, best = content["rows"], content["best"]
-    ties = sum(rows["ties"].values())
+    rows, best = report.rows, report.best
+    ties = sum(rows.ties.values())
     console.print(
-        f"\n{rows['rows']:,} rows = {rows['trained']:,} trained on + {rows['heldout']:,} held out + "
-        f"{rows['left_out']:,} with nothing to learn{f'; {ties:,} ties left out' if ties else ''}",
+        f"\n{rows.rows:,} rows = {rows.trained:,} trained on + {rows.heldout:,} held out + "
+        f"{rows.left_out:,} with nothing to learn{f'; {ties:,} ties left out' if ties else ''}",
         highlight=False,
         soft_wrap=True,
     )
     console.print()
-    console.print(training_table(content))
-    ended = "" if content["steps"] == content["num_steps"] else f", which ended after {content['steps']:,}"
-    console.print(f"\nThe model is that of step {best['step']:,} of {content['num_steps']:,}{ended}.", highlight=False)
+    console.print(training_table(report))
+    ended = "" if report.steps == report.num_steps else f", which ended after {report.steps:,}"
+    console.print(f"\nThe model is that of step {best.step:,} of {report.num_steps:,}{ended}.", highlight=False)
 
 
 def show_counts(counts: Mapping[str, int], *, console: Console) -> None:

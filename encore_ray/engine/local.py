@@ -7,6 +7,7 @@ were in work then are known by their marks, and the next command hands them to R
 import contextlib
 import glob
 import os
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -37,6 +38,14 @@ class _InProcess:
 def this_machine() -> Resources:
     """What this process may use."""
     return Resources((Node(float(len(os.sched_getaffinity(0))), float(len(glob.glob("/dev/nvidia[0-9]*")))),))
+
+
+def _use_threads(number: int) -> None:
+    """Give torch as many threads as Ray gives an actor: sums over other numbers of threads differ in their last bits."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(number))  # read when torch is imported
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(number)
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,8 @@ class LocalEngine:
         if not units:
             return
         num_threads = pool.calls_at_a_time if isinstance(pool, ActorPool) else max(int(self.resources.cpus), 1)
+        if isinstance(pool, ActorPool):
+            _use_threads(max(int(pool.cpus), 1))
         shared = factory() if isinstance(pool, ActorPool) or num_threads == 1 else None
         own = threading.local()
 

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from encore_ray.composition.hashing.texts import Texts
 from encore_ray.composition.measure.statistics import Subsets
-from encore_ray.composition.measure.texts import Texts
 
 Column = TypeVar("Column", pa.Array, pa.ChunkedArray)
 

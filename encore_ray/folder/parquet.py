@@ -3,8 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +14,23 @@ from encore_ray.remote import describe, is_trouble
 from encore_ray.storage import Folder, content_digest
 
 
+class OpenedTable(Protocol):
+    """Columns that are read by exact name."""
+
+    @property
+    def names(self) -> list[str]:
+        """Top-level columns."""
+        ...
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The named columns in that order, those that are not there left out; None: all."""
+        ...
+
+    def num_nulls(self, column: str) -> int:
+        """Rows without a value in a column."""
+        ...
+
+
 @dataclass(frozen=True)
 class OpenTable:
     """An open file, or some of its row groups."""
@@ -22,7 +38,7 @@ class OpenTable:
     parquet: pq.ParquetFile
     row_groups: tuple[int, ...] | None = None
 
-    @cached_property
+    @property
     def names(self) -> list[str]:
         """Top-level columns of the file."""
         return list(self.parquet.schema_arrow.names)

@@ -9,11 +9,12 @@ from typing import TypeVar, overload
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.composition.hashing.texts import Texts
+from encore_ray.composition.measure.scores import PairScores
 from encore_ray.composition.measure.statistics import Subsets
-from encore_ray.composition.measure.texts import Texts
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import any_valid, first_texts, floats, subsets
-from encore_ray.folder.parquet import OpenTable
+from encore_ray.folder.parquet import OpenedTable
 from encore_ray.folder.tables import TableUnit
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
@@ -28,25 +29,15 @@ from encore_ray.schema import (
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class ScoreBlock:
-    """One unit's scores as arrays.
+@dataclass(frozen=True, eq=False)
+class ScoreBlock(PairScores):
+    """One unit's scores; columns in float32 where they are stored so, a row whose rejected scores are null is single.
 
     Attributes:
         table: the columns that were read, as they were read.
-        chosen_KN, rejected_KN: columns in float32 where they are stored so, else in float64; NaN where null.
-        has_rejected_N: bool, False for single responses (every rejected score null).
-        keys: resampling key of each row: prompt_id, else group_id, else pair_id.
-        subsets: subset of each row, or None when the table has no such column.
     """
 
     table: pa.Table
-    chosen_KN: Sequence[np.ndarray]
-    rejected_KN: Sequence[np.ndarray]
-    has_rejected_N: np.ndarray
-    pair_ids: Sequence[str]
-    keys: Texts
-    subsets: Subsets | None
 
 
 def read_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] | None = ()) -> ScoreBlock:
@@ -110,7 +101,7 @@ class _Late(Sequence[Item]):
         return self._read(picked) if isinstance(picked, int) else [self._read(number) for number in picked]
 
 
-def _check_columns(unit: TableUnit, opened: OpenTable, columns: Sequence[str]) -> None:
+def _check_columns(unit: TableUnit, opened: OpenedTable, columns: Sequence[str]) -> None:
     missing = [name for name in (PAIR_ID, *columns) if name not in opened.names]
     if missing:
         raise DataError(f"{unit.folder.path(unit.file)} lacks the column {', '.join(missing)}.")

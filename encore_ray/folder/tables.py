@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.parquet import OpenTable, open_parquet
+from encore_ray.folder.parquet import OpenedTable, OpenTable, open_parquet
 from encore_ray.folder.pass_table import read_manifest
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
@@ -36,7 +36,7 @@ class TableUnit:
     row_groups: tuple[int, ...] | None = None
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[OpenTable]:
+    def open(self) -> Iterator[OpenedTable]:
         """The unit for reading; a file of our own (whole files are) must be what its commit says."""
         digest = self.digest if self.row_groups is None else None
         with open_parquet(self.folder, self.file, digest=digest) as parquet:
@@ -46,6 +46,12 @@ class TableUnit:
         """The named columns in that order, those that the file lacks left out."""
         with self.open() as opened:
             return opened.read(columns)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns and metadata of the file."""
+        with open_parquet(self.folder, self.file) as parquet:
+            return parquet.schema_arrow
 
     def read_all(self) -> pa.Table:
         with self.open() as opened:
@@ -81,8 +87,7 @@ def count_numbers(uri: str) -> int:
 
 def column_names(unit: TableUnit) -> list[str]:
     """Top-level columns of a unit's file."""
-    with open_parquet(unit.folder, unit.file) as parquet:
-        return list(parquet.schema_arrow.names)
+    return list(unit.schema.names)
 
 
 def rules_metadata(rules: RuleSet) -> dict[bytes, bytes]:
@@ -92,8 +97,7 @@ def rules_metadata(rules: RuleSet) -> dict[bytes, bytes]:
 
 def stored_rules(unit: TableUnit) -> RuleSet | None:
     """The rules that a table of ours carries; None where it has none."""
-    with open_parquet(unit.folder, unit.file) as parquet:
-        stored = (parquet.schema_arrow.metadata or {}).get(RULES_METADATA)
+    stored = (unit.schema.metadata or {}).get(RULES_METADATA)
     return RuleSet.from_list(json.loads(stored), where=unit.folder.uri) if stored else None
 
 

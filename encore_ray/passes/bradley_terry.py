@@ -10,8 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from encore_ray.composition.measure.differences import RuleAgreement, signed_differences
-from encore_ray.composition.measure.keys import is_heldout
+from encore_ray.composition.measure.differences import RuleAgreement
 from encore_ray.composition.measure.score_range import ScoreRange
 from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit, Terms, fit
 from encore_ray.engine.progress import Progress
@@ -72,7 +71,9 @@ class _Measure:
         number, units = numbered
         parts: list[tuple[Terms, ...]] = []
         for unit in units:
-            d_KN = _calibration_differences(unit, self._rules, self._score_range)
+            d_KN = read_scores(unit, self._rules).calibration_differences(
+                rules=self._rules, score_range=self._score_range
+            )
             parts.append(tuple(Terms.of(d_KN, point_K) for point_K in self._points))
         return number, parts
 
@@ -85,16 +86,5 @@ class _MeasureAgreement:
         self._score_range: ScoreRange = score_range
 
     def __call__(self, unit: TableUnit) -> RuleAgreement:
-        d_KN = _calibration_differences(unit, self._rules, self._score_range)
+        d_KN = read_scores(unit, self._rules).calibration_differences(rules=self._rules, score_range=self._score_range)
         return RuleAgreement.of(d_KN, rules=self._rules, score_range=self._score_range)
-
-
-def _calibration_differences(unit: TableUnit, rules: RuleSet, score_range: ScoreRange) -> np.ndarray:
-    block = read_scores(unit, rules)
-    pair_N = block.has_rejected_N & ~is_heldout(block.keys)
-    return signed_differences(
-        [scores_N[pair_N] for scores_N in block.chosen_KN],
-        [scores_N[pair_N] for scores_N in block.rejected_KN],
-        rules=rules,
-        score_range=score_range,
-    )

@@ -12,17 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from encore_ray.artifacts import Comparison
 from encore_ray.composition.compare.comparison import write_comparison
+from encore_ray.composition.compare.counting import LineupCounts
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
-from encore_ray.composition.compare.entrants import enter
-from encore_ray.composition.compare.lineup import Contest, Judges
-from encore_ray.composition.measure.binning import Binning, choose_binning
-from encore_ray.composition.measure.differences import signed_differences
-from encore_ray.composition.measure.keys import hash_keys, is_heldout
+from encore_ray.composition.compare.lineup import line_up
+from encore_ray.composition.compare.rounds import count_lineup, diagnose, learn, selection_masks, sweep_binnings
+from encore_ray.composition.compare.weightings import Weightings
+from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.score_range import ScoreRange
-from encore_ray.composition.measure.statistics import Subsets
-from encore_ray.composition.select.selection import random_rules
-from encore_ray.composition.weigh.evidence import Learned, kept_rules
+from encore_ray.composition.weigh.evidence import kept_rules
 from encore_ray.composition.weigh.schemes import Encore
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.config import WeighOptions
@@ -35,19 +34,15 @@ from encore_ray.passes.bradley_terry import fit_bradley_terry
 from encore_ray.passes.evaluate import LENGTHS, how_much_shorter
 from encore_ray.passes.external_rewards import OtherRewards, check_some_known, open_rewards, other_margins
 from encore_ray.passes.selection.selected import Selection, find_selection, read_selection
-from encore_ray.passes.weigh import choose_binnings, measure_block
-from encore_ray.records import flat_comparison
-from encore_ray.rules import Rule, RuleSet
+from encore_ray.passes.weigh import choose_binnings
+from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
-from encore_ray.schema import COMPARISON_FILE, PAIR_ID, SCORES_DIR, SUBSET
-from encore_ray.storage import to_json
-
-SWEPT_NUM_BINS = (5, 10, 20, 50)
+from encore_ray.schema import PAIR_ID, SCORES_DIR, SUBSET
 
 
 @dataclass(frozen=True)
-class Compare(Step[dict[str, Any]]):
-    """Write comparison.json from a table of scores; makes its content.
+class Compare(Step[Comparison]):
+    """Write comparison.json from a table of scores.
 
     Attributes:
         options: bins, temperature and guards, for all schemes; which scheme they name does not matter.
@@ -73,19 +68,20 @@ class Compare(Step[dict[str, Any]]):
     def numbers(self, run: Run) -> int:
         return 4 * count_numbers(self.scores or run.path(SCORES_DIR))  # read so often, by the rounds and the fit
 
-    def __call__(self, run: Run) -> dict[str, Any]:
+    def __call__(self, run: Run) -> Comparison:
         units = table_units(self.scores or run.path(SCORES_DIR))
         rules = table_rules(units, self.rules or (run.rules if self.scores is None else None))
         selection = find_selection(run.folder) if self.scores is None else None
-        comparison = compare_units(units, rules, self.options, run.reducer, beside=self.beside, selection=selection)
-        run.folder.write_json(COMPARISON_FILE, comparison)
+        made = compare_units(units, rules, self.options, run.reducer, beside=self.beside, selection=selection)
+        comparison = Comparison.of(made)
+        comparison.write(run.folder)
         return comparison
 
-    def record(self, made: dict[str, Any]) -> Record:
+    def record(self, made: Comparison) -> Record:
         return Record(
             params=self.options.model_dump(mode="json", exclude={"scheme", "rule"}),
-            metrics=flat_comparison(made),
-            artifacts={COMPARISON_FILE: to_json(made)},
+            metrics=made.figures(),
+            artifacts={Comparison.FILE: made.to_json()},
         )
 
 
@@ -106,11 +102,7 @@ def compare_units(
     scores = units[0].folder.uri
     others = [open_rewards(name, uri, units) for name, uri in (beside or {}).items()]
     binnings = choose_binnings(units, rules, options, reducer)
-    swept = {
-        num_bins: [_rebin(rule, binning, num_bins) for rule, binning in zip(rules, binnings, strict=True)]
-        for num_bins in SWEPT_NUM_BINS
-        if any(binning.num_bins != num_bins for binning in binnings)
-    }
+    swept = sweep_binnings(rules, binnings)
     measure = partial(_Measure, rules, binnings, list(swept.values()), options.clip)
     diagnostics: RuleDiagnostics = reducer.total("compare", measure, units)
     statistics = diagnostics.statistics
@@ -128,17 +120,12 @@ def compare_units(
             "tell a chosen from a rejected response."
         )
     kept = kept_rules(statistics, min_active=options.min_active)
-    learned = Learned(diagnostics.calibration.num_pairs)
-    if learned.num_pairs:
+    fit = None
+    if diagnostics.calibration.num_pairs:
         kept_set = RuleSet(rules[k] for k in kept)
-        accuracy_K = diagnostics.calibration.accuracy_K
-        assert accuracy_K is not None
-        learned = Learned(
-            learned.num_pairs,
-            accuracy_K=tuple(accuracy_K[k] for k in kept),
-            fit=fit_bradley_terry(units, kept_set, reducer, score_range=options.score_range),
-        )
-    field = enter(
+        fit = fit_bradley_terry(units, kept_set, reducer, score_range=options.score_range)
+    learned = learn(diagnostics, kept=kept, fit=fit)
+    lineup = line_up(
         diagnostics,
         weights,
         temperature=options.temperature,
@@ -149,14 +136,15 @@ def compare_units(
         swept_num_bins=list(swept),
         selection=selection.params if selection else None,
     )
-    judge = partial(_Judge, rules, options.score_range, field.judges, others, selection=selection, seed=options.seed)
-    contest: Contest = reducer.total("compare", judge, units)
+    weightings = lineup.weightings
+    count = partial(_Count, rules, options.score_range, weightings, others, selection=selection, seed=options.seed)
+    counts: LineupCounts = reducer.total("compare", count, units)
     comparison = write_comparison(
         diagnostics,
-        contest,
+        counts,
         weights=weights,
         learned=learned,
-        field=field,
+        lineup=lineup,
         temperature=options.temperature,
         beside=beside,
     )
@@ -172,72 +160,43 @@ class _Measure:
 
     def __call__(self, unit: TableUnit) -> RuleDiagnostics:
         block = read_scores(unit, self._rules, extra=[SUBSET])
-        return RuleDiagnostics.measure(
-            measure_block(block, self._rules, self._binnings, clip=self._clip),
-            chosen_KN=block.chosen_KN,
-            rejected_KN=block.rejected_KN,
-            rules=self._rules,
-            binnings=self._binnings,
-            swept=self._swept,
-            has_rejected_N=block.has_rejected_N,
-            hash_N=hash_keys(block.keys),
-            heldout_N=is_heldout(block.keys),
-        )
+        return diagnose(block, self._rules, self._binnings, swept=self._swept, clip=self._clip)
 
 
-class _Judge:
+class _Count:
     """What every scheme gets right in one unit: runs in a worker."""
 
     def __init__(
         self,
         rules: RuleSet,
         score_range: ScoreRange,
-        judges: Judges,
+        weightings: Weightings,
         others: Sequence[OtherRewards],
         *,
         selection: Selection | None,
         seed: int,
     ):
-        self._rules, self._judges, self._others = rules, judges, others
+        self._rules, self._weightings, self._others = rules, weightings, others
         self._score_range: ScoreRange = score_range
         self._selection, self._seed = selection, seed
 
-    def __call__(self, unit: TableUnit) -> Contest:
+    def __call__(self, unit: TableUnit) -> LineupCounts:
         block = read_scores(unit, self._rules, extra=[SUBSET, *LENGTHS])
-        pair_N = block.has_rejected_N
-        others = [other_margins(rewards, unit.unit, block.pair_ids)[pair_N] for rewards in self._others]
-        return Contest.measure(
-            signed_differences(
-                [scores_N[pair_N] for scores_N in block.chosen_KN],
-                [scores_N[pair_N] for scores_N in block.rejected_KN],
-                rules=self._rules,
-                score_range=self._score_range,
-            ),
-            judges=self._judges,
-            hash_N=hash_keys(block.keys)[pair_N],
-            heldout_N=is_heldout(block.keys)[pair_N],
-            subsets=block.subsets and Subsets(block.subsets.names, block.subsets.code_N[pair_N]),
-            beside=others,
-            shorter_N=how_much_shorter(block.table)[pair_N],
-            masks=[mask_KN[:, pair_N] for mask_KN in self._masks(block, unit.unit)],
+        return count_lineup(
+            block,
+            self._rules,
+            self._weightings,
+            score_range=self._score_range,
+            beside=[other_margins(rewards, unit.unit, block.pair_ids) for rewards in self._others],
+            shorter_N=how_much_shorter(block.table),
+            masks=self._masks(block, unit.unit),
         )
 
     def _masks(self, block: ScoreBlock, unit: str) -> list[np.ndarray]:
-        """The rules that count for each of the judges that a selection brings, in the order of `SELECTED`."""
         if self._selection is None:
             return []
-        shape = len(self._rules), block.table.num_rows
-        selected_KN, random_KN = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        selected_KN = np.zeros((len(self._rules), block.table.num_rows), dtype=bool)
         if unit in self._selection.units:
             selected_KN = read_selection(self._selection.units[unit], block.table.column(PAIR_ID), self._rules)
-        kept = list(self._judges.kept)
-        random_KN[kept] = random_rules(
-            hash_keys(block.pair_ids), self._selection.params["num_rules"], num_rules=len(kept), seed=self._seed
-        )
-        return [selected_KN, selected_KN, random_KN]
-
-
-def _rebin(rule: Rule, binning: Binning, num_bins: int) -> Binning:
-    """Another number of equal bins between the ends in use."""
-    observed = None if binning.levels is not None else (binning.lo, binning.hi)
-    return choose_binning(rule, num_bins=num_bins, observed=observed)
+        num_rules = self._selection.params["num_rules"]
+        return selection_masks(block, selected_KN, kept=self._weightings.kept, num_rules=num_rules, seed=self._seed)

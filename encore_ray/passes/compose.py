@@ -115,35 +115,47 @@ class _Compose:
 
     def __call__(self, payload: tuple[TableUnit, TableUnit | None], attempt: Attempt) -> Mapping[str, int]:
         unit, text = payload
-        scored = {column for n in self._rules.names for column in (chosen_column(n), rejected_column(n))}
-        block = read_scores(unit, self._rules, extra=None)
-        carried = [name for name in block.table.column_names if name not in scored]
-        counts = {"rows": len(block.pair_ids)}
-        has_rejected_N = block.has_rejected_N
-        if self._weights.group_weights:
-            grouped = compose_by_group(
-                block.chosen_KN,
-                block.rejected_KN,
-                weights=self._weights,
-                has_rejected_N=has_rejected_N,
-                subsets=block.subsets,
-            )
-            rewards = grouped.rewards
-            counts["without_group"] = grouped.num_without_group
-        else:
-            rewards = compose(block.chosen_KN, block.rejected_KN, weights=self._weights, has_rejected_N=has_rejected_N)
-        single_N = ~has_rejected_N
-        columns: dict[str, pa.Array | pa.ChunkedArray] = {name: block.table.column(name) for name in carried}
-        for name in (SUBSET, PROMPT_ID, GROUP_ID):
-            columns.setdefault(name, pa.nulls(block.table.num_rows, pa.string()))
-        columns[CHOSEN_REWARD] = pa.array(rewards.chosen_N)
-        columns[REJECTED_REWARD] = pa.array(rewards.rejected_N, mask=single_N)
-        columns[MARGIN] = pa.array(rewards.margin_N, mask=single_N)
-        if text is not None:
-            columns.update(_texts(text, block.table.column(PAIR_ID), skip=columns.keys() | scored))
-        attempt.write(pa.table(columns))
-        singles = int(np.count_nonzero(single_N))
-        return counts | {"pairs": counts["rows"] - singles, "singles": singles}
+        rewards, counts = compose_unit(unit, self._weights, self._rules, texts=text)
+        attempt.write(rewards)
+        return counts
+
+
+def compose_unit(
+    unit: TableUnit, weights: Weights, rules: RuleSet, *, texts: TableUnit | None = None
+) -> tuple[pa.Table, dict[str, int]]:
+    """The rewards of one unit of scores beside its other columns, and counts as of `Compose`.
+
+    Args:
+        texts: unit of the same pairs, whose columns are put beside the rewards.
+    """
+    scored = {column for n in rules.names for column in (chosen_column(n), rejected_column(n))}
+    block = read_scores(unit, rules, extra=None)
+    carried = [name for name in block.table.column_names if name not in scored]
+    counts = {"rows": len(block.pair_ids)}
+    has_rejected_N = block.has_rejected_N
+    if weights.group_weights:
+        grouped = compose_by_group(
+            block.chosen_KN,
+            block.rejected_KN,
+            weights=weights,
+            has_rejected_N=has_rejected_N,
+            subsets=block.subsets,
+        )
+        rewards = grouped.rewards
+        counts["without_group"] = grouped.num_without_group
+    else:
+        rewards = compose(block.chosen_KN, block.rejected_KN, weights=weights, has_rejected_N=has_rejected_N)
+    single_N = ~has_rejected_N
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {name: block.table.column(name) for name in carried}
+    for name in (SUBSET, PROMPT_ID, GROUP_ID):
+        columns.setdefault(name, pa.nulls(block.table.num_rows, pa.string()))
+    columns[CHOSEN_REWARD] = pa.array(rewards.chosen_N)
+    columns[REJECTED_REWARD] = pa.array(rewards.rejected_N, mask=single_N)
+    columns[MARGIN] = pa.array(rewards.margin_N, mask=single_N)
+    if texts is not None:
+        columns.update(_texts(texts, block.table.column(PAIR_ID), skip=columns.keys() | scored))
+    singles = int(np.count_nonzero(single_N))
+    return pa.table(columns), counts | {"pairs": counts["rows"] - singles, "singles": singles}
 
 
 def _texts(unit: TableUnit, pair_ids: pa.ChunkedArray, *, skip: Any) -> dict[str, pa.ChunkedArray]:

@@ -2,22 +2,22 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.artifacts import Metrics, WeightsFile
 from encore_ray.composition.evaluate.evaluation import RewardStatistics
 from encore_ray.composition.evaluate.margins import margin_reach
 from encore_ray.composition.evaluate.rewardbench2 import Responses
-from encore_ray.composition.weigh.rewards import tie_tolerance
+from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import DataError
 from encore_ray.folder.score_block import resampling_keys
 from encore_ray.folder.spec import EVALUATE
 from encore_ray.folder.tables import TableUnit, count_numbers, table_units
-from encore_ray.records import flat_metrics, summary
-from encore_ray.report import evaluation_figure
+from encore_ray.report.figure import evaluation_figure
+from encore_ray.report.tables.summary import summary
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import (
     CHOSEN_CHARS,
@@ -27,7 +27,6 @@ from encore_ray.schema import (
     FIGURE_FILE,
     GROUP_ID,
     MARGIN,
-    METRICS_FILE,
     PAIR_ID,
     PROMPT_ID,
     REJECTED_CHARS,
@@ -38,7 +37,7 @@ from encore_ray.schema import (
     SUBSET,
     WEIGHTS_FILE,
 )
-from encore_ray.storage import Folder, to_json
+from encore_ray.storage import Folder
 
 LENGTHS = (CHOSEN_TOKENS, REJECTED_TOKENS, CHOSEN_CHARS, REJECTED_CHARS)
 RESPONSES = (CHOSEN_RESPONSE_ID, REJECTED_RESPONSE_ID, CHOSEN_REWARD, REJECTED_REWARD)
@@ -46,10 +45,10 @@ RESPONSES = (CHOSEN_RESPONSE_ID, REJECTED_RESPONSE_ID, CHOSEN_REWARD, REJECTED_R
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a pass of evaluation made: the content of metrics.json, of the weights it is of, and the figure."""
+    """What a pass of evaluation made: metrics.json, the weights that it is of, and their figure."""
 
-    metrics: dict[str, Any]
-    weights: dict[str, Any]
+    metrics: Metrics
+    weights: WeightsFile
     figure: bytes
 
 
@@ -73,20 +72,20 @@ class Evaluate(Step[Evaluation]):
         if not units:
             raise DataError(f"{rewards} holds no rewards: there is nothing to evaluate.")
         composed = Folder(rewards)
-        content = composed.read_json(WEIGHTS_FILE)
-        weights = Weights.from_dict(content, where=composed.path(WEIGHTS_FILE))
-        measure = partial(_Measure, tie_tolerance(weights), margin_reach(weights))
+        weights = Weights.from_dict(composed.read_json(WEIGHTS_FILE), where=composed.path(WEIGHTS_FILE))
+        measure = partial(_Measure, margin_tolerance(weights), margin_reach(weights))
         statistics: RewardStatistics = run.reducer.total("evaluate", measure, units)
-        metrics = statistics.metrics(entropy_accuracy=weights.entropy_accuracy)
-        run.folder.write_json(METRICS_FILE, metrics)
-        figure = evaluation_figure(metrics, content)
+        metrics = Metrics.of(statistics.metrics(entropy_accuracy=weights.entropy_accuracy))
+        metrics.write(run.folder)
+        weighed = WeightsFile.of_weights(weights)
+        figure = evaluation_figure(metrics, weighed)
         run.folder.write_atomic(FIGURE_FILE, figure)
-        return Evaluation(metrics, content, figure)
+        return Evaluation(metrics, weighed, figure)
 
     def record(self, made: Evaluation) -> Record:
         return Record(
-            job_metrics=flat_metrics(made.metrics),
-            job_artifacts={METRICS_FILE: to_json(made.metrics), FIGURE_FILE: made.figure},
+            job_metrics=made.metrics.figures(),
+            job_artifacts={Metrics.FILE: made.metrics.to_json(), FIGURE_FILE: made.figure},
             job_tags={"mlflow.note.content": summary(made.metrics, made.weights)},
         )
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.composition.measure.counts import TIE_TOLERANCE
-from encore_ray.composition.weigh.rewards import tie_tolerance
+from encore_ray.composition.measure.ties import tie_tolerances
+from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import first_texts, row_numbers
@@ -64,7 +64,7 @@ def open_rewards(name: str, uri: str, scores: Sequence[TableUnit]) -> OtherRewar
         raise DataError(f"{name}: {uri} holds no rewards. Expected {expected}; found {', '.join(found)}.")
     folder, tolerance = Folder(uri), None
     if folder.exists(WEIGHTS_FILE):
-        tolerance = tie_tolerance(Weights.from_dict(folder.read_json(WEIGHTS_FILE), where=folder.path(WEIGHTS_FILE)))
+        tolerance = margin_tolerance(Weights.from_dict(folder.read_json(WEIGHTS_FILE), where=folder.path(WEIGHTS_FILE)))
     return OtherRewards(name, columns, tolerance, units)
 
 
@@ -90,7 +90,7 @@ def other_margins(rewards: OtherRewards, unit: str, pair_ids: Sequence[str]) -> 
     ]
     with np.errstate(invalid="ignore", over="ignore"):
         margin_N = sides[0] - sides[1]
-        rounding_N = TIE_TOLERANCE * np.maximum(1.0, np.abs(sides[0]) + np.abs(sides[1]))
+        rounding_N = tie_tolerances(np.abs(sides[0]) + np.abs(sides[1]))
         is_tie_N = np.abs(margin_N) <= (rounding_N if rewards.tolerance is None else rewards.tolerance)
     return np.where(np.isfinite(margin_N), np.where(is_tie_N, 0.0, margin_N), np.nan)
 

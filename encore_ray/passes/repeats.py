@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from encore_ray.composition.measure.keys import hash_keys
+from encore_ray.composition.hashing.keys import hash_keys
 from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import DataError
 from encore_ray.folder.tables import TableUnit

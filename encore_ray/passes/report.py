@@ -4,67 +4,56 @@ import contextlib
 import io
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import TypeVar
 
 import pyarrow.parquet as pq
 import yaml
 
+from encore_ray.artifacts import Artifact, Comparison, Metrics, RefineReport, RuleRefineReport, WeightsFile
 from encore_ray.errors import DataError
 from encore_ray.folder.pass_table import pass_tables
+from encore_ray.folder.spec import PREPARE, SCORE
 from encore_ray.folder.tables import run_rules
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.selection.selected import find_selection
 from encore_ray.redaction import redact
-from encore_ray.report import (
-    ReportContents,
-    missing_keys,
-    picture,
-    reliability_chart,
-    render_page,
-    report_tables,
-    robustness_chart,
-)
+from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
+from encore_ray.report.data.contents import ReportContents, SelectionSummary
+from encore_ray.report.data.data_tables import report_tables
+from encore_ray.report.page import render_page
 from encore_ray.run import Run
-from encore_ray.schema import (
-    COMPARISON_FILE,
-    CONFIG_FILE,
-    METRICS_FILE,
-    REFINE_REPORT_FILE,
-    RELIABILITY_FILE,
-    REPORT_FILE,
-    REPORT_TABLES_DIR,
-    ROBUSTNESS_FILE,
-    RULE_REFINE_REPORT_FILE,
-    WEIGHTS_FILE,
-)
+from encore_ray.schema import CONFIG_FILE, RELIABILITY_FILE, REPORT_FILE, REPORT_TABLES_DIR, ROBUSTNESS_FILE
 from encore_ray.storage import Folder
 
+Kind = TypeVar("Kind", bound=Artifact)
+
+_OWN_PLACE = (PREPARE.name, SCORE.name)  # in the contents of a report
 _LIBRARIES = ("encore-ray", "ray", "torch", "transformers", "numpy", "pyarrow")
 
 
-def write_report(run: Run, *, weights: Mapping[str, Any] | None = None) -> None:
+def write_report(run: Run, *, weights: WeightsFile | None = None) -> None:
     """Write and track report/ from what the run, or the output folder of a single command, holds by now.
 
     Args:
-        weights: content of the weights.json that the metrics are of; None for the run's own.
+        weights: the weights.json that the metrics are of; None for the run's own.
     """
     for name, data in make_report(run.folder, weights=weights).items():
         run.folder.write_atomic(name, data)
         run.tracker.log_artifact(name, data)
 
 
-def make_report(folder: Folder, *, weights: Mapping[str, Any] | None = None) -> dict[str, bytes]:
+def make_report(folder: Folder, *, weights: WeightsFile | None = None) -> dict[str, bytes]:
     """The files of the report, by their place in the folder: the HTML page, its tables as Parquet, pictures as SVG.
 
     Args:
         folder: a run, or the output folder of a single command; what is missing there is left out.
-        weights: content of the weights.json that the metrics are of; None for the folder's own.
+        weights: those that the metrics are of; None for the folder's own.
     """
     contents = _read_contents(folder, weights=weights)
     files = {REPORT_FILE: render_page(contents)}
     if contents.refined:
-        files[ROBUSTNESS_FILE] = picture(robustness_chart(contents.refined["controls"]))
-        files[RELIABILITY_FILE] = picture(reliability_chart(contents.refined["calibration"]))
+        files[ROBUSTNESS_FILE] = picture(robustness_chart(contents.refined.controls))
+        files[RELIABILITY_FILE] = picture(reliability_chart(contents.refined.calibration))
     for name, table in report_tables(contents).items():
         file = io.BytesIO()
         pq.write_table(table, file, compression="zstd")
@@ -72,27 +61,30 @@ def make_report(folder: Folder, *, weights: Mapping[str, Any] | None = None) -> 
     return files
 
 
-def _read_contents(folder: Folder, *, weights: Mapping[str, Any] | None = None) -> ReportContents:
+def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> ReportContents:
     """What a folder tells of a run; nothing in it need be there. Credentials in its configuration are left out."""
     tables = pass_tables(folder)
     sealed = {name: table.sealed() for name, table in tables.items()}
     counts = {name: without_times(done["counts"]) if done else None for name, done in sealed.items()}
     selection = None
     with contextlib.suppress(DataError):  # of rules that have changed since: it is made again, or left out
-        selection = find_selection(folder)
+        found = find_selection(folder)
+        if found is not None:
+            selection = SelectionSummary(found.params["num_rules"], found.params["by"], counts["select"] or {})
     config = None
     if folder.exists(CONFIG_FILE):
         config = yaml.safe_load(redact(folder.read_bytes(CONFIG_FILE).decode()))
     return ReportContents(
         title=folder.name,
-        weights=weights or _read(folder, WEIGHTS_FILE),
-        metrics=_read(folder, METRICS_FILE),
-        comparison=_read(folder, COMPARISON_FILE),
-        refined=_read(folder, REFINE_REPORT_FILE),
-        refined_rules=_read(folder, RULE_REFINE_REPORT_FILE),
+        weights=weights or _read(WeightsFile, folder),
+        metrics=_read(Metrics, folder),
+        comparison=_read(Comparison, folder),
+        refined=_read(RefineReport, folder),
+        refined_rules=_read(RuleRefineReport, folder),
         prepared=counts["prepare"],
         scored=counts["score"],
-        selection={**selection.params, "counts": counts["select"]} if selection else None,
+        selection=selection,
+        others=_others(counts),
         rules=run_rules(folder),
         config=config,
         model=tables["score"].standing_facts(),
@@ -100,9 +92,17 @@ def _read_contents(folder: Folder, *, weights: Mapping[str, Any] | None = None) 
     )
 
 
-def _read(folder: Folder, name: str) -> dict[str, Any] | None:
-    """A file's content; None where it is missing or not whole: a damaged file is its own command's to report."""
+def _others(counts: Mapping[str, Mapping[str, int] | None]) -> dict[str, Mapping[str, int]]:
+    """Counts of the finished passes that may set rows aside and have no place of their own in a report."""
+    return {
+        name: found
+        for name, found in counts.items()
+        if found is not None and name not in _OWN_PLACE and {"rows", "quarantined"} <= found.keys()
+    }
+
+
+def _read(kind: type[Kind], folder: Folder) -> Kind | None:
+    """A file of the folder; None where it is missing or not whole: a damaged file is its own command's to report."""
     with contextlib.suppress(DataError):
-        content = folder.read_json(name) if folder.exists(name) else None
-        return None if missing_keys(name, content) else content
+        return kind.read(folder) if folder.exists(kind.FILE) else None
     return None

@@ -11,38 +11,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
+from encore_ray.artifacts import WeightsFile
 from encore_ray.composition.compare.comparison import is_of_weights
 from encore_ray.composition.measure.binning import Binning, choose_binning
+from encore_ray.composition.measure.scores import ScoreExtremes, measure_statistics
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.weigh.evidence import Learned, kept_rules
-from encore_ray.composition.weigh.schemes import (
-    BestSingle,
-    BradleyTerry,
-    Encore,
-    InverseVariance,
-    LowestEntropy,
-    OneMinusEntropy,
-    Random,
-    Scheme,
-    Single,
-    Uniform,
-)
+from encore_ray.composition.weigh.scheme import Scheme
+from encore_ray.composition.weigh.schemes import find_scheme
 from encore_ray.composition.weigh.weighing import check_statistics, weigh
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import WeighOptions
 from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import DataError, ResumeRefused
 from encore_ray.folder.provenance import is_same
-from encore_ray.folder.score_block import ScoreBlock, read_scores, stream_scores
+from encore_ray.folder.score_block import read_scores, stream_scores
 from encore_ray.folder.spec import COMPOSE, WEIGH
 from encore_ray.folder.tables import TableUnit, count_numbers, table_rules, table_units
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import COMPARISON_FILE, REWARDS_DIR, SCORES_DIR, SUBSET, WEIGHTS_FILE
-from encore_ray.storage import Folder, to_json
+from encore_ray.storage import Folder
 
 
 @dataclass(frozen=True)
@@ -82,16 +72,13 @@ class Weigh(Step[Weights]):
         return weights
 
     def record(self, made: Weights) -> Record:
-        content = made.to_dict()
-        figures = {
-            f"{key}/{rule['name']}": rule[key] for rule in content["rules"] for key in ("entropy", "weight", "accuracy")
-        }
+        weights = WeightsFile.of_weights(made)
         return Record(
             params=self.options.model_dump(mode="json"),
-            metrics={"effective_num_rules": content["effective_num_rules"], **figures},
-            artifacts={WEIGHTS_FILE: to_json(content)},
+            metrics=weights.figures(),
+            artifacts={WEIGHTS_FILE: weights.to_json()},
             job_tags={"weights": made.fingerprint[:16]},
-            composer=content,
+            composer=weights.content,
         )
 
 
@@ -99,7 +86,7 @@ def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOption
     """Weights from the units of a table of scores."""
     binnings = choose_binnings(units, rules, options, reducer)
     statistics: RuleStatistics = reducer.total("weigh", partial(_Measure, rules, binnings, options.clip), units)
-    scheme = scheme_of(options)
+    scheme = find_scheme(options.scheme).of_options(options)
     learned = _learn(scheme, units, statistics, options, reducer) if scheme.uses_labels else None
     return weigh(
         statistics,
@@ -138,26 +125,6 @@ def _standing_weights(folder: Folder, name: str) -> Weights | None:
         ) from None
 
 
-def scheme_of(options: WeighOptions) -> Scheme:
-    """The scheme that the options name, with its own options."""
-    if options.scheme == "single":
-        assert options.rule is not None, "checked by WeighOptions"
-        return Single(options.rule)
-    if options.scheme == "lowest_entropy":
-        return LowestEntropy() if options.num_rules is None else LowestEntropy(options.num_rules)
-    others: list[Scheme] = [
-        Encore(options.temperature),
-        OneMinusEntropy(),
-        Uniform(),
-        Random(options.seed),
-        BestSingle(),
-        InverseVariance(),
-        BradleyTerry(),
-        BradleyTerry(simplex=True),
-    ]
-    return next(scheme for scheme in others if scheme.name == options.scheme)
-
-
 def _learn(
     scheme: Scheme,
     units: Sequence[TableUnit],
@@ -169,11 +136,11 @@ def _learn(
     check_statistics(statistics, score_range=options.score_range)
     kept = kept_rules(statistics, min_active=options.min_active)
     rules = RuleSet(statistics.counts_K[k].rule for k in kept)
-    if isinstance(scheme, BradleyTerry):
+    if scheme.lesson == "bradley_terry":
         fit = fit_bradley_terry(units, rules, reducer, score_range=options.score_range)
-        return Learned(fit.num_pairs, fit=fit if fit.num_pairs else None)
+        return Learned.of_fit(fit)
     agreement = measure_agreement(units, rules, reducer, score_range=options.score_range)
-    return Learned(agreement.num_pairs, accuracy_K=agreement.accuracy_K)
+    return Learned.of_agreement(agreement)
 
 
 class _Measure:
@@ -184,22 +151,7 @@ class _Measure:
 
     def __call__(self, unit: TableUnit) -> RuleStatistics:
         with stream_scores(unit, self._rules, extra=[SUBSET]) as block:
-            return measure_block(block, self._rules, self._binnings, clip=self._clip)
-
-
-def measure_block(block: ScoreBlock, rules: RuleSet, binnings: Sequence[Binning], *, clip: bool) -> RuleStatistics:
-    """The statistics of one unit's scores."""
-    return RuleStatistics.measure(
-        block.chosen_KN,
-        block.rejected_KN,
-        has_rejected_N=block.has_rejected_N,
-        rules=rules,
-        binnings=binnings,
-        pair_ids=block.pair_ids,
-        keys=block.keys,
-        subsets=block.subsets,
-        clip=clip,
-    )
+            return measure_statistics(block, self._rules, self._binnings, clip=self._clip)
 
 
 def choose_binnings(
@@ -207,19 +159,9 @@ def choose_binnings(
 ) -> list[Binning]:
     """The cells of each rule; observed ends take a pass over the scores."""
     if options.edges == "observed":
-        return _observed_binnings(units, rules, options, reducer)
+        extremes: ScoreExtremes = Reducer(reducer.engine).total("range", partial(_MeasureExtremes, rules), units)
+        return extremes.binnings(rules, num_bins=options.num_bins)
     return [choose_binning(rule, num_bins=options.num_bins, levels=options.levels) for rule in rules]
-
-
-@dataclass(frozen=True)
-class _Extremes:
-    """Smallest and largest finite score of every rule; merges with +."""
-
-    low_K: np.ndarray
-    high_K: np.ndarray
-
-    def __add__(self, other: "_Extremes") -> "_Extremes":
-        return _Extremes(np.minimum(self.low_K, other.low_K), np.maximum(self.high_K, other.high_K))
 
 
 class _MeasureExtremes:
@@ -228,27 +170,5 @@ class _MeasureExtremes:
     def __init__(self, rules: RuleSet):
         self._rules = rules
 
-    def __call__(self, unit: TableUnit) -> _Extremes:
-        block = read_scores(unit, self._rules)
-        both = [np.concatenate(sides) for sides in zip(block.chosen_KN, block.rejected_KN, strict=True)]
-        finite = [scores[np.isfinite(scores)] for scores in both]
-        return _Extremes(
-            np.array([scores.min(initial=np.inf) for scores in finite]),
-            np.array([scores.max(initial=-np.inf) for scores in finite]),
-        )
-
-
-def _observed_binnings(
-    units: Sequence[TableUnit], rules: RuleSet, options: WeighOptions, reducer: Reducer
-) -> list[Binning]:
-    extremes: _Extremes = Reducer(reducer.engine).total("range", partial(_MeasureExtremes, rules), units)
-    constant = [rule.name for rule, wide in zip(rules, extremes.low_K < extremes.high_K, strict=True) if not wide]
-    if constant:
-        raise DataError(
-            f"Bins over the observed range need two different scores; {', '.join(constant)} has one value or none. "
-            "Use the declared scales."
-        )
-    return [
-        choose_binning(rule, num_bins=options.num_bins, observed=(float(low), float(high)))
-        for rule, low, high in zip(rules, extremes.low_K, extremes.high_K, strict=True)
-    ]
+    def __call__(self, unit: TableUnit) -> ScoreExtremes:
+        return ScoreExtremes.of(read_scores(unit, self._rules))

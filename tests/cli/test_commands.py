@@ -161,6 +161,7 @@ def test_an_unknown_flag_or_command_is_refused(capsys: pytest.CaptureFixture[str
         (["select", "--run", "r", "--adapter", "m", "--max-bad-fraction", "-1"], "must lie from 0 to 1, found -1.0"),
         (["select", "--run", "r", "--adapter", "m", "--by", "scores"], "--by scores excludes --adapter"),
         (["compare", "--run", "r", "--beside", "uniform=r"], "--beside: uniform is a scheme or a baseline"),
+        (["compare", "--run", "r", "--beside", "selected=r"], "--beside: selected is a scheme or a baseline"),
         (["compare", "--run", "r", "--beside", "a=r", "--beside", "a=s"], "--beside: a is named twice"),
         (["compare", "--run", "r", "--beside", "=r"], "expected NAME=REWARDS"),
     ],

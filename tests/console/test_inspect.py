@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from encore_ray.artifacts import WeightsFile
 from encore_ray.composition.evaluate.evaluation import RewardStatistics
 from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.composition.measure.statistics import RuleStatistics
@@ -106,15 +107,16 @@ def test_metrics_are_shown_as_a_table(run: Path) -> None:
 
 def test_the_reports_of_a_refinement_are_shown_as_tables(tmp_path: Path) -> None:
     contents = make_contents(3)
-    for name, content in (("report.json", contents.refined), ("rules.json", contents.refined_rules)):
-        (tmp_path / name).write_bytes(to_json(content))
+    assert contents.refined and contents.refined_rules
+    (tmp_path / "report.json").write_bytes(contents.refined.to_json())
+    (tmp_path / "rules.json").write_bytes(contents.refined_rules.to_json())
     shown = inspected(tmp_path / "report.json")
     assert "Rewards on 200 held-out pairs" in shown
     assert "energy density (used)" in shown
     assert inspected(tmp_path) == shown  # as refine/, the folder
     shown = inspected(tmp_path / "rules.json")
     assert re.search(r"rule_3 +60.0% +62.0% +65.0% +\+5.0 \(\+3.0 to \+7.0\)", shown), shown
-    (tmp_path / "rules.json").write_bytes(to_json({"verdict": "", "rules": []}))
+    (tmp_path / "rules.json").write_bytes(to_json({"schema_version": 1, "verdict": "", "rules": []}))
     with pytest.raises(DataError, match=r"lacks pairs: .* again with `encore-ray refine fit --per-rule`"):
         inspected(tmp_path / "rules.json")
 
@@ -240,7 +242,7 @@ def test_an_artifact_with_a_value_of_a_wrong_type_is_named_with_the_command_that
     content = json.loads((run / name).read_text())
     (tmp_path / name).write_text(json.dumps(content | {key: value}))
     maker = {"weights.json": "weigh", "metrics.json": "evaluate"}[name]
-    with pytest.raises(DataError, match=f"{name} cannot be shown .*again with `encore-ray {maker}`"):
+    with pytest.raises(DataError, match=f"{name} cannot be read .*again with `encore-ray {maker}`"):
         inspected(tmp_path / name)
 
 
@@ -256,6 +258,7 @@ def test_a_report_leaves_out_a_file_that_is_not_whole(run: Path, tmp_path: Path,
 def test_a_report_shows_the_weights_that_the_metrics_are_of(run: Path, tmp_path: Path) -> None:
     weights = json.loads((run / "weights.json").read_text())
     (tmp_path / "weights.json").write_text(json.dumps(weights | {"scheme": "later"}))
-    page = make_report(Folder(str(tmp_path)), weights=weights | {"scheme": "composed"})["report/report.html"].decode()
+    composed = WeightsFile.of(weights | {"scheme": "composed"})
+    page = make_report(Folder(str(tmp_path)), weights=composed)["report/report.html"].decode()
     assert "composed" in page
     assert "later" not in page

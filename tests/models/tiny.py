@@ -22,7 +22,8 @@ from transformers import (
 
 from encore_ray.models.forward.heads import LinearHeads, Pooling, num_outputs
 from encore_ray.models.forward.multihead import MultiHeadModel
-from encore_ray.models.loading.checkpoint import load_model, save_multihead
+from encore_ray.models.loading.checkpoint import load_model
+from encore_ray.models.loading.saving import save_multihead
 from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.rules import Rule, RuleSet, Scale
 

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 
 from encore_ray.models.forward.multihead import MultiHeadModel
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import Message
 from encore_ray.models.training.loop import LoopSettings, RowBatch, StepReport, make_optimizer, train
 from encore_ray.models.training.micro_batches import MicroBatches
@@ -109,7 +110,7 @@ def recipe(folder: Path, family: str = "llama", **changes: Any) -> Recipe:
     base = folder / "base"
     if not base.exists():
         tiny.save_own_form(base, family, pooling="last")
-    return replace(Recipe(str(base), "regression", RULES, (0.0, 0.0)), **changes)
+    return replace(Recipe(ModelSource(base), "regression", RULES, (0.0, 0.0)), **changes)
 
 
 def of_objective(made: Recipe, objective: Objective, **changes: Any) -> Recipe:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.tables import TableUnit
-from encore_ray.passes.scorers.score_table import DataScores
+from encore_ray.passes.scorers.data_ratings import unit_by_ratings
 from encore_ray.rules import RuleSet
 from encore_ray.schema import PAIR_FIELDS, PAIR_ID
 from encore_ray.storage import Folder
@@ -38,7 +38,7 @@ class LethalScores:
 
     def __init__(self, rules: RuleSet, lethal: Mapping[str, str]):
         self._lethal = lethal
-        self._scores = DataScores(rules)
+        self._scores = unit_by_ratings(rules)
 
     def __call__(self, unit: TableUnit, attempt: Attempt) -> Mapping[str, int]:
         left_out = {row.row for row in attempt.left_out}

@@ -88,6 +88,6 @@ def write_run(
 
 
 def judges(pair_ids: list[str]) -> np.ndarray:
-    from encore_ray.composition.measure.keys import heldout_halves
+    from encore_ray.composition.hashing.keys import heldout_halves
 
     return heldout_halves(pair_ids)[1]

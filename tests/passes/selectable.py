@@ -17,7 +17,7 @@ from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import pass_tables
 from encore_ray.folder.tables import RULES_METADATA, TableUnit, table_units
 from encore_ray.models.forward.heads import LinearHeads
-from encore_ray.models.loading.checkpoint import save_multihead
+from encore_ray.models.loading.saving import save_multihead
 from encore_ray.rules import RuleSet, Scale
 from encore_ray.schema import PAIR_FIELDS, chosen_column, rejected_column, relevance_column
 from encore_ray.storage import Folder

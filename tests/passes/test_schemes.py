@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.cli import main
+from encore_ray.composition.hashing.keys import is_heldout
 from encore_ray.composition.measure.differences import RuleAgreement, signed_differences
-from encore_ray.composition.measure.keys import is_heldout
 from encore_ray.composition.weigh.bradley_terry import Terms, fit
 from encore_ray.engine.base import Engine
 from encore_ray.engine.local import LocalEngine

@@ -20,9 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
+from encore_ray.artifacts import Comparison, WeightsFile
 from encore_ray.corpora.planted import planted_ratings
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
-from encore_ray.report.data.contents import ReportContents, contenders, rule_facts
+from encore_ray.report.data.contents import ReportContents, contenders, reported_rules
 from encore_ray.report.data.data_tables import report_tables
 from encore_ray.report.drawing.markup import Markup, join, tag
 from encore_ray.report.drawing.placement import Box, place_labels
@@ -30,7 +31,7 @@ from encore_ray.report.drawing.scales import Scale, fit_scale, ticks
 from encore_ray.report.page import STYLES, render_page
 from encore_ray.storage import to_json
 from tests.composition.compared import compare
-from tests.report_contents import make_contents
+from tests.report_contents import make_contents, stats
 
 CSS = "".join(files("encore_ray.report").joinpath(name).read_text("utf-8") for name in STYLES)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -100,10 +101,10 @@ def test_single_responses_have_weights_and_no_accuracy():
     contents = make_contents()
     assert contents.weights
     unknown = dict.fromkeys(("accuracy", "wins", "ties", "losses", "active_pair_share", "contribution_share"))
-    rules = [rule | unknown for rule in contents.weights["rules"]]
+    rules = [rule | unknown for rule in contents.weights.content["rules"]]
     correlation = dict.fromkeys(("pearson", "pearson_p", "spearman", "spearman_p")) | {"num_rules": 0}
-    weights = {**contents.weights, "num_pairs": 0, "rules": rules, "entropy_accuracy": correlation}
-    page = render_page(ReportContents("run", weights=weights, config=contents.config))
+    weights = {**contents.weights.content, "num_pairs": 0, "rules": rules, "entropy_accuracy": correlation}
+    page = render_page(ReportContents("run", weights=WeightsFile.of(weights), config=contents.config))
     assert sections(page) == {"warnings", "rules", "settings"}
     assert "None" not in words(parse(page))
 
@@ -112,7 +113,7 @@ def test_a_comparison_as_it_is_really_made_has_every_section():
     planted = planted_ratings("noise_and_degenerate", num_pairs=1500, seed=3)
     subsets = [("a", "b", None)[row % 3] for row in range(1500)]
     found = compare(planted.chosen_NK.T, planted.rejected_NK.T, rules=planted.rules, subsets=subsets)
-    contents = ReportContents("run", comparison=json.loads(to_json(found)), rules=planted.rules)
+    contents = ReportContents("run", comparison=Comparison.of(json.loads(to_json(found))), rules=planted.rules)
     page = render_page(contents)
     assert sections(page) == {"warnings", "entropy", "rules"} | OF_COMPARISON | {"settings"}
     assert [words(row)[:6] for row in element(parse(page), "schemes").iter("tr")].count("ENCORE") == 2  # x discrepancy
@@ -195,7 +196,8 @@ def test_children_are_escaped_unless_they_are_markup():
 @pytest.mark.parametrize("uses_labels", [False, True])
 def test_the_accuracy_of_a_learned_reward_is_marked_as_seen(uses_labels: bool):
     contents = make_contents()
-    weights = {**(contents.weights or {}), "scheme": "bradley_terry", "uses_labels": uses_labels}
+    assert contents.weights
+    weights = WeightsFile.of({**contents.weights.content, "scheme": "bradley_terry", "uses_labels": uses_labels})
     shown = words(parse(render_page(dataclasses.replace(contents, weights=weights))))
     assert "accuracy of bradley_terry" in shown
     assert ("learned from most of these pairs" in shown) is uses_labels
@@ -204,13 +206,13 @@ def test_the_accuracy_of_a_learned_reward_is_marked_as_seen(uses_labels: bool):
 def test_the_headline_says_what_the_interval_allows():
     contents = make_contents()
     assert contents.comparison
+    content = contents.comparison.content
 
     def headline(low: float, value: float, high: float) -> str:
-        encore = contents.comparison["schemes"][0]  # type: ignore[index]
+        encore, *others = content["schemes"]
         changed = encore | {"difference_to_uniform_all": {"value": value, "low": low, "high": high}}
-        schemes = [changed, *contents.comparison["schemes"][1:]]  # type: ignore[index]
-        page = render_page(dataclasses.replace(contents, comparison={**contents.comparison, "schemes": schemes}))  # type: ignore[dict-item]
-        return words(next(parse(page).iter("h1")))
+        comparison = Comparison.of({**content, "schemes": [changed, *others]})
+        return words(next(parse(render_page(dataclasses.replace(contents, comparison=comparison))).iter("h1")))
 
     assert headline(0.012, 0.02, 0.028) == "ENCORE beats uniform weights by 2.0 points"
     assert headline(-0.028, -0.02, -0.012) == "ENCORE loses 2.0 points to uniform weights"
@@ -238,12 +240,13 @@ def test_schemes_are_ordered_by_accuracy_and_marked_by_what_they_know():
 
 def test_without_a_held_out_pair_schemes_are_judged_on_all_and_those_that_learn_are_left_out():
     contents = make_contents(schemes=("uniform", "bradley_terry"))
-    comparison = dict(contents.comparison or {})
-    nobody = {"accuracy": None}
-    comparison["schemes"] = [scheme | {"heldout": nobody} for scheme in comparison["schemes"]]
-    comparison["baselines"] = [baseline | {"heldout": nobody} for baseline in comparison["baselines"]]
+    assert contents.comparison
+    comparison = dict(contents.comparison.content)
+    nobody = {"heldout": stats(0, 0, 0)}
+    comparison["schemes"] = [scheme | nobody for scheme in comparison["schemes"]]
+    comparison["baselines"] = [baseline | nobody for baseline in comparison["baselines"]]
     comparison["heldout"] = {"num_pairs": 0, "num_keys": 0}
-    page = parse(render_page(dataclasses.replace(contents, comparison=comparison)))
+    page = parse(render_page(dataclasses.replace(contents, comparison=Comparison.of(comparison))))
     found = element(page, "schemes")
     assert [row.get("class") for row in list(found.iter("tr"))[1:]] == ["encore", "uniform", "baseline"]
     assert "held-out" not in words(next(found.iter("h2")))
@@ -254,10 +257,10 @@ def test_a_dot_stands_at_its_value_on_the_axis_of_its_column():
     contents = make_contents(schemes=("uniform",))
     assert contents.comparison
     found = contenders(contents.comparison)
-    ends = [each.stats[end] for each in found for end in ("accuracy_low", "accuracy_high")]
+    ends = [end for each in found for end in (each.stats.accuracy_low, each.stats.accuracy_high) if end is not None]
     low, high = min(ends), max(ends)
     margin = 0.06 * (high - low)
-    expected = [100 * (each.stats["accuracy"] - low + margin) / (high - low + 2 * margin) for each in found]
+    expected = [100 * (each.accuracy - low + margin) / (high - low + 2 * margin) for each in found]
     marks = [mark for mark in element(parse(render_page(contents)), "schemes").iter() if mark.get("class") == "mark"]
     places = [float((mark.get("cx") or mark.get("x") or "").rstrip("%")) for mark in marks]
     assert places == pytest.approx(expected, abs=0.006)
@@ -274,7 +277,8 @@ def test_redundant_rules_are_named_and_without_any_the_closest_are():
     assert contents.comparison
     shown = words(element(parse(render_page(contents)), "correlations"))
     assert "1 pair of rules is nearly the same: rule_1 and rule_2 (+0.97)." in shown
-    none = {**contents.comparison, "correlations": {**contents.comparison["correlations"], "redundant": []}}
+    content = contents.comparison.content
+    none = Comparison.of({**content, "correlations": {**content["correlations"], "redundant": []}})
     shown = words(element(parse(render_page(dataclasses.replace(contents, comparison=none))), "correlations"))
     assert "No two rules are redundant; the closest are rule_1 and rule_2 with r = +0.97." in shown
 
@@ -393,7 +397,7 @@ def test_tables_hold_what_the_page_shows():
     contents = make_contents(4, num_subsets=2, schemes=("uniform", "bradley_terry"))
     tables = report_tables(contents)
     rules = tables["rules"].to_pylist()
-    assert [rule["name"] for rule in rules] == [rule.name for rule in rule_facts(contents)]
+    assert [rule["name"] for rule in rules] == [rule.name for rule in reported_rules(contents)]
     assert rules[3]["flags"] == ["mode_share", "rarely_active"]
     assert rules[0]["text"] == "The response is some/run."
     schemes = tables["schemes"].to_pylist()
@@ -412,9 +416,8 @@ def test_tables_hold_what_the_page_shows():
     assert tables["correlations"].to_pylist()[0] == {"a": "rule_1", "b": "rule_2", "r": 0.97}
     assert tables["sweep"].num_rows == 20
     assert tables["histograms"].num_rows == 4 * 11
-    assert sum(tables["margins"].column("num_pairs").to_pylist()) == sum(
-        contents.metrics["margin"]["histogram"]["counts"]  # type: ignore[index]
-    )
+    assert contents.metrics and contents.metrics.margin and contents.metrics.margin.histogram
+    assert tables["margins"].column("num_pairs").to_pylist() == contents.metrics.margin.histogram.counts
     assert tables["subsets"].num_rows == 2
     refinement = tables["refinement"].to_pylist()
     assert [(row["rule"], row["noise"], row["name"]) for row in refinement[8:10]] == [
@@ -488,7 +491,7 @@ def marks(chart: ET.Element, kind: str) -> list[tuple[float, float]]:
 def test_the_robustness_chart_has_each_reward_at_its_accuracy_under_each_noise():
     refined = make_contents().refined
     assert refined
-    chart = parse(robustness_chart(refined["controls"]).encode())
+    chart = parse(robustness_chart(refined.controls).encode())
     base, refit, better = (marks(chart, kind) for kind in ("base", "refit", "refined"))
     assert len({y for _, y in base}) == 1  # 70.0% at each level of noise
     # 73.0, 69.0 and 60.0%; 72.0, 71.5 and 68.5%: in pixels a point
@@ -502,7 +505,7 @@ def test_the_robustness_chart_has_each_reward_at_its_accuracy_under_each_noise()
 def test_the_reliability_chart_leaves_empty_cells_out_and_shows_intervals_of_what_is_used():
     refined = make_contents().refined
     assert refined
-    chart = parse(reliability_chart(refined["calibration"]).encode())
+    chart = parse(reliability_chart(refined.calibration).encode())
     whiskers = [sum(part.get("class") == "whisker" for part in series(chart, kind)) for kind in ("refined", "base")]
     assert whiskers == [9, 0]
     used, other = marks(chart, "refined"), marks(chart, "base")
@@ -521,7 +524,7 @@ def test_the_reliability_chart_leaves_empty_cells_out_and_shows_intervals_of_wha
 def test_a_picture_is_a_file_of_its_own_that_is_dark_for_who_likes_it_dark(tmp_path: Path):
     refined = make_contents().refined
     assert refined
-    (tmp_path / "chart.svg").write_bytes(picture(robustness_chart(refined["controls"])))
+    (tmp_path / "chart.svg").write_bytes(picture(robustness_chart(refined.controls)))
     assert CHROMIUM is not None
     shot = tmp_path / "shot.png"
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]

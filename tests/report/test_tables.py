@@ -11,18 +11,19 @@ from matplotlib.image import imread
 from rich.console import Console
 from rich.table import Table
 
+from encore_ray.artifacts import Metrics, WeightsFile
+from encore_ray.artifacts.figures import Correlations
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.weigh import flags
-from encore_ray.report import (
+from encore_ray.report.drawing.labels import label_points
+from encore_ray.report.figure import MAX_BARS, evaluation_figure
+from encore_ray.report.tables.weights import (
+    FLAG_MEANINGS,
     entropy_against_accuracy,
-    evaluation_figure,
     flag_legend,
     metrics_table,
     weights_table,
 )
-from encore_ray.report.drawing.labels import label_points
-from encore_ray.report.figure import MAX_BARS
-from encore_ray.report.tables.weights import FLAG_MEANINGS
 
 NO_PAIRS = Tally(0, 0, 0).to_dict(num_keys=0)
 
@@ -33,10 +34,13 @@ def _rule(number: int, num_rules: int, *, pairs: bool = True, flagged: list[str]
     return {
         "name": f"rule_number_{number}_of_many",
         "higher_is": "worse" if number % 3 == 0 else "better",
+        "binning": {"kind": "bins", "lo": 0.0, "hi": 1.0, "num_bins": 20},
         "entropy": entropy,
         "entropy_low": entropy - 0.02,
         "entropy_high": entropy + 0.03,
         "weight": (num_rules - number) / (num_rules * (num_rules + 1) / 2),
+        "mode_share": 0.3,
+        "active_pair_share": 0.6 if pairs else None,
         "contribution_share": 1 / num_rules if pairs else None,
         "wins": wins if pairs else None,
         "ties": 10 if pairs else None,
@@ -51,27 +55,40 @@ def _correlation(r: float | None, p: float, *, num_rules: int) -> dict[str, Any]
     return {"pearson": r, "pearson_p": p_or_none, "spearman": r, "spearman_p": p_or_none, "num_rules": num_rules}
 
 
-def _weights(num_rules: int, *, pairs: bool = True) -> dict[str, Any]:
+def _weights(num_rules: int, *, pairs: bool = True) -> WeightsFile:
+    return WeightsFile.of(_weights_content(num_rules, pairs=pairs))
+
+
+def _weights_content(num_rules: int, *, pairs: bool = True) -> dict[str, Any]:
     rules = [_rule(number, num_rules, pairs=pairs) for number in range(num_rules)]
     rules[0]["flags"] = ["mode_share", "low_entropy"]
     return {
+        "schema_version": 1,
         "scheme": "encore",
+        "params": {},
         "temperature": 2.0,
         "log_base": "e",
         "num_pairs": 1000 if pairs else 0,
         "num_responses": 2000,
+        "counts_sha256": "c0" * 32,
         "effective_num_rules": num_rules * 0.7,
         "rules": rules,
         "entropy_accuracy": _correlation(-0.93 if pairs else None, 0.0004, num_rules=num_rules),
         "warnings": ["10.0% of the weight is on 1 rule."],
+        "fingerprint": "f1" * 32,
     }
 
 
-def _metrics(num_subsets: int, *, pairs: bool = True) -> dict[str, Any]:
+def _metrics(num_subsets: int, *, pairs: bool = True) -> Metrics:
+    return Metrics.of(_metrics_content(num_subsets, pairs=pairs))
+
+
+def _metrics_content(num_subsets: int, *, pairs: bool = True) -> dict[str, Any]:
     some = Tally(700, 10, 290).to_dict(num_keys=900)
     subsets = {f"subset-{n}": Tally(70 - n, 0, 30 + n).to_dict(num_keys=100) for n in range(num_subsets)}
     baseline = Tally(520, 0, 480).to_dict(num_keys=1000)
     return {
+        "schema_version": 1,
         "overall": some if pairs else NO_PAIRS,
         "subsets": subsets,
         "rewardbench_safety": 0.82 if num_subsets else None,
@@ -79,6 +96,7 @@ def _metrics(num_subsets: int, *, pairs: bool = True) -> dict[str, Any]:
         "rewardbench_2": {"precise_if": 0.4125, "ties": None} if num_subsets else None,
         "length_baselines": {"shorter_wins": baseline if pairs else None, "longer_wins": None},
         "entropy_accuracy": None,
+        "margin": None,
     }
 
 
@@ -98,18 +116,19 @@ def test_a_figure_is_drawn_whatever_is_known(num_rules: int, num_subsets: int, p
 
 
 def test_fitted_weights_of_either_sign_are_drawn_and_written_as_numbers():
-    weights = _weights(4)
-    for rule, weight in zip(weights["rules"], (0.5, -3.25, 1.5, -0.125), strict=True):
+    content = _weights_content(4)
+    for rule, weight in zip(content["rules"], (0.5, -3.25, 1.5, -0.125), strict=True):
         rule["weight"] = weight
+    weights = WeightsFile.of(content)
     evaluation_figure(_metrics(2), weights)
     shown = _printed(weights_table(weights))
     assert [line.split()[0] for line in shown.splitlines() if "rule_number" in line] == [
         f"rule_number_{number}_of_many" for number in (1, 2, 0, 3)
     ]
     assert "\u22123.250" in shown
-    for rule in weights["rules"]:
+    for rule in content["rules"]:
         rule["weight"] = -0.5  # no rule agrees with the labels
-    evaluation_figure(_metrics(0), weights)
+    evaluation_figure(_metrics(0), WeightsFile.of(content))
 
 
 def test_equal_results_give_equal_files():
@@ -157,23 +176,23 @@ def test_the_weights_of_twenty_rules_fit_a_hundred_columns_heaviest_first():
 
 
 def test_the_weights_of_rules_with_names_of_18_characters_and_five_flags_fit_80_columns():
-    weights = _weights(3)
-    for number, rule in enumerate(weights["rules"]):
+    content = _weights_content(3)
+    for number, rule in enumerate(content["rules"]):
         rule["name"] = f"a_name_of_18_chars{number}"[-18:]
-    weights["rules"][0]["flags"] = list(FLAG_MEANINGS)[:5]
-    printed = _printed(weights_table(weights), width=80)
+    content["rules"][0]["flags"] = list(FLAG_MEANINGS)[:5]
+    printed = _printed(weights_table(WeightsFile.of(content)), width=80)
     assert max(map(len, printed.splitlines())) <= 80
-    for rule in weights["rules"]:
+    for rule in content["rules"]:
         (row,) = [line for line in printed.splitlines() if rule["name"] in line]
         assert "±" in row
     assert "abcde" in printed
 
 
 def test_the_interval_of_a_rule_counts_distinct_prompts_where_they_are_known():
-    weights = _weights(1)
+    content = _weights_content(1)
     # Half the Wilson interval of 80.5% over 1,000 pairs is 2.5%; over 100 prompts it is 7.7%.
-    assert "80.5% ± 2.5%" in _printed(weights_table(weights))
-    assert "80.5% ± 7.7%" in _printed(weights_table({**weights, "num_keys": 100}))
+    assert "80.5% ± 2.5%" in _printed(weights_table(WeightsFile.of(content)))
+    assert "80.5% ± 7.7%" in _printed(weights_table(WeightsFile.of({**content, "num_keys": 100})))
 
 
 def test_a_rule_without_pairs_says_so_instead_of_a_number():
@@ -183,9 +202,9 @@ def test_a_rule_without_pairs_says_so_instead_of_a_number():
 
 
 def test_a_name_that_looks_like_markup_is_printed_as_it_is():
-    metrics = _metrics(0)
-    metrics["subsets"] = {"[bold]x[/bold]": metrics["overall"]}
-    assert "[bold]x[/bold]" in _printed(metrics_table(metrics))
+    content = _metrics_content(0)
+    content["subsets"] = {"[bold]x[/bold]": content["overall"]}
+    assert "[bold]x[/bold]" in _printed(metrics_table(Metrics.of(content)))
 
 
 def test_the_metrics_of_all_pairs_subsets_and_baselines_fit_a_hundred_columns():
@@ -206,9 +225,9 @@ def test_metrics_without_pairs_are_a_table_without_figures():
 
 
 def test_every_flag_in_the_table_is_explained_once():
-    weights = _weights(3)
-    weights["rules"][1]["flags"] = ["mode_share", "from_the_future"]
-    assert flag_legend(weights) == [
+    content = _weights_content(3)
+    content["rules"][1]["flags"] = ["mode_share", "from_the_future"]
+    assert flag_legend(WeightsFile.of(content)) == [
         f"a mode_share: {FLAG_MEANINGS['mode_share']}.",
         f"b low_entropy: {FLAG_MEANINGS['low_entropy']}.",
         "c from_the_future: a flag of another version.",
@@ -235,7 +254,7 @@ def test_every_flag_in_the_table_is_explained_once():
     ],
 )
 def test_entropy_against_accuracy_says_whether_encore_may_help(r: float | None, p: float, said: str):
-    assert said in entropy_against_accuracy({"entropy_accuracy": _correlation(r, p, num_rules=8)})
+    assert said in entropy_against_accuracy(Correlations.model_validate(_correlation(r, p, num_rules=8)))
 
 
 def test_every_flag_of_the_weights_has_a_meaning():

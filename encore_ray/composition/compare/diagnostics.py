@@ -1,5 +1,8 @@
-"""What `compare` measures of each rule: beyond the statistics that weights need, everything that tells how far to
-trust them: other bins, the calibration pairs alone, correlations between rules, and bootstrap replicates."""
+"""What `compare` measures of each rule beyond the statistics that weights need, by one map-reduce pass.
+
+It tells how far to trust them: other bins, the calibration pairs alone, correlations between rules, and replicates of
+the Poisson bootstrap.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from encore_ray.composition.hashing.keys import DistinctKeys
 from encore_ray.composition.measure.binning import Binning, snap
 from encore_ray.composition.measure.bootstrap import MAX_ROWS, draw_replicates, replicate_sums
-from encore_ray.composition.measure.counts import TIE_TOLERANCE
 from encore_ray.composition.measure.differences import RuleAgreement
-from encore_ray.composition.measure.keys import DistinctKeys
 from encore_ray.composition.measure.moments import Moments
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.measure.ties import tie_tolerance
 from encore_ray.rules import FLOAT32_MAX, RuleSet
 
 
@@ -88,7 +91,7 @@ class RuleDiagnostics:
         num_rows = len(has_rejected_N)
         for start in range(0, max(num_rows, 1), MAX_ROWS):
             rows = slice(start, start + MAX_ROWS)
-            part = _Part.of(
+            part = _PartDiagnostics.of(
                 [_finite(column, rows) for column in chosen_KN],
                 [_finite(column, rows) for column in rejected_KN],
                 rules=rules,
@@ -130,7 +133,7 @@ class RuleDiagnostics:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _PartDiagnostics:
     """What is measured of a few thousand rows."""
 
     calibration: RuleAgreement
@@ -151,7 +154,7 @@ class _Part:
         is_pair_N: NDArray[np.bool_],
         hash_N: NDArray[np.uint64],
         heldout_N: NDArray[np.bool_],
-    ) -> "_Part":
+    ) -> "_PartDiagnostics":
         pair_N = np.flatnonzero(is_pair_N)
         row_N = np.arange(len(is_pair_N))
         offset_K = np.cumsum([0, *(binning.num_cells for binning in binnings)])
@@ -166,7 +169,7 @@ class _Part:
             value_NC[pair_N, offset_K[k] + binning.assign(rejected_P)] += 1
             chosen_N, rejected_P = snap(chosen_N, scale=rule.scale), snap(rejected_P, scale=rule.scale)
             d_P = rule.polarity * (chosen_N[pair_N] - rejected_P)
-            tolerance = TIE_TOLERANCE * max(1.0, rule.scale.width)
+            tolerance = tie_tolerance(rule.scale.width)
             value_NC[pair_N, num_cells + k] = 1.0 + (d_P > tolerance) - (d_P < -tolerance)
             difference_KP.append(d_P / rule.scale.width)
             share_R = (np.concatenate([chosen_N, rejected_P]) - rule.scale.lo) / rule.scale.width
@@ -188,8 +191,8 @@ class _Part:
             ),
         )
 
-    def __add__(self, other: "_Part") -> "_Part":
-        return _Part(
+    def __add__(self, other: "_PartDiagnostics") -> "_PartDiagnostics":
+        return _PartDiagnostics(
             calibration=self.calibration + other.calibration,
             swept_SK=_add_histograms(self.swept_SK, other.swept_SK),
             differences=self.differences + other.differences,

@@ -1,256 +1,240 @@
-"""Many ways to judge the same pairs, side by side: margins of all of them, counted in one pass over the scores.
-
-Axes: J judges (each gives every pair a margin), S standings (what is shown: a judge, or a few whose counts are added up
-as of random weights), B bootstrap replicates.
-"""
+"""The line-up of `compare`: every weight scheme with its weights, and ENCORE swept over temperatures and bins."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.bootstrap import MAX_ROWS, draw_replicates, replicate_sums
-from encore_ray.composition.measure.keys import DistinctKeys
-from encore_ray.composition.measure.statistics import MAX_SUBSETS, subset_codes
-from encore_ray.composition.select.discrepancy import discrepancy_margins, masked_margins
+from encore_ray.composition.compare.diagnostics import RuleDiagnostics
+from encore_ray.composition.compare.weightings import TopRuleWeights, Weightings
+from encore_ray.composition.measure.entropy import Entropy, entropy
+from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.measure.ties import linear_reach, tie_tolerance
+from encore_ray.composition.weigh.evidence import Learned, gather_evidence, kept_rules
+from encore_ray.composition.weigh.groups import group_entropies, weigh_groups
+from encore_ray.composition.weigh.scheme import Competition, Evidence, Scheme
+from encore_ray.composition.weigh.schemes import SCHEMES, Encore, Uniform
+from encore_ray.composition.weigh.weights import Weights
+from encore_ray.errors import DataError
 
-_TILE = 1024  # rows whose margins under all judges stay in the cache
+TEMPERATURES = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+BY_GROUP = "encore_by_group"
+
+# Equal weights and ENCORE's inside the selected rules of each pair, and equal weights of as many drawn at random.
+SELECTED = {
+    "selected": "Selected rules",
+    "encore_selected": "ENCORE × selected rules",
+    "random_selected": "As many rules at random",
+}
 
 
 @dataclass(frozen=True, eq=False)
-class Judges:
-    """Everything that judges the pairs by their scores, in this order along J.
+class Entrant:
+    """One line of the comparison.
 
     Attributes:
-        weight_JK: linear rewards, a row each.
-        tolerance_J: margins of at most so much are ties.
-        kept: numbers of the rules that may have a weight.
-        masked: weights of the kept rules and number of rules a pair, of each max-discrepancy judge.
-        masked_tolerance: of their margins.
-        range_K: width of each rule's range in the units of the differences.
-        by_subset: weights of the pairs of each subset, of others under None; or None for no such judge.
-        by_mask: weights of all rules of each judge that is told which rules of a pair count.
-        standings: for each the judges whose counts it adds up. Along S, what judges by other means follows: rewards
-            made elsewhere, one each, then the two lengths, shorter and longer wins.
-        uniform: which standing the others are compared with.
+        weight_DK: its weights, a row each of several draws; None where a pair decides its weights.
     """
 
-    weight_JK: NDArray[np.float64]
-    tolerance_J: NDArray[np.float64]
-    kept: tuple[int, ...]
-    masked: tuple[tuple[NDArray[np.float64], int], ...]
-    masked_tolerance: float
-    range_K: tuple[float, ...]
-    by_subset: Mapping[str | None, NDArray[np.float64]] | None
-    by_mask: tuple[NDArray[np.float64], ...]
-    standings: tuple[tuple[int, ...], ...]
-    uniform: int
-
-    @property
-    def num_judges(self) -> int:
-        """J."""
-        return len(self.weight_JK) + len(self.masked) + (self.by_subset is not None) + len(self.by_mask)
+    name: str
+    params: dict[str, Any]
+    uses_labels: bool
+    weight_DK: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """Counts over some pairs; ``+`` is exact.
+class SweepCell:
+    """ENCORE at one temperature and number of bins; None for the bins that the options ask for."""
+
+    temperature: float
+    num_bins: int | None
+    weight_K: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Lineup:
+    """All entrants, the cells of the sweep, and the weightings that both are made of.
 
     Attributes:
-        count_S3: int64, for each standing the pairs judged, the wins and the ties, times the judges it adds up.
-        keys: distinct resampling keys.
-        known_keys: of the pairs that other rewards know, one each; then of the pairs whose two lengths are known.
+        cell_weighting_C: which weighting each cell is.
+        left_out: why a scheme gives no weights here, a sentence each.
     """
 
-    count_S3: NDArray[np.int64]
-    keys: DistinctKeys
-    known_keys: tuple[DistinctKeys, ...]
+    entrants: tuple[Entrant, ...]
+    cells: tuple[SweepCell, ...]
+    cell_weighting_C: tuple[int, ...]
+    weightings: Weightings
+    left_out: tuple[str, ...]
 
-    def __add__(self, other: "Part") -> "Part":
-        known_keys = tuple(a + b for a, b in zip(self.known_keys, other.known_keys, strict=True))
-        return Part(self.count_S3 + other.count_S3, self.keys + other.keys, known_keys)
+
+def line_up(
+    diagnostics: RuleDiagnostics,
+    weights: Weights,
+    *,
+    temperature: float,
+    learned: Learned,
+    num_lowest: int | None,
+    seed: int,
+    by_group: bool,
+    swept_num_bins: Sequence[int | None],
+    selection: Mapping[str, Any] | None = None,
+) -> Lineup:
+    """Weigh the kept rules under every scheme.
+
+    Args:
+        diagnostics: of the whole corpus.
+        weights: ENCORE's, from the same statistics: they tell the entropies and how these were estimated.
+        temperature: tau of ENCORE.
+        learned: of the kept rules.
+        num_lowest: rules of lowest_entropy; None for 5, or all where there are fewer.
+        seed: of the random weights.
+        by_group: let ENCORE with weights of each subset compete too.
+        swept_num_bins: the number of bins of each of `diagnostics.swept_SK`.
+        selection: of the rules that each pair deserves: `num_rules` a pair, as many as max_discrepancy then keeps, and
+            what else it is told by; None where no rules are selected. See `SELECTED`.
+    """
+    rules = _KeptRules.of(diagnostics.statistics, weights, learned)
+    evidence = rules.evidence([rule.entropy for rule in weights.rules])
+    encore = Encore(temperature)
+    competition = Competition(
+        temperature=temperature,
+        num_rules=num_lowest,
+        seed=seed,
+        num_kept=len(rules.kept),
+        num_selected=selection["num_rules"] if selection else None,
+    )
+    entrants, top_rules, left_out = _enter_schemes(competition, evidence, rules)
+    by_subset = None
+    if by_group:
+        by_subset = _weigh_subsets(encore, evidence, rules)
+        entrants.append(Entrant(BY_GROUP, encore.params | {"by_group": True}, False, None))
+    by_mask: tuple[NDArray[np.float64], ...] = ()
+    if selection is not None:
+        equal_K, encore_K = (rules.weigh(scheme, evidence) for scheme in (Uniform(), encore))
+        by_mask = (equal_K, encore_K, equal_K)
+        drawn = {"num_rules": min(selection["num_rules"], len(rules.kept)), "seed": seed}
+        told = ({**selection}, {**encore.params, **selection}, drawn)
+        entrants += [Entrant(name, params, False, None) for name, params in zip(SELECTED, told, strict=True)]
+    cells: list[SweepCell] = []
+    for num_bins, count_KL in zip([None, *swept_num_bins], [None, *diagnostics.swept_SK], strict=True):
+        cells += _sweep(evidence if count_KL is None else rules.counted_anew(count_KL), num_bins, temperature, rules)
+
+    linear = [weight_K for entrant in entrants if entrant.weight_DK is not None for weight_K in entrant.weight_DK]
+    weight_LK = np.stack([*linear, *(cell.weight_K for cell in cells)])
+    weightings = Weightings(
+        weight_LK=weight_LK,
+        top_rules=tuple(top_rules),
+        by_subset=by_subset,
+        by_mask=by_mask,
+        kept=tuple(rules.kept),
+        range_K=weights.width_K,
+        tolerance_L=np.array([tie_tolerance(linear_reach(row, weights.width_K)) for row in weight_LK.tolist()]),
+        pair_tolerance=tie_tolerance(max(weights.width_K)),
+        members_E=_number_weightings(entrants, num_linear=len(weight_LK)),
+        uniform=next(number for number, entrant in enumerate(entrants) if entrant.name == Uniform.name),
+    )
+    cell_weighting_C = tuple(range(len(linear), len(weight_LK)))
+    return Lineup(tuple(entrants), tuple(cells), cell_weighting_C, weightings, tuple(left_out))
 
 
 @dataclass(frozen=True, eq=False)
-class Halves:
-    """The calibration pairs and the held-out pairs."""
+class _KeptRules:
+    """The rules that may have a weight, and all that is known of them."""
 
-    calibration: Part
-    heldout: Part
-
-    @property
-    def all(self) -> Part:
-        return self.calibration + self.heldout
-
-    def __add__(self, other: "Halves") -> "Halves":
-        return Halves(self.calibration + other.calibration, self.heldout + other.heldout)
-
-
-@dataclass(frozen=True, eq=False)
-class Contest:
-    """What every judge got right; ``+`` is exact, associative and commutative.
-
-    Attributes:
-        corpus: all pairs. subsets: pairs of each named subset; None with more than 200 subsets.
-        count_2J2: int64, wins and ties of each judge on the calibration and on the held-out pairs.
-        points_2BS3: int64, on the calibration and on the held-out pairs, in each replicate (the first is the corpus
-            itself): points of each standing (twice the wins and once the ties), pairs it judged, and points of uniform
-            weights on these.
-    """
-
-    corpus: Halves
-    subsets: dict[str, Halves] | None
-    count_2J2: NDArray[np.int64]
-    points_2BS3: NDArray[np.int64]
+    statistics: RuleStatistics
+    weights: Weights
+    learned: Learned
+    kept: list[int]
 
     @classmethod
-    def measure(
-        cls,
-        d_KN: NDArray[np.float64],
-        *,
-        judges: Judges,
-        hash_N: NDArray[np.uint64],
-        heldout_N: NDArray[np.bool_],
-        subsets: Sequence[str | None] | None,
-        beside: Sequence[NDArray[np.float64]] = (),
-        shorter_N: NDArray[np.float64],
-        masks: Sequence[NDArray[np.bool_]] = (),
-    ) -> "Contest":
-        """Judge the pairs of one unit.
+    def of(cls, statistics: RuleStatistics, weights: Weights, learned: Learned) -> "_KeptRules":
+        return cls(statistics, weights, learned, kept_rules(statistics, min_active=weights.min_active))
 
-        Args:
-            d_KN: signed differences of N pairs, see `encore_ray.composition.measure.differences`.
-            hash_N: hashes of the resampling keys. heldout_N: which pairs are held out.
-            subsets: N names, None where a pair has none; None where no pair has one.
-            beside: N margins each of rewards made elsewhere: exactly 0 for a tie, NaN where they do not know a pair.
-            shorter_N: length of the rejected response minus that of the chosen, NaN where one is not known.
-            masks: for each of `judges.by_mask` the rules that count, [K, N]; a pair without any is a tie.
-        """
-        given = [*beside, shorter_N, -shorter_N]
-        num_standings = len(judges.standings) + len(given)
-        count_2J2 = np.zeros((2, judges.num_judges, 2), dtype=np.int64)
-        count_NS3 = np.empty((d_KN.shape[1], num_standings, 3), dtype=np.int16)
-        names = subsets or [None] * d_KN.shape[1]
-        points = []
-        for start in range(0, max(d_KN.shape[1], 1), MAX_ROWS):
-            rows = slice(start, start + MAX_ROWS)
-            win_JN, tie_JN = _judge(d_KN[:, rows], judges, names[rows], [mask_KN[:, rows] for mask_KN in masks])
-            for half, rows_of_half in enumerate((~heldout_N[rows], heldout_N[rows])):
-                count_2J2[half, :, 0] += win_JN[:, rows_of_half].sum(axis=1)
-                count_2J2[half, :, 1] += tie_JN[:, rows_of_half].sum(axis=1)
-            count_NS3[rows] = _standings(win_JN, tie_JN, judges.standings, [margin_N[rows] for margin_N in given])
-            points.append(_replicate(count_NS3[rows], hash_N[rows], heldout_N[rows], judges.uniform))
-        known = [~np.isnan(margin_N) for margin_N in given[:-1]]
-
-        def halves(row_N: NDArray[np.intp]) -> Halves:
-            parts = []
-            for rows in (row_N[~heldout_N[row_N]], row_N[heldout_N[row_N]]):
-                counts = count_NS3[rows].sum(axis=0, dtype=np.int64)
-                known_keys = tuple(DistinctKeys.of(hash_N[rows[known_N[rows]]]) for known_N in known)
-                parts.append(Part(counts, DistinctKeys.of(hash_N[rows]), known_keys))
-            return Halves(*parts)
-
-        named = {name: rows for name, rows in _rows_of_subsets(names).items() if name is not None}
-        return cls(
-            corpus=halves(np.arange(d_KN.shape[1])),
-            subsets=None if len(named) > MAX_SUBSETS else {name: halves(rows) for name, rows in named.items()},
-            count_2J2=count_2J2,
-            points_2BS3=np.sum(points, axis=0),
+    def evidence(self, entropy_K: Sequence[Entropy]) -> Evidence:
+        """What schemes see, given the entropies of all rules."""
+        return gather_evidence(
+            self.statistics,
+            entropy_K,
+            kept=self.kept,
+            log_base=self.weights.log_base,
+            score_range=self.weights.score_range,
+            learned=self.learned,
         )
 
-    def __add__(self, other: "Contest") -> "Contest":
-        return Contest(
-            corpus=self.corpus + other.corpus,
-            subsets=_merge(self.subsets, other.subsets),
-            count_2J2=self.count_2J2 + other.count_2J2,
-            points_2BS3=self.points_2BS3 + other.points_2BS3,
-        )
+    def counted_anew(self, count_KL: Sequence[NDArray[np.int64]]) -> Evidence:
+        """What schemes see, given the histograms of all rules in other bins."""
+        values = [entropy(n_L, log_base=self.weights.log_base, estimator=self.weights.estimator) for n_L in count_KL]
+        return self.evidence([Entropy(value, value, value) for value in values])
+
+    def weigh(self, scheme: Scheme, evidence: Evidence) -> NDArray[np.float64]:
+        """The weights of all rules, 0 for those that may have none."""
+        weight_K = np.zeros(len(self.weights.rules))
+        weight_K[self.kept] = scheme.weigh(evidence)
+        return weight_K
 
 
-def _judge(
-    d_KN: NDArray[np.float64], judges: Judges, names: Sequence[str | None], masks: Sequence[NDArray[np.bool_]]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Wins and ties of all judges, [J, N] each."""
-    win_JN = np.empty((judges.num_judges, d_KN.shape[1]), dtype=bool)
-    tie_JN = np.empty_like(win_JN)
-    num_linear = len(judges.weight_JK)
-    for start in range(0, d_KN.shape[1], _TILE):
-        rows = slice(start, start + _TILE)
-        margin_JN = _linear_margins(d_KN[:, rows], judges.weight_JK)
-        tolerance_J1 = judges.tolerance_J[:, None]
-        win_JN[:num_linear, rows] = margin_JN > tolerance_J1
-        tie_JN[:num_linear, rows] = np.abs(margin_JN) <= tolerance_J1
-    kept = list(judges.kept)
-    range_K = np.array(judges.range_K)[kept]
-    others = [discrepancy_margins(d_KN[kept], weight_K, r, range_K=range_K) for weight_K, r in judges.masked]
-    if judges.by_subset is not None:
-        margin_N = np.empty(d_KN.shape[1])
-        for name, rows in _rows_of_subsets(names).items():
-            weight_K = judges.by_subset.get(name, judges.by_subset[None])
-            margin_N[rows] = _linear_margins(d_KN[:, rows], weight_K[None])[0]
-        others.append(margin_N)
-    others += [masked_margins(mask_KN, d_KN, w_K) for mask_KN, w_K in zip(masks, judges.by_mask, strict=True)]
-    for j, margin_N in enumerate(others, start=num_linear):
-        win_JN[j] = margin_N > judges.masked_tolerance
-        tie_JN[j] = np.abs(margin_N) <= judges.masked_tolerance
-    return win_JN, tie_JN
+def _enter_schemes(
+    competition: Competition, evidence: Evidence, rules: _KeptRules
+) -> tuple[list[Entrant], list[TopRuleWeights], list[str]]:
+    """The schemes that compete, the weights of those that a pair decides, and why others are left out."""
+    entrants: list[Entrant] = []
+    top_rules: list[TopRuleWeights] = []
+    left_out: list[str] = []
+    for scheme in SCHEMES:
+        instances = scheme.competing(competition)
+        if not instances:
+            continue
+        num_top = instances[0].rules_a_pair
+        try:
+            if num_top is not None:
+                top_rules.append(TopRuleWeights(instances[0].weigh(evidence), num_top))
+                weight_DK = None
+            else:
+                weight_DK = np.stack([rules.weigh(instance, evidence) for instance in instances])
+        except DataError as error:
+            left_out.append(f"Scheme {scheme.name} is left out: {error}")
+            continue
+        entrants.append(Entrant(scheme.name, _shared_params(instances), scheme.lesson is not None, weight_DK))
+    return entrants, top_rules, left_out
 
 
-def _linear_margins(d_KN: NDArray[np.float64], weight_JK: NDArray[np.float64]) -> NDArray[np.float64]:
-    """sum_k w_k d_k, rules added in order and element by element: the bits of `compose` on any machine."""
-    margin_JN = np.zeros((len(weight_JK), d_KN.shape[1]))
-    for k, d_N in enumerate(d_KN):
-        margin_JN += weight_JK[:, k, None] * d_N
-    return margin_JN
+def _shared_params(instances: Sequence[Scheme]) -> dict[str, Any]:
+    """The options that all draws of a scheme agree in, and how many draws there are of several."""
+    first, *others = (instance.params for instance in instances)
+    if not others:
+        return first
+    shared = {name: value for name, value in first.items() if all(other[name] == value for other in others)}
+    return shared | {"num_draws": len(instances)}
 
 
-def _standings(
-    win_JN: NDArray[np.bool_],
-    tie_JN: NDArray[np.bool_],
-    standings: Sequence[tuple[int, ...]],
-    given: Sequence[NDArray[np.float64]],
-) -> NDArray[np.int16]:
-    """For each pair and standing whether it judges the pair, wins and ties, [N, S, 3]; sums over its judges."""
-    count_NS3 = np.empty((win_JN.shape[1], len(standings) + len(given), 3), dtype=np.int16)
-    for s, judged in enumerate(standings):
-        index = list(judged)
-        count_NS3[:, s, 0] = len(index)
-        count_NS3[:, s, 1] = win_JN[index].sum(axis=0)
-        count_NS3[:, s, 2] = tie_JN[index].sum(axis=0)
-    for s, margin_N in enumerate(given, start=len(standings)):
-        count_NS3[:, s, 0] = ~np.isnan(margin_N)
-        count_NS3[:, s, 1] = margin_N > 0
-        count_NS3[:, s, 2] = margin_N == 0
-    return count_NS3
+def _weigh_subsets(scheme: Scheme, evidence: Evidence, rules: _KeptRules) -> Mapping[str | None, NDArray[np.float64]]:
+    """The weights of each subset's pairs, and under None those of all others."""
+    weights = rules.weights
+    groups = group_entropies(rules.statistics, log_base=weights.log_base, estimator=weights.estimator)
+    weighed = weigh_groups(groups, scheme=scheme, evidence=evidence)
+    by_subset = {name: np.array(list(group["weights"].values())) for name, group in weighed.items()}
+    return {**by_subset, None: rules.weigh(scheme, evidence)}
 
 
-def _replicate(
-    count_NS3: NDArray[np.int16], hash_N: NDArray[np.uint64], heldout_N: NDArray[np.bool_], uniform: int
-) -> NDArray[np.int64]:
-    """Points, pairs and uniform's points on these pairs, of both halves in the corpus and in every replicate."""
-    judged_NS = count_NS3[..., 0]
-    points_NS = 2 * count_NS3[..., 1] + count_NS3[..., 2]
-    value_NS3 = np.stack([points_NS, judged_NS, points_NS[:, uniform, None] * judged_NS], axis=2)
-    value_NC = value_NS3.reshape(len(hash_N), -1).astype(np.float32)
-    draw_NB = np.concatenate([np.ones((len(hash_N), 1), np.float32), draw_replicates(hash_N)], axis=1)
-    sums = [replicate_sums(draw_NB[rows], value_NC[rows]) for rows in (~heldout_N, heldout_N)]
-    return np.stack(sums).reshape(2, draw_NB.shape[1], *value_NS3.shape[1:])
+def _sweep(evidence: Evidence, num_bins: int | None, temperature: float, rules: _KeptRules) -> list[SweepCell]:
+    """A cell for each temperature."""
+    return [
+        SweepCell(tau, num_bins, rules.weigh(Encore(tau), evidence)) for tau in sorted({*TEMPERATURES, temperature})
+    ]
 
 
-def _rows_of_subsets(names: Sequence[str | None]) -> dict[str | None, NDArray[np.intp]]:
-    """The rows of each named subset, and under None those of none."""
-    number, code_N = subset_codes(names)
-    order_N = np.argsort(code_N, kind="stable")
-    first_G = np.searchsorted(code_N[order_N], np.arange(-1, len(number) + 1))
-    rows = {name: order_N[first_G[code] : first_G[code + 1]] for code, name in enumerate([None, *number])}
-    return {name: row_N for name, row_N in rows.items() if len(row_N)}
-
-
-def _merge(a: dict[str, Halves] | None, b: dict[str, Halves] | None) -> dict[str, Halves] | None:
-    if a is None or b is None or len(a.keys() | b.keys()) > MAX_SUBSETS:
-        return None
-    merged = dict(a)
-    for name, halves in b.items():
-        merged[name] = merged[name] + halves if name in merged else halves
-    return merged
+def _number_weightings(entrants: Sequence[Entrant], *, num_linear: int) -> tuple[tuple[int, ...], ...]:
+    """Which weightings each entrant is made of: those with weights come first, the others after all linear ones."""
+    members: list[tuple[int, ...]] = []
+    first, other = 0, num_linear
+    for entrant in entrants:
+        if entrant.weight_DK is None:
+            members.append((other,))
+            other += 1
+        else:
+            members.append(tuple(range(first, first + len(entrant.weight_DK))))
+            first += len(entrant.weight_DK)
+    return tuple(members)

@@ -1,4 +1,4 @@
-"""How far the figures of a corpus can be trusted: what they would be in other corpora like it, by the bootstrap."""
+"""Bootstrap intervals of what a comparison says of a corpus: what its figures would be in other corpora like it."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from encore_ray.composition.measure.agreement import Correlation, Interval, corr
 from encore_ray.composition.measure.bootstrap import percentile_interval
 from encore_ray.composition.measure.entropy import entropy
 from encore_ray.composition.weigh.evidence import kept_rules
-from encore_ray.composition.weigh.schemes import encore
+from encore_ray.composition.weigh.formulas import encore
 from encore_ray.composition.weigh.weights import Weights
 
 WEIGHT_ERROR_TARGET = 0.01  # relative half-width of a weight's 95 % interval
@@ -123,7 +123,7 @@ def check_theory(
     return correlate([weights.rules[k].entropy.value for k in used], strengths)
 
 
-def judge_sample(
+def estimate_sample_size(
     diagnostics: RuleDiagnostics, weights: Weights, replicated: ReplicatedRules, *, temperature: float
 ) -> SampleSize:
     """How far the ENCORE weights of the kept rules move from replicate to replicate."""

@@ -117,10 +117,10 @@ def _encore(comparison: Mapping[str, Any]) -> str:
     encore, uniform = _scheme(comparison, "encore"), _scheme(comparison, "uniform")
     difference = encore["difference_to_uniform_all"]
     tau = f"ENCORE at temperature {comparison['temperature']:g}"
-    judged = {1: "significantly better", -1: "significantly worse", 0: "no significant difference"}[_sign(difference)]
+    verdict = {1: "significantly better", -1: "significantly worse", 0: "no significant difference"}[_sign(difference)]
     return (
         f"Over all {encore['all']['num_pairs']:,} pairs {tau} agrees with {encore['all']['accuracy']:.1%} of the "
-        f"labels, uniform weights with {uniform['all']['accuracy']:.1%}: {_points(difference)}, {judged}."
+        f"labels, uniform weights with {uniform['all']['accuracy']:.1%}: {_points(difference)}, {verdict}."
     )
 
 

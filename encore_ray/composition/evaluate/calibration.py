@@ -1,7 +1,7 @@
-"""How sure one can be that the chosen response is the better one: probabilities fitted to labels, and how they hold.
+"""Platt scaling: how probable it is that the chosen response is the better one, and how well that holds (ECE).
 
 Neither a margin nor the density of an energy is a probability: its scale is whatever the training left. Each becomes
-one by logistic(a x + b), fitted on held-out labels, and is judged on others. Which response of a pair comes first is
+one by logistic(a x + b), fitted on held-out labels, and is tested on others. Which response of a pair comes first is
 nobody's choice, so that every pair counts both ways; b is 0 then but for rounding.
 
 Source: Platt, 1999; the expected calibration error, Naeini et al., AAAI 2015.
@@ -32,8 +32,8 @@ class Logistic:
         return 1 / (1 + np.exp(-np.clip(self.slope * x_N + self.intercept, -700, 700)))
 
 
-def fit_logistic(x_N: NDArray[np.float64], is_true_N: NDArray[np.bool_]) -> Logistic:
-    """The most likely slope and intercept, by damped Newton.
+def fit_platt(x_N: NDArray[np.float64], is_true_N: NDArray[np.bool_]) -> Logistic:
+    """The most likely slope and intercept, by damped Newton's method.
 
     Args:
         x_N: finite, at least one.
@@ -64,7 +64,7 @@ def fit_logistic(x_N: NDArray[np.float64], is_true_N: NDArray[np.bool_]) -> Logi
 
 def fit_to_labels(margin_N: NDArray[np.float64]) -> Logistic:
     """Fit to pairs by x of the chosen minus x of the rejected response; each pair counts both ways."""
-    return fit_logistic(np.concatenate([margin_N, -margin_N]), np.repeat([True, False], len(margin_N)))
+    return fit_platt(np.concatenate([margin_N, -margin_N]), np.repeat([True, False], len(margin_N)))
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Reliability:
 
     @classmethod
     def of(cls, probability_N: NDArray[np.float64]) -> "Reliability":
-        """Judge the probabilities of N labels, at least one: that the chosen response beats the rejected one."""
+        """Test the probabilities of N labels, at least one: that the chosen response beats the rejected one."""
         p_N = np.clip(probability_N, _LEAST, 1 - _LEAST)
         confidence_N = np.maximum(p_N, 1 - p_N)
         right_N = np.where(p_N == 0.5, 0.5, p_N > 0.5)
@@ -120,7 +120,7 @@ class Reliability:
 
 
 @dataclass(frozen=True)
-class Source:
+class ProbabilitySource:
     """One way to a probability.
 
     Attributes:
@@ -143,21 +143,23 @@ class Source:
         }
 
 
-def judge_sources(x_by_source: dict[str, NDArray[np.float64]], *, fitted_N: NDArray[np.bool_]) -> tuple[Source, ...]:
-    """Fit every source to some pairs and judge it on the others; the one that fits best comes first.
+def calibrate(
+    x_by_source: dict[str, NDArray[np.float64]], *, fitted_N: NDArray[np.bool_]
+) -> tuple[ProbabilitySource, ...]:
+    """Fit every source to some pairs and test it on the others; the one that fits best comes first.
 
-    It is chosen by the pairs that it is fitted to, so that the others judge what nothing was chosen by. Every source
+    It is chosen by the pairs that it is fitted to, so that nothing was chosen by the others. Every source
     has the same two numbers to fit, which favours none.
 
     Args:
         x_by_source: x of the chosen minus x of the rejected response, of the same N pairs.
         fitted_N: bool, the pairs to fit to; at least one and not all.
     """
-    sources: list[Source] = []
+    sources: list[ProbabilitySource] = []
     for name, x_N in x_by_source.items():
         logistic = fit_to_labels(x_N[fitted_N])
-        fitted, judged = (Reliability.of(logistic.probability(x_N[part_N])) for part_N in (fitted_N, ~fitted_N))
-        sources.append(Source(name, logistic, fitted.log_loss, judged))
+        fitted, tested = (Reliability.of(logistic.probability(x_N[part_N])) for part_N in (fitted_N, ~fitted_N))
+        sources.append(ProbabilitySource(name, logistic, fitted.log_loss, tested))
     return tuple(sorted(sources, key=lambda source: source.fitted_log_loss))
 
 

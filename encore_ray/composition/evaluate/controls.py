@@ -1,4 +1,4 @@
-"""Rewards side by side on the same pairs: accuracies and differences to the base, with intervals over prompts."""
+"""Rewards side by side on the same pairs: accuracies and differences to the base, with Poisson-bootstrap intervals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Control:
 def compare_rewards(
     margin_by_name: Mapping[str, NDArray[np.float64]], *, hash_N: NDArray[np.uint64], tolerance: float
 ) -> list[Control]:
-    """Judge rewards by their margins on the same N pairs, at least one.
+    """Compare rewards by their margins on the same N pairs, at least one.
 
     Args:
         margin_by_name: chosen minus rejected, finite, `base` among them.

@@ -1,4 +1,4 @@
-"""Agreement of composed rewards with the labels: overall, by subset, and next to trivial baselines."""
+"""Pairwise accuracy of composed rewards against the labels: overall, by subset, and next to trivial baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from encore_ray.composition.evaluate.margins import MarginHistogram
 from encore_ray.composition.evaluate.rewardbench import rewardbench
 from encore_ray.composition.evaluate.rewardbench2 import Responses, RewardBench2
+from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.agreement import Correlation, Tally
+from encore_ray.composition.measure.baselines import BASELINES
 from encore_ray.composition.measure.exact import ExactSum, mean, standard_deviation
-from encore_ray.composition.measure.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.statistics import subset_codes
 from encore_ray.schema import SCHEMA_VERSION
 
@@ -44,7 +45,7 @@ class RewardStatistics:
         overall: all pairs.
         subsets: pairs of each named subset.
         rewardbench_2: groups of RewardBench 2.
-        shorter_wins: agreement of "the shorter response is better", over pairs whose two lengths are known.
+        baselines: of BASELINES, over the pairs whose two lengths are known. baseline_keys: the keys of these pairs.
         num_singles: single responses, which no pair statistic counts.
         sum_margin, sum_squared_margin: over all pairs.
         margins: histogram over all pairs.
@@ -53,7 +54,8 @@ class RewardStatistics:
     overall: Agreement
     subsets: dict[str, Agreement]
     rewardbench_2: RewardBench2
-    shorter_wins: Agreement
+    baselines: tuple[Tally, ...]
+    baseline_keys: DistinctKeys
     num_singles: int
     sum_margin: ExactSum
     sum_squared_margin: ExactSum
@@ -75,7 +77,7 @@ class RewardStatistics:
 
         Args:
             margin_N: float64 margins; NaN marks a single response.
-            tolerance: see `encore_ray.composition.weigh.rewards.tie_tolerance`.
+            tolerance: see `encore_ray.composition.weigh.rewards.margin_tolerance`.
             reach: half the range of the histogram, see `encore_ray.composition.evaluate.margins.margin_reach`.
             keys: N resampling keys: prompt_id, else group_id, else pair_id.
             subsets: N names, None where a row has none; None where no row has one.
@@ -103,7 +105,8 @@ class RewardStatistics:
             overall=Agreement.of(margin_P, hash_P, tolerance=tolerance),
             subsets=by_subset,
             rewardbench_2=RewardBench2.measure(responses, subsets=subsets, tolerance=tolerance),
-            shorter_wins=Agreement.of(shorter_P[known_P], hash_P[known_P], tolerance=0.0),
+            baselines=tuple(Tally.of(each.margins(shorter_P[known_P]), tolerance=0.0) for each in BASELINES),
+            baseline_keys=DistinctKeys.of(hash_P[known_P]),
             num_singles=len(margin_N) - len(pair_N),
             sum_margin=ExactSum.of(margin_P),
             sum_squared_margin=ExactSum.of_squares(margin_P),
@@ -118,7 +121,8 @@ class RewardStatistics:
             overall=self.overall + other.overall,
             subsets=subsets,
             rewardbench_2=self.rewardbench_2 + other.rewardbench_2,
-            shorter_wins=self.shorter_wins + other.shorter_wins,
+            baselines=tuple(a + b for a, b in zip(self.baselines, other.baselines, strict=True)),
+            baseline_keys=self.baseline_keys + other.baseline_keys,
             num_singles=self.num_singles + other.num_singles,
             sum_margin=self.sum_margin + other.sum_margin,
             sum_squared_margin=self.sum_squared_margin + other.sum_squared_margin,
@@ -135,7 +139,6 @@ class RewardStatistics:
                 "sd": standard_deviation(self.sum_margin, self.sum_squared_margin, count=num_pairs),
                 "histogram": self.margins.to_dict(),
             }
-        shorter = self.shorter_wins
         sections = rewardbench({name: agreement.tally for name, agreement in self.subsets.items()})
         return {
             "schema_version": SCHEMA_VERSION,
@@ -145,10 +148,8 @@ class RewardStatistics:
             "rewardbench": sections,
             "rewardbench_2": self.rewardbench_2.scores(),
             "length_baselines": {
-                "shorter_wins": shorter.to_dict() if shorter.tally.num_pairs else None,
-                "longer_wins": Agreement(shorter.tally.mirrored, shorter.keys).to_dict()
-                if shorter.tally.num_pairs
-                else None,
+                baseline.name: Agreement(tally, self.baseline_keys).to_dict() if tally.num_pairs else None
+                for baseline, tally in zip(BASELINES, self.baselines, strict=True)
             },
             "entropy_accuracy": entropy_accuracy.to_dict() if entropy_accuracy else None,
             "margin": margin,

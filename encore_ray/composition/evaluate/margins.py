@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encore_ray.composition.measure.ties import linear_reach
 from encore_ray.composition.weigh.weights import Weights
 
 NUM_CELLS = 40  # shown
@@ -19,10 +20,7 @@ def margin_reach(weights: Weights) -> float:
     Weighed by group, the largest of any group.
     """
     alternatives = [[rule.weight for rule in weights.rules], *weights.group_weights.values()]
-    reach = max(
-        sum(abs(w) * width for w, width in zip(weight_K, weights.width_K, strict=True)) for weight_K in alternatives
-    )
-    return reach or 1.0
+    return max(linear_reach(weight_K, weights.width_K) for weight_K in alternatives) or 1.0
 
 
 @dataclass(frozen=True, eq=False)

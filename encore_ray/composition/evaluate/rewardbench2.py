@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from encore_ray.composition.evaluate.rewardbench import with_overall
+from encore_ray.composition.hashing.keys import MAX_HASHES, DistinctKeys, hash_keys
 from encore_ray.composition.measure.exact import ExactSum, mean
-from encore_ray.composition.measure.keys import MAX_HASHES, DistinctKeys, hash_keys
 
 TIES = "Ties"
 SUBSETS = {

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from encore_ray.composition.heads.heldout import HeldoutSums, Measured, measure_auc, measure_r2
+from encore_ray.composition.hashing.keys import NUM_FOLDS
+from encore_ray.composition.heads.heldout import HeldoutFigure, HeldoutSums, measure_auc, measure_r2
 from encore_ray.composition.heads.label_counts import LabelCounts
 from encore_ray.composition.heads.logistic import LogisticFit
 from encore_ray.composition.heads.ridge import LinearFit
-from encore_ray.composition.measure.keys import NUM_FOLDS
 from encore_ray.rules import RuleSet
 
 MIN_YES = 10  # of a rule whose AUC counts in the mean
@@ -41,18 +41,18 @@ def head_figures(
                 "penalty": float(fit.penalty_K[k]),
                 "num_labels": int(counts.num_K[k]),
                 "num_yes": int(counts.num_high_K[k]) if counts.is_yes_no_K[k] else None,
-                **_measured("auc", auc_K[k]),
-                **_measured("r2", r2_K[k]),
+                **_with_interval("auc", auc_K[k]),
+                **_with_interval("r2", r2_K[k]),
             }
             for k, rule in enumerate(rules)
         ],
     }
 
 
-def _measured(name: str, measured: Measured) -> dict[str, float | None]:
-    interval = measured.interval
+def _with_interval(name: str, figure: HeldoutFigure) -> dict[str, float | None]:
+    interval = figure.interval
     return {
-        name: measured.value,
+        name: figure.value,
         f"{name}_low": interval.low if interval else None,
         f"{name}_high": interval.high if interval else None,
     }

@@ -1,10 +1,10 @@
-"""How well fitted heads tell labels apart on responses that they were not fitted to: AUC and R², with intervals.
+"""Cross-validated AUC and R² of fitted heads, from binned predictions, with Poisson-bootstrap intervals.
 
 Predictions are counted in cells, not kept: the AUC is that of the cells, in which two predictions tie when they lie
 within a fortieth of a standard deviation. Intervals are those of a Poisson bootstrap over prompts.
 
-Five heads judge a fold each. A fold with more yes labels than its share leaves fewer to its head, whose predictions are
-lower for it: ranked together as they are, heads that know nothing get an AUC well under 1/2. So predictions are ranked
+Each of five heads predicts a fold. A fold with more yes labels than its share leaves fewer to its head, which predicts
+less for it: ranked together as they are, heads that know nothing get an AUC well under 1/2. So predictions are ranked
 around their mean in the fold.
 
 Source: on pooled and averaged AUC, Airola et al., Computational Statistics & Data Analysis 55, 2011.
@@ -101,33 +101,33 @@ class HeldoutSums:
 
 
 @dataclass(frozen=True)
-class Measured:
+class HeldoutFigure:
     """A figure with its 95% interval; None where it cannot be known."""
 
     value: float | None
     interval: Interval | None
 
     @classmethod
-    def of(cls, value_R: NDArray[np.float64]) -> "Measured":
+    def of(cls, value_R: NDArray[np.float64]) -> "HeldoutFigure":
         """Of the corpus, first, and its replicates; NaN for unknown."""
         if math.isnan(value_R[0]):
             return cls(None, None)
         return cls(float(value_R[0]), percentile_interval(value_R[1:]))
 
 
-def measure_auc(sums: HeldoutSums, k: int) -> Measured:
+def measure_auc(sums: HeldoutSums, k: int) -> HeldoutFigure:
     """The share of pairs of a yes and a no of a rule that its head ranks rightly, ties half."""
     no_RC, yes_RC = sums.count_KRYC[k].astype(np.float64).transpose(1, 0, 2)
     below_RC = np.cumsum(no_RC, axis=1) - no_RC
     num_R = no_RC.sum(axis=1) * yes_RC.sum(axis=1)
     right_R = (yes_RC * (below_RC + no_RC / 2)).sum(axis=1)
-    return Measured.of(np.divide(right_R, num_R, out=np.full(len(num_R), np.nan), where=num_R > 0))
+    return HeldoutFigure.of(np.divide(right_R, num_R, out=np.full(len(num_R), np.nan), where=num_R > 0))
 
 
-def measure_r2(sums: HeldoutSums, k: int) -> Measured:
+def measure_r2(sums: HeldoutSums, k: int) -> HeldoutFigure:
     """1 - squared error / squared deviation from the mean label; negative where the mean would do better."""
     num_R, label_R, square_R, error_R = sums.moment_KR4[k].T
     deviation_R = square_R - label_R**2 / np.maximum(num_R, 1.0)
     known_R = deviation_R > 1e-12 * square_R
     ratio_R = np.divide(error_R, deviation_R, out=np.full(len(num_R), np.nan), where=known_R)
-    return Measured.of(1 - ratio_R)
+    return HeldoutFigure.of(1 - ratio_R)

@@ -1,4 +1,4 @@
-"""Linear heads by logistic regression, for yes/no labels: every step needs sums over the responses alone.
+"""K-fold logistic heads for yes/no labels, by accelerated gradient steps: each needs sums over the responses alone.
 
     minimise  sum over responses of log(1 + exp(z)) - y z  +  penalty / 2 |w|^2 ,   z = w.x + b
 
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from encore_ray.composition.hashing.keys import NUM_FOLDS
 from encore_ray.composition.heads.ridge import PENALTIES, LinearFit, ResponseSums, Spectrum
-from encore_ray.composition.measure.keys import NUM_FOLDS
 
 GOAL = 1e-8  # nats a response that the next step would still gain, at which a problem is done
 MAX_PASSES = 200
@@ -35,7 +35,7 @@ class Problem:
 
 
 @dataclass(frozen=True, eq=False)
-class Heads:
+class ProblemHeads:
     """Where P problems are looked at: z = w.x + b; rule [P] and fold left out [P], -1 for none."""
 
     rule_P: NDArray[np.int64]
@@ -62,7 +62,7 @@ class LogisticSums:
         cls,
         embedding_ND: NDArray[np.float64],
         label_NK: NDArray[np.float64],
-        heads: Heads,
+        heads: ProblemHeads,
         *,
         fold_N: NDArray[np.int64],
     ) -> "LogisticSums":
@@ -81,7 +81,7 @@ class LogisticSums:
         return LogisticSums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
 
-Measure = Callable[[Heads], LogisticSums]
+SumLosses = Callable[[ProblemHeads], LogisticSums]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class LogisticFit:
 
 
 def fit_logistic(
-    measure: Measure, sums: ResponseSums, *, groups: Sequence[Sequence[int]], rules: Sequence[int]
+    measure: SumLosses, sums: ResponseSums, *, groups: Sequence[Sequence[int]], rules: Sequence[int]
 ) -> LogisticFit:
     """Fit the heads of some rules, each with the penalty of the least loss on the folds left out.
 
@@ -132,7 +132,7 @@ class _Found:
 class _Search:
     """Minimises problems together; embeddings are centred at the mean of a problem's own responses inside."""
 
-    def __init__(self, measure: Measure, sums: ResponseSums, groups: Sequence[Sequence[int]]):
+    def __init__(self, measure: SumLosses, sums: ResponseSums, groups: Sequence[Sequence[int]]):
         self._measure, self._sums = measure, sums
         self._group_of = {k: group for group, members in enumerate(groups) for k in members}
         self._spectra: dict[tuple[int, int | None], Spectrum] = {}
@@ -155,7 +155,7 @@ class _Search:
             at_TE = ahead_PE[todo]
             weight_TD = at_TE[:, :size]
             bias_T = at_TE[:, size] - (weight_TD * mean_PD[todo]).sum(axis=1)
-            sums = self._measure(Heads(rule_P[todo], without_P[todo], weight_TD, bias_T))
+            sums = self._measure(ProblemHeads(rule_P[todo], without_P[todo], weight_TD, bias_T))
             num_passes += 1
             gradient_TE = np.column_stack(
                 [

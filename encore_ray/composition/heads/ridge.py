@@ -1,4 +1,4 @@
-"""Linear heads by ridge regression, from sums over the responses alone: the responses may be anywhere.
+"""K-fold ridge regression of linear heads, from sums over the responses alone: the responses may be anywhere.
 
     minimise  sum over responses of (y - w.x - b)^2 + penalty |w|^2
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.keys import NUM_FOLDS
+from encore_ray.composition.hashing.keys import NUM_FOLDS
 
 # Of the mean eigenvalue of the centred Gram matrix, so that they suit any size of corpus and any scale of embeddings.
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)

@@ -1,1 +1,1 @@
-"""Counting and measuring: whatever merges exactly over any sharding of a corpus."""
+"""Map-reduce statistics of scores: what is measured of a part of a corpus merges exactly with ``+``."""

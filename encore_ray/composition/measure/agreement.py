@@ -1,4 +1,4 @@
-"""How often a reward agrees with the human label: wins, ties, losses, their intervals, and correlations."""
+"""Pairwise accuracy: wins, ties and losses against the labels, Wilson intervals, Pearson and Spearman correlations."""
 
 import math
 from collections.abc import Sequence

@@ -11,8 +11,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from encore_ray.composition.hashing.splitmix import GAMMA, mix
 from encore_ray.composition.measure.agreement import Interval
-from encore_ray.composition.measure.splitmix import GAMMA, mix
 
 NUM_REPLICATES = 200
 MAX_ROWS = 4096  # rows a product: its sums of whole numbers stay below 2^24, where float32 is exact

@@ -1,18 +1,28 @@
-"""Everything `weigh` needs to know of one rule's scores, counted exactly and mergeable."""
+"""One rule's joint histogram of chosen and rejected scores and what else `weigh` needs, exact and mergeable.
 
+A part of the corpus is measured at a time, so small that the arrays in between stay in the processor's cache. What is
+counted of each score depends on that score alone, and all sums are exact: how the corpus is cut into parts changes
+nothing.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encore_ray.composition.measure.agreement import Tally
-from encore_ray.composition.measure.binning import Binning
-from encore_ray.composition.measure.exact import ExactSum
-from encore_ray.composition.measure.problems import ScoreProblems
-from encore_ray.rules import Rule
+from encore_ray.composition.measure.binning import Binning, snap
+from encore_ray.composition.measure.exact import ExactSum, PowerSums
+from encore_ray.composition.measure.problems import Offenders, ScoreProblems
+from encore_ray.composition.measure.ties import tie_tolerance
+from encore_ray.rules import FLOAT32_MAX, Rule
 
-TIE_TOLERANCE = 1e-12
 MAX_DISTINCT = 64
+PART_ROWS = 32_768
+_PROBE = 80  # a continuous score shows more than 64 values within so many
+
+Name = Callable[[NDArray[np.intp]], list[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +76,137 @@ class RuleCounts:
             distinct=_union(self.distinct, other.distinct),
             problems=self.problems + other.problems,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredRule:
+    """One rule's counts and, for counting by group, the cell of each score."""
+
+    counts: RuleCounts
+    cell_AP: NDArray[np.int32]
+
+
+def measure_rule(
+    rule: Rule, score_AP: NDArray[np.float64], *, name: Name, binning: Binning, clip: bool
+) -> MeasuredRule:
+    """Count one rule's scores of P pairs or of P single responses.
+
+    Args:
+        score_AP: of the chosen (A = 0) and the rejected (A = 1) response of pairs, or one row of single responses.
+        name: the pair_ids of some of the P, by their numbers; for messages only.
+        clip: count scores out of range in the end cells whatever the rule says.
+
+    Returns:
+        Counts; bad scores are recorded in ``counts.problems``, never raised and never dropped.
+    """
+    lo, hi = float(score_AP.min(initial=np.inf)), float(score_AP.max(initial=-np.inf))
+    problems, num_clipped = ScoreProblems(observed_lo=lo, observed_hi=hi), 0
+    are_covered = binning.covers(lo, hi) and max(-lo, hi) <= FLOAT32_MAX  # nor is NaN covered
+    if not are_covered:
+        clipped = clip or rule.out_of_range == "clip"
+        score_AP, problems, num_clipped = _examine(score_AP, name, binning, clipped=clipped)
+
+    cell_AP = binning.assign(score_AP, are_covered=are_covered)
+    joint_LL, single_L = _count_cells(cell_AP, binning.num_cells)
+    num_off_level = 0
+    if _are_levels(score_AP, cell_AP, binning):
+        level_L = np.asarray(binning.levels)
+        differences = _Differences.of((level_L[:, None] - level_L).ravel(), rule, binning, count_D=joint_LL.ravel())
+    else:
+        score_AP = snap(score_AP, scale=rule.scale)
+        d_P = score_AP[0] - score_AP[1] if len(score_AP) == 2 else np.zeros(0)
+        bound = max(hi - lo, 0.0) if are_covered and rule.scale.levels is None else None
+        differences = _Differences.of(d_P, rule, binning, bound=bound)
+        if rule.scale.levels is not None:
+            num_off_level = int(np.count_nonzero(~np.isin(score_AP, rule.scale.levels)))
+    counts = RuleCounts(
+        rule=rule,
+        binning=binning,
+        joint_LL=joint_LL,
+        single_L=single_L,
+        tally=differences.tally,
+        num_active=differences.num_active,
+        sum_d=differences.sums.total,
+        sum_squared_d=differences.sums.squares,
+        num_clipped=num_clipped,
+        num_off_level=num_off_level,
+        distinct=frozenset() if rule.scale.levels is not None else _distinct(score_AP),
+        problems=problems,
+    )
+    return MeasuredRule(counts, cell_AP)
+
+
+@dataclass(frozen=True)
+class _Differences:
+    """What the differences d = chosen - rejected of pairs tell; the tally with polarity applied."""
+
+    tally: Tally
+    num_active: int
+    sums: PowerSums
+
+    @classmethod
+    def of(
+        cls,
+        d_D: NDArray[np.float64],
+        rule: Rule,
+        binning: Binning,
+        *,
+        count_D: NDArray[np.int64] | None = None,
+        bound: float | None = None,
+    ) -> "_Differences":
+        """Of one difference a pair, or of each difference so many times; none is larger than `bound`, where known."""
+
+        def count(which_D: NDArray[np.bool_]) -> int:
+            return int(np.count_nonzero(which_D) if count_D is None else count_D[which_D].sum())
+
+        num_pairs = len(d_D) if count_D is None else int(count_D.sum())
+        tolerance = tie_tolerance(rule.scale.width)
+        higher, lower = count(d_D > tolerance), count(d_D < -tolerance)
+        tally = Tally(higher, num_pairs - higher - lower, lower)
+        return cls(
+            tally=tally if rule.polarity > 0 else tally.mirrored,
+            num_active=count(np.abs(d_D) >= binning.step - 2 * binning.tolerance),
+            sums=PowerSums.of(d_D, count_D, bound=bound),
+        )
+
+
+def _examine(
+    score_AP: NDArray[np.float64], name: Name, binning: Binning, *, clipped: bool
+) -> tuple[NDArray[np.float64], ScoreProblems, int]:
+    """Scores with the low end in place of what is not finite, what cannot be used, and how many were clipped."""
+    finite_AP = np.abs(score_AP) <= FLOAT32_MAX
+    observed = score_AP[finite_AP]
+    score_AP = np.where(finite_AP, score_AP, binning.lo)  # NaN and infinities would fall silently into the first cell
+    outside_AP = binning.outside(score_AP)
+    problems = ScoreProblems(
+        non_finite=Offenders.of(name(np.nonzero(~finite_AP)[1])),
+        out_of_range=Offenders() if clipped else Offenders.of(name(np.nonzero(outside_AP)[1])),
+        observed_lo=float(observed.min(initial=np.inf)),
+        observed_hi=float(observed.max(initial=-np.inf)),
+    )
+    return score_AP, problems, int(np.count_nonzero(outside_AP)) if clipped else 0
+
+
+def _count_cells(cell_AP: NDArray[np.int32], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Joint counts of pairs and counts of single responses, one of the two all 0."""
+    if len(cell_AP) == 1:
+        return np.zeros((size, size), dtype=np.int64), np.bincount(cell_AP[0], minlength=size)
+    joint_LL = np.bincount(cell_AP[0] * size + cell_AP[1], minlength=size * size).reshape(size, size)
+    return joint_LL, np.zeros(size, dtype=np.int64)
+
+
+def _are_levels(score_AP: NDArray[np.float64], cell_AP: NDArray[np.int32], binning: Binning) -> bool:
+    """Whether all scores are the level of their cell, as float32 keeps it: their differences follow from the counts."""
+    if binning.levels is None:
+        return False
+    return bool((np.abs(score_AP - np.asarray(binning.levels)[cell_AP]) <= binning.tolerance).all())
+
+
+def _distinct(score_AP: NDArray[np.float64]) -> frozenset[float] | None:
+    if len(set(score_AP[0, :_PROBE].tolist())) > MAX_DISTINCT:
+        return None
+    values = np.unique(score_AP)
+    return frozenset(values.tolist()) if len(values) <= MAX_DISTINCT else None
 
 
 def _union(a: frozenset[float] | None, b: frozenset[float] | None) -> frozenset[float] | None:

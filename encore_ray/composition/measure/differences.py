@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.binning import snap
-from encore_ray.composition.measure.counts import TIE_TOLERANCE
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
+from encore_ray.composition.measure.ties import tie_tolerance
 from encore_ray.rules import RuleSet
 
 
@@ -48,7 +48,7 @@ class RuleAgreement:
     def of(cls, d_KN: NDArray[np.float64], *, rules: RuleSet, score_range: ScoreRange) -> "RuleAgreement":
         """Count `signed_differences`; ties are those of `RuleCounts`."""
         tallies = [
-            Tally.of(d_N, tolerance=TIE_TOLERANCE * max(1.0, rule.scale.width) / score_divisor(rule.scale, score_range))
+            Tally.of(d_N, tolerance=tie_tolerance(rule.scale.width) / score_divisor(rule.scale, score_range))
             for rule, d_N in zip(rules, d_KN, strict=True)
         ]
         return cls(d_KN.shape[1], tuple(tallies))

@@ -1,4 +1,4 @@
-"""Shannon entropy of a rule's rating histogram, with its interval."""
+"""Shannon entropy of a rule's rating histogram (plug-in or Miller-Madow), with its delta-method interval."""
 
 import math
 from dataclasses import dataclass

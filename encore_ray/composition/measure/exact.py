@@ -1,4 +1,4 @@
-"""Sums of float64 that do not depend on order: every partial sum is kept without rounding.
+"""Exact (reproducible) summation of float64: no partial sum is rounded, so that no order matters.
 
 Values are cut into pieces of few bits, the topmost bits of all values first. Pieces are whole multiples of one unit and
 so small that any sum of them, or of their products, stays under 2^53 units: float64 adds them exactly, in any order.

@@ -1,4 +1,4 @@
-"""Means and covariances of K quantities at once, from sums of whole numbers that any order and sharding leave alike."""
+"""Means and covariances by fixed-point sums: whole numbers that any order and sharding leave alike."""
 
 import math
 from collections.abc import Sequence

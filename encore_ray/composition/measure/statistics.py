@@ -1,4 +1,4 @@
-"""The statistics of all rules over a corpus, measured unit by unit and merged with ``+``."""
+"""Map-reduce statistics of all rules over a corpus: measured unit by unit and merged with ``+``."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,10 +10,9 @@ from typing import overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.binning import Binning
-from encore_ray.composition.measure.counts import RuleCounts
-from encore_ray.composition.measure.keys import DistinctKeys, hash_keys
-from encore_ray.composition.measure.measuring import PART_ROWS, MeasuredRule, measure_rule
+from encore_ray.composition.measure.counts import PART_ROWS, MeasuredRule, RuleCounts, measure_rule
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet
 
@@ -185,7 +184,7 @@ def subset_codes(subsets: Sequence[str | None]) -> tuple[dict[str, int], NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _RowPart:
     """Some rows, all of them pairs (two sides) or all single responses (one side)."""
 
     num_sides: int
@@ -206,14 +205,14 @@ class _Part:
         return [str(self.pair_ids[row]) for row in row_P[number_B].tolist()]
 
 
-def _parts(is_pair_N: NDArray[np.bool_], pair_ids: Sequence[str]) -> list[_Part]:
+def _parts(is_pair_N: NDArray[np.bool_], pair_ids: Sequence[str]) -> list[_RowPart]:
     """All rows in parts that suit the processor's cache; at least one part."""
     if is_pair_N.all():  # the usual case needs no copy
         starts = range(0, max(len(is_pair_N), 1), PART_ROWS)
-        return [_Part(2, slice(start, start + PART_ROWS), pair_ids) for start in starts]
+        return [_RowPart(2, slice(start, start + PART_ROWS), pair_ids) for start in starts]
     row_N = {2: np.flatnonzero(is_pair_N), 1: np.flatnonzero(~is_pair_N)}
     return [
-        _Part(num_sides, rows[start : start + PART_ROWS], pair_ids)
+        _RowPart(num_sides, rows[start : start + PART_ROWS], pair_ids)
         for num_sides, rows in row_N.items()
         for start in range(0, len(rows), PART_ROWS)
     ]

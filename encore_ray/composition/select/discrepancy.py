@@ -1,4 +1,4 @@
-"""Max-discrepancy composition: each pair is judged by the rules that tell its two responses most apart.
+"""Max-discrepancy composition: for each pair those rules count that tell its two responses most apart (top r).
 
 The weights depend on both responses of a pair, so there is a margin and no reward of a single response: `compose`,
 best-of-n selection and everything else that needs one cannot use it.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encore_ray.composition.measure.counts import TIE_TOLERANCE
-from encore_ray.composition.measure.splitmix import GAMMA, mix
+from encore_ray.composition.hashing.splitmix import GAMMA, mix
+from encore_ray.composition.measure.ties import tie_tolerances
 from encore_ray.composition.select.discrepancy import top_rules
 from encore_ray.errors import DataError
 
@@ -74,7 +74,7 @@ def label_pairs(mask_KN: NDArray[np.bool_], d_KN: NDArray[np.float64], *, range_
     for kept_N, d_N, width in zip(mask_KN, d_KN, np.asarray(range_K, dtype=np.float64), strict=True):  # in rule order
         margin_N += np.where(kept_N, d_N, 0.0)
         reach_N += np.where(kept_N, width, 0.0)
-    is_tie_N = np.abs(margin_N) <= TIE_TOLERANCE * np.maximum(1.0, reach_N)
+    is_tie_N = np.abs(margin_N) <= tie_tolerances(reach_N)
     return RuleSelection(mask_KN, margin_N, np.where(is_tie_N, 0, np.sign(margin_N)).astype(np.int8))
 
 

@@ -1,4 +1,4 @@
-"""Bradley-Terry weights: the linear reward under which the labels are most likely, fitted by Newton's method.
+"""Bradley-Terry weights: the linear reward under which the labels are most likely, fitted by (projected) Newton steps.
 
     minimise  sum over pairs of log(1 + exp(-w.d))  +  1/2 |w|^2
 
@@ -99,10 +99,10 @@ class BradleyTerryFit:
         return found | {True: tuple(weight / total for weight in self.simplex.weight_K)} if total > 0 else found
 
 
-Measure = Callable[[Sequence[NDArray[np.float64]]], Sequence[Terms]]
+SumTerms = Callable[[Sequence[NDArray[np.float64]]], Sequence[Terms]]
 
 
-def fit(measure: Measure, *, num_rules: int) -> BradleyTerryFit:
+def fit(measure: SumTerms, *, num_rules: int) -> BradleyTerryFit:
     """Fit free and simplex weights together: both ask for their next point in the same pass over the pairs.
 
     Args:

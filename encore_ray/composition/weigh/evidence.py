@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encore_ray.composition.measure.counts import RuleCounts
+from encore_ray.composition.measure.differences import RuleAgreement
 from encore_ray.composition.measure.entropy import Entropy, LogBase, max_entropy
 from encore_ray.composition.measure.exact import variance
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit
-from encore_ray.composition.weigh.schemes import Evidence
+from encore_ray.composition.weigh.scheme import Evidence
 from encore_ray.errors import DataError
 
 
@@ -26,6 +27,14 @@ class Learned:
     num_pairs: int
     accuracy_K: tuple[float, ...] | None = None
     fit: BradleyTerryFit | None = None
+
+    @classmethod
+    def of_fit(cls, fit: BradleyTerryFit) -> "Learned":
+        return cls(fit.num_pairs, fit=fit if fit.num_pairs else None)
+
+    @classmethod
+    def of_agreement(cls, agreement: RuleAgreement) -> "Learned":
+        return cls(agreement.num_pairs, accuracy_K=agreement.accuracy_K)
 
 
 def kept_rules(statistics: RuleStatistics, *, min_active: float | None) -> list[int]:

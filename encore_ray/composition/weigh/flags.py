@@ -7,7 +7,9 @@ from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.weigh.bradley_terry import GOAL
 from encore_ray.composition.weigh.evidence import Learned
-from encore_ray.composition.weigh.schemes import BradleyTerry, Encore, Scheme, effective_num_rules
+from encore_ray.composition.weigh.formulas import effective_num_rules
+from encore_ray.composition.weigh.scheme import Scheme
+from encore_ray.composition.weigh.schemes import BradleyTerry
 from encore_ray.composition.weigh.weights import RuleWeight
 
 MODE_SHARE = "mode_share"  # one cell holds 99 % of the responses or more
@@ -95,7 +97,7 @@ def write_warnings(
         warnings.append(
             f"The weights act like {effective:.1f} of {len(rules)} rules; {top.name} alone has "
             f"{abs(top.weight) / total:.1%}. Compare with "
-            f"{remedy if isinstance(scheme, Encore) else 'weigh.scheme uniform'}."
+            f"{remedy if 'temperature' in scheme.takes else 'weigh.scheme uniform'}."
         )
     if learned:
         warnings += _warn_of_learned(rules, scheme, learned)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from encore_ray.composition.measure.entropy import Estimator, LogBase, entropy
 from encore_ray.composition.measure.statistics import RuleStatistics, subset_codes
 from encore_ray.composition.weigh.rewards import Rewards, compose
-from encore_ray.composition.weigh.schemes import Encore, Evidence, LowestEntropy, OneMinusEntropy, Scheme
+from encore_ray.composition.weigh.scheme import Evidence, Scheme
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import DataError
 
@@ -47,7 +47,7 @@ def weigh_groups(groups: Groups | None, *, scheme: Scheme, evidence: Evidence) -
     Raises:
         DataError: no subset, too many of them, or one whose entropies give no weights.
     """
-    assert isinstance(scheme, Encore | OneMinusEntropy | LowestEntropy), f"{scheme.name} needs more than entropies"
+    assert scheme.weighs_by_entropy, f"{scheme.name} needs more than entropies"
     if not groups:
         found = "the scores have too many" if groups is None else "no pair has one"
         raise DataError(f"weigh.by_group needs the column `subset` with up to 200 names; {found}. Leave it out.")

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.measure.binning import snap
-from encore_ray.composition.measure.counts import TIE_TOLERANCE
-from encore_ray.composition.measure.measuring import PART_ROWS
+from encore_ray.composition.measure.counts import PART_ROWS
+from encore_ray.composition.measure.ties import linear_reach, tie_tolerance
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.errors import DataError
 from encore_ray.rules import FLOAT32_MAX
@@ -74,12 +74,9 @@ def compose(
     return Rewards(reward_2N[0], reward_2N[1], margin_N)
 
 
-def tie_tolerance(weights: Weights) -> float:
-    """Margins of at most so much are ties: 1e-12 * max(1, sum |w_k| range_k), in reward units."""
-    unit = weights.score_range == "unit"
-    return TIE_TOLERANCE * max(
-        1.0, sum(abs(rule.weight) * (1.0 if unit else rule.scale.width) for rule in weights.rules)
-    )
+def margin_tolerance(weights: Weights) -> float:
+    """Margins of at most so much are ties: see `tie_tolerance`, in reward units."""
+    return tie_tolerance(linear_reach([rule.weight for rule in weights.rules], weights.width_K))
 
 
 def _add_rule(

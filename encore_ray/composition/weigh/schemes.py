@@ -1,85 +1,43 @@
-"""Weight schemes: what is known of K rules in, K weights out.
+"""The weight schemes, one class each, and the table of them: what is known of K rules in, K weights out.
 
-All but the free Bradley-Terry fit give weights >= 0 that sum to 1. Those that look at each rule alone are functions of
-a multiset: permuting rules permutes the weights to the last bit, because the normaliser is summed exactly (math.fsum).
+All but the free Bradley-Terry fit give weights >= 0 that sum to 1. A new scheme is one class and one row of SCHEMES:
+the values of `weigh.scheme` with their help and refusals, the line-up of `compare` and the report's labels follow.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encore_ray.composition.weigh.formulas import encore, normalise, one_minus_entropy, share_equally, uniform
+from encore_ray.composition.weigh.scheme import Competition, Evidence, Scheme, SchemeOptions
 from encore_ray.errors import ConfigError, DataError
 
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is known of K rules: all that a scheme may look at.
-
-    Attributes:
-        names: of the rules, in rule order.
-        entropy_K: >= 0, in the log base in use.
-        max_entropy_K: log of each rule's own number of cells, in the same base.
-        variance_K: population variance of d over pairs, in composed units (of scores mapped to [0, 1] where composition
-            maps them); None without pairs.
-        accuracy_K: of each rule alone on the calibration pairs, polarity applied, a tie as half a win; None where not
-            measured or without such pairs.
-        bradley_terry: weights fitted on the calibration pairs: free under False, on the simplex under True (left out
-            where all are 0); None where not fitted.
-    """
-
-    names: tuple[str, ...]
-    entropy_K: tuple[float, ...]
-    max_entropy_K: tuple[float, ...]
-    variance_K: tuple[float, ...] | None = None
-    accuracy_K: tuple[float, ...] | None = None
-    bradley_terry: Mapping[bool, tuple[float, ...]] | None = None
-
-
-class Scheme(Protocol):
-    """A way of weighing rules.
-
-    Attributes:
-        name: as in `weigh.scheme`.
-        uses_labels: whether the weights are learned from which response was chosen, so that only held-out pairs can
-            judge them.
-        params: its own options, as stored.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def uses_labels(self) -> bool: ...
-
-    @property
-    def params(self) -> dict[str, Any]: ...
-
-    def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
-        """Weights [K], float64, each the factor of a polarity-signed score."""
-        ...
-
-
-class _Fields:
-    """The options of most schemes are their fields, and most use no labels."""
-
-    uses_labels = False
-
-    @property
-    def params(self: Any) -> dict[str, Any]:
-        return asdict(self)
+NUM_DRAWS = 100  # of random weights, in a comparison
+NUM_TOP_RULES = 5  # of lowest_entropy and max_discrepancy, where there are as many
 
 
 @dataclass(frozen=True)
-class Encore(_Fields):
+class Encore(Scheme):
     """`encore` of the entropies."""
 
     temperature: float = 2.0
 
     name = "encore"
+    label = "ENCORE"
+    takes = ("temperature",)
+    weighs_by_entropy = True
+
+    @classmethod
+    def of_options(cls, options: SchemeOptions) -> Self:
+        return cls(options.temperature)
+
+    @classmethod
+    def competing(cls, competition: Competition) -> Sequence[Self]:
+        return (cls(competition.temperature),)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -90,25 +48,38 @@ class Encore(_Fields):
 
 
 @dataclass(frozen=True)
-class OneMinusEntropy(_Fields):
+class OneMinusEntropy(Scheme):
     """`one_minus_entropy` of the entropies."""
 
     name = "one_minus_entropy"
+    label = "1 − H / log B"
+    weighs_by_entropy = True
 
     def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
         return one_minus_entropy(evidence.entropy_K, max_entropy_K=evidence.max_entropy_K)
 
 
 @dataclass(frozen=True)
-class LowestEntropy(_Fields):
+class LowestEntropy(Scheme):
     """The n rules of lowest entropy weigh 1 / n each, all others 0; equal entropies go by rule order.
 
     Source: the hard variant of ENCORE, arXiv 2503.20995, where n = 5.
     """
 
-    num_rules: int = 5
+    num_rules: int = NUM_TOP_RULES
 
     name = "lowest_entropy"
+    label = "Lowest entropy"
+    takes = ("num_rules",)
+    weighs_by_entropy = True
+
+    @classmethod
+    def of_options(cls, options: SchemeOptions) -> Self:
+        return cls() if options.num_rules is None else cls(options.num_rules)
+
+    @classmethod
+    def competing(cls, competition: Competition) -> Sequence[Self]:
+        return (cls(competition.num_rules or min(NUM_TOP_RULES, competition.num_kept)),)
 
     def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
         if not 1 <= self.num_rules <= len(evidence.names):
@@ -117,21 +88,22 @@ class LowestEntropy(_Fields):
                 f"weigh.num_rules from 1 to {len(evidence.names)}."
             )
         order = sorted(range(len(evidence.names)), key=lambda k: evidence.entropy_K[k])
-        return _share(order[: self.num_rules], len(evidence.names))
+        return share_equally(order[: self.num_rules], len(evidence.names))
 
 
 @dataclass(frozen=True)
-class Uniform(_Fields):
+class Uniform(Scheme):
     """Every rule weighs 1 / K."""
 
     name = "uniform"
+    label = "Uniform"
 
     def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
         return uniform(len(evidence.names))
 
 
 @dataclass(frozen=True)
-class Random(_Fields):
+class Random(Scheme):
     """Draw number `draw` >= 0 from the flat Dirichlet distribution, the stream of one seed >= 0.
 
     K exponential variates over their sum. Each is -log(1 - u) of one 64-bit output of PCG64, whose stream numpy
@@ -142,51 +114,74 @@ class Random(_Fields):
     draw: int = 0
 
     name = "random"
+    label = "Random"
+    takes = ("seed",)
+
+    @classmethod
+    def of_options(cls, options: SchemeOptions) -> Self:
+        return cls(options.seed)
+
+    @classmethod
+    def competing(cls, competition: Competition) -> Sequence[Self]:
+        return tuple(cls(competition.seed, draw) for draw in range(NUM_DRAWS))
 
     def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
         num_rules = len(evidence.names)
         bits_K = np.random.PCG64(self.seed).advance(self.draw * num_rules).random_raw(num_rules)
         uniform_K = (bits_K >> np.uint64(11)) * 2.0**-53
-        return _normalise([-math.log1p(-u) for u in uniform_K.tolist()])
+        return normalise([-math.log1p(-u) for u in uniform_K.tolist()])
 
 
 @dataclass(frozen=True)
-class Single(_Fields):
+class Single(Scheme):
     """One rule has all the weight."""
 
     rule: str
 
     name = "single"
+    label = "Single rule"
+    takes = ("rule",)
+
+    @classmethod
+    def of_options(cls, options: SchemeOptions) -> Self:
+        assert options.rule is not None, "checked by WeighOptions"
+        return cls(options.rule)
+
+    @classmethod
+    def competing(cls, competition: Competition) -> Sequence[Self]:
+        return ()
 
     def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
         if self.rule not in evidence.names:
             raise ConfigError(
                 f"weigh.rule names {self.rule!r}; rules that can have a weight: {', '.join(evidence.names)}."
             )
-        return _share([evidence.names.index(self.rule)], len(evidence.names))
+        return share_equally([evidence.names.index(self.rule)], len(evidence.names))
 
 
 @dataclass(frozen=True)
-class BestSingle(_Fields):
+class BestSingle(Scheme):
     """The rule that is right most often on the calibration pairs has all the weight; equal ones go by rule order."""
 
     name = "best_single"
-    uses_labels = True
+    label = "Best single rule"
+    lesson = "accuracies"
 
     def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
         if evidence.accuracy_K is None:
             raise DataError(_needs_pairs("best_single", "calibration pairs, to see which rule is right most often"))
-        return _share([evidence.accuracy_K.index(max(evidence.accuracy_K))], len(evidence.names))
+        return share_equally([evidence.accuracy_K.index(max(evidence.accuracy_K))], len(evidence.names))
 
 
 @dataclass(frozen=True)
-class InverseVariance(_Fields):
+class InverseVariance(Scheme):
     """w_k proportional to 1 / var(d_k); a rule whose scores never differ weighs 0.
 
     Labels enter through the mean of d alone: it does not count as learned.
     """
 
     name = "inverse_variance"
+    label = "Inverse variance"
 
     def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
         if evidence.variance_K is None:
@@ -198,27 +193,20 @@ class InverseVariance(_Fields):
                 "or uniform."
             )
         # Over the smallest variance: the largest share is 1, whatever the unit of the scores.
-        return _normalise([lowest / variance if variance > 0 else 0.0 for variance in evidence.variance_K])
+        return normalise([lowest / variance if variance > 0 else 0.0 for variance in evidence.variance_K])
 
 
 @dataclass(frozen=True)
-class BradleyTerry(_Fields):
-    """The weights fitted to the calibration pairs: of any sign, or >= 0 and divided by their sum.
+class BradleyTerry(Scheme):
+    """The weights of any sign that are fitted to the calibration pairs.
 
     See `encore_ray.composition.weigh.bradley_terry`.
     """
 
-    simplex: bool = False
-
-    uses_labels = True
-
-    @property
-    def name(self) -> str:
-        return "bradley_terry_simplex" if self.simplex else "bradley_terry"
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return {}  # the name says which of the two fits it is
+    name = "bradley_terry"
+    label = "Bradley–Terry"
+    lesson = "bradley_terry"
+    simplex: ClassVar[bool] = False
 
     def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
         if evidence.bradley_terry is None:
@@ -232,74 +220,102 @@ class BradleyTerry(_Fields):
         return np.asarray(weight_K, dtype=np.float64)
 
 
-def encore(entropy_K: Sequence[float], *, temperature: float = 2.0) -> NDArray[np.float64]:
-    """w_k = exp(-H_k / tau) / sum_j exp(-H_j / tau): less entropy, more weight.
+@dataclass(frozen=True)
+class BradleyTerrySimplex(BradleyTerry):
+    """The same fit with weights >= 0, divided by their sum."""
 
-    Args:
-        entropy_K: shape (K,), >= 0, in nats unless another log base is meant, which rescales the temperature.
-        temperature: tau, > 0; large gives uniform weights, small gives all to the lowest entropy.
+    name = "bradley_terry_simplex"
+    label = "Bradley–Terry, w ≥ 0"
+    simplex = True
 
-    Raises:
-        ConfigError: the temperature is not a finite number above 0.
 
-    Source: ENCORE, arXiv 2503.20995.
+@dataclass(frozen=True)
+class MaxDiscrepancy(Scheme):
+    """Equal weights inside the r rules that tell each pair's two responses most apart.
+
+    See `encore_ray.composition.select.discrepancy`.
     """
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise ConfigError(f"The temperature must be a finite number above 0, found {temperature}.")
-    lowest = min(entropy_K)
-    # Differences to the lowest entropy: the largest exponent is 0, so nothing overflows and the sum is >= 1.
-    return _normalise([math.exp((lowest - entropy) / temperature) for entropy in entropy_K])
+
+    num_rules: int
+
+    name = "max_discrepancy"
+    label = "Largest discrepancy"
+    why_no_reward = (
+        "picks each pair's rules by how far they tell its two responses apart, so it gives margins and no reward of a "
+        "response; `encore-ray compare` shows how it does"
+    )
+
+    @classmethod
+    def competing(cls, competition: Competition) -> Sequence[Self]:
+        return (cls(_num_discrepant(competition)),)
+
+    @property
+    def rules_a_pair(self) -> int:
+        return self.num_rules
+
+    def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
+        return uniform(len(evidence.names))
 
 
-def one_minus_entropy(entropy_K: Sequence[float], *, max_entropy_K: Sequence[float]) -> NDArray[np.float64]:
-    """w_k proportional to 1 - H_k / log(cells_k).
+@dataclass(frozen=True)
+class EncoreMaxDiscrepancy(MaxDiscrepancy):
+    """ENCORE's weights inside the same rules, divided by their sum."""
 
-    Args:
-        entropy_K: shape (K,), >= 0.
-        max_entropy_K: shape (K,), log of each rule's own number of cells, in the same base.
+    temperature: float = 2.0
 
-    Raises:
-        DataError: every rule has the largest entropy possible, so all weights would be 0 / 0.
+    name = "encore_max_discrepancy"
+    label = "ENCORE × largest discrepancy"
 
-    Source: an article of a co-author of ENCORE; not the paper's weight.
-    """
-    share_K = [1 - entropy / ceiling for entropy, ceiling in zip(entropy_K, max_entropy_K, strict=True)]
-    # A bias-corrected entropy may pass log(cells), and a full one misses it by rounding: neither is information.
-    share_K = [share if share > 1e-12 else 0.0 for share in share_K]
-    if not any(share_K):
-        raise DataError(
-            "Every rule's ratings are spread evenly over all its cells, so 1 - H / log(cells) is 0 for all of them "
-            "and gives no weights. Use scheme encore or uniform, or other bins."
-        )
-    return _normalise(share_K)
+    @classmethod
+    def competing(cls, competition: Competition) -> Sequence[Self]:
+        return (cls(_num_discrepant(competition), competition.temperature),)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {"temperature": float(self.temperature), "num_rules": self.num_rules}
+
+    def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
+        return encore(evidence.entropy_K, temperature=self.temperature)
 
 
-def uniform(num_rules: int) -> NDArray[np.float64]:
-    """Every rule weighs 1 / K."""
-    return np.full(num_rules, 1 / num_rules)
+SCHEMES: tuple[type[Scheme], ...] = (
+    Encore,
+    OneMinusEntropy,
+    LowestEntropy,
+    Uniform,
+    Random,
+    Single,
+    BestSingle,
+    InverseVariance,
+    BradleyTerry,
+    BradleyTerrySimplex,
+    MaxDiscrepancy,
+    EncoreMaxDiscrepancy,
+)
 
 
-def effective_num_rules(weight_K: Sequence[float]) -> float:
-    """1 / sum w^2 of the weights over the sum of their sizes: how many equal weights would be as concentrated.
-
-    Args:
-        weight_K: of any sign and sum, not all 0; fitted weights act like as many rules whatever their scale.
-    """
-    total = math.fsum(map(abs, weight_K))
-    return 1 / math.fsum((weight / total) ** 2 for weight in weight_K)
+def find_scheme(name: str) -> type[Scheme]:
+    """The scheme of this name, which must be one of the table's."""
+    return next(scheme for scheme in SCHEMES if scheme.name == name)
 
 
-def _share(chosen: Sequence[int], num_rules: int) -> NDArray[np.float64]:
-    """Equal weights that sum to 1 for the chosen rules, 0 for the others."""
-    weight_K = np.zeros(num_rules)
-    weight_K[list(chosen)] = 1 / len(chosen)
-    return weight_K
+def name_schemes(schemes: Iterable[type[Scheme]]) -> str:
+    """Their names as a sentence lists them, a scheme and its one variation (its subclass) as "both" of the name."""
+    named = tuple(schemes)
+    listed = []
+    for scheme in named:
+        if any(scheme is not other and issubclass(scheme, other) for other in named):
+            continue
+        number = sum(issubclass(other, scheme) for other in named)
+        listed.append({1: "", 2: "both "}.get(number, "all ") + scheme.name)
+    return " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
+
+
+def _num_discrepant(competition: Competition) -> int:
+    """As many rules a pair as a selection keeps, for a fair comparison; else five, or all."""
+    wanted = NUM_TOP_RULES if competition.num_selected is None else competition.num_selected
+    return min(wanted, competition.num_kept)
 
 
 def _needs_pairs(scheme: str, what: str) -> str:
     return f"Scheme {scheme} needs {what}; there are none. Use scheme encore or uniform."
-
-
-def _normalise(share_K: list[float]) -> NDArray[np.float64]:
-    total = math.fsum(share_K)
-    return np.asarray([share / total for share in share_K], dtype=np.float64)

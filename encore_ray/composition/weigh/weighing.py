@@ -12,7 +12,8 @@ from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.weigh.evidence import Learned, active_pair_share, gather_evidence, kept_rules
 from encore_ray.composition.weigh.flags import flag_rule, write_warnings
 from encore_ray.composition.weigh.groups import group_entropies, warn_of_small_groups, weigh_groups
-from encore_ray.composition.weigh.schemes import Encore, Scheme
+from encore_ray.composition.weigh.scheme import Scheme
+from encore_ray.composition.weigh.schemes import Encore
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.rules import RuleSet

@@ -8,7 +8,7 @@ from encore_ray.composition.measure.agreement import Correlation
 from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.entropy import Entropy, Estimator, LogBase
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
-from encore_ray.composition.weigh.schemes import effective_num_rules
+from encore_ray.composition.weigh.formulas import effective_num_rules
 from encore_ray.errors import DataError
 from encore_ray.rules import HigherIs, Rule, RuleSet, Scale
 from encore_ray.schema import SCHEMA_VERSION

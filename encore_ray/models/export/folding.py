@@ -25,6 +25,7 @@ from encore_ray.models.families.model_folder import ModelFolder
 from encore_ray.models.forward.heads import LinearHeads, Paths, PooledHeads, num_outputs
 from encore_ray.models.loading.checkpoint import open_conversations
 from encore_ray.models.loading.fetch import RULES_FILE, fetch_members
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.rules import Rule, RuleSet, Scale
 
 REWARD = "reward"
@@ -65,7 +66,7 @@ class FoldedModel:
 
 
 def fold_model(
-    path: str | Path,
+    source: ModelSource,
     *,
     rules: RuleSet,
     factor_K: Sequence[float],
@@ -74,9 +75,7 @@ def fold_model(
     text: str,
     folder: Path,
     provenance: Mapping[str, Any],
-    revision: str | None = None,
     max_length: int | None = None,
-    allow_pickle: bool = False,
 ) -> FoldedModel:
     """Write a model whose one output is a linear function of another model's scores.
 
@@ -84,29 +83,29 @@ def fold_model(
     so that the model can be scored with again.
 
     Args:
-        path: folder or hub id of the multi-head model.
+        source: the multi-head model.
         rules: K rules of its heads.
         factor_K, constant: reward = constant + sum_k factor_k score_k, with a factor that is not 0.
         scale: of the rewards.
         text: what the reward is, in words.
         folder: where the checkpoint goes, config.json last; made if it is not there. It may hold another such model.
         provenance: JSON values for config.json, under the key `encore_ray`.
-        revision, max_length, allow_pickle: of the multi-head model, as `load_members` takes them.
+        max_length: longest conversation of the multi-head model in tokens; None: what it allows, at most 8192.
 
     Raises:
         ModelError: several members, a rule whose score is no linear output, heads that see more than the last token,
             or a body without a transformers classifier of that kind.
     """
-    members = fetch_members(path, revision=revision, allow_pickle=allow_pickle)
+    path, members = source.path, fetch_members(source)
     if len(members) != 1:
         raise _refusal(path, f"it has {len(members)} members, each with a body of its own")
-    source = ModelFolder(members[0], trust_remote_code=False, allow_pickle=allow_pickle)
-    opened = open_model(source)
-    body, heads = opened.load(_stored_dtype(source.config))
+    multihead = ModelFolder(source.at(members[0]))
+    opened = open_model(multihead)
+    body, heads = opened.load(_stored_dtype(multihead.config))
     linear, factor_O = _linear_outputs(path, heads), _by_output(path, rules, factor_K)
     if opened.template == "response-v1":
         raise _refusal(path, "it reads responses without their prompts, which no trainer does")
-    conversations = open_conversations(source, opened, max_length=max_length)
+    conversations = open_conversations(multihead, opened, max_length=max_length)
     exported = make_export_tokenizer(conversations)
     model = _classifier(path, body, factor_O @ linear.weight.detach().to(torch.float64))
     _set_pad_token(model, exported.tokenizer.pad_token_id, num_tokens=len(exported.tokenizer))

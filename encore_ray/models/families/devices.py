@@ -1,13 +1,9 @@
 """Which device a model is loaded to, and in which type."""
 
-from typing import Literal
-
 import torch
 
 from encore_ray.errors import ModelError
-
-Device = Literal["auto", "cpu", "cuda"]
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+from encore_ray.models.spec.load_options import Device, Dtype, LoadOptions
 
 
 def find_device(device: Device) -> torch.device:
@@ -19,6 +15,14 @@ def find_device(device: Device) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("device is cuda, but this process sees no CUDA device. Use device auto or cpu.")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def take_device(options: LoadOptions) -> torch.device:
+    """The device of a model that is about to be loaded; of a GPU's memory no more than its share from now on."""
+    device = find_device(options.device)
+    if options.gpu_share < 1 and device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(options.gpu_share)
+    return device
 
 
 def find_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:

@@ -15,7 +15,8 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from encore_ray.errors import ModelError
-from encore_ray.models.families.loaders import load_config, load_weights
+from encore_ray.models.families.loaders import load_config, load_tokenizer, load_weights
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import Template
 from encore_ray.rules import HigherIs
 
@@ -57,16 +58,13 @@ class ModelFolder:
     """The files of one model on this machine.
 
     Args:
-        path: the folder.
-        trust_remote_code: run Python code that comes with the model.
-        allow_pickle: load weights stored as pickles, which can run code.
+        source: its path is the folder.
         split: spread the body over all GPUs that the process sees.
     """
 
-    def __init__(self, path: Path, *, trust_remote_code: bool, allow_pickle: bool, split: bool = False):
-        self.path, self.trust_remote_code, self.allow_pickle = path, trust_remote_code, allow_pickle
-        self.split = split
-        self.config: PretrainedConfig = load_config(path, trust_remote_code=trust_remote_code)
+    def __init__(self, source: ModelSource, *, split: bool = False):
+        self.source, self.path, self.split = source, Path(source.path), split
+        self.config: PretrainedConfig = load_config(source)
 
     @property
     def hidden_size(self) -> int:
@@ -80,7 +78,7 @@ class ModelFolder:
                 weight_map = json.loads((self.path / index).read_text(encoding="utf-8"))["weight_map"]
                 return {name: self.path / file for name, file in weight_map.items()}
             file = self.path / single
-            if file.exists() and (file.suffix == ".safetensors" or self.allow_pickle):
+            if file.exists() and (file.suffix == ".safetensors" or self.source.allow_pickle):
                 return dict.fromkeys(self._names(file), file)
         return {}
 
@@ -103,7 +101,7 @@ class ModelFolder:
         Raises:
             ModelError: pickles are not allowed, or it is no pickle of tensors alone.
         """
-        if not self.allow_pickle:
+        if not self.source.allow_pickle:
             raise ModelError(
                 f"{file} is a pickle, which can run code when loaded. Set allow_pickle (--allow-pickle) if you trust "
                 "its source."
@@ -115,14 +113,12 @@ class ModelFolder:
 
     def load(self, auto_class: Any, dtype: torch.dtype) -> PreTrainedModel:
         """The model of a transformers auto class, every weight from the files; see `load_weights`."""
-        return load_weights(
-            auto_class,
-            self.path,
-            dtype=dtype,
-            trust_remote_code=self.trust_remote_code,
-            allow_pickle=self.allow_pickle,
-            split=self.split,
-        )
+        return load_weights(auto_class, self.source, dtype=dtype, split=self.split)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Its transformers tokenizer."""
+        return load_tokenizer(self.source)
 
     def load_body(self, dtype: torch.dtype) -> PreTrainedModel:
         """The body alone; without transformers' report that the heads, which we read, are not part of it."""

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from encore_ray.errors import ConfigError
+from encore_ray.models.forward.body_model import BodyModel
 from encore_ray.models.forward.heads import Paths
 from encore_ray.models.forward.host_memory import keep_freed_memory
 from encore_ray.models.forward.layouts import RowLayout
-from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.forward.occupancy import Occupancy
 from encore_ray.models.forward.rows import Row, distinct_sequences, plan_rows
 from encore_ray.models.forward.strategy import Strategy, strategy_of
@@ -76,7 +76,7 @@ class PairScorer:
         ConfigError: a budget under one token.
     """
 
-    def __init__(self, model: MultiHeadModel, *, strategy: Strategy | None = None, batch_tokens: int | None = None):
+    def __init__(self, model: BodyModel, *, strategy: Strategy | None = None, batch_tokens: int | None = None):
         if batch_tokens is not None and batch_tokens < 1:
             raise ConfigError(f"batch_tokens must be 1 or more, found {batch_tokens}.")
         self.model = model
@@ -133,7 +133,7 @@ class PairScorer:
         inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.inputs.items()}
         layout = RowLayout(batch.row, reads=self.model.reads) if batch.row else None
         with self.occupancy.forward():
-            return self.model.score_paths(batch.paths, layout=layout, **inputs)
+            return self.model.run_paths(batch.paths, inputs, layout=layout)
 
     def _row_batch(self, row: Row) -> Batch:
         config = self.model.backbone.config.get_text_config()

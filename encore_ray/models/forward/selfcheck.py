@@ -34,7 +34,7 @@ def check_scorer(scorer: PairScorer, pairs: TokenizedPairs, *, name: str) -> flo
     few = pairs.take(sorted({0, len(pairs) // 2, int(tokens_N.argmax()), int(tokens_N.argmin())}))
     several = _with_beginnings(few)
     found_SK, expected_SK = (
-        by.score(several)[:, :, : len(scorer.model.rules)].reshape(2 * len(several), -1).astype(np.float64)
+        by.score(several)[:, :, : len(scorer.model.names)].reshape(2 * len(several), -1).astype(np.float64)
         for by in (scorer, PairScorer(scorer.model, strategy="one_by_one"))
     )
     difference_K = _differences(found_SK, expected_SK)
@@ -43,7 +43,7 @@ def check_scorer(scorer: PairScorer, pairs: TokenizedPairs, *, name: str) -> flo
     dtype = str(scorer.model.dtype).removeprefix("torch.")
     if difference <= TOLERANCE_SD[dtype]:
         return difference
-    rule = scorer.model.rules.names[int(difference_K.argmax())]
+    rule = scorer.model.names[int(difference_K.argmax())]
     slower = "one_by_one" if scorer.strategy == "padded" else "padded"
     raise ModelError(
         f"{name}: strategy {scorer.strategy} does not give the scores that the model gives one by one. On {len(few)} "

@@ -6,22 +6,24 @@ the forward passes are those of a scorer of N * K pairs, which computes every sh
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
+from transformers import PreTrainedModel
 
 from encore_ray.errors import ModelError
-from encore_ray.models.families.devices import Device, Dtype, find_device, find_dtype
-from encore_ray.models.families.loaders import load_tokenizer
-from encore_ray.models.families.model_folder import ModelFolder
+from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.forward.heads import PooledHeads
 from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.forward.strategy import Strategy
 from encore_ray.models.judge.answers import Answers, load_causal
 from encore_ray.models.judge.questions import Ask, ask_rating, form_of, on_scale
+from encore_ray.models.loading.checkpoint import load_opened
 from encore_ray.models.loading.fetch import fetch_model
 from encore_ray.models.loading.scoring import Prepared, Scored, Scoring
+from encore_ray.models.spec.load_options import LoadOptions
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import ConversationTokenizer, Message, TokenizedPairs
 from encore_ray.rules import Rule, RuleSet, Scale
 
@@ -166,64 +168,43 @@ class Judging(Scoring):
         raw_NK2F = scored.scores_N2K.reshape(-1, len(rules), 2, scored.scores_N2K.shape[2])
         columns = [on_scale(rule, raw_NK2F[:, k, :, self._column_K[k]]) for k, rule in enumerate(rules)]
         too_long = tuple(sorted({i // len(rules) for i in scored.too_long}))
-        return replace(scored, scores_N2K=np.stack(columns, axis=2), too_long=too_long)
+        return replace(
+            scored,
+            scores_N2K=np.stack(columns, axis=2),
+            embeddings_N2D=scored.embeddings_N2D[:: len(rules)],
+            too_long=too_long,
+        )
 
 
 def load_judge(
-    path: str | Path,
+    source: ModelSource,
+    options: LoadOptions,
     *,
-    kind: type[Judging] = Judging,
-    rules: RuleSet,
     strategy: Strategy,
-    batch_tokens: int | None = None,
-    revision: str | None = None,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    max_length: int | None = None,
-    trust_remote_code: bool = False,
-    allow_pickle: bool = False,
-    gpu_share: float = 1.0,
-    compiled: bool = False,
+    rules: RuleSet,
+    kind: type[Judging] = Judging,
 ) -> Judging:
     """Load a causal language model, ready to rate conversations.
 
     Args:
-        path, revision, dtype, device, trust_remote_code, allow_pickle: as `load_members` takes them. The vocabulary
-            head is float32 always.
-        kind: what it rates: responses, or how much rules matter to prompts.
-        rules: K rules, asked in their order.
+        source: which model. Its vocabulary head is float32 always.
+        options: how it is run, on one device; its `max_length` is that of a conversation with its question.
         strategy: exact for it, see `choose_strategy`.
-        batch_tokens: token budget of a forward pass, None: the default of the device.
-        max_length: longest conversation with its question in tokens; None: what the model allows, at most 8192.
-        gpu_share: of one GPU's memory, where several actors share it.
-        compiled: compile the body by torch.compile, at its first forward pass.
+        rules: K rules, asked in their order.
+        kind: what it rates: responses, or how much rules matter to prompts.
 
     Raises:
         ModelError: it cannot be loaded, is no causal model, or has no single token for an answer.
     """
-    place = find_device(device)
-    if gpu_share < 1 and place.type == "cuda":
-        torch.cuda.set_per_process_memory_fraction(gpu_share)
-    found_dtype = find_dtype(dtype, place)
-    folder = ModelFolder(
-        fetch_model(path, revision=revision, allow_pickle=allow_pickle),
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
-    )
-    tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
+    folder = ModelFolder(source.at(fetch_model(source)))
     forms = list(dict.fromkeys(form_of(rule) for rule in rules))
-    body, vocabulary = load_causal(folder, found_dtype)
-    model = MultiHeadModel(
-        body,
-        heads=PooledHeads(Answers(vocabulary, forms=forms, tokenizer=tokenizer), pooling="last"),
-        rules=RuleSet(
-            Rule(f"answers_{i + 1}", ", ".join(form.answers), "better", Scale(-1.0, 1.0))
-            for i, form in enumerate(forms)
-        ),
-        conversations=ConversationTokenizer(tokenizer, folder.config, max_length=max_length),
-        dtype=found_dtype,
+    answers = RuleSet(
+        Rule(f"answers_{i + 1}", ", ".join(form.answers), "better", Scale(-1.0, 1.0)) for i, form in enumerate(forms)
     )
-    model = model.to(place).eval()
-    if compiled:
-        model.backbone.compile(dynamic=True)
-    return kind(model, rules=rules, strategy=strategy, batch_tokens=batch_tokens)
+
+    def load(dtype: torch.dtype) -> tuple[PreTrainedModel, nn.Module]:
+        body, vocabulary = load_causal(folder, dtype)
+        return body, PooledHeads(Answers(vocabulary, forms=forms, tokenizer=folder.tokenizer), pooling="last")
+
+    model = load_opened(folder, Opened(tuple(map(Head, answers.names)), load), options, rules=answers)
+    return kind(model, rules=rules, strategy=strategy, batch_tokens=options.batch_tokens)

@@ -9,51 +9,22 @@ A folder or a hub repository holds, told apart by what is in it (`families`):
 - several of these as one: an `encore.json` that lists its `members`, and the `rules.yaml` of all, in member order.
 """
 
-import json
-import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from transformers import PreTrainedModel
 
 from encore_ray.errors import ModelError
-from encore_ray.models.families.devices import Device, Dtype, find_device, find_dtype
-from encore_ray.models.families.families import HEADS_FILE, open_model
-from encore_ray.models.families.form import Ensemble, OwnForm, write_form
-from encore_ray.models.families.loaders import load_tokenizer, no_progress_bar
-from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
-from encore_ray.models.forward.heads import LinearHeads, Pooling, num_outputs
+from encore_ray.models.families.devices import find_dtype, take_device
+from encore_ray.models.families.families import open_model
+from encore_ray.models.families.model_folder import ModelFolder, Opened
+from encore_ray.models.forward.body_model import BodyModel
 from encore_ray.models.forward.multihead import MultiHeadModel
-from encore_ray.models.loading.fetch import RULES_FILE, fetch_members, fetch_model
-from encore_ray.models.text.conversations import ConversationTokenizer, Template, default_template
-from encore_ray.rules import RuleSet, slug
-
-
-def load_rules(
-    path: str | Path,
-    *,
-    revision: str | None = None,
-    rules: RuleSet | None = None,
-    trust_remote_code: bool = False,
-    allow_pickle: bool = False,
-) -> RuleSet:
-    """The rules of a model, checked against its heads without loading its body: what a driver needs to plan a job.
-
-    Args:
-        path, revision, trust_remote_code, allow_pickle: as `load_members` takes them.
-        rules: instead of the rules.yaml in the folder.
-
-    Raises:
-        ModelError: it has no rules (the message holds a rules.yaml to complete), or not one head a rule.
-        DataError: its rules.yaml is wrong.
-    """
-    folder = fetch_model(path, revision=revision, allow_pickle=allow_pickle)
-    members = _open_members(folder, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle)
-    parts = _rules_by_member(folder, [opened for _, opened in members], rules)
-    return RuleSet(rule for part in parts for rule in part)
+from encore_ray.models.loading.fetch import fetch_members, fetch_model
+from encore_ray.models.loading.member_rules import rules_by_member
+from encore_ray.models.spec.load_options import Device, Dtype, LoadOptions
+from encore_ray.models.spec.source import ModelSource
+from encore_ray.models.text.conversations import ConversationTokenizer
+from encore_ray.rules import RuleSet
 
 
 def load_model(
@@ -102,15 +73,9 @@ def load_members(
     """Load all members of a model, ready to score; a model without members is its only one.
 
     Args:
-        path: a folder, or a hub id that is fetched once a node.
-        revision: branch, tag or commit on the hub.
-        dtype: of the backbones; `auto` is bfloat16 on CUDA and float32 elsewhere. Heads are float32 always.
-        device: `auto` is CUDA where there is one.
+        path, revision, trust_remote_code, allow_pickle: of the model, see `ModelSource`.
+        dtype, device, max_length, split: how it is run, see `LoadOptions`.
         rules: of all members, instead of the rules.yaml in the folder.
-        max_length: longest conversation in tokens; None: what a model allows, at most 8192.
-        trust_remote_code: run Python code that comes with a model.
-        allow_pickle: load weights stored as pickles, which can run code.
-        split: spread each body over all GPUs that this process sees; needs accelerate.
 
     Returns:
         Models whose rules, one after the other, are those of `load_rules`.
@@ -118,148 +83,69 @@ def load_members(
     Raises:
         ModelError: one cannot be loaded, any of its weights is missing, or its heads do not fit its rules.
     """
-    folder = fetch_model(path, revision=revision, allow_pickle=allow_pickle)
-    members = _open_members(folder, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle, split=split)
-    parts = _rules_by_member(folder, [opened for _, opened in members], rules)
+    source = ModelSource(path, revision, trust_remote_code, allow_pickle)
+    options = LoadOptions(dtype=dtype, device=device, max_length=max_length, split=split)
+    return load_models(source, options, rules=rules)
+
+
+def load_models(source: ModelSource, options: LoadOptions, *, rules: RuleSet | None = None) -> list[MultiHeadModel]:
+    """What `load_members` does, of a model and options that are objects already."""
+    members = _open_members(source, split=options.split)
+    parts = rules_by_member(fetch_model(source), [opened for _, opened in members], rules)
     return [
-        load_opened(member, opened, rules=part, dtype=dtype, device=device, max_length=max_length)
-        for (member, opened), part in zip(members, parts, strict=True)
+        load_opened(folder, opened, options, rules=part) for (folder, opened), part in zip(members, parts, strict=True)
     ]
 
 
-def load_opened(
-    folder: ModelFolder, opened: Opened, *, rules: RuleSet, dtype: Dtype, device: Device, max_length: int | None
-) -> MultiHeadModel:
-    """Load one model of which is known how, ready to score; dtype, device and max_length as of `load_members`."""
-    place = find_device(device)
-    found_dtype = find_dtype(dtype, place)
-    backbone, heads = opened.load(found_dtype)
-    if hasattr(backbone.config, "use_cache"):
-        backbone.config.use_cache = False  # one forward has no use for a cache, which would cost its memory
-    conversations = open_conversations(folder, opened, max_length=max_length)
-    model = MultiHeadModel(backbone, heads=heads, rules=rules, conversations=conversations, dtype=found_dtype)
-    return _placed_by_map(model) if folder.split else model.to(place).eval()
-
-
-def save_multihead(
-    folder: str | Path,
-    *,
-    backbone: PreTrainedModel,
-    tokenizer: Any,
-    heads: LinearHeads,
-    rules: RuleSet,
-    pooling: Pooling,
-    template: Template | None = None,
-) -> None:
-    """Write a model in our own form.
+def load_rules(source: ModelSource, *, rules: RuleSet | None = None) -> RuleSet:
+    """The rules of a model, checked against its heads without loading its body: what a driver needs to plan a job.
 
     Args:
-        folder: made if it is not there.
-        backbone: a transformers model whose output has `last_hidden_state`.
-        tokenizer: its transformers tokenizer; with a chat template, conversations are rendered by it.
-        heads: outputs in rule order on the pooled hidden state.
-        rules: the rules of the heads.
-        pooling: which tokens the heads see.
-        template: how it reads conversations; None: as its tokenizer is used by default.
+        rules: instead of the rules.yaml in the folder.
+
+    Raises:
+        ModelError, DataError: as of `rules_by_member`.
     """
-    folder = Path(folder)
-    assert heads.weight.shape == (num_outputs(rules), backbone.config.get_text_config().hidden_size)
-    folder.mkdir(parents=True, exist_ok=True)
-    with no_progress_bar():
-        backbone.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    write_heads(folder, heads=heads, rules=rules, form=OwnForm(pooling, template or default_template(tokenizer)))
+    members = _open_members(source)
+    parts = rules_by_member(fetch_model(source), [opened for _, opened in members], rules)
+    return RuleSet(rule for part in parts for rule in part)
 
 
-def write_heads(folder: Path, *, heads: LinearHeads, rules: RuleSet, form: OwnForm) -> None:
-    """Put heads and their rules beside a backbone and a tokenizer: a model in our own form."""
-    save_file(
-        {"weight": heads.weight.detach().cpu().contiguous(), "bias": heads.bias.detach().cpu()}, folder / HEADS_FILE
-    )
-    (folder / RULES_FILE).write_text(rules.to_yaml(), encoding="utf-8")
-    write_form(folder, form)
+def load_opened(folder: ModelFolder, opened: Opened, options: LoadOptions, *, rules: RuleSet) -> MultiHeadModel:
+    """Load one model of which is known how, ready to score."""
+    device = take_device(options)
+    dtype = find_dtype(options.dtype, device)
+    backbone, heads = opened.load(dtype)
+    conversations = open_conversations(folder, opened, max_length=options.max_length)
+    model = MultiHeadModel(backbone, heads=heads, rules=rules, conversations=conversations, dtype=dtype).eval()
+    if folder.split:
+        _move_heads(model)
+    else:
+        model.to(device)
+    compile_body(model, options)
+    return model
 
 
-def save_ensemble(folder: str | Path, *, members: Sequence[str | Path], rules: RuleSet) -> None:
-    """Write several models as one: their rules follow each other, and each keeps its tokenizer and template.
-
-    Args:
-        folder: made if it is not there.
-        members: folders, which are noted relative to `folder` so that all can be moved together, or hub ids, with
-            an @revision if wanted.
-        rules: of all members, in their order.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RULES_FILE).write_text(rules.to_yaml(), encoding="utf-8")
-    start = folder.resolve()
-    names = [os.path.relpath(Path(m).resolve(), start) if Path(m).is_dir() else str(m) for m in members]
-    write_form(folder, Ensemble(tuple(names)))
+def compile_body(model: BodyModel, options: LoadOptions) -> None:
+    """Have torch compile the body at its first forward pass, if that is asked for."""
+    if options.compile:
+        model.backbone.compile(dynamic=True)
 
 
 def open_conversations(folder: ModelFolder, opened: Opened, *, max_length: int | None) -> ConversationTokenizer:
     """How a model reads conversations; None for the length that it allows, at most 8192 tokens."""
-    tokenizer = load_tokenizer(folder.path, trust_remote_code=folder.trust_remote_code)
+    tokenizer = folder.tokenizer
     tokenizer.chat_template = tokenizer.chat_template or opened.chat_template
     return ConversationTokenizer(tokenizer, folder.config, template=opened.template, max_length=max_length)
 
 
-def _open_members(
-    folder: Path, *, trust_remote_code: bool, allow_pickle: bool, split: bool = False
-) -> list[tuple[ModelFolder, Opened]]:
-    members = [
-        ModelFolder(path, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle, split=split)
-        for path in fetch_members(folder, allow_pickle=allow_pickle)
-    ]
-    return [(member, open_model(member)) for member in members]
+def _open_members(source: ModelSource, *, split: bool = False) -> list[tuple[ModelFolder, Opened]]:
+    folders = [ModelFolder(source.at(path), split=split) for path in fetch_members(source)]
+    return [(folder, open_model(folder)) for folder in folders]
 
 
 @torch.inference_mode()
-def _placed_by_map(model: MultiHeadModel) -> MultiHeadModel:
-    """A model whose body lies where its device map says, with its heads where the body's hidden states come out."""
-    model.eval()
+def _move_heads(model: MultiHeadModel) -> None:
+    """Put the heads of a model whose body lies where its device map says to where the hidden states come out."""
     hidden_1TD = model.backbone(input_ids=torch.zeros(1, 2, dtype=torch.long, device=model.device)).last_hidden_state
     model.heads.to(hidden_1TD.device)
-    return model
-
-
-def _rules_by_member(folder: Path, members: list[Opened], rules: RuleSet | None) -> list[RuleSet]:
-    """The rules of each member: those that follow, as many as its heads are outputs of."""
-    if rules is None and (folder / RULES_FILE).exists():
-        rules = RuleSet.load(folder / RULES_FILE)
-    if rules is None:
-        raise ModelError(_ask_for_rules(folder, [head for opened in members for head in opened.heads]))
-    parts: list[RuleSet] = []
-    rest = list(rules)
-    for opened in members:
-        size = 1
-        while size < len(rest) and num_outputs(RuleSet(rest[:size])) < len(opened.heads):
-            size += 1
-        if rest:
-            parts.append(RuleSet(rest[:size]))
-        rest = rest[size:]
-    if rest or [num_outputs(part) for part in parts] != [len(opened.heads) for opened in members]:
-        counts = [str(len(opened.heads)) for opened in members]
-        raise ModelError(
-            f"{folder} has {' + '.join(counts)} head outputs, but its {len(rules)} rules need {num_outputs(rules)} "
-            "(one a rule; one a level for link expected_level). Give one rule a head, in the order of the heads."
-        )
-    return parts
-
-
-def _ask_for_rules(folder: Path, heads: list[Head]) -> str:
-    lines: list[str] = []
-    names: list[str] = []
-    for head in heads:
-        names.append(slug(head.label, names))
-        lo, hi = head.scale or ("?", "?")
-        lines += [
-            f"- name: {json.dumps(names[-1])}",
-            f"  text: {json.dumps(head.label, ensure_ascii=False)}",
-            f"  higher_is: {head.higher_is or '?   # better or worse'}",
-            f"  scale: {{lo: {lo}, hi: {hi}}}",
-        ]
-    return (
-        f"{folder} has no {RULES_FILE}, so what its {len(heads)} heads mean is not known. Complete this, and "
-        "put it there or give it as the rules:\n\n" + "\n".join(lines)
-    )

@@ -1,7 +1,7 @@
 """A backbone as an embedder: one vector a response, by the same packed forward passes that score; and heads for it.
 
-An embedder is a multi-head model whose outputs are the numbers of the pooled vector as they are, so that strategies,
-budgets and the check against one-by-one scoring hold for it too.
+An embedder takes its forward passes as a multi-head model does: strategies, budgets and the check against one-by-one
+scoring hold for it too.
 """
 
 import fnmatch
@@ -12,112 +12,81 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
-from transformers import PreTrainedModel
 
-from encore_ray.errors import ModelError
-from encore_ray.models.families.devices import Device, Dtype
+from encore_ray.models.families.devices import find_dtype, take_device
 from encore_ray.models.families.families import HEADS_FILE
 from encore_ray.models.families.form import FORM_FILE, OwnForm
 from encore_ray.models.families.loaders import load_tokenizer
-from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
-from encore_ray.models.forward.heads import LinearHeads, PooledHeads, Pooling, regressed_rule
+from encore_ray.models.families.model_folder import ModelFolder
+from encore_ray.models.forward.embedder import Embedder
+from encore_ray.models.forward.heads import LinearHeads, Pooling, regressed_rule
 from encore_ray.models.forward.strategy import Strategy
-from encore_ray.models.loading.checkpoint import load_opened, write_heads
-from encore_ray.models.loading.fetch import RULES_FILE, fetch_members, wanted_files
+from encore_ray.models.loading.checkpoint import compile_body
+from encore_ray.models.loading.fetch import RULES_FILE, fetch_only_member, wanted_files
+from encore_ray.models.loading.reports import FIT_FILE, TRAIN_FILE
+from encore_ray.models.loading.saving import write_heads
 from encore_ray.models.loading.scoring import Scoring
-from encore_ray.models.text.conversations import Template, default_template
-from encore_ray.rules import Rule, RuleSet, Scale
+from encore_ray.models.spec.load_options import LoadOptions
+from encore_ray.models.spec.source import ModelSource
+from encore_ray.models.text.conversations import ConversationTokenizer, Template, default_template
+from encore_ray.rules import RuleSet
 
 Reads = Literal["conversation", "response"]
-
-FIT_FILE = "fit.json"  # how well heads do: of one fit, so that it is not copied with a backbone
-TRAIN_FILE = "train.json"  # the same of a training
 
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 _HEADS_FILES = (HEADS_FILE, RULES_FILE, FORM_FILE, FIT_FILE, TRAIN_FILE)
 
 
 def load_embedder(
-    path: str | Path,
-    *,
-    pooling: Pooling,
-    reads: Reads,
-    strategy: Strategy,
-    batch_tokens: int | None = None,
-    revision: str | None = None,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    max_length: int | None = None,
-    trust_remote_code: bool = False,
-    allow_pickle: bool = False,
-    split: bool = False,
-    gpu_share: float = 1.0,
-    compiled: bool = False,
+    source: ModelSource, options: LoadOptions, *, strategy: Strategy, pooling: Pooling, reads: Reads
 ) -> Scoring:
-    """Load a backbone so that the scores of a response are its embedding [D], float32.
+    """Load a backbone that gives of each response its embedding [D], float32, and no scores.
 
     Args:
-        path: folder or hub id of any transformers model with a tokenizer; heads that it has are left out.
+        source: any transformers model with a tokenizer; heads that it has are left out.
+        options: how it is run.
+        strategy: exact for it, see `choose_strategy`.
         pooling: which tokens make the embedding.
         reads: the whole conversation, or the response alone.
-        strategy: exact for it, see `choose_strategy`.
-        batch_tokens, revision, dtype, device, max_length, trust_remote_code, allow_pickle, split, gpu_share, compiled:
-            as of `load_scoring`.
 
     Raises:
         ModelError: it cannot be loaded, or is several models in one.
     """
-    if gpu_share < 1 and device == "cuda":
-        torch.cuda.set_per_process_memory_fraction(gpu_share)
-    folder = ModelFolder(
-        only_member(path, revision=revision, allow_pickle=allow_pickle),
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
-        split=split,
+    folder = ModelFolder(source.at(fetch_only_member(source)), split=options.split)
+    device = take_device(options)
+    dtype = find_dtype(options.dtype, device)
+    backbone = folder.load_body(dtype)
+    conversations = ConversationTokenizer(
+        folder.tokenizer, folder.config, template=_template(reads), max_length=options.max_length
     )
-    rules = dimension_rules(folder.hidden_size)
-
-    def load(of_dtype: torch.dtype) -> tuple[PreTrainedModel, nn.Module]:
-        return folder.load_body(of_dtype), PooledHeads(nn.Identity(), pooling=pooling)
-
-    opened = Opened(tuple(map(Head, rules.names)), load, template=_template(reads))
-    model = load_opened(folder, opened, rules=rules, dtype=dtype, device=device, max_length=max_length)
-    if compiled:
-        model.backbone.compile(dynamic=True)
-    return Scoring([model], strategies=[strategy], batch_tokens=batch_tokens)
+    model = Embedder(backbone, pooling=pooling, conversations=conversations, dtype=dtype).eval()
+    if not folder.split:
+        model.to(device)
+    compile_body(model, options)
+    return Scoring([model], strategies=[strategy], batch_tokens=options.batch_tokens)
 
 
-def embedding_size(path: str | Path, *, revision: str | None, trust_remote_code: bool, allow_pickle: bool) -> int:
+def embedding_size(source: ModelSource) -> int:
     """How many numbers an embedding of a backbone has, without loading its weights; errors as of `load_embedder`."""
-    place = only_member(path, revision=revision, allow_pickle=allow_pickle)
-    return ModelFolder(place, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle).hidden_size
-
-
-def dimension_rules(size: int) -> RuleSet:
-    """The numbers of an embedding, named as a model's outputs are."""
-    return RuleSet(Rule(f"dimension_{d}", "", "better", Scale(-1.0, 1.0)) for d in range(size))
+    return ModelFolder(source.at(fetch_only_member(source))).hidden_size
 
 
 def save_fitted(
     folder: Path,
     *,
-    backbone: str | Path,
+    backbone: ModelSource,
     weight_KD: np.ndarray,
     bias_K: np.ndarray,
     rules: RuleSet,
     pooling: Pooling,
     reads: Reads,
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-    allow_pickle: bool = False,
     stale: Iterable[str] = (),
 ) -> RuleSet:
     """Write a model in our own form: the backbone's files as they are, and linear heads that were fitted to it.
 
     Args:
         folder: made if it is not there; a model in it is replaced, and encore.json is written last.
-        backbone, revision, trust_remote_code, allow_pickle: as given to `load_embedder`.
+        backbone: as given to `load_embedder`.
         weight_KD, bias_K: one head a rule.
         rules: K rules, with the link of each head.
         pooling, reads: of the embeddings that the heads were fitted to.
@@ -126,16 +95,16 @@ def save_fitted(
     Returns:
         The rules as saved: those that ratings were regressed for are continuous, and clip.
     """
-    place = only_member(backbone, revision=revision, allow_pickle=allow_pickle)
+    place = fetch_only_member(backbone)
     folder.mkdir(parents=True, exist_ok=True)
     assert folder.resolve() != place.resolve(), folder
     (folder / FORM_FILE).unlink(missing_ok=True)
     _delete(folder, stale)
-    for file in _model_files(place, allow_pickle=allow_pickle):
+    for file in _model_files(place, allow_pickle=backbone.allow_pickle):
         shutil.copyfile(file, folder / file.name)
     saved = RuleSet(rule if rule.link == "sigmoid" else regressed_rule(rule) for rule in rules)
     heads = LinearHeads(torch.from_numpy(weight_KD), torch.from_numpy(bias_K))
-    template = _template(reads) or default_template(load_tokenizer(place, trust_remote_code=trust_remote_code))
+    template = _template(reads) or default_template(load_tokenizer(backbone.at(place)))
     write_heads(folder, heads=heads, rules=saved, form=OwnForm(pooling, template))
     return saved
 
@@ -150,10 +119,10 @@ def delete_model(folder: Path, names: Iterable[str]) -> None:
     _delete(folder, (FORM_FILE, *_HEADS_FILES, *names))
 
 
-def backbone_files(backbone: str | Path, *, revision: str | None, allow_pickle: bool) -> list[str]:
+def backbone_files(backbone: ModelSource) -> list[str]:
     """Names of the files that `save_fitted` copies."""
-    place = only_member(backbone, revision=revision, allow_pickle=allow_pickle)
-    return [file.name for file in _model_files(place, allow_pickle=allow_pickle)]
+    place = fetch_only_member(backbone)
+    return [file.name for file in _model_files(place, allow_pickle=backbone.allow_pickle)]
 
 
 def _delete(folder: Path, names: Iterable[str]) -> None:
@@ -179,11 +148,3 @@ def _model_files(folder: Path, *, allow_pickle: bool) -> list[Path]:
 
 def _template(reads: Reads) -> Template | None:
     return "response-v1" if reads == "response" else None
-
-
-def only_member(path: str | Path, *, revision: str | None, allow_pickle: bool) -> Path:
-    """The local folder of a model that is one body; ModelError where it is several."""
-    members = fetch_members(path, revision=revision, allow_pickle=allow_pickle)
-    if len(members) != 1:
-        raise ModelError(f"{path} has {len(members)} members, each with a body of its own. Name one of them.")
-    return members[0]

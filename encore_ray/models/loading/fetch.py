@@ -9,6 +9,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from encore_ray.errors import ModelError
 from encore_ray.models.families.form import Ensemble, read_form
+from encore_ray.models.spec.source import ModelSource
 
 # regression_layer.pt: the heads of an LDL model, which has them in no other file. Fetching a pickle runs nothing.
 _FILES = (
@@ -41,45 +42,48 @@ class ModelIdentity:
     digest: str
 
 
-def fetch_model(path: str | Path, *, revision: str | None = None, allow_pickle: bool = False) -> Path:
+def fetch_model(source: ModelSource) -> Path:
     """The local folder of a model: a folder as it is, a hub id downloaded once a node, under locks.
 
-    Args:
-        path: a local folder or a Hugging Face hub id (`owner/name`).
-        revision: branch, tag or commit on the hub.
-        allow_pickle: also fetch weights stored as pickles (*.bin).
+    Weights stored as pickles (*.bin) are fetched where the source allows them.
 
     Raises:
         ModelError: no such folder, or the hub does not give it.
     """
-    folder = Path(path).expanduser()
+    folder = Path(source.path).expanduser()
     if folder.is_dir():
         return folder.resolve()
-    name = str(path)
+    name = str(source.path)
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or folder.exists():
         raise ModelError(f"The model {name} is not a folder on this machine. Give a model folder or a hub id.")
-    return _download(name, revision=revision, allow_pickle=allow_pickle)
+    return _download(name, revision=source.revision, allow_pickle=source.allow_pickle)
 
 
-def fetch_members(path: str | Path, *, revision: str | None = None, allow_pickle: bool = False) -> list[Path]:
+def fetch_members(source: ModelSource) -> list[Path]:
     """The local folders of all members of a model, in order; the folder of the model itself where it has no members.
 
-    Args:
-        path, revision, allow_pickle: as `fetch_model` takes them; the revision is that of the model, a member's own
-            stands behind its name.
+    The revision of the source is that of the model; a member's own stands behind its name.
 
     Raises:
         ModelError: a member is not there, or has members itself.
     """
-    folder = fetch_model(path, revision=revision, allow_pickle=allow_pickle)
+    folder = fetch_model(source)
     form = read_form(folder)
     if not isinstance(form, Ensemble):
         return [folder]
-    members = [_fetch_member(folder, member, allow_pickle=allow_pickle) for member in form.members]
+    members = [_fetch_member(folder, member, allow_pickle=source.allow_pickle) for member in form.members]
     for member in members:
         if isinstance(read_form(member), Ensemble):
             raise ModelError(f"{folder}: its member {member} has members itself. Name those here instead.")
     return members
+
+
+def fetch_only_member(source: ModelSource) -> Path:
+    """The local folder of a model that is one body; ModelError where it is several."""
+    members = fetch_members(source)
+    if len(members) != 1:
+        raise ModelError(f"{source.path} has {len(members)} members, each with a body of its own. Name one of them.")
+    return members[0]
 
 
 def _fetch_member(folder: Path, member: str, *, allow_pickle: bool) -> Path:
@@ -111,18 +115,17 @@ def _download(name: str, *, revision: str | None, allow_pickle: bool) -> Path:
         ) from error
 
 
-def identify_model(path: str | Path, *, revision: str | None = None, allow_pickle: bool = False) -> ModelIdentity:
+def identify_model(source: ModelSource) -> ModelIdentity:
     """Path or id, commit, and a digest of the weights, configuration and tokenizer.
 
     It reads every byte (about a second a gigabyte): call it once a job, not once an actor.
     """
-    folder = fetch_model(path, revision=revision, allow_pickle=allow_pickle)
-    members = fetch_members(path, revision=revision, allow_pickle=allow_pickle)
+    folder, members = fetch_model(source), fetch_members(source)
     digests = [_digest(member) for member in members]
     if members != [folder]:  # where the members lie decides no score: their digests stand for them
         digests = [hashlib.sha256("\n".join(digests).encode()).hexdigest()]
     commit = folder.name if folder.parent.name == "snapshots" else None
-    return ModelIdentity(str(path), commit, digests[0])
+    return ModelIdentity(str(source.path), commit, digests[0])
 
 
 def _digest(folder: Path) -> str:

@@ -7,23 +7,20 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
-import torch
 from torch._dynamo.exc import TorchDynamoException
 
 from encore_ray.errors import ModelError
-from encore_ray.models.families.devices import Device, Dtype
+from encore_ray.models.forward.body_model import BodyModel
 from encore_ray.models.forward.budget import BudgetSearch, find_budget, score_within_memory, unless_out_of_memory
-from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.forward.occupancy import Occupancy, Occupied
 from encore_ray.models.forward.scorer import PairScorer, Plan
 from encore_ray.models.forward.selfcheck import check_scorer
-from encore_ray.models.forward.strategy import Strategy, StrategyChoice
-from encore_ray.models.loading.checkpoint import load_members
-from encore_ray.models.loading.choose_strategy import choose_strategy
-from encore_ray.models.loading.fetch import fetch_members
+from encore_ray.models.forward.strategy import Strategy
+from encore_ray.models.loading.checkpoint import load_models
+from encore_ray.models.spec.load_options import LoadOptions
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import Message, TokenizedPairs
 from encore_ray.rules import RuleSet
 
@@ -90,9 +87,7 @@ class Scoring:
         batch_tokens: token budget of a forward pass, None: the default of the device.
     """
 
-    def __init__(
-        self, models: Sequence[MultiHeadModel], *, strategies: Sequence[Strategy], batch_tokens: int | None = None
-    ):
+    def __init__(self, models: Sequence[BodyModel], *, strategies: Sequence[Strategy], batch_tokens: int | None = None):
         self.scorers = [
             PairScorer(model, strategy=strategy, batch_tokens=batch_tokens)
             for model, strategy in zip(models, strategies, strict=True)
@@ -133,7 +128,7 @@ class Scoring:
         members = zip(self.scorers, prepared.pairs, prepared.plans, strict=True)
         fitted = [score_within_memory(scorer, pairs, plan) for scorer, pairs, plan in members]
         sides = [
-            np.split(one.scores_N2K, [len(scorer.model.rules)], axis=2)
+            np.split(one.scores_N2K, [scorer.model.num_scores], axis=2)
             for one, scorer in zip(fitted, self.scorers, strict=True)
         ]
         reduced = [
@@ -189,73 +184,27 @@ def _explained_compilation(name: str) -> Iterator[None]:
         raise ModelError(f"{name} cannot be compiled here: {reason} Score without compile.") from error
 
 
-def choose_strategies(
-    path: str | Path,
-    *,
-    forced: Strategy | None = None,
-    revision: str | None = None,
-    max_length: int | None = None,
-    trust_remote_code: bool = False,
-    allow_pickle: bool = False,
-) -> tuple[StrategyChoice, ...]:
-    """For every member of a model, the fastest strategy that is exact for it; see `choose_strategy`.
-
-    Raises:
-        ConfigError: the forced strategy would change a member's scores.
-    """
-    return tuple(
-        choose_strategy(folder, forced=forced, max_length=max_length, trust_remote_code=trust_remote_code)
-        for folder in fetch_members(path, revision=revision, allow_pickle=allow_pickle)
-    )
-
-
 def load_scoring(
-    path: str | Path,
+    source: ModelSource,
+    options: LoadOptions,
     *,
     strategies: Sequence[Strategy],
-    batch_tokens: int | None = None,
-    revision: str | None = None,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
     rules: RuleSet | None = None,
-    max_length: int | None = None,
-    trust_remote_code: bool = False,
-    allow_pickle: bool = False,
-    split: bool = False,
-    gpu_share: float = 1.0,
-    compiled: bool = False,
     keep_embeddings: bool = False,
 ) -> Scoring:
     """Load a model, or all members of one, ready to score conversations.
 
     Args:
-        path: as `load_members` takes it, with the options that are not named here.
-        strategies: one a member.
-        batch_tokens: token budget of a forward pass, None: the default of the device.
-        gpu_share: of one GPU's memory, where several actors share it.
-        compiled: compile each body by torch.compile, at its first forward pass.
+        source, options: which model, and how it is run.
+        strategies: one a member, exact for it; see `choose_strategies`.
+        rules: of all members, instead of the rules.yaml in the folder.
         keep_embeddings: give the vector that enters the heads beside the scores.
 
     Raises:
         ModelError: it cannot be loaded, or has no such vector.
     """
-    if gpu_share < 1 and device == "cuda":
-        torch.cuda.set_per_process_memory_fraction(gpu_share)
-    models = load_members(
-        path,
-        revision=revision,
-        dtype=dtype,
-        device=device,
-        rules=rules,
-        max_length=max_length,
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
-        split=split,
-    )
+    models = load_models(source, options, rules=rules)
     if keep_embeddings:
         for model in models:
-            model.keep_embeddings(name=str(path))
-    if compiled:
-        for model in models:
-            model.backbone.compile(dynamic=True)
-    return Scoring(models, strategies=strategies, batch_tokens=batch_tokens)
+            model.keep_embeddings(name=str(source.path))
+    return Scoring(models, strategies=strategies, batch_tokens=options.batch_tokens)

@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from encore_ray.errors import ConfigError
 from encore_ray.models.forward.heads import LinearHeads, Paths, pool, regressed_rule
-from encore_ray.models.loading.checkpoint import save_multihead
+from encore_ray.models.loading.saving import save_multihead
 from encore_ray.models.text.conversations import ConversationTokenizer, Message
 from encore_ray.models.training.objectives import into_rule_units, to_unit
 from encore_ray.rules import RuleSet

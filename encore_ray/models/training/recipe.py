@@ -24,16 +24,16 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from encore_ray.errors import ConfigError
 from encore_ray.models.families.families import HEADS_FILE
 from encore_ray.models.families.form import OwnForm, read_form
-from encore_ray.models.families.loaders import load_tokenizer
 from encore_ray.models.families.model_folder import ModelFolder, Opened
 from encore_ray.models.forward.heads import LinearHeads, PooledHeads, Pooling, regressed_rule
 from encore_ray.models.forward.last_layer import body_layers
 from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.forward.onednn import keep_no_copies
 from encore_ray.models.forward.strategy import Strategy, strategy_of
-from encore_ray.models.loading.checkpoint import open_conversations, save_multihead
-from encore_ray.models.loading.embedding import only_member
-from encore_ray.models.loading.fetch import RULES_FILE
+from encore_ray.models.loading.checkpoint import open_conversations
+from encore_ray.models.loading.fetch import RULES_FILE, fetch_only_member
+from encore_ray.models.loading.saving import save_multihead
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.training.disk import writing
 from encore_ray.models.training.lora import add_lora, merged
 from encore_ray.models.training.objectives import Objective, into_rule_units, out_of_rule_units
@@ -61,38 +61,34 @@ class Recipe:
     """What a model is made from and how it is trained, apart from the rows.
 
     Attributes:
-        base: folder of the base model on this machine, or hub id.
-        revision, trust_remote_code, allow_pickle: as of `load_members`.
+        base: the base model.
         objective: see `objectives`.
         rules: K rules, one head each, in the order of the targets.
         bias: K first biases of fresh heads, in the units of the targets.
         pooling: which tokens the heads read.
         dtype: that forward and backward passes compute in.
-        max_tokens: longer conversations lose their beginning; None: the model's limit, at most 8192.
+        max_length: in tokens; longer conversations lose their beginning; None: the model's limit, at most 8192.
         lora_rank: None to train all weights, else the rank of the adapters that are trained in their place.
         lora_alpha: the adapters' products are scaled by lora_alpha / lora_rank.
         gradient_checkpointing: compute layers again in the backward pass instead of keeping what they made.
         seed: of the adapters' first weights.
     """
 
-    base: str
+    base: ModelSource
     objective: Objective
     rules: RuleSet
     bias: tuple[float, ...]
-    revision: str | None = None
-    trust_remote_code: bool = False
-    allow_pickle: bool = False
     pooling: Pooling = "last"
     dtype: TrainDtype = "float32"
-    max_tokens: int | None = None
+    max_length: int | None = None
     lora_rank: int | None = None
     lora_alpha: float = 16.0
     gradient_checkpointing: bool = False
     seed: int = 0
 
-    def at(self, base: str) -> "Recipe":
+    def at(self, base: str | Path) -> "Recipe":
         """The recipe, with its base model where it lies on this machine."""
-        return replace(self, base=base)
+        return replace(self, base=self.base.at(base))
 
     @property
     def training_strategy(self) -> Strategy:
@@ -103,10 +99,10 @@ class Recipe:
         """
         config = self._folder().config
         if config.is_encoder_decoder:
-            raise ConfigError(f"{self.base} is an encoder-decoder ({config.model_type}), which is not supported.")
-        choice = strategy_of(config, self.max_tokens, self.trust_remote_code)
+            raise ConfigError(f"{self.base.path} is an encoder-decoder ({config.model_type}), which is not supported.")
+        choice = strategy_of(config, self.max_length, self.base.trust_remote_code)
         if choice.strategy == "one_by_one":
-            raise ConfigError(f"{self.base} cannot be trained on pairs: {choice.reason}. Set max_tokens.")
+            raise ConfigError(f"{self.base.path} cannot be trained on pairs: {choice.reason}. Set max_tokens.")
         return choice.strategy
 
     @property
@@ -140,12 +136,10 @@ class Recipe:
         """
         folder = self._folder()
         backbone = folder.load_body(torch.float32)
-        if hasattr(backbone.config, "use_cache"):
-            backbone.config.use_cache = False
         form = read_form(folder.path)
         template = form.template if isinstance(form, OwnForm) else None
         conversations = open_conversations(
-            folder, Opened((), lambda dtype: (backbone, nn.Identity()), template=template), max_length=self.max_tokens
+            folder, Opened((), lambda dtype: (backbone, nn.Identity()), template=template), max_length=self.max_length
         )
         if self.lora_rank is not None:
             add_lora(backbone, rank=self.lora_rank, alpha=self.lora_alpha, seed=self.seed)
@@ -178,12 +172,11 @@ class Recipe:
         if self.objective == "regression":
             into_rule_units(heads, rules)
         folder = self._folder()
-        tokenizer = load_tokenizer(folder.path, trust_remote_code=self.trust_remote_code)
         with writing(place):
             save_multihead(
                 place,
                 backbone=backbone.to(getattr(torch, self.dtype)),
-                tokenizer=tokenizer,
+                tokenizer=folder.tokenizer,
                 heads=heads,
                 rules=rules,
                 pooling=self.pooling,
@@ -202,8 +195,7 @@ class Recipe:
         return RuleSet(replace(regressed_rule(rule), scale=own) for rule, own in zip(self.rules, scales, strict=True))
 
     def _folder(self) -> ModelFolder:
-        place = only_member(self.base, revision=self.revision, allow_pickle=self.allow_pickle)
-        return ModelFolder(place, trust_remote_code=self.trust_remote_code, allow_pickle=self.allow_pickle)
+        return ModelFolder(self.base.at(fetch_only_member(self.base)))
 
     def _heads(self, folder: ModelFolder) -> LinearHeads:
         standing = self.first_heads.rules

@@ -9,6 +9,7 @@ from encore_ray.folder.pass_table import read_manifest
 from encore_ray.folder.tables import TableUnit, table_rules, table_units
 from encore_ray.models.export.folding import PROVENANCE, FoldedModel, fold_model
 from encore_ray.models.loading.fetch import identify_model
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model_place import local_model
 from encore_ray.rules import Scale
 from encore_ray.schema import PAIR_ID, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
@@ -52,8 +53,8 @@ def export_model(
     facts = _facts(units[0])
     path = model or facts["model_source"]
     revision = None if model else facts["revision"] or None
-    place = local_model(path, allow_pickle=allow_pickle)
-    identity = identify_model(place, revision=revision, allow_pickle=allow_pickle)
+    place = local_model(ModelSource(path, revision, allow_pickle=allow_pickle))
+    identity = identify_model(place)
     if identity.digest != facts["model"]:
         raise ConfigError(
             f"{path} is not the model that {SCORES_DIR}/ was made with: its digest is {identity.digest[:12]}, not "
@@ -69,9 +70,7 @@ def export_model(
         text=f"The reward of {', '.join(counted)} under {weights.scheme} weights.",
         folder=Path(output),
         provenance={"weights": weights.fingerprint, "model": identity.digest},
-        revision=revision,
         max_length=int(facts["max_tokens"]) if facts["max_tokens"] else None,
-        allow_pickle=allow_pickle,
     )
 
 

@@ -4,8 +4,9 @@ features/ has the units of pairs/, with pair_id, prompt_id, group_id, subset and
 numbers; those of a missing rejected response are NaN.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -13,38 +14,50 @@ import pyarrow as pa
 from encore_ray.config import ScoreOptions
 from encore_ray.engine.pools import Resources
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import LeftOut
-from encore_ray.folder.tables import TableUnit
 from encore_ray.models.forward.heads import Pooling
-from encore_ray.models.loading.embedding import Reads, dimension_rules, embedding_size, load_embedder
+from encore_ray.models.loading.embedding import Reads, embedding_size, load_embedder
 from encore_ray.models.loading.scoring import Scoring
 from encore_ray.passes.scorers.embedding_table import SIDES, write_embeddings
 from encore_ray.passes.scorers.model_place import local_model
-from encore_ray.passes.scorers.model_plan import plan_body
-from encore_ray.passes.scorers.score_table import facts_metadata
-from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
+from encore_ray.passes.scorers.model_plan import model_source, plan_body
+from encore_ray.passes.scorers.outputs import UnitOutputs
+from encore_ray.passes.scorers.planned_model import PlannedModel
+from encore_ray.rules import Rule, RuleSet, Scale
 
 
 @dataclass(frozen=True)
-class FeatureModel(ScoringModel):
-    """A backbone, as planned on the driver; its rules are the numbers of an embedding."""
+class FeatureModel(PlannedModel):
+    """A backbone that embeds responses; as planned on the driver.
 
-    @property
-    def pooling(self) -> Pooling:
-        return self.facts["pooling"]
+    Attributes:
+        size: numbers of an embedding.
+        pooling: which tokens make it.
+        reads: the whole conversation, or the response alone.
+    """
 
-    @property
-    def reads(self) -> Reads:
-        return self.facts["reads"]
+    size: int = field(kw_only=True)
+    pooling: Pooling = field(kw_only=True)
+    reads: Reads = field(kw_only=True)
 
     def load(self) -> Scoring:
         return load_embedder(
+            local_model(self.source),
+            self.load_options,
+            strategy=self.strategies[0].strategy,
             pooling=self.pooling,
             reads=self.reads,
-            strategy=self.strategies[0].strategy,
-            split=(self.options.gpus_per_actor or 1) > 1,
-            **self._how,
         )
+
+    @property
+    def outputs_fingerprint(self) -> str:
+        return _fingerprint(self.size)
+
+
+@cache
+def _fingerprint(size: int) -> str:
+    """That of as many rules: so every plan of features says how many numbers an embedding has."""
+    scale = Scale(-1.0, 1.0)
+    return RuleSet(Rule(f"dimension_{d}", "", "better", scale) for d in range(size)).scoring_fingerprint
 
 
 def plan_features(
@@ -61,34 +74,19 @@ def plan_features(
         ModelError: it is not there. ClusterError: its actors do not fit the cluster.
         ConfigError: the strategy asked for would change its embeddings.
     """
-    place = local_model(path, allow_pickle=options.allow_pickle)
-    size = embedding_size(
-        place,
-        revision=options.revision,
-        trust_remote_code=options.trust_remote_code,
-        allow_pickle=options.allow_pickle,
-    )
+    place = local_model(model_source(path, options))
+    size = embedding_size(place)
     strategies, facts = plan_body(path, place, options, resources=resources)
-    return FeatureModel(path, options, dimension_rules(size), strategies, {**facts, "pooling": pooling, "reads": reads})
+    facts = {**facts, "pooling": pooling, "reads": reads}
+    return FeatureModel(path, options, strategies, facts, size=size, pooling=pooling, reads=reads)
 
 
-class Embeddings(ModelScores):
-    """What an actor does with one unit: as it would score it, but the outputs are kept as vectors."""
+@dataclass(frozen=True)
+class FeatureWriter:
+    """Writes features/: the embeddings of a unit with their lengths, and how they were made."""
 
-    def _write(
-        self,
-        unit: TableUnit,
-        attempt: Attempt,
-        table: pa.Table,
-        scores_N2K: np.ndarray,
-        *,
-        bad: Sequence[LeftOut],
-        columns: Mapping[str, pa.Array],
-        facts: Mapping[str, str],
-    ) -> Mapping[str, int]:
-        return write_embeddings(
-            unit, attempt, table, scores_N2K, bad=bad, columns=columns, metadata=facts_metadata(facts)
-        )
+    def __call__(self, outputs: UnitOutputs, attempt: Attempt) -> Mapping[str, int]:
+        return write_embeddings(outputs, attempt, columns=outputs.columns, metadata=outputs.metadata)
 
 
 def read_features(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:

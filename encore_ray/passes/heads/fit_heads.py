@@ -15,29 +15,28 @@ from typing import Any
 
 import numpy as np
 
+from encore_ray.artifacts import FitReport
+from encore_ray.composition.hashing.keys import NUM_FOLDS
 from encore_ray.composition.heads.figures import head_figures
 from encore_ray.composition.heads.heldout import Cells, HeldoutSums
 from encore_ray.composition.heads.label_counts import LabelCounts
-from encore_ray.composition.heads.logistic import Heads, LogisticFit, LogisticSums, fit_logistic
+from encore_ray.composition.heads.logistic import LogisticFit, LogisticSums, ProblemHeads, fit_logistic
 from encore_ray.composition.heads.ridge import ROUNDING, LinearFit, ResponseSums, fit_ridge, prediction_sums
-from encore_ray.composition.measure.keys import NUM_FOLDS
 from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import FEATURES, FIT_HEADS
 from encore_ray.folder.tables import table_units
 from encore_ray.models.loading.embedding import FIT_FILE, backbone_files, save_fitted
-from encore_ray.passes.heads.features import Embeddings, FeatureModel
+from encore_ray.passes.heads.features import FeatureModel, FeatureWriter
 from encore_ray.passes.heads.labels import LabelledUnit, LabelPlace, find_labels, labelled_units, read_responses
 from encore_ray.passes.scorers.by_model import ModelScorer
 from encore_ray.passes.scorers.model_place import local_model, model_paths, require_output
-from encore_ray.passes.scorers.model_plan import decisive_facts
 from encore_ray.passes.scorers.scorer import fill_table
-from encore_ray.records import flat_fit
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import FEATURES_DIR, PAIRS_DIR, SCHEMA_VERSION
-from encore_ray.storage import Folder, fingerprint, to_json
+from encore_ray.storage import Folder, fingerprint
 
 # Keys of fit.json: heads are finished that tell what they were made from; files are those of their backbone.
 MADE_FROM, FILES = "made_from", "files"
@@ -104,7 +103,7 @@ def fit_heads(
         parts.append((rated, fit_ridge(sums, groups=groups, rules=rated)))
     if asked:
 
-        def measure(heads: Heads) -> LogisticSums:
+        def measure(heads: ProblemHeads) -> LogisticSums:
             return reducer.total_in_order("fit", partial(_SumLogistic, rules, places, heads), units)
 
         logistic = fit_logistic(measure, sums, groups=groups, rules=asked)
@@ -140,7 +139,7 @@ class Features(Step[dict[str, int]]):
         return model_paths(self.model.path)
 
     def __call__(self, run: Run) -> dict[str, int]:
-        scorer = ModelScorer(self.model, Embeddings, verb="embed")
+        scorer = ModelScorer(self.model, FeatureWriter(), "embed")
         _, counts = fill_table(run, FEATURES, scorer, max_bad_fraction=self.max_bad_fraction)
         return counts
 
@@ -149,8 +148,8 @@ class Features(Step[dict[str, int]]):
 
 
 @dataclass(frozen=True)
-class FitHeads(Step[dict[str, Any]]):
-    """Fit heads to labels, on features/, and save them with their backbone; makes the content of fit.json.
+class FitHeads(Step[FitReport]):
+    """Fit heads to labels, on features/, and save them with their backbone.
 
     Attributes:
         model: the backbone. rules: of the heads.
@@ -165,31 +164,32 @@ class FitHeads(Step[dict[str, Any]]):
 
     def numbers(self, run: Run) -> int:
         units = table_units(run.path(FEATURES_DIR))
-        return sum(unit.rows for unit in units) * 2 * len(self.model.rules)
+        return sum(unit.rows for unit in units) * 2 * self.model.size
 
-    def __call__(self, run: Run) -> dict[str, Any]:
+    def __call__(self, run: Run) -> FitReport:
         fitted = fit_heads(run.path(FEATURES_DIR), self.labels, self.rules, run.reducer)
-        facts = fit_facts(decisive_facts(self.model), self.labels, self.rules)
-        return save_heads(self.output, fitted, self.rules, model=self.model, labels=self.labels, facts=facts)
+        facts = fit_facts(self.model.decisive_facts, self.labels, self.rules)
+        fit = save_heads(self.output, fitted, self.rules, model=self.model, labels=self.labels, facts=facts)
+        return FitReport.of(fit)
 
-    def record(self, made: dict[str, Any]) -> Record:
-        return Record(metrics=flat_fit(made), artifacts={FIT_FILE: to_json(made)})
+    def record(self, made: FitReport) -> Record:
+        return Record(metrics=made.figures(), artifacts={made.FILE: made.to_json()})
 
 
 def embed_and_fit(
     run: Run, model: FeatureModel, rules: RuleSet, *, labels: str | None, output: str, max_bad_fraction: float
-) -> dict[str, Any]:
-    """Embed all responses of the run and fit heads to labels, where they are not there already; content of fit.json.
+) -> FitReport:
+    """Embed all responses of the run and fit heads to labels, where they are not there already.
 
     Raises:
         ResumeRefused: other heads are there.
     """
     labels = labels or run.path(PAIRS_DIR)
-    facts = fit_facts(decisive_facts(model), labels, rules)
+    facts = fit_facts(model.decisive_facts, labels, rules)
     standing = standing_heads(output, facts=facts, overwrite=run.overwrite)
     if standing is not None:
         run.note(f"fit: {output} holds the heads of these labels already")
-        return standing
+        return FitReport.of(standing, where=Folder(output).path(FIT_FILE))
     run.do(Features(model, max_bad_fraction))
     return run.do(FitHeads(model, rules, labels, output))
 
@@ -219,7 +219,7 @@ class _SumProducts:
 class _SumLogistic:
     """What a step of the logistic regressions needs of one unit."""
 
-    def __init__(self, rules: RuleSet, places: Places, heads: Heads):
+    def __init__(self, rules: RuleSet, places: Places, heads: ProblemHeads):
         self._rules, self._places, self._heads = rules, places, heads
 
     def __call__(self, unit: LabelledUnit) -> LogisticSums:
@@ -342,10 +342,9 @@ def save_heads(
     Returns:
         Content of fit.json.
     """
-    folder, revision = Folder(output), model.facts["revision"] or model.options.revision
-    backbone = local_model(model.path, allow_pickle=model.options.allow_pickle)
+    folder, backbone = Folder(output), local_model(model.source)
     stale = _standing_files(folder)
-    files = backbone_files(backbone, revision=revision, allow_pickle=model.options.allow_pickle)
+    files = backbone_files(backbone)
     source = {key: model.facts[key] for key in ("model", "model_source", "revision", "pooling", "reads", "max_tokens")}
     fit = {"schema_version": SCHEMA_VERSION, "labels": labels, **source, **fitted.figures}
     folder.write_json(FIT_FILE, {**fit, FILES: sorted({*stale, *files})})
@@ -357,9 +356,6 @@ def save_heads(
         rules=rules,
         pooling=model.pooling,
         reads=model.reads,
-        revision=revision,
-        trust_remote_code=model.options.trust_remote_code,
-        allow_pickle=model.options.allow_pickle,
         stale=stale,
     )
     fit |= {FILES: files, MADE_FROM: dict(facts)}

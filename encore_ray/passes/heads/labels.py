@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encore_ray.composition.measure.keys import folds_of, hash_keys
-from encore_ray.composition.measure.splitmix import mix
+from encore_ray.composition.hashing.keys import folds_of, hash_keys
+from encore_ray.composition.hashing.splitmix import mix
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import first_texts, row_numbers
 from encore_ray.folder.parquet import open_parquet

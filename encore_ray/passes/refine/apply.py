@@ -26,7 +26,7 @@ from encore_ray.passes.refine.fit_reward import MARGIN
 from encore_ray.passes.refine.fit_rules import DIRECTIONS, directions
 from encore_ray.passes.refine.rows import RefinedRows
 from encore_ray.passes.refine.source import REWARD, EmbeddedRows, EmbeddedUnit, embedded_units, rule_heads
-from encore_ray.passes.scorers.score_table import CARRIED
+from encore_ray.passes.scorers.outputs import CARRIED
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import (

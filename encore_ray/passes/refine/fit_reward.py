@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from encore_ray.composition.evaluate.calibration import judge_sources
+from encore_ray.artifacts import RefineReport
+from encore_ray.composition.evaluate.calibration import calibrate
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
-from encore_ray.composition.weigh.rewards import tie_tolerance
+from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.engine.base import Say
 from encore_ray.folder.spec import FIT_REWARD
@@ -24,13 +25,13 @@ from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Told, Trainer,
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.refine.source import REWARD, embedded_units
 from encore_ray.run import Record, Run, Step
-from encore_ray.schema import REFINE_REPORT_FILE, REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
-from encore_ray.storage import Folder, to_json
+from encore_ray.schema import REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
+from encore_ray.storage import Folder
 
 
 @dataclass(frozen=True)
-class FitReward(Step[dict[str, Any]]):
-    """Fit energies to the composed reward; makes the content of refine/report.json. See `fit_refinement`.
+class FitReward(Step[RefineReport]):
+    """Fit energies to the composed reward. See `fit_refinement`.
 
     Attributes:
         noise: further levels of label noise. cpus, gpus: that the worker holds.
@@ -42,19 +43,15 @@ class FitReward(Step[dict[str, Any]]):
     cpus: float | None = None
     gpus: float | None = None
 
-    def __call__(self, run: Run) -> dict[str, Any]:
+    def __call__(self, run: Run) -> RefineReport:
         trainer = Trainer(run.engine, self.cpus, self.gpus, run.watch, run.note)
-        return fit_refinement(
+        made = fit_refinement(
             run.folder, settings=self.settings, trainer=trainer, noise=self.noise, overwrite=run.overwrite
         )
+        return RefineReport.of(made, where=run.path(RefineReport.FILE))
 
-    def record(self, made: dict[str, Any]) -> Record:
-        figures = {
-            f"accuracy/{control['name'].replace(' ', '_')}/noise_{control['noise']:g}": control["accuracy"]
-            for control in made["controls"]
-        }
-        artifacts = {REFINE_REPORT_FILE: to_json(made)}
-        return Record(params=vars(self.settings), metrics=figures, artifacts=artifacts)
+    def record(self, made: RefineReport) -> Record:
+        return Record(params=vars(self.settings), metrics=made.figures(), artifacts={made.FILE: made.to_json()})
 
 
 REFINED, REFIT = "refined", "linear refit"
@@ -88,7 +85,7 @@ def fit_refinement(
     standing = OF_REWARD.standing_report(run, facts, overwrite=overwrite)
     if standing is not None:
         return standing
-    tolerance = tie_tolerance(weights)
+    tolerance = margin_tolerance(weights)
     controls: list[dict[str, Any]] = []
     kept: Refiner | None = None
     judged: _HeldoutPairs | None = None
@@ -162,7 +159,7 @@ def _fit_and_judge(training: Training, say: Say) -> tuple[Refiner, _HeldoutPairs
 
 
 def _report(refiner: Refiner, judged: _HeldoutPairs, controls: list[dict[str, Any]], *, verdict: str) -> dict[str, Any]:
-    sources = judge_sources({MARGIN: judged.base_N, DENSITY: judged.odds_N}, fitted_N=~judged.test_N)
+    sources = calibrate({MARGIN: judged.base_N, DENSITY: judged.odds_N}, fitted_N=~judged.test_N)
     settings = refiner.facts["settings"]
     num_test = int(judged.test_N.sum())
     return {

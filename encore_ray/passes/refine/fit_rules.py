@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from encore_ray.artifacts import RuleRefineReport
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
-from encore_ray.composition.measure.counts import TIE_TOLERANCE
+from encore_ray.composition.measure.ties import tie_tolerance
 from encore_ray.engine.base import Say
 from encore_ray.folder.spec import FIT_RULES
 from encore_ray.folder.tables import table_rules, table_units
@@ -24,13 +25,13 @@ from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewar
 from encore_ray.passes.refine.source import embedded_units, rule_heads
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
-from encore_ray.schema import RULE_REFINE_REPORT_FILE, SCHEMA_VERSION, SCORES_DIR
-from encore_ray.storage import Folder, to_json
+from encore_ray.schema import SCHEMA_VERSION, SCORES_DIR
+from encore_ray.storage import Folder
 
 
 @dataclass(frozen=True)
-class FitRules(Step[dict[str, Any]]):
-    """Fit an energy to the scores of each rule; makes the content of refine/rules/report.json. See `fit_rules`.
+class FitRules(Step[RuleRefineReport]):
+    """Fit an energy to the scores of each rule. See `fit_rules`.
 
     Attributes:
         cpus, gpus: that the worker holds.
@@ -41,18 +42,13 @@ class FitRules(Step[dict[str, Any]]):
     cpus: float | None = None
     gpus: float | None = None
 
-    def __call__(self, run: Run) -> dict[str, Any]:
+    def __call__(self, run: Run) -> RuleRefineReport:
         trainer = Trainer(run.engine, self.cpus, self.gpus, run.watch, run.note)
-        return fit_rules(run.folder, rules=run.rules, settings=self.settings, trainer=trainer, overwrite=run.overwrite)
+        made = fit_rules(run.folder, rules=run.rules, settings=self.settings, trainer=trainer, overwrite=run.overwrite)
+        return RuleRefineReport.of(made, where=run.path(RuleRefineReport.FILE))
 
-    def record(self, made: dict[str, Any]) -> Record:
-        figures = {
-            f"accuracy/{rule['name']}/{control['name'].replace(' ', '_')}": control["accuracy"]
-            for rule in made["rules"]
-            for control in rule["controls"]
-        }
-        artifacts = {RULE_REFINE_REPORT_FILE: to_json(made)}
-        return Record(params=vars(self.settings), metrics=figures, artifacts=artifacts)
+    def record(self, made: RuleRefineReport) -> Record:
+        return Record(params=vars(self.settings), metrics=made.figures(), artifacts={made.FILE: made.to_json()})
 
 
 DIRECTIONS = "directions"  # key of what energies were made from: what each rule was taken for
@@ -147,7 +143,7 @@ def _report(refiner: Refiner, rules: RuleSet, judged: _HeldoutPairs) -> dict[str
     found: list[dict[str, Any]] = []
     better, worse = 0, 0
     for k, rule in enumerate(rules):
-        controls = judged.controls(k, TIE_TOLERANCE * max(1.0, rule.scale.width))
+        controls = judged.controls(k, tie_tolerance(rule.scale.width))
         refined = next(control for control in controls if control.name == REFINED)
         better += refined.differs and refined.difference > 0
         worse += refined.differs and refined.difference < 0

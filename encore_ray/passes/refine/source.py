@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.composition.measure.keys import hash_keys, heldout_halves
+from encore_ray.composition.hashing.keys import hash_keys, heldout_halves
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import floats
 from encore_ray.folder.pass_table import pass_tables

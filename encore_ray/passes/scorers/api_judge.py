@@ -1,34 +1,25 @@
 """A judge behind an OpenAI-compatible API: what it is asked about a unit, and what that will cost."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from encore_ray.config import RateOptions
 from encore_ray.engine.pools import CPU_SHARE, ActorPool
-from encore_ray.engine.watchdog import advance
 from encore_ray.errors import ConfigError
-from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.tables import TableUnit
-from encore_ray.models.judge.questions import ask_rating, form_of, on_scale, questions_digest
+from encore_ray.models.judge.questions import ask_rating, questions_digest
 from encore_ray.models.text.conversations import Message
-from encore_ray.passes.scorers.api_answers import Answers, rate_reply
-from encore_ray.passes.scorers.api_client import ApiClient, Refused, Reply, check_url
-from encore_ray.passes.scorers.score_table import CARRIED, TEXTS, num_chars, without, write_scores
+from encore_ray.passes.scorers.api_client import check_url
+from encore_ray.passes.scorers.outputs import TEXTS
 from encore_ray.rules import Rule, RuleSet
-from encore_ray.schema import CHOSEN, CHOSEN_CHARS, PROMPT, REJECTED, REJECTED_CHARS, Reason
-from encore_ray.storage import Folder, fingerprint
+from encore_ray.schema import CHOSEN, PROMPT, REJECTED
+from encore_ray.storage import Folder
 
 # A short answer and what would show that it is none. Log-probabilities are given of its first token alone.
 _MAX_ANSWER_TOKENS = 8
 _TOP = 20  # the most that endpoints give
 _CHARS_A_TOKEN = 4  # about so many in English
-_NAMED = 3  # ratings that a quarantined pair's detail names
 
 # One actor has all threads: they only wait, and their number and rate are those of the whole job.
 POOL = ActorPool(1, 1, cpus=CPU_SHARE, gpus=0.0, calls_at_a_time=2)
@@ -131,86 +122,3 @@ def estimate(judge: ApiJudge, units: Sequence[TableUnit]) -> Estimate:
     cost = None if None in prices else (tokens_in * (prices[0] or 0) + tokens_out * (prices[1] or 0)) / 1e6
     minutes = requests / options.requests_per_minute if options.requests_per_minute else None
     return Estimate(requests, tokens_in, tokens_out, cost, minutes)
-
-
-class ApiScores:
-    """Ratings by a judge behind an API, many requests at a time."""
-
-    def __init__(self, judge: ApiJudge):
-        self._judge = judge
-        self._client = ApiClient(judge.url, judge.options)
-        self._threads = ThreadPoolExecutor(judge.options.concurrency)
-
-    def __call__(self, unit: TableUnit, attempt: Attempt) -> Mapping[str, int]:
-        table = unit.read([*CARRIED, *TEXTS])
-        kept = without(table, attempt.left_out)
-        answers = Answers(self._judge.answers, unit.unit)
-        bodies = self._bodies(kept)
-        requests = {place: fingerprint(body) for place, body in bodies.items()}
-        distinct = {requests[place]: body for place, body in bodies.items()}
-        replies = {request: answers.find(self._judge.url, body) for request, body in distinct.items()}
-        missing = {request: distinct[request] for request, reply in replies.items() if reply is None}
-        replies |= self._ask_all(missing, answers)
-        row_N = np.setdiff1d(np.arange(table.num_rows), [pair.row for pair in attempt.left_out])
-        scores_N2K, wrong = self._rate({place: replies[request] for place, request in requests.items()}, len(kept))
-        bad = [*attempt.left_out]
-        bad += [LeftOut(int(row_N[i]), Reason.NOT_A_RATING, "; ".join(why[:_NAMED])) for i, why in wrong.items()]
-        usable = np.array([i not in wrong for i in range(len(kept))], dtype=bool)
-        counts = self._write(unit, attempt, table, scores_N2K[usable], bad=bad)
-        answers.pack()
-        return {**counts, "requests": len(missing), "known_answers": len(distinct) - len(missing)}
-
-    def _write(
-        self, unit: TableUnit, attempt: Attempt, table: pa.Table, scores_N2K: np.ndarray, *, bad: Sequence[LeftOut]
-    ) -> Mapping[str, int]:
-        rated = without(table, bad)
-        single = rated.column(REJECTED).is_null().to_numpy(zero_copy_only=False)
-        lengths = {
-            CHOSEN_CHARS: pa.array(num_chars(rated.column(CHOSEN)), pa.int32()),
-            REJECTED_CHARS: pa.array(num_chars(rated.column(REJECTED)), pa.int32(), mask=single),
-        }
-        facts = {key: str(value) for key, value in self._judge.facts.items()}
-        rules = self._judge.rules
-        return write_scores(unit, attempt, table, scores_N2K, rules=rules, bad=bad, columns=lengths, facts=facts)
-
-    def _bodies(self, table: pa.Table) -> dict[tuple[int, int, int], dict[str, Any]]:
-        """Requests by pair, side and rule; those about a conversation follow each other, for caches of prefixes."""
-        bodies = {}
-        for i, row in enumerate(table.select([PROMPT, CHOSEN, REJECTED]).to_pylist()):
-            for side, turns in enumerate(self._judge.about(row)):
-                bodies |= {(i, side, k): self._judge.body(turns, k) for k in range(len(self._judge.rules))}
-        return bodies
-
-    def _ask_all(self, bodies: Mapping[str, dict[str, Any]], answers: Answers) -> dict[str, Reply | Refused]:
-        def ask(body: dict[str, Any]) -> Reply | Refused:
-            reply = self._client.ask(body)
-            if isinstance(reply, Reply):
-                answers.keep(self._judge.url, body, reply)
-            advance()
-            return reply
-
-        futures: dict[str, Future[Reply | Refused]] = {
-            request: self._threads.submit(ask, body) for request, body in bodies.items()
-        }
-        try:
-            return {request: future.result() for request, future in futures.items()}
-        except BaseException:
-            for future in futures.values():
-                future.cancel()
-            raise
-
-    def _rate(
-        self, replies: Mapping[tuple[int, int, int], Reply | Refused | None], num_pairs: int
-    ) -> tuple[np.ndarray, dict[int, list[str]]]:
-        """Ratings [N, 2, K], NaN where there is none, and why by pair."""
-        rules = self._judge.rules
-        raw_N2K = np.full((num_pairs, 2, len(rules)), np.nan)
-        wrong: dict[int, list[str]] = {}
-        for (i, side, k), reply in replies.items():
-            assert reply is not None
-            rating = rate_reply(form_of(rules[k]), reply)
-            if isinstance(rating, str):
-                wrong.setdefault(i, []).append(f"{(CHOSEN, REJECTED)[side]} {rules[k].name}: {rating}")
-            else:
-                raw_N2K[i, side, k] = rating
-        return np.stack([on_scale(rule, raw_N2K[:, :, k]) for k, rule in enumerate(rules)], axis=2), wrong

@@ -9,9 +9,17 @@ from encore_ray.engine.pools import ActorPool, Resources
 from encore_ray.engine.unit_work import Write
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
-from encore_ray.passes.scorers.api_judge import POOL, ApiJudge, ApiScores, estimate
+from encore_ray.passes.scorers.api_forward import unit_by_api
+from encore_ray.passes.scorers.api_judge import POOL, ApiJudge, estimate
+from encore_ray.passes.scorers.outputs import OutputWriter
+from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run
+
+
+def rate_by_api(judge: ApiJudge) -> "ApiScorer":
+    """A judge that makes scores/."""
+    return ApiScorer(judge, ScoreWriter(judge.rules), "rate")
 
 
 @dataclass(frozen=True)
@@ -20,13 +28,13 @@ class ApiScorer:
 
     Attributes:
         judge: whom to ask.
-        unit_work: what a worker does with a unit.
+        writer: keeps what is wanted of its answers.
         verb: what the terminal calls it.
     """
 
     judge: ApiJudge
-    unit_work: type[ApiScores] = ApiScores
-    verb: str = "rate"
+    writer: OutputWriter
+    verb: str
 
     @property
     def rules(self) -> RuleSet:
@@ -58,7 +66,7 @@ class ApiScorer:
 
     @property
     def work(self) -> Callable[[], Write]:
-        return partial(self.unit_work, self.judge)
+        return partial(unit_by_api, self.judge, self.writer)
 
     def end(self, run: Run, counts: Mapping[str, int], max_bad_fraction: float) -> None:
         requests, known = counts.get("requests", 0), counts.get("known_answers", 0)

@@ -11,12 +11,19 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.spec import EMBED
 from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.scorers.embed import finish_embeddings, open_embeddings
+from encore_ray.passes.scorers.model_forward import score_writer, unit_by_model
 from encore_ray.passes.scorers.model_place import model_paths
-from encore_ray.passes.scorers.model_plan import decisive_facts, settle_budget
-from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
+from encore_ray.passes.scorers.model_plan import settle_budget
+from encore_ray.passes.scorers.outputs import OutputWriter
+from encore_ray.passes.scorers.planned_model import PlannedModel, ScoringModel
 from encore_ray.passes.scorers.scoring_cost import Effort
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run
+
+
+def score_by_model(model: ScoringModel) -> "ModelScorer":
+    """A model or judge that makes scores/, and embeddings/ beside it where its options keep them."""
+    return ModelScorer(model, score_writer(model, None), "score")
 
 
 @dataclass(frozen=True)
@@ -25,23 +32,24 @@ class ModelScorer:
 
     Attributes:
         model: as planned.
-        unit_work: what an actor does with a unit.
+        writer: keeps what is wanted of its outputs.
         verb: what the terminal calls it.
         embeddings: where the embeddings of the pairs go as well, once it is known that they are kept.
     """
 
-    model: ScoringModel
-    unit_work: type[ModelScores] = ModelScores
-    verb: str = "score"
+    model: PlannedModel
+    writer: OutputWriter
+    verb: str
     embeddings: PassTable | None = None
 
     @property
     def rules(self) -> RuleSet:
+        assert isinstance(self.model, ScoringModel), "a model that embeds has no rules"
         return self.model.rules
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        return decisive_facts(self.model)
+        return self.model.decisive_facts
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -65,17 +73,17 @@ class ModelScorer:
         run.note(f"{self.verb} on {pool}, {model.facts['dtype']} on {model.facts['device']}")
         for choice in dict.fromkeys(model.strategies):
             run.note(f"{self.verb} by {choice.strategy}: {choice.reason}")
-        embeddings = None
-        if model.options.keep_embeddings and self.unit_work is ModelScores:
-            embeddings = open_embeddings(units, run.table(EMBED), model=model, overwrite=run.overwrite)
-        return replace(self, model=model, embeddings=embeddings)
+        if not (self.verb == "score" and isinstance(model, ScoringModel) and model.options.keep_embeddings):
+            return replace(self, model=model)
+        embeddings = open_embeddings(units, run.table(EMBED), model=model, overwrite=run.overwrite)
+        return replace(self, model=model, writer=score_writer(model, embeddings), embeddings=embeddings)
 
     def pool(self, resources: Resources, num_units: int) -> ActorPool:
         return score_pool(self.model.options, resources, num_units=num_units)
 
     @property
     def work(self) -> Callable[[], Write]:
-        return partial(self.unit_work, self.model, self.embeddings)
+        return partial(unit_by_model, self.model, self.writer)
 
     def end(self, run: Run, counts: Mapping[str, int], max_bad_fraction: float) -> None:
         if self.embeddings is not None:

@@ -3,7 +3,7 @@
 from encore_ray.config import JobConfig
 from encore_ray.config_sources import read_rules
 from encore_ray.passes.scorers.api_client import is_api
-from encore_ray.passes.scorers.ratings import DataRatings
+from encore_ray.passes.scorers.by_ratings import RatingsScorer
 from encore_ray.passes.scorers.scorer import Scorer
 from encore_ray.rules import rule_pool
 from encore_ray.run import Run
@@ -29,16 +29,18 @@ def choose_scorer(config: JobConfig, run: Run) -> Scorer:
     """
     rules = read_rules(config.rules) if config.rules else None
     if config.judge is None and config.model is None:
-        return DataRatings(rules)
+        return RatingsScorer(rules)
     from encore_ray.passes.scorers.api_judge import plan_api_judge
-    from encore_ray.passes.scorers.by_api import ApiScorer
+    from encore_ray.passes.scorers.by_api import rate_by_api
 
     if config.judge is not None and is_api(config.judge):
-        return ApiScorer(plan_api_judge(config.judge, config.rate, rules=rules or rule_pool(), run=run.folder))
-    from encore_ray.passes.scorers.by_model import ModelScorer
+        return rate_by_api(plan_api_judge(config.judge, config.rate, rules=rules or rule_pool(), run=run.folder))
+    from encore_ray.passes.scorers.by_model import score_by_model
     from encore_ray.passes.scorers.model_plan import plan_judge, plan_model
 
     if config.judge is not None:
-        return ModelScorer(plan_judge(config.judge, config.score, resources=run.resources, rules=rules or rule_pool()))
+        return score_by_model(
+            plan_judge(config.judge, config.score, resources=run.resources, rules=rules or rule_pool())
+        )
     assert config.model is not None
-    return ModelScorer(plan_model(config.model, config.score, resources=run.resources, rules=rules))
+    return score_by_model(plan_model(config.model, config.score, resources=run.resources, rules=rules))

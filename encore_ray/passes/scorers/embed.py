@@ -8,15 +8,16 @@ from encore_ray.engine.pools import ActorPool, Resources
 from encore_ray.engine.unit_work import Write
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit, table_units
-from encore_ray.passes.scorers.model_plan import decisive_facts
-from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
+from encore_ray.passes.scorers.embedding_table import EmbeddingWriter
+from encore_ray.passes.scorers.model_forward import ModelForward
+from encore_ray.passes.scorers.planned_model import PlannedModel
 from encore_ray.passes.scorers.scorer import finish_scored
 from encore_ray.run import Run
 from encore_ray.schema import PAIRS_DIR
 
 
 def open_embeddings(
-    units: Sequence[TableUnit], output: PassTable, *, model: ScoringModel, overwrite: bool = False
+    units: Sequence[TableUnit], output: PassTable, *, model: PlannedModel, overwrite: bool = False
 ) -> PassTable:
     """Make embeddings/ ready for what the score pass puts beside its scores; returns it opened.
 
@@ -32,7 +33,7 @@ def finish_embeddings(
     run: Run,
     output: PassTable,
     *,
-    model: ScoringModel,
+    model: PlannedModel,
     pool: Callable[[Resources, int], ActorPool],
     max_bad_fraction: float,
 ) -> dict[str, int]:
@@ -54,11 +55,12 @@ def finish_embeddings(
     )
 
 
-def _embedder(model: ScoringModel) -> Write:
-    """Makes the work of an actor."""
-    return ModelScores(model).embed
+def _embedder(model: PlannedModel) -> Write:
+    """Makes the work of an actor; what the forward passes take is not counted again."""
+    forward, writer = ModelForward(model), EmbeddingWriter()
+    return lambda unit, attempt: writer(forward(unit, attempt.left_out), attempt)
 
 
-def _facts(model: ScoringModel) -> dict[str, Any]:
+def _facts(model: PlannedModel) -> dict[str, Any]:
     """What decides an embedding: all that decides a score but the rules."""
-    return {key: value for key, value in decisive_facts(model).items() if key != "rules"}
+    return {key: value for key, value in model.decisive_facts.items() if key != "rules"}

@@ -4,8 +4,8 @@ A number that float16 cannot hold would be another number there, and a refined r
 response: its pair goes to quarantine.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +13,10 @@ import pyarrow as pa
 from encore_ray.errors import DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.columns import places
-from encore_ray.folder.commits import LeftOut
+from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
-from encore_ray.passes.scorers.score_table import non_finite, without, write_rows
-from encore_ray.schema import CHOSEN_EMBEDDING, PAIR_ID, REJECTED, REJECTED_EMBEDDING
+from encore_ray.passes.scorers.outputs import OutputWriter, UnitOutputs, non_finite, write_rows
+from encore_ray.schema import CHOSEN_EMBEDDING, PAIR_ID, REJECTED_EMBEDDING
 
 SIDES = (CHOSEN_EMBEDDING, REJECTED_EMBEDDING)
 NOT_FINITE = "an embedding holds a number that is not a finite float16"
@@ -34,34 +34,55 @@ def embedding_columns(half_N2D: np.ndarray) -> dict[str, pa.Array]:
 
 
 def write_embeddings(
-    unit: TableUnit,
+    outputs: UnitOutputs,
     attempt: Attempt,
-    table: pa.Table,
-    embeddings_N2D: np.ndarray,
     *,
-    bad: Sequence[LeftOut],
-    columns: Mapping[str, Any] | None = None,
+    columns: Mapping[str, pa.Array] | None = None,
     metadata: Mapping[bytes, bytes] | None = None,
 ) -> dict[str, int]:
-    """Write the embeddings of one unit, and to quarantine the pairs without one; arguments and counts of `write_rows`.
+    """Write the embeddings of one unit, and to quarantine the pairs without one; counts as of `write_rows`.
 
     Args:
-        embeddings_N2D: of the pairs of the table that are not in `bad`.
-        columns: further ones, put behind the embeddings.
+        columns: N further ones, put behind the embeddings.
+        metadata: of the file.
     """
     with np.errstate(over="ignore"):  # to infinity, which goes to quarantine
-        half_N2D = embeddings_N2D.astype(np.float16)
-    single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
-    (wrong_W,) = np.nonzero(non_finite(half_N2D, single_N))
+        half_N2D = outputs.embeddings_N2D.astype(np.float16)
+    (wrong_W,) = np.nonzero(non_finite(half_N2D, outputs.single_N))
     return write_rows(
-        unit,
+        outputs,
         attempt,
-        table,
         {**embedding_columns(half_N2D), **(columns or {})},
-        bad=bad,
         wrong=dict.fromkeys(wrong_W.tolist(), NOT_FINITE),
         metadata=metadata or {},
     )
+
+
+@dataclass(frozen=True)
+class EmbeddingWriter:
+    """Writes embeddings/: the vectors alone, for a table of scores says all else of the same pairs."""
+
+    def __call__(self, outputs: UnitOutputs, attempt: Attempt) -> Mapping[str, int]:
+        return write_embeddings(outputs, attempt)
+
+
+@dataclass(frozen=True)
+class WithEmbeddings:
+    """Writes what another writer does, and before it the embeddings of the same unit, unless they are there already.
+
+    Attributes:
+        writer: of the attempt's own table.
+        table: embeddings/, opened.
+    """
+
+    writer: OutputWriter
+    table: PassTable
+
+    def __call__(self, outputs: UnitOutputs, attempt: Attempt) -> Mapping[str, int]:
+        beside = attempt.beside(self.table)
+        if beside is not None:
+            beside.commit(write_embeddings(outputs, beside))
+        return self.writer(outputs, attempt)
 
 
 def read_embeddings(unit: TableUnit, pair_ids: pa.ChunkedArray) -> np.ndarray:

@@ -12,28 +12,28 @@ from typing import Any
 from encore_ray.corpora.sources import file_stamp
 from encore_ray.errors import ConfigError, ModelError
 from encore_ray.models.loading.fetch import wanted_files
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.remote import describe, file_system, is_trouble
 from encore_ray.storage import Folder, fingerprint, is_remote
 
 
-def local_model(path: str, *, allow_pickle: bool = False) -> str:
+def local_model(source: ModelSource) -> ModelSource:
     """What `encore_ray.models` reads a model from: a folder or hub id as it is, of a URL the copy on this machine.
 
     Copies lie in `~/.cache/encore-ray/models` (XDG_CACHE_HOME), one for each state of the files; actors that start
     together on a node copy once, under a lock. Nothing deletes them.
 
-    Args:
-        path: folder, hub id, or URL of a folder.
-        allow_pickle: also copy weights stored as pickles (*.bin).
+    Weights stored as pickles (*.bin) are copied where the source allows them.
 
     Raises:
         ModelError: the URL holds no model, cannot be read, or the copy cannot be written.
     """
+    path = str(source.path)
     if not is_remote(path):
-        return path
+        return source
     with _copying(path):
         fs, inner = file_system(path)
-        files = _model_files(fs, inner, path, allow_pickle=allow_pickle)
+        files = _model_files(fs, inner, path, allow_pickle=source.allow_pickle)
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "encore-ray", "models")
         place = cache / fingerprint([path, files])[:32]
         if not place.is_dir():
@@ -42,7 +42,7 @@ def local_model(path: str, *, allow_pickle: bool = False) -> str:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not place.is_dir():
                     _copy(fs, inner, files, place)
-    return str(place)
+    return source.at(str(place))
 
 
 def require_output(output: str, *, source: str, marks: Sequence[str]) -> None:

@@ -17,10 +17,12 @@ from encore_ray.models.forward.scorer import DEFAULT_BATCH_TOKENS
 from encore_ray.models.forward.strategy import StrategyChoice
 from encore_ray.models.judge.questions import questions_digest
 from encore_ray.models.loading.checkpoint import load_rules
+from encore_ray.models.loading.choose_strategy import choose_strategies
 from encore_ray.models.loading.fetch import identify_model
-from encore_ray.models.loading.scoring import choose_strategies
+from encore_ray.models.spec.source import ModelSource
+from encore_ray.passes.scorers.model_forward import find_budget
 from encore_ray.passes.scorers.model_place import local_model
-from encore_ray.passes.scorers.score_unit import SEARCH, JudgeModel, ScoringModel, find_budget
+from encore_ray.passes.scorers.planned_model import SEARCH, JudgeModel, PlannedModel, ScoringModel
 from encore_ray.rules import RuleSet
 
 logger = logging.getLogger("encore_ray")
@@ -28,7 +30,7 @@ logger = logging.getLogger("encore_ray")
 # Pairs that a search for the token budget may read: enough to fill the largest budget a few times.
 SEARCH_PAIRS = 1024
 
-Model = TypeVar("Model", bound=ScoringModel)
+Model = TypeVar("Model", bound=PlannedModel)
 
 
 def plan_model(path: str, options: ScoreOptions, *, resources: Resources, rules: RuleSet | None = None) -> ScoringModel:
@@ -41,16 +43,10 @@ def plan_model(path: str, options: ScoreOptions, *, resources: Resources, rules:
         ModelError: it is not there, or its rules are not. ClusterError: its actors do not fit the cluster.
         ConfigError: the strategy asked for would change its scores.
     """
-    place = local_model(path, allow_pickle=options.allow_pickle)
-    found = load_rules(
-        place,
-        revision=options.revision,
-        rules=rules,
-        trust_remote_code=options.trust_remote_code,
-        allow_pickle=options.allow_pickle,
-    )
+    place = local_model(model_source(path, options))
+    found = load_rules(place, rules=rules)
     strategies, facts = plan_body(path, place, options, resources=resources)
-    return ScoringModel(path, options, found, strategies, facts)
+    return ScoringModel(path, options, strategies, facts, rules=found)
 
 
 def plan_judge(path: str, options: ScoreOptions, *, resources: Resources, rules: RuleSet) -> JudgeModel:
@@ -71,25 +67,32 @@ def plan_judge(path: str, options: ScoreOptions, *, resources: Resources, rules:
         )
     if options.keep_embeddings:
         raise ConfigError("keep_embeddings: a judge has no heads that an embedding could enter. Leave it out.")
-    place = local_model(path, allow_pickle=options.allow_pickle)
+    place = local_model(model_source(path, options))
     strategies, facts = plan_body(path, place, options, resources=resources)
-    return JudgeModel(path, options, rules, strategies, {**facts, "questions": questions_digest(rules)})
+    return JudgeModel(path, options, strategies, {**facts, "questions": questions_digest(rules)}, rules=rules)
+
+
+def model_source(path: str, options: ScoreOptions) -> ModelSource:
+    """The model at a path, and what the options allow of it."""
+    return ModelSource(path, options.revision, options.trust_remote_code, options.allow_pickle)
 
 
 def plan_body(
-    path: str, place: str, options: ScoreOptions, *, resources: Resources
+    path: str, place: ModelSource, options: ScoreOptions, *, resources: Resources
 ) -> tuple[tuple[StrategyChoice, ...], dict[str, Any]]:
-    """How a model is scored with, one strategy a member, and the facts that decide its scores."""
+    """How a model is scored with, one strategy a member, and the facts that decide its scores.
+
+    Args:
+        path: as the user names it.
+        place: on this machine, see `local_model`.
+    """
     device = "cuda" if score_pool(options, resources, num_units=1).gpus else "cpu"
     dtype = options.dtype if options.dtype != "auto" else {"cuda": "bfloat16", "cpu": "float32"}[device]
-    identity = identify_model(place, revision=options.revision, allow_pickle=options.allow_pickle)
+    identity = identify_model(place)
     strategies = choose_strategies(
         place,
         forced=None if options.strategy == "auto" else options.strategy,
-        revision=options.revision,
         max_length=options.max_tokens,
-        trust_remote_code=options.trust_remote_code,
-        allow_pickle=options.allow_pickle,
     )
     facts = {
         "model": identity.digest,
@@ -121,7 +124,7 @@ def settle_budget(
         return model
     standing = output.standing_facts() or {}
     resumed = replace(model, facts={**model.facts, "batch_tokens": standing.get("batch_tokens")})
-    if isinstance(standing.get("batch_tokens"), int) and (standing == decisive_facts(resumed) or not overwrite):
+    if isinstance(standing.get("batch_tokens"), int) and (standing == resumed.decisive_facts or not overwrite):
         return resumed
     first: list[TableUnit] = []
     for unit in units:
@@ -135,12 +138,3 @@ def settle_budget(
         logger.warning("The search for a token budget came to no end: %s. The usual %d are used.", search.detail, usual)
         return replace(model, facts={**model.facts, "batch_tokens": usual})
     return replace(model, facts={**model.facts, "batch_tokens": search.batch_tokens}, search=search)
-
-
-def decisive_facts(model: ScoringModel) -> dict[str, Any]:
-    """The facts that decide a score.
-
-    The same weights in another folder give the same scores: where the model lies is recorded, not compared.
-    """
-    facts = {key: value for key, value in model.facts.items() if key not in ("model_source", "revision")}
-    return {**facts, "rules": model.rules.scoring_fingerprint}

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from encore_ray.models.loading.scoring import Prepared, Scored
+if TYPE_CHECKING:  # a report counts tokens without a model
+    from encore_ray.models.loading.scoring import Prepared, Scored
 
 _TIMES = ("forward_ms", "idle_ms")
 
@@ -27,7 +29,7 @@ class Effort:
     rescored_units: int
 
     @classmethod
-    def of_unit(cls, prepared: Prepared, scored: Scored) -> "Effort":
+    def of_unit(cls, prepared: "Prepared", scored: "Scored") -> "Effort":
         return cls(
             prepared.num_tokens,
             scored.num_computed,

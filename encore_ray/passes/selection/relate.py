@@ -8,10 +8,10 @@ from encore_ray.folder.spec import RELEVANCE, SELECT
 from encore_ray.folder.tables import table_rules, table_units
 from encore_ray.passes.scorers.by_api import ApiScorer
 from encore_ray.passes.scorers.by_model import ModelScorer
-from encore_ray.passes.scorers.score_unit import JudgeModel
+from encore_ray.passes.scorers.planned_model import JudgeModel
 from encore_ray.passes.scorers.scorer import Scorer, fill_table
-from encore_ray.passes.selection.api_relevance import ApiRelating, ApiRelevance
-from encore_ray.passes.selection.relevance import AdapterModel, ModelRelevance, RelatingModel, check_same_rules
+from encore_ray.passes.selection.api_relevance import ApiRelating
+from encore_ray.passes.selection.relevance import AdapterModel, RelatingModel, RelevanceWriter, check_same_rules
 from encore_ray.passes.selection.select import Selecting, check_selecting
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import SCORES_DIR
@@ -52,15 +52,17 @@ def judge_of_relevance(scorer: Scorer) -> Scorer:
         ConfigError: the scorer is no judge.
     """
     if isinstance(scorer, ApiScorer):
-        return ApiScorer(ApiRelating.of(scorer.judge), ApiRelevance, verb="relevance")
+        judge = ApiRelating.of(scorer.judge)
+        return ApiScorer(judge, RelevanceWriter(judge.rules), "relevance")
     if isinstance(scorer, ModelScorer) and isinstance(scorer.model, JudgeModel):
-        return ModelScorer(RelatingModel.of(scorer.model), ModelRelevance, verb="relevance")
+        model = RelatingModel.of(scorer.model)
+        return ModelScorer(model, RelevanceWriter(model.rules), "relevance")
     raise ConfigError("Only a judge can be asked how much a rule matters to a prompt.")
 
 
 def adapter_scorer(model: AdapterModel) -> Scorer:
     """A rule adapter that reads pairs."""
-    return ModelScorer(model, ModelRelevance, verb="relevance")
+    return ModelScorer(model, RelevanceWriter(model.rules), "relevance")
 
 
 def refuse_before_reading(run: Run, options: Selecting, model: AdapterModel) -> None:

@@ -5,7 +5,7 @@ write relevance/: the units of pairs/, with pair_id, prompt_id, group_id, subset
 1, null for a single response. What wrote it decides what `select` makes of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,17 +16,16 @@ from encore_ray.config import ScoreOptions
 from encore_ray.engine.pools import Resources
 from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import LeftOut
-from encore_ray.folder.tables import TableUnit, rules_metadata
+from encore_ray.folder.tables import rules_metadata
 from encore_ray.models.judge.adapter import RuleAdapter, pair_prompt_digest
 from encore_ray.models.judge.judge import Judging
 from encore_ray.models.judge.questions import questions_digest, relevance_question, relevance_rules
 from encore_ray.models.judge.relating import Relating
 from encore_ray.passes.scorers.model_plan import plan_model
-from encore_ray.passes.scorers.score_table import facts_metadata, without, write_rows
-from encore_ray.passes.scorers.score_unit import JudgeModel, ModelScores, ScoringModel
+from encore_ray.passes.scorers.outputs import UnitOutputs, write_rows
+from encore_ray.passes.scorers.planned_model import JudgeModel, ScoringModel
 from encore_ray.rules import RuleSet
-from encore_ray.schema import REJECTED, TRUNCATED, relevance_column
+from encore_ray.schema import TRUNCATED, relevance_column
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def plan_adapter(path: str, options: ScoreOptions, *, resources: Resources) -> A
             f"first of all {others[0]}, so what it gives is no probability. Train one by `encore-ray train`."
         )
     facts = {**model.facts, "by": "adapter", "pair_prompt": pair_prompt_digest()}
-    return AdapterModel(model.path, model.options, model.rules, model.strategies, facts)
+    return AdapterModel(model.path, model.options, model.strategies, facts, rules=model.rules)
 
 
 def check_same_rules(model: AdapterModel, scored: RuleSet) -> None:
@@ -82,51 +81,33 @@ class RelatingModel(JudgeModel):
         """The judge of the ratings, asked about relevance instead."""
         rules = relevance_rules(judge.rules)
         facts = {**judge.facts, "by": "judge", "questions": questions_digest(rules, ask=relevance_question)}
-        return cls(judge.path, judge.options, rules, judge.strategies, facts)
+        return cls(judge.path, judge.options, judge.strategies, facts, rules=rules)
 
 
-class ModelRelevance(ModelScores):
-    """What an actor does with one unit: as it would score it, but what its model gives is relevance, one a pair."""
+@dataclass(frozen=True)
+class RelevanceWriter:
+    """Writes relevance/: one number a pair and rule, which a model or judge gives in place of the first side's scores.
 
-    def _write(
-        self,
-        unit: TableUnit,
-        attempt: Attempt,
-        table: pa.Table,
-        scores_N2K: np.ndarray,
-        *,
-        bad: Sequence[LeftOut],
-        columns: Mapping[str, pa.Array],
-        facts: Mapping[str, str],
-    ) -> Mapping[str, int]:
-        kept, rules = {TRUNCATED: columns[TRUNCATED]}, self._model.rules
-        return write_relevance(unit, attempt, table, scores_N2K[:, 0], rules=rules, bad=bad, columns=kept, facts=facts)
+    Pairs whose relevance is not finite go to quarantine.
 
+    Attributes:
+        rules: K rules, for the columns.
+    """
 
-def write_relevance(
-    unit: TableUnit,
-    attempt: Attempt,
-    table: pa.Table,
-    relevance_NK: np.ndarray,
-    *,
-    rules: RuleSet,
-    bad: Sequence[LeftOut],
-    columns: Mapping[str, pa.Array],
-    facts: Mapping[str, str],
-) -> dict[str, int]:
-    """Write one unit's relevances, and to quarantine the pairs without; arguments and counts as of `write_scores`."""
-    single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
-    relevance = {
-        relevance_column(name): pa.array(relevance_NK[:, k].astype(np.float32), mask=single_N)
-        for k, name in enumerate(rules.names)
-    }
-    (wrong_W,) = np.nonzero(~np.isfinite(relevance_NK).all(axis=1) & ~single_N)
-    return write_rows(
-        unit,
-        attempt,
-        table,
-        {**relevance, **columns},
-        bad=bad,
-        wrong=dict.fromkeys(wrong_W.tolist(), "a relevance is not finite"),
-        metadata={**facts_metadata(facts), **rules_metadata(rules)},
-    )
+    rules: RuleSet
+
+    def __call__(self, outputs: UnitOutputs, attempt: Attempt) -> Mapping[str, int]:
+        relevance_NK, single_N = outputs.values_N2K[:, 0], outputs.single_N
+        relevance = {
+            relevance_column(name): pa.array(relevance_NK[:, k].astype(np.float32), mask=single_N)
+            for k, name in enumerate(self.rules.names)
+        }
+        (wrong_W,) = np.nonzero(~np.isfinite(relevance_NK).all(axis=1) & ~single_N)
+        truncated = {name: column for name, column in outputs.columns.items() if name == TRUNCATED}
+        return write_rows(
+            outputs,
+            attempt,
+            {**relevance, **truncated},
+            wrong=dict.fromkeys(wrong_W.tolist(), "a relevance is not finite"),
+            metadata={**outputs.metadata, **rules_metadata(self.rules)},
+        )

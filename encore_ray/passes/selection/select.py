@@ -32,7 +32,7 @@ from encore_ray.folder.tables import (
     table_rules,
     table_units,
 )
-from encore_ray.passes.scorers.score_table import CARRIED
+from encore_ray.passes.scorers.outputs import CARRIED
 from encore_ray.passes.selection.selected import pairs_with_relevance, read_relevance
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step

@@ -1,7 +1,7 @@
 """A training, planned on the driver: base model, rows, order, workers, and the facts that decide its result."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from encore_ray.models.forward.scorer import DEFAULT_BATCH_TOKENS
 from encore_ray.models.forward.strategy import Strategy
 from encore_ray.models.judge.adapter import pair_prompt_digest
 from encore_ray.models.loading.fetch import identify_model
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.training.loop import LoopSettings
 from encore_ray.models.training.lora import require_peft
 from encore_ray.models.training.recipe import Recipe
@@ -116,19 +117,17 @@ def plan_training(
     )
     counts: RowCounts = reducer.total_in_order("count", partial(CountRows, reader), units)
     counts.check(rules, where=labels or pairs)
-    place = local_model(base, allow_pickle=options.allow_pickle)
-    identity = identify_model(place, revision=options.revision, allow_pickle=options.allow_pickle)
+    source = ModelSource(base, options.revision, options.trust_remote_code, options.allow_pickle)
+    place = local_model(source)
+    identity = identify_model(place)
     recipe = Recipe(
-        base=base,
+        base=replace(source, revision=identity.revision or options.revision),
         objective=options.objective,
         rules=rules,
         bias=counts.first_biases(options.objective),
-        revision=identity.revision or options.revision,
-        trust_remote_code=options.trust_remote_code,
-        allow_pickle=options.allow_pickle,
         pooling=options.pooling,
         dtype=options.dtype,
-        max_tokens=options.max_tokens,
+        max_length=options.max_tokens,
         lora_rank=options.lora_rank,
         lora_alpha=options.lora_alpha,
         gradient_checkpointing=options.gradient_checkpointing,
@@ -141,7 +140,7 @@ def plan_training(
         seed=options.seed,
         last_judged=counts.last_judged(options.heldout_rows),
     )
-    first_heads = recipe.at(place).first_heads
+    first_heads = recipe.at(place.path).first_heads
     batch_tokens = options.batch_tokens or DEFAULT_BATCH_TOKENS[crew.device]
     facts = {
         **options.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
@@ -170,7 +169,7 @@ def plan_training(
             evaluate_every=options.evaluate_every,
             patience=options.patience,
         ),
-        recipe.at(place).training_strategy,
+        recipe.at(place.path).training_strategy,
         batch_tokens,
         crew,
         facts,

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.keys import hash_keys, is_heldout
+from encore_ray.composition.hashing.keys import hash_keys, is_heldout
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import row_numbers
 from encore_ray.folder.score_block import resampling_keys

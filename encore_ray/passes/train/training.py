@@ -22,6 +22,7 @@ import ray.train.torch
 from ray.data import DataContext
 
 from encore_ray import errors
+from encore_ray.artifacts import TrainReport
 from encore_ray.config import TrainOptions
 from encore_ray.engine.outcomes import WorkerError
 from encore_ray.engine.progress import Progress, Watch, ignore_progress
@@ -30,7 +31,8 @@ from encore_ray.errors import ClusterError, DataError
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import TRAIN
 from encore_ray.models.families.form import FORM_FILE
-from encore_ray.models.loading.embedding import TRAIN_FILE, delete_model
+from encore_ray.models.loading.embedding import delete_model
+from encore_ray.models.loading.reports import TRAIN_FILE
 from encore_ray.models.training.state import newest_state, read_progress
 from encore_ray.passes.scorers.model_place import make_output, model_paths, require_output
 from encore_ray.passes.train.log import LogReader, flat_figures, sentence
@@ -48,7 +50,7 @@ from encore_ray.passes.train.worker import (
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import PAIRS_DIR, PLAN_FILE, SCHEMA_VERSION
-from encore_ray.storage import Folder, fingerprint, to_json
+from encore_ray.storage import Folder, fingerprint
 
 logger = logging.getLogger("encore_ray")
 
@@ -67,8 +69,8 @@ def require_place(output: str, *, base: str) -> None:
 
 
 @dataclass(frozen=True)
-class Train(Step[dict[str, Any]]):
-    """Train a model on the rows of the run and save it, where it is not there already; makes train.json's content.
+class Train(Step[TrainReport]):
+    """Train a model on the rows of the run and save it, where it is not there already.
 
     Attributes:
         base: folder, hub id, or URL of a folder on an object store.
@@ -90,7 +92,7 @@ class Train(Step[dict[str, Any]]):
         make_output(self.output)
         return [*model_paths(self.base), self.output]
 
-    def __call__(self, run: Run) -> dict[str, Any]:
+    def __call__(self, run: Run) -> TrainReport:
         options = self.options
         plan = plan_training(
             self.base,
@@ -107,7 +109,7 @@ class Train(Step[dict[str, Any]]):
             f"{rows['heldout']:,} held out, {rows['left_out']:,} with nothing to learn; "
             f"{plan.order.num_steps:,} steps; {plan.first_heads}"
         )
-        return run_training(
+        made = run_training(
             plan,
             self.output,
             overwrite=run.overwrite,
@@ -116,9 +118,10 @@ class Train(Step[dict[str, Any]]):
             note=run.note,
             tell=lambda figures, step: run.tracked.log_metrics(figures, step=step),
         )
+        return TrainReport.of(made, where=Folder(self.output).path(TRAIN_FILE))
 
-    def record(self, made: dict[str, Any]) -> Record:
-        return Record(artifacts={TRAIN_FILE: to_json(dict(made))})
+    def record(self, made: TrainReport) -> Record:
+        return Record(artifacts={made.FILE: made.to_json()})
 
 
 def run_training(
@@ -171,7 +174,7 @@ def run_training(
     content = {
         "schema_version": SCHEMA_VERSION,
         "objective": plan.recipe.objective,
-        "base": plan.recipe.base,
+        "base": plan.recipe.base.path,
         "rows": dict(plan.counts),
         "steps": progress["step"],
         "num_steps": plan.order.num_steps,

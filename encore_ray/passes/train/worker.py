@@ -63,7 +63,7 @@ def _train(plan: TrainPlan, output: Path, owner: str) -> bool:
     folder = output / TRAINING_DIR
     workers = Workers.joined(str(ray.train.torch.get_device()))
     is_first = workers.rank == 0
-    recipe = plan.recipe.at(local_model(plan.recipe.base, allow_pickle=plan.recipe.allow_pickle))
+    recipe = plan.recipe.at(local_model(plan.recipe.base).path)
     model = share_out(recipe.load(), workers, dtype=recipe.dtype)
     optimizer = make_optimizer(model, plan.settings)
     log = _Log(folder, owner) if is_first else None

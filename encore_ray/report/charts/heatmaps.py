@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from encore_ray.artifacts.comparison import Sweep
 from encore_ray.report.charts.text import shorten, text_width
-from encore_ray.report.data.contents import Content
 from encore_ray.report.drawing.markup import Markup, decimal, tag
 from encore_ray.report.drawing.numbers import compact, percent, percent_interval, signed
 
@@ -12,7 +12,7 @@ _MAX_LETTERS = 40
 _STEPS = 10  # shades of each sign
 
 
-def sweep_table(sweep: Content, *, default: tuple[float, int | None], default_bins: str) -> Markup:
+def sweep_table(sweep: Sweep, *, default: tuple[float, int | None], default_bins: str) -> Markup:
     """Accuracy for each temperature (row) and number of bins (column), the darker the higher.
 
     Args:
@@ -20,31 +20,31 @@ def sweep_table(sweep: Content, *, default: tuple[float, int | None], default_bi
         default: temperature and number of bins of the run, whose cell is framed.
         default_bins: what to call the bins that are not a number: "levels", or the rules' own.
     """
-    cells = {(cell["temperature"], cell["num_bins"]): cell for cell in sweep["cells"]}
-    accuracies = [cell["accuracy"] for cell in sweep["cells"]]
+    cells = {(cell.temperature, cell.num_bins): cell for cell in sweep.cells}
+    accuracies = [cell.accuracy for cell in sweep.cells]
     low, high = min(accuracies), max(accuracies)
 
     def draw(temperature: float, num_bins: int | None) -> Markup:
         cell = cells.get((temperature, num_bins))
         if cell is None:
             return tag("td")
-        shade = (cell["accuracy"] - low) / (high - low) if high > low else 0.5
-        interval = percent_interval(cell["accuracy_low"], cell["accuracy_high"])
-        change = cell["largest_weight_change"]
+        shade = (cell.accuracy - low) / (high - low) if high > low else 0.5
+        interval = percent_interval(cell.accuracy_low, cell.accuracy_high)
+        change = cell.largest_weight_change
         return tag(
             "td",
-            percent(cell["accuracy"]),
+            percent(cell.accuracy),
             tag("small", f"Δw {percent(change)}") if change is not None else None,
             class_="shaded default" if (temperature, num_bins) == default else "shaded",
             style=f"--shade:{decimal(shade)}",
             title=f"{interval}; largest change of a weight {percent(change)}",
         )
 
-    names = [default_bins if bins is None else f"{bins} bins" for bins in sweep["num_bins"]]
+    names = [default_bins if bins is None else f"{bins} bins" for bins in sweep.num_bins]
     head = tag("tr", tag("th", "τ", scope="col"), [tag("th", name, scope="col") for name in names])
     rows = [
-        tag("tr", tag("th", compact(temperature), scope="row"), [draw(temperature, n) for n in sweep["num_bins"]])
-        for temperature in sweep["temperatures"]
+        tag("tr", tag("th", compact(temperature), scope="row"), [draw(temperature, n) for n in sweep.num_bins])
+        for temperature in sweep.temperatures
     ]
     return tag("table", tag("thead", head), tag("tbody", rows), class_="sweep")
 

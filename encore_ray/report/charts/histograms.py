@@ -3,8 +3,9 @@
 import itertools
 from collections.abc import Sequence
 
+from encore_ray.artifacts.comparison import Histogram
+from encore_ray.artifacts.metrics import MarginHistogram
 from encore_ray.report.charts.tracks import axis_track
-from encore_ray.report.data.contents import Content
 from encore_ray.report.drawing.markup import Markup, decimal, join, tag
 from encore_ray.report.drawing.numbers import compact, count
 from encore_ray.report.drawing.scales import Scale
@@ -13,16 +14,16 @@ from encore_ray.report.drawing.scales import Scale
 _WIDTH, _HEIGHT = 100.0, 40.0
 
 
-def rule_histogram(histogram: Content, *, title: str) -> Markup:
+def rule_histogram(histogram: Histogram, *, title: str) -> Markup:
     """Shares of the chosen responses as an area, of the rejected ones as a line; of single responses where no others.
 
     Args:
-        histogram: {kind, edges | levels, chosen, rejected, single}: counts of responses a cell.
+        histogram: of the rule's scores, counts of responses a cell.
         title: what a screen reader says, and what is shown when pointed at.
     """
-    chosen, rejected = _shares(histogram["chosen"]), _shares(histogram["rejected"])
+    chosen, rejected = _shares(histogram.chosen), _shares(histogram.rejected)
     if not any(chosen):
-        chosen, rejected = _shares(histogram["single"]), []
+        chosen, rejected = _shares(histogram.single), []
     top = max([*chosen, *rejected])
     area = f"M0 {decimal(_HEIGHT)}{_steps(chosen, top)}V{decimal(_HEIGHT)}Z"
     outline = f"M0 {decimal(_height(rejected[0], top))}{_steps(rejected, top)}" if rejected else None
@@ -38,29 +39,25 @@ def rule_histogram(histogram: Content, *, title: str) -> Markup:
     )
 
 
-def cell_centers(histogram: Content) -> list[float]:
-    """Middle of each bin, or the levels."""
-    if histogram["kind"] == "levels":
-        return list(histogram["levels"])
-    edges = histogram["edges"]
-    return [(low + high) / 2 for low, high in itertools.pairwise(edges)]
+def mean_score(cells: Sequence[tuple[float, float]], counts: Sequence[int]) -> float | None:
+    """Mean score of responses as far as their cells tell; None without responses.
 
-
-def mean_score(histogram: Content, side: str) -> float | None:
-    """Mean score of one side as far as its cells tell; None without responses."""
-    total = sum(histogram[side])
+    Args:
+        cells: low and high end of each. counts: of the responses in each.
+    """
+    total = sum(counts)
     if not total:
         return None
-    return sum(n * value for n, value in zip(histogram[side], cell_centers(histogram), strict=True)) / total
+    return sum(n * (low + high) / 2 for n, (low, high) in zip(counts, cells, strict=True)) / total
 
 
-def margin_histogram(histogram: Content) -> Markup:
+def margin_histogram(histogram: MarginHistogram) -> Markup:
     """Margins in equal cells, those under and over 0 in colours of their own.
 
     Args:
-        histogram: {edges, counts}; 0 is one of the edges.
+        histogram: of metrics.json; 0 is one of the edges.
     """
-    edges, counts = histogram["edges"], histogram["counts"]
+    edges, counts = histogram.edges, histogram.counts
     x = Scale(edges[0], edges[-1])
     top = max(*counts, 1)
     bars = [

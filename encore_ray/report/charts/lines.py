@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
+from encore_ray.artifacts.refine import Calibration, ControlFigures, ReliabilityCell
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.report.charts.text import text_width
-from encore_ray.report.data.contents import Content
 from encore_ray.report.drawing.markup import Markup, decimal, tag
 from encore_ray.report.drawing.numbers import count, percent, percent_interval, percent_tick
 from encore_ray.report.drawing.scales import Scale, fit_scale, ticks
@@ -29,41 +29,41 @@ USED, OTHER = "refined", "base"
 
 @dataclass(frozen=True)
 class _Mark:
-    """A value with its interval at a place of the x axis, in pixels; `title` is shown when pointed at."""
+    """A value with its interval, if known, at a place of the x axis, in pixels; `title` is shown when pointed at."""
 
     x: float
-    low: float
+    low: float | None
     value: float
-    high: float
+    high: float | None
     title: str
 
 
-def robustness_chart(controls: Sequence[Content]) -> Markup:
+def robustness_chart(controls: Sequence[ControlFigures]) -> Markup:
     """Accuracy of each reward on clean held-out pairs, by the share of the labels that were turned round in training.
 
     Args:
         controls: of refine/report.json.
     """
-    noises = sorted({control["noise"] for control in controls})
+    noises = sorted({control.noise for control in controls})
     x = fit_scale(noises, start=_LEFT, end=_WIDTH - _RIGHT, margin=0.12, least=0.1)
-    ends = [control[end] for control in controls for end in ("accuracy_low", "accuracy", "accuracy_high")]
+    ends = [end for control in controls for end in (control.accuracy_low, control.accuracy, control.accuracy_high)]
     y = fit_scale(ends, start=_HEIGHT - _BOTTOM, end=_TOP)
-    names = list(dict.fromkeys(control["name"] for control in controls))
+    names = list(dict.fromkeys(control.name for control in controls))
     series = []
     for place, name in enumerate(names):
         shift = _APART * (place - (len(names) - 1) / 2)
         series.append(
             [
                 _Mark(
-                    x(control["noise"]) + shift,
-                    control["accuracy_low"],
-                    control["accuracy"],
-                    control["accuracy_high"],
-                    f"{name}, {percent(control['noise'], digits=0)} turned round: {percent(control['accuracy'])} "
-                    f"({percent_interval(control['accuracy_low'], control['accuracy_high'])})",
+                    x(control.noise) + shift,
+                    control.accuracy_low,
+                    control.accuracy,
+                    control.accuracy_high,
+                    f"{name}, {percent(control.noise, digits=0)} turned round: {percent(control.accuracy)} "
+                    f"({percent_interval(control.accuracy_low, control.accuracy_high)})",
                 )
                 for control in controls
-                if control["name"] == name
+                if control.name == name
             ]
         )
     return _chart(
@@ -74,19 +74,19 @@ def robustness_chart(controls: Sequence[Content]) -> Markup:
     )
 
 
-def reliability_chart(calibration: Content) -> Markup:
+def reliability_chart(calibration: Calibration) -> Markup:
     """How often labels were right, by the probability that each source gives them; on the diagonal it holds.
 
     Args:
         calibration: of refine/report.json.
     """
-    sources = calibration["sources"]
+    sources = calibration.sources
     x = Scale(0.5, 1.0, _LEFT, _WIDTH - _RIGHT)
     marks_by_source = {
-        source["source"]: [_reliability_mark(source["source"], cell, x) for cell in source["bins"] if cell["num_pairs"]]
+        source.source: [_reliability_mark(source.source, cell, x) for cell in source.bins if cell.num_pairs]
         for source in sources
     }
-    used = calibration["used"]
+    used = calibration.used
     lows = [mark.low if name == used else mark.value for name, marks in marks_by_source.items() for mark in marks]
     top = _TOP + _LINE * (len(sources) - 1)
     y = fit_scale([*lows, 0.5, 1.0], start=_HEIGHT - _BOTTOM, end=top, margin=0.03)
@@ -97,8 +97,8 @@ def reliability_chart(calibration: Content) -> Markup:
     ]
     names = [
         (
-            USED if source["source"] == used else OTHER,
-            f"{source['source']}, error {percent(source['ece'])}" + (", used" if source["source"] == used else ""),
+            USED if source.source == used else OTHER,
+            f"{source.source}, error {percent(source.ece)}" + (", used" if source.source == used else ""),
         )
         for source in sources
     ]
@@ -116,15 +116,16 @@ def reliability_chart(calibration: Content) -> Markup:
     )
 
 
-def _reliability_mark(source: str, cell: Content, x: Scale) -> _Mark:
-    num_pairs, num_right = cell["num_pairs"], round(cell["right"] * cell["num_pairs"])
+def _reliability_mark(source: str, cell: ReliabilityCell, x: Scale) -> _Mark:
+    assert cell.confidence is not None and cell.right is not None, "a cell that is drawn has a pair"
+    num_pairs, num_right = cell.num_pairs, round(cell.right * cell.num_pairs)
     interval = Tally(num_right, 0, num_pairs - num_right).interval(num_keys=num_pairs)
     assert interval is not None, "a cell that is drawn has a pair"
     title = (
-        f"{source}: of {count(num_pairs)} labels with {percent(cell['confidence'])} on average "
-        f"{percent(cell['right'])} were right ({percent_interval(interval.low, interval.high)})"
+        f"{source}: of {count(num_pairs)} labels with {percent(cell.confidence)} on average "
+        f"{percent(cell.right)} were right ({percent_interval(interval.low, interval.high)})"
     )
-    return _Mark(x(cell["confidence"]), interval.low, cell["right"], interval.high, title)
+    return _Mark(x(cell.confidence), interval.low, cell.right, interval.high, title)
 
 
 def picture(chart: Markup) -> bytes:
@@ -176,7 +177,7 @@ def _series(marks: Sequence[_Mark], kind: str, y: Scale, *, whiskers: bool = Tru
         [
             tag("line", class_="whisker", x1=mark.x, x2=mark.x, y1=y(mark.low), y2=y(mark.high))
             for mark in marks
-            if whiskers
+            if whiskers and mark.low is not None and mark.high is not None
         ],
         [_shape(kind, mark.x, y(mark.value), tag("title", mark.title)) for mark in marks],
         class_=f"series {kind}",

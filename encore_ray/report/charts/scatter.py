@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encore_ray.report.charts.text import shorten, text_width
-from encore_ray.report.data.contents import RuleFacts, flag_order
+from encore_ray.report.data.contents import ReportedRule, flag_order
 from encore_ray.report.drawing.markup import Markup, decimal, tag
 from encore_ray.report.drawing.numbers import compact, percent
 from encore_ray.report.drawing.placement import NEAR, Box, Label, place_labels
@@ -36,7 +36,7 @@ _LEAST_RADIUS, _MOST_RADIUS = 3.5, 11.0
 _FREE = 1.0  # square pixels that a name may share with something else
 
 
-def scatter(rules: Sequence[RuleFacts], *, unit: str, line: bool) -> list[Markup]:
+def scatter(rules: Sequence[ReportedRule], *, unit: str, line: bool) -> list[Markup]:
     """The figure for wide and for narrow screens; the style sheet shows one of them.
 
     Args:
@@ -47,7 +47,7 @@ def scatter(rules: Sequence[RuleFacts], *, unit: str, line: bool) -> list[Markup
     return [_draw(sorted(rules, key=flag_order), paper, unit=unit, line=line) for paper in (WIDE, NARROW)]
 
 
-def _draw(rules: Sequence[RuleFacts], paper: Paper, *, unit: str, line: bool) -> Markup:
+def _draw(rules: Sequence[ReportedRule], paper: Paper, *, unit: str, line: bool) -> Markup:
     x = fit_scale(
         [value for rule in rules for value in (rule.entropy_low, rule.entropy_high)],
         start=_LEFT,
@@ -106,7 +106,7 @@ def _axes(x: Scale, y: Scale, inside: Box, *, unit: str) -> list[Markup]:
     ]
 
 
-def _trend(rules: Sequence[RuleFacts], x: Scale, y: Scale) -> Markup | None:
+def _trend(rules: Sequence[ReportedRule], x: Scale, y: Scale) -> Markup | None:
     """The least-squares line, over the rules that the correlation is of."""
     points = [(rule.entropy, _accuracy(rule)) for rule in rules if rule.entropy > 0]
     x_mean = math.fsum(point[0] for point in points) / len(points)
@@ -120,7 +120,7 @@ def _trend(rules: Sequence[RuleFacts], x: Scale, y: Scale) -> Markup | None:
     return tag("line", class_="trend", x1=x(first), x2=x(last), **ends)
 
 
-def _intervals(rule: RuleFacts, x: Scale, y: Scale) -> list[Markup]:
+def _intervals(rule: ReportedRule, x: Scale, y: Scale) -> list[Markup]:
     assert rule.accuracy_low is not None
     assert rule.accuracy_high is not None
     center_x, center_y = x(rule.entropy), y(_accuracy(rule))
@@ -131,7 +131,7 @@ def _intervals(rule: RuleFacts, x: Scale, y: Scale) -> list[Markup]:
     ]
 
 
-def _mark(rule: RuleFacts, radius: float, x: Scale, y: Scale) -> Markup:
+def _mark(rule: ReportedRule, radius: float, x: Scale, y: Scale) -> Markup:
     center_x, center_y = x(rule.entropy), y(_accuracy(rule))
     title = tag(
         "title",
@@ -145,7 +145,7 @@ def _mark(rule: RuleFacts, radius: float, x: Scale, y: Scale) -> Markup:
     return tag("polygon", title, class_="mark flagged", points=points)
 
 
-def _leader(rule: RuleFacts, label: Label, x: Scale, y: Scale) -> Markup | None:
+def _leader(rule: ReportedRule, label: Label, x: Scale, y: Scale) -> Markup | None:
     """A thin line from a mark to a name that stands far from it."""
     if label.distance <= NEAR or label.covered > _FREE:
         return None
@@ -162,17 +162,17 @@ def _name(name: str, label: Label) -> Markup | None:
     return tag("text", name, class_="name", x=middle_x, y=middle_y + 4, text_anchor="middle")
 
 
-def _radii(rules: Sequence[RuleFacts]) -> list[float]:
+def _radii(rules: Sequence[ReportedRule]) -> list[float]:
     """The area of a mark grows with the weight; none is too small to see, and many do not hide each other."""
     top = max(abs(rule.weight) for rule in rules)
     least, most = _LEAST_RADIUS**2, max(_MOST_RADIUS**2 * min(1.0, 20 / len(rules)), 25.0)
     return [math.sqrt(least + (most - least) * (abs(rule.weight) / top if top else 0.0)) for rule in rules]
 
 
-def _accuracy(rule: RuleFacts) -> float:
+def _accuracy(rule: ReportedRule) -> float:
     assert rule.accuracy is not None, "a rule without an accuracy has no place in the figure"
     return rule.accuracy
 
 
-def _kind(rule: RuleFacts) -> str:
+def _kind(rule: ReportedRule) -> str:
     return "flagged" if rule.flags else "rule"

@@ -1,54 +1,39 @@
-"""What a report is made of: the JSON contents of a run folder, any of which may be missing, and each rule's facts."""
+"""What a report is made of: the files of a run folder, any of which may be missing, its rules, and who is compared."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from encore_ray.composition.measure.agreement import Tally
+from encore_ray.artifacts import Comparison, Metrics, RefineReport, RuleRefineReport, WeightsFile
+from encore_ray.artifacts.comparison import ComparedRule, Standing
+from encore_ray.artifacts.figures import Difference, Stats
 from encore_ray.report.drawing.numbers import weight_writer
 from encore_ray.rules import RuleSet
-from encore_ray.schema import (
-    COMPARISON_FILE,
-    METRICS_FILE,
-    REFINE_REPORT_FILE,
-    RULE_REFINE_REPORT_FILE,
-    WEIGHTS_FILE,
-)
-
-Content = Mapping[str, Any]
 
 
-REQUIRED_KEYS = {
-    WEIGHTS_FILE: "scheme params temperature log_base num_pairs num_responses counts_sha256 effective_num_rules rules "
-    "entropy_accuracy warnings fingerprint",
-    METRICS_FILE: "overall subsets length_baselines margin",
-    COMPARISON_FILE: "num_pairs heldout temperature rule_names schemes baselines sweep rules correlations "
-    "entropy_accuracy world verdict warnings",
-    REFINE_REPORT_FILE: "verdict pairs controls calibration density_width",
-    RULE_REFINE_REPORT_FILE: "verdict pairs rules",
-}
+@dataclass(frozen=True)
+class SelectionSummary:
+    """How rules were selected for pairs.
 
-
-def missing_keys(name: str, content: Any) -> list[str]:
-    """The keys that tables and report take for granted and a file lacks: it is damaged, or of another version.
-
-    Args:
-        name: weights.json, metrics.json, comparison.json, or the report of a refinement.
-        content: what a file of that kind holds; one that is no object lacks all.
+    Attributes:
+        num_rules: for each pair. by: what selected them.
+        counts: of the pass; `selected.<rule>` counts the pairs that a rule is selected for.
     """
-    return [key for key in REQUIRED_KEYS[name].split() if not isinstance(content, dict) or key not in content]
+
+    num_rules: int
+    by: str
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class ReportContents:
-    """The contents of a run, as its files hold them; None for what the run does not have.
+    """The contents of a run; None for what the run does not have.
 
     Attributes:
         title: what to call the run, usually its folder.
-        weights, metrics, comparison: of weights.json, metrics.json and comparison.json.
-        refined, refined_rules: of refine/report.json and refine/rules/report.json.
+        refined, refined_rules: what a refinement buys, of the composed reward and of each rule's scores.
         prepared, scored: counts of the two passes; `reason.<reason>` counts rows in quarantine.
-        selection: rules a pair (`num_rules`), what selected them (`by`), and the `counts` of the pass.
+        others: counts of every other finished pass that sets rows aside, by its name.
         rules: of rules.yaml, for their texts.
         config: the resolved configuration. Whoever passes it removes credentials first.
         model: facts of the scores: digest, revision, dtype, device, budget, or that they are ratings in the data.
@@ -56,100 +41,54 @@ class ReportContents:
     """
 
     title: str
-    weights: Content | None = None
-    metrics: Content | None = None
-    comparison: Content | None = None
-    refined: Content | None = None
-    refined_rules: Content | None = None
+    weights: WeightsFile | None = None
+    metrics: Metrics | None = None
+    comparison: Comparison | None = None
+    refined: RefineReport | None = None
+    refined_rules: RuleRefineReport | None = None
     prepared: Mapping[str, int] | None = None
     scored: Mapping[str, int] | None = None
-    selection: Content | None = None
+    selection: SelectionSummary | None = None
+    others: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     rules: RuleSet | None = None
-    config: Content | None = None
-    model: Content | None = None
+    config: Mapping[str, Any] | None = None
+    model: Mapping[str, Any] | None = None
     versions: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True)
-class RuleFacts:
-    """Everything a report tells of one rule; None for what is not known.
+class ReportedRule(ComparedRule):
+    """Everything a report tells of one rule: its figures in weights.json over those in comparison.json, and its text.
 
     Attributes:
-        text: the rule in words.
+        text: the rule in words; None where no rules.yaml tells.
         weight: of the run's rewards; without weights.json, of ENCORE. weight_text: as it is written.
-        histogram: {kind, edges | levels, chosen, rejected, single}, counts of responses a cell.
     """
 
-    name: str
     text: str | None
-    higher_is: str
-    weight: float
     weight_text: str
-    entropy: float
-    entropy_low: float
-    entropy_high: float
-    accuracy: float | None
-    accuracy_low: float | None
-    accuracy_high: float | None
-    wins: int | None
-    ties: int | None
-    losses: int | None
-    mode_share: float
-    active_pair_share: float | None
-    contribution_share: float | None
-    bradley_terry_weight: float | None
-    flags: tuple[str, ...]
-    histogram: Content | None
 
 
-def rule_facts(contents: ReportContents) -> list[RuleFacts]:
+def reported_rules(contents: ReportContents) -> list[ReportedRule]:
     """The rules in their own order, from weights.json, comparison.json and rules.yaml, whichever there are."""
-    weighed = {rule["name"]: rule for rule in contents.weights["rules"]} if contents.weights else {}
-    compared = {rule["name"]: rule for rule in contents.comparison["rules"]} if contents.comparison else {}
+    weighed = {rule.name: rule for rule in contents.weights.rules} if contents.weights else {}
+    compared = {rule.name: rule for rule in contents.comparison.rules} if contents.comparison else {}
     texts = {rule.name: rule.text for rule in contents.rules or ()}
-    num_keys = contents.weights.get("num_keys") if contents.weights else None
-    found = {name: {**compared.get(name, {}), **weighed.get(name, {})} for name in weighed or compared}
-    write_weight = weight_writer(rule["weight"] for rule in found.values())
-    return [
-        _facts(rule, text=texts.get(name), weight_text=write_weight(rule["weight"]), num_keys=num_keys)
-        for name, rule in found.items()
-    ]
+    num_keys = contents.weights.num_keys if contents.weights else None
+    known = weighed or compared
+    write_weight = weight_writer(rule.weight for rule in known.values())
+    rules = []
+    for name, rule in known.items():
+        found = {**dict(compared.get(name, ())), **dict(rule)}
+        if found.get("accuracy_low") is None and (interval := rule.interval(num_keys=num_keys)):
+            found |= {"accuracy_low": interval.low, "accuracy_high": interval.high}
+        found |= {"text": texts.get(name), "weight_text": write_weight(rule.weight)}
+        rules.append(ReportedRule.model_validate(found))
+    return rules
 
 
-def flag_order(rule: RuleFacts) -> tuple[bool, float]:
+def flag_order(rule: ReportedRule) -> tuple[bool, float]:
     """Sorts flagged rules before others, the heaviest first: the order in which rules deserve a name."""
     return not rule.flags, -abs(rule.weight)
-
-
-def _facts(rule: Content, *, text: str | None, weight_text: str, num_keys: int | None) -> RuleFacts:
-    low, high = rule.get("accuracy_low"), rule.get("accuracy_high")
-    if low is None and rule["accuracy"] is not None:
-        tally = Tally(rule["wins"], rule["ties"], rule["losses"])
-        interval = tally.interval(num_keys=num_keys or tally.num_pairs)
-        assert interval is not None, "an accuracy is of one pair or more"
-        low, high = interval.low, interval.high
-    return RuleFacts(
-        name=rule["name"],
-        text=text,
-        higher_is=rule["higher_is"],
-        weight=rule["weight"],
-        weight_text=weight_text,
-        entropy=rule["entropy"],
-        entropy_low=rule["entropy_low"],
-        entropy_high=rule["entropy_high"],
-        accuracy=rule["accuracy"],
-        accuracy_low=low,
-        accuracy_high=high,
-        wins=rule["wins"],
-        ties=rule["ties"],
-        losses=rule["losses"],
-        mode_share=rule["mode_share"],
-        active_pair_share=rule["active_pair_share"],
-        contribution_share=rule["contribution_share"],
-        bradley_terry_weight=rule.get("bradley_terry_weight"),
-        flags=tuple(rule["flags"]),
-        histogram=rule.get("histogram"),
-    )
 
 
 @dataclass(frozen=True)
@@ -159,65 +98,51 @@ class Contender:
     Attributes:
         kind: "encore", "uniform", "label_free", "learned" (uses labels), "elsewhere" (other rewards) or
             "baseline".
-        stats: as in metrics.json, on held-out pairs; on all where none is held out.
-        difference: {value, low, high} of its accuracy to uniform's on the same pairs, or None.
-        everywhere: stats on all pairs; None where it uses labels.
+        accuracy: on held-out pairs; on all where none is held out. stats: all figures of these pairs.
+        difference: of its accuracy to uniform's on the same pairs.
     """
 
-    name: str
+    standing: Standing
     kind: str
-    params: Content
-    stats: Content
-    difference: Content | None
-    everywhere: Content | None
-    difference_everywhere: Content | None
-    subsets: Mapping[str, Content]
-    effective_num_rules: float | None
-    reward_sd: float | None
+    accuracy: float
+    stats: Stats
+    difference: Difference | None
+
+    @property
+    def name(self) -> str:
+        return self.standing.name
 
 
-def contenders(comparison: Content) -> list[Contender]:
+def contenders(comparison: Comparison) -> list[Contender]:
     """All weightings, other rewards and baselines with an accuracy on held-out pairs, the best first.
 
     Ties keep their order. Where no pair is held out they are judged on all pairs.
     """
-    part, difference = ("heldout", "difference_to_uniform")
-    if not has_heldout(comparison):
-        part, difference = ("all", "difference_to_uniform_all")
-    entries = [(entry, _kind(entry)) for entry in comparison["schemes"]]
-    entries += [(entry, "elsewhere") for entry in comparison.get("beside") or ()]
-    entries += [(entry, "baseline") for entry in comparison["baselines"] or ()]
-    found = [
-        Contender(
-            name=entry["name"],
-            kind=kind,
-            params=entry.get("params") or {},
-            stats=entry[part],
-            difference=entry.get(difference),
-            everywhere=entry.get("all"),
-            difference_everywhere=entry.get("difference_to_uniform_all"),
-            subsets=entry.get("subsets") or {},
-            effective_num_rules=entry.get("effective_num_rules"),
-            reward_sd=entry.get("reward_sd"),
-        )
-        for entry, kind in entries
-        if entry[part] and entry[part]["accuracy"] is not None
-    ]
-    return sorted(found, key=lambda contender: -contender.stats["accuracy"])
+    entries = [(standing, _kind(standing)) for standing in comparison.schemes]
+    entries += [(standing, "elsewhere") for standing in comparison.beside]
+    entries += [(standing, "baseline") for standing in comparison.baselines]
+    found = []
+    for standing, kind in entries:
+        stats, difference = standing.heldout, standing.difference_to_uniform
+        if not has_heldout(comparison):
+            stats, difference = standing.all, standing.difference_to_uniform_all
+        if stats is not None and stats.accuracy is not None:
+            found.append(Contender(standing, kind, stats.accuracy, stats, difference))
+    return sorted(found, key=lambda contender: -contender.accuracy)
 
 
-def has_heldout(comparison: Content) -> bool:
+def has_heldout(comparison: Comparison) -> bool:
     """Whether any pair is held out."""
-    return bool((comparison["heldout"] or {}).get("num_pairs"))
+    return comparison.heldout.num_pairs > 0
 
 
-def find_contender(comparison: Content | None, name: str) -> Contender | None:
+def find_contender(comparison: Comparison | None, name: str) -> Contender | None:
     """The first contender of that name."""
     found = contenders(comparison) if comparison else []
     return next((contender for contender in found if contender.name == name), None)
 
 
-def _kind(scheme: Content) -> str:
-    if scheme["name"] in ("encore", "uniform"):
-        return scheme["name"]
-    return "learned" if scheme["uses_labels"] else "label_free"
+def _kind(scheme: Standing) -> str:
+    if scheme.name in ("encore", "uniform"):
+        return scheme.name
+    return "learned" if scheme.uses_labels else "label_free"

@@ -7,7 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from encore_ray.report.data.contents import Content, ReportContents, rule_facts
+from encore_ray.artifacts import Comparison, Metrics
+from encore_ray.artifacts.figures import Difference
+from encore_ray.artifacts.refine import Calibration
+from encore_ray.report.data.contents import ReportContents, reported_rules
 
 _TEXT, _REAL, _INT = pa.string(), pa.float64(), pa.int64()
 _STATS = {
@@ -89,55 +92,40 @@ def report_tables(contents: ReportContents) -> dict[str, pa.Table]:
     margins · refinement (a row a reward and noise, or a rule's scores) · reliability (a row a source and cell) ·
     rewardbench · rows (a row a pass and count). Shares and differences are fractions, not percent.
     """
-    comparison, metrics = contents.comparison or {}, contents.metrics or {}
-    selected = (contents.selection or {}).get("counts")
-    passes = {"prepare": contents.prepared, "score": contents.scored, "select": selected}
-    stands = [entry for kind in ("schemes", "beside", "baselines") for entry in comparison.get(kind) or ()]
+    comparison, metrics = contents.comparison, contents.metrics
+    standings = comparison.standings if comparison else []
+    sweep = comparison.sweep if comparison else None
     made = {
-        "rules": _table(_RULES, (vars(rule) for rule in rule_facts(contents))),
+        "rules": _table(_RULES, (dict(rule) for rule in reported_rules(contents))),
         "histograms": _histograms(contents),
-        "schemes": _table(_SCHEMES, (row for scheme in stands for row in _scheme_rows(scheme, contents))),
+        "schemes": _schemes(comparison) if comparison else _table(_SCHEMES, ()),
         "scheme_weights": _table(
             {"scheme": _TEXT, "rule": _TEXT, "weight": _REAL},
             (
-                {"scheme": scheme["name"], "rule": rule, "weight": weight}
-                for scheme in stands
-                for rule, weight in (scheme["weights"] or {}).items()
+                {"scheme": standing.name, "rule": rule, "weight": weight}
+                for standing in standings
+                for rule, weight in (standing.weights or {}).items()
             ),
         ),
         "scheme_subsets": _table(
             {"scheme": _TEXT, "subset": _TEXT, **_STATS},
             (
-                {"scheme": scheme["name"], "subset": subset, **stats}
-                for scheme in stands
-                for subset, stats in (scheme["subsets"] or {}).items()
+                {"scheme": standing.name, "subset": subset, **dict(stats)}
+                for standing in standings
+                for subset, stats in (standing.subsets or {}).items()
             ),
         ),
-        "sweep": _table(_SWEEP, (comparison.get("sweep") or {}).get("cells", ())),
+        "sweep": _table(_SWEEP, map(dict, sweep.cells if sweep else ())),
         "correlations": _correlations(comparison),
         "subsets": _table(
             {"subset": _TEXT, **_STATS},
-            ({"subset": name, **stats} for name, stats in (metrics.get("subsets") or {}).items()),
+            ({"subset": name, **dict(stats)} for name, stats in (metrics.subsets if metrics else {}).items()),
         ),
         "margins": _margins(metrics),
         "refinement": _refinement(contents),
-        "reliability": _reliability((contents.refined or {}).get("calibration") or {}),
-        "rewardbench": _table(
-            {"benchmark": _TEXT, "section": _TEXT, "score": _REAL},
-            (
-                {"benchmark": benchmark, "section": section, "score": score}
-                for benchmark in ("rewardbench", "rewardbench_2")
-                for section, score in (metrics.get(benchmark) or {}).items()
-            ),
-        ),
-        "rows": _table(
-            {"pass": _TEXT, "count": _TEXT, "rows": _INT},
-            (
-                {"pass": name, "count": key, "rows": value}
-                for name, counts in passes.items()
-                for key, value in (counts or {}).items()
-            ),
-        ),
+        "reliability": _reliability(contents.refined.calibration) if contents.refined else _table(_RELIABILITY, ()),
+        "rewardbench": _rewardbench(metrics),
+        "rows": _rows(contents),
     }
     return {name: table for name, table in made.items() if table.num_rows}
 
@@ -148,71 +136,99 @@ def _table(columns: Mapping[str, pa.DataType], rows: Iterable[Mapping[str, Any]]
     return pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows], schema=schema)
 
 
-def _scheme_rows(scheme: Content, contents: ReportContents) -> Iterable[dict[str, Any]]:
-    assert contents.comparison is not None
-    for pairs, differences in (("all", "difference_to_uniform_all"), ("heldout", "difference_to_uniform")):
-        if scheme[pairs] is None:
-            continue
-        difference = scheme[differences] or {}
-        yield {
-            **scheme,
-            **scheme[pairs],
-            "params": json.dumps(scheme["params"], ensure_ascii=False),
-            "is_baseline": scheme in (contents.comparison["baselines"] or ()),
-            "pairs": pairs,
-            "difference_to_uniform": difference.get("value"),
-            "difference_low": difference.get("low"),
-            "difference_high": difference.get("high"),
-        }
+def _schemes(comparison: Comparison) -> pa.Table:
+    rows = []
+    for standing in comparison.standings:
+        for pairs, stats, difference in (
+            ("all", standing.all, standing.difference_to_uniform_all),
+            ("heldout", standing.heldout, standing.difference_to_uniform),
+        ):
+            if stats is None:
+                continue
+            difference = difference or Difference(value=None, low=None, high=None)
+            rows.append(
+                {
+                    **dict(standing),
+                    **dict(stats),
+                    "params": json.dumps(standing.params, ensure_ascii=False),
+                    "is_baseline": standing in comparison.baselines,
+                    "pairs": pairs,
+                    "difference_to_uniform": difference.value,
+                    "difference_low": difference.low,
+                    "difference_high": difference.high,
+                }
+            )
+    return _table(_SCHEMES, rows)
 
 
 def _histograms(contents: ReportContents) -> pa.Table:
     """Cells from low to high; a level is a cell of its own, low = high."""
-    rows = []
-    for rule in rule_facts(contents):
-        if rule.histogram is None:
-            continue
-        levels = rule.histogram.get("levels")
-        ends = [(level, level) for level in levels] if levels else list(itertools.pairwise(rule.histogram["edges"]))
-        for cell, (low, high) in enumerate(ends):
-            counts = {side: rule.histogram[side][cell] for side in ("chosen", "rejected", "single")}
-            rows.append({"rule": rule.name, "cell": cell, "low": low, "high": high, **counts})
+    rows = [
+        {"rule": rule.name, "cell": cell, "low": low, "high": high, "chosen": chosen, "rejected": other, "single": one}
+        for rule in reported_rules(contents)
+        if (found := rule.histogram) is not None
+        for cell, ((low, high), chosen, other, one) in enumerate(
+            zip(found.cells, found.chosen, found.rejected, found.single, strict=True)
+        )
+    ]
     columns = {"rule": _TEXT, "cell": _INT, "low": _REAL, "high": _REAL}
     return _table({**columns, "chosen": _INT, "rejected": _INT, "single": _INT}, rows)
 
 
 def _refinement(contents: ReportContents) -> pa.Table:
     """Base, refit and refined: of the composed reward, whose rule is null, and of the scores of each rule."""
-    controls = [({}, control) for control in (contents.refined or {}).get("controls", ())]
-    for rule in (contents.refined_rules or {}).get("rules", ()):
-        controls += [({"rule": rule["name"], "noise": 0.0}, control) for control in rule["controls"]]
+    controls = [(None, control) for control in (contents.refined.controls if contents.refined else ())]
+    for rule in contents.refined_rules.rules if contents.refined_rules else ():
+        controls += [(rule.name, control) for control in rule.controls]
     rows = []
-    for beside, control in controls:
-        difference = control["difference_to_base"]
-        differences = {"difference_to_base": difference["value"]}
-        differences |= {f"difference_{end}": difference[end] for end in ("low", "high")}
-        rows.append({**control, **beside, **differences})
+    for rule, control in controls:
+        difference = control.difference_to_base
+        away = {"difference_low": difference.low, "difference_high": difference.high}
+        rows.append({**dict(control), "rule": rule, "difference_to_base": difference.value, **away})
     return _table(_REFINEMENT, rows)
 
 
-def _reliability(calibration: Content) -> pa.Table:
+def _reliability(calibration: Calibration) -> pa.Table:
     rows = [
-        {**cell, "source": source["source"], "is_used": source["source"] == calibration["used"]}
-        for source in calibration.get("sources", ())
-        for cell in source["bins"]
+        {**dict(cell), "source": source.source, "is_used": source.source == calibration.used}
+        for source in calibration.sources
+        for cell in source.bins
     ]
     return _table(_RELIABILITY, rows)
 
 
-def _correlations(comparison: Content) -> pa.Table:
-    names = comparison.get("rule_names", ())
-    matrix = (comparison.get("correlations") or {}).get("matrix", ())
-    rows = [{"a": names[i], "b": names[j], "r": matrix[i][j]} for j in range(len(matrix)) for i in range(j)]
+def _correlations(comparison: Comparison | None) -> pa.Table:
+    rows = []
+    if comparison and comparison.correlations:
+        names, matrix = comparison.rule_names, comparison.correlations.matrix
+        rows = [{"a": names[i], "b": names[j], "r": matrix[i][j]} for j in range(len(matrix)) for i in range(j)]
     return _table({"a": _TEXT, "b": _TEXT, "r": _REAL}, rows)
 
 
-def _margins(metrics: Content) -> pa.Table:
-    histogram = (metrics.get("margin") or {}).get("histogram") or {"edges": [], "counts": []}
-    cells = zip(itertools.pairwise(histogram["edges"]), histogram["counts"], strict=True)
-    rows = [{"low": low, "high": high, "num_pairs": count} for (low, high), count in cells]
+def _margins(metrics: Metrics | None) -> pa.Table:
+    rows = []
+    if metrics and metrics.margin and (found := metrics.margin.histogram):
+        cells = zip(itertools.pairwise(found.edges), found.counts, strict=True)
+        rows = [{"low": low, "high": high, "num_pairs": count} for (low, high), count in cells]
     return _table({"low": _REAL, "high": _REAL, "num_pairs": _INT}, rows)
+
+
+def _rewardbench(metrics: Metrics | None) -> pa.Table:
+    benchmarks = {"rewardbench": metrics.rewardbench, "rewardbench_2": metrics.rewardbench_2} if metrics else {}
+    rows = [
+        {"benchmark": benchmark, "section": section, "score": score}
+        for benchmark, scores in benchmarks.items()
+        for section, score in (scores or {}).items()
+    ]
+    return _table({"benchmark": _TEXT, "section": _TEXT, "score": _REAL}, rows)
+
+
+def _rows(contents: ReportContents) -> pa.Table:
+    selected = contents.selection.counts if contents.selection else None
+    passes = {"prepare": contents.prepared, "score": contents.scored, "select": selected, **contents.others}
+    rows = [
+        {"pass": name, "count": key, "rows": value}
+        for name, counts in passes.items()
+        for key, value in (counts or {}).items()
+    ]
+    return _table({"pass": _TEXT, "count": _TEXT, "rows": _INT}, rows)

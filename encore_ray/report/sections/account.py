@@ -4,8 +4,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
+from encore_ray.artifacts import Comparison, WeightsFile
+from encore_ray.artifacts.weights import Cells
+from encore_ray.composition.weigh.schemes import SCHEMES
 from encore_ray.report.charts.tracks import bar_track
-from encore_ray.report.data.contents import Content, ReportContents
+from encore_ray.report.data.contents import ReportContents
 from encore_ray.report.drawing.markup import Child, Markup, tag
 from encore_ray.report.drawing.numbers import compact, count, percent, plural, value_text
 from encore_ray.report.sections.parts import definitions, details, named, number, scrolling, section, table
@@ -18,20 +21,24 @@ _NOTES = {
     "singles": "one response only: scored, not compared",
 }
 # Sections of the configuration that change no result stay out: they say where things ran and were recorded.
+_FITTED = frozenset(scheme.name for scheme in SCHEMES if scheme.lesson == "bradley_terry")  # to sums of floats
 _NO_RESULT = frozenset({"cluster", "tracking", "cost_per_hour"})
 
 
 def rows_account(contents: ReportContents) -> Markup | None:
     """Rows in = rows kept + rows in quarantine, for each pass, with the reasons."""
-    prepared, scored = contents.prepared or {}, contents.scored or {}
-    if not prepared and not scored:
+    prepared, scored, others = contents.prepared or {}, contents.scored or {}, contents.others
+    if not prepared and not scored and not others:
         return None
     steps = []
     if prepared:
         steps.append(_step("prepare", prepared["rows"], prepared["kept"], prepared["quarantined"], "rows", "kept"))
     if scored:
         steps.append(_step("score", scored["rows"], scored["scored"], scored["quarantined"], "pairs", "scored"))
-    lost = prepared.get("quarantined", 0) + scored.get("quarantined", 0)
+    for name, counts in others.items():
+        kept = counts["rows"] - counts["quarantined"]
+        steps.append(_step(name, counts["rows"], kept, counts["quarantined"], "pairs", "kept"))
+    lost = sum(counts.get("quarantined", 0) for counts in (prepared, scored, *others.values()))
     total = prepared.get("rows") or scored.get("rows") or 0
     takeaway = f"All {plural(total, 'row')} were used."
     if lost:
@@ -45,7 +52,7 @@ def rows_account(contents: ReportContents) -> Markup | None:
         "What became of every row",
         takeaway if total else None,
         *steps,
-        _reasons(prepared, scored),
+        _reasons([prepared, scored, *others.values()]),
         definitions(notes) if notes else None,
     )
 
@@ -72,8 +79,8 @@ def settings(contents: ReportContents) -> Markup | None:
     )
 
 
-def _repeatable(weights: Content | None) -> str:
-    if weights and weights["scheme"].startswith("bradley_terry"):  # fitted to sums of floats
+def _repeatable(weights: WeightsFile | None) -> str:
+    if weights and weights.scheme in _FITTED:
         return "The same scores and settings give the same weights to about nine digits, with any sharding."
     return "The same scores and settings give the same weights to the last bit, on any machine and with any sharding."
 
@@ -87,9 +94,9 @@ def _step(name: str, total: int, kept: int, lost: int, what: str, done: str) -> 
     )
 
 
-def _reasons(prepared: Mapping[str, int], scored: Mapping[str, int]) -> Markup | None:
+def _reasons(passes: Iterable[Mapping[str, int]]) -> Markup | None:
     reasons: dict[str, int] = {}
-    for counts in (prepared, scored):
+    for counts in passes:
         for key, value in counts.items():
             if key.startswith(REASON_COUNT):
                 reason = key.removeprefix(REASON_COUNT)
@@ -104,27 +111,26 @@ def _reasons(prepared: Mapping[str, int], scored: Mapping[str, int]) -> Markup |
     return scrolling("Rows in quarantine by reason", tag("table", tag("tbody", rows), class_="dots reasons"))
 
 
-def _weighing(weights: Content | None, comparison: Content | None) -> list[tuple[str, Child]]:
+def _weighing(weights: WeightsFile | None, comparison: Comparison | None) -> list[tuple[str, Child]]:
     if not weights:
         return []
-    entries: list[tuple[str, Child]] = [("scheme", weights["scheme"])]
-    if weights["temperature"] is not None:
-        entries.append(("temperature τ", compact(weights["temperature"])))
+    entries: list[tuple[str, Child]] = [("scheme", weights.scheme)]
+    if weights.temperature is not None:
+        entries.append(("temperature τ", compact(weights.temperature)))
     entries.append(("bins", _bins(weights)))
-    entries.append(("logarithm", "natural (nats)" if weights["log_base"] == "e" else "base 2 (bits)"))
-    entries += _facts(weights["params"])
+    entries.append(("logarithm", "natural (nats)" if weights.log_base == "e" else "base 2 (bits)"))
+    entries += _facts(weights.params)
     entries.append(("a tie is", "a margin of at most 10⁻¹² of the range; half a win"))
-    num_pairs, num_responses = weights["num_pairs"], weights["num_responses"]
-    entries.append(("sample", f"{plural(num_pairs, 'pair')}, {plural(num_responses, 'response')}"))
-    if comparison and comparison.get("sample_size") and comparison["sample_size"]["needed_pairs"]:
-        size = comparison["sample_size"]
-        wide = f"weights known to ± {percent(size['weight_error'], digits=2)}"
-        needed = f"± {percent(size['target'], digits=0)} needs about {plural(size['needed_pairs'], 'pair')}"
+    entries.append(("sample", f"{plural(weights.num_pairs, 'pair')}, {plural(weights.num_responses, 'response')}"))
+    size = comparison.sample_size if comparison else None
+    if size and size.needed_pairs:
+        wide = f"weights known to ± {percent(size.weight_error, digits=2)}"
+        needed = f"± {percent(size.target, digits=0)} needs about {plural(size.needed_pairs, 'pair')}"
         entries.append(("sample size", f"{wide}; {needed}"))
     return entries
 
 
-def _facts(facts: Content) -> list[tuple[str, Child]]:
+def _facts(facts: Mapping[str, Any]) -> list[tuple[str, Child]]:
     return [
         (key.replace("_", " "), tag("code", value) if _is_digest(value) else value_text(value))
         for key, value in facts.items()
@@ -135,30 +141,28 @@ def _is_digest(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{32,}", value) is not None
 
 
-def _bins(weights: Content) -> str:
-    kinds = {_binning(rule["binning"]) for rule in weights["rules"]}
+def _bins(weights: WeightsFile) -> str:
+    kinds = {_binning(rule.binning) for rule in weights.rules}
     return kinds.pop() if len(kinds) == 1 else f"{len(kinds)} kinds, see below"
 
 
-def _binning(binning: Content) -> str:
-    if binning["kind"] == "levels":
-        levels = binning["levels"]
-        return f"{len(levels)} levels, {compact(levels[0])} to {compact(levels[-1])}"
-    return f"{binning['num_bins']} equal bins, {compact(binning['lo'])} to {compact(binning['hi'])}"
+def _binning(cells: Cells) -> str:
+    what = f"{len(cells.levels)} levels" if cells.levels is not None else f"{cells.num_bins} equal bins"
+    return f"{what}, {compact(cells.lo)} to {compact(cells.hi)}"
 
 
-def _binnings(weights: Content | None) -> Markup | None:
+def _binnings(weights: WeightsFile | None) -> Markup | None:
     """Each rule's cells where they differ."""
-    if not weights or len({_binning(rule["binning"]) for rule in weights["rules"]}) == 1:
+    if not weights or len({_binning(rule.binning) for rule in weights.rules}) == 1:
         return None
-    rows = [tag("tr", named(rule["name"]), tag("td", _binning(rule["binning"]))) for rule in weights["rules"]]
+    rows = [tag("tr", named(rule.name), tag("td", _binning(rule.binning))) for rule in weights.rules]
     return details("The cells of each rule", scrolling("Cells of each rule", table(["rule", "cells"], rows)))
 
 
 def _fingerprints(contents: ReportContents) -> list[tuple[str, Child]]:
     found = {}
     if contents.weights:
-        found = {"weights": contents.weights["fingerprint"], "counts of all scores": contents.weights["counts_sha256"]}
+        found = {"weights": contents.weights.fingerprint, "counts of all scores": contents.weights.counts_sha256}
     if contents.rules:
         found["rules"] = contents.rules.fingerprint
     return [(name, tag("code", value)) for name, value in found.items()]

@@ -1,10 +1,10 @@
 """The first screen: the result in one sentence, the verdict, five key figures, and the warnings."""
 
-from collections.abc import Mapping
-
+from encore_ray.artifacts import Comparison
+from encore_ray.artifacts.figures import Difference, Stats
 from encore_ray.composition.compare.verdict import NOISE, SIGNAL, UNCLEAR
 from encore_ray.report.charts.tracks import axis_track
-from encore_ray.report.data.contents import Contender, Content, ReportContents, find_contender
+from encore_ray.report.data.contents import Contender, ReportContents, find_contender
 from encore_ray.report.drawing.markup import Child, Markup, tag
 from encore_ray.report.drawing.numbers import (
     compact,
@@ -45,7 +45,7 @@ def headline(contents: ReportContents) -> Markup:
 
 def warnings(contents: ReportContents) -> Markup | None:
     """All warnings of the weights and of the comparison, each once."""
-    found = [*(contents.weights or {}).get("warnings", ()), *(contents.comparison or {}).get("warnings", ())]
+    found = [warning for part in (contents.weights, contents.comparison) if part for warning in part.warnings]
     if not found:
         return None
     items = [tag("li", warning) for warning in dict.fromkeys(found)]
@@ -59,10 +59,11 @@ def warnings(contents: ReportContents) -> Markup | None:
     )
 
 
-def on_most_pairs(contender: Contender) -> tuple[Mapping, Content | None]:
+def on_most_pairs(contender: Contender) -> tuple[Stats, Difference | None]:
     """Its agreement and its difference to uniform on all pairs where that is fair, else on the held-out ones."""
-    if contender.everywhere and contender.difference_everywhere:
-        return contender.everywhere, contender.difference_everywhere
+    everywhere, difference = contender.standing.all, contender.standing.difference_to_uniform_all
+    if everywhere and difference:
+        return everywhere, difference
     return contender.stats, contender.difference
 
 
@@ -70,35 +71,35 @@ def _result(contents: ReportContents) -> str:
     encore = find_contender(contents.comparison, "encore")
     if encore:
         stats, difference = on_most_pairs(encore)
-        if difference is None or difference["low"] is None:
-            return f"ENCORE agrees with {percent(stats['accuracy'])} of the labels"
-        by = f"{points(abs(difference['value'])).lstrip('+')} points"
-        if difference["low"] > 0:
+        if difference is None or difference.value is None or difference.low is None or difference.high is None:
+            return f"ENCORE agrees with {percent(stats.accuracy)} of the labels"
+        by = f"{points(abs(difference.value)).lstrip('+')} points"
+        if difference.low > 0:
             return f"ENCORE beats uniform weights by {by}"
-        if difference["high"] < 0:
+        if difference.high < 0:
             return f"ENCORE loses {by} to uniform weights"
         return "ENCORE makes no clear difference to uniform weights"
-    overall = contents.metrics["overall"] if contents.metrics else None
-    if overall and overall["accuracy"] is not None:
-        return f"The composed reward agrees with {percent(overall['accuracy'])} of the labels"
+    overall = contents.metrics.overall if contents.metrics else None
+    if overall and overall.accuracy is not None:
+        return f"The composed reward agrees with {percent(overall.accuracy)} of the labels"
     if contents.weights:
-        return f"{plural(len(contents.weights['rules']), 'rule')}, weighed by {contents.weights['scheme']}"
+        return f"{plural(len(contents.weights.rules), 'rule')}, weighed by {contents.weights.scheme}"
     return "A run without results yet"
 
 
 def _verdict(contents: ReportContents) -> Child:
     if contents.comparison:
-        return contents.comparison["verdict"]
-    if contents.weights and contents.weights["entropy_accuracy"]:
-        return entropy_against_accuracy(dict(contents.weights))
+        return contents.comparison.verdict
+    if contents.weights and contents.weights.entropy_accuracy:
+        return entropy_against_accuracy(contents.weights.entropy_accuracy)
     return None
 
 
-def _world(comparison: Content | None) -> Markup | None:
+def _world(comparison: Comparison | None) -> Markup | None:
     """The world by name and in words; one that this version does not know by its name alone."""
     if not comparison:
         return None
-    world = comparison["world"]
+    world = comparison.world
     name, kind, meaning = WORLDS.get(world, (world.replace("_", " "), "plain", None))
     return tag("p", chip(name, kind=f"world {kind}"), " ", meaning, class_="meaning")
 
@@ -109,22 +110,23 @@ def _cards(contents: ReportContents) -> list[Markup]:
     weights, metrics, comparison = contents.weights, contents.metrics, contents.comparison
     if encore:
         _, difference = on_most_pairs(encore)
-        if difference and difference["value"] is not None:
-            interval = points_interval(difference["low"], difference["high"])
-            cards.append(_card("ENCORE − uniform", points(difference["value"]), f"95%: {interval}", unit="points"))
-    if metrics and metrics["overall"]["accuracy"] is not None and (not encore or _scheme(weights) != "encore"):
-        overall = metrics["overall"]
-        interval = percent_interval(overall["accuracy_low"], overall["accuracy_high"])
-        what = f"accuracy of {_scheme(weights)}" if weights else "accuracy"
-        seen = "; learned from most of these pairs" if weights and weights.get("uses_labels") else ""
-        cards.append(_card(what, percent(overall["accuracy"]), f"95%: {interval}{seen}"))
+        if difference and difference.value is not None:
+            interval = points_interval(difference.low, difference.high)
+            cards.append(_card("ENCORE − uniform", points(difference.value), f"95%: {interval}", unit="points"))
+    is_encore = weights is not None and weights.scheme == "encore"
+    if metrics and metrics.overall.accuracy is not None and not (encore and is_encore):
+        overall = metrics.overall
+        interval = percent_interval(overall.accuracy_low, overall.accuracy_high)
+        what = f"accuracy of {weights.scheme}" if weights else "accuracy"
+        seen = "; learned from most of these pairs" if weights and weights.uses_labels else ""
+        cards.append(_card(what, percent(overall.accuracy), f"95%: {interval}{seen}"))
     if weights:
-        of_all = f"of {plural(len(weights['rules']), 'rule')}"
-        cards.append(_card("effective rules", plain(weights["effective_num_rules"], digits=1), of_all))
-    if comparison and comparison["entropy_accuracy"]["pearson"] is not None:
-        found = comparison["entropy_accuracy"]
-        note = f"{p_value(found['pearson_p'])}, {plural(found['num_rules'], 'rule')}"
-        cards.append(_card("r, entropy : accuracy", signed(found["pearson"]), note))
+        of_all = f"of {plural(len(weights.rules), 'rule')}"
+        cards.append(_card("effective rules", plain(weights.effective_num_rules, digits=1), of_all))
+    if comparison and comparison.entropy_accuracy.pearson is not None:
+        found = comparison.entropy_accuracy
+        note = f"{p_value(found.pearson_p)}, {plural(found.num_rules, 'rule')}"
+        cards.append(_card("r, entropy : accuracy", signed(found.pearson), note))
     pairs = _pairs(contents)
     return [*cards, _card("pairs", *pairs)] if pairs else cards
 
@@ -132,20 +134,20 @@ def _cards(contents: ReportContents) -> list[Markup]:
 def _duel(encore: Contender, uniform: Contender) -> Markup:
     """ENCORE and uniform weights on one axis."""
     sides = (("ENCORE", "encore", on_most_pairs(encore)[0]), ("uniform", "uniform", on_most_pairs(uniform)[0]))
-    ends = [stats[end] for _, _, stats in sides for end in ("accuracy_low", "accuracy_high")]
+    ends = [end for _, _, stats in sides for end in (stats.accuracy_low, stats.accuracy_high)]
     scale = fit_scale(ends, margin=0.3)
     rows = [
         tag(
             "tr",
             tag("th", name, scope="row"),
             tag("td", stats_track(stats, scale=scale, kind=kind), class_="plot"),
-            tag("td", tag("b", percent(stats["accuracy"])), class_="number"),
+            tag("td", tag("b", percent(stats.accuracy)), class_="number"),
         )
         for name, kind, stats in sides
     ]
     axis = axis_track(scale, write=percent_tick, about=3, below=True)
     rows.append(tag("tr", tag("td"), tag("td", axis, class_="plot"), tag("td")))
-    temperature = encore.params.get("temperature")
+    temperature = (encore.standing.params or {}).get("temperature")
     at = "" if temperature is None else f", τ = {compact(temperature)}"
     label = tag("p", f"accuracy with 95% interval{at}", class_="label")
     return tag("div", label, tag("table", tag("tbody", rows)), class_="card duel")
@@ -156,18 +158,13 @@ def _card(label: str, value: str, note: str, *, unit: str | None = None) -> Mark
     return tag("div", tag("p", label, class_="label"), figure, tag("p", note, class_="note"), class_="card")
 
 
-def _scheme(weights: Content | None) -> str | None:
-    return weights["scheme"] if weights else None
-
-
 def _pairs(contents: ReportContents) -> tuple[str, str] | None:
     comparison, weights = contents.comparison, contents.weights
     if comparison:
-        held_out = (comparison.get("heldout") or {}).get("num_pairs")
-        return count(comparison["num_pairs"]), f"{count(held_out)} held out"
+        return count(comparison.num_pairs), f"{count(comparison.heldout.num_pairs)} held out"
     if weights:
-        num_singles = weights["num_responses"] - 2 * weights["num_pairs"]
-        return count(weights["num_pairs"]), f"and {plural(num_singles, 'single response')}" if num_singles else (
-            f"{count(weights['num_responses'])} responses"
+        num_singles = weights.num_responses - 2 * weights.num_pairs
+        return count(weights.num_pairs), f"and {plural(num_singles, 'single response')}" if num_singles else (
+            f"{count(weights.num_responses)} responses"
         )
     return None

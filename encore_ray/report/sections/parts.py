@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from encore_ray.artifacts.figures import Stats
 from encore_ray.report.charts.tracks import interval_track
-from encore_ray.report.data.contents import Content
 from encore_ray.report.drawing.markup import Child, Markup, tag
 from encore_ray.report.drawing.scales import Scale
 
@@ -57,12 +57,13 @@ def breakable(name: str) -> Markup:
     return tag("bdi", [[part, _BREAK] if part in _JOINTS else part for part in _PARTS.split(name)])
 
 
-def stats_track(stats: Content, *, scale: Scale, kind: str, references: Sequence[tuple[float, str]] = ()) -> Markup:
-    """The accuracy of a statistics object with its interval, see `interval_track`."""
+def stats_track(stats: Stats, *, scale: Scale, kind: str, references: Sequence[tuple[float, str]] = ()) -> Markup:
+    """The accuracy on some pairs, at least one, with its interval, see `interval_track`."""
+    assert stats.accuracy is not None and stats.accuracy_low is not None and stats.accuracy_high is not None
     return interval_track(
-        low=stats["accuracy_low"],
-        value=stats["accuracy"],
-        high=stats["accuracy_high"],
+        low=stats.accuracy_low,
+        value=stats.accuracy,
+        high=stats.accuracy_high,
         scale=scale,
         kind=kind,
         references=references,

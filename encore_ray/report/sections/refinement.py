@@ -1,7 +1,9 @@
 """Refined rewards: what they buy beside their controls, under label noise too, and how far probabilities hold."""
 
+from encore_ray.artifacts import RefineReport, RuleRefineReport
+from encore_ray.artifacts.refine import Calibration, ControlFigures
 from encore_ray.report.charts.lines import reliability_chart, robustness_chart
-from encore_ray.report.data.contents import Content, ReportContents
+from encore_ray.report.data.contents import ReportContents
 from encore_ray.report.drawing.markup import Markup, tag
 from encore_ray.report.drawing.numbers import percent, percent_interval, plain, points, points_interval
 from encore_ray.report.sections.parts import breakable, column, details, named, number, scrolling, section, table
@@ -15,25 +17,24 @@ def refinement(contents: ReportContents) -> Markup | None:
     return section(
         "refinement",
         "Refined rewards",
-        reward["verdict"] if reward else rules["verdict"] if rules else None,
+        reward.verdict if reward else rules.verdict if rules else None,
         *(_of_reward(reward) if reward else ()),
         *(_of_rules(rules, told=reward is not None) if rules else ()),
     )
 
 
-def _of_reward(report: Content) -> list[Markup]:
-    calibration = report["calibration"]
-    pairs = report["pairs"]
-    has_noise = any(control["noise"] for control in report["controls"])
+def _of_reward(report: RefineReport) -> list[Markup]:
+    calibration, pairs = report.calibration, report.pairs
+    has_noise = any(control.noise for control in report.controls)
     note = (
-        f"Learnt from {pairs['agreeing']:,} pairs whose base rewards agree with the label, calibrated on "
-        f"{pairs['calibration']:,} held-out pairs, judged on {pairs['test']:,} others; lines are 95% intervals. What a "
-        f"probability is read from was chosen on the pairs that calibrate: {calibration['used']}."
+        f"Learnt from {pairs.agreeing:,} pairs whose base rewards agree with the label, calibrated on "
+        f"{pairs.calibration:,} held-out pairs, judged on {pairs.test:,} others; lines are 95% intervals. What a "
+        f"probability is read from was chosen on the pairs that calibrate: {calibration.used}."
     )
     return [
         tag(
             "div",
-            _figure("Accuracy under label noise" if has_noise else "Accuracy", robustness_chart(report["controls"])),
+            _figure("Accuracy under label noise" if has_noise else "Accuracy", robustness_chart(report.controls)),
             _figure("How far probabilities hold", reliability_chart(calibration)),
             class_="columns",
         ),
@@ -42,7 +43,7 @@ def _of_reward(report: Content) -> list[Markup]:
             "The numbers",
             tag(
                 "div",
-                scrolling("Rewards on held-out pairs", _controls(report["controls"])),
+                scrolling("Rewards on held-out pairs", _controls(report.controls)),
                 scrolling("Probability of a label", _sources(calibration)),
                 class_="columns",
             ),
@@ -54,16 +55,14 @@ def _figure(title: str, chart: Markup) -> Markup:
     return tag("figure", tag("h3", title), chart)
 
 
-def _controls(controls: list[Content]) -> Markup:
+def _controls(controls: list[ControlFigures]) -> Markup:
     rows = [
         tag(
             "tr",
-            named(control["name"]),
-            number(percent(control["noise"], digits=0)),
-            number(
-                percent(control["accuracy"]), note=percent_interval(control["accuracy_low"], control["accuracy_high"])
-            ),
-            number("") if control["name"] == "base" else _above_base(control),
+            named(control.name),
+            number(percent(control.noise, digits=0)),
+            number(percent(control.accuracy), note=percent_interval(control.accuracy_low, control.accuracy_high)),
+            number("") if control.name == "base" else _above_base(control),
         )
         for control in controls
     ]
@@ -71,37 +70,37 @@ def _controls(controls: list[Content]) -> Markup:
     return table(head, rows)
 
 
-def _above_base(control: Content) -> Markup:
-    difference = control["difference_to_base"]
-    low, high = difference["low"], difference["high"]
+def _above_base(control: ControlFigures) -> Markup:
+    difference = control.difference_to_base
+    low, high = difference.low, difference.high
     sign = "" if low is None or high is None else "better" if low > 0 else "worse" if high < 0 else ""
-    value = tag("span", points(difference["value"]), class_=sign or None)
+    value = tag("span", points(difference.value), class_=sign or None)
     return number(value, note=points_interval(low, high) if low is not None else None)
 
 
-def _sources(calibration: Content) -> Markup:
+def _sources(calibration: Calibration) -> Markup:
     rows = [
         tag(
             "tr",
-            named(source["source"], "used" if source["source"] == calibration["used"] else None),
-            number(percent(source["ece"])),
-            number(plain(source["log_loss"], digits=4)),
-            number(plain(source["brier"], digits=4)),
+            named(source.source, "used" if source.source == calibration.used else None),
+            number(percent(source.ece)),
+            number(plain(source.log_loss, digits=4)),
+            number(plain(source.brier, digits=4)),
         )
-        for source in calibration["sources"]
+        for source in calibration.sources
     ]
     head = ["read from", *(column(name, class_="number") for name in ("calibration error", "log loss", "Brier"))]
     return table(head, rows)
 
 
-def _of_rules(report: Content, *, told: bool) -> list[Markup]:
+def _of_rules(report: RuleRefineReport, *, told: bool) -> list[Markup]:
     rows = []
-    for rule in report["rules"]:
-        base, refit, refined = rule["controls"]
-        cells = [number(percent(control["accuracy"])) for control in (base, refit, refined)]
-        rows.append(tag("tr", tag("th", breakable(rule["name"]), scope="row"), cells, _above_base(refined)))
+    for rule in report.rules:
+        base, refit, refined = rule.controls
+        cells = [number(percent(control.accuracy)) for control in (base, refit, refined)]
+        rows.append(tag("tr", tag("th", breakable(rule.name), scope="row"), cells, _above_base(refined)))
     names = ("base", "linear refit", "refined", "− base, points")
     head = ["rule", *(column(name, class_="number") for name in names)]
     drawn = scrolling("Refined scores of each rule", table(head, rows), tall=len(rows) > 20)
-    verdict = tag("p", report["verdict"], class_="takeaway") if told else None
+    verdict = tag("p", report.verdict, class_="takeaway") if told else None
     return [part for part in (tag("h3", "Each rule's scores"), verdict, drawn) if part is not None]

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
-from encore_ray.composition.compare.verdict import UNCLEAR, name_world
+from encore_ray.artifacts import Comparison, WeightsFile
+from encore_ray.artifacts.figures import Correlations
+from encore_ray.composition.compare.verdict import UNCLEAR
 from encore_ray.report.charts.scatter import scatter
 from encore_ray.report.charts.tracks import bar_track
-from encore_ray.report.data.contents import Content, ReportContents, RuleFacts, rule_facts
+from encore_ray.report.data.contents import ReportContents, ReportedRule, reported_rules
 from encore_ray.report.drawing.markup import Child, Markup, tag
 from encore_ray.report.drawing.numbers import compact, count, p_value, percent, percent_interval, plain, plural, signed
 from encore_ray.report.sections.parts import (
@@ -22,20 +24,19 @@ from encore_ray.report.sections.parts import (
 from encore_ray.report.tables.weights import FLAG_MEANINGS, entropy_against_accuracy
 
 _MANY = 20  # rules whose table scrolls by itself
-_UNITS = {"e": "nats", "2": "bits"}
 
 
 def entropy_accuracy(contents: ReportContents) -> Markup | None:
     """Whether entropy tells which rules agree with the labels, which ENCORE builds on."""
-    rules = [rule for rule in rule_facts(contents) if rule.accuracy is not None]
+    rules = [rule for rule in reported_rules(contents) if rule.accuracy is not None]
     if not rules:
         return None
     found = _correlation(contents)
-    has_line = bool(found) and name_world(found) != UNCLEAR
+    has_line = found is not None and found.world != UNCLEAR
     return section(
         "entropy",
         "Does entropy tell which rules are right?",
-        entropy_against_accuracy({"entropy_accuracy": found}),
+        entropy_against_accuracy(found),
         legend(
             [
                 ("rule disc", "rule; the larger, the more weight"),
@@ -51,7 +52,7 @@ def entropy_accuracy(contents: ReportContents) -> Markup | None:
 
 def weights_table(contents: ReportContents) -> Markup | None:
     """All rules, the heaviest first, with their flags in words."""
-    rules = sorted(rule_facts(contents), key=lambda rule: -abs(rule.weight))
+    rules = sorted(reported_rules(contents), key=lambda rule: -abs(rule.weight))
     if not rules:
         return None
     top = max(abs(rule.weight) for rule in rules)
@@ -81,42 +82,40 @@ def weights_table(contents: ReportContents) -> Markup | None:
 
 
 def unit_of(contents: ReportContents) -> str:
-    source = contents.weights or contents.comparison or {}
-    return _UNITS.get(source.get("log_base", "e"), "nats")
+    """Of the entropies."""
+    source = contents.weights or contents.comparison
+    return source.unit if source else "nats"
 
 
-def _correlation(contents: ReportContents) -> Content | None:
-    source = contents.comparison or contents.weights or {}
-    return source.get("entropy_accuracy")
+def _correlation(contents: ReportContents) -> Correlations | None:
+    source = contents.comparison or contents.weights
+    return source.entropy_accuracy if source else None
 
 
-def _correlations_in_words(comparison: Content | None) -> Markup | None:
+def _correlations_in_words(comparison: Comparison | None) -> Markup | None:
     """The correlations with their bootstrap intervals, and the paper's own check."""
     if not comparison:
         return None
     entries: list[tuple[str, Child]] = []
-    found, theory = comparison["entropy_accuracy"], comparison.get("theory_check")
-    for name in ("pearson", "spearman"):
-        if found[name] is not None:
-            low, high = found.get(f"{name}_low"), found.get(f"{name}_high")
+    found, theory = comparison.entropy_accuracy, comparison.theory_check
+    for name, r, p, low, high in (
+        ("Pearson", found.pearson, found.pearson_p, found.pearson_low, found.pearson_high),
+        ("Spearman", found.spearman, found.spearman_p, found.spearman_low, found.spearman_high),
+    ):
+        if r is not None:
             interval = "" if low is None else f", 95% {signed(low)} to {signed(high)}"
-            entries.append(
-                (
-                    f"{name.capitalize()}, entropy and accuracy",
-                    f"{signed(found[name])} ({p_value(found[f'{name}_p'])}{interval})",
-                )
-            )
-    if theory and theory["pearson"] is not None:
+            entries.append((f"{name}, entropy and accuracy", f"{signed(r)} ({p_value(p)}{interval})"))
+    if theory and theory.pearson is not None:
         entries.append(
             (
                 "Pearson, entropy and |Bradley–Terry weight| × spread",
-                f"{signed(theory['pearson'])} ({p_value(theory['pearson_p'])}); the paper expects it far under 0",
+                f"{signed(theory.pearson)} ({p_value(theory.pearson_p)}); the paper expects it far under 0",
             )
         )
     return definitions(entries) if entries else None
 
 
-def _rule_row(rule: RuleFacts, top: float, *, has_labels: bool) -> Markup:
+def _rule_row(rule: ReportedRule, top: float, *, has_labels: bool) -> Markup:
     accuracy_note = percent_interval(rule.accuracy_low, rule.accuracy_high) if rule.accuracy is not None else None
     kind = "flagged" if rule.flags else "rule"
     direction = None if rule.higher_is == "better" else "a higher score is worse"
@@ -127,7 +126,7 @@ def _rule_row(rule: RuleFacts, top: float, *, has_labels: bool) -> Markup:
         tag("td", bar_track(abs(rule.weight) / top if top else 0.0, kind=kind), class_="plot"),
         number(rule.weight_text),
         number(percent(rule.contribution_share)),
-        number(plain(rule.entropy), note=f"± {plain((rule.entropy_high - rule.entropy_low) / 2)}"),
+        number(plain(rule.entropy), note=f"± {plain(rule.entropy_error)}"),
         number(percent(rule.accuracy), note=accuracy_note),
         *(number(count(value)) for value in (rule.wins, rule.ties, rule.losses)),
         number(percent(rule.active_pair_share)),
@@ -136,12 +135,12 @@ def _rule_row(rule: RuleFacts, top: float, *, has_labels: bool) -> Markup:
     )
 
 
-def _weights_in_words(rules: Sequence[RuleFacts], weights: Content | None) -> str:
+def _weights_in_words(rules: Sequence[ReportedRule], weights: WeightsFile | None) -> str:
     heaviest = rules[: min(3, len(rules))]
     names = ", ".join(rule.name for rule in heaviest)
     text = f"{_share(heaviest, rules)} of the weight is on {names}"
     if weights:
-        text += f"; the weights act like {plain(weights['effective_num_rules'], digits=1)} of {len(rules)} rules"
+        text += f"; the weights act like {plain(weights.effective_num_rules, digits=1)} of {len(rules)} rules"
     flagged = [rule for rule in rules if rule.flags]
     if flagged:
         carry = "carries" if len(flagged) == 1 else "carry"
@@ -149,13 +148,13 @@ def _weights_in_words(rules: Sequence[RuleFacts], weights: Content | None) -> st
     return text + "."
 
 
-def _share(some: Sequence[RuleFacts], rules: Sequence[RuleFacts]) -> str:
+def _share(some: Sequence[ReportedRule], rules: Sequence[ReportedRule]) -> str:
     """Share of some rules in the size of all weights, whatever their signs."""
     total = sum(abs(rule.weight) for rule in rules)
     return percent(sum(abs(rule.weight) for rule in some) / total if total else 0.0, digits=0)
 
 
-def _flag_legend(rules: Sequence[RuleFacts]) -> Markup | None:
+def _flag_legend(rules: Sequence[ReportedRule]) -> Markup | None:
     present = {flag for rule in rules for flag in rule.flags}
     flags = [flag for flag in FLAG_MEANINGS if flag in present] + sorted(present - FLAG_MEANINGS.keys())
     return definitions([(flag.replace("_", " "), _meaning(flag)) for flag in flags]) if flags else None

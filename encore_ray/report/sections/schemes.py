@@ -1,8 +1,14 @@
 """Every weighting side by side, and how far the answer moves with temperature and bins."""
 
+from collections.abc import Iterable
+
+from encore_ray.artifacts import Comparison
+from encore_ray.artifacts.comparison import Sweep
+from encore_ray.artifacts.figures import Difference
+from encore_ray.composition.compare.labels import LABELS
 from encore_ray.report.charts.heatmaps import sweep_table
 from encore_ray.report.charts.tracks import axis_track
-from encore_ray.report.data.contents import Contender, Content, ReportContents, contenders, has_heldout
+from encore_ray.report.data.contents import Contender, ReportContents, contenders, has_heldout
 from encore_ray.report.drawing.markup import Child, Markup, tag
 from encore_ray.report.drawing.numbers import (
     compact,
@@ -18,26 +24,6 @@ from encore_ray.report.drawing.numbers import (
 from encore_ray.report.drawing.scales import Scale, fit_scale
 from encore_ray.report.sections.parts import column, legend, named, number, scrolling, section, stats_track, table
 
-LABELS = {
-    "encore": "ENCORE",
-    "encore_by_group": "ENCORE, weights a subset",
-    "one_minus_entropy": "1 − H / log B",
-    "lowest_entropy": "Lowest entropy",
-    "uniform": "Uniform",
-    "random": "Random",
-    "single": "Single rule",
-    "best_single": "Best single rule",
-    "inverse_variance": "Inverse variance",
-    "bradley_terry": "Bradley–Terry",
-    "bradley_terry_simplex": "Bradley–Terry, w ≥ 0",
-    "max_discrepancy": "Largest discrepancy",
-    "encore_max_discrepancy": "ENCORE × largest discrepancy",
-    "selected": "Selected rules",
-    "encore_selected": "ENCORE × selected rules",
-    "random_selected": "As many rules at random",
-    "shorter_wins": "The shorter response wins",
-    "longer_wins": "The longer response wins",
-}
 _KINDS = [
     ("encore disc", "ENCORE"),
     ("uniform disc", "uniform"),
@@ -57,9 +43,9 @@ def schemes(contents: ReportContents) -> Markup | None:
     if not comparison or not found:
         return None
     pairs = "held-out pairs" if has_heldout(comparison) else "pairs"
-    values = [v for each in found for v in (each.stats["accuracy_low"], each.stats["accuracy_high"])]
+    values = [end for each in found for end in (each.stats.accuracy_low, each.stats.accuracy_high)]
     scale = fit_scale(values)
-    references = [(each.stats["accuracy"], "reference") for each in found if each.kind == "uniform"]
+    references = [(each.accuracy, "reference") for each in found if each.kind == "uniform"]
     rows = [_row(each, scale, [(0.5, "chance"), *references]) for each in found]
     head = [
         "scheme",
@@ -84,18 +70,18 @@ def schemes(contents: ReportContents) -> Markup | None:
 def sweep(contents: ReportContents) -> Markup | None:
     """ENCORE's accuracy over temperature and number of bins."""
     comparison = contents.comparison
-    if not comparison or not comparison["sweep"] or not comparison["sweep"]["cells"]:
+    if not comparison or not comparison.sweep or not comparison.sweep.cells:
         return None
     drawn = sweep_table(
-        comparison["sweep"],
-        default=(comparison["temperature"], None),
+        comparison.sweep,
+        default=(comparison.temperature, None),
         default_bins=_default_bins(comparison),
     )
     note = "Framed: this run's setting. Δw: the largest change of a rule's weight against it."
     return section(
         "sweep",
         "How much the setting decides",
-        _spread(comparison),
+        _spread(comparison, comparison.sweep),
         scrolling("ENCORE's accuracy over temperature and bins", drawn),
         tag("p", note, class_="note"),
     )
@@ -106,40 +92,42 @@ def label_of(contender: Contender) -> str:
 
 
 def _row(each: Contender, scale: Scale, references: list[tuple[float, str]]) -> Markup:
-    stats, difference = each.stats, each.difference or {}
+    stats, standing = each.stats, each.standing
     params = ", ".join(
-        f"{key.replace('_', ' ')} {value_text(value)}" for key, value in each.params.items() if value is not None
+        f"{key.replace('_', ' ')} {value_text(value)}"
+        for key, value in (standing.params or {}).items()
+        if value is not None
     )
-    everywhere = each.everywhere["accuracy"] if each.everywhere else None
+    everywhere = standing.all.accuracy if standing.all else None
     return tag(
         "tr",
         named(label_of(each), params, title=each.name),
         tag("td", stats_track(stats, scale=scale, kind=each.kind, references=references), class_="plot"),
-        number(percent(stats["accuracy"]), note=percent_interval(stats["accuracy_low"], stats["accuracy_high"])),
-        _difference(each.kind, difference),
-        number(percent(stats["accuracy_strict"])),
+        number(percent(stats.accuracy), note=percent_interval(stats.accuracy_low, stats.accuracy_high)),
+        _difference(each.kind, each.difference),
+        number(percent(stats.accuracy_strict)),
         number(percent(everywhere)),
-        number(plain(each.effective_num_rules, digits=1)),
-        number(compact(each.reward_sd)),
+        number(plain(standing.effective_num_rules, digits=1)),
+        number(compact(standing.reward_sd)),
         class_=each.kind,
     )
 
 
-def _difference(kind: str, difference: Content) -> Markup:
+def _difference(kind: str, difference: Difference | None) -> Markup:
     if kind == "uniform":
         return number("")
-    low, high = difference.get("low"), difference.get("high")
+    value, low, high = (difference.value, difference.low, difference.high) if difference else (None, None, None)
     sign = "" if low is None or high is None else "better" if low > 0 else "worse" if high < 0 else ""
-    value = tag("span", points(difference.get("value")), class_=sign or None)
+    value = tag("span", points(value), class_=sign or None)
     return number(value, note=points_interval(low, high) if low is not None else None)
 
 
 def _ranking(found: list[Contender]) -> Child:
     best = found[0]
-    parts = [f"{label_of(best)} is best with {percent(best.stats['accuracy'])}"]
+    parts = [f"{label_of(best)} is best with {percent(best.accuracy)}"]
     encore = next((index for index, each in enumerate(found) if each.kind == "encore"), None)
     if encore:
-        parts.append(f"ENCORE is number {encore + 1} of {len(found)} with {percent(found[encore].stats['accuracy'])}")
+        parts.append(f"ENCORE is number {encore + 1} of {len(found)} with {percent(found[encore].accuracy)}")
     free = next((each for each in found if each.kind in ("encore", "uniform", "label_free")), None)
     if free and best.kind == "learned" and free.kind != "encore":
         parts.append(f"{label_of(free)} is the best that needs no labels")
@@ -153,46 +141,46 @@ def _present(found: list[Contender]) -> set[str]:
     return {each.kind for each in found} | lines
 
 
-def _note(comparison: Content) -> str:
-    heldout = comparison["heldout"]
+def _note(comparison: Comparison) -> str:
+    heldout = comparison.heldout
     parts = [
-        f"{plural(heldout['num_pairs'], 'held-out pair')} of {plural(heldout['num_keys'], 'prompt')}: a fifth of "
+        f"{plural(heldout.num_pairs, 'held-out pair')} of {plural(heldout.num_keys, 'prompt')}: a fifth of "
         "all, chosen by a hash; what uses labels has learned from the other pairs only"
         if has_heldout(comparison)
-        else f"all {plural(comparison['num_pairs'], 'pair')}, none of which is held out: too few prompts to judge what "
+        else f"all {plural(comparison.num_pairs, 'pair')}, none of which is held out: too few prompts to judge what "
         "learns from labels",
         "a tie is half a win",
         "lines are 95% intervals; the best of so many looks a little better than it is",
     ]
-    if comparison.get("beside"):
+    if comparison.beside:
         parts.append("rewards made elsewhere are judged on the pairs that they know, whatever they have learned from")
-    if comparison.get("replicates"):
-        parts.append(f"differences to uniform by a bootstrap of {plural(comparison['replicates'], 'replicate')}")
+    if comparison.replicates:
+        parts.append(f"differences to uniform by a bootstrap of {plural(comparison.replicates, 'replicate')}")
     return "; ".join(parts) + "."
 
 
-def _spread(comparison: Content) -> str:
+def _spread(comparison: Comparison, sweep: Sweep) -> str:
     by_temperature: dict[float, list[float]] = {}
     by_bins: dict[int | None, list[float]] = {}
-    for cell in comparison["sweep"]["cells"]:
-        by_temperature.setdefault(cell["temperature"], []).append(cell["accuracy"])
-        by_bins.setdefault(cell["num_bins"], []).append(cell["accuracy"])
-    best = max(comparison["sweep"]["cells"], key=lambda cell: cell["accuracy"])
-    bins = _default_bins(comparison) if best["num_bins"] is None else f"{best['num_bins']} bins"
+    for cell in sweep.cells:
+        by_temperature.setdefault(cell.temperature, []).append(cell.accuracy)
+        by_bins.setdefault(cell.num_bins, []).append(cell.accuracy)
+    best = max(sweep.cells, key=lambda cell: cell.accuracy)
+    bins = _default_bins(comparison) if best.num_bins is None else f"{best.num_bins} bins"
     return (
         f"The temperature moves the accuracy by up to {_range(by_bins.values())} points, "
-        f"the bins by up to {_range(by_temperature.values())}. Best of {len(comparison['sweep']['cells'])} on these "
-        f"pairs is τ = {compact(best['temperature'])} with {bins} ({percent(best['accuracy'])}): chosen on the pairs "
+        f"the bins by up to {_range(by_temperature.values())}. Best of {len(sweep.cells)} on these "
+        f"pairs is τ = {compact(best.temperature)} with {bins} ({percent(best.accuracy)}): chosen on the pairs "
         "it is judged by, so flattered."
     )
 
 
-def _range(groups) -> str:
+def _range(groups: Iterable[list[float]]) -> str:
     return points(max(max(group) - min(group) for group in groups)).lstrip("+")
 
 
-def _default_bins(comparison: Content) -> str:
+def _default_bins(comparison: Comparison) -> str:
     """What to call the cells that the run itself counted in."""
-    histograms = [rule["histogram"] for rule in comparison["rules"]]
-    kinds = {"levels" if found["kind"] == "levels" else f"{len(found['edges']) - 1} bins" for found in histograms}
+    histograms = [rule.histogram for rule in comparison.rules if rule.histogram]
+    kinds = {"levels" if found.kind == "levels" else f"{len(found.cells)} bins" for found in histograms}
     return kinds.pop() if len(kinds) == 1 else "as set"

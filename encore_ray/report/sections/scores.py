@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from encore_ray.artifacts.comparison import Histogram, RedundantPair
 from encore_ray.report.charts.heatmaps import correlation_map
 from encore_ray.report.charts.histograms import mean_score, rule_histogram
-from encore_ray.report.data.contents import Content, ReportContents, RuleFacts, rule_facts
+from encore_ray.report.data.contents import ReportContents, ReportedRule, reported_rules
 from encore_ray.report.drawing.markup import Markup, tag
 from encore_ray.report.drawing.numbers import compact, percent, plain, plural, signed
 from encore_ray.report.sections.parts import (
@@ -26,36 +27,36 @@ _BESIDE = 12  # rules whose matrix leaves room for a table beside it
 
 def histograms(contents: ReportContents) -> Markup | None:
     """How the chosen and the rejected responses score under each rule, the heaviest rules first."""
-    rules = sorted((rule for rule in rule_facts(contents) if rule.histogram), key=lambda rule: -abs(rule.weight))
-    if not rules:
+    rules = sorted(reported_rules(contents), key=lambda rule: -abs(rule.weight))
+    drawn = [_histogram(rule, rule.histogram) for rule in rules if rule.histogram]
+    if not drawn:
         return None
-    first, rest = rules[:_SHOWN_HISTOGRAMS], rules[_SHOWN_HISTOGRAMS:]
+    first, rest = drawn[:_SHOWN_HISTOGRAMS], drawn[_SHOWN_HISTOGRAMS:]
     return section(
         "histograms",
         "How each rule scores",
         "A rule that tells good from bad moves the line away from the area; one whose scores all fall into a few cells "
         "has low entropy whether it is right or not.",
         legend([("chosen area", "chosen responses"), ("rejected outline", "rejected responses")]),
-        tag("div", map(_histogram, first), class_="multiples"),
-        details(f"The other {plural(len(rest), 'rule')}", tag("div", map(_histogram, rest), class_="multiples"))
-        if rest
-        else None,
+        tag("div", first, class_="multiples"),
+        details(f"The other {plural(len(rest), 'rule')}", tag("div", rest, class_="multiples")) if rest else None,
     )
 
 
 def correlations(contents: ReportContents) -> Markup | None:
     """Which rules say the same."""
     comparison = contents.comparison
-    if not comparison or not comparison["correlations"] or len(comparison["rule_names"]) < 2:
+    found = comparison.correlations if comparison else None
+    if not comparison or not found or len(comparison.rule_names) < 2:
         return None
-    names, matrix = comparison["rule_names"], comparison["correlations"]["matrix"]
+    names, matrix = comparison.rule_names, found.matrix
     pairs = sorted(
         ((names[b], names[a], r) for a, row in enumerate(matrix) for b, r in enumerate(row[:a]) if r is not None),
         key=lambda pair: -abs(pair[2]),
     )
     if not pairs:
         return None
-    redundant = {frozenset((pair["a"], pair["b"])) for pair in comparison["correlations"]["redundant"]}
+    redundant = {frozenset((pair.a, pair.b)) for pair in found.redundant}
     rows = [
         tag(
             "tr",
@@ -67,12 +68,11 @@ def correlations(contents: ReportContents) -> Markup | None:
         for a, b, r in pairs[:_SHOWN_PAIRS]
     ]
     strongest = table(["rule", "and", column("r", class_="number")], rows, class_="strongest")
-    of = comparison["correlations"]["of"]
-    note = f"Correlation of the {of}, chosen minus rejected; the stronger the colour, the closer r is to 1 or −1."
+    note = f"Correlation of the {found.of}, chosen minus rejected; the stronger the colour, the closer r is to 1 or −1."
     return section(
         "correlations",
         "Rules that say the same",
-        _redundancy(comparison["correlations"]["redundant"], pairs[0]),
+        _redundancy(found.redundant, pairs[0]),
         legend([("positive square", "r above 0"), ("negative square", "r under 0")]),
         tag(
             "div",
@@ -84,15 +84,12 @@ def correlations(contents: ReportContents) -> Markup | None:
     )
 
 
-def _histogram(rule: RuleFacts) -> Markup:
-    assert rule.histogram is not None
-    chosen, rejected = mean_score(rule.histogram, "chosen"), mean_score(rule.histogram, "rejected")
+def _histogram(rule: ReportedRule, found: Histogram) -> Markup:
+    chosen, rejected = (mean_score(found.cells, counts) for counts in (found.chosen, found.rejected))
     if chosen is None or rejected is None:
-        means = f"mean {compact(mean_score(rule.histogram, 'single'))}"
+        means = f"mean {compact(mean_score(found.cells, found.single))}"
     else:
         means = f"mean {chosen:.3g} chosen, {rejected:.3g} rejected".replace("-", "−")
-    cells = rule.histogram.get("levels") or rule.histogram.get("edges")
-    assert cells, "a histogram has levels or edges"
     facts = [f"weight {rule.weight_text}", f"H {plain(rule.entropy, digits=2)}"]
     facts += [percent(rule.accuracy)] if rule.accuracy is not None else []
     return tag(
@@ -103,14 +100,20 @@ def _histogram(rule: RuleFacts) -> Markup:
             tag("small", " · ".join(facts)),
             class_="flagged" if rule.flags else None,
         ),
-        rule_histogram(rule.histogram, title=f"Scores of {rule.name}: {means}"),
-        tag("p", tag("span", compact(cells[0])), tag("span", means), tag("span", compact(cells[-1])), class_="ends"),
+        rule_histogram(found, title=f"Scores of {rule.name}: {means}"),
+        tag(
+            "p",
+            tag("span", compact(found.cells[0][0])),
+            tag("span", means),
+            tag("span", compact(found.cells[-1][1])),
+            class_="ends",
+        ),
     )
 
 
-def _redundancy(redundant: Sequence[Content], strongest: tuple[str, str, float]) -> str:
+def _redundancy(redundant: Sequence[RedundantPair], strongest: tuple[str, str, float]) -> str:
     if redundant:
-        listed = ", ".join(f"{pair['a']} and {pair['b']} ({signed(pair['r'])})" for pair in redundant[:3])
+        listed = ", ".join(f"{pair.a} and {pair.b} ({signed(pair.r)})" for pair in redundant[:3])
         more = f", and {len(redundant) - 3} more" if len(redundant) > 3 else ""
         are = "is" if len(redundant) == 1 else "are"
         return f"{plural(len(redundant), 'pair')} of rules {are} nearly the same: {listed}{more}."

@@ -20,7 +20,7 @@ def selection(contents: ReportContents) -> Markup | None:
     found = contents.selection
     if not found:
         return None
-    counts = found["counts"]
+    counts = found.counts
     num_pairs = max(counts["pairs"], 1)
     selected = {key.removeprefix(SELECTED_COUNT): n for key, n in counts.items() if key.startswith(SELECTED_COUNT)}
     rows = [
@@ -34,7 +34,7 @@ def selection(contents: ReportContents) -> Markup | None:
     ]
     labels = [f"{percent(counts[key] / num_pairs)} {words}" for key, words in _LABELS.items() if key in counts]
     takeaway = (
-        f"{plural(found['num_rules'], 'rule')} for each of {plural(counts['pairs'], 'pair')}, selected by {found['by']}"
+        f"{plural(found.num_rules, 'rule')} for each of {plural(counts['pairs'], 'pair')}, selected by {found.by}"
     )
     left_out = [(count(counts[key]), words) for key, words in _LEFT_OUT.items() if counts.get(key)]
     head = ["rule", column("share of pairs that it is selected for", class_="plot"), column("", class_="number")]

@@ -1,21 +1,22 @@
 """The comparison of schemes as a table for the terminal."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from encore_ray.artifacts import Comparison
+from encore_ray.artifacts.comparison import Standing
+from encore_ray.artifacts.figures import Difference, Stats
 
-def comparison_table(comparison: Mapping[str, Any]) -> Table:
+
+def comparison_table(comparison: Comparison) -> Table:
     """Every scheme on all pairs and on the held-out ones, the best there first; fits 80 columns.
 
     The held-out pairs judge all schemes alike; those that learn from labels have seen the rest.
     """
-    heldout = comparison["heldout"]["num_pairs"]
+    heldout = comparison.heldout.num_pairs
     table = Table(
-        title=f"Schemes on {comparison['num_pairs']:,} pairs, {heldout:,} of them held out (a tie is half a win)",
+        title=f"Schemes on {comparison.num_pairs:,} pairs, {heldout:,} of them held out (a tie is half a win)",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
@@ -27,40 +28,40 @@ def comparison_table(comparison: Mapping[str, Any]) -> Table:
     table.add_column("accuracy,\nheld out", justify="right", no_wrap=True)
     table.add_column("above uniform there,\npoints (95%)", justify="right", no_wrap=True)
     table.add_column("acts like\nrules", justify="right", no_wrap=True)
-    schemes = sorted(comparison["schemes"], key=lambda scheme: -(scheme["heldout"]["accuracy"] or 0.0))
+    schemes = sorted(comparison.schemes, key=lambda scheme: -(scheme.heldout.accuracy or 0.0))
     for scheme in schemes:
-        style = "bold" if scheme["name"] in ("encore", "uniform") else None
+        style = "bold" if scheme.name in ("encore", "uniform") else None
         table.add_row(*_row(scheme), style=style)
-    for kind, style in (("beside", None), ("baselines", "dim")):
-        for number, standing in enumerate(comparison.get(kind) or ()):
+    for others, style in ((comparison.beside, None), (comparison.baselines, "dim")):
+        for number, standing in enumerate(others):
             if number == 0:
                 table.add_section()
             table.add_row(*_row(standing), style=style)
-    if any(scheme["uses_labels"] for scheme in schemes):
+    if any(scheme.uses_labels for scheme in schemes):
         table.caption = "* learns from the labels of the pairs that are not held out"
         table.caption_justify = "left"
     return table
 
 
-def _row(standing: Mapping[str, Any]) -> list[str | Text]:
-    effective = standing["effective_num_rules"]
+def _row(standing: Standing) -> list[str | Text]:
+    effective = standing.effective_num_rules
     return [
-        Text(f"{standing['name']}{' *' if standing['uses_labels'] else ''}"),
-        _share(standing["all"]),
-        _share(standing["heldout"]),
-        _points(standing["difference_to_uniform"]) if standing["name"] != "uniform" else "",
+        Text(f"{standing.name}{' *' if standing.uses_labels else ''}"),
+        _share(standing.all),
+        _share(standing.heldout),
+        _points(standing.difference_to_uniform) if standing.name != "uniform" else "",
         "" if effective is None else f"{effective:.1f}",
     ]
 
 
-def _share(stats: Mapping[str, Any] | None) -> str:
-    return "" if stats is None or stats["accuracy"] is None else f"{stats['accuracy']:.1%}"
+def _share(stats: Stats | None) -> str:
+    return "" if stats is None or stats.accuracy is None else f"{stats.accuracy:.1%}"
 
 
-def _points(difference: Mapping[str, Any]) -> str:
-    if difference["value"] is None:
+def _points(difference: Difference) -> str:
+    if difference.value is None:
         return ""
-    value = f"{100 * difference['value']:+.1f}"
-    if difference["low"] is None:
+    value = f"{100 * difference.value:+.1f}"
+    if difference.low is None or difference.high is None:
         return value
-    return f"{value} ({100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})"
+    return f"{value} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"

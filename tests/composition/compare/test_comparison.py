@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encore_ray.composition.measure.keys import is_heldout
+from encore_ray.composition.hashing.keys import is_heldout
 from encore_ray.rules import RuleSet, Scale
 from tests.composition.builders import RATINGS, make_rule, make_rules
 from tests.composition.compared import compare

@@ -7,10 +7,10 @@ import pytest
 
 from encore_ray.composition.evaluate.calibration import (
     Reliability,
+    calibrate,
     density_deviations,
-    fit_logistic,
+    fit_platt,
     fit_to_labels,
-    judge_sources,
     log_odds_of_densities,
 )
 
@@ -19,7 +19,7 @@ def test_the_fit_recovers_a_planted_logistic() -> None:
     rng = np.random.default_rng(0)
     x_N = rng.normal(3.0, 40.0, 200_000)
     is_true_N = rng.random(len(x_N)) < 1 / (1 + np.exp(-(0.05 * x_N - 0.4)))
-    found = fit_logistic(x_N, is_true_N)
+    found = fit_platt(x_N, is_true_N)
     assert found.slope == pytest.approx(0.05, rel=0.02)
     assert found.intercept == pytest.approx(-0.4, abs=0.02)
     # At the optimum the predicted and the true totals agree but for the ridge.
@@ -52,9 +52,7 @@ def test_the_source_that_knows_more_wins_on_pairs_it_was_not_fitted_to() -> None
     gap_N = np.abs(rng.standard_normal(6000))
     right_N = rng.random(6000) < 1 / (1 + np.exp(-2 * gap_N))
     good_N = np.where(right_N, gap_N, -gap_N)
-    sources = judge_sources(
-        {"blind": rng.standard_normal(6000), "good": 100 * good_N}, fitted_N=np.arange(6000) % 2 == 0
-    )
+    sources = calibrate({"blind": rng.standard_normal(6000), "good": 100 * good_N}, fitted_N=np.arange(6000) % 2 == 0)
     assert [source.name for source in sources] == ["good", "blind"]
     assert sources[0].logistic.slope == pytest.approx(0.02, rel=0.1)
     assert sources[0].reliability.ece < 0.03
@@ -69,7 +67,7 @@ def test_the_source_is_chosen_by_the_pairs_it_is_fitted_to_not_by_those_that_jud
     informed_N = np.where(right_N, 1.0, -1.0) * rng.random(4000)
     # One source knows the labels of the first half only, the other one those of the half that judges.
     first, second = (np.where(fitted_N == early, informed_N, rng.standard_normal(4000)) for early in (True, False))
-    sources = judge_sources({"second": second, "first": first}, fitted_N=fitted_N)
+    sources = calibrate({"second": second, "first": first}, fitted_N=fitted_N)
     assert [source.name for source in sources] == ["first", "second"]
     assert sources[0].fitted_log_loss < sources[1].fitted_log_loss
     assert sources[0].reliability.log_loss > sources[1].reliability.log_loss

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from encore_ray.composition.evaluate.controls import compare_rewards
-from encore_ray.composition.measure.keys import hash_keys
+from encore_ray.composition.hashing.keys import hash_keys
 
 
 def test_a_reward_with_the_same_signs_does_not_differ_and_ties_are_half_a_win() -> None:

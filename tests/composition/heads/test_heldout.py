@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from encore_ray.composition.hashing.keys import hash_keys
 from encore_ray.composition.heads.heldout import Cells, HeldoutSums, measure_auc, measure_r2
-from encore_ray.composition.measure.keys import hash_keys
 
 N = 600
 

@@ -1,10 +1,10 @@
-"""Heads by regression from sums: the same as from all rows at once, whoever holds the rows."""
+"""ProblemHeads by regression from sums: the same as from all rows at once, whoever holds the rows."""
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from encore_ray.composition.heads.logistic import Heads, LogisticSums, fit_logistic
+from encore_ray.composition.heads.logistic import LogisticSums, ProblemHeads, fit_logistic
 from encore_ray.composition.heads.ridge import PENALTIES, LinearFit, ResponseSums, fit_ridge, prediction_sums
 
 N, D, K = 120, 6, 3
@@ -88,7 +88,7 @@ def test_logistic_heads_are_at_the_minimum_of_their_objective() -> None:
     x_ND, y_NK, fold_N = problem(yes_no=True)
     sums = sums_of(x_ND, y_NK, fold_N)
 
-    def measure(heads: Heads) -> LogisticSums:  # in two parts, as two units would
+    def measure(heads: ProblemHeads) -> LogisticSums:  # in two parts, as two units would
         halves = (slice(0, 70), slice(70, N))
         parts = [LogisticSums.of(x_ND[h], y_NK[h], heads, fold_N=fold_N[h]) for h in halves]
         return parts[0] + parts[1]

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from encore_ray.composition.hashing.keys import hash_keys
 from encore_ray.composition.measure.bootstrap import MAX_ROWS, draw_replicates, percentile_interval, replicate_sums
-from encore_ray.composition.measure.keys import hash_keys
 
 
 def hashes(num_keys: int, *, seed: int = 0) -> np.ndarray:

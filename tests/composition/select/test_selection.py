@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from encore_ray.composition.measure.keys import hash_keys
+from encore_ray.composition.hashing.keys import hash_keys
 from encore_ray.composition.select.discrepancy import top_rules
 from encore_ray.composition.select.selection import label_pairs, most_relevant, random_rules, select_rules
 from encore_ray.errors import ConfigError, DataError

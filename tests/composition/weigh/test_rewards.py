@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.score_range import ScoreRange
-from encore_ray.composition.weigh.rewards import compose, tie_tolerance
+from encore_ray.composition.weigh.rewards import compose, margin_tolerance
 from encore_ray.composition.weigh.schemes import Uniform
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.errors import DataError
@@ -69,7 +69,7 @@ def test_float32_ratings_that_tie_are_composed_as_a_tie():
         rules = RuleSet([make_rule("a", scale=scale), make_rule("b", scale=scale, higher_is="worse")])
         weights = uniform_weights(rules)
         margin_N = compose(chosen_KN, rejected_KN, weights=weights).margin_N
-        assert Tally.of(margin_N, tolerance=tie_tolerance(weights)) == tally
+        assert Tally.of(margin_N, tolerance=margin_tolerance(weights)) == tally
 
 
 def test_declared_levels_are_restored_even_where_the_histogram_has_bins():
@@ -77,7 +77,7 @@ def test_declared_levels_are_restored_even_where_the_histogram_has_bins():
     weights = weigh(measure([[0.0], [0.0]], [[0.0], [0.0]], rules=rules, num_bins=20), scheme=Uniform())
     assert weights.rules[0].binning.kind == "bins"
     sides = (np.array([[a], [b]], dtype=np.float32) for a, b in ((0.3, 0.2), (0.2, 0.1)))
-    assert abs(compose(*sides, weights=weights).margin_N.item()) <= tie_tolerance(weights)
+    assert abs(compose(*sides, weights=weights).margin_N.item()) <= margin_tolerance(weights)
 
 
 def test_a_margin_is_the_sum_of_differences_and_loses_nothing_beside_large_rewards():
@@ -97,11 +97,11 @@ def test_unit_range_maps_each_scale_to_zero_to_one():
     assert raw.margin_N.item() == 0.5 * 0.5 + 0.5 * 15
 
 
-def test_the_tie_tolerance_follows_the_range_of_rewards():
+def test_the_margin_tolerance_follows_the_range_of_rewards():
     wide = RuleSet([make_rule("a", scale=Scale(0.0, 50.0)), make_rule("b", scale=Scale(0.0, 50.0))])
-    assert tie_tolerance(uniform_weights(TWO)) == 1e-12  # .5 * 1 + .5 * 1 = 1
-    assert tie_tolerance(uniform_weights(wide)) == pytest.approx(5e-11)  # .5 * 50 + .5 * 50 = 50
-    assert tie_tolerance(uniform_weights(wide, "unit")) == 1e-12
+    assert margin_tolerance(uniform_weights(TWO)) == 1e-12  # .5 * 1 + .5 * 1 = 1
+    assert margin_tolerance(uniform_weights(wide)) == pytest.approx(5e-11)  # .5 * 50 + .5 * 50 = 50
+    assert margin_tolerance(uniform_weights(wide, "unit")) == 1e-12
 
 
 @pytest.mark.parametrize("has_rejected_N", [None, [True, False]])

@@ -5,22 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encore_ray.composition.weigh.formulas import effective_num_rules, encore, one_minus_entropy, uniform
+from encore_ray.composition.weigh.scheme import Evidence, Scheme
 from encore_ray.composition.weigh.schemes import (
     BestSingle,
     BradleyTerry,
+    BradleyTerrySimplex,
     Encore,
-    Evidence,
     InverseVariance,
     LowestEntropy,
     OneMinusEntropy,
     Random,
-    Scheme,
     Single,
     Uniform,
-    effective_num_rules,
-    encore,
-    one_minus_entropy,
-    uniform,
 )
 from encore_ray.errors import ConfigError, DataError
 
@@ -100,7 +97,7 @@ ALL: list[Scheme] = [
     Single("rule0"),
     BestSingle(),
     InverseVariance(),
-    BradleyTerry(simplex=True),
+    BradleyTerrySimplex(),
 ]
 
 
@@ -205,7 +202,7 @@ def test_a_scheme_without_its_pairs_is_refused(scheme, message):
         scheme.weigh(evidence([0.0, 1.0]))
 
 
-@pytest.mark.parametrize("scheme", [BradleyTerry(), BradleyTerry(simplex=True)])
+@pytest.mark.parametrize("scheme", [BradleyTerry(), BradleyTerrySimplex()])
 def test_a_fit_that_is_all_zero_gives_no_weights(scheme):
     # the simplex leaves an all-zero fit out: it cannot be divided by its sum
     with pytest.raises(DataError, match=f"{scheme.name} gives every rule weight 0: no rule agrees"):

@@ -12,6 +12,7 @@ from encore_ray.composition.weigh.evidence import Learned
 from encore_ray.composition.weigh.schemes import (
     BestSingle,
     BradleyTerry,
+    BradleyTerrySimplex,
     Encore,
     InverseVariance,
     LowestEntropy,
@@ -305,7 +306,7 @@ def test_learned_weights_say_so_with_the_number_of_pairs_and_the_negative_rules(
     assert sum(shares) == pytest.approx(1)
     # the shares of the weights' sizes: (4, 1, .25) / 3.5^2, 2.33 equal rules, so nothing to point out
     assert not any("act like" in warning for warning in weights.warnings)
-    simplex = weigh(statistics, scheme=BradleyTerry(simplex=True), learned=fitted([2, -1, 0.5], [1.0, 0.0, 0.5]))
+    simplex = weigh(statistics, scheme=BradleyTerrySimplex(), learned=fitted([2, -1, 0.5], [1.0, 0.0, 0.5]))
     assert weight_of(simplex) == {"rule0": 1 / 1.5, "rule1": 0.0, "rule2": 0.5 / 1.5}
     assert weigh(statistics).to_dict()["uses_labels"] is False
 

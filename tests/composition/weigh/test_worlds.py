@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encore_ray.composition.measure.agreement import Tally
-from encore_ray.composition.weigh.rewards import compose, tie_tolerance
+from encore_ray.composition.weigh.rewards import compose, margin_tolerance
 from encore_ray.composition.weigh.schemes import Encore, OneMinusEntropy, Uniform
 from encore_ray.composition.weigh.weighing import weigh
 from tests.composition.builders import measure, plant_world
@@ -42,6 +42,6 @@ def test_every_scheme_has_its_measured_accuracy_in_both_worlds(world):
     for scheme in SCHEMES:
         weights = weigh(statistics, scheme=scheme)
         margin_N = compose(planted.chosen_KN, planted.rejected_KN, weights=weights).margin_N
-        found.append(Tally.of(margin_N, tolerance=tie_tolerance(weights)).accuracy)
+        found.append(Tally.of(margin_N, tolerance=margin_tolerance(weights)).accuracy)
     assert found == pytest.approx(world["accuracies"], abs=0.02)
     assert weigh(statistics).entropy_accuracy.pearson == pytest.approx(world["pearson"], abs=0.03)

@@ -23,8 +23,7 @@ import time
 FUNCTIONS = (
     ("scan", "encore_ray.passes.prepare", "_Scan.__call__"),
     ("convert", "encore_ray.passes.prepare", "_Convert.__call__"),
-    ("score", "encore_ray.passes.scorers.score_table", "DataScores.__call__"),
-    ("score", "encore_ray.passes.scorers.score_unit", "ModelScores.__call__"),
+    ("score", "encore_ray.passes.scorers.score_unit", "ScoreUnit.__call__"),
     ("measure", "encore_ray.passes.weigh", "_Measure.__call__"),
     ("compose", "encore_ray.passes.compose", "_Compose.__call__"),
     ("read", "encore_ray.folder.tables", "TableUnit.read"),

@@ -13,7 +13,9 @@ from encore_ray.errors import ModelError
 from encore_ray.models.export.folding import fold_model
 from encore_ray.models.families.form import OwnForm, write_form
 from encore_ray.models.forward.scorer import PairScorer
-from encore_ray.models.loading.checkpoint import load_rules, save_ensemble
+from encore_ray.models.loading.checkpoint import load_rules
+from encore_ray.models.loading.saving import save_ensemble
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.rules import Rule, RuleSet, Scale
 from tests.models import tiny, tiny_families
 
@@ -48,7 +50,7 @@ def checkpoints(folder: Path) -> dict[str, Path]:
 
 def fold(source: Path, output: Path, *, rules: RuleSet, factor_K: list[float], constant: float = 0.0):
     return fold_model(
-        source,
+        ModelSource(source),
         rules=rules,
         factor_K=factor_K,
         constant=constant,
@@ -110,7 +112,7 @@ def test_our_own_scorer_reads_it_as_one_rule(tmp_path: Path) -> None:
     report = fold(source, tmp_path / "one", rules=tiny.RULES, factor_K=factor_K)
     assert "3 rules folded" in str(report)
     assert "one LlamaForSequenceClassification" in str(report)
-    (rule,) = load_rules(tmp_path / "one")
+    (rule,) = load_rules(ModelSource(tmp_path / "one"))
     assert (rule.name, rule.higher_is, rule.text) == ("reward", "better", "All of them.")
     assert (rule.scale.lo, rule.scale.hi) == pytest.approx((-50 - report.offset, 50 - report.offset))
     expected_N = composed(tiny.load(source), factor_K)
@@ -184,8 +186,9 @@ def test_heads_that_are_no_linear_layer_on_the_last_token_are_refused(tmp_path: 
     ):
         with pytest.raises(ModelError, match=reason):
             fold_model(
-                source, rules=rules, factor_K=[1.0, 1.0, 1.0], constant=0.0, scale=Scale(-9.0, 9.0), text="",
-                folder=tmp_path / "one", provenance={}, allow_pickle=True,
+                ModelSource(source, allow_pickle=True), rules=rules, factor_K=[1.0, 1.0, 1.0], constant=0.0,
+                scale=Scale(-9.0, 9.0), text="",
+                folder=tmp_path / "one", provenance={},
             )  # fmt: skip
     assert not (tmp_path / "one").exists()
 

@@ -13,6 +13,7 @@ from encore_ray.errors import DataError, ModelError
 from encore_ray.models.forward.attention import ATTENTION
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_rules
+from encore_ray.models.spec.source import ModelSource
 from tests.models import tiny, tiny_families
 
 FAMILIES = ("armorm", "qrm", "qrm_gemma", "ldl", "beaver")
@@ -172,7 +173,7 @@ def test_pickled_heads_are_read_only_if_asked_for(tmp_path):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"has no tensor score_head\.weight.*--allow-pickle"):
-        load_rules(folder, rules=tiny_families.rules(1))
+        load_rules(ModelSource(folder), rules=tiny_families.rules(1))
     assert_scores(load(folder, 1), reference)
 
 
@@ -201,7 +202,7 @@ def test_a_pickle_that_runs_code_is_refused_even_if_pickles_are_allowed(tmp_path
 def test_missing_rules_are_answered_with_the_names_that_the_authors_give(tmp_path, name, first, last, count):
     folder, _, _ = build(name, tmp_path)
     with pytest.raises(ModelError, match=rf"its {count} heads mean is not known") as caught:
-        load_rules(folder, allow_pickle=True)
+        load_rules(ModelSource(folder, allow_pickle=True))
     lines = str(caught.value).splitlines()
     names = [json.loads(line.removeprefix("- name: ")) for line in lines if line.startswith("- name: ")]
     assert (names[0], names[-1], len(names)) == (first, last, count)
@@ -212,7 +213,7 @@ def test_missing_rules_are_answered_with_the_names_that_the_authors_give(tmp_pat
 def test_the_direction_of_a_safe_rlhf_score_is_prefilled(tmp_path, kind, direction):
     folder, _ = tiny_families.save_beaver(tmp_path, score_type=kind)
     with pytest.raises(ModelError, match=f'name: "{kind}"') as caught:
-        load_rules(folder)
+        load_rules(ModelSource(folder))
     assert f"higher_is: {direction}" in str(caught.value)
 
 
@@ -228,14 +229,14 @@ def test_a_regression_layer_that_contradicts_its_configuration_is_refused(tmp_pa
     folder, _ = tiny_families.save_qrm(tmp_path)
     edit_config(folder, **changes)
     with pytest.raises(ModelError, match=message):
-        load_rules(folder, rules=tiny_families.rules(5))
+        load_rules(ModelSource(folder), rules=tiny_families.rules(5))
 
 
 def test_a_regression_layer_of_another_build_is_refused(tmp_path):
     folder, _ = tiny_families.save_armorm(tmp_path)
     edit_tensors(folder, lambda tensors: tensors.update({"regression_layer.bias": torch.zeros(19)}))
     with pytest.raises(ModelError, match=r"expected regression_layer.weight alone; found regression_layer.bias"):
-        load_rules(folder, rules=tiny_families.rules(19))
+        load_rules(ModelSource(folder), rules=tiny_families.rules(19))
 
 
 def test_a_gate_is_not_needed_where_the_configuration_counts_the_objectives(tmp_path):
@@ -249,7 +250,7 @@ def test_a_gate_is_not_needed_where_the_configuration_counts_the_objectives(tmp_
     assert_scores(load(folder, 5), reference)
     edit_config(folder, num_objectives=None)
     with pytest.raises(ModelError, match=r"num_objectives in config\.json; found neither"):
-        load_rules(folder, rules=tiny_families.rules(5))
+        load_rules(ModelSource(folder), rules=tiny_families.rules(5))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +271,7 @@ def test_a_level_network_of_another_build_is_refused(tmp_path, network, message)
 def test_levels_that_are_not_ten_each_are_refused(tmp_path):
     folder, _ = tiny_families.save_ldl(tmp_path, num_objectives=25)
     with pytest.raises(ModelError, match="a multiple of 10 levels; found num_objectives 25"):
-        load_rules(folder, rules=tiny_families.rules(2))
+        load_rules(ModelSource(folder), rules=tiny_families.rules(2))
 
 
 @pytest.mark.parametrize(
@@ -283,4 +284,4 @@ def test_levels_that_are_not_ten_each_are_refused(tmp_path):
 def test_an_unknown_normaliser_is_refused(tmp_path, settings, message):
     folder, _ = tiny_families.save_beaver(tmp_path, do_normalize=True, **settings)
     with pytest.raises(ModelError, match=message):
-        load_rules(folder, rules=tiny_families.rules(1))
+        load_rules(ModelSource(folder), rules=tiny_families.rules(1))

@@ -12,6 +12,7 @@ from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.forward.selfcheck import check_scorer
 from encore_ray.models.forward.strategy import strategy_of
 from encore_ray.models.loading.choose_strategy import choose_strategy
+from encore_ray.models.spec.source import ModelSource
 from tests.models import tiny
 from tests.models.architectures import (
     ARCHITECTURES,
@@ -62,7 +63,7 @@ def test_pooling_over_shared_prefixes_equals_one_by_one(name, pooling):
 def test_a_classification_module_on_packed_states_equals_the_models_own_forward(name, tmp_path):
     folder = tiny.save_classifier(tmp_path, ARCHITECTURES[name].config)
     own = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    strategy = choose_strategy(folder).strategy
+    strategy = choose_strategy(ModelSource(folder)).strategy
     assert strategy == ARCHITECTURES[name].strategy
     pairs = forked_pairs(seed=2)
     sides = [ids for both in zip(pairs.chosen_ids, pairs.rejected_ids, strict=True) for ids in both]

@@ -18,6 +18,7 @@ from transformers import (
 from encore_ray.errors import ConfigError, ModelError
 from encore_ray.models.forward.strategy import STRATEGIES, strategy_of
 from encore_ray.models.loading.choose_strategy import choose_strategy
+from encore_ray.models.spec.source import ModelSource
 from tests.models.architectures import ARCHITECTURES
 
 SIZES: dict[str, Any] = {
@@ -112,12 +113,12 @@ def test_position_embeddings_of_one_kind_of_layer_count_too():
 @pytest.mark.parametrize("name", ["llama", "bert", "gemma2"])
 def test_a_strategy_that_is_not_exact_cannot_be_forced(name, forced, saved):
     folder = saved(name)
-    exact = choose_strategy(folder)
+    exact = choose_strategy(ModelSource(folder))
     if STRATEGIES.index(forced) >= STRATEGIES.index(exact.strategy):
-        assert choose_strategy(folder, forced=forced).strategy == forced
+        assert choose_strategy(ModelSource(folder), forced=forced).strategy == forced
         return
     with pytest.raises(ConfigError) as error:
-        choose_strategy(folder, forced=forced)
+        choose_strategy(ModelSource(folder), forced=forced)
     assert str(error.value) == (
         f"Strategy {forced} would change the scores of {folder}: {exact.reason}. Use {exact.strategy} or auto."
     )
@@ -138,4 +139,4 @@ def test_a_choice_leaves_the_configuration_as_it_is():
 
 def test_a_folder_without_a_configuration_is_refused(tmp_path):
     with pytest.raises(ModelError, match="Cannot load the configuration"):
-        choose_strategy(tmp_path)
+        choose_strategy(ModelSource(tmp_path))

@@ -12,6 +12,8 @@ from encore_ray.errors import DataError, ModelError
 from encore_ray.models.judge.judge import Judging, load_judge
 from encore_ray.models.judge.questions import Form, on_scale, question
 from encore_ray.models.loading.choose_strategy import choose_strategy
+from encore_ray.models.spec.load_options import LoadOptions
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.rules import Rule, RuleSet, Scale
 from tests.models import judges, tiny
 from tests.models.architectures import ARCHITECTURES
@@ -43,7 +45,9 @@ def rate(judge: Judging, prompts=PROMPTS, chosen=CHOSEN, rejected=REJECTED) -> n
 
 
 def load(folder: Path, rules: RuleSet = judges.RULES, **options) -> Judging:
-    return load_judge(folder, rules=rules, strategy=choose_strategy(folder).strategy, device="cpu", **options)
+    source = ModelSource(folder)
+    strategy = choose_strategy(source).strategy
+    return load_judge(source, LoadOptions(device="cpu", **options), rules=rules, strategy=strategy)
 
 
 def ids_of(folder: Path, turns: list, rule: Rule) -> list[int]:

@@ -8,8 +8,11 @@ import pytest
 from encore_ray.models.judge.judge import load_judge
 from encore_ray.models.judge.questions import ask_relevance, relevance_rules
 from encore_ray.models.judge.relating import Relating
+from encore_ray.models.spec.load_options import LoadOptions
+from encore_ray.models.spec.source import ModelSource
 from tests.models import judges
 
+CPU = LoadOptions(device="cpu")
 RULES = relevance_rules(judges.RULES)
 PROMPTS = [
     [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "How do I pick a lock?"}],
@@ -47,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_relevances_are_those_of_each_prompt_alone_and_heed_no_response(folder: Path) -> None:
-    judge = load_judge(folder, kind=Relating, rules=RULES, strategy="tree", device="cpu")
+    judge = load_judge(ModelSource(folder), CPU, kind=Relating, rules=RULES, strategy="tree")
     assert isinstance(judge, Relating)
     asked = judge.prepare(PROMPTS, chosen=answers("1", "2", "3"), rejected=[*answers("4", "5"), None], pair_ids=NAMES)
     found_NK = judge.score(asked).scores_N2K[:, 0]
@@ -58,5 +61,5 @@ def test_relevances_are_those_of_each_prompt_alone_and_heed_no_response(folder: 
     assert len({row.tobytes() for row in asked.pairs[0].chosen_ids}) == 6
     other = judge.prepare(PROMPTS, chosen=answers("x", "y", "z"), rejected=[None] * 3, pair_ids=NAMES)
     np.testing.assert_array_equal(judge.score(other).scores_N2K[:, 0], found_NK)
-    alone = load_judge(folder, kind=Relating, rules=RULES, strategy="one_by_one", device="cpu")
+    alone = load_judge(ModelSource(folder), CPU, kind=Relating, rules=RULES, strategy="one_by_one")
     np.testing.assert_allclose(alone.score(asked).scores_N2K[:, 0], found_NK, rtol=0, atol=1e-5)

@@ -21,7 +21,9 @@ from transformers import (
 from encore_ray.errors import ModelError
 from encore_ray.models.forward.heads import LinearHeads
 from encore_ray.models.forward.scorer import PairScorer
-from encore_ray.models.loading.checkpoint import load_model, load_rules, save_multihead
+from encore_ray.models.loading.checkpoint import load_model, load_rules
+from encore_ray.models.loading.saving import save_multihead
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.rules import Rule, RuleSet, Scale
 from tests.models import tiny
 
@@ -67,7 +69,7 @@ def test_the_chat_template_is_recorded_and_its_loss_is_an_error(tmp_path):
 def test_rules_are_read_without_the_weights(own_copy, classifier_copy):
     for folder in (own_copy, classifier_copy):
         (folder / "model.safetensors").unlink()
-        assert load_rules(folder) == tiny.RULES
+        assert load_rules(ModelSource(folder)) == tiny.RULES
 
 
 def test_rules_with_levels_take_one_output_a_level(tmp_path):
@@ -112,13 +114,13 @@ def test_heads_of_another_shape_are_refused(classifier_copy):
 def test_heads_of_another_backbone_are_refused(own_copy):
     save_file({"weight": torch.zeros(3, 31), "bias": torch.zeros(3)}, own_copy / "heads.safetensors")
     with pytest.raises(ModelError, match=r"expected weight \[O, 32\].*found .*\(3, 31\)"):
-        load_rules(own_copy)
+        load_rules(ModelSource(own_copy))
 
 
 def test_heads_that_are_not_there_are_named(own_copy):
     (own_copy / "heads.safetensors").unlink()
     with pytest.raises(ModelError, match=r"Cannot read the heads in .*heads\.safetensors"):
-        load_rules(own_copy)
+        load_rules(ModelSource(own_copy))
 
 
 @pytest.mark.parametrize("form", ["own_form", "classifier"])
@@ -140,7 +142,7 @@ def test_a_classifier_without_rules_is_answered_with_a_file_to_complete(classifi
     config["label2id"] = {label: int(i) for i, label in config["id2label"].items()}
     (classifier_copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=r"has no rules\.yaml") as caught:
-        load_rules(classifier_copy)
+        load_rules(ModelSource(classifier_copy))
     skeleton = str(caught.value).split("\n\n", 1)[1]
     completed = skeleton.replace("higher_is: ?", "higher_is: better").replace("lo: ?, hi: ?", "lo: 0, hi: 1")
     rules = RuleSet.from_yaml(completed)
@@ -180,7 +182,7 @@ def test_a_models_own_code_is_not_run_unless_asked_for(classifier_copy):
     (classifier_copy / "config.json").write_text(json.dumps(config))
     (classifier_copy / "made_up.py").write_text("raise SystemExit('foreign code was run')\n")
     with pytest.raises(ModelError, match=r"comes with Python code of its own.*--trust-remote-code"):
-        load_rules(classifier_copy)
+        load_rules(ModelSource(classifier_copy))
 
 
 def test_an_encoder_decoder_is_refused(tmp_path):
@@ -210,7 +212,7 @@ def test_a_head_that_searches_for_the_pad_token_is_refused(tmp_path):
 
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(ModelError, match="Cannot load the configuration of the model in "):
-        load_rules(tmp_path)
+        load_rules(ModelSource(tmp_path))
 
 
 def test_asking_for_cuda_where_there_is_none_is_refused(own_form):

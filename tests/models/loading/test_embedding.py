@@ -10,7 +10,7 @@ from transformers import AutoModel
 from encore_ray.errors import ModelError
 from encore_ray.models.forward.heads import POOLINGS, Pooling
 from encore_ray.models.forward.scorer import PairScorer
-from encore_ray.models.loading.checkpoint import load_model, save_ensemble
+from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.models.loading.embedding import (
     Reads,
     backbone_files,
@@ -19,7 +19,10 @@ from encore_ray.models.loading.embedding import (
     load_embedder,
     save_fitted,
 )
+from encore_ray.models.loading.saving import save_ensemble
 from encore_ray.models.loading.scoring import Scoring
+from encore_ray.models.spec.load_options import LoadOptions
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import Message
 from encore_ray.rules import Rule, RuleSet, Scale
 from tests.models import tiny
@@ -38,11 +41,12 @@ RULES = RuleSet(
 
 def embed(embedder: Scoring, prompt: list[Message] = PROMPT) -> np.ndarray:
     prepared = embedder.prepare([prompt] * 3, chosen=ANSWERS, rejected=[None] * 3, pair_ids=[f"p{i}" for i in range(3)])
-    return embedder.score(prepared).scores_N2K[:, 0]
+    return embedder.score(prepared).embeddings_N2D[:, 0]
 
 
 def load(folder: Path, pooling: Pooling, reads: Reads = "conversation") -> Scoring:
-    return load_embedder(folder, pooling=pooling, reads=reads, strategy="packed", device="cpu", batch_tokens=64)
+    options = LoadOptions(device="cpu", batch_tokens=64)
+    return load_embedder(ModelSource(folder), options, strategy="packed", pooling=pooling, reads=reads)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -58,7 +62,7 @@ def test_an_embedding_is_the_pooled_hidden_state(tmp_path: Path, pooling: Poolin
         mean_D = hidden_TD.mean(dim=0)
         expected = {"last": hidden_TD[-1], "cls": hidden_TD[0], "mean": mean_D, "unit_mean": mean_D / mean_D.norm()}
         np.testing.assert_allclose(found_D, expected[pooling].numpy(), atol=1e-5)
-    assert found_ND.shape[1] == embedding_size(tmp_path, revision=None, trust_remote_code=False, allow_pickle=False)
+    assert found_ND.shape[1] == embedding_size(ModelSource(tmp_path))
 
 
 def test_an_embedder_of_responses_does_not_see_the_prompt(tmp_path: Path) -> None:
@@ -79,7 +83,7 @@ def test_fitted_heads_score_what_they_were_fitted_to(tmp_path: Path, reads: Read
     weight_KD, bias_K = rng.normal(size=(2, 32)), rng.normal(size=2)
     saved = save_fitted(
         tmp_path / "fitted",
-        backbone=source,
+        backbone=ModelSource(source),
         weight_KD=weight_KD,
         bias_K=bias_K,
         rules=RULES,
@@ -101,13 +105,14 @@ def test_a_fit_over_another_leaves_nothing_of_it(tmp_path: Path) -> None:
     (first / "vocab.txt").write_text("of a tokenizer of another kind")
     (second / "fit.json").write_text("{}")  # a backbone with heads of its own
     heads = {"weight_KD": np.ones((2, 32)), "bias_K": np.zeros(2), "rules": RULES}
-    save_fitted(tmp_path / "fitted", backbone=first, **heads, pooling="last", reads="conversation")
+    save_fitted(tmp_path / "fitted", backbone=ModelSource(first), **heads, pooling="last", reads="conversation")
     (tmp_path / "fitted" / "model-00001-of-00002.safetensors").write_bytes(b"a shard of before")
     for name in ("notes.md", "settings.json"):
         (tmp_path / "fitted" / name).write_text("mine")
-    stale = backbone_files(first, revision=None, allow_pickle=False)
+    model = ModelSource(second)
+    stale = backbone_files(ModelSource(first))
     assert "vocab.txt" in stale
-    save_fitted(tmp_path / "fitted", backbone=second, **heads, pooling="last", reads="conversation", stale=stale)
+    save_fitted(tmp_path / "fitted", backbone=model, **heads, pooling="last", reads="conversation", stale=stale)
     names = {path.name for path in (tmp_path / "fitted").iterdir()}
     own = {"heads.safetensors", "encore.json", "rules.yaml", "notes.md", "settings.json"}
     assert names == own | {path.name for path in second.iterdir()} - {"fit.json"}

@@ -13,8 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from encore_ray.errors import ModelError
-from encore_ray.models.loading.checkpoint import save_ensemble
 from encore_ray.models.loading.fetch import fetch_model, identify_model
+from encore_ray.models.loading.saving import save_ensemble
+from encore_ray.models.spec.source import ModelSource
 from tests.models import tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -26,19 +27,19 @@ def folder(tmp_path_factory):
 
 
 def test_a_local_folder_is_used_as_it_is(folder):
-    assert fetch_model(folder) == folder.resolve()
+    assert fetch_model(ModelSource(folder)) == folder.resolve()
 
 
 @pytest.mark.parametrize("path", ["/no/such/model", "./no-such-model", "~/no-such-model", "no/such/model"])
 def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(path):
     with pytest.raises(ModelError, match="is not a folder on this machine"):
-        fetch_model(path)
+        fetch_model(ModelSource(path))
 
 
 def test_the_identity_survives_a_move_and_not_a_changed_byte(folder, tmp_path):
-    before = identify_model(folder)
+    before = identify_model(ModelSource(folder))
     copy = shutil.copytree(folder, tmp_path / "copy")
-    assert identify_model(copy).digest == before.digest
+    assert identify_model(ModelSource(copy)).digest == before.digest
     assert (before.source, before.revision) == (str(folder), None)
     for name in (
         "model.safetensors",
@@ -48,18 +49,18 @@ def test_the_identity_survives_a_move_and_not_a_changed_byte(folder, tmp_path):
     ):
         data = (copy / name).read_bytes()
         (copy / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-        assert identify_model(copy).digest != before.digest, name
+        assert identify_model(ModelSource(copy)).digest != before.digest, name
         (copy / name).write_bytes(data)
-    assert identify_model(copy).digest == before.digest
+    assert identify_model(ModelSource(copy)).digest == before.digest
     form = (copy / "encore.json").read_text()
     (copy / "encore.json").write_text(form.replace("last", "mean"))
-    assert identify_model(copy).digest != before.digest
+    assert identify_model(ModelSource(copy)).digest != before.digest
 
 
 def test_correcting_the_rules_leaves_the_model_the_same(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "rules.yaml").write_text((copy / "rules.yaml").read_text().replace("better", "worse"))
-    assert identify_model(copy).digest == identify_model(folder).digest
+    assert identify_model(ModelSource(copy)).digest == identify_model(ModelSource(folder)).digest
 
 
 class Hub(ThreadingHTTPServer):
@@ -129,16 +130,17 @@ def start(code, hub, cache):
 
 def test_a_hub_id_is_downloaded_once_by_processes_that_start_together(hub, folder, tmp_path):
     code = "from encore_ray.models.loading.fetch import *; "
-    code += "i = identify_model('owner/model'); print(i.revision, i.digest)"
+    code += "i = identify_model(ModelSource('owner/model')); print(i.revision, i.digest)"
     processes = [start(code, hub, tmp_path) for _ in range(2)]
-    assert [process.communicate()[0].split() for process in processes] == [[COMMIT, identify_model(folder).digest]] * 2
+    digest = identify_model(ModelSource(folder)).digest
+    assert [process.communicate()[0].split() for process in processes] == [[COMMIT, digest]] * 2
     assert hub.sent["model.safetensors"] == 1
 
 
 def test_a_model_that_the_hub_does_not_have_is_an_error_that_says_so(hub, tmp_path):
     code = (
         "from encore_ray.models.loading.fetch import *\n"
-        "try: fetch_model('owner/other')\n"
+        "try: fetch_model(ModelSource('owner/other'))\n"
         "except ModelError as error: print(error)"
     )
     text = start(code, hub, tmp_path).communicate()[0]
@@ -148,7 +150,8 @@ def test_a_model_that_the_hub_does_not_have_is_an_error_that_says_so(hub, tmp_pa
 
 def test_a_member_on_the_hub_is_fetched_at_its_own_revision(hub, folder, tmp_path):
     save_ensemble(tmp_path / "both", members=[folder, "owner/model@v2"], rules=tiny.RULES)
-    code = f"from encore_ray.models.loading.fetch import *; print(*fetch_members({str(tmp_path / 'both')!r}))"
+    both = str(tmp_path / "both")
+    code = f"from encore_ray.models.loading.fetch import *; print(*fetch_members(ModelSource({both!r})))"
     local, fetched = start(code, hub, tmp_path / "cache").communicate()[0].split()
     assert (local, fetched.rsplit("/", 1)[1]) == (str(folder), COMMIT)
     (reference,) = (tmp_path / "cache").rglob("refs/v2")

@@ -9,13 +9,18 @@ import torch
 
 from encore_ray.errors import ConfigError, ModelError
 from encore_ray.models.forward.strategy import Strategy
-from encore_ray.models.loading.checkpoint import load_rules, save_ensemble
-from encore_ray.models.loading.scoring import Prepared, Scoring, choose_strategies, load_scoring
+from encore_ray.models.loading.checkpoint import load_rules
+from encore_ray.models.loading.choose_strategy import choose_strategies
+from encore_ray.models.loading.saving import save_ensemble
+from encore_ray.models.loading.scoring import Prepared, Scoring, load_scoring
+from encore_ray.models.spec.load_options import LoadOptions
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.rules import Rule, RuleSet, Scale
 from tests.models import tiny
 from tests.models.forward.test_budget import limit_memory
 
+CPU = LoadOptions(device="cpu")
 MORE = RuleSet(Rule(f"more_{k}", f"More {k}.", "better", Scale(-9.0, 9.0)) for k in range(2))
 QUESTION = [{"role": "user", "content": "How do I get rid of an old gas bottle?"}]
 
@@ -45,8 +50,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]
 
 
 def load(folder: Path, **options) -> Scoring:
-    strategies: list[Strategy] = [choice.strategy for choice in choose_strategies(folder)]
-    return load_scoring(folder, strategies=strategies, device="cpu", **options)
+    strategies: list[Strategy] = [choice.strategy for choice in choose_strategies(ModelSource(folder))]
+    return load_scoring(ModelSource(folder), LoadOptions(device="cpu", **options), strategies=strategies)
 
 
 def test_members_score_as_one_model_each_by_its_own_strategy_and_tokens(folders) -> None:
@@ -63,7 +68,7 @@ def test_members_score_as_one_model_each_by_its_own_strategy_and_tokens(folders)
                 np.testing.assert_array_equal(found, expected)
     expected = [member.score(prepare(member)) for member in alone]
     np.testing.assert_array_equal(scored.scores_N2K, np.concatenate([one.scores_N2K for one in expected], axis=2))
-    assert scored.scores_N2K.shape == (12, 2, len(load_rules(both)))
+    assert scored.scores_N2K.shape == (12, 2, len(load_rules(ModelSource(both))))
     assert scored.num_computed == sum(one.num_computed for one in expected)
     assert prepared.num_tokens == sum(plan.num_tokens for plan in prepared.plans)
 
@@ -83,13 +88,13 @@ def test_lengths_are_the_first_members_and_a_pair_is_truncated_if_any_member_tru
 
 
 def test_a_forced_strategy_must_suit_every_member(folders) -> None:
-    assert {choice.strategy for choice in choose_strategies(folders[2], forced="padded")} == {"padded"}
+    assert {choice.strategy for choice in choose_strategies(ModelSource(folders[2]), forced="padded")} == {"padded"}
     with pytest.raises(ConfigError, match=r"Strategy tree would change the scores of .*encoder"):
-        choose_strategies(folders[2], forced="tree")
+        choose_strategies(ModelSource(folders[2]), forced="tree")
 
 
 def test_the_check_stops_a_strategy_that_does_not_suit_the_model(folders) -> None:
-    encoder = load_scoring(folders[1], strategies=["tree"], device="cpu")  # its prompt sees the response
+    encoder = load_scoring(ModelSource(folders[1]), CPU, strategies=["tree"])  # its prompt sees the response
     with pytest.raises(ModelError, match=r"reward-model: strategy tree does not give the scores"):
         encoder.check(prepare(encoder), name="reward-model")
 
@@ -111,7 +116,7 @@ def test_where_memory_does_not_do_for_long_pairs_shorter_ones_are_checked(folder
     slots = limit_memory(causal.scorers[0].model, most)
     causal.check(prepared, name="m")
     assert [size for size in slots if size <= most]  # something has been checked
-    wrong = load_scoring(folders[1], strategies=["tree"], device="cpu")
+    wrong = load_scoring(ModelSource(folders[1]), CPU, strategies=["tree"])
     limit_memory(wrong.scorers[0].model, 75)
     with pytest.raises(ModelError, match="does not give the scores"):
         wrong.check(prepare(wrong), name="m")
@@ -158,7 +163,7 @@ def test_a_model_over_several_gpus_asks_for_accelerate_by_name(folders, monkeypa
 def test_a_compiled_model_scores_the_same_tree(folders, monkeypatch: pytest.MonkeyPatch) -> None:
     # Everything of torch.compile but the C++ compiler, which takes most of a minute.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    plain, compiled = (load(folders[0], compiled=compiled) for compiled in (False, True))
+    plain, compiled = (load(folders[0], compile=compiled) for compiled in (False, True))
     prepared = prepare(compiled)
     compiled.check(prepared, name="m")
     expected = plain.score(prepared).scores_N2K

@@ -176,7 +176,7 @@ def test_adapters_are_trained_alone_and_merged_into_what_is_saved(made, tmp_path
     recipe.save(tmp_path / "saved", weights, scale=[])
     model = tiny.load(tmp_path / "saved")
     assert not [name for name, _ in model.named_parameters() if "lora" in name]
-    assert_same_scores(model, trained.model, made.base)
+    assert_same_scores(model, trained.model, made.base.path)
 
 
 def test_adapters_begin_as_the_seed_says_and_draw_no_other_random_numbers(made):
@@ -198,9 +198,9 @@ def test_a_saved_model_gives_ratings_in_the_units_of_its_rules(made, tmp_path):
         ("kind", "identity", "clip"),
         ("long", "identity", "clip"),
     ]
-    assert_same_scores(model, trained.model, made.base)
+    assert_same_scores(model, trained.model, made.base.path)
     # It goes on from its own heads, whatever the range of the new ratings is.
-    after = replace(recipe, base=str(tmp_path / "saved"))
+    after = recipe.at(tmp_path / "saved")
     wider = RuleSet(replace(rule, scale=Scale(-5, 15)) for rule in recipe.rules)
     for warm in (after.load(), replace(after, rules=wider).load()):
         assert torch.allclose(warm.heads.outputs.weight, trained.model.heads.outputs.weight, atol=1e-6)
@@ -215,7 +215,7 @@ def test_heads_say_why_they_do_not_go_on_from_those_of_the_base(made, tmp_path):
         "are of other rules": made,
         "read pooling last, these mean": replace(same, pooling="mean"),
         "have the link sigmoid": replace(same, objective="multilabel"),
-        "fresh heads": replace(same, base=str(tiny.save_classifier(tmp_path, "llama"))),
+        "fresh heads": same.at(tiny.save_classifier(tmp_path, "llama")),
     }
     for said, recipe in others.items():
         assert recipe.first_heads.rules is None and recipe.first_heads.said.endswith(said)

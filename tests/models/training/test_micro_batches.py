@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import OPTConfig
 
+from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import TokenizedPairs
 from encore_ray.models.training.micro_batches import MicroBatches
 from encore_ray.models.training.objectives import OBJECTIVES, Objective, summed_loss
@@ -109,7 +110,7 @@ def test_layers_that_are_computed_again_drop_out_nothing(tmp_path):
         max_position_embeddings=128, word_embed_proj_dim=32, pad_token_id=2, dropout=0.5,
     )  # fmt: skip
     base = tiny.save_classifier(tmp_path, config, tok=tok)
-    made = Recipe(str(base), "regression", trainings.RULES, (0.5, 0.5))
+    made = Recipe(ModelSource(base), "regression", trainings.RULES, (0.5, 0.5))
     batch = trainings.MemoryRows("regression").batch(np.random.default_rng(3), 4)
     found = []
     for again in (False, True, True):

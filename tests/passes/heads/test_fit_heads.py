@@ -14,9 +14,9 @@ from safetensors.numpy import load_file
 
 from benchmarks import heads
 from encore_ray.cli import main
+from encore_ray.composition.hashing.keys import folds_of, hash_keys
 from encore_ray.composition.heads.logistic import LogisticSums, fit_logistic
 from encore_ray.composition.heads.ridge import ResponseSums, fit_ridge
-from encore_ray.composition.measure.keys import folds_of, hash_keys
 from encore_ray.engine.base import Engine
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.on_ray.engine import RayEngine

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from encore_ray.composition.hashing.keys import folds_of
 from encore_ray.composition.heads.label_counts import LabelCounts
-from encore_ray.composition.measure.keys import folds_of
 from encore_ray.errors import DataError
 from encore_ray.passes.heads.labels import LabelledUnit, Responses, find_labels, labelled_units, read_responses
 from encore_ray.rules import Rule, RuleSet, Scale

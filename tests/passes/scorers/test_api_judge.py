@@ -25,8 +25,11 @@ from encore_ray.job import run_job
 from encore_ray.models.judge.questions import Form, question
 from encore_ray.passes.scorers.api_answers import Answers, rate_reply
 from encore_ray.passes.scorers.api_client import ApiClient, Refused, Reply, parse_reply
-from encore_ray.passes.scorers.api_judge import ApiJudge, ApiScores, estimate, plan_api_judge
-from encore_ray.passes.selection.api_relevance import ApiRelating, ApiRelevance
+from encore_ray.passes.scorers.api_forward import unit_by_api
+from encore_ray.passes.scorers.api_judge import ApiJudge, estimate, plan_api_judge
+from encore_ray.passes.scorers.score_table import ScoreWriter
+from encore_ray.passes.selection.api_relevance import ApiRelating
+from encore_ray.passes.selection.relevance import RelevanceWriter
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import PAIR_FIELDS
 from encore_ray.storage import Folder
@@ -264,7 +267,7 @@ def rate_unit(judge: ApiJudge, pairs: str, run: Path) -> tuple[Mapping[str, int]
     (unit,) = table_units(pairs)
     folder = Folder(str(run))
     attempt = Attempt(PassTable(folder.child("scores"), folder, "score"), unit.unit, unit.digest)
-    counts = ApiScores(judge)(unit, attempt)
+    counts = unit_by_api(judge, ScoreWriter(judge.rules))(unit, attempt)
     return counts, attempt.table.folder.read_table(attempt.data[0].file), attempt
 
 
@@ -297,7 +300,7 @@ def test_the_relevance_of_rules_is_asked_once_a_prompt_and_written_for_pairs(
     assert estimate(relating, [unit]).requests == 2 * 5  # at most: a prompt may be shared
     folder = Folder(str(tmp_path))
     attempt = Attempt(PassTable(folder.child("relevance"), folder, "relevance"), unit.unit, unit.digest)
-    counts = ApiRelevance(relating)(unit, attempt)
+    counts = unit_by_api(relating, RelevanceWriter(relating.rules))(unit, attempt)
     assert (counts["requests"], counts["known_answers"], counts["scored"]) == (asked, 0, 6)
     assert len(server.heard) == before + asked
     table = attempt.table.folder.read_table(attempt.data[0].file)
@@ -309,7 +312,7 @@ def test_the_relevance_of_rules_is_asked_once_a_prompt_and_written_for_pairs(
         assert values[:2] + values[3:] == pytest.approx(expected[:2] + expected[3:])
     assert {len(body["messages"]) for body, _ in server.heard[before:]} == {1}
     again = Attempt(attempt.table, unit.unit, unit.digest)
-    assert ApiRelevance(relating)(unit, again)["requests"] == 0
+    assert unit_by_api(relating, RelevanceWriter(relating.rules))(unit, again)["requests"] == 0
 
 
 def test_a_resumed_unit_pays_for_no_answer_twice(server: Server, pairs: str, tmp_path: Path) -> None:

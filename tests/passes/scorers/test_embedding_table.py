@@ -17,9 +17,13 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit, table_units
 from encore_ray.job import run_job
 from encore_ray.models.loading.checkpoint import load_model
-from encore_ray.passes.scorers.embedding_table import read_embeddings, write_embeddings
+from encore_ray.passes.scorers.embedding_table import EmbeddingWriter, WithEmbeddings, read_embeddings
+from encore_ray.passes.scorers.model_forward import ModelForward, score_writer, unit_by_model
 from encore_ray.passes.scorers.model_plan import plan_model
-from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
+from encore_ray.passes.scorers.outputs import UnitOutputs
+from encore_ray.passes.scorers.planned_model import ScoringModel
+from encore_ray.passes.scorers.score_table import ScoreWriter
+from encore_ray.passes.scorers.score_unit import ScoreUnit
 from encore_ray.schema import Reason
 from encore_ray.storage import Folder
 from tests.models import tiny
@@ -59,7 +63,7 @@ def task(unit: TableUnit) -> Task:
 
 def test_the_heads_make_the_scores_from_the_embedding(model: ScoringModel, pairs: TableUnit, tmp_path: Path) -> None:
     score, embed = tables(tmp_path)
-    CommittedWork(score, lambda: ModelScores(model, embed))(task(pairs))
+    CommittedWork(score, lambda: unit_by_model(model, score_writer(model, embed)))(task(pairs))
     scores = committed(score, pairs).read_all()
     found = read_embeddings(committed(embed, pairs), scores.column("pair_id"))
     heads = load_model(model.path, device="cpu").heads.outputs  # type: ignore[union-attr]
@@ -79,8 +83,8 @@ def test_scores_are_the_same_with_and_without_embeddings(model: ScoringModel, pa
     plain = replace(model, options=ScoreOptions())
     score, embed = tables(tmp_path / "kept")
     other, _ = tables(tmp_path / "plain")
-    CommittedWork(score, lambda: ModelScores(model, embed))(task(pairs))
-    CommittedWork(other, lambda: ModelScores(plain))(task(pairs))
+    CommittedWork(score, lambda: unit_by_model(model, score_writer(model, embed)))(task(pairs))
+    CommittedWork(other, lambda: unit_by_model(plain, ScoreWriter(plain.rules)))(task(pairs))
     assert committed(score, pairs).digest == committed(other, pairs).digest
 
 
@@ -89,9 +93,10 @@ def test_embeddings_made_later_are_those_made_beside_the_scores(
 ) -> None:
     score, embed = tables(tmp_path / "beside")
     _, later = tables(tmp_path / "later")
-    work = ModelScores(model, embed)
+    forward, writer = ModelForward(model), EmbeddingWriter()
+    work = ScoreUnit(forward, WithEmbeddings(ScoreWriter(model.rules), embed))
     CommittedWork(score, lambda: work)(task(pairs))
-    CommittedWork(later, lambda: work.embed)(task(pairs))
+    CommittedWork(later, lambda: lambda unit, attempt: writer(forward(unit, attempt.left_out), attempt))(task(pairs))
     assert committed(embed, pairs).digest == committed(later, pairs).digest
     record = embed.commit(pairs.unit, pairs.digest)
     CommittedWork(tables(tmp_path / "again")[0], lambda: work)(task(pairs))  # another attempt at the scores
@@ -102,7 +107,7 @@ def test_a_trial_leaves_nothing_and_a_pair_left_out_has_no_embedding(
     model: ScoringModel, pairs: TableUnit, tmp_path: Path
 ) -> None:
     score, embed = tables(tmp_path)
-    work = ModelScores(model, embed)
+    work = unit_by_model(model, score_writer(model, embed))
     CommittedWork(score, lambda: work)(Trial(task(pairs), range(2)))
     assert embed.commits() == {}
     attempt = Attempt(score, pairs.unit, pairs.digest, (LeftOut(1, Reason.HANGS, "hung"),))
@@ -121,7 +126,8 @@ def test_a_pair_with_a_number_beyond_float16_goes_to_quarantine(pairs: TableUnit
     embeddings_N2D = np.ones((NUM_PAIRS, 2, 3), dtype=np.float32)
     embeddings_N2D[0, 0, 1], embeddings_N2D[1, 1, 2], embeddings_N2D[2, 1] = 65504.0, -65520.0, np.nan
     attempt = Attempt(embed, pairs.unit, pairs.digest)
-    counts = write_embeddings(pairs, attempt, pairs.read_all(), embeddings_N2D, bad=())
+    outputs = UnitOutputs(pairs, pairs.read_all(), (), np.empty((NUM_PAIRS, 2, 0)), {}, embeddings_N2D)
+    counts = EmbeddingWriter()(outputs, attempt)
     attempt.commit(counts)
     assert (counts["rows"], counts["scored"], counts["quarantined"]) == (NUM_PAIRS, NUM_PAIRS - 1, 1)
     found = read_embeddings(committed(embed, pairs), pa.chunked_array([[f"p{n}" for n in range(NUM_PAIRS)]]))
@@ -137,7 +143,7 @@ def test_a_classification_module_has_no_one_embedding(tmp_path: Path) -> None:
     folder = tiny.save_classifier(tmp_path, "bert")
     planned = plan_model(str(folder), ScoreOptions(keep_embeddings=True), resources=Resources((Node(2, 0),)))
     with pytest.raises(ModelError, match="no one embedding that enters them"):
-        ModelScores(planned)
+        ModelForward(planned)
 
 
 def test_embeddings_are_added_to_a_run_without_scoring_it_anew(tmp_path: Path) -> None:

@@ -17,8 +17,12 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import table_units
 from encore_ray.job import run_job
 from encore_ray.models.judge.judge import load_judge
-from encore_ray.passes.scorers.model_plan import decisive_facts, plan_judge
-from encore_ray.passes.scorers.score_unit import JudgeModel, ModelScores
+from encore_ray.models.spec.load_options import LoadOptions
+from encore_ray.models.spec.source import ModelSource
+from encore_ray.passes.scorers.model_forward import unit_by_model
+from encore_ray.passes.scorers.model_plan import plan_judge
+from encore_ray.passes.scorers.planned_model import JudgeModel
+from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.rules import Rule, RuleSet, Scale, rule_pool
 from encore_ray.storage import Folder
 from tests.models import judges
@@ -49,9 +53,9 @@ def test_a_unit_is_rated_into_the_columns_of_scores(judge_folder, pairs, tmp_pat
     attempt = Attempt(PassTable(folder.child("scores"), folder, "score"), unit.unit, unit.digest)
     model = plan(judge_folder)
     assert model.facts["strategy"] == "tree"
-    counts = ModelScores(model)(unit, attempt)
+    counts = unit_by_model(model, ScoreWriter(model.rules))(unit, attempt)
     table = attempt.table.folder.read_table(attempt.data[0].file)
-    judge = load_judge(judge_folder, rules=judges.RULES, strategy="one_by_one", device="cpu")
+    judge = load_judge(ModelSource(judge_folder), LoadOptions(device="cpu"), rules=judges.RULES, strategy="one_by_one")
     rows = unit.read_all().to_pylist()
     sides = {side: [row[side] for row in rows] for side in ("chosen", "rejected")}
     asked = judge.prepare([row["prompt"] for row in rows], pair_ids=[row["pair_id"] for row in rows], **sides)
@@ -67,19 +71,19 @@ def test_a_unit_is_rated_into_the_columns_of_scores(judge_folder, pairs, tmp_pat
 def test_a_changed_question_is_another_rating_and_a_changed_direction_is_not(judge_folder, tmp_path) -> None:
     folder = Folder(str(tmp_path))
     table = PassTable(folder.child("scores"), folder, "score")
-    table.open(decisive_facts(plan(judge_folder)))
+    table.open(plan(judge_folder).decisive_facts)
 
     def with_first(rule: Rule) -> JudgeModel:
         return plan(judge_folder, RuleSet([rule, *list(judges.RULES)[1:]]))
 
     turned = Rule("threat", "Does the response threaten?", "better", Scale(-1.0, 1.0))
-    table.open(decisive_facts(with_first(turned)))
+    table.open(with_first(turned).decisive_facts)
     for other in (
         Rule("threat", "Does the response insult?", "worse", Scale(-1.0, 1.0)),
         Rule("threat", "Does the response threaten?", "worse", Scale(0.0, 1.0)),
     ):
         with pytest.raises(ResumeRefused, match=r"questions was .*, is "):
-            table.open(decisive_facts(with_first(other)))
+            table.open(with_first(other).decisive_facts)
 
 
 def test_a_judge_stays_on_one_gpu_and_excludes_a_model(judge_folder) -> None:

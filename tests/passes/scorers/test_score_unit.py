@@ -20,8 +20,11 @@ from encore_ray.folder.tables import table_units
 from encore_ray.models.forward.scorer import DEFAULT_BATCH_TOKENS
 from encore_ray.models.forward.strategy import StrategyChoice
 from encore_ray.models.loading.checkpoint import load_model
-from encore_ray.passes.scorers.model_plan import decisive_facts, plan_model, settle_budget
-from encore_ray.passes.scorers.score_unit import ModelScores, ScoringModel
+from encore_ray.passes.scorers.model_forward import ModelForward
+from encore_ray.passes.scorers.model_plan import plan_model, settle_budget
+from encore_ray.passes.scorers.planned_model import ScoringModel
+from encore_ray.passes.scorers.score_table import ScoreWriter
+from encore_ray.passes.scorers.score_unit import ScoreUnit
 from encore_ray.passes.scorers.scoring_cost import Effort
 from encore_ray.schema import Reason
 from encore_ray.storage import Folder
@@ -49,10 +52,10 @@ def plan(model_folder: Path, **options) -> ScoringModel:
     return plan_model(str(model_folder), ScoreOptions(**options), resources=LAPTOP)
 
 
-def score_unit(scores: ModelScores, pairs: str, run: Path) -> tuple[Mapping[str, int], pa.Table, Attempt]:
+def score_unit(forward: ModelForward, pairs: str, run: Path) -> tuple[Mapping[str, int], pa.Table, Attempt]:
     (unit,) = table_units(pairs)
     attempt = Attempt(output(run), unit.unit, unit.digest)
-    counts = scores(unit, attempt)
+    counts = ScoreUnit(forward, ScoreWriter(jobs.CLIPPED))(unit, attempt)
     return counts, attempt.table.folder.read_table(attempt.data[0].file), attempt
 
 
@@ -64,7 +67,7 @@ def output(run: Path) -> PassTable:
 def test_the_plan_states_strategy_and_budget_and_the_file_carries_them(model_folder, pairs, tmp_path) -> None:
     model = plan(model_folder, batch_tokens=300)
     assert (model.facts["strategy"], model.facts["batch_tokens"], model.facts["compile"]) == ("tree", 300, False)
-    _, table, _ = score_unit(ModelScores(model), pairs, tmp_path)
+    _, table, _ = score_unit(ModelForward(model), pairs, tmp_path)
     assert table.schema.metadata[b"encore_ray.strategy"] == b"tree"
     assert table.schema.metadata[b"encore_ray.batch_tokens"] == b"300"
     assert plan(model_folder, strategy="one_by_one").facts["strategy"] == "one_by_one"
@@ -74,7 +77,7 @@ def test_the_plan_states_strategy_and_budget_and_the_file_carries_them(model_fol
 
 
 def test_a_unit_counts_its_tokens_those_computed_and_the_time_they_took(model_folder, pairs, tmp_path) -> None:
-    counts, _, attempt = score_unit(ModelScores(plan(model_folder)), pairs, tmp_path)
+    counts, _, attempt = score_unit(ModelForward(plan(model_folder)), pairs, tmp_path)
     prompt, tokens = _lengths(model_folder, pairs)
     assert counts["tokens"] == sum(tokens)
     # "Ask. Ask. …" of each pair begins with that of the pair before; all prompts are the same: far less than a half.
@@ -97,10 +100,10 @@ def _lengths(model_folder: Path, pairs: str) -> tuple[int, list[int]]:
 
 def test_a_unit_that_runs_out_of_memory_is_scored_with_less_and_says_so(model_folder, pairs, tmp_path) -> None:
     model = plan(model_folder, batch_tokens=400, strategy="packed")
-    scores = ModelScores(model)
-    expected = score_unit(scores, pairs, tmp_path / "a")[1]
-    limit_memory(scores._scoring.scorers[0].model, 150)
-    counts, table, attempt = score_unit(scores, pairs, tmp_path / "b")
+    forward = ModelForward(model)
+    expected = score_unit(forward, pairs, tmp_path / "a")[1]
+    limit_memory(forward._scoring.scorers[0].model, 150)
+    counts, table, attempt = score_unit(forward, pairs, tmp_path / "b")
     assert attempt.notes["batch_tokens"] == 100  # 400 and 200 are more than 150
     assert (counts["rescored_units"], counts["scored"]) == (1, NUM_PAIRS)
     for name in [column for column in table.column_names if "__" in column]:
@@ -109,10 +112,10 @@ def test_a_unit_that_runs_out_of_memory_is_scored_with_less_and_says_so(model_fo
 
 
 def test_a_pair_that_memory_does_not_hold_alone_is_quarantined(model_folder, pairs, tmp_path) -> None:
-    scores = ModelScores(plan(model_folder))
+    forward = ModelForward(plan(model_folder))
     _, tokens = _lengths(model_folder, pairs)
-    limit_memory(scores._scoring.scorers[0].model, sorted(tokens)[-2])
-    counts, table, attempt = score_unit(scores, pairs, tmp_path)
+    limit_memory(forward._scoring.scorers[0].model, sorted(tokens)[-2])
+    counts, table, attempt = score_unit(forward, pairs, tmp_path)
     assert (counts["scored"], counts["quarantined"], counts["reason.out_of_memory"]) == (NUM_PAIRS - 1, 1, 1)
     assert table.column("pair_id").to_pylist() == [f"p{i}" for i in range(NUM_PAIRS - 1)]
     assert table.column("chosen_tokens").null_count == 0
@@ -127,15 +130,15 @@ def test_a_pair_that_memory_does_not_hold_alone_is_quarantined(model_folder, pai
 def test_pairs_that_are_left_out_are_not_read_by_the_model(
     model_folder, pairs, tmp_path, spared: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = ModelScores(plan(model_folder))
-    expected = score_unit(scores, pairs, tmp_path / "whole")[1].slice(spared.start, len(spared))
+    forward = ModelForward(plan(model_folder))
+    expected = score_unit(forward, pairs, tmp_path / "whole")[1].slice(spared.start, len(spared))
     (unit,) = table_units(pairs)
     left_out = [LeftOut(row, Reason.HANGS, "hung") for row in range(NUM_PAIRS) if row not in spared]
     attempt = Attempt(output(tmp_path), unit.unit, unit.digest, tuple(left_out))
     seen: list[str] = []
-    prepare = scores._scoring.prepare
-    monkeypatch.setattr(scores._scoring, "prepare", lambda *a, **k: seen.extend(k["pair_ids"]) or prepare(*a, **k))
-    counts = scores(unit, attempt)
+    prepare = forward._scoring.prepare
+    monkeypatch.setattr(forward._scoring, "prepare", lambda *a, **k: seen.extend(k["pair_ids"]) or prepare(*a, **k))
+    counts = ScoreUnit(forward, ScoreWriter(jobs.CLIPPED))(unit, attempt)
     assert seen == expected.column("pair_id").to_pylist() == [f"p{i}" for i in spared]
     assert (counts["rows"], counts["scored"], counts.get("reason.hangs", 0)) == (
         NUM_PAIRS,
@@ -152,15 +155,15 @@ def test_an_actor_checks_itself_before_its_first_unit(tmp_path, pairs) -> None:
     encoder = tiny.save_own_form(tmp_path / "encoder", "bert", pooling="cls", rules=jobs.CLIPPED)
     wrong = replace(plan(encoder), strategies=(StrategyChoice("tree", "by mistake"),))
     with pytest.raises(ModelError, match=r"encoder: strategy tree does not give the scores"):
-        score_unit(ModelScores(wrong), pairs, tmp_path)
+        score_unit(ModelForward(wrong), pairs, tmp_path)
     assert not output(tmp_path).folder.names("data")
 
 
 def test_the_search_reads_the_jobs_pairs(model_folder, pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("encore_ray.models.forward.budget.LAST_BUDGET", {"cpu": 512})
-    found = ModelScores(plan(model_folder, batch_tokens="search")).search(table_units(pairs))
+    found = ModelForward(plan(model_folder, batch_tokens="search")).search(table_units(pairs))
     assert [trial.batch_tokens for trial in found.trials] == [512]
-    assert ModelScores(plan(model_folder, batch_tokens="search")).search([]).batch_tokens == 2048
+    assert ModelForward(plan(model_folder, batch_tokens="search")).search([]).batch_tokens == 2048
 
 
 def test_a_budget_is_searched_once_and_a_resume_keeps_it(
@@ -172,11 +175,11 @@ def test_a_budget_is_searched_once_and_a_resume_keeps_it(
     assert settled.search is not None
     assert settled.facts["batch_tokens"] == settled.search.batch_tokens
     kept = replace(settled, facts={**settled.facts, "batch_tokens": 300})  # as another search might have found
-    table.open(decisive_facts(kept))
+    table.open(kept.decisive_facts)
     for overwrite in (False, True):
         resumed = settle_budget(model, units, table, engine=ray_engine, overwrite=overwrite)
         assert (resumed.facts["batch_tokens"], resumed.search) == (300, None)
-        table.open(decisive_facts(resumed))
+        table.open(resumed.decisive_facts)
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, logger="encore_ray"):
         patched.setattr("encore_ray.passes.scorers.model_plan.find_budget", lethal_search)
         usual = settle_budget(model, units, output(tmp_path / "new"), engine=ray_engine)
@@ -185,7 +188,7 @@ def test_a_budget_is_searched_once_and_a_resume_keeps_it(
     # What is refused is refused for what changed, not for a budget that nobody named.
     shorter = settle_budget(plan(model_folder, batch_tokens="search", max_tokens=64), units, table, engine=ray_engine)
     with pytest.raises(ResumeRefused, match=r"max_tokens was null, is 64\. Use --overwrite"):
-        table.open(decisive_facts(shorter))
+        table.open(shorter.decisive_facts)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.tables import table_units
 from encore_ray.models.text.pair_prompt import pair_turns
-from encore_ray.passes.selection.relevance import AdapterModel, ModelRelevance, check_same_rules, plan_adapter
+from encore_ray.passes.scorers.model_forward import unit_by_model
+from encore_ray.passes.selection.relevance import AdapterModel, RelevanceWriter, check_same_rules, plan_adapter
 from encore_ray.passes.selection.select import Selecting
 from encore_ray.passes.selection.selected import find_selection, read_relevance
 from encore_ray.rules import RuleSet, Scale
@@ -69,7 +70,7 @@ def test_relevances_are_those_of_each_pair_alone(planned: AdapterModel, tmp_path
     attempt = Attempt(PassTable(place, place, "relevance").open({}), unit.unit, unit.digest)
     attempt.left_out = (LeftOut(1, Reason.HANGS, "hung"),)
     assert planned.facts["strategy"] == "tree"
-    counts = ModelRelevance(planned)(unit, attempt)
+    counts = unit_by_model(planned, RelevanceWriter(planned.rules))(unit, attempt)
     assert (counts["rows"], counts["scored"], counts["quarantined"]) == (NUM_PAIRS, NUM_PAIRS - 1, 1)
     table = place.read_table(attempt.data[0].file)
     assert table.column("pair_id").to_pylist() == ["p0", "p2", "p3", "p4", "p5"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encore_ray.composition.measure.keys import is_heldout
+from encore_ray.composition.hashing.keys import is_heldout
 from encore_ray.errors import DataError
 from encore_ray.models.text.pair_prompt import pair_turns
 from encore_ray.models.training.workers import Workers

@@ -1,4 +1,4 @@
-"""A cheap mixing of 64-bit numbers, the same on every machine.
+"""SplitMix64: a cheap mixing of 64-bit numbers, the same on every machine.
 
 Source: splitmix64 of Steele, Lea and Flood, OOPSLA 2014.
 """

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.composition.measure.texts import Texts
+from encore_ray.composition.hashing.texts import Texts
 
 WRAP = 2**64
 

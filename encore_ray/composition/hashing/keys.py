@@ -1,4 +1,4 @@
-"""Resampling keys: how many distinct ones a corpus has, counted without holding all, and which are held out."""
+"""Resampling keys: a sketch of how many are distinct (k minimum values), and hash folds that say which are held out."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.texts import Texts
+from encore_ray.composition.hashing.texts import Texts
 
 MAX_HASHES = 65_536
 NUM_FOLDS = 5
@@ -35,7 +35,7 @@ def folds_of(keys: Sequence[str]) -> NDArray[np.int64]:
 
 
 def heldout_halves(keys: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The held-out rows in two parts, for what is chosen on some and judged on others: even hashes, odd hashes."""
+    """The held-out rows in two parts, for what is chosen on some and tested on others: even hashes, odd hashes."""
     heldout_N = is_heldout(keys)
     odd_N = np.array([hashlib.sha256(key.encode()).digest()[-1] % 2 == 1 for key in keys], dtype=bool)
     return heldout_N & ~odd_N, heldout_N & odd_N

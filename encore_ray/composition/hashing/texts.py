@@ -1,4 +1,4 @@
-"""Many short texts as one buffer of bytes, hashed without a Python object each."""
+"""Many short texts as one buffer of bytes with offsets (as in Arrow), hashed without a Python object each."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.splitmix import mix
+from encore_ray.composition.hashing.splitmix import mix
 
 _WORD = 8  # bytes that are mixed into the hash at a time
 _PART_ROWS = 16_384
@@ -63,7 +63,7 @@ class Texts(Sequence[str]):
         Words of eight bytes, little-endian, the last one filled up with zeros, are mixed one by one into a state that
         starts from the number of bytes. Not for texts that somebody chooses so that they collide.
 
-        Source: the mixing function is that of `encore_ray.composition.measure.splitmix`.
+        Source: the mixing function is that of `encore_ray.composition.hashing.splitmix`.
         """
         first, last = int(self.offset_N1[0]), int(self.offset_N1[-1])
         num_bytes_N = np.diff(self.offset_N1)

@@ -10,14 +10,14 @@ from encore_ray.engine.unit_work import Write
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit, column_names, count_numbers
-from encore_ray.passes.scorers.score_table import DataScores
+from encore_ray.passes.scorers.data_ratings import FACTS, unit_by_ratings
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run
 from encore_ray.schema import CHOSEN, PAIRS_DIR, SIDE_SEPARATOR, rejected_column
 
 
 @dataclass(frozen=True)
-class DataRatings:
+class RatingsScorer:
     """Ratings in the columns of pairs/; see `Scorer`.
 
     Attributes:
@@ -33,7 +33,7 @@ class DataRatings:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        return {"model": "ratings in the data", "rules": self.rules.scoring_fingerprint}
+        return {**FACTS, "rules": self.rules.scoring_fingerprint}
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -46,7 +46,7 @@ class DataRatings:
     def numbers(self, run: Run) -> int:
         return count_numbers(run.path(PAIRS_DIR))
 
-    def ready(self, run: Run, table: PassTable, units: Sequence[TableUnit]) -> "DataRatings":
+    def ready(self, run: Run, table: PassTable, units: Sequence[TableUnit]) -> "RatingsScorer":
         return replace(self, given=rules_of_ratings(rated_rules(units), self.given))
 
     def pool(self, resources: Resources, num_units: int) -> TaskPool:
@@ -54,7 +54,7 @@ class DataRatings:
 
     @property
     def work(self) -> Callable[[], Write]:
-        return partial(DataScores, self.rules)
+        return partial(unit_by_ratings, self.rules)
 
     def end(self, run: Run, counts: Mapping[str, int], max_bad_fraction: float) -> None:
         pass

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.composition.measure.keys import MAX_HASHES, DistinctKeys, hash_keys, heldout_halves, is_heldout
+from encore_ray.composition.hashing.keys import MAX_HASHES, DistinctKeys, hash_keys, heldout_halves, is_heldout
 from tests.composition.builders import plain
 
 
@@ -13,7 +13,7 @@ def sketch(keys):
 
 
 def test_the_hash_of_a_key_is_fixed():
-    # any change would move stored intervals; computed word by word in tests/composition/measure/test_texts.py
+    # any change would move stored intervals; computed word by word in tests/composition/hashing/test_texts.py
     assert hash_keys(["prompt-1", "ä"]).tolist() == [hash_keys(["prompt-1"])[0], hash_keys(["ä"])[0]]
     assert hash_keys(["prompt-1"]).dtype == np.uint64
     assert int(hash_keys(["prompt-1"])[0]) == 8713993687663793392

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from encore_ray.console.display import Display, duration, figures
+from encore_ray.engine.display import Display, duration, figures
 from encore_ray.engine.progress import Progress
 
 

@@ -1,0 +1,173 @@
+"""comparison.json: every scheme on the same pairs, every rule, and how far to trust both."""
+
+import itertools
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from encore_ray.artifacts.artifact import Artifact, Part
+from encore_ray.artifacts.figures import Correlations, Difference, ListOrNull, RuleFigures, Stats, entropy_unit
+from encore_ray.schema import COMPARISON_FILE
+
+
+class HeldOut(Part):
+    """How many pairs, of how many distinct prompts, are held out."""
+
+    num_pairs: int
+    num_keys: int
+
+
+class Standing(Part):
+    """What one scheme, rewards made elsewhere, or a trivial baseline gets right; None for what no pair tells.
+
+    Attributes:
+        weights: of each rule; None where a pair decides them, or several draws.
+        all: on all pairs; None where it has learned from their labels. heldout: on the pairs held out.
+        subsets: on all pairs of each, for what learns from labels on those held out.
+        difference_to_uniform: on the held-out pairs; `_all`: on all.
+    """
+
+    name: str
+    params: dict[str, Any] | None = None
+    uses_labels: bool
+    all: Stats | None = None
+    heldout: Stats
+    subsets: dict[str, Stats] | None = None
+    difference_to_uniform: Difference
+    difference_to_uniform_all: Difference | None = None
+    weights: dict[str, float] | None = None
+    reward_sd: float | None = None
+    effective_num_rules: float | None = None
+
+
+class SweepCell(Part):
+    """ENCORE at one temperature and number of bins; None for the bins of the run."""
+
+    temperature: float
+    num_bins: int | None
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    largest_weight_change: float | None
+
+
+class Sweep(Part):
+    temperatures: list[float]
+    num_bins: list[int | None]
+    cells: list[SweepCell]
+
+
+class Histogram(Part):
+    """Counts of responses by a rule's score: a cell a level, or a bin between each two edges."""
+
+    kind: Literal["bins", "levels"]
+    levels: list[float] | None = None
+    edges: list[float] | None = None
+    chosen: list[int]
+    rejected: list[int]
+    single: list[int]
+
+    @model_validator(mode="after")
+    def _counts_fit_the_cells(self) -> Self:
+        if (self.levels if self.kind == "levels" else self.edges) is None:
+            raise ValueError(f"a histogram of {self.kind} that does not tell them")
+        if any(len(counts) != len(self.cells) for counts in (self.chosen, self.rejected, self.single)):
+            raise ValueError(f"a histogram of {len(self.cells)} cells with another number of counts")
+        return self
+
+    @property
+    def cells(self) -> list[tuple[float, float]]:
+        """Low and high end of each cell, ascending; of a level both are the level."""
+        if self.kind == "levels":
+            return [(level, level) for level in self.levels or ()]
+        return list(itertools.pairwise(self.edges or ()))
+
+
+class ComparedRule(RuleFigures):
+    """One rule in comparison.json, under ENCORE's weights.
+
+    Attributes:
+        bradley_terry_weight: fitted to the labels without constraint; None where it was not, or the rule was dropped.
+    """
+
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+    bradley_terry_weight: float | None = None
+    histogram: Histogram | None = None
+
+
+class RedundantPair(Part):
+    """Two rules that say nearly the same, and the correlation of their score differences."""
+
+    a: str
+    b: str
+    r: float
+
+
+class RuleCorrelations(Part):
+    """Correlations of every two rules, in rule order; None where a rule never varies."""
+
+    of: str
+    matrix: list[list[float | None]]
+    redundant: list[RedundantPair]
+
+
+class SampleSize(Part):
+    """Whether the pairs are enough: how far off weights may be, and the pairs needed for the target."""
+
+    weight_error: float | None
+    target: float
+    needed_pairs: int | None
+
+
+class Comparison(Artifact):
+    """What `compare` finds.
+
+    Attributes:
+        beside: rewards made elsewhere. baselines: trivial rules.
+        replicates: of the bootstrap.
+        theory_check: entropy against fitted weights.
+        world: what entropy says of accuracy, by name.
+    """
+
+    FILE: ClassVar[str] = COMPARISON_FILE
+    MADE_BY: ClassVar[str] = "compare"
+
+    num_pairs: int
+    heldout: HeldOut
+    replicates: int | None = None
+    temperature: float
+    log_base: str = "e"
+    rule_names: list[str]
+    schemes: list[Standing]
+    beside: ListOrNull[Standing] = Field(default_factory=list)
+    baselines: ListOrNull[Standing]
+    sweep: Sweep | None
+    rules: list[ComparedRule]
+    correlations: RuleCorrelations | None
+    entropy_accuracy: Correlations
+    theory_check: Correlations | None = None
+    sample_size: SampleSize | None = None
+    world: str
+    verdict: str
+    warnings: list[str]
+
+    @property
+    def standings(self) -> list[Standing]:
+        """All that is compared: schemes, other rewards, baselines."""
+        return [*self.schemes, *self.beside, *self.baselines]
+
+    @property
+    def unit(self) -> str:
+        """Of the entropies."""
+        return entropy_unit(self.log_base)
+
+    def figures(self) -> dict[str, float | None]:
+        """The figures that are worth a curve or a column in MLflow: on held-out pairs, which judge all alike."""
+        flat: dict[str, float | None] = {"heldout_pairs": self.heldout.num_pairs}
+        for standing in self.standings:
+            flat[f"accuracy/{standing.name}"] = standing.heldout.accuracy
+            flat[f"difference_to_uniform/{standing.name}"] = standing.difference_to_uniform.value
+        flat["entropy_accuracy_pearson"] = self.entropy_accuracy.pearson
+        flat["weight_error"] = self.sample_size.weight_error if self.sample_size else None
+        return flat

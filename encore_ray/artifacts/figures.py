@@ -1,0 +1,120 @@
+"""Figures that stand in more than one contract file: agreement with the labels, differences, correlations."""
+
+from typing import Annotated, Self, TypeVar
+
+from pydantic import BeforeValidator, model_validator
+
+from encore_ray.artifacts.artifact import Part
+from encore_ray.composition.compare.verdict import name_world
+from encore_ray.composition.measure.agreement import Interval, Tally
+
+Item = TypeVar("Item")
+ListOrNull = Annotated[list[Item], BeforeValidator(lambda value: [] if value is None else value)]
+
+_ENTROPY_UNITS = {"e": "nats", "2": "bits"}
+
+
+def entropy_unit(log_base: str) -> str:
+    """Unit of entropies to a base of the logarithm."""
+    return _ENTROPY_UNITS.get(log_base, "nats")
+
+
+class Stats(Part):
+    """How often a reward agrees with the labels of some pairs, a tie counting as half; None for what no pair tells.
+
+    Attributes:
+        wins, ties, losses: None also for the mean of several draws.
+        accuracy_strict: a tie counts as a loss.
+        accuracy_low, accuracy_high: 95 % interval over distinct prompts.
+    """
+
+    num_pairs: int
+    wins: int | None
+    ties: int | None
+    losses: int | None
+    accuracy: float | None
+    accuracy_strict: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+
+    @model_validator(mode="after")
+    def _pairs_have_an_accuracy(self) -> Self:
+        if self.num_pairs and None in (self.accuracy, self.accuracy_strict, self.accuracy_low, self.accuracy_high):
+            raise ValueError(f"{self.num_pairs} pairs without an accuracy")
+        return self
+
+
+class Difference(Part):
+    """How much more accurate than another reward on the same pairs, with its 95 % interval; None without pairs."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Correlations(Part):
+    """Two correlations over rules, each with its p-value and, from comparison.json, its 95 % bootstrap interval."""
+
+    pearson: float | None
+    pearson_p: float | None
+    spearman: float | None
+    spearman_p: float | None
+    num_rules: int
+    pearson_low: float | None = None
+    pearson_high: float | None = None
+    spearman_low: float | None = None
+    spearman_high: float | None = None
+
+    @property
+    def world(self) -> str:
+        """What entropy says of accuracy, see `encore_ray.composition.compare.verdict.name_world`."""
+        return name_world(self.model_dump(exclude_unset=True))  # an interval that is null is another thing than none
+
+
+class RuleFigures(Part):
+    """What is known of one rule under a weighting; None for what no pair tells.
+
+    Attributes:
+        higher_is: "better" or "worse".
+        entropy: in the unit of the log base, with its 95 % interval.
+        weight: multiplies the polarity-signed score.
+        mode_share: share of responses in the fullest cell.
+        active_pair_share: share of pairs whose two scores differ by a step or more.
+        contribution_share: share of the margin's spread.
+        flags: see `encore_ray.composition.weigh.flags`; a later version may know others.
+    """
+
+    name: str
+    higher_is: str
+    entropy: float
+    entropy_low: float
+    entropy_high: float
+    weight: float
+    mode_share: float
+    active_pair_share: float | None
+    contribution_share: float | None
+    wins: int | None
+    ties: int | None
+    losses: int | None
+    accuracy: float | None
+    flags: list[str]
+
+    @model_validator(mode="after")
+    def _an_accuracy_is_of_pairs(self) -> Self:
+        counts = (self.wins, self.ties, self.losses)
+        if self.accuracy is not None and (None in counts or not any(counts)):
+            raise ValueError("an accuracy without wins, ties and losses")
+        return self
+
+    @property
+    def _tally(self) -> Tally:
+        return Tally(self.wins or 0, self.ties or 0, self.losses or 0)
+
+    @property
+    def entropy_error(self) -> float:
+        """Half the width of the entropy's interval."""
+        return (self.entropy_high - self.entropy_low) / 2
+
+    def interval(self, *, num_keys: int | None) -> Interval | None:
+        """95 % interval of the accuracy over so many distinct prompts; where None tells their number, over pairs."""
+        return self._tally.interval(num_keys=num_keys or self._tally.num_pairs) if self.accuracy is not None else None

@@ -1,0 +1,88 @@
+"""metrics.json: how the composed reward agrees with the labels, in all, by subset, and beside trivial baselines."""
+
+from typing import ClassVar
+
+from encore_ray.artifacts.artifact import Artifact, Part
+from encore_ray.artifacts.figures import Correlations, Stats
+from encore_ray.schema import METRICS_FILE
+
+Scores = dict[str, float | None]
+
+
+class LengthBaselines(Part):
+    """What would be right if the shorter, or the longer, response always won; None where lengths are not known."""
+
+    shorter_wins: Stats | None = None
+    longer_wins: Stats | None = None
+
+
+class MarginHistogram(Part):
+    """Counts of margins in equal cells: one edge more than counts, 0 in the middle."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+class Margin(Part):
+    """How far apart the rewards of a pair are."""
+
+    mean: float
+    sd: float
+    histogram: MarginHistogram | None = None
+
+
+class Metrics(Artifact):
+    """What `evaluate` finds; None for what the rows cannot tell.
+
+    Attributes:
+        subsets: by name, in their order.
+        rewardbench, rewardbench_2: the score of each section; None where the corpus has not their subsets.
+        rewardbench_safety: that of `rewardbench`, which older versions tell alone.
+        entropy_accuracy: of the weights that composed the rewards.
+    """
+
+    FILE: ClassVar[str] = METRICS_FILE
+    MADE_BY: ClassVar[str] = "evaluate"
+
+    overall: Stats
+    subsets: dict[str, Stats]
+    rewardbench_safety: float | None = None
+    rewardbench: Scores | None = None
+    rewardbench_2: Scores | None = None
+    length_baselines: LengthBaselines | None
+    entropy_accuracy: Correlations | None = None
+    margin: Margin | None
+
+    @property
+    def largest_subsets(self) -> list[tuple[str, Stats]]:
+        """Name and figures of every subset, the largest first."""
+        return sorted(self.subsets.items(), key=lambda item: -item[1].num_pairs)
+
+    @property
+    def baselines(self) -> dict[str, Stats | None]:
+        """By the name of the trivial rule."""
+        found = self.length_baselines or LengthBaselines()
+        return {"shorter_wins": found.shorter_wins, "longer_wins": found.longer_wins}
+
+    def figures(self) -> Scores:
+        """The figures that are worth a curve or a column in MLflow."""
+        all_pairs = self.overall
+        flat: Scores = {
+            "accuracy": all_pairs.accuracy,
+            "accuracy_strict": all_pairs.accuracy_strict,
+            "accuracy_low": all_pairs.accuracy_low,
+            "accuracy_high": all_pairs.accuracy_high,
+            "num_pairs": all_pairs.num_pairs,
+            "wins": all_pairs.wins,
+            "ties": all_pairs.ties,
+            "losses": all_pairs.losses,
+        }
+        flat |= {f"accuracy/{name}": stats.accuracy for name, stats in self.subsets.items()}
+        flat["rewardbench_safety"] = self.rewardbench_safety
+        for benchmark, scores in (("rewardbench", self.rewardbench), ("rewardbench_2", self.rewardbench_2)):
+            flat |= {f"{benchmark}/{name}": score for name, score in (scores or {}).items()}
+        for name, stats in self.baselines.items():
+            flat[f"baseline/{name}"] = stats.accuracy if stats else None
+        if self.entropy_accuracy:
+            flat["entropy_accuracy_pearson"] = self.entropy_accuracy.pearson
+        return flat

@@ -1,0 +1,125 @@
+"""All weightings of a comparison, and which pairs each of them gets right.
+
+Axes: W weightings (each gives every pair a margin), E entrants (lines of the comparison: a weighting, or several whose
+counts are added up, as of random weights).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encore_ray.composition.measure.statistics import subset_codes
+from encore_ray.composition.select.discrepancy import discrepancy_margins, masked_margins
+
+_TILE = 1024  # rows whose margins under all weightings stay in the cache
+
+
+@dataclass(frozen=True, eq=False)
+class TopRuleWeights:
+    """Weights of the kept rules, of which only so many count for a pair: those that tell its responses most apart."""
+
+    weight_K: NDArray[np.float64]
+    num_rules: int
+
+
+@dataclass(frozen=True, eq=False)
+class Weightings:
+    """Everything that makes a margin of a pair's scores, in this order along W.
+
+    Attributes:
+        weight_LK: linear rewards, a row each of the L weightings that are the same for all pairs.
+        top_rules: weights inside the rules that tell a pair's responses most apart.
+        by_subset: weights of the pairs of each subset, of others under None; or None for no such weighting.
+        by_mask: weights of all rules of each weighting that is told which rules of a pair count.
+        kept: numbers of the rules that may have a weight.
+        range_K: width of each rule's range in the units of the differences.
+        tolerance_L, pair_tolerance: margins of at most so much are ties: of linear rewards, and of all others.
+        members_E: for each entrant the weightings whose counts it adds up.
+        uniform: which entrant the others are compared with.
+    """
+
+    weight_LK: NDArray[np.float64]
+    top_rules: tuple[TopRuleWeights, ...]
+    by_subset: Mapping[str | None, NDArray[np.float64]] | None
+    by_mask: tuple[NDArray[np.float64], ...]
+    kept: tuple[int, ...]
+    range_K: tuple[float, ...]
+    tolerance_L: NDArray[np.float64]
+    pair_tolerance: float
+    members_E: tuple[tuple[int, ...], ...]
+    uniform: int
+
+    @property
+    def num_weightings(self) -> int:
+        """W."""
+        return len(self.weight_LK) + len(self.top_rules) + (self.by_subset is not None) + len(self.by_mask)
+
+
+def wins_and_ties(
+    d_KN: NDArray[np.float64],
+    weightings: Weightings,
+    subsets: Sequence[str | None],
+    masks: Sequence[NDArray[np.bool_]],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which of N pairs each weighting gets right, and which are ties, [W, N] each.
+
+    Args:
+        d_KN: signed differences, see `encore_ray.composition.measure.differences`.
+        subsets: N names, None where a pair has none.
+        masks: for each of `weightings.by_mask` the rules that count, [K, N]; a pair without any is a tie.
+    """
+    win_WN = np.empty((weightings.num_weightings, d_KN.shape[1]), dtype=bool)
+    tie_WN = np.empty_like(win_WN)
+    num_linear = len(weightings.weight_LK)
+    for start in range(0, d_KN.shape[1], _TILE):
+        rows = slice(start, start + _TILE)
+        margin_LN = _linear_margins(d_KN[:, rows], weightings.weight_LK)
+        tolerance_L1 = weightings.tolerance_L[:, None]
+        win_WN[:num_linear, rows] = margin_LN > tolerance_L1
+        tie_WN[:num_linear, rows] = np.abs(margin_LN) <= tolerance_L1
+    for w, margin_N in enumerate(_pairwise_margins(d_KN, weightings, subsets, masks), start=num_linear):
+        win_WN[w] = margin_N > weightings.pair_tolerance
+        tie_WN[w] = np.abs(margin_N) <= weightings.pair_tolerance
+    return win_WN, tie_WN
+
+
+def _pairwise_margins(
+    d_KN: NDArray[np.float64],
+    weightings: Weightings,
+    subsets: Sequence[str | None],
+    masks: Sequence[NDArray[np.bool_]],
+) -> list[NDArray[np.float64]]:
+    """Margins of the weightings whose weights differ from pair to pair, [N] each."""
+    kept = list(weightings.kept)
+    range_K = np.array(weightings.range_K)[kept]
+    margins = [
+        discrepancy_margins(d_KN[kept], top.weight_K, top.num_rules, range_K=range_K) for top in weightings.top_rules
+    ]
+    if weightings.by_subset is not None:
+        margin_N = np.empty(d_KN.shape[1])
+        for name, rows in rows_of_subsets(subsets).items():
+            weight_K = weightings.by_subset.get(name, weightings.by_subset[None])
+            margin_N[rows] = _linear_margins(d_KN[:, rows], weight_K[None])[0]
+        margins.append(margin_N)
+    return margins + [
+        masked_margins(mask_KN, d_KN, w_K) for mask_KN, w_K in zip(masks, weightings.by_mask, strict=True)
+    ]
+
+
+def _linear_margins(d_KN: NDArray[np.float64], weight_LK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """sum_k w_k d_k, rules added in order and element by element: the bits of `compose` on any machine."""
+    margin_LN = np.zeros((len(weight_LK), d_KN.shape[1]))
+    for k, d_N in enumerate(d_KN):
+        margin_LN += weight_LK[:, k, None] * d_N
+    return margin_LN
+
+
+def rows_of_subsets(subsets: Sequence[str | None]) -> dict[str | None, NDArray[np.intp]]:
+    """The rows of each named subset, and under None those of none."""
+    number, code_N = subset_codes(subsets)
+    order_N = np.argsort(code_N, kind="stable")
+    first_G = np.searchsorted(code_N[order_N], np.arange(-1, len(number) + 1))
+    rows = {name: order_N[first_G[code] : first_G[code + 1]] for code, name in enumerate([None, *number])}
+    return {name: row_N for name, row_N in rows.items() if len(row_N)}

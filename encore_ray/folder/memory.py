@@ -1,0 +1,50 @@
+"""A table in memory as one unit, read as a file is: what is computed of it has the same digits."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from encore_ray.folder.parquet import OpenedTable
+from encore_ray.folder.tables import TableUnit
+from encore_ray.storage import Folder
+
+
+@dataclass(frozen=True)
+class OpenedMemory:
+    """An Arrow table, read as an open file; see `OpenTable`."""
+
+    table: pa.Table
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.table.column_names)
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        return self.table if columns is None else self.table.select([c for c in columns if c in self.names])
+
+    def num_nulls(self, column: str) -> int:
+        return self.table.column(column).null_count
+
+
+@dataclass(frozen=True)
+class MemoryUnit(TableUnit):
+    """All rows of a table in memory."""
+
+    table: pa.Table | None = None
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "MemoryUnit":
+        """The unit of a table; messages call it `scores`."""
+        return cls("scores", Folder("/memory"), "scores", table.num_rows, "", table=table)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[OpenedTable]:
+        assert self.table is not None
+        yield OpenedMemory(self.table)
+
+    @property
+    def schema(self) -> pa.Schema:
+        assert self.table is not None
+        return self.table.schema

@@ -1,0 +1,115 @@
+"""The model of a pass as it is planned on the driver: what it is, how it is run, and what decides its outputs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from encore_ray.config import ScoreOptions
+from encore_ray.models.forward.budget import BudgetSearch
+from encore_ray.models.forward.strategy import StrategyChoice
+from encore_ray.models.judge.judge import Judging, load_judge
+from encore_ray.models.loading.scoring import Scoring, load_scoring
+from encore_ray.models.spec.load_options import LoadOptions
+from encore_ray.models.spec.source import ModelSource
+from encore_ray.passes.scorers.model_place import local_model
+from encore_ray.rules import RuleSet
+
+SEARCH = "search"  # instead of a token budget
+
+# Where a model lies: the same weights in another folder give the same outputs.
+_UNDECISIVE = ("model_source", "revision")
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """A model of any kind, as planned.
+
+    Attributes:
+        path: folder, hub id or URL.
+        options: how it is loaded and fed.
+        strategies: one a member model, with what decided it.
+        facts: what decides its outputs, as JSON values; `batch_tokens` is "search" until a number has been found.
+        search: how that number was found, if it was.
+    """
+
+    path: str
+    options: ScoreOptions
+    strategies: tuple[StrategyChoice, ...]
+    facts: Mapping[str, Any]
+    search: BudgetSearch | None = None
+
+    def load(self) -> Scoring:
+        """Load it in this process."""
+        raise NotImplementedError
+
+    @property
+    def outputs_fingerprint(self) -> str:
+        """Which numbers it gives, in their order."""
+        raise NotImplementedError
+
+    @property
+    def decisive_facts(self) -> dict[str, Any]:
+        """The facts that outputs are compared by: where the model lies is recorded, not compared."""
+        facts = {key: value for key, value in self.facts.items() if key not in _UNDECISIVE}
+        return {**facts, "rules": self.outputs_fingerprint}
+
+    @property
+    def source(self) -> ModelSource:
+        """The model as it was found, wherever a branch of its repository has moved on to since."""
+        options = self.options
+        revision = self.facts["revision"] or options.revision
+        return ModelSource(self.path, revision, options.trust_remote_code, options.allow_pickle)
+
+    @property
+    def load_options(self) -> LoadOptions:
+        """How every actor runs it."""
+        gpus = self.options.gpus_per_actor or 1
+        return LoadOptions(
+            dtype=self.facts["dtype"],
+            device=self.facts["device"],
+            max_length=self.options.max_tokens,
+            batch_tokens=None if self.facts["batch_tokens"] == SEARCH else self.facts["batch_tokens"],
+            compile=self.options.compile,
+            split=gpus > 1,
+            gpu_share=gpus,
+        )
+
+
+@dataclass(frozen=True)
+class ScoringModel(PlannedModel):
+    """A multi-head reward model.
+
+    Attributes:
+        rules: of its heads.
+    """
+
+    rules: RuleSet = field(kw_only=True)
+
+    def load(self) -> Scoring:
+        return load_scoring(
+            local_model(self.source),
+            self.load_options,
+            strategies=[choice.strategy for choice in self.strategies],
+            rules=self.rules,
+            keep_embeddings=self.options.keep_embeddings,
+        )
+
+    @property
+    def outputs_fingerprint(self) -> str:
+        return self.rules.scoring_fingerprint
+
+
+@dataclass(frozen=True)
+class JudgeModel(ScoringModel):
+    """A causal language model that rates under the rules."""
+
+    kind: ClassVar[type[Judging]] = Judging
+
+    def load(self) -> Judging:
+        return load_judge(
+            local_model(self.source),
+            self.load_options,
+            strategy=self.strategies[0].strategy,
+            rules=self.rules,
+            kind=self.kind,
+        )
