@@ -1,6 +1,7 @@
 """Scores made elsewhere, through the command line: the same weights to the last bit, however the table is cut."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,38 @@ def test_foreign_scores_are_composed_and_evaluated(place: Path, weights: bytes, 
     assert (rewards / "weights.json").read_bytes() == weights
     # 200 distinct prompts, not 600 pairs, make the interval: half-width 1.96 sqrt(.25 / 200) = .069, not .040.
     assert metrics["overall"]["accuracy_high"] - metrics["overall"]["accuracy_low"] == pytest.approx(0.137, abs=0.005)
+
+
+@pytest.mark.parametrize("table", ["one.parquet", "many"])
+def test_a_rules_yaml_beside_the_scores_need_not_be_named(
+    place: Path, weights: bytes, table: str, tmp_path: Path
+) -> None:
+    """In the folder of the file, or in the one that holds the folder of the files."""
+    assert run("weigh", "--scores", place / table, "--output", tmp_path / "weights.json") == 0
+    assert (tmp_path / "weights.json").read_bytes() == weights
+
+
+def test_scores_without_any_rules_are_composed_by_those_of_the_weights(
+    place: Path, weights: bytes, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    bare = tmp_path / "elsewhere" / "scores"
+    bare.mkdir(parents=True)
+    shutil.copy(place / "one.parquet", bare / "one.parquet")
+    assert run("weigh", "--scores", bare, "--output", tmp_path / "weights.json") == 2
+    assert "name their rules.yaml with --rules, or put it beside the scores" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    for scores, rules, output in (
+        (place / "one.parquet", ("--rules", place / "rules.yaml"), "told"),
+        (bare, (), "known"),
+    ):
+        common = ("--weights", place / "w.json", "--output", tmp_path / output)
+        assert run("compose", "--scores", scores, *rules, *common) == 0
+    assert jobs.table(tmp_path / "known").equals(jobs.table(tmp_path / "told"))
+    # Where rules stand beside the scores, these count: others than those of the weights are told apart.
+    (bare / "rules.yaml").write_text(RULES.replace("kind", "care"))
+    assert run("compose", "--scores", bare, "--weights", place / "w.json", "--output", tmp_path / "other") == 3
+    assert "lacks the columns chosen__care, rejected__care" in " ".join(capsys.readouterr().err.split())
 
 
 def test_named_responses_of_rewardbench_2_are_evaluated_by_group(place: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from encore_ray.cli import main
 from encore_ray.corpora.planted import planted_text
+from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_model
@@ -41,7 +42,7 @@ def encore_ray(*args: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def prepared(ray_engine: RayEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a run of planted pairs that carry their ratings under two rules, and a base model."""
     folder = tmp_path_factory.mktemp("train")
     planted = planted_text(NUM_PAIRS, seed=4)
@@ -64,7 +65,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def words(folder: Path, *more: str, output: str, objective: str = "regression") -> list[str]:
     rated = ("--rules", str(folder / "rules.yaml")) if objective == "regression" else ()
     return [
-        *("train", "--run", str(folder / "run"), "--model", str(folder / "base"), "--objective", objective, *rated),
+        *(
+            "train",
+            "--engine",
+            "ray",
+            "--run",
+            str(folder / "run"),
+            "--model",
+            str(folder / "base"),
+            "--objective",
+            objective,
+            *rated,
+        ),
         *("--output", str(folder / output), *SMALL, *more),
     ]
 

@@ -1,0 +1,141 @@
+"""Units in this process: results and errors come as they are, memory is bounded, and Ctrl-C ends it."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from encore_ray.engine.local import LocalEngine
+from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool
+from encore_ray.errors import DataError
+from encore_ray.folder.in_flight import InFlight
+from encore_ray.storage import Folder
+
+TASKS = TaskPool(3, 0.9)
+ACTORS = ActorPool(1, 1, 0.9, 0.0, calls_at_a_time=2)
+ALONE = LocalEngine(Resources((Node(1, 0),)))
+THREADS = LocalEngine(Resources((Node(3, 0),)))
+
+
+def double() -> Callable[[int], int]:
+    return lambda unit: 2 * unit
+
+
+def fails(error: Exception) -> Callable[[int], int]:
+    def work(unit: int) -> int:
+        if unit == 3:
+            raise error
+        return unit
+
+    return work
+
+
+@pytest.mark.parametrize("pool", [None, TASKS, ACTORS])
+@pytest.mark.parametrize("engine", [ALONE, THREADS])
+def test_every_unit_is_answered_once(engine: LocalEngine, pool: ActorPool | TaskPool | None) -> None:
+    assert sorted(engine.map_units(double, range(30), pool=pool)) == list(range(0, 60, 2))
+    assert list(engine.map_units(double, [], pool=pool)) == []
+
+
+@pytest.mark.parametrize("engine", [ALONE, THREADS])
+def test_an_error_keeps_its_type_and_is_the_one_that_was_raised(engine: LocalEngine) -> None:
+    for error in (DataError("unit 3 is bad"), KeyError("our own")):
+        with pytest.raises(type(error)) as raised:
+            list(engine.map_units(partial(fails, error), range(10)))
+        assert raised.value is error
+
+    def unbuildable() -> Callable[[int], int]:
+        raise DataError("no model here")
+
+    with pytest.raises(DataError, match="no model here"):
+        list(engine.map_units(unbuildable, range(10)))
+
+
+def test_what_an_actor_keeps_is_made_once_and_plain_work_once_a_thread() -> None:
+    made: list[str] = []
+
+    def factory() -> Callable[[int], str]:
+        made.append(threading.current_thread().name)
+
+        def work(unit: int) -> str:
+            time.sleep(0.005)
+            return threading.current_thread().name
+
+        return work
+
+    names = set(THREADS.map_units(factory, range(30), pool=ACTORS))
+    assert len(made) == 1 and 1 <= len(names) <= ACTORS.calls_at_a_time
+    made.clear()
+    names = set(THREADS.map_units(factory, range(30)))
+    assert names == set(made) and len(made) <= 3
+
+
+def test_units_wait_for_whoever_takes_the_results() -> None:
+    """Two units a thread are begun ahead: a table's results are never all in memory."""
+    begun: list[int] = []
+
+    def factory() -> Callable[[int], int]:
+        return lambda unit: begun.append(unit) or unit
+
+    results = THREADS.map_units(factory, range(100))
+    next(results)
+    time.sleep(0.1)
+    ahead = len(begun)
+    assert ahead <= 2 * 3 + 3  # what a batch of finished ones let follow
+    results.close()  # type: ignore[attr-defined]
+    assert len(begun) <= ahead + 3
+
+
+def test_ctrl_c_ends_it_with_most_units_not_begun() -> None:
+    begun: list[int] = []
+
+    def factory() -> Callable[[int], int]:
+        def work(unit: int) -> int:
+            begun.append(unit)
+            if unit == 5:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(0.02)
+            return unit
+
+        return work
+
+    with pytest.raises(KeyboardInterrupt):
+        list(THREADS.map_units(factory, range(200)))
+    assert len(begun) < 50
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("encore-ray-unit")]
+
+
+@pytest.mark.parametrize("engine", [ALONE, THREADS])
+def test_a_unit_is_marked_while_it_is_in_work_and_only_then(engine: LocalEngine, tmp_path: Path) -> None:
+    in_flight = InFlight(Folder(str(tmp_path / "attempts")))
+    in_flight.begin("unit-of-a-process-that-died")
+
+    def factory() -> Callable[[str], list[str]]:
+        return lambda unit: in_flight.standing()
+
+    found = list(engine.try_units(factory, ["a", "b", "c"], pool=TASKS, in_flight=in_flight, timeout_s=9))
+    assert all(1 <= len(standing) <= 3 for standing in found if isinstance(standing, list))
+    assert {name for standing in found if isinstance(standing, list) for name in standing} == {
+        f"unit-{number:08d}" for number in range(3)
+    }
+    assert in_flight.standing() == []
+    with pytest.raises(DataError):
+        list(engine.try_units(partial(fails, DataError("")), [3], pool=TASKS, in_flight=in_flight, timeout_s=9))
+    assert in_flight.standing() == []  # an error is no death
+
+
+def test_a_single_worker_and_a_long_call_are_this_process() -> None:
+    with ALONE.single_worker(double, pool=TASKS, timeout_s=9) as worker:
+        assert worker.attempt(4) == 8
+    heard: list[str] = []
+
+    def work(say: Callable[[str], object]) -> int:
+        say("so far")
+        return threading.get_ident()
+
+    assert ALONE.call(work, heard.append, cpus=9, gpus=1) == threading.get_ident()
+    assert heard == ["so far"]

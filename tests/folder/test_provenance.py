@@ -1,0 +1,58 @@
+"""Whether a result was made from the same facts: one law for tables, weights, heads, trainings and energies."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encore_ray.errors import ResumeRefused
+from encore_ray.folder.provenance import differing, is_same
+from encore_ray.storage import fingerprint
+
+FACTS = {"model": "a" * 64, "options": {"max_tokens": None, "dtype": "float32"}, "weights": "w1"}
+
+scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.text("ab", max_size=2)
+facts = st.dictionaries(st.sampled_from("abc"), scalars | st.dictionaries(st.sampled_from("xyz"), scalars, max_size=3))
+
+
+@given(facts, facts)
+def test_facts_are_the_same_as_themselves_and_differ_where_some_key_does(one: dict, other: dict) -> None:
+    assert is_same("here", one, dict(one))
+    assert not is_same("here", None, one)
+    assert differing(one, other) == differing(other, one)
+    if one == other:
+        assert differing(one, other) == []
+        return
+    keys = differing(one, other)
+    # A fact that is not there and one that is null tell the same.
+    assert bool(keys) == any(one.get(key) != other.get(key) for key in one.keys() | other.keys())
+    if keys:
+        with pytest.raises(ResumeRefused) as refused:
+            is_same("here", one, other)
+        said = str(refused.value)
+        assert fingerprint(one)[:12] in said and fingerprint(other)[:12] in said
+        assert all(f"{key} was " in said for key in keys)
+        assert not is_same("here", one, other, overwrite=True)
+        assert not is_same("here", one, other, derived={key.split(".")[0] for key in keys})
+
+
+def test_a_refusal_names_the_place_both_fingerprints_every_fact_and_the_remedy() -> None:
+    now = {**FACTS, "model": "b" * 64, "options": {"max_tokens": 64, "dtype": "float32"}}
+    with pytest.raises(ResumeRefused) as refused:
+        is_same("/run/scores", FACTS, now)
+    pattern = (
+        r"/run/scores holds results with fingerprint (\w{12}); this command would make (\w{12}): model was a{12}, is "
+        r"b{12}; options\.max_tokens was null, is 64\. Use --overwrite to start over, or another run folder\."
+    )
+    found = re.fullmatch(pattern, str(refused.value))
+    assert found is not None
+    assert found.groups() == (fingerprint(FACTS)[:12], fingerprint(now)[:12])
+
+
+def test_what_follows_from_an_earlier_pass_is_made_anew_unasked_and_nothing_beside_it() -> None:
+    assert not is_same("here", FACTS, {**FACTS, "weights": "w2"}, derived={"weights"})
+    other = {**FACTS, "options": {**FACTS["options"], "dtype": "bfloat16"}}  # type: ignore[dict-item]
+    assert not is_same("here", FACTS, other, derived={"options"})  # a nested fact goes by its first word
+    with pytest.raises(ResumeRefused, match=r"weights was .*, is "):
+        is_same("here", FACTS, {**other, "weights": "w2"}, derived={"options"})
