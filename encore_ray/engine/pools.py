@@ -159,8 +159,8 @@ def find_crew(
     room = resources.room(cpus=cpus, gpus=gpus)
     if num > room and not resources.grows:
         raise ClusterError(
-            f"The training asks for {Crew(num, cpus, gpus)}; the cluster has {resources}, room for {room}. Ask for less "
-            f"with {remedy}; or, where nodes come on demand, set cluster.autoscaling."
+            f"The training asks for {Crew(num, cpus, gpus)}; the cluster has {resources}, room for {room}. Ask for "
+            f"less with {remedy}; or, where nodes come on demand, set cluster.autoscaling."
         )
     return Crew(num, cpus, gpus)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from encore_ray.passes.scorers.ratings import DataRatings
 
 from encore_ray.config import PrepareOptions, ScoreOptions, WeighOptions
 from encore_ray.corpora.planted import planted_text
@@ -28,7 +29,6 @@ from encore_ray.passes.refine.fit_rules import FitRules
 from encore_ray.passes.score import Score
 from encore_ray.passes.scorers.by_model import ModelScorer
 from encore_ray.passes.scorers.model_plan import plan_model
-from encore_ray.passes.scorers.ratings import DataRatings
 from encore_ray.passes.selection.relate import Relate, adapter_scorer
 from encore_ray.passes.selection.relevance import plan_adapter
 from encore_ray.passes.selection.select import Select, Selecting
