@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from benchmarks import gpu, hh_lengths, judge, refine, scorer
 from benchmarks.lengths import FILE, Lengths, by_length, random_pairs
+from benchmarks.same import metric_lines
+from benchmarks.same_texts import Thing, compare_texts, folder_texts, normal, read_patterns
 
 ROOT = Path(__file__).parent.parent
 DTYPES = ("float32", "bf16")
@@ -169,7 +173,73 @@ def test_the_reduce_benchmark_counts_and_composes_as_duckdb_and_writes_the_ratio
     assert list(found) == ["histogram_over_duckdb", "compose_over_duckdb"]
 
 
-@pytest.mark.parametrize("script", ["refine_hh", "rules_to_rewards"])
+def write_pass(folder: Path, *, attempt: str, seconds: float, scores: list[float]) -> Path:
+    """The folder of a finished pass of one unit, as one attempt at it leaves it."""
+    for name in ("data", "commits"):
+        (folder / "scores" / name).mkdir(parents=True)
+    file = f"data/unit-{attempt}.parquet"
+    pq.write_table(pa.table({"pair_id": ["a", "b"], "score": scores}), folder / "scores" / file)
+    row = {"unit": "unit", "file": file, "rows": 2, "digest": "d"}
+    pq.write_table(pa.Table.from_pylist([row]), folder / "scores" / "manifest.parquet")
+    record = {"unit": "unit", "data": [row], "seconds": seconds}
+    (folder / "scores" / "commits" / "unit-0123456789ab.json").write_text(json.dumps(record))
+    (folder / "weights.json").write_text('{"weight": 0.5}\n')
+    return folder
+
+
+def test_runs_of_the_same_code_are_equal_whatever_their_attempts_are_called_and_take(tmp_path: Path):
+    one = write_pass(tmp_path / "one", attempt="0123abcd", seconds=0.5, scores=[0.1, 0.2])
+    two = write_pass(tmp_path / "two", attempt="99999999", seconds=7.25e-05, scores=[0.1, 0.2])
+    assert list(folder_texts(one)) == ["scores/manifest", "scores/columns", "scores/commits", "weights.json"]
+    assert folder_texts(one) == folder_texts(two)
+
+
+def test_a_score_that_differs_in_its_last_bit_is_told_with_its_column(tmp_path: Path):
+    one = write_pass(tmp_path / "one", attempt="0123abcd", seconds=0.5, scores=[0.1, 0.2])
+    two = write_pass(tmp_path / "two", attempt="0123abcd", seconds=0.5, scores=[0.1, np.nextafter(0.2, 1)])
+    things = compare_texts("chain", folder_texts(one), folder_texts(two))
+    assert [thing.what for thing in things if not thing.is_equal] == ["scores/manifest", "scores/columns"]
+    (columns,) = [thing for thing in things if thing.what == "scores/columns"]
+    changed = [line for line in columns.difference(num_lines=20).splitlines() if line[0] in "+-"]
+    assert [line.split()[0] for line in changed[2:]] == ["-score", "+score"]
+
+
+def test_of_what_a_command_says_only_times_are_left_out():
+    told = (
+        "  score     32 of 64 · 5/s · 9 s left\n  score by tree: no forward ran for 1.5% of the actors' time\nscored\n"
+    )
+    left = "  score by tree: no forward ran for TIME of the actors' time\nscored\n"
+    assert normal("said: run", told) == left
+    assert normal("weights.json", told) == told
+    assert normal("said: status run", "score finished 2/2 64/64  121\n") == "score finished 2/2 64/64 RATE\n"
+
+
+def test_a_difference_is_cut_and_is_allowed_by_its_name(tmp_path: Path):
+    thing = Thing("help", "said: weigh --help", "a\nb\nc", "a\nd\ne")
+    assert thing.difference(num_lines=4).splitlines() == [
+        "--- before",
+        "+++ after",
+        "@@ -1,3 +1,3 @@",
+        " a",
+        "… 4 more lines",
+    ]
+    assert Thing("help", "new", None, "a").difference(num_lines=9).splitlines()[-1] == "+a"
+    expected = tmp_path / "expected"
+    expected.write_text("# of this change\nhelp/said: w*  # says more\n\n")
+    assert read_patterns(expected) == ["help/said: w*"]
+    assert thing.is_allowed(read_patterns(expected))
+    assert not Thing("help", "said: score --help", "a", "b").is_allowed(read_patterns(expected))
+
+
+def test_metrics_are_compared_by_names_and_labels():
+    exported = (
+        "# HELP ray_encore_ray_rows_total Rows.\n# TYPE ray_encore_ray_rows_total counter\n# TYPE ray_tasks gauge\n"
+        'ray_encore_ray_rows_total{run="a",pass="score"} 7.0\nray_tasks{State="RUNNING"} 1.0\n'
+    )
+    assert list(metric_lines(exported)) == [*exported.splitlines()[:2], "ray_encore_ray_rows_total pass run"]
+
+
+@pytest.mark.parametrize("script", ["refine_hh", "rules_to_rewards", "same"])
 def test_a_script_finds_its_neighbours_wherever_it_is_run(script: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     asked = [sys.executable, ROOT / "benchmarks" / f"{script}.py", "--help"]
