@@ -44,7 +44,7 @@ class Refine:
         require_paths([folder.path(name) for name in (*fitted_to[self.step], EMBEDDINGS_DIR)])
         from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_counts, show_refined_rules, show_refinement
-        from encore_ray.models.energy.training import EnergySettings
+        from encore_ray.models.spec.energy import EnergySettings
         from encore_ray.passes.refine.apply import refine_all
         from encore_ray.passes.refine.fit_reward import FitReward
         from encore_ray.passes.refine.fit_rules import FitRules

@@ -27,7 +27,7 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import FEATURES, FIT_HEADS
 from encore_ray.folder.tables import table_units
-from encore_ray.models.loading.embedding import FIT_FILE, backbone_files, save_fitted
+from encore_ray.models.spec.files import FIT_FILE
 from encore_ray.passes.heads.features import FeatureModel, FeatureWriter
 from encore_ray.passes.heads.labels import LabelledUnit, LabelPlace, find_labels, labelled_units, read_responses
 from encore_ray.passes.scorers.by_model import ModelScorer
@@ -342,6 +342,8 @@ def save_heads(
     Returns:
         Content of fit.json.
     """
+
+    from encore_ray.models.loading.embedding import backbone_files, save_fitted
 
     folder, backbone = Folder(output), local_model(model.source)
     stale = _standing_files(folder)

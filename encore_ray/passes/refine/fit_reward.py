@@ -18,7 +18,7 @@ from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.engine.base import Say
 from encore_ray.folder.spec import FIT_REWARD
-from encore_ray.models.energy.training import EnergySettings
+from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.refine.energies import OF_REWARD, units_fingerprint
 from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Told, Trainer, Training, advice, follow
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
