@@ -12,6 +12,8 @@ from typing import Any
 from encore_ray.errors import ResumeRefused
 from encore_ray.storage import fingerprint
 
+_MISSING = object()  # a fact that is not there, which null is not: it has another fingerprint
+
 
 def is_same(
     where: str,
@@ -45,7 +47,7 @@ def differing(found: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Keys of the facts that are not the same; inside a nested fact, key by key."""
     keys = []
     for key in sorted(found.keys() | now.keys()):
-        a, b = found.get(key), now.get(key)
+        a, b = found.get(key, _MISSING), now.get(key, _MISSING)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             keys += [f"{key}.{inner}" for inner in differing(a, b)]
         elif a != b:
@@ -65,11 +67,13 @@ def refusal(where: str, found: Mapping[str, Any], now: Mapping[str, Any]) -> str
 def _fact(facts: Mapping[str, Any], key: str) -> Any:
     value: Any = facts
     for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+        value = value.get(part, _MISSING) if isinstance(value, Mapping) else _MISSING
     return value
 
 
 def _short(value: Any) -> str:
+    if value is _MISSING:
+        return "not there"
     if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
         return value[:12]
     text = json.dumps(value, ensure_ascii=False)

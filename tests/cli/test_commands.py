@@ -13,7 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.cli import COMMANDS, main
-from encore_ray.config import ClusterOptions, PrepareOptions, RateOptions, ScoreOptions, TrainOptions, WeighOptions
+from encore_ray.config import (
+    ClusterOptions,
+    FitHeadsOptions,
+    PrepareOptions,
+    RateOptions,
+    RefineOptions,
+    ScoreOptions,
+    SelectOptions,
+    TrainOptions,
+    WeighOptions,
+)
 from encore_ray.folder.pass_table import Commit, pass_tables
 from encore_ray.rules import RuleSet, rule_pool
 from encore_ray.storage import Folder
@@ -26,7 +36,9 @@ SECTIONS = {
     "compose": (ClusterOptions,),
     "evaluate": (ClusterOptions,),
     "compare": (ClusterOptions,),
-    "fit-heads": (ScoreOptions, ClusterOptions),
+    "fit-heads": (FitHeadsOptions, ScoreOptions, ClusterOptions),
+    "select": (SelectOptions, ClusterOptions),
+    "refine": (RefineOptions, ClusterOptions),
     "train": (TrainOptions, ClusterOptions),
 }
 JOB = "inputs: [corpus.jsonl]\nrun: run\n"
@@ -96,7 +108,7 @@ def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: 
         for option, field in section.model_fields.items():
             assert f"--{option.replace('_', '-')} " in text
             assert str(field.description) in text
-    for field in COMMANDS[name].__dataclass_fields__.keys() - {"options", "api", "cluster"}:
+    for field in COMMANDS[name].__dataclass_fields__.keys() - {"options", "api", "cluster", "heads", "select"}:
         flag = f"--{field.replace('_', '-')}"
         positional = {
             "config": "CONFIG.yaml",
@@ -238,10 +250,11 @@ def test_every_value_that_cannot_be_refined_with_is_told_at_once(capsys: pytest.
     flags = ["--per-rule", "--noise", "0.5", "--negatives", "0", "--batch-responses", "1", "--seed", str(2**63)]
     flags += ["--cpus", "0", "--gpus", "2"]
     said = mistake(capsys, "refine", "fit", "--run", "run", *flags)
-    for part in ("--negatives must be above 0", "--batch-responses must be 2 or more", "--noise must lie between"):
-        assert part in said
-    assert "--seed must lie from" in said and "--cpus must be above 0" in said and "--gpus must lie from" in said
-    assert "--per-rule does not go with --noise" in said
+    for option in ("noise.0", "negatives", "batch_responses", "seed", "cpus", "gpus"):
+        assert f"{option}: input should be " in said
+    assert "--per-rule does not go with --noise" in mistake(
+        capsys, "refine", "fit", "--run", "run", "--per-rule", "--noise", "0.2"
+    )
     assert "does not go with apply" in mistake(capsys, "refine", "apply", "--run", "run", "--per-rule")
 
 
