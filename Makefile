@@ -9,16 +9,22 @@ STAMP := .venv/.installed
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check faults soak fuzz clean
+FAST := tests/artifacts tests/cli tests/composition tests/console tests/corpora tests/folder tests/report tests/submit \
+	tests/test_config.py tests/test_errors.py tests/test_jobs.py tests/test_redaction.py tests/test_rules.py tests/test_storage.py
+
+.PHONY: help demo test test-fast check faults soak fuzz clean
 
 help: ## Show this list
-	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Run the whole job on a planted corpus, into demo-run/
 	$(BIN)/encore-ray demo
 
 test: $(STAMP) ## Run every test
 	$(BIN)/python -m pytest
+
+test-fast: $(STAMP) ## Run the tests that need no cluster and no model
+	$(BIN)/python -m pytest -m "not ray" $(FAST)
 
 check: $(STAMP) ## Run ruff, pyright, import-linter and, where its database answers, pip-audit
 	$(BIN)/ruff check .
