@@ -20,9 +20,9 @@ LIGHT = [
     "models.training.progress",
 ]
 PASSES = [
-    *("compare", "compose", "embed", "evaluate", "prepare", "report", "score", "weigh"),
+    *("compare", "compose", "evaluate", "prepare", "report", "score", "weigh"),
     *("export.model", "export.rewards", "heads.features", "heads.fit_heads", "selection.relevance", "selection.select"),
-    *("refine.apply", "refine.fit_reward", "refine.fit_rules", "scorers.model_plan", "train.plan"),
+    *("refine.apply", "refine.fit_reward", "refine.fit_rules", "scorers.model_plan", "selection.relate", "train.plan"),
 ]
 
 

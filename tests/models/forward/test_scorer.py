@@ -171,8 +171,13 @@ def test_truncated_conversations_share_what_is_left_of_their_prompt(llama, chat)
     tok = tiny.tokenizer(chat=chat)
     conversations = ConversationTokenizer(tok, llama.backbone.config, max_length=40)
     prompt = [{"role": "user", "content": "How do I get rid of an old gas bottle? " * 3}]
-    sides = [[{"role": "assistant", "content": text}] for text in ("Ask.", "Open it, then see whether it burns.")]
-    pairs = conversations.tokenize_pairs([prompt] * 2, chosen=[sides[0]] * 2, rejected=[sides[1], sides[0]])
+    texts = (
+        "Ask.",
+        "Open it, then see whether it burns.",
+        "NEVER! 112, 911, 999 are at your service, 24/7?",
+    )
+    sides = [[{"role": "assistant", "content": text}] for text in texts]
+    pairs = conversations.tokenize_pairs([prompt] * 2, chosen=[sides[0]] * 2, rejected=sides[1:])
     assert pairs.chosen_truncated.all() and pairs.rejected_truncated.all()
     chosen, rejected = pairs.chosen_ids[0], pairs.rejected_ids[0]
     assert len(chosen) == len(rejected) == 40
