@@ -30,6 +30,7 @@ def chain(path: Path) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.timeout(900)  # eighteen commands
 @pytest.mark.usefixtures("ray_engine")
 def test_the_documented_chain_goes_from_ratings_to_a_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
