@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from benchmarks import gpu, hh_lengths, judge, refine, scorer
+from benchmarks import gpu, hh_lengths, judge, refine, scorer, start
 from benchmarks.lengths import FILE, Lengths, by_length, random_pairs
 from benchmarks.same import metric_lines
 from benchmarks.same_texts import Thing, compare_texts, folder_texts, normal, read_patterns
@@ -239,7 +239,24 @@ def test_metrics_are_compared_by_names_and_labels():
     assert list(metric_lines(exported)) == [*exported.splitlines()[:2], "ray_encore_ray_rows_total pass run"]
 
 
-@pytest.mark.parametrize("script", ["refine_hh", "rules_to_rewards", "same"])
+def test_processor_time_is_that_of_all_descendants():
+    line = "8 (ray::a) (b c) S 7 1 1 0 -1 0 0 0 0 0 250 50 0 0 20 0 1 0 4711 0 0"
+    seen = start.parse_stat(8, line)
+    assert (seen.number, seen.parent, seen.started, seen.is_zombie) == (8, 7, 4711, False)
+    assert seen.cpu_s == 300 / start.TICKS_A_SECOND
+    others = [start.Seen(number, parent, 0, 0.0, False) for number, parent in ((1, 0), (7, 1), (9, 8), (10, 1))]
+    assert [process.number for process in start.descendants([*others, seen], 7)] == [9, 8]
+
+
+def test_the_start_benchmark_writes_seconds_of_the_command(tmp_path: Path):
+    words = [sys.executable, "benchmarks/start.py", "--only", "help", "--rounds", "1"]
+    subprocess.run([*words, "--json", str(tmp_path / "start.json")], cwd=ROOT, check=True, capture_output=True)
+    found = json.loads((tmp_path / "start.json").read_text(encoding="utf-8"))
+    assert list(found) == ["help"]
+    assert 0.05 < found["help"] < 60
+
+
+@pytest.mark.parametrize("script", ["refine_hh", "rules_to_rewards", "same", "start"])
 def test_a_script_finds_its_neighbours_wherever_it_is_run(script: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     asked = [sys.executable, ROOT / "benchmarks" / f"{script}.py", "--help"]
