@@ -26,9 +26,9 @@ from encore_ray.passes.refine.apply import Refine, RefineScores
 from encore_ray.passes.refine.fit_reward import FitReward
 from encore_ray.passes.refine.fit_rules import FitRules
 from encore_ray.passes.score import Score
-from encore_ray.passes.scorers.by_model import ModelScorer
+from encore_ray.passes.scorers.by_model import score_by_model
+from encore_ray.passes.scorers.by_ratings import RatingsScorer
 from encore_ray.passes.scorers.model_plan import plan_model
-from encore_ray.passes.scorers.ratings import DataRatings
 from encore_ray.passes.selection.relate import Relate, adapter_scorer
 from encore_ray.passes.selection.relevance import plan_adapter
 from encore_ray.passes.selection.select import Select, Selecting
@@ -79,7 +79,7 @@ def work_by_ratings(place: Path, corpus: Path, rules: RuleSet, engine: Literal["
     """The passes of a job whose scores are ratings in the data, and weights of schemes that take further rounds."""
     with run_in(Folder(str(place / "by_ratings")), engine=engine) as run:
         run.do(Prepare(list_files([InputSpec(str(corpus))]), PrepareOptions(unit_pairs=UNIT_PAIRS)))
-        run.do(Score(DataRatings(rules), 0.0))
+        run.do(Score(RatingsScorer(rules), 0.0))
         weights = run.do(Weigh(WeighOptions()))
         run.do(Weigh(WeighOptions(scheme="bradley_terry"), output="bradley_terry.json"))
         run.do(Compose(weights))
@@ -94,7 +94,7 @@ def work_by_model(place: Path, corpus: Path, models: Path, engine: Literal["loca
         run.do(Prepare(list_files([InputSpec(str(corpus))]), PrepareOptions(unit_pairs=UNIT_PAIRS)))
         keeping = MODEL.model_copy(update={"keep_embeddings": True})
         model = plan_model(str(models / "model"), keeping, resources=run.resources)
-        run.do(Score(ModelScorer(model), 0.0))
+        run.do(Score(score_by_model(model), 0.0))
         run.do(Weigh(WeighOptions(edges="observed"), run.path("scores"), output="observed.json"))
         run.do(Compose(run.do(Weigh(WeighOptions()))))
         adapter = plan_adapter(str(models / "adapter"), MODEL, resources=run.resources)
