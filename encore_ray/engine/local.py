@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from encore_ray.engine.base import EngineName, Say
 from encore_ray.engine.outcomes import Lost
-from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool
+from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool, find_crew
 from encore_ray.folder.in_flight import InFlight
 
 Unit = TypeVar("Unit")
@@ -41,7 +41,7 @@ def this_machine() -> Resources:
 
 
 def _use_threads(number: int) -> None:
-    """As many threads for torch as Ray gives an actor: sums over other numbers of threads differ in their last bits."""
+    """Give torch as many threads as Ray gives a worker: sums over other numbers of threads have other last bits."""
     os.environ.setdefault("OMP_NUM_THREADS", str(number))  # read when torch is imported
     torch = sys.modules.get("torch")
     if torch is not None:
@@ -104,6 +104,8 @@ class LocalEngine:
     def call(
         self, work: Callable[[Say], Result], hear: Say, *, cpus: float | None = None, gpus: float | None = None
     ) -> Result:
+        crew = find_crew(self.resources, num=1, cpus=cpus, gpus=gpus, remedy="--cpus or --gpus")
+        _use_threads(max(int(crew.cpus), 1))
         return work(hear)
 
     def _outcomes(

@@ -4,14 +4,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool
-from encore_ray.errors import DataError
+from encore_ray.errors import ClusterError, DataError
 from encore_ray.folder.in_flight import InFlight
 from encore_ray.storage import Folder
 
@@ -137,5 +139,27 @@ def test_a_single_worker_and_a_long_call_are_this_process() -> None:
         say("so far")
         return threading.get_ident()
 
-    assert ALONE.call(work, heard.append, cpus=9, gpus=1) == threading.get_ident()
+    assert ALONE.call(work, heard.append) == threading.get_ident()
     assert heard == ["so far"]
+    with pytest.raises(ClusterError, match=r"asks for a worker with 9 CPUs.* --cpus or --gpus"):
+        ALONE.call(work, heard.append, cpus=9)
+
+
+def test_a_model_has_as_many_threads_as_in_a_worker_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums over other numbers of threads have other last bits: the engine shall not be seen in a score."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which the engine leaves as it is
+    before = torch.get_num_threads()
+    seen: list[int] = []
+
+    def factory() -> Callable[[int], None]:
+        return lambda unit: seen.append(torch.get_num_threads())
+
+    try:
+        for cpus in (0.9, 2.0):
+            list(THREADS.map_units(factory, range(4), pool=replace(ACTORS, cpus=cpus)))
+        assert seen == [1] * 4 + [2] * 4
+        THREADS.call(lambda say: seen.append(torch.get_num_threads()), print)  # all CPUs of the node
+        THREADS.call(lambda say: seen.append(torch.get_num_threads()), print, cpus=1)
+        assert seen[8:] == [3, 1]
+    finally:
+        torch.set_num_threads(before)

@@ -20,10 +20,10 @@ COMMAND = f"""
 import sys
 from functools import partial
 from encore_ray.cli import main
-from encore_ray.passes.scorers import ratings
+from encore_ray.passes.scorers import by_ratings
 from tests.passes.lethal import KILL, LethalScores
 
-ratings.DataScores = lambda rules: LethalScores(rules, {{{LETHAL!r}: KILL}})
+by_ratings.unit_by_ratings = lambda rules: LethalScores(rules, {{{LETHAL!r}: KILL}})
 main(sys.argv[1:])
 """
 RULES = "- {name: kind, text: Is kind., higher_is: better, scale: {levels: [1, 2, 3, 4, 5]}}\n"
