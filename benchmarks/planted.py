@@ -9,7 +9,7 @@ from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.weigh.rewards import compose, margin_tolerance
 from encore_ray.composition.weigh.schemes import Encore, Uniform
 from encore_ray.composition.weigh.weighing import weigh
-from encore_ray.corpora.planted import WORLDS, World, planted_ratings
+from encore_ray.corpora.planted.corpus import WORLDS, World, planted_ratings
 
 NUM_PAIRS, SEED = 20_000, 3
 SCHEMES = (Uniform(), Encore(2.0), Encore(0.5))

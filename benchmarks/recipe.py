@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from benchmarks.lengths import pairs_of_ids
-from encore_ray.corpora.planted import planted_text
+from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.models.families.loaders import no_progress_bar
 from encore_ray.models.spec.files import RULES_FILE
 from encore_ray.models.text.conversations import TokenizedPairs

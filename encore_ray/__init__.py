@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from encore_ray.api import compare, compose, weigh
     from encore_ray.composition.weigh.weights import Weights
     from encore_ray.config import JobConfig, WeighOptions
-    from encore_ray.config_sources import load_config, make_config
+    from encore_ray.config.sources import load_config, make_config
     from encore_ray.errors import ClusterError, ConfigError, DataError, EncoreError, ModelError, ResumeRefused
     from encore_ray.job import JobResult, run_job
     from encore_ray.models.forward.heads import LinearHeads
@@ -28,7 +28,7 @@ _HOMES = {
     "api": ("compare", "compose", "weigh"),
     "composition.weigh.weights": ("Weights",),
     "config": ("JobConfig", "WeighOptions"),
-    "config_sources": ("load_config", "make_config"),
+    "config.sources": ("load_config", "make_config"),
     "errors": ("ClusterError", "ConfigError", "DataError", "EncoreError", "ModelError", "ResumeRefused"),
     "job": ("JobResult", "run_job"),
     "models.loading.checkpoint": ("load_members", "load_model"),

@@ -19,7 +19,7 @@ import pyarrow as pa
 from encore_ray.artifacts import Comparison, WeightsFile
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import WeighOptions
-from encore_ray.config_sources import make_section, read_rules
+from encore_ray.config.sources import make_section, read_rules
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import ConfigError

@@ -11,9 +11,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from encore_ray.config_sources import load_config
+from encore_ray.config.sources import load_config
 from encore_ray.console.show import show_job
-from encore_ray.corpora.planted import planted_text
+from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.errors import ConfigError
 from encore_ray.job import run_job
 from encore_ray.models.training.demo_model import train_regression

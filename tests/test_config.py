@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encore_ray.config import SECTIONS, ClusterOptions, JobConfig, PrepareOptions, ScoreOptions, Section, WeighOptions
-from encore_ray.config_sources import (
+from encore_ray.config.sources import (
     assigned_values,
     environment_values,
     load_config,

@@ -13,7 +13,7 @@ from encore_ray.cli.app import parse
 from encore_ray.cli.chain import read_steps
 from encore_ray.composition.weigh.schemes import SCHEMES
 from encore_ray.config import SECTIONS, InputOptions, JobConfig, Section
-from encore_ray.config_sources import load_config
+from encore_ray.config.sources import load_config
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "jobs").glob("*.py"))

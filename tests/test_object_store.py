@@ -14,14 +14,14 @@ import pyarrow as pa
 import pytest
 
 from encore_ray.cli import main
-from encore_ray.config_sources import read_rules
+from encore_ray.config.sources import read_rules
 from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.lock import only_driver
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.models.loading.fetch import identify_model
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.passes.scorers.model_place import local_model
+from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.remote import file_system
 from encore_ray.storage import Folder
 from tests.models import tiny
@@ -256,7 +256,7 @@ def test_a_copy_that_breaks_off_is_no_model(s3: Store, model: Path, cache: Path)
 import os, signal, sys
 from s3fs import S3FileSystem
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.passes.scorers.model_place import local_model
+from encore_ray.passes.scorers.model.place import local_model
 whole = S3FileSystem.get_file
 def get_file(self, path, target, **options):
     whole(self, path, target, **options)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from encore_ray.cli import COMMANDS, main
-from encore_ray.config_sources import environment_values, load_config, make_config
+from encore_ray.config.sources import environment_values, load_config, make_config
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.tables import table_units
 from encore_ray.job import run_job

@@ -11,7 +11,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from encore_ray.cli.chain import Chain
-from encore_ray.cli.commands import COMMANDS, Command, parse
+from encore_ray.cli.parsing import COMMANDS, Command, parse
 from encore_ray.errors import EncoreError, Terminated
 from encore_ray.redaction import RedactingFormatter, redact
 

@@ -12,9 +12,9 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from encore_ray.cli.commands import parse
 from encore_ray.cli.flags import flag
-from encore_ray.config_sources import read_yaml
+from encore_ray.cli.parsing import parse
+from encore_ray.config.sources import read_yaml
 from encore_ray.errors import ConfigError, EncoreError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from encore_ray.config import ClusterOptions, Section, TrackingOptions
-from encore_ray.config_sources import section_defaults
+from encore_ray.config.sources import section_defaults
 from encore_ray.errors import ConfigError
 from encore_ray.run import Run, open_run
 from encore_ray.storage import Folder, absolute

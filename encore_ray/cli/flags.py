@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_origin
 import tyro
 
 from encore_ray.config import PrepareOptions, Section
-from encore_ray.config_sources import make_section, section_defaults
+from encore_ray.config.sources import make_section, section_defaults
 from encore_ray.errors import ConfigError
 
 

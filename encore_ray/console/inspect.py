@@ -136,7 +136,7 @@ def _show_model(path: str, console: Console) -> None:
     from encore_ray.models.loading.choose_strategy import choose_strategies
     from encore_ray.models.loading.fetch import fetch_members
     from encore_ray.models.spec.source import ModelSource
-    from encore_ray.passes.scorers.model_place import local_model
+    from encore_ray.passes.scorers.model.place import local_model
 
     place = local_model(ModelSource(path))
     members = fetch_members(place)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import encore_ray
 from encore_ray.config import JobConfig
-from encore_ray.config_sources import read_rules
+from encore_ray.config.sources import read_rules
 from encore_ray.errors import ConfigError
 from encore_ray.redaction import redact
 from encore_ray.schema import RULES_FILE

@@ -27,7 +27,7 @@ from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.composition.weigh.weights import Weights
-from encore_ray.corpora.planted import planted_ratings
+from encore_ray.corpora.planted.corpus import planted_ratings
 from encore_ray.errors import DataError
 from encore_ray.storage import Folder, to_json
 from tests.composition.compared import compare

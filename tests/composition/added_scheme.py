@@ -44,7 +44,7 @@ def main() -> None:
     from encore_ray.cli import main as command_line
     from encore_ray.composition.weigh.weighing import weigh
     from encore_ray.config import WeighOptions
-    from encore_ray.config_sources import make_section
+    from encore_ray.config.sources import make_section
     from encore_ray.errors import ConfigError
     from encore_ray.report.data.contents import contenders
     from encore_ray.report.sections.schemes import label_of

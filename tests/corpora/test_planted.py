@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from encore_ray.corpora.planted import WORLDS, planted_ratings, planted_text
-from encore_ray.corpora.planted_sentences import LADDERS, RULE_TEXTS
+from encore_ray.corpora.planted.corpus import WORLDS, planted_ratings, planted_text
+from encore_ray.corpora.planted.sentences import LADDERS, RULE_TEXTS
 from encore_ray.errors import ConfigError
 
 # World: Pearson(H, accuracy), accuracy of uniform weights, of ENCORE at tau = .25, .5, 1, 2: measured at n = 20,000.

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from encore_ray.corpora.planted import planted_text
+from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.errors import DataError, EncoreError
 from encore_ray.folder.commits import DataFile
 from encore_ray.folder.pass_table import PassTable, read_manifest

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from encore_ray.config import JobConfig
-from encore_ray.config_sources import make_config
-from encore_ray.corpora.planted import planted_text
+from encore_ray.config.sources import make_config
+from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.folder.pass_table import read_manifest
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import PAIR_FIELDS

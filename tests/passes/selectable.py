@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from transformers import AutoModel
 
-from encore_ray.corpora.planted import planted_text
+from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import pass_tables

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from encore_ray.cli import main
-from encore_ray.corpora.planted_sentences import RULE_TEXTS
+from encore_ray.corpora.planted.sentences import RULE_TEXTS
 from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import SELECTION_LABEL, selected_column

@@ -14,7 +14,7 @@ import pytest
 from encore_ray.cli import main
 from encore_ray.composition.compare.comparison import is_of_weights
 from encore_ray.composition.weigh.weights import Weights
-from encore_ray.corpora.planted import planted_ratings
+from encore_ray.corpora.planted.corpus import planted_ratings
 
 NUM_PAIRS = 1200
 

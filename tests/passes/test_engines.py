@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from encore_ray.config import PrepareOptions, ScoreOptions, WeighOptions
-from encore_ray.corpora.planted import planted_text
+from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.folder import spec
@@ -28,7 +28,7 @@ from encore_ray.passes.refine.fit_rules import FitRules
 from encore_ray.passes.score import Score
 from encore_ray.passes.scorers.by_model import score_by_model
 from encore_ray.passes.scorers.by_ratings import RatingsScorer
-from encore_ray.passes.scorers.model_plan import plan_model
+from encore_ray.passes.scorers.model.plan import plan_model
 from encore_ray.passes.selection.relate import Relate, adapter_scorer
 from encore_ray.passes.selection.relevance import plan_adapter
 from encore_ray.passes.selection.select import Select, Selecting

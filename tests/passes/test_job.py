@@ -15,8 +15,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from encore_ray.cli.trial import run_trial
-from encore_ray.config_sources import make_config
+from encore_ray.cli.commands.trial import run_trial
+from encore_ray.config.sources import make_config
 from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.errors import ClusterError, ConfigError, DataError, ResumeRefused
 from encore_ray.job import JobResult, run_job

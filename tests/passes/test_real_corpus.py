@@ -6,7 +6,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from encore_ray.config_sources import make_config
+from encore_ray.config.sources import make_config
 from encore_ray.job import run_job
 from tests.passes import jobs
 from tests.real_model import save_real_model

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from encore_ray.artifacts import Comparison, WeightsFile
-from encore_ray.corpora.planted import planted_ratings
+from encore_ray.corpora.planted.corpus import planted_ratings
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
 from encore_ray.report.data.contents import ReportContents, contenders, reported_rules
 from encore_ray.report.data.data_tables import report_tables

@@ -13,7 +13,7 @@ import yaml
 
 from encore_ray.cli import main
 from encore_ray.config import JobConfig
-from encore_ray.config_sources import load_config, make_config
+from encore_ray.config.sources import load_config, make_config
 from encore_ray.errors import ConfigError
 from encore_ray.submit.launcher import missing_libraries
 from encore_ray.submit.upload import LAUNCH_SCRIPT, fill_upload, machine_bound

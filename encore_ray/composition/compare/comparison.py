@@ -21,7 +21,7 @@ from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.bootstrap import NUM_REPLICATES
 from encore_ray.composition.measure.counts import RuleCounts
-from encore_ray.composition.measure.moments import Moments
+from encore_ray.composition.sums.moments import Moments
 from encore_ray.composition.weigh.evidence import Learned, kept_rules
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.schema import SCHEMA_VERSION

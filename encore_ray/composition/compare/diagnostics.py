@@ -14,9 +14,9 @@ from encore_ray.composition.hashing.keys import DistinctKeys
 from encore_ray.composition.measure.binning import Binning, snap
 from encore_ray.composition.measure.bootstrap import MAX_ROWS, draw_replicates, replicate_sums
 from encore_ray.composition.measure.differences import RuleAgreement
-from encore_ray.composition.measure.moments import Moments
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.measure.ties import tie_tolerance
+from encore_ray.composition.sums.moments import Moments
 from encore_ray.rules import FLOAT32_MAX, RuleSet
 
 

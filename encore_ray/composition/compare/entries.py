@@ -12,7 +12,7 @@ from encore_ray.composition.compare.lineup import Entrant, Lineup
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.baselines import BASELINES
 from encore_ray.composition.measure.bootstrap import percentile_interval
-from encore_ray.composition.measure.moments import Moments
+from encore_ray.composition.sums.moments import Moments
 from encore_ray.composition.weigh.formulas import effective_num_rules
 
 

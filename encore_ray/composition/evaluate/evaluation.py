@@ -13,8 +13,8 @@ from encore_ray.composition.evaluate.rewardbench2 import Responses, RewardBench2
 from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.agreement import Correlation, Tally
 from encore_ray.composition.measure.baselines import BASELINES
-from encore_ray.composition.measure.exact import ExactSum, mean, standard_deviation
 from encore_ray.composition.measure.statistics import subset_codes
+from encore_ray.composition.sums.exact import ExactSum, mean, standard_deviation
 from encore_ray.schema import SCHEMA_VERSION
 
 

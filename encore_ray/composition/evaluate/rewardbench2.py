@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from encore_ray.composition.evaluate.rewardbench import with_overall
 from encore_ray.composition.hashing.keys import MAX_HASHES, DistinctKeys, hash_keys
-from encore_ray.composition.measure.exact import ExactSum, mean
+from encore_ray.composition.sums.exact import ExactSum, mean
 
 TIES = "Ties"
 SUBSETS = {

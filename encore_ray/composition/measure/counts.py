@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.binning import Binning, snap
-from encore_ray.composition.measure.exact import ExactSum, PowerSums
 from encore_ray.composition.measure.problems import Offenders, ScoreProblems
 from encore_ray.composition.measure.ties import tie_tolerance
+from encore_ray.composition.sums.exact import ExactSum, PowerSums
 from encore_ray.rules import FLOAT32_MAX, Rule
 
 MAX_DISTINCT = 64

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.differences import RuleAgreement
 from encore_ray.composition.measure.entropy import Entropy, LogBase, max_entropy
-from encore_ray.composition.measure.exact import variance
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.sums.exact import variance
 from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit
 from encore_ray.composition.weigh.scheme import Evidence
 from encore_ray.errors import DataError

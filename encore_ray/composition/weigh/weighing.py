@@ -6,9 +6,9 @@ from typing import get_args
 from encore_ray.composition.measure.agreement import Correlation, correlate
 from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.entropy import Estimator, LogBase, estimate, max_entropy
-from encore_ray.composition.measure.exact import standard_deviation
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.sums.exact import standard_deviation
 from encore_ray.composition.weigh.evidence import Learned, active_pair_share, gather_evidence, kept_rules
 from encore_ray.composition.weigh.flags import flag_rule, write_warnings
 from encore_ray.composition.weigh.groups import group_entropies, warn_of_small_groups, weigh_groups

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from encore_ray.models.forward.attention import ATTENTION
+from encore_ray.models.forward.attention.layouts import ReadToken, RowLayout
+from encore_ray.models.forward.attention.prefix import ATTENTION
 from encore_ray.models.forward.heads import Paths
 from encore_ray.models.forward.last_layer import narrow_last_layer
-from encore_ray.models.forward.layouts import ReadToken, RowLayout
 from encore_ray.models.forward.onednn import use_onednn
 from encore_ray.models.text.conversations import ConversationTokenizer
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from encore_ray.models.forward.attention.layouts import ReadToken
 from encore_ray.models.forward.body_model import READS, BodyModel
 from encore_ray.models.forward.heads import Paths, pool
-from encore_ray.models.forward.layouts import ReadToken
 from encore_ray.models.spec.forward import Pooling
 from encore_ray.models.text.conversations import ConversationTokenizer
 

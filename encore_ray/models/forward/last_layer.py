@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from encore_ray.models.forward.attention import Sight
-from encore_ray.models.forward.layouts import RowLayout
+from encore_ray.models.forward.attention.layouts import RowLayout
+from encore_ray.models.forward.attention.prefix import Sight
 
 
 def narrow_last_layer(backbone: PreTrainedModel) -> None:

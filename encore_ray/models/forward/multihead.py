@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from encore_ray.errors import ModelError
+from encore_ray.models.forward.attention.layouts import ReadToken
 from encore_ray.models.forward.body_model import READS, BodyModel
 from encore_ray.models.forward.heads import Paths, PooledHeads, apply_links, pool
-from encore_ray.models.forward.layouts import ReadToken
 from encore_ray.models.text.conversations import ConversationTokenizer
 from encore_ray.rules import RuleSet
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from encore_ray.errors import ConfigError
+from encore_ray.models.forward.attention.layouts import RowLayout
 from encore_ray.models.forward.body_model import BodyModel
 from encore_ray.models.forward.heads import Paths
 from encore_ray.models.forward.host_memory import keep_freed_memory
-from encore_ray.models.forward.layouts import RowLayout
 from encore_ray.models.forward.occupancy import Occupancy
 from encore_ray.models.forward.rows import Row, distinct_sequences, plan_rows
 from encore_ray.models.forward.strategy import strategy_of

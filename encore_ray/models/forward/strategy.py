@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, PretrainedConfig
 
 from encore_ray.errors import ModelError
-from encore_ray.models.forward.attention import ATTENTION, Sight
+from encore_ray.models.forward.attention.prefix import ATTENTION, Sight
 from encore_ray.models.spec.forward import StrategyChoice
 from encore_ray.models.text.conversations import max_conversation
 

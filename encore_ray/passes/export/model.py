@@ -10,7 +10,7 @@ from encore_ray.folder.pass_table import read_manifest
 from encore_ray.folder.tables import TableUnit, table_rules, table_units
 from encore_ray.models.spec.files import PROVENANCE
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.passes.scorers.model_place import local_model
+from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.rules import Scale
 from encore_ray.schema import PAIR_ID, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
 from encore_ray.storage import Folder, is_remote

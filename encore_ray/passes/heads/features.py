@@ -18,10 +18,10 @@ from encore_ray.folder.attempt import Attempt
 from encore_ray.models.spec.conversation import Reads
 from encore_ray.models.spec.forward import Pooling
 from encore_ray.passes.scorers.embedding_table import SIDES, write_embeddings
-from encore_ray.passes.scorers.model_place import local_model
-from encore_ray.passes.scorers.model_plan import model_source, plan_body
+from encore_ray.passes.scorers.model.place import local_model
+from encore_ray.passes.scorers.model.plan import model_source, plan_body
+from encore_ray.passes.scorers.model.planned import PlannedModel
 from encore_ray.passes.scorers.outputs import UnitOutputs
-from encore_ray.passes.scorers.planned_model import PlannedModel
 from encore_ray.rules import Rule, RuleSet, Scale
 
 if TYPE_CHECKING:

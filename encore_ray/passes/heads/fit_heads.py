@@ -31,7 +31,7 @@ from encore_ray.models.spec.files import FIT_FILE
 from encore_ray.passes.heads.features import FeatureModel, FeatureWriter
 from encore_ray.passes.heads.labels import LabelledUnit, LabelPlace, find_labels, labelled_units, read_responses
 from encore_ray.passes.scorers.by_model import ModelScorer
-from encore_ray.passes.scorers.model_place import local_model, model_paths, require_output
+from encore_ray.passes.scorers.model.place import local_model, model_paths, require_output
 from encore_ray.passes.scorers.scorer import fill_table
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step

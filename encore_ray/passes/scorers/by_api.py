@@ -9,8 +9,8 @@ from encore_ray.engine.pools import ActorPool, Resources
 from encore_ray.engine.unit_work import Write
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
-from encore_ray.passes.scorers.api_forward import unit_by_api
-from encore_ray.passes.scorers.api_judge import POOL, ApiJudge, estimate
+from encore_ray.passes.scorers.api.forward import unit_by_api
+from encore_ray.passes.scorers.api.judge import POOL, ApiJudge, estimate
 from encore_ray.passes.scorers.outputs import OutputWriter
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.rules import RuleSet

@@ -11,11 +11,11 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.spec import EMBED
 from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.scorers.embed import finish_embeddings, open_embeddings
-from encore_ray.passes.scorers.model_forward import score_writer, unit_by_model
-from encore_ray.passes.scorers.model_place import model_paths
-from encore_ray.passes.scorers.model_plan import settle_budget
+from encore_ray.passes.scorers.model.forward import score_writer, unit_by_model
+from encore_ray.passes.scorers.model.place import model_paths
+from encore_ray.passes.scorers.model.plan import settle_budget
+from encore_ray.passes.scorers.model.planned import PlannedModel, ScoringModel
 from encore_ray.passes.scorers.outputs import OutputWriter
-from encore_ray.passes.scorers.planned_model import PlannedModel, ScoringModel
 from encore_ray.passes.scorers.scoring_cost import Effort
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run

@@ -1,8 +1,8 @@
 """Who scores a job's pairs, decided once: a judge behind an API, a judge here, a model, or ratings in the data."""
 
 from encore_ray.config import JobConfig
-from encore_ray.config_sources import read_rules
-from encore_ray.passes.scorers.api_client import is_api
+from encore_ray.config.sources import read_rules
+from encore_ray.passes.scorers.api.client import is_api
 from encore_ray.passes.scorers.by_ratings import RatingsScorer
 from encore_ray.passes.scorers.scorer import Scorer
 from encore_ray.rules import rule_pool
@@ -30,13 +30,13 @@ def choose_scorer(config: JobConfig, run: Run) -> Scorer:
     rules = read_rules(config.rules) if config.rules else None
     if config.judge is None and config.model is None:
         return RatingsScorer(rules)
-    from encore_ray.passes.scorers.api_judge import plan_api_judge
+    from encore_ray.passes.scorers.api.judge import plan_api_judge
     from encore_ray.passes.scorers.by_api import rate_by_api
 
     if config.judge is not None and is_api(config.judge):
         return rate_by_api(plan_api_judge(config.judge, config.rate, rules=rules or rule_pool(), run=run.folder))
     from encore_ray.passes.scorers.by_model import score_by_model
-    from encore_ray.passes.scorers.model_plan import plan_judge, plan_model
+    from encore_ray.passes.scorers.model.plan import plan_judge, plan_model
 
     if config.judge is not None:
         return score_by_model(

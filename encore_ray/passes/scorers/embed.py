@@ -9,8 +9,8 @@ from encore_ray.engine.unit_work import Write
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit, table_units
 from encore_ray.passes.scorers.embedding_table import EmbeddingWriter
-from encore_ray.passes.scorers.model_forward import ModelForward
-from encore_ray.passes.scorers.planned_model import PlannedModel
+from encore_ray.passes.scorers.model.forward import ModelForward
+from encore_ray.passes.scorers.model.planned import PlannedModel
 from encore_ray.passes.scorers.scorer import finish_scored
 from encore_ray.run import Run
 from encore_ray.schema import PAIRS_DIR

@@ -6,7 +6,7 @@ from typing import Any
 
 from encore_ray.models.judge.questions import ask_relevance, questions_digest, relevance_question, relevance_rules
 from encore_ray.models.spec.conversation import Message
-from encore_ray.passes.scorers.api_judge import ApiJudge
+from encore_ray.passes.scorers.api.judge import ApiJudge
 from encore_ray.rules import Rule
 from encore_ray.schema import PROMPT, REJECTED
 

@@ -8,7 +8,7 @@ from encore_ray.folder.spec import RELEVANCE, SELECT
 from encore_ray.folder.tables import table_rules, table_units
 from encore_ray.passes.scorers.by_api import ApiScorer
 from encore_ray.passes.scorers.by_model import ModelScorer
-from encore_ray.passes.scorers.planned_model import JudgeModel
+from encore_ray.passes.scorers.model.planned import JudgeModel
 from encore_ray.passes.scorers.scorer import Scorer, fill_table
 from encore_ray.passes.selection.api_relevance import ApiRelevanceJudge
 from encore_ray.passes.selection.relevance import AdapterModel, RelevanceJudgeModel, RelevanceWriter, check_same_rules

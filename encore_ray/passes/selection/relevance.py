@@ -19,9 +19,9 @@ from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.tables import rules_metadata
 from encore_ray.models.judge.questions import questions_digest, relevance_question, relevance_rules
 from encore_ray.models.text.pair_prompt import pair_prompt_digest
-from encore_ray.passes.scorers.model_plan import plan_model
+from encore_ray.passes.scorers.model.plan import plan_model
+from encore_ray.passes.scorers.model.planned import JudgeModel, ScoringModel
 from encore_ray.passes.scorers.outputs import UnitOutputs, write_rows
-from encore_ray.passes.scorers.planned_model import JudgeModel, ScoringModel
 from encore_ray.rules import RuleSet
 from encore_ray.schema import TRUNCATED, relevance_column
 

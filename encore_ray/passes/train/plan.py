@@ -15,7 +15,7 @@ from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.spec.training import LoopSettings
 from encore_ray.models.text.pair_prompt import pair_prompt_digest
 from encore_ray.passes.heads.labels import LabelledUnit, find_labels, labelled_units
-from encore_ray.passes.scorers.model_place import local_model
+from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.passes.selection.selected import check_unchanged_rules
 from encore_ray.passes.train.counts import CountRows, RowCounts
 from encore_ray.passes.train.rows import RowReader, TrainOrder

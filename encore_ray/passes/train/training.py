@@ -34,7 +34,7 @@ from encore_ray.models.families.form import FORM_FILE
 from encore_ray.models.loading.embedding import delete_model
 from encore_ray.models.spec.files import TRAIN_FILE
 from encore_ray.models.training.state import newest_state, read_progress
-from encore_ray.passes.scorers.model_place import make_output, model_paths, require_output
+from encore_ray.passes.scorers.model.place import make_output, model_paths, require_output
 from encore_ray.passes.train.log import LogReader, flat_figures, sentence
 from encore_ray.passes.train.plan import TrainPlan, plan_training
 from encore_ray.passes.train.worker import (

@@ -18,7 +18,7 @@ from encore_ray.models.training.micro_batches import MicroBatches
 from encore_ray.models.training.recipe import share_out, whole_weights
 from encore_ray.models.training.state import TrainState
 from encore_ray.models.training.workers import Workers
-from encore_ray.passes.scorers.model_place import local_model
+from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.passes.train.files import (
     DONE_FILE,
     ERROR_FILE,

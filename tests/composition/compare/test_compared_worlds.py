@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from encore_ray.corpora.planted import World, planted_ratings
+from encore_ray.corpora.planted.corpus import World, planted_ratings
 from tests.composition.compared import compare
 
 # uniform, ENCORE at .25, .5, 1 and 2, one_minus_entropy, bradley_terry

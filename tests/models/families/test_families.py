@@ -13,7 +13,7 @@ from encore_ray.errors import DataError, ModelError
 from encore_ray.models.families import families
 from encore_ray.models.families.family import Family
 from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
-from encore_ray.models.forward.attention import ATTENTION
+from encore_ray.models.forward.attention.prefix import ATTENTION
 from encore_ray.models.forward.heads import LinearHeads, PooledHeads
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_rules

@@ -13,9 +13,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from encore_ray.errors import ModelError
 from encore_ray.models.forward import cuda_attention, layouts
-from encore_ray.models.forward.attention import SegmentLayout, Sight, attend_rows
-from encore_ray.models.forward.cuda_attention import FlexLayout, VarlenLayout, varlen_keywords
-from encore_ray.models.forward.layouts import RowLayout
+from encore_ray.models.forward.attention.cuda import FlexLayout, VarlenLayout, varlen_keywords
+from encore_ray.models.forward.attention.layouts import RowLayout
+from encore_ray.models.forward.attention.prefix import SegmentLayout, Sight, attend_rows
 from encore_ray.models.forward.rows import distinct_sequences, plan_rows
 
 # FlexAttention is compiled on a GPU; here its own definition is what counts.

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from encore_ray.errors import ConfigError
 from encore_ray.models.forward import scorer as scorer_module
-from encore_ray.models.forward.layouts import RowLayout
+from encore_ray.models.forward.attention.layouts import RowLayout
 from encore_ray.models.forward.scorer import PairScorer, pack
 from encore_ray.models.text.conversations import ConversationTokenizer
 from tests.models import tiny

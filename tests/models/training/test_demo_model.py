@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from encore_ray.corpora.planted import planted_text
+from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.errors import ConfigError
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.training.demo_model import CHAT_TEMPLATE, build_tokenizer, train_regression

@@ -23,10 +23,10 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import table_units
 from encore_ray.job import run_job
 from encore_ray.models.judge.questions import AnswerForm, question
-from encore_ray.passes.scorers.api_answers import Replies, rate_reply
-from encore_ray.passes.scorers.api_client import ApiClient, Refused, Reply, parse_reply
-from encore_ray.passes.scorers.api_forward import unit_by_api
-from encore_ray.passes.scorers.api_judge import ApiJudge, estimate, plan_api_judge
+from encore_ray.passes.scorers.api.answers import Replies, rate_reply
+from encore_ray.passes.scorers.api.client import ApiClient, Refused, Reply, parse_reply
+from encore_ray.passes.scorers.api.forward import unit_by_api
+from encore_ray.passes.scorers.api.judge import ApiJudge, estimate, plan_api_judge
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.passes.selection.api_relevance import ApiRelevanceJudge
 from encore_ray.passes.selection.relevance import RelevanceWriter
@@ -145,7 +145,7 @@ def test_a_service_that_fails_twice_is_asked_again(server: Server, broken: Step)
 
 def test_patience_with_a_service_that_fails_is_no_hang(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[bool] = []
-    monkeypatch.setattr("encore_ray.passes.scorers.api_client.advance", lambda: told.append(True))
+    monkeypatch.setattr("encore_ray.passes.scorers.api.client.advance", lambda: told.append(True))
     server.script = [failure(503), Step(200, b"<html>"), failure(503)]
     assert isinstance(ask(server), Reply)
     assert len(told) == 3

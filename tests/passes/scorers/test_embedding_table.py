@@ -18,10 +18,10 @@ from encore_ray.folder.tables import TableUnit, table_units
 from encore_ray.job import run_job
 from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.passes.scorers.embedding_table import EmbeddingWriter, WithEmbeddings, read_embeddings
-from encore_ray.passes.scorers.model_forward import ModelForward, score_writer, unit_by_model
-from encore_ray.passes.scorers.model_plan import plan_model
+from encore_ray.passes.scorers.model.forward import ModelForward, score_writer, unit_by_model
+from encore_ray.passes.scorers.model.plan import plan_model
+from encore_ray.passes.scorers.model.planned import ScoringModel
 from encore_ray.passes.scorers.outputs import UnitOutputs
-from encore_ray.passes.scorers.planned_model import ScoringModel
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.passes.scorers.score_unit import ScoreUnit
 from encore_ray.schema import Reason

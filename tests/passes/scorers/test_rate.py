@@ -9,7 +9,7 @@ import pytest
 
 from encore_ray.cli import main
 from encore_ray.config import ScoreOptions
-from encore_ray.config_sources import make_config
+from encore_ray.config.sources import make_config
 from encore_ray.engine.pools import Node, Resources
 from encore_ray.errors import ConfigError, ResumeRefused
 from encore_ray.folder.attempt import Attempt
@@ -19,9 +19,9 @@ from encore_ray.job import run_job
 from encore_ray.models.judge.judge import load_judge
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.passes.scorers.model_forward import unit_by_model
-from encore_ray.passes.scorers.model_plan import plan_judge
-from encore_ray.passes.scorers.planned_model import JudgeModel
+from encore_ray.passes.scorers.model.forward import unit_by_model
+from encore_ray.passes.scorers.model.plan import plan_judge
+from encore_ray.passes.scorers.model.planned import JudgeModel
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.rules import Rule, RuleSet, Scale, rule_pool
 from encore_ray.storage import Folder

@@ -19,9 +19,9 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import table_units
 from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, StrategyChoice
-from encore_ray.passes.scorers.model_forward import ModelForward
-from encore_ray.passes.scorers.model_plan import plan_model, settle_budget
-from encore_ray.passes.scorers.planned_model import ScoringModel
+from encore_ray.passes.scorers.model.forward import ModelForward
+from encore_ray.passes.scorers.model.plan import plan_model, settle_budget
+from encore_ray.passes.scorers.model.planned import ScoringModel
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.passes.scorers.score_unit import ScoreUnit
 from encore_ray.passes.scorers.scoring_cost import Effort
@@ -180,7 +180,7 @@ def test_a_budget_is_searched_once_and_a_resume_keeps_it(
         assert (resumed.facts["batch_tokens"], resumed.search) == (300, None)
         table.open(resumed.decisive_facts)
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, logger="encore_ray"):
-        patched.setattr("encore_ray.passes.scorers.model_plan.find_budget", lethal_search)
+        patched.setattr("encore_ray.passes.scorers.model.plan.find_budget", lethal_search)
         usual = settle_budget(model, units, output(tmp_path / "new"), engine=ray_engine)
     assert (usual.facts["batch_tokens"], usual.search) == (DEFAULT_BATCH_TOKENS["cpu"], None)
     assert "the worker died" in caplog.text

@@ -16,7 +16,7 @@ from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.tables import table_units
 from encore_ray.models.text.pair_prompt import pair_turns
-from encore_ray.passes.scorers.model_forward import unit_by_model
+from encore_ray.passes.scorers.model.forward import unit_by_model
 from encore_ray.passes.selection.relevance import AdapterModel, RelevanceWriter, check_same_rules, plan_adapter
 from encore_ray.passes.selection.select import Selecting
 from encore_ray.passes.selection.selected import find_selection, read_relevance

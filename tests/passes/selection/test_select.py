@@ -12,7 +12,7 @@ import pytest
 from encore_ray.cli import main
 from encore_ray.composition.select.discrepancy import top_rules
 from encore_ray.config import TrainOptions
-from encore_ray.corpora.planted import planted_text
+from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError

@@ -17,12 +17,12 @@ import ray.exceptions
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from encore_ray.cli import main
-from encore_ray.corpora.planted import planted_text
+from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_model
-from encore_ray.passes.scorers.model_place import make_output
+from encore_ray.passes.scorers.model.place import make_output
 from encore_ray.passes.train.log import LogReader
 from encore_ray.passes.train.training import death_among, move_model, require_place
 from encore_ray.rules import RuleSet

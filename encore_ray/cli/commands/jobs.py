@@ -7,7 +7,7 @@ import tyro
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPath, Path, Switch, flag
-from encore_ray.config_sources import assigned_values, load_config
+from encore_ray.config.sources import assigned_values, load_config
 from encore_ray.storage import Folder, absolute
 
 
@@ -51,7 +51,7 @@ class Run:
         if self.run is not None:
             flags["run"] = self.run
         config = load_config(self.config, flags=flags)
-        from encore_ray.cli.trial import run_trial
+        from encore_ray.cli.commands.trial import run_trial
         from encore_ray.console.show import show_job
         from encore_ray.job import run_job
 

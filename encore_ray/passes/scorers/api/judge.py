@@ -10,7 +10,7 @@ from encore_ray.errors import ConfigError
 from encore_ray.folder.tables import TableUnit
 from encore_ray.models.judge.questions import ask_rating, questions_digest
 from encore_ray.models.spec.conversation import Message
-from encore_ray.passes.scorers.api_client import check_url
+from encore_ray.passes.scorers.api.client import check_url
 from encore_ray.passes.scorers.outputs import TEXTS
 from encore_ray.rules import Rule, RuleSet
 from encore_ray.schema import CHOSEN, PROMPT, REJECTED

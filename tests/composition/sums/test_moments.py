@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from encore_ray.composition.measure.moments import Moments
+from encore_ray.composition.sums.moments import Moments
 
 
 def values(num_rules: int = 4, count: int = 10_000) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.composition.measure.exact import ExactSum, PowerSums, mean, standard_deviation, variance
+from encore_ray.composition.sums.exact import ExactSum, PowerSums, mean, standard_deviation, variance
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300)
 SCORES = st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-100)

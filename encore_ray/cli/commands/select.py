@@ -7,7 +7,7 @@ from rich.console import Console
 
 from encore_ray.cli.flags import Path, Switch, check_bad_fraction, default_bad_fraction, flag, section_flags
 from encore_ray.config import ClusterOptions, ScoreOptions, SelectOptions
-from encore_ray.config_sources import resolve_model
+from encore_ray.config.sources import resolve_model
 from encore_ray.errors import ConfigError
 from encore_ray.schema import PAIRS_DIR, SCORES_DIR
 from encore_ray.storage import Folder, absolute, require_paths

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from encore_ray.models.judge.questions import AnswerForm
-from encore_ray.passes.scorers.api_client import Refused, Reply
+from encore_ray.passes.scorers.api.client import Refused, Reply
 from encore_ray.storage import Folder, fingerprint
 
 # Answers must be more likely than anything else that a message could begin with.

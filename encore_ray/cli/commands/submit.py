@@ -6,9 +6,9 @@ from typing import Annotated
 
 from rich.console import Console
 
+from encore_ray.cli.commands.jobs import Run
 from encore_ray.cli.flags import flag
-from encore_ray.cli.jobs import Run
-from encore_ray.config_sources import assigned_values, load_config
+from encore_ray.config.sources import assigned_values, load_config
 from encore_ray.shell import command
 
 

@@ -6,14 +6,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from encore_ray.models.forward.attention import AttentionLayout, ReadLayout, SegmentLayout, Sight
-from encore_ray.models.forward.cuda_attention import (
+from encore_ray.models.forward.attention.cuda import (
     FLASH_DTYPES,
     FlexLayout,
     VarlenLayout,
     varlen_keywords,
     varlen_parameters,
 )
+from encore_ray.models.forward.attention.prefix import AttentionLayout, ReadLayout, SegmentLayout, Sight
 from encore_ray.models.forward.rows import Row
 
 ReadToken = Literal["first", "last"]

@@ -7,7 +7,7 @@ import tyro
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPath, Path, Switch, flag
-from encore_ray.config_sources import environment_values, resolve_model
+from encore_ray.config.sources import environment_values, resolve_model
 from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.rules import RulePool, rule_pool
 from encore_ray.schema import REWARDS_DIR, SELECTION_DIR

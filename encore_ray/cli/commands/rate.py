@@ -15,7 +15,7 @@ from encore_ray.cli.flags import (
     section_flags,
 )
 from encore_ray.config import ClusterOptions, RateOptions, ScoreOptions
-from encore_ray.config_sources import read_rules, resolve_model
+from encore_ray.config.sources import read_rules, resolve_model
 from encore_ray.rules import rule_pool
 from encore_ray.schema import PAIRS_DIR
 from encore_ray.storage import Folder, absolute, require_paths
@@ -51,17 +51,17 @@ class Rate:
     def main(self, console: Console) -> None:
         check_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.judge)
-        from encore_ray.passes.scorers.api_client import is_api
+        from encore_ray.passes.scorers.api.client import is_api
 
         folder = Folder(absolute(self.run))
         require_paths([folder.path(PAIRS_DIR), None if is_api(path) else path])
         from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_counts
         from encore_ray.passes.score import Score
-        from encore_ray.passes.scorers.api_judge import plan_api_judge
+        from encore_ray.passes.scorers.api.judge import plan_api_judge
         from encore_ray.passes.scorers.by_api import rate_by_api
         from encore_ray.passes.scorers.by_model import score_by_model
-        from encore_ray.passes.scorers.model_plan import plan_judge
+        from encore_ray.passes.scorers.model.plan import plan_judge
         from encore_ray.passes.scorers.scoring_cost import without_times
         from encore_ray.passes.selection.relate import Relate, judge_of_relevance
 

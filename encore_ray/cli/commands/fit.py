@@ -15,7 +15,7 @@ from encore_ray.cli.flags import (
     section_flags,
 )
 from encore_ray.config import ClusterOptions, FitHeadsOptions, ScoreOptions
-from encore_ray.config_sources import read_rules, resolve_model
+from encore_ray.config.sources import read_rules, resolve_model
 from encore_ray.schema import PAIRS_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 

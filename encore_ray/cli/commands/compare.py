@@ -10,7 +10,7 @@ from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPath, flag, section_flags
 from encore_ray.config import ClusterOptions, WeighOptions
-from encore_ray.config_sources import read_rules
+from encore_ray.config.sources import read_rules
 from encore_ray.errors import ConfigError
 from encore_ray.schema import CONFIG_FILE, SCORES_DIR
 from encore_ray.storage import Folder, absolute, require_paths

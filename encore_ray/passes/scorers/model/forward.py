@@ -13,8 +13,8 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
 from encore_ray.models.spec.forward import BudgetSearch
 from encore_ray.passes.scorers.embedding_table import WithEmbeddings
+from encore_ray.passes.scorers.model.planned import PlannedModel, ScoringModel
 from encore_ray.passes.scorers.outputs import CARRIED, TEXTS, OutputWriter, UnitOutputs, without
-from encore_ray.passes.scorers.planned_model import PlannedModel, ScoringModel
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.passes.scorers.score_unit import ScoreUnit
 from encore_ray.passes.scorers.scoring_cost import Effort

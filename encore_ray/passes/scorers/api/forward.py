@@ -11,9 +11,9 @@ from encore_ray.engine.watchdog import advance
 from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.tables import TableUnit
 from encore_ray.models.judge.questions import answer_form, on_scale
-from encore_ray.passes.scorers.api_answers import Replies, rate_reply
-from encore_ray.passes.scorers.api_client import ApiClient, Refused, Reply
-from encore_ray.passes.scorers.api_judge import ApiJudge
+from encore_ray.passes.scorers.api.answers import Replies, rate_reply
+from encore_ray.passes.scorers.api.client import ApiClient, Refused, Reply
+from encore_ray.passes.scorers.api.judge import ApiJudge
 from encore_ray.passes.scorers.data_ratings import length_columns
 from encore_ray.passes.scorers.outputs import CARRIED, TEXTS, OutputWriter, UnitOutputs, without
 from encore_ray.passes.scorers.score_unit import ScoreUnit

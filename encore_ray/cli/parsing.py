@@ -9,16 +9,16 @@ from typing import Protocol
 import tyro
 from rich.console import Console
 
-from encore_ray.cli.artifacts import Export, Inspect, Rules, Status, Track
-from encore_ray.cli.compare import Compare
-from encore_ray.cli.fit import FitHeads
-from encore_ray.cli.jobs import Demo, Run
-from encore_ray.cli.passes import Compose, Evaluate, Prepare, Score, Weigh
-from encore_ray.cli.rate import Rate
-from encore_ray.cli.refine import Refine
-from encore_ray.cli.select import Select
-from encore_ray.cli.submit import Submit
-from encore_ray.cli.train import Train
+from encore_ray.cli.commands.artifacts import Export, Inspect, Rules, Status, Track
+from encore_ray.cli.commands.compare import Compare
+from encore_ray.cli.commands.fit import FitHeads
+from encore_ray.cli.commands.jobs import Demo, Run
+from encore_ray.cli.commands.passes import Compose, Evaluate, Prepare, Score, Weigh
+from encore_ray.cli.commands.rate import Rate
+from encore_ray.cli.commands.refine import Refine
+from encore_ray.cli.commands.select import Select
+from encore_ray.cli.commands.submit import Submit
+from encore_ray.cli.commands.train import Train
 
 
 class Command(Protocol):

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from encore_ray.corpora.planted_sentences import LADDERS, OPENINGS, PEOPLE, PLACES, QUESTIONS, RULE_TEXTS
+from encore_ray.corpora.planted.sentences import LADDERS, OPENINGS, PEOPLE, PLACES, QUESTIONS, RULE_TEXTS
 from encore_ray.errors import ConfigError
 from encore_ray.rules import Rule, RuleSet, Scale
 

@@ -16,9 +16,9 @@ from encore_ray.folder.tables import TableUnit
 from encore_ray.models.judge.questions import questions_digest
 from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, StrategyChoice
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.passes.scorers.model_forward import find_budget
-from encore_ray.passes.scorers.model_place import local_model
-from encore_ray.passes.scorers.planned_model import SEARCH, JudgeModel, PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.forward import find_budget
+from encore_ray.passes.scorers.model.place import local_model
+from encore_ray.passes.scorers.model.planned import SEARCH, JudgeModel, PlannedModel, ScoringModel
 from encore_ray.rules import RuleSet
 
 logger = logging.getLogger("encore_ray")

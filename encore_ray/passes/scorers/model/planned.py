@@ -8,7 +8,7 @@ from encore_ray.config import ScoreOptions
 from encore_ray.models.spec.forward import BudgetSearch, StrategyChoice
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.passes.scorers.model_place import local_model
+from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.rules import RuleSet
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from encore_ray.cli.flags import (
     section_flags,
 )
 from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, WeighOptions
-from encore_ray.config_sources import read_rules, resolve_model
+from encore_ray.config.sources import read_rules, resolve_model
 from encore_ray.errors import ConfigError
 from encore_ray.schema import PAIRS_DIR, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
 from encore_ray.storage import Folder, absolute, require_paths
@@ -78,7 +78,7 @@ class Score:
         from encore_ray.console.show import show_counts
         from encore_ray.passes.score import Score as ScorePass
         from encore_ray.passes.scorers.by_model import score_by_model
-        from encore_ray.passes.scorers.model_plan import plan_model
+        from encore_ray.passes.scorers.model.plan import plan_model
         from encore_ray.passes.scorers.scoring_cost import without_times
 
         rules = read_rules(absolute(self.rules)) if self.rules else None

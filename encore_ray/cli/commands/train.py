@@ -7,7 +7,7 @@ from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPath, Path, Switch, flag, section_flags
 from encore_ray.config import ClusterOptions, TrainOptions
-from encore_ray.config_sources import read_rules, resolve_model
+from encore_ray.config.sources import read_rules, resolve_model
 from encore_ray.schema import PAIRS_DIR, SELECTION_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 

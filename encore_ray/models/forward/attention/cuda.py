@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-from encore_ray.models.forward.attention import Sight, sees
+from encore_ray.models.forward.attention.prefix import Sight, sees
 from encore_ray.models.forward.rows import Row
 
 try:

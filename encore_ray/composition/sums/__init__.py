@@ -1,0 +1,1 @@
+"""Sums that no order of adding changes."""

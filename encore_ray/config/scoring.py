@@ -1,0 +1,151 @@
+"""Options of what makes scores: corpora, models, judges, and the cluster that they run on."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from encore_ray.config.section import Section
+
+
+class InputOptions(Section):
+    path: str = Field(
+        min_length=1, description="File, folder, glob or URL (s3://, gs://, hf://datasets/owner/name/...)."
+    )
+    subset: str | None = Field(default=None, description="Subset name given to every pair of this input.")
+    format: str = Field(default="auto", description="Layout of the rows; auto detects it.")
+
+
+class PrepareOptions(Section):
+    format: str = Field(default="auto", description="Layout of the rows, where an input does not name its own.")
+    ids: Literal["auto", "row"] = Field(
+        default="auto", description="auto: the data's ids where there are any; row: ours."
+    )
+    columns: list[str] | None = Field(default=None, description="Further columns to carry through. Default: all.")
+    unit_pairs: int = Field(default=1024, ge=1, le=1_000_000, description="Most pairs in a unit of work.")
+    max_bad_fraction: float = Field(default=0.01, ge=0, le=1, description="Share of bad rows past which the job fails.")
+    max_field_bytes: int = Field(default=1 << 20, ge=1, description="Longest text field; longer ones make a row bad.")
+
+
+class ScoreOptions(Section):
+    revision: str | None = Field(default=None, description="Branch, tag or commit of a model on the hub.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="Type of the model's body. auto: float32 on CPUs, bfloat16 on GPUs.",
+    )
+    strategy: Literal["auto", "tree", "packed", "padded", "one_by_one"] = Field(
+        default="auto",
+        description="Into which forward passes sequences go. auto: the fastest that is exact for the model.",
+    )
+    batch_tokens: int | Literal["search"] | None = Field(
+        default=None,
+        description="Token budget of one forward pass; search: the fastest. Default: 2048 on CPUs, 16384 on GPUs.",
+    )
+    compile: bool = Field(
+        default=False,
+        description="Compile the model's body by torch.compile: each actor starts later, then scores faster.",
+    )
+    max_tokens: int | None = Field(
+        default=None,
+        ge=16,
+        description="Longer conversations lose their beginning. Default: the model's limit.",
+    )
+    actors: str | None = Field(
+        default=None,
+        pattern=r"^\d+(,\d+)?$",
+        description="N, or MIN,MAX. Default: one a GPU, else one a CPU.",
+    )
+    cpus_per_actor: float | None = Field(
+        default=None, gt=0, description="CPUs an actor holds. Default: .9; 2 with a GPU."
+    )
+    gpus_per_actor: float | None = Field(
+        default=None,
+        ge=0,
+        description="GPUs held by an actor, which spreads its model over several. Default: 1 where there are any.",
+    )
+    keep_embeddings: bool = Field(
+        default=False,
+        description="Also keep the vector that enters the heads, of each response, in embeddings/ (float16).",
+    )
+    trust_remote_code: bool = Field(default=False, description="Run Python code that comes with the model.")
+    allow_pickle: bool = Field(default=False, description="Load weights from pickle files, which can run code.")
+
+    @field_validator("batch_tokens", mode="before")
+    @classmethod
+    def _check_batch_tokens(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.isdecimal():  # of an environment variable
+            value = int(value)
+        if value in (None, "search") or (isinstance(value, int) and not isinstance(value, bool) and value >= 16):
+            return value
+        raise ValueError(f"batch_tokens: expected 16 or more, or search; found {value!r}")
+
+    @field_validator("actors", mode="before")
+    @classmethod
+    def _actors_as_text(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return ",".join(map(str, value))
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @property
+    def actor_range(self) -> tuple[int, int] | None:
+        """(min, max) number of actors, or None to choose from the cluster."""
+        if self.actors is None:
+            return None
+        low, _, high = self.actors.partition(",")
+        return int(low), int(high or low)
+
+    @model_validator(mode="after")
+    def _check_actor_range(self) -> "ScoreOptions":
+        if self.actor_range and not 1 <= self.actor_range[0] <= self.actor_range[1]:
+            raise ValueError(f"actors: expected 1 <= MIN <= MAX, found {self.actors}")
+        return self
+
+
+class RateOptions(Section):
+    model: str | None = Field(default=None, description="Model that the judge's API is asked for, by its name there.")
+    text_only: bool = Field(
+        default=False,
+        description="Do not ask for log-probabilities, for an API that has none: a rating is then all or nothing.",
+    )
+    concurrency: int = Field(default=16, ge=1, le=1024, description="Most requests at a time, over the whole job.")
+    requests_per_minute: float | None = Field(default=None, gt=0, description="Most requests a minute. Default: any.")
+    timeout_s: float = Field(default=60, gt=0, description="Seconds after which an answer is waited for no more.")
+    retries: int = Field(default=6, ge=0, le=100, description="How often a request is tried again when the API fails.")
+    backoff_s: float = Field(
+        default=1, ge=0, le=60, description="First wait before a retry, doubled each time to a minute, with jitter."
+    )
+    input_price: float | None = Field(default=None, ge=0, description="Price of a million tokens of requests.")
+    output_price: float | None = Field(default=None, ge=0, description="Price of a million tokens of answers.")
+
+
+class ClusterOptions(Section):
+    engine: Literal["auto", "local", "ray"] = Field(
+        default="auto",
+        description="Who does the work. auto: this process for passes without a model over small tables, else Ray.",
+    )
+    address: str | None = Field(default=None, description="Ray cluster to join. Default: RAY_ADDRESS, else local.")
+    autoscaling: bool = Field(
+        default=False, description="Nodes come on demand: score.actors are accepted before there is room for them."
+    )
+    unit_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="A worker in which no unit finishes for this many seconds is taken to hang, and ended; its unit is "
+        "tried again by itself. Default: half of no_progress_timeout_s.",
+    )
+    no_progress_timeout_s: float = Field(
+        default=3600, gt=0, description="Stop the job when no unit finishes anywhere for this many seconds."
+    )
+
+    @property
+    def unit_timeout(self) -> float:
+        """Seconds after which a worker is taken to hang."""
+        return self.no_progress_timeout_s / 2 if self.unit_timeout_s is None else self.unit_timeout_s
+
+    @model_validator(mode="after")
+    def _check_timeouts(self) -> "ClusterOptions":
+        if self.unit_timeout >= self.no_progress_timeout_s:
+            raise ValueError(
+                f"unit_timeout_s: expected less than no_progress_timeout_s ({self.no_progress_timeout_s:g}), so that a "
+                f"hanging worker is ended before the job is; found {self.unit_timeout:g}"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Corpora whose truth is known, for the demo, tests and benchmarks."""

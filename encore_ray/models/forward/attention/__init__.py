@@ -1,0 +1,1 @@
+"""Attention of packed rows: the kernels, and which of them a row takes."""

@@ -1,0 +1,1 @@
+"""A model on the actors of a cluster: fetched, planned once on the driver, run unit by unit."""
