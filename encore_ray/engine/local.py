@@ -40,12 +40,27 @@ def this_machine() -> Resources:
     return Resources((Node(float(len(os.sched_getaffinity(0))), float(len(glob.glob("/dev/nvidia[0-9]*")))),))
 
 
-def _use_threads(number: int) -> None:
-    """Give torch as many threads as Ray gives a worker: sums over other numbers of threads have other last bits."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(number))  # read when torch is imported
+@contextlib.contextmanager
+def _torch_threads(number: int) -> Iterator[None]:
+    """Give torch as many threads as Ray gives a worker: sums over other numbers of threads have other last bits.
+
+    As for such a worker, OMP_NUM_THREADS of the user's has the last word. What was set is taken back: a Ray that starts
+    later hands the environment to its workers.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        yield
+        return
     torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(number)
+    before = torch.get_num_threads() if torch else None
+    os.environ["OMP_NUM_THREADS"] = str(number)  # read when torch is imported
+    try:
+        if torch:
+            torch.set_num_threads(number)
+        yield
+    finally:
+        os.environ.pop("OMP_NUM_THREADS", None)
+        if torch:
+            torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -105,24 +120,32 @@ class LocalEngine:
         self, work: Callable[[Say], Result], hear: Say, *, cpus: float | None = None, gpus: float | None = None
     ) -> Result:
         crew = find_crew(self.resources, num=1, cpus=cpus, gpus=gpus, remedy="--cpus or --gpus")
-        _use_threads(max(int(crew.cpus), 1))
-        return work(hear)
+        with _torch_threads(max(int(crew.cpus), 1)):
+            return work(hear)
 
     def _outcomes(
         self, factory: Callable[[], Callable[[Any], Any]], units: Sequence[Any], pool: ActorPool | TaskPool | None
     ) -> Generator[Any, None, None]:
-        """Results as they come. What an actor would keep is made once; plain work is made once a thread."""
+        """Results as they come."""
         if not units:
             return
-        num_threads = pool.calls_at_a_time if isinstance(pool, ActorPool) else max(int(self.resources.cpus), 1)
         if isinstance(pool, ActorPool):
-            _use_threads(max(int(pool.cpus), 1))
-        shared = factory() if isinstance(pool, ActorPool) or num_threads == 1 else None
+            with _torch_threads(max(int(pool.cpus), 1)):
+                yield from self._by_threads(factory, units, pool.calls_at_a_time, shared=True)
+        else:
+            num_threads = max(int(self.resources.cpus), 1)
+            yield from self._by_threads(factory, units, num_threads, shared=num_threads == 1)
+
+    def _by_threads(
+        self, factory: Callable[[], Callable[[Any], Any]], units: Sequence[Any], num_threads: int, *, shared: bool
+    ) -> Generator[Any, None, None]:
+        """Results as they come. Shared work, which an actor would keep, is made once, other work once a thread."""
+        one = factory() if shared else None
         own = threading.local()
 
         def do(unit: Any) -> Any:
-            if shared is not None:
-                return shared(unit)
+            if one is not None:
+                return one(unit)
             if not hasattr(own, "work"):
                 own.work = factory()
             return own.work(unit)

@@ -1,5 +1,6 @@
 """Units in this process: results and errors come as they are, memory is bounded, and Ctrl-C ends it."""
 
+import os
 import signal
 import threading
 import time
@@ -147,7 +148,7 @@ def test_a_single_worker_and_a_long_call_are_this_process() -> None:
 
 def test_a_model_has_as_many_threads_as_in_a_worker_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums over other numbers of threads have other last bits: the engine shall not be seen in a score."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which the engine leaves as it is
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
     seen: list[int] = []
 
@@ -161,5 +162,10 @@ def test_a_model_has_as_many_threads_as_in_a_worker_of_ray(monkeypatch: pytest.M
         THREADS.call(lambda say: seen.append(torch.get_num_threads()), print)  # all CPUs of the node
         THREADS.call(lambda say: seen.append(torch.get_num_threads()), print, cpus=1)
         assert seen[8:] == [3, 1]
+        assert torch.get_num_threads() == before
+        assert "OMP_NUM_THREADS" not in os.environ  # a Ray that starts later would hand it to its workers
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")  # the user's word, for workers of Ray too
+        list(THREADS.map_units(factory, range(1), pool=replace(ACTORS, cpus=1)))
+        assert seen[10:] == [before]
     finally:
         torch.set_num_threads(before)
