@@ -1,13 +1,16 @@
 """A job is handed over to a cluster that runs elsewhere, and its end is told as if it had run here."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +19,7 @@ from ray.job_submission import JobSubmissionClient
 from encore_ray.config import JobConfig
 from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.submit.submission import connect, follow, submission_prefix, submit
+from tests.passes.api_server import Step, api_server, completion
 from tests.passes.jobs import config as job_config
 from tests.passes.ray_head import frail_link, ray_head
 
@@ -55,6 +59,24 @@ def rated_job(folder: Path) -> Path:
     path = folder / "job.yaml"
     path.write_text("inputs: rated.jsonl\nrules: rules.yaml\nrun: run\ntracking: {enabled: false}\n")
     return path
+
+
+@contextlib.contextmanager
+def endless_job(folder: Path) -> Iterator[Path]:
+    """The same job by a judge who answers when the context ends."""
+    ended = threading.Event()
+
+    def answer(body: dict[str, Any]) -> Step:
+        ended.wait()
+        return completion("2")
+
+    job = rated_job(folder)
+    with api_server(answer) as judge:
+        job.write_text(f"{job.read_text()}judge: {judge.url}\nrate: {{model: judge, text_only: true}}\n")
+        try:
+            yield job
+        finally:
+            ended.set()
 
 
 def wait_for(condition: Callable[[], bool], *, timeout_s: float = 60) -> None:
@@ -99,11 +121,12 @@ def test_a_submitted_job_runs_on_the_cluster_with_its_python_and_our_code(
 def test_a_job_that_somebody_stops_ends_with_its_exit_code_here(
     client: JobSubmissionClient, head: str, tmp_path: Path
 ) -> None:
-    process = start(rated_job(tmp_path), head)
-    name = f"{submission_prefix(f'{tmp_path}/run')}-1"
-    read_until(process, "Running entrypoint")
-    client.stop_job(name)
-    output = process.communicate(timeout=60)[0]
+    with endless_job(tmp_path) as job:
+        process = start(job, head)
+        name = f"{submission_prefix(f'{tmp_path}/run')}-1"
+        read_until(process, "Running entrypoint")
+        client.stop_job(name)
+        output = process.communicate(timeout=60)[0]
     assert process.returncode == 143, output
     assert f"The job {name} ended with exit code 143. The same command resumes it." in output
 
@@ -150,17 +173,18 @@ def test_the_log_is_whole_over_a_connection_that_breaks(client: JobSubmissionCli
 
 
 def test_ctrl_c_leaves_the_job_running_and_says_so(client: JobSubmissionClient, head: str, tmp_path: Path) -> None:
-    process = start(rated_job(tmp_path), head)
-    read_until(process, "Running entrypoint")
-    process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=60)[0]
-    name = f"{submission_prefix(str(tmp_path / 'run'))}-1"
-    assert process.returncode == 130, rest
-    assert f"The job {name} goes on." in rest
-    assert f"ray job stop {name} --address {head}" in rest
-    assert "Traceback" not in rest
-    assert not client.get_job_status(name).is_terminal()
-    client.stop_job(name)
+    with endless_job(tmp_path) as job:
+        process = start(job, head)
+        read_until(process, "Running entrypoint")
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=60)[0]
+        name = f"{submission_prefix(str(tmp_path / 'run'))}-1"
+        assert process.returncode == 130, rest
+        assert f"The job {name} goes on." in rest
+        assert f"ray job stop {name} --address {head}" in rest
+        assert "Traceback" not in rest
+        assert not client.get_job_status(name).is_terminal()
+        client.stop_job(name)
 
 
 def test_a_job_whose_driver_never_began_is_the_clusters_fault(client: JobSubmissionClient) -> None:
