@@ -39,7 +39,7 @@ from encore_ray.schema import FEATURES_DIR, PAIRS_DIR, SCHEMA_VERSION
 from encore_ray.storage import Folder, fingerprint
 
 # Keys of fit.json: heads are finished that tell what they were made from; files are those of their backbone.
-MADE_FROM, FILES = "made_from", "files"
+FACTS, FILES = "made_from", "files"
 Places = dict[str, LabelPlace]
 
 
@@ -323,7 +323,7 @@ def standing_heads(output: str, *, facts: Mapping[str, Any], overwrite: bool) ->
     if overwrite or not folder.exists(FIT_FILE):
         return None
     fit = folder.read_json(FIT_FILE)
-    standing = fit.get(MADE_FROM) if isinstance(fit, dict) else None  # None of a fit that was interrupted
+    standing = fit.get(FACTS) if isinstance(fit, dict) else None  # None of a fit that was interrupted
     return fit if is_same(output, standing, facts) else None
 
 
@@ -361,7 +361,7 @@ def save_heads(
         reads=model.reads,
         stale=stale,
     )
-    fit |= {FILES: files, MADE_FROM: dict(facts)}
+    fit |= {FILES: files, FACTS: dict(facts)}
     folder.write_json(FIT_FILE, fit)
     return fit
 

@@ -98,7 +98,7 @@ class RefineScores(Step[dict[str, int]]):
 
     def __call__(self, run: Run) -> dict[str, int]:
         rules = table_rules(table_units(run.path(SCORES_DIR)), run.rules)
-        fitted = OF_RULES.made_from(run.folder).get(DIRECTIONS)
+        fitted = OF_RULES.facts(run.folder).get(DIRECTIONS)
         if fitted != directions(rules):
             raise ResumeRefused(
                 f"{run.path(OF_RULES.description)} was fitted to other rules, or to other directions of them, than the "

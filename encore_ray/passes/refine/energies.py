@@ -69,7 +69,7 @@ class EnergyFiles:
                 "energies again by `encore-ray refine fit --overwrite`."
             ) from None
 
-    def made_from(self, run: Folder) -> dict[str, Any]:
+    def facts(self, run: Folder) -> dict[str, Any]:
         """The facts that the energies were fitted to; nothing where their description is damaged."""
         with contextlib.suppress(DataError):
             found = run.read_json(self.description)
@@ -79,7 +79,7 @@ class EnergyFiles:
 
     def warn_if_other(self, run: Folder, units: Sequence[EmbeddedUnit]) -> None:
         """Say so where the energies were fitted to other units than these, as before inputs or weights changed."""
-        if self.made_from(run).get("units") != units_fingerprint(units):
+        if self.facts(run).get("units") != units_fingerprint(units):
             logger.warning(
                 "%s was fitted to other rows than are refined now. Fit the energies again by `encore-ray refine fit "
                 "--overwrite`, unless that is meant.",
@@ -97,7 +97,7 @@ class EnergyFiles:
         """
         if not self.fitted(run):
             return None
-        if is_same(run.path(self.description), self.made_from(run), facts, overwrite=overwrite):
+        if is_same(run.path(self.description), self.facts(run), facts, overwrite=overwrite):
             with contextlib.suppress(DataError, ModelError):
                 self.load(run)
                 return run.read_json(self.report)

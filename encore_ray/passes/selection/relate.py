@@ -72,4 +72,4 @@ def refuse_before_reading(run: Run, options: Selecting, model: AdapterModel) -> 
         rules = table_rules(table_units(run.path(SCORES_DIR)), run.rules)
         check_same_rules(model, rules)
     check_selecting(options, rules)
-    run.table(SELECT).is_made_from(options.facts(rules, by_relevance=True), overwrite=run.overwrite)
+    run.table(SELECT).is_of(options.facts(rules, by_relevance=True), overwrite=run.overwrite)

@@ -165,7 +165,7 @@ def test_an_adapter_selects_just_so_many_rules_with_and_without_scores(
         assert set(table.column("selection_label").to_pylist()) == ({1, -1, 0} if is_scored else {None})
         selection = find_selection(run)
         assert selection is not None
-        assert (selection.params["num_rules"], selection.params["by"]) == (3, "adapter")
+        assert (selection.facts["num_rules"], selection.facts["by"]) == (3, "adapter")
     assert jobs.commit_times(tmp_path / "run", "relevance") == times  # neither needs another relevance
     capsys.readouterr()
     assert encore_ray("status", run.uri) == 0
