@@ -70,7 +70,7 @@ def subsets(contents: ReportContents) -> Markup | None:
     references = [(0.5, "chance"), (metrics.overall.accuracy or 0.0, "reference")]
 
     def row(name: str, kind: str, stats: Stats) -> Markup:
-        beside = (uniform.standing.subsets or {}).get(name) if uniform and kind == "encore" else None
+        beside = (uniform.line.subsets or {}).get(name) if uniform and kind == "encore" else None
         return _row(name, kind, stats, scale, references, beside.accuracy if beside else None, bool(uniform))
 
     head = [

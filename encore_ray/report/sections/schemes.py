@@ -92,13 +92,13 @@ def label_of(contender: Contender) -> str:
 
 
 def _row(each: Contender, scale: Scale, references: list[tuple[float, str]]) -> Markup:
-    stats, standing = each.stats, each.standing
+    stats, line = each.stats, each.line
     params = ", ".join(
         f"{key.replace('_', ' ')} {value_text(value)}"
-        for key, value in (standing.params or {}).items()
+        for key, value in (line.params or {}).items()
         if value is not None
     )
-    everywhere = standing.all.accuracy if standing.all else None
+    everywhere = line.all.accuracy if line.all else None
     return tag(
         "tr",
         named(label_of(each), params, title=each.name),
@@ -107,8 +107,8 @@ def _row(each: Contender, scale: Scale, references: list[tuple[float, str]]) -> 
         _difference(each.kind, each.difference),
         number(percent(stats.accuracy_strict)),
         number(percent(everywhere)),
-        number(plain(standing.effective_num_rules, digits=1)),
-        number(compact(standing.reward_sd)),
+        number(plain(line.effective_num_rules, digits=1)),
+        number(compact(line.reward_sd)),
         class_=each.kind,
     )
 
