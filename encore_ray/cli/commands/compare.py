@@ -22,7 +22,7 @@ OF_ONE_SCHEME = ("scheme", "rule", "num_rules")
 class Compare:
     """Count what every weight scheme gets right on the same pairs, and say what to make of it.
 
-    Schemes that learn from labels are judged on a held-out fifth of the prompts.
+    Schemes that learn from labels are evaluated on a held-out fifth of the prompts.
 
     Differences to uniform weights come with 95% bootstrap intervals over prompts.
 

@@ -16,7 +16,7 @@ from encore_ray.storage import Folder, absolute, require_paths
 class Train:
     """Train a multi-head model on ratings, a reward model on preferences, or a rule adapter.
 
-    On Ray Train: the workers share the model (FSDP). A fifth of the prompts is held out and judges.
+    On Ray Train: the workers share the model (FSDP). A fifth of the prompts is held out to evaluate it.
 
     The same command again resumes, or shows the model that is there.
     """

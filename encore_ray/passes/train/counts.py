@@ -61,8 +61,8 @@ class RowCounts:
         if empty:
             raise DataError(f"{where} has nothing to train {', '.join(empty)} on. Leave them out of the rules.")
 
-    def last_judged(self, num_rows: int) -> int:
-        """Up to which hash held-out prompts are judged, to have about so many rows; one prompt is judged at the least.
+    def last_evaluated(self, num_rows: int) -> int:
+        """Up to which hash held-out prompts are evaluated, to have about so many rows; at the least one prompt is.
 
         Prompts may have many rows, and be few, so that a share of the hashes can have none of them.
         """

@@ -116,7 +116,7 @@ class Contender:
 def contenders(comparison: Comparison) -> list[Contender]:
     """All weightings, other rewards and baselines with an accuracy on held-out pairs, the best first.
 
-    Ties keep their order. Where no pair is held out they are judged on all pairs.
+    Ties keep their order. Where no pair is held out they are evaluated on all pairs.
     """
     entries = [(line, _kind(line)) for line in comparison.schemes]
     entries += [(line, "elsewhere") for line in comparison.beside]

@@ -153,7 +153,9 @@ def _note(comparison: Comparison) -> str:
         "lines are 95% intervals; the best of so many looks a little better than it is",
     ]
     if comparison.beside:
-        parts.append("rewards made elsewhere are judged on the pairs that they know, whatever they have learned from")
+        parts.append(
+            "rewards made elsewhere are evaluated on the pairs that they know, whatever they have learned from"
+        )
     if comparison.replicates:
         parts.append(f"differences to uniform by a bootstrap of {plural(comparison.replicates, 'replicate')}")
     return "; ".join(parts) + "."

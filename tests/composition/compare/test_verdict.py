@@ -12,9 +12,7 @@ def correlation(**values: float | None) -> dict[str, Any]:
     return found | values
 
 
-def line(
-    name: str, accuracy: float, above: float, *, half: float = 0.01, uses_labels: bool = False
-) -> dict[str, Any]:
+def line(name: str, accuracy: float, above: float, *, half: float = 0.01, uses_labels: bool = False) -> dict[str, Any]:
     stats = {"num_pairs": 1000, "accuracy": accuracy}
     difference = {"value": above, "low": above - half, "high": above + half}
     return {

@@ -23,7 +23,7 @@ from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder
 from tests.passes import jobs
 from tests.passes.doing import do
-from tests.passes.refinable import RULES, SINGLE, judges, write_run
+from tests.passes.refinable import RULES, SINGLE, in_test_half, write_run
 
 QUICK = EnergySettings(num_negatives=8, learning_rate=1e-3, batch_responses=64, epochs=2)
 WRONG_WAY = RuleSet(replace(rule, higher_is="better") for rule in RULES)
@@ -39,7 +39,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 def test_each_rule_learns_from_the_pairs_that_it_agrees_with_in_its_own_direction(fitted: Folder) -> None:
     report = fitted.read_json("refine/rules/report.json")
     ids = np.array([f"p{unit}-{row}" for unit in range(5) for row in range(120) if row != SINGLE])
-    assert report["pairs"]["test"] == judges(list(ids)).sum()
+    assert report["pairs"]["test"] == in_test_half(list(ids)).sum()
     assert report["pairs"]["trainable"] + report["pairs"]["calibration"] + report["pairs"]["test"] == len(ids)
     quality, harm = report["rules"]
     # harm is 10 - quality and less of it is better: the same pairs agree, the same are won.

@@ -30,7 +30,7 @@ from encore_ray.storage import Folder
 from tests.passes import jobs
 from tests.passes.doing import do
 from tests.passes.long_work import dies_after_an_epoch
-from tests.passes.refinable import SINGLE, WIDTH, judges, write_run
+from tests.passes.refinable import SINGLE, WIDTH, in_test_half, write_run
 
 QUICK = EnergySettings(num_negatives=8, learning_rate=1e-3, batch_responses=64, epochs=2)
 
@@ -46,7 +46,7 @@ def test_the_report_counts_every_pair_once(fitted: Folder) -> None:
     report = fitted.read_json("refine/report.json")
     pairs = report["pairs"]
     ids = [f"p{unit}-{row}" for unit in range(5) for row in range(120) if row != SINGLE]
-    assert pairs["test"] == judges(ids).sum() > 20
+    assert pairs["test"] == in_test_half(ids).sum() > 20
     assert pairs["trainable"] + pairs["calibration"] + pairs["test"] == len(ids)
     assert pairs["agreeing"] + pairs["conflicting"] == pairs["trainable"]
     blocks = training_blocks(embedded_units(fitted, REWARD), noise=0.0, seed=0)
@@ -54,7 +54,7 @@ def test_the_report_counts_every_pair_once(fitted: Folder) -> None:
     assert pairs["agreeing"] == agreeing
 
 
-def test_controls_are_judged_on_the_same_clean_pairs_at_every_level_of_noise(fitted: Folder) -> None:
+def test_controls_are_evaluated_on_the_same_clean_pairs_at_every_level_of_noise(fitted: Folder) -> None:
     report = fitted.read_json("refine/report.json")
     controls = {(control["noise"], control["name"]): control for control in report["controls"]}
     assert list(controls) == [(level, name) for level in (0.0, 0.35) for name in ("base", "linear refit", "refined")]
@@ -87,7 +87,7 @@ def test_noise_turns_labels_round_and_leaves_pairs_whole(fitted: Folder) -> None
         np.testing.assert_array_equal(after[~turned_N], before[~turned_N])
 
 
-def test_nothing_is_learnt_from_the_pairs_that_judge(fitted: Folder, tmp_path: Path) -> None:
+def test_nothing_is_learnt_from_the_pairs_that_test(fitted: Folder, tmp_path: Path) -> None:
     spoilt = write_run(tmp_path / "run", spoil_test=True)
     report = fit_refinement(spoilt, settings=QUICK, trainer=Trainer())
     assert spoilt.read_bytes("refine/energy.safetensors") == fitted.read_bytes("refine/energy.safetensors")
