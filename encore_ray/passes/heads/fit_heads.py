@@ -18,7 +18,7 @@ import numpy as np
 from encore_ray.artifacts import FitReport
 from encore_ray.composition.hashing.keys import NUM_FOLDS
 from encore_ray.composition.heads.figures import head_figures
-from encore_ray.composition.heads.heldout import Cells, HeldoutSums
+from encore_ray.composition.heads.heldout import HeldoutSums, PredictionCells
 from encore_ray.composition.heads.label_counts import LabelCounts
 from encore_ray.composition.heads.logistic import LogisticFit, LogisticSums, ProblemHeads, fit_logistic
 from encore_ray.composition.heads.ridge import ROUNDING, LinearFit, ResponseSums, fit_ridge, prediction_sums
@@ -240,7 +240,7 @@ class _MeasureHeldout:
         places: Places,
         fit: LinearFit,
         centre_FK: np.ndarray,
-        cells: Sequence[Cells],
+        cells: Sequence[PredictionCells],
         thresholds: Sequence[float | None],
         known_FK: np.ndarray,
     ):
@@ -278,7 +278,9 @@ def _in_rule_order(parts: Sequence[tuple[list[int], LinearFit]]) -> LinearFit:
     )
 
 
-def _centres_and_cells(sums: ResponseSums, fit: LinearFit, group_K: Sequence[int]) -> tuple[np.ndarray, list[Cells]]:
+def _centres_and_cells(
+    sums: ResponseSums, fit: LinearFit, group_K: Sequence[int]
+) -> tuple[np.ndarray, list[PredictionCells]]:
     """The mean of what each of the five fits of a rule says of its own fold [F, K], and cells around these means."""
     num_FK = sums.num_FM[:, group_K]
     total_FK, square_FK = np.zeros_like(num_FK), np.zeros_like(num_FK)
@@ -291,7 +293,7 @@ def _centres_and_cells(sums: ResponseSums, fit: LinearFit, group_K: Sequence[int
     apart_K = (square_FK - total_FK * centre_FK).sum(axis=0)
     apart_K[apart_K <= ROUNDING * square_FK.sum(axis=0)] = 0.0
     return centre_FK, [
-        Cells.around(num=float(num), total=0.0, square=float(apart))
+        PredictionCells.around(num=float(num), total=0.0, square=float(apart))
         for num, apart in zip(num_FK.sum(axis=0), apart_K, strict=True)
     ]
 

@@ -117,14 +117,14 @@ class EnergyFiles:
         run.child(self.training).delete_tree()
 
 
-OF_REWARD = EnergyFiles(
+REWARD_ENERGY = EnergyFiles(
     ENERGY_TENSORS_FILE,
     ENERGY_FILE,
     REFINE_REPORT_FILE,
     ENERGY_TRAINING_DIR,
     refines=REFINE,
 )
-OF_RULES = EnergyFiles(
+RULE_ENERGIES = EnergyFiles(
     RULE_ENERGY_TENSORS_FILE,
     RULE_ENERGY_FILE,
     RULE_REFINE_REPORT_FILE,
@@ -135,7 +135,7 @@ OF_RULES = EnergyFiles(
 
 def fitted_energies(run: Folder) -> list[EnergyFiles]:
     """Those that a run has; ConfigError where it has none."""
-    found = [files for files in (OF_REWARD, OF_RULES) if files.fitted(run)]
+    found = [files for files in (REWARD_ENERGY, RULE_ENERGIES) if files.fitted(run)]
     if not found:
         raise ConfigError(f"{run.path(ENERGY_FILE)} is not there: run `encore-ray refine fit` first.")
     return found

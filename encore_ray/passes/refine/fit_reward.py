@@ -16,11 +16,11 @@ from encore_ray.composition.evaluate.calibration import calibrate
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.composition.weigh.weights import Weights
-from encore_ray.engine.base import Say
+from encore_ray.engine.base import Send
 from encore_ray.folder.spec import FIT_REWARD
 from encore_ray.models.spec.energy import EnergySettings
-from encore_ray.passes.refine.energies import OF_REWARD, units_fingerprint
-from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Told, Trainer, Training, advice, follow
+from encore_ray.passes.refine.energies import REWARD_ENERGY, units_fingerprint
+from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, FitMessage, Trainer, Training, advice, supervise
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.refine.source import REWARD, embedded_units
 from encore_ray.run import Record, Run, Step
@@ -84,7 +84,7 @@ def fit_refinement(
     units = embedded_units(run, REWARD)
     weights = Weights.from_dict(run.child(REWARDS_DIR).read_json(WEIGHTS_FILE), where=run.path(REWARDS_DIR))
     facts = {"units": units_fingerprint(units), "settings": asdict(settings), "noise": list(noise)}
-    standing = OF_REWARD.standing_report(run, facts, overwrite=overwrite)
+    standing = REWARD_ENERGY.standing_report(run, facts, overwrite=overwrite)
     if standing is not None:
         return standing
     tolerance = margin_tolerance(weights)
@@ -93,9 +93,9 @@ def fit_refinement(
     heldout: _HeldoutPairs | None = None
     for level in (0.0, *noise):
         training = Training(
-            tuple(units), settings, f"fit {level:.0%}" if level else "fit", run.child(OF_REWARD.training), level
+            tuple(units), settings, f"fit {level:.0%}" if level else "fit", run.child(REWARD_ENERGY.training), level
         )
-        refiner, found = follow(trainer, partial(_fit_and_evaluate, training), training)
+        refiner, found = supervise(trainer, partial(_fit_and_evaluate, training), training)
         if heldout is None:
             kept, heldout = refiner, found
         controls += [{"noise": level, **control.to_dict()} for control in found.controls(tolerance)]
@@ -103,7 +103,7 @@ def fit_refinement(
     assert kept is not None and heldout is not None
     verdict = _verdict(heldout.controls(tolerance), 0.0) + advice(kept.facts)
     report = _report(kept, heldout, controls, verdict=verdict)
-    OF_REWARD.keep(run, kept.with_facts({"made_from": facts, "calibration": report["calibration"]}), report)
+    REWARD_ENERGY.keep(run, kept.with_facts({"made_from": facts, "calibration": report["calibration"]}), report)
     return report
 
 
@@ -137,11 +137,11 @@ class _HeldoutPairs:
         )
 
 
-def _fit_and_evaluate(training: Training, say: Say) -> tuple["Refiner", _HeldoutPairs]:
-    refiner, weight_KD = training.run(say)
+def _fit_and_evaluate(training: Training, send: Send) -> tuple["Refiner", _HeldoutPairs]:
+    refiner, weight_KD = training.run(send)
     parts: list[list[np.ndarray]] = []
     for rows in heldout_rows(training.units):
-        say(Told())
+        send(FitMessage())
         refined = RefinedRows.of(rows, refiner)
         refit_N2 = refit_rewards(rows, refiner, weight_KD)[:, :, 0]
         parts.append(

@@ -13,12 +13,12 @@ import numpy as np
 from encore_ray.artifacts import RuleRefineReport
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
 from encore_ray.composition.measure.ties import tie_tolerance
-from encore_ray.engine.base import Say
+from encore_ray.engine.base import Send
 from encore_ray.folder.spec import FIT_RULES
 from encore_ray.folder.tables import table_rules, table_units
 from encore_ray.models.spec.energy import EnergySettings
-from encore_ray.passes.refine.energies import OF_RULES, units_fingerprint
-from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Told, Trainer, Training, advice, follow
+from encore_ray.passes.refine.energies import RULE_ENERGIES, units_fingerprint
+from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, FitMessage, Trainer, Training, advice, supervise
 from encore_ray.passes.refine.fit_reward import REFINED, REFIT
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.refine.source import embedded_units, rule_heads
@@ -83,13 +83,13 @@ def fit_rules(
         "settings": asdict(settings),
         DIRECTIONS: directions(rules),
     }
-    standing = OF_RULES.standing_report(run, facts, overwrite=overwrite)
+    standing = RULE_ENERGIES.standing_report(run, facts, overwrite=overwrite)
     if standing is not None:
         return standing
-    training = Training(tuple(units), settings, "fit per rule", run.child(OF_RULES.training))
-    refiner, heldout = follow(trainer, partial(_fit_and_evaluate, training), training)
+    training = Training(tuple(units), settings, "fit per rule", run.child(RULE_ENERGIES.training))
+    refiner, heldout = supervise(trainer, partial(_fit_and_evaluate, training), training)
     report = _report(refiner, rules, heldout)
-    OF_RULES.keep(run, refiner.with_facts({"made_from": facts}), report)
+    RULE_ENERGIES.keep(run, refiner.with_facts({"made_from": facts}), report)
     trainer.note(report["verdict"])
     return report
 
@@ -123,12 +123,12 @@ class _HeldoutPairs:
         )
 
 
-def _fit_and_evaluate(training: Training, say: Say) -> tuple["Refiner", _HeldoutPairs]:
-    refiner, weight_KD = training.run(say)
+def _fit_and_evaluate(training: Training, send: Send) -> tuple["Refiner", _HeldoutPairs]:
+    refiner, weight_KD = training.run(send)
     margins: dict[str, list[np.ndarray]] = {BASE: [], REFIT: [], REFINED: []}
     others: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for rows in heldout_rows(training.units):
-        say(Told())
+        send(FitMessage())
         refined = RefinedRows.of(rows, refiner)
         found = {BASE: rows.r_N2K, REFIT: refit_rewards(rows, refiner, weight_KD), REFINED: refined.r_N2K}
         for name, r_N2K in found.items():

@@ -10,7 +10,7 @@ from encore_ray.run import Run
 from encore_ray.storage import require_paths
 
 
-def check_scorer(config: JobConfig) -> None:
+def check_configured_scorer(config: JobConfig) -> None:
     """Refuse what can be refused before anything starts: rules that cannot be read, a model that is not there.
 
     Raises:

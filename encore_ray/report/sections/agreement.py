@@ -7,7 +7,7 @@ from encore_ray.report.charts.tracks import axis_track, bar_track
 from encore_ray.report.data.contents import ReportContents, find_contender
 from encore_ray.report.drawing.markup import Markup, tag
 from encore_ray.report.drawing.numbers import compact, count, percent, percent_interval, percent_tick, plural, points
-from encore_ray.report.drawing.scales import Scale, fit_scale
+from encore_ray.report.drawing.scales import AxisScale, fit_scale
 from encore_ray.report.sections.parts import (
     column,
     details,
@@ -144,7 +144,7 @@ def _row(
     name: str,
     kind: str,
     stats: Stats,
-    scale: Scale,
+    scale: AxisScale,
     references: list[tuple[float, str]],
     uniform: float | None,
     has_uniform: bool,

@@ -21,7 +21,7 @@ from encore_ray.report.drawing.numbers import (
     points_interval,
     value_text,
 )
-from encore_ray.report.drawing.scales import Scale, fit_scale
+from encore_ray.report.drawing.scales import AxisScale, fit_scale
 from encore_ray.report.sections.parts import column, legend, named, number, scrolling, section, stats_track, table
 
 _KINDS = [
@@ -91,7 +91,7 @@ def label_of(contender: Contender) -> str:
     return LABELS.get(contender.name, contender.name)
 
 
-def _row(each: Contender, scale: Scale, references: list[tuple[float, str]]) -> Markup:
+def _row(each: Contender, scale: AxisScale, references: list[tuple[float, str]]) -> Markup:
     stats, line = each.stats, each.line
     params = ", ".join(
         f"{key.replace('_', ' ')} {value_text(value)}"

@@ -14,7 +14,7 @@ from encore_ray.folder.score_block import read_scores
 from encore_ray.folder.tables import table_rules, table_units
 from encore_ray.models.energy.training import EnergySettings
 from encore_ray.passes.refine.apply import RefineScores, _RefineScores
-from encore_ray.passes.refine.energies import OF_RULES, fitted_energies
+from encore_ray.passes.refine.energies import RULE_ENERGIES, fitted_energies
 from encore_ray.passes.refine.fit_energies import Trainer
 from encore_ray.passes.refine.fit_rules import fit_rules
 from encore_ray.passes.refine.source import embedded_units, rule_heads
@@ -79,7 +79,7 @@ def test_refined_scores_are_those_of_the_rules_with_all_else_as_it_was(fitted: F
         assert np.flatnonzero(after.column(name).is_null().to_numpy()).tolist() == [SINGLE]
     rows = unit.rows(before)
     there_N = np.arange(120) != SINGLE
-    expected = OF_RULES.load(fitted).refine(rows.e_N2D[there_N, 1], rows.r_N2K[there_N, 1])
+    expected = RULE_ENERGIES.load(fitted).refine(rows.e_N2D[there_N, 1], rows.r_N2K[there_N, 1])
     found = [np.delete(after.column(f"rejected__{name}").to_numpy(), SINGLE) for name in ("quality", "harm")]
     # In the rules' own units and directions, though the energies see harm with its sign turned.
     np.testing.assert_allclose(found[0], expected.reward_NK[:, 0], rtol=0, atol=1e-3)
@@ -110,7 +110,7 @@ def test_weigh_takes_refined_scores_as_it_takes_any(fitted: Folder, tmp_path: Pa
     output = pass_tables(fitted)["refine_scores"]
     counts = do(fitted, RefineScores())
     assert (counts["rows"], output.sealed()["num_rows"]) == (600, 600)  # type: ignore[index]
-    assert fitted_energies(fitted) == [OF_RULES]
+    assert fitted_energies(fitted) == [RULE_ENERGIES]
     refined = fitted.child("refined_scores")
     rules = table_rules(table_units(refined.uri), None)
     assert [rule.out_of_range for rule in rules] == ["clip", "clip"]
