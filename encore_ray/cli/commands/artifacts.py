@@ -9,7 +9,7 @@ from rich.console import Console
 from encore_ray.cli.flags import OptionalPathFlag, PathFlag, Switch, flag
 from encore_ray.config.sources import environment_values, resolve_model
 from encore_ray.errors import ClusterError, ConfigError
-from encore_ray.rules import RulePool, rule_pool
+from encore_ray.rule_pools import RulePool, rule_pool
 from encore_ray.schema import REWARDS_DIR, SELECTION_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 

@@ -16,7 +16,7 @@ from encore_ray.cli.flags import (
 )
 from encore_ray.config import ClusterOptions, RateOptions, ScoreOptions
 from encore_ray.config.sources import read_rules, resolve_model
-from encore_ray.rules import rule_pool
+from encore_ray.rule_pools import rule_pool
 from encore_ray.schema import PAIRS_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
