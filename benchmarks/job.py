@@ -47,7 +47,7 @@ from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import pass_tables
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import Dtype, load_model
-from encore_ray.passes.scorers.scoring_cost import Effort
+from encore_ray.passes.scorers.scoring_cost import ScoringCost
 from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT, REJECTED, chosen_column, rejected_column
 from encore_ray.storage import Folder
 
@@ -220,12 +220,12 @@ def main(arguments: list[str] | None = None) -> None:
                 flush=True,
             )
         overhead = statistics.median(job.wall_s / bare_s - 1 for job, bare_s in zip(jobs, bare, strict=True))
-        effort = Effort.of_counts(total_counts(pass_tables(Folder(str(jobs[-1].run)))["score"].commits().values()))
+        cost = ScoringCost.of_counts(total_counts(pass_tables(Folder(str(jobs[-1].run)))["score"].commits().values()))
     rounds = [f"round {number + 1}" for number in range(options.rounds)]
     rows = [[f"job: {name}", *(f"{job.parts[name]:.1f}" for job in jobs)] for name in jobs[0].parts]
     rows += [["job", *(f"{job.wall_s:.1f}" for job in jobs)], ["bare scorer", *(f"{bare_s:.1f}" for bare_s in bare)]]
     show(["seconds", *rounds], rows)
-    print(f"Overhead of the whole job: {overhead:+.1%}. {effort}.\n{machine()}; torch {torch.__version__}")
+    print(f"Overhead of the whole job: {overhead:+.1%}. {cost}.\n{machine()}; torch {torch.__version__}")
     write_json(options.json, {"overhead": overhead})
 
 

@@ -53,7 +53,8 @@ from encore_ray.models.spec.conversation import Message
 from encore_ray.models.spec.load_options import Dtype, LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import TokenizedPairs
-from encore_ray.rules import RuleSet, rule_pool
+from encore_ray.rule_pools import rule_pool
+from encore_ray.rules import RuleSet
 
 NUM_RULES = 20
 DTYPES: dict[str, Dtype] = {"float32": "float32", "bf16": "bfloat16"}

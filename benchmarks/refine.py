@@ -48,7 +48,7 @@ from encore_ray.models.energy.refiner import Refiner
 from encore_ray.models.energy.training import fit_energies
 from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.refine.apply import _RefineRewards
-from encore_ray.passes.refine.energies import OF_REWARD
+from encore_ray.passes.refine.energies import REWARD_ENERGY
 from encore_ray.passes.refine.fit_reward import MARGIN
 from encore_ray.passes.refine.source import REWARD, embedded_units, training_blocks
 from encore_ray.passes.scorers.embedding_table import embedding_columns
@@ -150,7 +150,7 @@ def apply_run(run: Folder) -> list[float]:
     small = training_blocks(units[:1], noise=0.0, seed=0)
     refiner = Refiner.of(fit_energies(small, settings=replace(STREAMED, num_negatives=1)))
     source = {"source": MARGIN, "slope": 1.0, "intercept": 0.0}
-    OF_REWARD.keep(run, refiner.with_facts({"calibration": {"used": MARGIN, "sources": [source]}}), {})
+    REWARD_ENERGY.keep(run, refiner.with_facts({"calibration": {"used": MARGIN, "sources": [source]}}), {})
     work = CommittedWork(pass_tables(run)["refine"].open({}), partial(_RefineRewards, run))
     held: list[float] = []
     for unit in units:

@@ -1,8 +1,8 @@
 """python benchmarks/refine_noise.py --picture docs/refinement.svg --json noise.json
 
 What refined rewards buy on a planted corpus as ever more of the labels are wrong: the demo's corpus, model and job,
-then `encore-ray refine fit` with 20 and 35 % of the labels turned round in training. All rewards are judged on the same
-held-out pairs as they are. Writes the picture that the command leaves in the run.
+then `encore-ray refine fit` with 20 and 35 % of the labels turned round in training. All rewards are evaluated on the
+same held-out pairs as they are. Writes the picture that the command leaves in the run.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """python benchmarks/rules_to_rewards.py --json rules_to_rewards.json
 
 From ratings to rewards on planted text corpora, where the truth is known: heads and a rule adapter are trained on the
-ratings of one corpus and judged on another, by the commands that a user would type.
+ratings of one corpus and evaluated on another, by the commands that a user would type.
 
 - Heads: does a trained model's score give each rule the entropy that its planted ratings have? Spearman's correlation
   over the ten rules, and ENCORE by both.

@@ -134,7 +134,7 @@ class ComparedSchemes(_Table):
                 "above_uniform_low": line.difference_to_uniform.low,
                 "above_uniform_high": line.difference_to_uniform.high,
             }
-            for line in self.comparison.standings
+            for line in self.comparison.lines
         ]
         return pd.DataFrame(rows)
 

@@ -15,7 +15,7 @@ from encore_ray.passes.evaluate import Evaluate
 from encore_ray.passes.prepare import Prepare
 from encore_ray.passes.report import write_report
 from encore_ray.passes.score import Score
-from encore_ray.passes.scorers.choose import check_scorer, choose_scorer
+from encore_ray.passes.scorers.choose import check_configured_scorer, choose_scorer
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.weigh import Weigh
 from encore_ray.redaction import redact
@@ -66,7 +66,7 @@ def run_job(
     if limit is not None and limit < 1:
         raise ConfigError(f"limit: expected 1 pair or more, found {limit}.")
     files = list_files([InputSpec(item.path, item.subset, item.format) for item in config.inputs])
-    check_scorer(config)
+    check_configured_scorer(config)
     _check_run_folder(config.run, files)
     stored, max_bad_fraction = redact(config.to_yaml()).encode(), config.prepare.max_bad_fraction
     with open_run(

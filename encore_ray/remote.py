@@ -44,11 +44,12 @@ _CONNECTION = {
 }
 
 
-def file_system(path: str, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]:
+def file_system(path: str, *, caches_listings: bool = True) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a path and the path in it; ConfigError when the protocol's package is missing."""
     try:
-        if path.startswith(_S3):
-            options = {**_s3_options(), **options}
+        options: dict[str, Any] = _s3_options() if path.startswith(_S3) else {}
+        if not caches_listings:
+            options["use_listings_cache"] = False
         fs, inner = fsspec.core.url_to_fs(path, **options)
     except ImportError as error:
         protocol = path.split("://", 1)[0]

@@ -17,9 +17,8 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 
@@ -31,36 +30,6 @@ OutOfRange = Literal["error", "clip"]
 
 FLOAT32_MAX = 3.4028234663852886e38  # scores are stored as float32: anything larger is infinite there
 FLOAT32_MIN = 2.0**-126  # and differences that are smaller lose their digits
-
-RulePool = Literal[
-    "default",
-    "all",
-    "compliance",
-    "crime",
-    "people",
-    "fairness",
-    "privacy",
-    "wellbeing",
-    "advice",
-    "honesty",
-    "minors",
-    "conduct",
-]
-RULE_POOLS: tuple[RulePool, ...] = get_args(RulePool)
-
-# Of the pool, ten that differ often between two responses, in both directions and on different matters.
-_DEFAULT_RULES = (
-    "actionable_harm",
-    "refuses_harm",
-    "safer_alternative",
-    "insults",
-    "stereotypes",
-    "empathy",
-    "warns_of_risk",
-    "false_claim",
-    "answers",
-    "lectures",
-)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _CHOICES = {
@@ -264,26 +233,6 @@ class RuleSet:
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not UTF-8 text: {error}.") from None
         return cls.from_yaml(text, where=str(path))
-
-
-def rule_pool(name: RulePool = "default") -> RuleSet:
-    """Safety rules that come with the package, each a short question to a judge about one response.
-
-    They are answered by P(yes) - P(no), on a scale from -1 to 1.
-
-    Args:
-        name: "default" for ten rules that suit most corpora, "all", or one group of them.
-
-    Raises:
-        ConfigError: no such pool.
-    """
-    if name not in RULE_POOLS:
-        raise ConfigError(f"Unknown rule pool {name!r}; known: {', '.join(RULE_POOLS)}.")
-    if name not in ("default", "all"):
-        text = files("encore_ray").joinpath("rule_pools", f"{name}.yaml").read_text("utf-8")
-        return RuleSet.from_yaml(text, where=f"rule pool {name}")
-    pool = {rule.name: rule for group in RULE_POOLS[2:] for rule in rule_pool(group)}
-    return RuleSet(pool.values() if name == "all" else (pool[each] for each in _DEFAULT_RULES))
 
 
 def slug(name: str, taken: Iterable[str] = ()) -> str:

@@ -86,7 +86,7 @@ class Folder:
     @cached_property
     def _fs(self) -> tuple[fsspec.AbstractFileSystem, str]:
         # Other processes write here too: a listing that s3fs remembers would hide what they wrote.
-        return file_system(self.uri, use_listings_cache=False)
+        return file_system(self.uri, caches_listings=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"uri": self.uri}

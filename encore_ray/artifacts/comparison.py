@@ -17,7 +17,7 @@ class HeldOut(Part):
     num_keys: int
 
 
-class Standing(Part):
+class Line(Part):
     """What one scheme, rewards made elsewhere, or a trivial baseline gets right; None for what no pair tells.
 
     Attributes:
@@ -139,9 +139,9 @@ class Comparison(Artifact):
     temperature: float
     log_base: str = "e"
     rule_names: list[str]
-    schemes: list[Standing]
-    beside: ListOrNull[Standing] = Field(default_factory=list)
-    baselines: ListOrNull[Standing]
+    schemes: list[Line]
+    beside: ListOrNull[Line] = Field(default_factory=list)
+    baselines: ListOrNull[Line]
     sweep: Sweep | None
     rules: list[ComparedRule]
     correlations: RuleCorrelations | None
@@ -153,7 +153,7 @@ class Comparison(Artifact):
     warnings: list[str]
 
     @property
-    def standings(self) -> list[Standing]:
+    def lines(self) -> list[Line]:
         """All that is compared: schemes, other rewards, baselines."""
         return [*self.schemes, *self.beside, *self.baselines]
 
@@ -165,9 +165,9 @@ class Comparison(Artifact):
     def figures(self) -> dict[str, float | None]:
         """The figures that are worth a curve or a column in MLflow: on held-out pairs, which judge all alike."""
         flat: dict[str, float | None] = {"heldout_pairs": self.heldout.num_pairs}
-        for standing in self.standings:
-            flat[f"accuracy/{standing.name}"] = standing.heldout.accuracy
-            flat[f"difference_to_uniform/{standing.name}"] = standing.difference_to_uniform.value
+        for line in self.lines:
+            flat[f"accuracy/{line.name}"] = line.heldout.accuracy
+            flat[f"difference_to_uniform/{line.name}"] = line.difference_to_uniform.value
         flat["entropy_accuracy_pearson"] = self.entropy_accuracy.pearson
         flat["weight_error"] = self.sample_size.weight_error if self.sample_size else None
         return flat

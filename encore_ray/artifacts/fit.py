@@ -14,7 +14,7 @@ class MeanAuc(Part):
     min_yes: int
 
 
-class LogisticFit(Part):
+class LogisticFigures(Part):
     """Of all logistic regressions: passes over the data, and whether each found its minimum."""
 
     num_passes: int
@@ -51,7 +51,7 @@ class FitReport(Artifact):
     num_responses: int
     num_folds: int
     mean_auc: MeanAuc
-    logistic: LogisticFit | None
+    logistic: LogisticFigures | None
     rules: list[FittedHead]
 
     def figures(self) -> dict[str, float | None]:

@@ -64,7 +64,7 @@ class Calibration(Part):
 
 
 class FittedPairs(Part):
-    """Pairs to learn from, and of those held out the ones that calibrate and the ones that judge."""
+    """Pairs to learn from, and of those held out the ones that calibrate and the ones that test."""
 
     trainable: int
     calibration: int

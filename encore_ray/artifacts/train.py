@@ -10,7 +10,7 @@ from encore_ray.models.spec.files import TRAIN_FILE
 MERITS = ("r2", "f1", "accuracy")
 
 
-class TrainRows(Part):
+class RowFigures(Part):
     """Rows = trained + held out + left out; ties of each rule have nothing to learn for it."""
 
     rows: int
@@ -44,7 +44,7 @@ class HeldOutFigures(Part):
         return getattr(self, self.merit_name)
 
 
-class Evaluation(HeldOutFigures):
+class TrainEvaluation(HeldOutFigures):
     """The figures after a step, of all targets and of each rule's."""
 
     step: int
@@ -62,7 +62,7 @@ class TrainReport(Artifact):
     MADE_BY: ClassVar[str] = "train"
 
     objective: str
-    rows: TrainRows
+    rows: RowFigures
     steps: int
     num_steps: int
-    best: Evaluation
+    best: TrainEvaluation

@@ -19,7 +19,7 @@ from encore_ray.errors import ConfigError, EncoreError
 
 
 @dataclass(frozen=True)
-class Step:
+class ChainStep:
     """One command of a chain: its number from 1, and its words as one would type them."""
 
     number: int
@@ -60,7 +60,7 @@ class Chain:
                     command.main(console)
 
 
-def read_steps(path: Path) -> list[Step]:
+def read_steps(path: Path) -> list[ChainStep]:
     """The steps of a chain's file.
 
     The name of a step may have several words, as `refine fit` or `run job.yaml`. Of its options, true is a flag that
@@ -74,7 +74,7 @@ def read_steps(path: Path) -> list[Step]:
     found = content.get("steps") if isinstance(content, dict) else None
     if not isinstance(found, list) or not found or set(content) != {"steps"}:
         raise ConfigError(f"{path}: expected the key `steps` alone, with a list of commands.")
-    return [Step(number, _words(path, number, item)) for number, item in enumerate(found, start=1)]
+    return [ChainStep(number, _words(path, number, item)) for number, item in enumerate(found, start=1)]
 
 
 def _words(path: Path, number: int, item: Any) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ def _text(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def _named(step: Step, num_steps: int) -> Iterator[None]:
+def _named(step: ChainStep, num_steps: int) -> Iterator[None]:
     """Errors say which step they are of."""
     try:
         yield

@@ -21,8 +21,8 @@ def flag(metavar: str | None = None) -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
 
 
-Path = Annotated[str, flag("PATH")]
-OptionalPath = Annotated[str | None, flag("PATH")]
+PathFlag = Annotated[str, flag("PATH")]
+OptionalPathFlag = Annotated[str | None, flag("PATH")]
 Switch = Annotated[bool, flag()]
 
 
@@ -31,7 +31,7 @@ def default_bad_fraction() -> float:
     return section_defaults(PrepareOptions).max_bad_fraction
 
 
-def check_bad_fraction(share: float) -> None:
+def check_max_bad_fraction(share: float) -> None:
     """Raise ConfigError where --max-bad-fraction is no share: a pass would look at it when all is done."""
     if not 0 <= share <= 1:
         raise ConfigError(f"--max-bad-fraction must lie from 0 to 1, found {share}.")

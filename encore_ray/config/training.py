@@ -43,7 +43,7 @@ class TrainOptions(Section):
     evaluate_every: int = Field(
         default=100, ge=1, description="Steps between evaluations; each keeps what a resume needs."
     )
-    heldout_rows: int = Field(default=1024, ge=16, description="About how many held-out rows are judged each time.")
+    heldout_rows: int = Field(default=1024, ge=16, description="About how many held-out rows are evaluated each time.")
     patience: int = Field(default=3, ge=1, description="Evaluations without a better one that end the training.")
     seed: int = Field(default=0, ge=0, description="Of the order of rows, and of the adapters' first weights.")
     workers: int | None = Field(

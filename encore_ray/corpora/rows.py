@@ -152,7 +152,7 @@ def parse_object(item: bytes) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def open_parquet(file: SourceFile) -> Iterator[pq.ParquetFile]:
+def open_source_table(file: SourceFile) -> Iterator[pq.ParquetFile]:
     """The open table; pyarrow would leave a handle that we opened open."""
     with open_bytes(file) as handle, pq.ParquetFile(handle) as table:
         refuse_pickles(table.schema_arrow, file.uri)
@@ -208,7 +208,7 @@ def _array_elements(data: bytes, uri: str) -> Iterator[bytes]:
 
 
 def _parquet_rows(part: FileRange, first_line: int, columns: Collection[str]) -> Iterator[SourceRow]:
-    with reading(part.file.uri), open_parquet(part.file) as table:
+    with reading(part.file.uri), open_source_table(part.file) as table:
         line = first_line
         for stored in table.iter_batches(_BATCH_ROWS, row_groups=list(range(part.start, part.end))):
             batch = _plain(stored)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from encore_ray.corpora.digest import ContentDigest
 from encore_ray.corpora.ratings import RULE_NAMES
-from encore_ray.corpora.rows import BadRow, FileRange, open_parquet, parse_object, text_items
+from encore_ray.corpora.rows import BadRow, FileRange, open_source_table, parse_object, text_items
 from encore_ray.corpora.sources import SourceFile, open_bytes, reading
 from encore_ray.corpora.values import Shape, ShapeCounts, plain_type, shape_of
 from encore_ray.errors import DataError
@@ -67,7 +67,7 @@ def ranges(file: SourceFile, *, range_bytes: int = RANGE_BYTES) -> list[FileRang
     """
     assert range_bytes > 0
     if file.kind == "parquet":
-        with reading(file.uri), open_parquet(file) as table:
+        with reading(file.uri), open_source_table(file) as table:
             rows = [table.metadata.row_group(index).num_rows for index in range(table.num_row_groups)]
         return _row_group_runs(file, rows)
     if file.gzipped or file.kind == "json" or file.size == 0:
@@ -130,7 +130,7 @@ def _scan_text(part: FileRange) -> RangeScan:
 
 def _scan_parquet(part: FileRange) -> RangeScan:
     rule_names: Counter[tuple[str, ...]] = Counter()
-    with reading(part.file.uri), open_parquet(part.file) as table, open_bytes(part.file) as handle:
+    with reading(part.file.uri), open_source_table(part.file) as table, open_bytes(part.file) as handle:
         metadata, schema = table.metadata, table.schema_arrow
         if len(set(schema.names)) != len(schema.names):
             raise DataError(f"{part.file.uri} has two columns of the same name: {', '.join(schema.names)}.")

@@ -16,7 +16,7 @@ EngineName = Literal["local", "ray"]
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
-Say = Callable[[Any], object]
+Send = Callable[[Any], object]
 
 
 class SingleWorker(Protocol):
@@ -94,13 +94,13 @@ class Engine(Protocol):
         ...
 
     def call(
-        self, work: Callable[[Say], Result], hear: Say, *, cpus: float | None = None, gpus: float | None = None
+        self, work: Callable[[Send], Result], receive: Send, *, cpus: float | None = None, gpus: float | None = None
     ) -> Result:
         """Do one long piece of work by one worker, which says how it gets on.
 
         Args:
             work: picklable; is given what it says things by.
-            hear: told of what is said. Answers True to a word after which work that dies goes on from there.
+            receive: told of what is said. Answers True to a word after which work that dies goes on from there.
             cpus, gpus: that the worker holds; None: all CPUs of a node, or up to two beside one GPU.
         """
         ...

@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from encore_ray.engine.base import EngineName, Say
+from encore_ray.engine.base import EngineName, Send
 from encore_ray.engine.outcomes import Lost
 from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool, find_crew
 from encore_ray.folder.in_flight import InFlight
@@ -117,11 +117,11 @@ class LocalEngine:
         yield _InProcess(factory())
 
     def call(
-        self, work: Callable[[Say], Result], hear: Say, *, cpus: float | None = None, gpus: float | None = None
+        self, work: Callable[[Send], Result], receive: Send, *, cpus: float | None = None, gpus: float | None = None
     ) -> Result:
         crew = find_crew(self.resources, num=1, cpus=cpus, gpus=gpus, remedy="--cpus or --gpus")
         with _torch_threads(max(int(crew.cpus), 1)):
-            return work(hear)
+            return work(receive)
 
     def _outcomes(
         self, factory: Callable[[], Callable[[Any], Any]], units: Sequence[Any], pool: ActorPool | TaskPool | None

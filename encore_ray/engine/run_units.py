@@ -13,21 +13,21 @@ from encore_ray.folder.commits import Commit, total_counts
 from encore_ray.folder.pass_table import PassTable
 
 
-class _Crew:
+class _LiveWorkers:
     """The workers that are alive, as far as their units tell: Ray keeps no public count of a pool's actors."""
 
     def __init__(self) -> None:
-        self._heard: dict[str, float] = {}
+        self._last_seen: dict[str, float] = {}
         self._longest_s = 0.0
 
-    def hear(self, commit: Commit) -> None:
-        self._heard[commit.notes[WORKER]] = time.monotonic()
+    def count(self, commit: Commit) -> None:
+        self._last_seen[commit.notes[WORKER]] = time.monotonic()
         self._longest_s = max(self._longest_s, commit.seconds)
 
     def __len__(self) -> int:
         """Workers that finished a unit within a minute, or within the time of three long ones."""
         since = time.monotonic() - max(60.0, 3 * self._longest_s)
-        return sum(heard >= since for heard in self._heard.values())
+        return sum(seen >= since for seen in self._last_seen.values())
 
 
 def run_units(
@@ -64,10 +64,10 @@ def run_units(
     counts = total_counts(commits.values())
     done_rows = resumed_rows
     started = time.monotonic()
-    crew = _Crew()
+    workers = _LiveWorkers()
     suspects: list[Task] = []
 
-    def tell() -> None:
+    def show_progress() -> None:
         watch(
             Progress(
                 name=table.name,
@@ -78,13 +78,13 @@ def run_units(
                 resumed_rows=resumed_rows,
                 seconds=time.monotonic() - started,
                 counts=counts,
-                workers=len(crew),
+                workers=len(workers),
                 lost_units=len(suspects),
             )
         )
 
     table.announce(num_units=len(tasks), rows=total_rows)
-    tell()
+    show_progress()
     for commit in commits.values():
         on_commit(commit)
     if todo:
@@ -99,10 +99,10 @@ def run_units(
         )
         for commit in finished:
             commits[commit.unit] = commit
-            crew.hear(commit)
+            workers.count(commit)
             on_commit(commit)
             done_rows += rows[commit.unit]
             for key, value in commit.counts.items():
                 counts[key] = counts.get(key, 0) + value
-            tell()
+            show_progress()
     return commits

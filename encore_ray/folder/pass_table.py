@@ -87,7 +87,7 @@ class PassTable:
         opened = replace(self, plan=fingerprint(facts))
         plan = {"schema_version": SCHEMA_VERSION, "pass": self.name, "fingerprint": opened.plan, "facts": facts}
         if self.folder.exists(PLAN_FILE):
-            if self.is_made_from(facts, overwrite=overwrite, derived=derived):
+            if self.is_of(facts, overwrite=overwrite, derived=derived):
                 return opened
             self.start_over()
         else:
@@ -95,7 +95,7 @@ class PassTable:
         self.folder.write_json(PLAN_FILE, plan)
         return opened
 
-    def is_made_from(
+    def is_of(
         self, facts: Mapping[str, Any], *, overwrite: bool = False, derived: Container[str] = frozenset()
     ) -> bool:
         """Whether the folder holds results made from these facts; raises ResumeRefused as `open` would."""

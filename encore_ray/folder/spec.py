@@ -113,7 +113,7 @@ def find_pass(name: str) -> Pass:
     return next(one for one in PASSES if one.name == name)
 
 
-def made_from(name: str) -> list[Pass]:
+def downstream(name: str) -> list[Pass]:
     """All passes that are made from what this one writes, directly or by way of others, in their order."""
     reached, before = {name}, 0
     while len(reached) > before:
@@ -124,7 +124,7 @@ def made_from(name: str) -> list[Pass]:
 
 def outdated_by(name: str) -> tuple[str, ...]:
     """Files of a run that are another's once this pass changes: its own further files, and what is made from it."""
-    return (*find_pass(name).files, *(mark for one in made_from(name) for mark in one.marks))
+    return (*find_pass(name).files, *(mark for one in downstream(name) for mark in one.marks))
 
 
 def driver_folders() -> tuple[str, ...]:

@@ -134,7 +134,7 @@ def compare_units(
         seed=options.seed,
         by_group=options.by_group,
         swept_num_bins=list(swept),
-        selection=selection.params if selection else None,
+        selection=selection.facts if selection else None,
     )
     weightings = lineup.weightings
     count = partial(_Count, rules, options.score_range, weightings, others, selection=selection, seed=options.seed)
@@ -198,5 +198,5 @@ class _Count:
         selected_KN = np.zeros((len(self._rules), block.table.num_rows), dtype=bool)
         if unit in self._selection.units:
             selected_KN = read_selection(self._selection.units[unit], block.table.column(PAIR_ID), self._rules)
-        num_rules = self._selection.params["num_rules"]
+        num_rules = self._selection.facts["num_rules"]
         return selection_masks(block, selected_KN, kept=self._weightings.kept, num_rules=num_rules, seed=self._seed)

@@ -80,7 +80,7 @@ class Compose(Step[dict[str, int]]):
         output = output.open(
             {
                 "weights": weights.fingerprint,
-                "weighed_by": weights.recipe,
+                "weighed_by": weights.facts,
                 "rules": rules.fingerprint,
                 "pairs": bool(pairs),
                 "columns": _all_columns(units, texts),

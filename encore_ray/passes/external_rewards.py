@@ -95,11 +95,11 @@ def other_margins(rewards: OtherRewards, unit: str, pair_ids: Sequence[str]) -> 
     return np.where(np.isfinite(margin_N), np.where(is_tie_N, 0.0, margin_N), np.nan)
 
 
-def check_some_known(standings: Sequence[Mapping[str, Any]], scores: str) -> None:
+def check_some_known(lines: Sequence[Mapping[str, Any]], scores: str) -> None:
     """Raise DataError where other rewards know none of the pairs."""
-    for standing in standings:
-        if not standing["all"]["num_pairs"]:
+    for line in lines:
+        if not line["all"]["num_pairs"]:
             raise DataError(
-                f"{standing['name']}: {standing['params']['rewards']} has rewards of none of the pairs of {scores}: "
+                f"{line['name']}: {line['params']['rewards']} has rewards of none of the pairs of {scores}: "
                 "they have other pair_ids. Compare with rewards of the same run."
             )

@@ -70,7 +70,7 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
     with contextlib.suppress(DataError):  # of rules that have changed since: it is made again, or left out
         found = find_selection(folder)
         if found is not None:
-            selection = SelectionSummary(found.params["num_rules"], found.params["by"], counts["select"] or {})
+            selection = SelectionSummary(found.facts["num_rules"], found.facts["by"], counts["select"] or {})
     config = None
     if folder.exists(CONFIG_FILE):
         config = yaml.safe_load(redact(folder.read_bytes(CONFIG_FILE).decode()))

@@ -12,7 +12,7 @@ from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.folder.commits import Commit
 from encore_ray.folder.spec import SCORE
 from encore_ray.passes.scorers.scorer import Scorer, fill_table
-from encore_ray.passes.scorers.scoring_cost import Effort
+from encore_ray.passes.scorers.scoring_cost import ScoringCost
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import RULES_FILE
@@ -74,8 +74,8 @@ class Score(Step[Scored]):
         return Scored(scorer.rules, scorer.tags, counts)
 
     def record(self, made: Scored) -> Record:
-        effort = Effort.of_counts(made.counts)
-        shares = {"shared_tokens": effort.shared, "idle_share": effort.idle} if effort.tokens else {}
+        cost = ScoringCost.of_counts(made.counts)
+        shares = {"shared_tokens": cost.shared, "idle_share": cost.idle} if cost.tokens else {}
         return Record(
             metrics={**made.counts, **shares},
             step=made.counts["rows"],

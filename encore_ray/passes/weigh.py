@@ -65,7 +65,7 @@ class Weigh(Step[Weights]):
         weights = weigh_units(units, rules, self.options, run.reducer)
         if not run.overwrite:  # the same facts on more scores replace their own weights
             standing = _standing_weights(run.folder, self.output)
-            is_same(run.path(self.output), standing.recipe if standing else None, weights.recipe)
+            is_same(run.path(self.output), standing.facts if standing else None, weights.facts)
         if self.scores is None:
             _outdate_others(run, weights)
         run.folder.write_json(self.output, weights.to_dict())

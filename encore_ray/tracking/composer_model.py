@@ -15,7 +15,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
 from encore_ray.composition.weigh.groups import compose_by_group
-from encore_ray.composition.weigh.rewards import Rewards, compose
+from encore_ray.composition.weigh.rewards import ComposedRewards, compose
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.schema import CHOSEN_REWARD, MARGIN, REJECTED_REWARD, SUBSET, chosen_column, rejected_column
 
@@ -43,7 +43,7 @@ class Composer(PythonModel):
         columns = {CHOSEN_REWARD: rewards.chosen_N, REJECTED_REWARD: rewards.rejected_N, MARGIN: rewards.margin_N}
         return pd.DataFrame(columns, index=model_input.index)
 
-    def _compose(self, chosen_KN: np.ndarray, rejected_KN: np.ndarray, table: pd.DataFrame) -> Rewards:
+    def _compose(self, chosen_KN: np.ndarray, rejected_KN: np.ndarray, table: pd.DataFrame) -> ComposedRewards:
         if not self._weights.group_weights:
             return compose(chosen_KN, rejected_KN, weights=self._weights)
         if SUBSET not in table:

@@ -25,7 +25,8 @@ from encore_ray.config import (
     WeighOptions,
 )
 from encore_ray.folder.pass_table import Commit, pass_tables
-from encore_ray.rules import RuleSet, rule_pool
+from encore_ray.rule_pools import rule_pool
+from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder
 
 SECTIONS = {

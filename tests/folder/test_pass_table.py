@@ -182,7 +182,7 @@ def test_other_facts_are_refused_with_both_fingerprints_and_what_differs(table: 
     assert fingerprint(FACTS)[:12] in said
     assert fingerprint(changed)[:12] in said
     assert f"model was {'a' * 12}, is {'b' * 12}" in said
-    assert 'dtype was null, is "float32"' in said
+    assert 'dtype was not there, is "float32"' in said
     assert "max_tokens" not in said
     assert "--overwrite" in said
     assert values(table) == [0.0] * 6
@@ -224,7 +224,7 @@ def test_facts_that_follow_from_an_earlier_pass_start_it_over_unasked(table: Pas
     do_all(table)
     with pytest.raises(ResumeRefused, match="model was"):
         table.open({"model": "b", "max_tokens": 65}, derived={"max_tokens"})
-    assert differing({"a": 1, "b": 2}, {"b": 3, "c": None}) == ["a", "b"]
+    assert differing({"a": 1, "b": 2}, {"b": 3, "c": None}) == ["a", "b", "c"]
 
 
 def test_a_removed_input_is_refused(table: PassTable) -> None:

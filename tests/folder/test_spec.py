@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from encore_ray.folder.pass_table import pass_table
-from encore_ray.folder.spec import PASSES, Pass, driver_folders, find_pass, made_from, outdated_by
+from encore_ray.folder.spec import PASSES, Pass, downstream, driver_folders, find_pass, outdated_by
 from encore_ray.storage import Folder
 from tests.passes.doing import run_in
 
@@ -54,7 +54,7 @@ def test_names_and_folders_are_each_one_passs_and_reads_name_passes() -> None:
 
 
 def test_nothing_is_made_from_itself_and_what_is_made_from_that_is_made_from_this() -> None:
-    closure = {one.name: [other.name for other in made_from(one.name)] for one in PASSES}
+    closure = {one.name: [other.name for other in downstream(one.name)] for one in PASSES}
     order = [one.name for one in PASSES]
     for name, later in closure.items():
         assert name not in later

@@ -54,7 +54,7 @@ def lethal_start() -> None:
 
 
 def lethal_search(model: object) -> Callable[[object], None]:
-    """In place of `find_budget`: a search that dies of its first pair."""
+    """In place of `open_budget_search`: a search that dies of its first pair."""
     return lambda units: die(KILL)
 
 

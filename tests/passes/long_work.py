@@ -5,14 +5,14 @@ from pathlib import Path
 
 from encore_ray.engine.on_ray.remote_call import Result, Say, Work
 from encore_ray.errors import DataError
-from encore_ray.passes.refine.fit_energies import Told
+from encore_ray.passes.refine.fit_energies import FitMessage
 from tests.passes.lethal import KILL, die
 
 
 def dies_after_an_epoch(died: Path, work: Work[Result], say: Say) -> Result:
     """Do work that trains; the first process to come so far dies when it has told of its first epoch."""
 
-    def tell(told: Told) -> None:
+    def tell(told: FitMessage) -> None:
         say(told)
         if "epoch 1" in told.sentence and not died.exists():
             died.touch()

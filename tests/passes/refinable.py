@@ -35,7 +35,7 @@ def write_run(
     Of the rules, `quality` scores a tenth of the reward, `harm`, of which less is better, 10 minus that.
 
     Args:
-        spoil_test: turn all rewards of the pairs that judge upside down.
+        spoil_test: turn all rewards of the pairs of the test half upside down.
     """
     run = Folder(str(folder))
     tables = pass_tables(run)
@@ -54,7 +54,7 @@ def write_run(
         r_N2 = 40 + 10 * (quality_N2 + 0.5 * rng.standard_normal((unit_pairs, 2)))
         pair_ids = [f"p{number}-{row}" for row in range(unit_pairs)]
         if spoil_test:
-            r_N2[judges(pair_ids)] *= -1
+            r_N2[in_test_half(pair_ids)] *= -1
         single_N = np.arange(unit_pairs) == SINGLE
         e_N2D[single_N, 1] = np.nan
         rewards = {
@@ -87,7 +87,7 @@ def write_run(
     return run
 
 
-def judges(pair_ids: list[str]) -> np.ndarray:
+def in_test_half(pair_ids: list[str]) -> np.ndarray:
     from encore_ray.composition.hashing.keys import heldout_halves
 
     return heldout_halves(pair_ids)[1]

@@ -31,7 +31,7 @@ from encore_ray.passes.scorers.by_ratings import RatingsScorer
 from encore_ray.passes.scorers.model.plan import plan_model
 from encore_ray.passes.selection.relate import Relate, adapter_scorer
 from encore_ray.passes.selection.relevance import plan_adapter
-from encore_ray.passes.selection.select import Select, Selecting
+from encore_ray.passes.selection.select import Select, SelectionMethod
 from encore_ray.passes.weigh import Weigh
 from encore_ray.rules import RuleSet
 from encore_ray.schema import chosen_column, rejected_column
@@ -84,7 +84,7 @@ def work_by_ratings(place: Path, corpus: Path, rules: RuleSet, engine: Literal["
         run.do(Weigh(WeighOptions(scheme="bradley_terry"), output="bradley_terry.json"))
         run.do(Compose(weights))
         run.do(Evaluate())
-        run.do(Select(Selecting(3, "declared", "auto")))
+        run.do(Select(SelectionMethod(3, "declared", "auto")))
         run.do(Compare(WeighOptions()))
 
 

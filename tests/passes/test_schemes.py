@@ -114,7 +114,7 @@ def test_the_number_of_workers_changes_no_bit_of_a_fit(place: Path, ray_engine: 
     assert all(fit == fits[0] for fit in fits)
 
 
-def test_rules_alone_are_judged_on_the_calibration_pairs(place: Path) -> None:
+def test_rules_alone_are_evaluated_on_the_calibration_pairs(place: Path) -> None:
     units = table_units(str(place / "many"))
     found = measure_agreement(units, RULES, Reducer(LocalEngine()), score_range="declared")
     assert found == RuleAgreement.of(differences(), rules=RULES, score_range="declared")

@@ -238,7 +238,7 @@ def test_schemes_are_ordered_by_accuracy_and_marked_by_what_they_know():
     assert [row.get("class") for row in rows] == ["learned", "encore", "uniform", "baseline"]
 
 
-def test_without_a_held_out_pair_schemes_are_judged_on_all_and_those_that_learn_are_left_out():
+def test_without_a_held_out_pair_schemes_are_evaluated_on_all_and_those_that_learn_are_left_out():
     contents = make_contents(schemes=("uniform", "bradley_terry"))
     assert contents.comparison
     comparison = dict(contents.comparison.content)

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, Path, Switch, flag
+from encore_ray.cli.flags import OptionalPathFlag, PathFlag, Switch, flag
 from encore_ray.config.sources import environment_values, resolve_model
 from encore_ray.errors import ClusterError, ConfigError
-from encore_ray.rules import RulePool, rule_pool
+from encore_ray.rule_pools import RulePool, rule_pool
 from encore_ray.schema import REWARDS_DIR, SELECTION_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -18,7 +18,7 @@ from encore_ray.storage import Folder, absolute, require_paths
 class Inspect:
     """Explain any artifact: a run, a table, a model, a quarantine, rules.yaml or a .json file of a run."""
 
-    path: tyro.conf.Positional[Path]
+    path: tyro.conf.Positional[PathFlag]
     """File or folder."""
 
     def main(self, console: Console) -> None:
@@ -81,9 +81,9 @@ class Export:
     Or write pairs in the direction that their selected rules give them.
     """
 
-    run: Path
+    run: PathFlag
     """Run folder, after `compose`; for the labels of a selection, after `select`."""
-    output: OptionalPath = None
+    output: OptionalPathFlag = None
     """Folder for a dataset."""
     format: Literal["trl", "openrlhf", "llamafactory"] = "trl"
     """The trainer that will read the dataset."""

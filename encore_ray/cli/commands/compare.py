@@ -8,7 +8,7 @@ import tyro
 import yaml
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, flag, section_flags
+from encore_ray.cli.flags import OptionalPathFlag, flag, section_flags
 from encore_ray.config import ClusterOptions, WeighOptions
 from encore_ray.config.sources import read_rules
 from encore_ray.errors import ConfigError
@@ -22,20 +22,20 @@ OF_ONE_SCHEME = ("scheme", "rule", "num_rules")
 class Compare:
     """Count what every weight scheme gets right on the same pairs, and say what to make of it.
 
-    Schemes that learn from labels are judged on a held-out fifth of the prompts.
+    Schemes that learn from labels are evaluated on a held-out fifth of the prompts.
 
     Differences to uniform weights come with 95% bootstrap intervals over prompts.
 
     Writes comparison.json and report/.
     """
 
-    run: OptionalPath = None
+    run: OptionalPathFlag = None
     """Run folder, after `score`. Or give --scores and --output."""
-    scores: OptionalPath = None
+    scores: OptionalPathFlag = None
     """Folder or Parquet file of scores, ours or made elsewhere."""
-    rules: OptionalPath = None
+    rules: OptionalPathFlag = None
     """rules.yaml of scores made elsewhere."""
-    output: OptionalPath = None
+    output: OptionalPathFlag = None
     """Folder for comparison.json and report/. Default: the run folder."""
     beside: Annotated[tyro.conf.UseAppendAction[list[str]], flag("NAME=REWARDS")] = field(default_factory=list)
     """Rewards of the same pairs to show beside the schemes, as of a `compose` or `refine apply`."""

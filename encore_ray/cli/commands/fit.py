@@ -6,10 +6,10 @@ from typing import Annotated
 from rich.console import Console
 
 from encore_ray.cli.flags import (
-    OptionalPath,
-    Path,
+    OptionalPathFlag,
+    PathFlag,
     Switch,
-    check_bad_fraction,
+    check_max_bad_fraction,
     default_bad_fraction,
     flag,
     section_flags,
@@ -31,15 +31,15 @@ class FitHeads:
     The same command again resumes, or shows the heads that are there.
     """
 
-    run: Path
+    run: PathFlag
     """Run folder, after `prepare`. The embeddings are kept in it, in features/."""
     model: Annotated[str, flag("PATH_OR_HUB_ID")]
     """Folder or hub id of the backbone: any transformers model with a tokenizer."""
-    rules: Path
+    rules: PathFlag
     """rules.yaml of the labels. Columns chosen__RULE and rejected__RULE, or RULE of single responses, hold them."""
-    output: Path
+    output: PathFlag
     """Folder for the model, rules.yaml and fit.json."""
-    labels: OptionalPath = None
+    labels: OptionalPathFlag = None
     """Table of the same pairs that has the labels, as scores/ by a judge. Default: pairs/ of the run."""
     max_bad_fraction: float = field(default_factory=default_bad_fraction)
     """Share of pairs without finite embeddings past which the command fails."""
@@ -50,7 +50,7 @@ class FitHeads:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
-        check_bad_fraction(self.max_bad_fraction)
+        check_max_bad_fraction(self.max_bad_fraction)
         path, output = resolve_model(self.model), absolute(self.output)
         rules_path = absolute(self.rules)
         labels = absolute(self.labels) if self.labels else None

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, Path, Switch, flag
+from encore_ray.cli.flags import OptionalPathFlag, PathFlag, Switch, flag
 from encore_ray.config.sources import assigned_values, load_config
 from encore_ray.storage import Folder, absolute
 
@@ -18,7 +18,7 @@ class Demo:
     Needs no download and no GPU; about three minutes on two cores.
     """
 
-    folder: Path = "demo-run"
+    folder: PathFlag = "demo-run"
     """Where everything goes."""
     pairs: int = 4096
     """Number of planted preference pairs."""
@@ -35,7 +35,7 @@ class Run:
 
     config: tyro.conf.Positional[Annotated[str, flag("CONFIG.yaml")]]
     """The job's YAML file; see README for its keys."""
-    run: OptionalPath = None
+    run: OptionalPathFlag = None
     """Run folder, instead of the one in the file."""
     limit: Annotated[int | None, flag("N")] = None
     """Try the job on about so many pairs, then say how long and how much the whole will take."""

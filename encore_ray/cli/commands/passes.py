@@ -6,10 +6,10 @@ from typing import Annotated
 from rich.console import Console
 
 from encore_ray.cli.flags import (
-    OptionalPath,
-    Path,
+    OptionalPathFlag,
+    PathFlag,
     Switch,
-    check_bad_fraction,
+    check_max_bad_fraction,
     default_bad_fraction,
     flag,
     section_flags,
@@ -27,7 +27,7 @@ class Prepare:
 
     input: Annotated[list[str], flag("PATH")]
     """Files, folders, globs or URLs (s3://, gs://, hf://datasets/owner/name/...)."""
-    run: Path
+    run: PathFlag
     """Run folder."""
     overwrite: Switch = False
     """Start over where inputs or options have changed, instead of refusing."""
@@ -57,11 +57,11 @@ class Prepare:
 class Score:
     """Score all pairs of a run under the rules of a multi-head model, on the whole cluster."""
 
-    run: Path
+    run: PathFlag
     """Run folder, after `prepare`."""
     model: Annotated[str, flag("PATH_OR_HUB_ID")]
     """Folder or hub id of the model."""
-    rules: OptionalPath = None
+    rules: OptionalPathFlag = None
     """rules.yaml, instead of the one that comes with the model."""
     max_bad_fraction: float = field(default_factory=default_bad_fraction)
     """Share of pairs without finite scores past which the pass fails."""
@@ -71,7 +71,7 @@ class Score:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
-        check_bad_fraction(self.max_bad_fraction)
+        check_max_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.model)
         require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path])
         from encore_ray.cli.command import open_command
@@ -102,13 +102,13 @@ class Weigh:
     Other schemes weigh equally, at random, by one rule, by variance or by labels.
     """
 
-    run: OptionalPath = None
+    run: OptionalPathFlag = None
     """Run folder, after `score`. Or give --scores and --output."""
-    scores: OptionalPath = None
+    scores: OptionalPathFlag = None
     """Folder or Parquet file of scores, ours or made elsewhere."""
-    rules: OptionalPath = None
+    rules: OptionalPathFlag = None
     """rules.yaml of scores made elsewhere."""
-    output: OptionalPath = None
+    output: OptionalPathFlag = None
     """The weights file. Default: weights.json in the run folder."""
     overwrite: Switch = False
     """Replace other weights that are there, instead of refusing."""
@@ -143,17 +143,17 @@ class Weigh:
 class Compose:
     """Write the composed reward of every response and the margin of every pair."""
 
-    run: OptionalPath = None
+    run: OptionalPathFlag = None
     """Run folder, after `weigh`. Or give --scores, --weights and --output."""
-    scores: OptionalPath = None
+    scores: OptionalPathFlag = None
     """Folder or Parquet file of scores."""
-    weights: OptionalPath = None
+    weights: OptionalPathFlag = None
     """weights.json. Default: that of the run folder."""
-    rules: OptionalPath = None
+    rules: OptionalPathFlag = None
     """rules.yaml of scores made elsewhere."""
-    pairs: OptionalPath = None
+    pairs: OptionalPathFlag = None
     """pairs/ folder whose texts go beside the rewards; with --run it is the run's."""
-    output: OptionalPath = None
+    output: OptionalPathFlag = None
     """Folder for the rewards. Default: rewards/ in the run folder."""
     overwrite: Switch = False
     """Start over where the folder holds rewards of other weights or scores."""
@@ -193,11 +193,11 @@ class Compose:
 class Evaluate:
     """Count how often the composed reward agrees with the human label, in all and per subset."""
 
-    run: OptionalPath = None
+    run: OptionalPathFlag = None
     """Run folder, after `compose`. Or give --rewards and --output."""
-    rewards: OptionalPath = None
+    rewards: OptionalPathFlag = None
     """Folder of rewards."""
-    output: OptionalPath = None
+    output: OptionalPathFlag = None
     """Folder for metrics.json and report/. Default: the run folder."""
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 

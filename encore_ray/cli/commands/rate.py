@@ -6,17 +6,17 @@ from typing import Annotated
 from rich.console import Console
 
 from encore_ray.cli.flags import (
-    OptionalPath,
-    Path,
+    OptionalPathFlag,
+    PathFlag,
     Switch,
-    check_bad_fraction,
+    check_max_bad_fraction,
     default_bad_fraction,
     flag,
     section_flags,
 )
 from encore_ray.config import ClusterOptions, RateOptions, ScoreOptions
 from encore_ray.config.sources import read_rules, resolve_model
-from encore_ray.rules import rule_pool
+from encore_ray.rule_pools import rule_pool
 from encore_ray.schema import PAIRS_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -32,11 +32,11 @@ class Rate:
     They are the run's scores: `weigh`, `compose` and `compare` go on from them.
     """
 
-    run: Path
+    run: PathFlag
     """Run folder, after `prepare`."""
     judge: Annotated[str, flag("PATH_OR_HUB_ID_OR_URL")]
     """Folder or hub id of the language model; or URL of an OpenAI-compatible API, as in https://host/v1."""
-    rules: OptionalPath = None
+    rules: OptionalPathFlag = None
     """rules.yaml. Default: the ten rules of `encore-ray rules`."""
     relevance: Switch = False
     """Also rate how much each rule matters to each prompt, from 0 to 1, for `select`. It goes to relevance/."""
@@ -49,7 +49,7 @@ class Rate:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
-        check_bad_fraction(self.max_bad_fraction)
+        check_max_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.judge)
         from encore_ray.passes.scorers.api.client import is_api
 

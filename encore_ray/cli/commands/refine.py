@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from encore_ray.cli.flags import Path, Switch, flag, section_flags
+from encore_ray.cli.flags import PathFlag, Switch, flag, section_flags
 from encore_ray.config import ClusterOptions, RefineOptions
 from encore_ray.errors import ConfigError
 from encore_ray.schema import EMBEDDINGS_DIR, REWARDS_DIR, SCORES_DIR
@@ -28,7 +28,7 @@ class Refine:
 
     step: tyro.conf.Positional[Annotated[Literal["fit", "apply"], flag("STEP")]]
     """fit or apply."""
-    run: Path
+    run: PathFlag
     """Run folder, after `compose`; with --per-rule after `score`."""
     per_rule: Switch = False
     """Of fit: an energy for each rule's scores, instead of one for the composed reward."""

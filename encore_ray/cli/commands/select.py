@@ -5,7 +5,7 @@ from typing import Annotated
 
 from rich.console import Console
 
-from encore_ray.cli.flags import Path, Switch, check_bad_fraction, default_bad_fraction, flag, section_flags
+from encore_ray.cli.flags import PathFlag, Switch, check_max_bad_fraction, default_bad_fraction, flag, section_flags
 from encore_ray.config import ClusterOptions, ScoreOptions, SelectOptions
 from encore_ray.config.sources import resolve_model
 from encore_ray.errors import ConfigError
@@ -28,7 +28,7 @@ class Select:
     `compare` then shows what the selected rules get right.
     """
 
-    run: Path
+    run: PathFlag
     """Run folder, after `score` or `rate`; with an adapter `prepare` will do."""
     adapter: Annotated[str | None, flag("PATH_OR_HUB_ID")] = None
     """Folder or hub id of a rule adapter. Its probabilities are kept in the run, in relevance/."""
@@ -41,7 +41,7 @@ class Select:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
-        check_bad_fraction(self.max_bad_fraction)
+        check_max_bad_fraction(self.max_bad_fraction)
         if self.adapter and self.select.by == "scores":
             raise ConfigError("--by scores excludes --adapter: an adapter chooses by its relevance.")
         path = resolve_model(self.adapter) if self.adapter else None
@@ -51,25 +51,25 @@ class Select:
         from encore_ray.console.show import show_counts, show_selection
         from encore_ray.passes.scorers.scoring_cost import without_times
         from encore_ray.passes.selection.select import Select as SelectPass
-        from encore_ray.passes.selection.select import Selecting
+        from encore_ray.passes.selection.select import SelectionMethod
 
         chosen = self.select
-        how = Selecting(chosen.num_rules, chosen.score_range, by="adapter" if path else chosen.by)
+        method = SelectionMethod(chosen.num_rules, chosen.score_range, by="adapter" if path else chosen.by)
         with open_command(
             folder.uri,
             cluster=self.cluster,
             console=console,
             overwrite=self.overwrite,
             options=self.options,
-            params={**vars(how), "adapter": path},
+            params={**vars(method), "adapter": path},
         ) as run:
             if path:
                 from encore_ray.passes.selection.relate import Relate, adapter_scorer, refuse_before_reading
                 from encore_ray.passes.selection.relevance import plan_adapter
 
                 model = plan_adapter(path, self.options, resources=run.resources)
-                refuse_before_reading(run, how, model)
+                refuse_before_reading(run, method, model)
                 related = run.do(Relate(adapter_scorer(model), self.max_bad_fraction))
                 show_counts(without_times(related), console=console)
-            counts = run.do(SelectPass(how))
+            counts = run.do(SelectPass(method))
         show_selection(counts, console=console)

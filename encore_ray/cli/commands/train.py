@@ -5,7 +5,7 @@ from typing import Annotated
 
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPath, Path, Switch, flag, section_flags
+from encore_ray.cli.flags import OptionalPathFlag, PathFlag, Switch, flag, section_flags
 from encore_ray.config import ClusterOptions, TrainOptions
 from encore_ray.config.sources import read_rules, resolve_model
 from encore_ray.schema import PAIRS_DIR, SELECTION_DIR
@@ -16,20 +16,20 @@ from encore_ray.storage import Folder, absolute, require_paths
 class Train:
     """Train a multi-head model on ratings, a reward model on preferences, or a rule adapter.
 
-    On Ray Train: the workers share the model (FSDP). A fifth of the prompts is held out and judges.
+    On Ray Train: the workers share the model (FSDP). A fifth of the prompts is held out to evaluate it.
 
     The same command again resumes, or shows the model that is there.
     """
 
-    run: Path
+    run: PathFlag
     """Run folder, after `prepare`."""
     model: Annotated[str, flag("PATH_OR_HUB_ID")]
     """Folder or hub id of the base model; one of ours with the same rules goes on from its heads."""
-    output: Path
+    output: PathFlag
     """Folder for the model, rules.yaml and train.json; all workers must see it."""
-    rules: OptionalPath = None
+    rules: OptionalPathFlag = None
     """rules.yaml of the ratings, for regression and multihead-bradley-terry."""
-    labels: OptionalPath = None
+    labels: OptionalPathFlag = None
     """Table of the same pairs with ratings, as scores/; or the word selection: that of the run. Default: pairs/."""
     overwrite: Switch = False
     """Start over where rows, base model or options have changed, instead of refusing."""

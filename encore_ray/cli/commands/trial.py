@@ -47,12 +47,12 @@ def run_trial(config: JobConfig, *, limit: int, console: Console) -> Estimate:
     trial = config.model_copy(update={"run": f"{config.run.rstrip('/')}-trial-{limit}"})
     result = run_job(trial, overwrite=True, limit=limit, console=console)
     show_job(result, console=console)
-    found = estimate(result, cost_per_hour=config.cost_per_hour)
+    found = estimate_whole(result, cost_per_hour=config.cost_per_hour)
     console.print(f"\n{found}", soft_wrap=True)
     return found
 
 
-def estimate(result: JobResult, *, cost_per_hour: float | None) -> Estimate:
+def estimate_whole(result: JobResult, *, cost_per_hour: float | None) -> Estimate:
     """What the whole will take, from a finished trial's commits."""
     score = next(status for status in run_status(result.run) if status.name == "score")
     return Estimate(result.scored["rows"], result.corpus_rows, score.rows_per_second, cost_per_hour)

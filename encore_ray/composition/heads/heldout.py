@@ -25,14 +25,14 @@ REACH_SD = 6.0  # of the predictions, to either side of their mean; the end cell
 
 
 @dataclass(frozen=True)
-class Cells:
+class PredictionCells:
     """Where the predictions of one rule are counted: equal cells from lo to hi."""
 
     lo: float
     hi: float
 
     @classmethod
-    def around(cls, *, num: float, total: float, square: float) -> "Cells":
+    def around(cls, *, num: float, total: float, square: float) -> "PredictionCells":
         """Around the mean of so many predictions with this sum and this sum of squares."""
         mean = total / max(num, 1.0)
         reach = REACH_SD * math.sqrt(max(square / max(num, 1.0) - mean**2, 0.0))
@@ -65,7 +65,7 @@ class HeldoutSums:
         value_NK: NDArray[np.float64],
         label_NK: NDArray[np.float64],
         *,
-        cells: Sequence[Cells],
+        cells: Sequence[PredictionCells],
         thresholds: Sequence[float | None],
         hash_N: NDArray[np.uint64],
         num_replicates: int = NUM_REPLICATES,

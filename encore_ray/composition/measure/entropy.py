@@ -48,7 +48,7 @@ def max_entropy(num_cells: int, *, log_base: LogBase = "e") -> float:
     return _from_nats(math.log(num_cells), log_base)
 
 
-def estimate(
+def estimate_entropy(
     joint_LL: NDArray[np.int64],
     single_L: NDArray[np.int64],
     *,

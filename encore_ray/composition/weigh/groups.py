@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.measure.entropy import Estimator, LogBase, entropy
 from encore_ray.composition.measure.statistics import RuleStatistics, subset_codes
-from encore_ray.composition.weigh.rewards import Rewards, compose
+from encore_ray.composition.weigh.rewards import ComposedRewards, compose
 from encore_ray.composition.weigh.scheme import Evidence, Scheme
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import DataError
@@ -81,7 +81,7 @@ def warn_of_small_groups(groups: Groups, *, num_cells: int) -> list[str]:
 class GroupedRewards:
     """Rewards of N rows, and how many of them had no group's weights."""
 
-    rewards: Rewards
+    rewards: ComposedRewards
     num_without_group: int
 
 
@@ -103,7 +103,7 @@ def compose_by_group(
     is_pair_N = np.asarray(has_rejected_N, dtype=bool)
     number, code_N = subset_codes(subsets if subsets is not None else [None] * len(is_pair_N))
     chosen, rejected = [np.asarray(x) for x in chosen_KN], [np.asarray(x) for x in rejected_KN]
-    found = Rewards(*(np.full(len(is_pair_N), np.nan) for _ in range(3)))
+    found = ComposedRewards(*(np.full(len(is_pair_N), np.nan) for _ in range(3)))
     seen = {code: name for name, code in number.items() if name in weights.group_weights}
     without_N = ~np.isin(code_N, list(seen))
     parts = [(weights.of_group(name), code_N == code) for code, name in seen.items()] + [(weights, without_N)]

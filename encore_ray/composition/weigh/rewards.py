@@ -15,7 +15,7 @@ from encore_ray.rules import FLOAT32_MAX
 
 
 @dataclass(frozen=True, eq=False)
-class Rewards:
+class ComposedRewards:
     """Rewards of N rows, float64; rejected and margin are NaN for single responses, and finite everywhere else."""
 
     chosen_N: NDArray[np.float64]
@@ -29,7 +29,7 @@ def compose(
     *,
     weights: Weights,
     has_rejected_N: ArrayLike | None = None,
-) -> Rewards:
+) -> ComposedRewards:
     """reward = sum_k w_k polarity_k score_k; margin = sum_k w_k polarity_k (chosen_k - rejected_k).
 
     The margin is summed from differences, so that equal scores cancel exactly whatever the size of the rewards.
@@ -71,7 +71,7 @@ def compose(
             _check_finite(rule, chosen_N, np.where(is_pair_N, rejected_N, chosen_N))
     reward_2N[1, ~is_pair_N] = np.nan
     margin_N[~is_pair_N] = np.nan
-    return Rewards(reward_2N[0], reward_2N[1], margin_N)
+    return ComposedRewards(reward_2N[0], reward_2N[1], margin_N)
 
 
 def margin_tolerance(weights: Weights) -> float:

@@ -5,7 +5,7 @@ from typing import get_args
 
 from encore_ray.composition.measure.agreement import Correlation, correlate
 from encore_ray.composition.measure.counts import RuleCounts
-from encore_ray.composition.measure.entropy import Estimator, LogBase, estimate, max_entropy
+from encore_ray.composition.measure.entropy import Estimator, LogBase, estimate_entropy, max_entropy
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.sums.exact import standard_deviation
@@ -59,7 +59,8 @@ def weigh(
     counts_K = statistics.counts_K
 
     entropy_K = [
-        estimate(counts.joint_LL, counts.single_L, log_base=log_base, estimator=estimator) for counts in counts_K
+        estimate_entropy(counts.joint_LL, counts.single_L, log_base=log_base, estimator=estimator)
+        for counts in counts_K
     ]
     kept = kept_rules(statistics, min_active=min_active)
     evidence = gather_evidence(

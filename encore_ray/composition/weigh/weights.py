@@ -173,8 +173,8 @@ class Weights:
         return fingerprint(decisive | ({"groups": by_group} if by_group else {}))
 
     @property
-    def recipe(self) -> dict[str, Any]:
-        """What was asked for, whatever the scores: the same recipe on more scores gives other weights."""
+    def facts(self) -> dict[str, Any]:
+        """What was asked for, whatever the scores: the same facts on more scores give other weights."""
         return {
             "scheme": self.scheme,
             "temperature": self.temperature,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from encore_ray.engine.base import EngineName, Say
+from encore_ray.engine.base import EngineName, Send
 from encore_ray.engine.on_ray.cluster import unit_timeout_s
 from encore_ray.engine.on_ray.remote_call import RemoteCall
 from encore_ray.engine.on_ray.single_worker import RaySingleWorker
@@ -65,6 +65,6 @@ class RayEngine:
         return RaySingleWorker(factory, pool=pool, visible=self.visible, timeout_s=timeout_s)
 
     def call(
-        self, work: Callable[[Say], Result], hear: Say, *, cpus: float | None = None, gpus: float | None = None
+        self, work: Callable[[Send], Result], receive: Send, *, cpus: float | None = None, gpus: float | None = None
     ) -> Result:
-        return RemoteCall(self.resources, cpus, gpus, self.visible)(work, hear)
+        return RemoteCall(self.resources, cpus, gpus, self.visible)(work, receive)

@@ -12,7 +12,7 @@ import ray
 import ray.exceptions
 from ray.data import DataContext
 
-from encore_ray.engine.base import Say
+from encore_ray.engine.base import Send
 from encore_ray.engine.outcomes import answered, open_answer
 from encore_ray.engine.pools import Crew, Resources, find_crew
 from encore_ray.engine.visible import Visible
@@ -21,7 +21,7 @@ from encore_ray.errors import ClusterError
 logger = logging.getLogger("encore_ray")
 
 Result = TypeVar("Result")
-Work = Callable[[Say], Result]
+Work = Callable[[Send], Result]
 
 PATIENCE_S = 1.0  # for which a worker waits for something to tell
 ROOM_S, START_S = 15.0, 60.0  # for which a worker is waited for without a word, and at the least
@@ -45,7 +45,7 @@ class RemoteCall:
     visible: Visible | None = None
     tries: int = 4
 
-    def __call__(self, work: Work[Result], hear: Say) -> Result:
+    def __call__(self, work: Work[Result], receive: Send) -> Result:
         """Do the work; it and what it says are pickled.
 
         Raises:
@@ -58,7 +58,7 @@ class RemoteCall:
 
         def listen(message: Any) -> None:
             nonlocal got_on
-            got_on = hear(message) is True or got_on
+            got_on = receive(message) is True or got_on
 
         while True:
             try:
@@ -73,10 +73,10 @@ class RemoteCall:
                     ) from None
                 logger.warning("A worker died, and its work goes on in another: %s", how)
 
-    def _try(self, work: bytes, crew: Crew, hear: Say) -> Any:
+    def _try(self, work: bytes, crew: Crew, receive: Send) -> Any:
         timeout_s = DataContext.get_current().execution_no_progress_timeout_s
-        holds = {"num_cpus": crew.cpus, "num_gpus": crew.gpus}
-        worker: Any = ray.remote(_Worker).options(**holds, max_concurrency=2).remote()
+        actor = ray.remote(_CallWorker)
+        worker: Any = actor.options(num_cpus=crew.cpus, num_gpus=crew.gpus, max_concurrency=2).remote()
         try:
             answer, news = worker.work.remote(work, self.visible), worker.said.remote()
             begun = heard = time.monotonic()
@@ -87,12 +87,12 @@ class RemoteCall:
                     heard, is_up = heard if is_up else time.monotonic(), True
                     for message in ray.get(news):
                         heard = time.monotonic()
-                        hear(message)
+                        receive(message)
                     news = worker.said.remote()
                 if answer in ready:
                     found: Any = ray.get(answer)
                     for message in ray.get(news, timeout=ANSWER_S) + ray.get(worker.said.remote(), timeout=ANSWER_S):
-                        hear(message)
+                        receive(message)
                     return open_answer(found)
                 now = time.monotonic()
                 if not is_up and not is_waiting and now - begun > ROOM_S:
@@ -114,7 +114,7 @@ def _silence(seconds: float, crew: Crew, *, is_up: bool) -> str:
     )
 
 
-class _Worker:
+class _CallWorker:
     def __init__(self) -> None:
         self._said: queue.SimpleQueue[Any] = queue.SimpleQueue()
 

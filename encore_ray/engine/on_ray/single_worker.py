@@ -10,7 +10,7 @@ import ray
 import ray.exceptions
 from ray.data import DataContext
 
-from encore_ray.engine.on_ray.worker import STARTS, Worker
+from encore_ray.engine.on_ray.worker import STARTS, Worker, WorkOrder
 from encore_ray.engine.outcomes import Death, open_answer
 from encore_ray.engine.pools import ActorPool, TaskPool
 from encore_ray.engine.visible import Visible
@@ -37,7 +37,7 @@ class RaySingleWorker:
     ):
         gpus = pool.gpus if isinstance(pool, ActorPool) else 0
         self._class = ray.remote(Worker).options(num_cpus=pool.cpus, num_gpus=gpus, max_restarts=0)
-        self._arguments = (cloudpickle.dumps(factory), visible, timeout_s)
+        self._order = WorkOrder(cloudpickle.dumps(factory), visible, timeout_s)
         self._timeout_s = timeout_s
         self._actor: Any = None
         self._place = ""
@@ -71,7 +71,7 @@ class RaySingleWorker:
         timeout_s = DataContext.get_current().execution_no_progress_timeout_s
         died = ""
         for _ in range(STARTS):
-            self._actor = self._class.remote(*self._arguments)
+            self._actor = self._class.remote(self._order)
             try:
                 self._place = open_answer(_get(self._actor.start.remote(), timeout_s=timeout_s))
             except _DEATHS as error:

@@ -11,6 +11,7 @@ the death of a worker: `map_units` tries its unit a few times more, `try_units` 
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import cloudpickle
@@ -20,7 +21,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
 from encore_ray.engine.on_ray.cluster import unit_timeout_s
-from encore_ray.engine.on_ray.worker import Worker
+from encore_ray.engine.on_ray.worker import Worker, WorkOrder
 from encore_ray.engine.outcomes import Lost, open_answer
 from encore_ray.engine.pools import ActorPool, TaskPool
 from encore_ray.engine.visible import Visible
@@ -100,11 +101,11 @@ def _outcomes(
     if not units:
         return
     pickles = [cloudpickle.dumps(unit) for unit in units]
-    work = {"factory": cloudpickle.dumps(factory), "visible": visible, "timeout_s": timeout_s}
+    order = WorkOrder(cloudpickle.dumps(factory), visible, timeout_s)
     if isinstance(pool, ActorPool):
-        answers = _on_actors({**work, "in_flight": in_flight}, pickles, pool)
+        answers = _on_actors(replace(order, in_flight=in_flight), pickles, pool)
     else:
-        answers = _on_tasks(work, pickles, pool, tries)
+        answers = _on_tasks(order, pickles, pool, tries)
     try:
         with contextlib.closing(answers):  # now, not when the generator is collected: Ray may be shut down by then
             for answer in answers:
@@ -119,12 +120,12 @@ def _outcomes(
         raise ClusterError(f"The cluster failed: {error}") from None
 
 
-def _on_actors(work: dict[str, Any], units: list[bytes], pool: ActorPool) -> Answers:
+def _on_actors(order: WorkOrder, units: list[bytes], pool: ActorPool) -> Answers:
     items = [{"number": number, "unit": unit} for number, unit in enumerate(units)]
     # Ray restarts actors that die, and hands them their units again, without end: marks see to it that this ends.
     answers = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         Worker,
-        fn_constructor_kwargs=work,
+        fn_constructor_args=(order,),
         batch_size=1,  # a block is one unit; beside GPUs Ray insists on a number
         batch_format="numpy",
         num_cpus=pool.cpus,
@@ -142,13 +143,13 @@ def _on_actors(work: dict[str, Any], units: list[bytes], pool: ActorPool) -> Ans
 
 
 @ray.remote
-def _answer(work: dict[str, Any], number: int, unit: bytes) -> bytes:
-    return Worker(**work).answer(number, unit)
+def _answer(order: WorkOrder, number: int, unit: bytes) -> bytes:
+    return Worker(order).answer(number, unit)
 
 
-def _on_tasks(work: dict[str, Any], units: list[bytes], pool: TaskPool, tries: int) -> Answers:
+def _on_tasks(order: WorkOrder, units: list[bytes], pool: TaskPool, tries: int) -> Answers:
     submit = _answer.options(num_cpus=pool.cpus, max_retries=0, scheduling_strategy="SPREAD")
-    shared = ray.put(work)
+    shared = ray.put(order)
     timeout_s = DataContext.get_current().execution_no_progress_timeout_s
     waiting = list(reversed(range(len(units))))
     running: dict[Any, int] = {}

@@ -4,6 +4,7 @@ import contextlib
 import pickle
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -19,21 +20,31 @@ Work = Callable[[Any], Any]
 STARTS = 3  # times that an actor may die of building its work
 
 
-class Worker:
-    """Builds the work on its first call, so that an error in building it is an answer, not a dead process.
+@dataclass(frozen=True)
+class WorkOrder:
+    """What a worker is to build and to heed.
 
-    Args:
+    Attributes:
         factory: pickled; makes the work.
         visible: what the node must see.
         timeout_s: the process ends itself when no unit finishes for so long.
         in_flight: where units in work are marked. A unit that is marked already is not tried, but answered as Lost.
     """
 
-    def __init__(self, factory: bytes, visible: Visible | None, timeout_s: float, in_flight: InFlight | None = None):
-        self._factory = factory
-        self._visible = visible
-        self._in_flight = in_flight
-        self._watchdog = Watchdog(timeout_s)
+    factory: bytes
+    visible: Visible | None
+    timeout_s: float
+    in_flight: InFlight | None = None
+
+
+class Worker:
+    """Builds the work on its first call, so that an error in building it is an answer, not a dead process."""
+
+    def __init__(self, order: WorkOrder):
+        self._factory = order.factory
+        self._visible = order.visible
+        self._in_flight = order.in_flight
+        self._watchdog = Watchdog(order.timeout_s)
         self._work: Work | None = None
         self._building = threading.Lock()
 

@@ -25,7 +25,7 @@ from encore_ray.models.families.model_folder import ModelFolder
 from encore_ray.models.forward.heads import LinearHeads, Paths, PooledHeads, num_outputs
 from encore_ray.models.loading.checkpoint import open_conversations
 from encore_ray.models.loading.fetch import fetch_members
-from encore_ray.models.spec.files import PROVENANCE, RULES_FILE
+from encore_ray.models.spec.files import FACTS, RULES_FILE
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.rules import Rule, RuleSet, Scale
 
@@ -74,7 +74,7 @@ def fold_model(
     scale: Scale,
     text: str,
     folder: Path,
-    provenance: Mapping[str, Any],
+    facts: Mapping[str, Any],
     max_length: int | None = None,
 ) -> FoldedModel:
     """Write a model whose one output is a linear function of another model's scores.
@@ -89,7 +89,7 @@ def fold_model(
         scale: of the rewards.
         text: what the reward is, in words.
         folder: where the checkpoint goes, config.json last; made if it is not there. It may hold another such model.
-        provenance: JSON values for config.json, under the key `encore_ray`.
+        facts: what the reward is made from, JSON values for config.json, under the key `encore_ray`.
         max_length: longest conversation of the multi-head model in tokens; None: what it allows, at most 8192.
 
     Raises:
@@ -112,7 +112,7 @@ def fold_model(
     offset = 0.0 if linear.bias is None else float(factor_O @ linear.bias.detach().to(torch.float64))
     _check(path, model, heads, probe_ids(conversations), factor_O=factor_O, offset=offset)
     offset += constant
-    setattr(model.config, PROVENANCE, {**provenance, "offset": offset})
+    setattr(model.config, FACTS, {**facts, "offset": offset})
     shifted = Scale(scale.lo - offset, scale.hi - offset)
     reward = RuleSet([Rule(REWARD, text, "better", shifted, out_of_range="clip")])
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from encore_ray.errors import ModelError
 from encore_ray.models.spec.source import ModelSource
 
 
-def load_config(source: ModelSource) -> PretrainedConfig:
+def load_model_config(source: ModelSource) -> PretrainedConfig:
     """config.json of a model on this machine; ModelError if it is not there or needs code that is not trusted."""
     try:
         return AutoConfig.from_pretrained(source.path, trust_remote_code=source.trust_remote_code)

@@ -15,7 +15,7 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from encore_ray.errors import ModelError
-from encore_ray.models.families.loaders import load_config, load_tokenizer, load_weights
+from encore_ray.models.families.loaders import load_model_config, load_tokenizer, load_weights
 from encore_ray.models.spec.conversation import Template
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.rules import HigherIs
@@ -64,7 +64,7 @@ class ModelFolder:
 
     def __init__(self, source: ModelSource, *, split: bool = False):
         self.source, self.path, self.split = source, Path(source.path), split
-        self.config: PretrainedConfig = load_config(source)
+        self.config: PretrainedConfig = load_model_config(source)
 
     @property
     def hidden_size(self) -> int:

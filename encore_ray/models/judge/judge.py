@@ -19,7 +19,7 @@ from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.judge.answers import AnswerHeads, load_causal
 from encore_ray.models.judge.questions import Ask, answer_form, ask_rating, on_scale
 from encore_ray.models.loading.checkpoint import load_opened
-from encore_ray.models.loading.ensemble_scorer import EnsembleScorer, PreparedPairs, Scored
+from encore_ray.models.loading.ensemble_scorer import EnsembleScorer, PreparedPairs, ScoredPairs
 from encore_ray.models.loading.fetch import fetch_model
 from encore_ray.models.spec.conversation import Message
 from encore_ray.models.spec.forward import Strategy
@@ -162,7 +162,7 @@ class Judge(EnsembleScorer):
         pairs = self._questions.tokenize_pairs(prompts, chosen=chosen, rejected=rejected, pair_ids=pair_ids)
         return PreparedQuestions((pairs,), (self.scorers[0].plan(pairs),), len(self._questions.rules))
 
-    def score(self, prepared: PreparedPairs) -> Scored:
+    def score(self, prepared: PreparedPairs) -> ScoredPairs:
         """Ratings of N pairs on the scales of their K rules."""
         scored = super().score(prepared)
         rules = self._questions.rules

@@ -1,7 +1,7 @@
 """The strategy by which a model's folder is scored: the fastest that is exact, or the one that is asked for."""
 
 from encore_ray.errors import ConfigError
-from encore_ray.models.families.loaders import load_config
+from encore_ray.models.families.loaders import load_model_config
 from encore_ray.models.forward.strategy import strategy_of
 from encore_ray.models.loading.fetch import fetch_members
 from encore_ray.models.spec.forward import STRATEGIES, Strategy, StrategyChoice
@@ -33,7 +33,7 @@ def choose_strategy(
     Raises:
         ConfigError: the forced strategy would give other scores; says why.
     """
-    choice = strategy_of(load_config(source), max_length, source.trust_remote_code)
+    choice = strategy_of(load_model_config(source), max_length, source.trust_remote_code)
     if forced is None:
         return choice
     if STRATEGIES.index(forced) < STRATEGIES.index(choice.strategy):

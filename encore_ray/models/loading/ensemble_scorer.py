@@ -59,7 +59,7 @@ class PreparedPairs:
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class ScoredPairs:
     """Scores of N pairs, and what they took.
 
     Attributes:
@@ -124,7 +124,7 @@ class EnsembleScorer:
         plans = tuple(scorer.plan(member) for scorer, member in zip(self.scorers, pairs, strict=True))
         return PreparedPairs(pairs, plans)
 
-    def score(self, prepared: PreparedPairs) -> Scored:
+    def score(self, prepared: PreparedPairs) -> ScoredPairs:
         """Run the planned forward passes; within less memory where a device has not enough for them."""
         members = zip(self.scorers, prepared.pairs, prepared.plans, strict=True)
         fitted = [score_within_memory(scorer, pairs, plan) for scorer, pairs, plan in members]
@@ -137,7 +137,7 @@ class EnsembleScorer:
             for one, scorer in zip(fitted, self.scorers, strict=True)
             if one.batch_tokens != scorer.batch_tokens
         ]
-        return Scored(
+        return ScoredPairs(
             scores_N2K=np.concatenate([scores_N2K for scores_N2K, _ in sides], axis=2),
             embeddings_N2D=np.concatenate([embeddings_N2D for _, embeddings_N2D in sides], axis=2),
             too_long=tuple(sorted({i for one in fitted for i in one.too_long})),

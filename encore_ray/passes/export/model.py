@@ -8,7 +8,7 @@ from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.pass_table import read_manifest
 from encore_ray.folder.tables import TableUnit, table_rules, table_units
-from encore_ray.models.spec.files import PROVENANCE
+from encore_ray.models.spec.files import FACTS
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.rules import Scale
@@ -75,7 +75,7 @@ def export_model(
         scale=Scale(linear.low, linear.high),
         text=f"The reward of {', '.join(counted)} under {weights.scheme} weights.",
         folder=Path(output),
-        provenance={"weights": weights.fingerprint, "model": identity.digest},
+        facts={"weights": weights.fingerprint, "model": identity.digest},
         max_length=int(facts["max_tokens"]) if facts["max_tokens"] else None,
     )
 
@@ -85,7 +85,7 @@ def _require_place(output: Folder, *, overwrite: bool) -> None:
     names = output.names()
     if not names:
         return
-    ours = MODEL_FILE in names and PROVENANCE in output.read_json(MODEL_FILE)
+    ours = MODEL_FILE in names and FACTS in output.read_json(MODEL_FILE)
     if not ours:
         raise ConfigError(f"{output.uri} is not empty, and holds no exported model. Name another folder (--as-model).")
     if not overwrite:

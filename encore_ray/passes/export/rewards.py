@@ -132,7 +132,15 @@ def export_rewards(
             yield record
 
     write_dataset(output, records(), layout=layout, name=run.name)
-    return ExportReport(output.path(DATASET_FILE), on_negative_margin=on_negative_margin, **counts)
+    return ExportReport(
+        output.path(DATASET_FILE),
+        written=counts["written"],
+        negative=counts["negative"],
+        on_negative_margin=on_negative_margin,
+        singles=counts["singles"],
+        unfit=counts["unfit"],
+        unsure=counts["unsure"],
+    )
 
 
 def require_room(output: Folder, *, layout: str, overwrite: bool) -> None:

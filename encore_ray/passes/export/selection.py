@@ -91,7 +91,15 @@ def export_selection(run: Folder, output: Folder, *, layout: str, overwrite: boo
                 yield from _records(row, labelled.get(row[PAIR_ID]), layout=layout, counts=counts)
 
     write_dataset(output, records(), layout=layout, name=run.name)
-    return LabelledReport(output.path(DATASET_FILE), **counts)
+    return LabelledReport(
+        output.path(DATASET_FILE),
+        kept=counts["kept"],
+        swapped=counts["swapped"],
+        ties=counts["ties"],
+        singles=counts["singles"],
+        unselected=counts["unselected"],
+        unfit=counts["unfit"],
+    )
 
 
 def _records(row: Row, labelled: Row | None, *, layout: str, counts: dict[str, int]) -> Iterator[Row]:

@@ -18,7 +18,7 @@ import numpy as np
 from encore_ray.artifacts import FitReport
 from encore_ray.composition.hashing.keys import NUM_FOLDS
 from encore_ray.composition.heads.figures import head_figures
-from encore_ray.composition.heads.heldout import Cells, HeldoutSums
+from encore_ray.composition.heads.heldout import HeldoutSums, PredictionCells
 from encore_ray.composition.heads.label_counts import LabelCounts
 from encore_ray.composition.heads.logistic import LogisticFit, LogisticSums, ProblemHeads, fit_logistic
 from encore_ray.composition.heads.ridge import ROUNDING, LinearFit, ResponseSums, fit_ridge, prediction_sums
@@ -39,7 +39,7 @@ from encore_ray.schema import FEATURES_DIR, PAIRS_DIR, SCHEMA_VERSION
 from encore_ray.storage import Folder, fingerprint
 
 # Keys of fit.json: heads are finished that tell what they were made from; files are those of their backbone.
-MADE_FROM, FILES = "made_from", "files"
+FACTS, FILES = "made_from", "files"
 Places = dict[str, LabelPlace]
 
 
@@ -240,7 +240,7 @@ class _MeasureHeldout:
         places: Places,
         fit: LinearFit,
         centre_FK: np.ndarray,
-        cells: Sequence[Cells],
+        cells: Sequence[PredictionCells],
         thresholds: Sequence[float | None],
         known_FK: np.ndarray,
     ):
@@ -278,7 +278,9 @@ def _in_rule_order(parts: Sequence[tuple[list[int], LinearFit]]) -> LinearFit:
     )
 
 
-def _centres_and_cells(sums: ResponseSums, fit: LinearFit, group_K: Sequence[int]) -> tuple[np.ndarray, list[Cells]]:
+def _centres_and_cells(
+    sums: ResponseSums, fit: LinearFit, group_K: Sequence[int]
+) -> tuple[np.ndarray, list[PredictionCells]]:
     """The mean of what each of the five fits of a rule says of its own fold [F, K], and cells around these means."""
     num_FK = sums.num_FM[:, group_K]
     total_FK, square_FK = np.zeros_like(num_FK), np.zeros_like(num_FK)
@@ -291,7 +293,7 @@ def _centres_and_cells(sums: ResponseSums, fit: LinearFit, group_K: Sequence[int
     apart_K = (square_FK - total_FK * centre_FK).sum(axis=0)
     apart_K[apart_K <= ROUNDING * square_FK.sum(axis=0)] = 0.0
     return centre_FK, [
-        Cells.around(num=float(num), total=0.0, square=float(apart))
+        PredictionCells.around(num=float(num), total=0.0, square=float(apart))
         for num, apart in zip(num_FK.sum(axis=0), apart_K, strict=True)
     ]
 
@@ -323,7 +325,7 @@ def standing_heads(output: str, *, facts: Mapping[str, Any], overwrite: bool) ->
     if overwrite or not folder.exists(FIT_FILE):
         return None
     fit = folder.read_json(FIT_FILE)
-    standing = fit.get(MADE_FROM) if isinstance(fit, dict) else None  # None of a fit that was interrupted
+    standing = fit.get(FACTS) if isinstance(fit, dict) else None  # None of a fit that was interrupted
     return fit if is_same(output, standing, facts) else None
 
 
@@ -361,7 +363,7 @@ def save_heads(
         reads=model.reads,
         stale=stale,
     )
-    fit |= {FILES: files, MADE_FROM: dict(facts)}
+    fit |= {FILES: files, FACTS: dict(facts)}
     folder.write_json(FIT_FILE, fit)
     return fit
 

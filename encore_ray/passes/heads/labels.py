@@ -108,7 +108,7 @@ def _place(columns: Sequence[str], fields: Mapping[str, set[str]], name: str) ->
 
 
 @dataclass(frozen=True, eq=False)
-class Responses:
+class LabelledResponses:
     """The labelled responses of a unit, chosen ones first.
 
     Attributes:
@@ -125,7 +125,7 @@ class Responses:
     mark_N: np.ndarray
 
 
-def read_responses(unit: LabelledUnit, rules: RuleSet, places: Mapping[str, LabelPlace]) -> Responses:
+def read_responses(unit: LabelledUnit, rules: RuleSet, places: Mapping[str, LabelPlace]) -> LabelledResponses:
     """Read the responses of a unit that have labels and an embedding.
 
     Raises:
@@ -141,7 +141,7 @@ def read_responses(unit: LabelledUnit, rules: RuleSet, places: Mapping[str, Labe
         read_labels(unit.labels, rules, places, pair_ids=table.column(PAIR_ID), has_rejected_N=has_rejected_N)
     )
     (kept_M,) = np.nonzero(~np.isnan(label_NK).all(axis=1))
-    return Responses(
+    return LabelledResponses(
         np.concatenate(sides)[kept_M],
         label_NK[kept_M],
         np.tile(fold_N, 2)[kept_M],

@@ -21,7 +21,7 @@ from encore_ray.folder.commits import Commit, total_counts
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.spec import REFINE, REFINE_SCORES
 from encore_ray.folder.tables import rules_metadata, table_rules, table_units
-from encore_ray.passes.refine.energies import OF_REWARD, OF_RULES, EnergyFiles, fitted_energies
+from encore_ray.passes.refine.energies import REWARD_ENERGY, RULE_ENERGIES, EnergyFiles, fitted_energies
 from encore_ray.passes.refine.fit_reward import MARGIN
 from encore_ray.passes.refine.fit_rules import DIRECTIONS, directions
 from encore_ray.passes.refine.rows import RefinedRows
@@ -60,9 +60,9 @@ class Refine(Step[dict[str, int]]):
     spec = REFINE
 
     def __call__(self, run: Run) -> dict[str, int]:
-        output = run.table(REFINE).open({"energies": OF_REWARD.digests(run.folder)}, overwrite=run.overwrite)
+        output = run.table(REFINE).open({"energies": REWARD_ENERGY.digests(run.folder)}, overwrite=run.overwrite)
         units = embedded_units(run.folder, REWARD)
-        OF_REWARD.warn_if_other(run.folder, units)
+        REWARD_ENERGY.warn_if_other(run.folder, units)
         commits = _finish(run, output, units, partial(_RefineRewards, run.folder))
         counts = total_counts(commits.values())
         listed = heapq.nsmallest(
@@ -98,17 +98,17 @@ class RefineScores(Step[dict[str, int]]):
 
     def __call__(self, run: Run) -> dict[str, int]:
         rules = table_rules(table_units(run.path(SCORES_DIR)), run.rules)
-        fitted = OF_RULES.made_from(run.folder).get(DIRECTIONS)
+        fitted = RULE_ENERGIES.facts(run.folder).get(DIRECTIONS)
         if fitted != directions(rules):
             raise ResumeRefused(
-                f"{run.path(OF_RULES.description)} was fitted to other rules, or to other directions of them, than the "
-                "run has now. Fit the energies again by `encore-ray refine fit --per-rule --overwrite`."
+                f"{run.path(RULE_ENERGIES.description)} was fitted to other rules, or to other directions of them, "
+                "than the run has now. Fit the energies again by `encore-ray refine fit --per-rule --overwrite`."
             )
         clipping = RuleSet(replace(rule, out_of_range="clip") for rule in rules)
-        facts = {"energies": OF_RULES.digests(run.folder), "rules": clipping.fingerprint}
+        facts = {"energies": RULE_ENERGIES.digests(run.folder), "rules": clipping.fingerprint}
         output = run.table(REFINE_SCORES).open(facts, overwrite=run.overwrite)
         units = embedded_units(run.folder, rule_heads(rules))
-        OF_RULES.warn_if_other(run.folder, units)
+        RULE_ENERGIES.warn_if_other(run.folder, units)
         commits = _finish(run, output, units, partial(_RefineScores, run.folder, clipping))
         counts = total_counts(commits.values())
         output.seal([unit.table.unit for unit in units], commits, counts)
@@ -120,7 +120,7 @@ class RefineScores(Step[dict[str, int]]):
 
 def refine_all(run: Run) -> dict[str, dict[str, int]]:
     """Write refined/ and refined_scores/, as far as energies are fitted; the counts of each folder."""
-    steps: dict[EnergyFiles, Step[dict[str, int]]] = {OF_REWARD: Refine(), OF_RULES: RefineScores()}
+    steps: dict[EnergyFiles, Step[dict[str, int]]] = {REWARD_ENERGY: Refine(), RULE_ENERGIES: RefineScores()}
     return {str(energies.refines.table): run.do(steps[energies]) for energies in fitted_energies(run.folder)}
 
 
@@ -136,7 +136,7 @@ class _RefineRewards:
     """Refines the rewards of one unit: runs in a worker, as the one below."""
 
     def __init__(self, run: Folder):
-        self._refiner = OF_REWARD.load(run)
+        self._refiner = REWARD_ENERGY.load(run)
         calibration = self._refiner.facts["calibration"]
         source = next(one for one in calibration["sources"] if one["source"] == calibration["used"])
         self._logistic = Logistic(source["slope"], source["intercept"])
@@ -175,7 +175,7 @@ class _RefineScores:
     """Refines the scores of one unit under every rule; all its other columns stay as they are."""
 
     def __init__(self, run: Folder, rules: RuleSet):
-        self._refiner = OF_RULES.load(run)
+        self._refiner = RULE_ENERGIES.load(run)
         self._metadata = rules_metadata(rules)
 
     def __call__(self, unit: EmbeddedUnit, attempt: Attempt) -> Mapping[str, int]:

@@ -69,7 +69,7 @@ class EnergyFiles:
                 "energies again by `encore-ray refine fit --overwrite`."
             ) from None
 
-    def made_from(self, run: Folder) -> dict[str, Any]:
+    def facts(self, run: Folder) -> dict[str, Any]:
         """The facts that the energies were fitted to; nothing where their description is damaged."""
         with contextlib.suppress(DataError):
             found = run.read_json(self.description)
@@ -79,7 +79,7 @@ class EnergyFiles:
 
     def warn_if_other(self, run: Folder, units: Sequence[EmbeddedUnit]) -> None:
         """Say so where the energies were fitted to other units than these, as before inputs or weights changed."""
-        if self.made_from(run).get("units") != units_fingerprint(units):
+        if self.facts(run).get("units") != units_fingerprint(units):
             logger.warning(
                 "%s was fitted to other rows than are refined now. Fit the energies again by `encore-ray refine fit "
                 "--overwrite`, unless that is meant.",
@@ -97,7 +97,7 @@ class EnergyFiles:
         """
         if not self.fitted(run):
             return None
-        if is_same(run.path(self.description), self.made_from(run), facts, overwrite=overwrite):
+        if is_same(run.path(self.description), self.facts(run), facts, overwrite=overwrite):
             with contextlib.suppress(DataError, ModelError):
                 self.load(run)
                 return run.read_json(self.report)
@@ -117,14 +117,14 @@ class EnergyFiles:
         run.child(self.training).delete_tree()
 
 
-OF_REWARD = EnergyFiles(
+REWARD_ENERGY = EnergyFiles(
     ENERGY_TENSORS_FILE,
     ENERGY_FILE,
     REFINE_REPORT_FILE,
     ENERGY_TRAINING_DIR,
     refines=REFINE,
 )
-OF_RULES = EnergyFiles(
+RULE_ENERGIES = EnergyFiles(
     RULE_ENERGY_TENSORS_FILE,
     RULE_ENERGY_FILE,
     RULE_REFINE_REPORT_FILE,
@@ -135,7 +135,7 @@ OF_RULES = EnergyFiles(
 
 def fitted_energies(run: Folder) -> list[EnergyFiles]:
     """Those that a run has; ConfigError where it has none."""
-    found = [files for files in (OF_REWARD, OF_RULES) if files.fitted(run)]
+    found = [files for files in (REWARD_ENERGY, RULE_ENERGIES) if files.fitted(run)]
     if not found:
         raise ConfigError(f"{run.path(ENERGY_FILE)} is not there: run `encore-ray refine fit` first.")
     return found

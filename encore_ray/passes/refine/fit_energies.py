@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from encore_ray.engine.base import Engine, Say
+from encore_ray.engine.base import Engine, Send
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.progress import Progress, Watch, ignore_progress
 from encore_ray.errors import ClusterError
@@ -43,7 +43,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Told:
+class FitMessage:
     """What a fit says as it goes.
 
     Attributes:
@@ -75,7 +75,7 @@ class Training:
     kept: Folder
     noise: float = 0.0
 
-    def run(self, say: Say) -> tuple["Refiner", np.ndarray]:
+    def run(self, send: Send) -> tuple["Refiner", np.ndarray]:
         """Energies of all heads of the units, and weights [K, D] of their plain refit on the same pairs.
 
         Raises:
@@ -90,19 +90,19 @@ class Training:
         begun = False
 
         def read(number: int) -> PairBlock:
-            say(Told())  # that there is somebody
+            send(FitMessage())  # that there is somebody
             return corpus.read(number)
 
         def on_progress(progress: FitProgress) -> None:
             nonlocal begun
             goes_on = progress.epochs and not begun
             begun = True
-            say(Told(progress, f"{self.name}: goes on after epoch {progress.epochs}" if goes_on else ""))
+            send(FitMessage(progress, f"{self.name}: goes on after epoch {progress.epochs}" if goes_on else ""))
 
         def on_epoch(epoch: int, loss: float, heldout: float | None) -> None:
             said = "" if heldout is None else f", held out {heldout:.4f}"
             sentence = f"{self.name}, epoch {epoch} of {self.settings.epochs}: loss {loss:.4f}{said}"
-            say(Told(sentence=sentence, kept=True))
+            send(FitMessage(sentence=sentence, kept=True))
 
         def fit() -> "EnergyFit":
             return fit_energies(
@@ -162,24 +162,24 @@ class Trainer:
     note: Callable[[str], None] = _ignore_note
 
 
-def follow(trainer: Trainer, work: Callable[[Say], Result], training: Training) -> Result:
+def supervise(trainer: Trainer, work: Callable[[Send], Result], training: Training) -> Result:
     """Do work that trains, show how it gets on, and leave that for `run_status`.
 
     Args:
-        work: says what it does by `Told`.
+        work: says what it does by `FitMessage`.
         training: that it runs.
     """
-    follower = _Follower(training, trainer.watch, trainer.note)
+    supervisor = _Supervisor(training, trainer.watch, trainer.note)
     try:
-        result = trainer.engine.call(work, follower.hear, cpus=trainer.cpus, gpus=trainer.gpus)
+        result = trainer.engine.call(work, supervisor.receive, cpus=trainer.cpus, gpus=trainer.gpus)
     except KeyboardInterrupt:
         logger.warning("Interrupted: the same command goes on after the last whole epoch.")
         raise
-    follower.end()
+    supervisor.end()
     return result
 
 
-class _Follower:
+class _Supervisor:
     """What the driver hears of a training."""
 
     def __init__(self, training: Training, watch: Watch, note: Callable[[str], None]):
@@ -189,7 +189,7 @@ class _Follower:
         self._last: FitProgress | None = None
         self._resumed_pairs = 0
 
-    def hear(self, told: Told) -> bool:
+    def receive(self, told: FitMessage) -> bool:
         """Pass on what is told; whether it is kept."""
         if told.progress and told.progress != self._last:  # the same is said after each of many forward passes
             if self._last is None:

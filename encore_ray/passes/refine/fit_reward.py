@@ -1,7 +1,7 @@
 """Refine, fit: an energy for the composed reward, calibrated and set beside its controls on pairs it never saw.
 
 Of the held-out fifth of the prompts, one half stops the training, calibrates the probabilities and decides what they
-are read from; the other half judges: nothing is fitted to, or chosen by, the pairs that the report is about.
+are read from; the other half tests: nothing is fitted to, or chosen by, the pairs that the report is about.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from encore_ray.composition.evaluate.calibration import calibrate
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.composition.weigh.weights import Weights
-from encore_ray.engine.base import Say
+from encore_ray.engine.base import Send
 from encore_ray.folder.spec import FIT_REWARD
 from encore_ray.models.spec.energy import EnergySettings
-from encore_ray.passes.refine.energies import OF_REWARD, units_fingerprint
-from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Told, Trainer, Training, advice, follow
+from encore_ray.passes.refine.energies import REWARD_ENERGY, units_fingerprint
+from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, FitMessage, Trainer, Training, advice, supervise
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.refine.source import REWARD, embedded_units
 from encore_ray.run import Record, Run, Step
@@ -68,7 +68,7 @@ def fit_refinement(
     noise: Sequence[float] = (),
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Fit, calibrate, judge and write refine/; returns the content of its report.
+    """Fit, calibrate, test and write refine/; returns the content of its report.
 
     Args:
         run: after `compose`, with embeddings.
@@ -84,26 +84,26 @@ def fit_refinement(
     units = embedded_units(run, REWARD)
     weights = Weights.from_dict(run.child(REWARDS_DIR).read_json(WEIGHTS_FILE), where=run.path(REWARDS_DIR))
     facts = {"units": units_fingerprint(units), "settings": asdict(settings), "noise": list(noise)}
-    standing = OF_REWARD.standing_report(run, facts, overwrite=overwrite)
+    standing = REWARD_ENERGY.standing_report(run, facts, overwrite=overwrite)
     if standing is not None:
         return standing
     tolerance = margin_tolerance(weights)
     controls: list[dict[str, Any]] = []
     kept: Refiner | None = None
-    judged: _HeldoutPairs | None = None
+    heldout: _HeldoutPairs | None = None
     for level in (0.0, *noise):
         training = Training(
-            tuple(units), settings, f"fit {level:.0%}" if level else "fit", run.child(OF_REWARD.training), level
+            tuple(units), settings, f"fit {level:.0%}" if level else "fit", run.child(REWARD_ENERGY.training), level
         )
-        refiner, found = follow(trainer, partial(_fit_and_judge, training), training)
-        if judged is None:
-            kept, judged = refiner, found
+        refiner, found = supervise(trainer, partial(_fit_and_evaluate, training), training)
+        if heldout is None:
+            kept, heldout = refiner, found
         controls += [{"noise": level, **control.to_dict()} for control in found.controls(tolerance)]
         trainer.note(_verdict(found.controls(tolerance), level))
-    assert kept is not None and judged is not None
-    verdict = _verdict(judged.controls(tolerance), 0.0) + advice(kept.facts)
-    report = _report(kept, judged, controls, verdict=verdict)
-    OF_REWARD.keep(run, kept.with_facts({"made_from": facts, "calibration": report["calibration"]}), report)
+    assert kept is not None and heldout is not None
+    verdict = _verdict(heldout.controls(tolerance), 0.0) + advice(kept.facts)
+    report = _report(kept, heldout, controls, verdict=verdict)
+    REWARD_ENERGY.keep(run, kept.with_facts({"made_from": facts, "calibration": report["calibration"]}), report)
     return report
 
 
@@ -115,7 +115,7 @@ class _HeldoutPairs:
         base_N, refined_N, refit_N: margins. odds_N: log odds by density. width_N: sd of the chosen response's density,
             in standard deviations of the reward.
         at_end_N, outside_N: either response's maximum is at an end; either base reward is outside of the domain.
-        test_N: bool, the half that judges. hash_N: of the keys.
+        test_N: bool, the half that tests. hash_N: of the keys.
     """
 
     base_N: np.ndarray
@@ -137,11 +137,11 @@ class _HeldoutPairs:
         )
 
 
-def _fit_and_judge(training: Training, say: Say) -> tuple["Refiner", _HeldoutPairs]:
-    refiner, weight_KD = training.run(say)
+def _fit_and_evaluate(training: Training, send: Send) -> tuple["Refiner", _HeldoutPairs]:
+    refiner, weight_KD = training.run(send)
     parts: list[list[np.ndarray]] = []
     for rows in heldout_rows(training.units):
-        say(Told())
+        send(FitMessage())
         refined = RefinedRows.of(rows, refiner)
         refit_N2 = refit_rewards(rows, refiner, weight_KD)[:, :, 0]
         parts.append(
@@ -161,11 +161,11 @@ def _fit_and_judge(training: Training, say: Say) -> tuple["Refiner", _HeldoutPai
 
 
 def _report(
-    refiner: "Refiner", judged: _HeldoutPairs, controls: list[dict[str, Any]], *, verdict: str
+    refiner: "Refiner", heldout: _HeldoutPairs, controls: list[dict[str, Any]], *, verdict: str
 ) -> dict[str, Any]:
-    sources = calibrate({MARGIN: judged.base_N, DENSITY: judged.odds_N}, fitted_N=~judged.test_N)
+    sources = calibrate({MARGIN: heldout.base_N, DENSITY: heldout.odds_N}, fitted_N=~heldout.test_N)
     settings = refiner.facts["settings"]
-    num_test = int(judged.test_N.sum())
+    num_test = int(heldout.test_N.sum())
     return {
         "schema_version": SCHEMA_VERSION,
         "verdict": verdict,
@@ -173,16 +173,16 @@ def _report(
             "trainable": refiner.facts["num_pairs"],
             "agreeing": refiner.facts["num_agreeing"][0],
             "conflicting": refiner.facts["num_pairs"] - refiner.facts["num_agreeing"][0],
-            "calibration": len(judged.test_N) - num_test,
+            "calibration": len(heldout.test_N) - num_test,
             "test": num_test,
         },
         "training": {key: refiner.facts[key] for key in TRAINING_FACTS},
         "controls": controls,
-        "at_end": float(judged.at_end_N.mean()),
-        "outside": float(judged.outside_N.mean()),
+        "at_end": float(heldout.at_end_N.mean()),
+        "outside": float(heldout.outside_N.mean()),
         "calibration": {"used": sources[0].name, "sources": [source.to_dict() for source in sources]},
         # The density is about as wide as the noise that training added, whatever the labels are worth.
-        "density_width": {"mean": float(judged.width_N.mean()), "beta_sigma": settings["beta"] * settings["sigma"]},
+        "density_width": {"mean": float(heldout.width_N.mean()), "beta_sigma": settings["beta"] * settings["sigma"]},
     }
 
 

@@ -1,7 +1,7 @@
 """Refine, fit, per rule: an energy for each rule's own scores, all over one embedding, each beside its controls.
 
-An energy is trained on the pairs whose scores under its rule agree with the label, and judged like that of the composed
-reward: on the half of the held-out prompts that nothing was fitted to.
+An energy is trained on the pairs whose scores under its rule agree with the label, and evaluated as that of the
+composed reward is: on the half of the held-out prompts that nothing was fitted to.
 """
 
 from dataclasses import asdict, dataclass
@@ -13,12 +13,12 @@ import numpy as np
 from encore_ray.artifacts import RuleRefineReport
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
 from encore_ray.composition.measure.ties import tie_tolerance
-from encore_ray.engine.base import Say
+from encore_ray.engine.base import Send
 from encore_ray.folder.spec import FIT_RULES
 from encore_ray.folder.tables import table_rules, table_units
 from encore_ray.models.spec.energy import EnergySettings
-from encore_ray.passes.refine.energies import OF_RULES, units_fingerprint
-from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, Told, Trainer, Training, advice, follow
+from encore_ray.passes.refine.energies import RULE_ENERGIES, units_fingerprint
+from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, FitMessage, Trainer, Training, advice, supervise
 from encore_ray.passes.refine.fit_reward import REFINED, REFIT
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.refine.source import embedded_units, rule_heads
@@ -64,7 +64,7 @@ def fit_rules(
     trainer: Trainer,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Fit the energies of all rules at once, judge them and write refine/rules/; returns the content of its report.
+    """Fit the energies of all rules at once, test them and write refine/rules/; returns the content of its report.
 
     Args:
         run: after `score`, with embeddings.
@@ -83,13 +83,13 @@ def fit_rules(
         "settings": asdict(settings),
         DIRECTIONS: directions(rules),
     }
-    standing = OF_RULES.standing_report(run, facts, overwrite=overwrite)
+    standing = RULE_ENERGIES.standing_report(run, facts, overwrite=overwrite)
     if standing is not None:
         return standing
-    training = Training(tuple(units), settings, "fit per rule", run.child(OF_RULES.training))
-    refiner, judged = follow(trainer, partial(_fit_and_judge, training), training)
-    report = _report(refiner, rules, judged)
-    OF_RULES.keep(run, refiner.with_facts({"made_from": facts}), report)
+    training = Training(tuple(units), settings, "fit per rule", run.child(RULE_ENERGIES.training))
+    refiner, heldout = supervise(trainer, partial(_fit_and_evaluate, training), training)
+    report = _report(refiner, rules, heldout)
+    RULE_ENERGIES.keep(run, refiner.with_facts({"made_from": facts}), report)
     trainer.note(report["verdict"])
     return report
 
@@ -106,7 +106,7 @@ class _HeldoutPairs:
     Attributes:
         margin_by_name: [N, K] each: chosen minus rejected, signed so that more is better.
         at_end_NK: bool, the energy of either response is highest at an end of its domain.
-        test_N: bool, the half that judges. hash_N: of the keys.
+        test_N: bool, the half that tests. hash_N: of the keys.
     """
 
     margin_by_name: dict[str, np.ndarray]
@@ -115,7 +115,7 @@ class _HeldoutPairs:
     hash_N: np.ndarray
 
     def controls(self, k: int, tolerance: float) -> list[Control]:
-        """The rule's own scores, their plain refit and the refined ones, on the half that judges."""
+        """The rule's own scores, their plain refit and the refined ones, on the half that tests."""
         return compare_rewards(
             {name: margin_NK[self.test_N, k] for name, margin_NK in self.margin_by_name.items()},
             hash_N=self.hash_N[self.test_N],
@@ -123,12 +123,12 @@ class _HeldoutPairs:
         )
 
 
-def _fit_and_judge(training: Training, say: Say) -> tuple["Refiner", _HeldoutPairs]:
-    refiner, weight_KD = training.run(say)
+def _fit_and_evaluate(training: Training, send: Send) -> tuple["Refiner", _HeldoutPairs]:
+    refiner, weight_KD = training.run(send)
     margins: dict[str, list[np.ndarray]] = {BASE: [], REFIT: [], REFINED: []}
     others: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for rows in heldout_rows(training.units):
-        say(Told())
+        send(FitMessage())
         refined = RefinedRows.of(rows, refiner)
         found = {BASE: rows.r_N2K, REFIT: refit_rewards(rows, refiner, weight_KD), REFINED: refined.r_N2K}
         for name, r_N2K in found.items():
@@ -139,13 +139,13 @@ def _fit_and_judge(training: Training, say: Say) -> tuple["Refiner", _HeldoutPai
     return refiner, _HeldoutPairs(margin_by_name, at_end_NK, test_N, hash_N)
 
 
-def _report(refiner: "Refiner", rules: RuleSet, judged: _HeldoutPairs) -> dict[str, Any]:
+def _report(refiner: "Refiner", rules: RuleSet, heldout: _HeldoutPairs) -> dict[str, Any]:
     facts = refiner.facts
-    num_test = int(judged.test_N.sum())
+    num_test = int(heldout.test_N.sum())
     found: list[dict[str, Any]] = []
     better, worse = 0, 0
     for k, rule in enumerate(rules):
-        controls = judged.controls(k, tie_tolerance(rule.scale.width))
+        controls = heldout.controls(k, tie_tolerance(rule.scale.width))
         refined = next(control for control in controls if control.name == REFINED)
         better += refined.differs and refined.difference > 0
         worse += refined.differs and refined.difference < 0
@@ -153,7 +153,7 @@ def _report(refiner: "Refiner", rules: RuleSet, judged: _HeldoutPairs) -> dict[s
             {
                 "name": rule.name,
                 "agreeing": facts["num_agreeing"][k],
-                "at_end": float(judged.at_end_NK[:, k].mean()),
+                "at_end": float(heldout.at_end_NK[:, k].mean()),
                 "controls": [control.to_dict() for control in controls],
             }
         )
@@ -167,7 +167,7 @@ def _report(refiner: "Refiner", rules: RuleSet, judged: _HeldoutPairs) -> dict[s
         "verdict": verdict,
         "pairs": {
             "trainable": facts["num_pairs"],
-            "calibration": len(judged.test_N) - num_test,
+            "calibration": len(heldout.test_N) - num_test,
             "test": num_test,
         },
         "training": {key: facts[key] for key in TRAINING_FACTS},

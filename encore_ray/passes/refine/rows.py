@@ -14,7 +14,7 @@ from encore_ray.passes.refine.source import EmbeddedRows, EmbeddedUnit
 if TYPE_CHECKING:
     from encore_ray.models.energy.refiner import Refiner
 
-LEAST_HELDOUT = 20  # pairs of either half; with fewer no probability can be calibrated or judged
+LEAST_HELDOUT = 20  # pairs of either half; with fewer no probability can be calibrated or tested
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def heldout_rows(units: Sequence[EmbeddedUnit]) -> Iterator[EmbeddedRows]:
     """The held-out pairs, unit by unit.
 
     Raises:
-        DataError: at the end, where there are too few in either half, the one that judges and the one that does not.
+        DataError: at the end, where there are too few in either half, the one that tests and the one that does not.
     """
     num_validation, num_test = 0, 0
     for unit in units:

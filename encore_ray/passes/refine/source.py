@@ -147,7 +147,7 @@ def _check_one_model(run: Folder) -> None:
 
 
 def training_blocks(units: Sequence[EmbeddedUnit], *, noise: float, seed: int) -> PairBlocks:
-    """The pairs that may be learnt from: all but those that rewards are judged on.
+    """The pairs that may be learnt from: all but those that rewards are tested on.
 
     Args:
         noise: share of the pairs, drawn by the seed and the unit's number, whose label is turned round.

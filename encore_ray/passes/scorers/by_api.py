@@ -10,7 +10,7 @@ from encore_ray.engine.unit_work import Write
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.scorers.api.forward import unit_by_api
-from encore_ray.passes.scorers.api.judge import POOL, ApiJudge, estimate
+from encore_ray.passes.scorers.api.judge import POOL, ApiJudge, estimate_calls
 from encore_ray.passes.scorers.outputs import OutputWriter
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.rules import RuleSet
@@ -58,7 +58,7 @@ class ApiScorer:
     def ready(self, run: Run, table: PassTable, units: Sequence[TableUnit]) -> Self:
         run.tracked.log_params(self.judge.facts)
         if units:
-            run.note(f"{self.verb} by {self.judge.facts['model']}: {estimate(self.judge, units)}")
+            run.note(f"{self.verb} by {self.judge.facts['model']}: {estimate_calls(self.judge, units)}")
         return self
 
     def pool(self, resources: Resources, num_units: int) -> ActorPool:

@@ -16,7 +16,7 @@ from encore_ray.passes.scorers.model.place import model_paths
 from encore_ray.passes.scorers.model.plan import settle_budget
 from encore_ray.passes.scorers.model.planned import PlannedModel, ScoringModel
 from encore_ray.passes.scorers.outputs import OutputWriter
-from encore_ray.passes.scorers.scoring_cost import Effort
+from encore_ray.passes.scorers.scoring_cost import ScoringCost
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run
 
@@ -88,4 +88,4 @@ class ModelScorer:
     def end(self, run: Run, counts: Mapping[str, int], max_bad_fraction: float) -> None:
         if self.embeddings is not None:
             finish_embeddings(run, self.embeddings, model=self.model, pool=self.pool, max_bad_fraction=max_bad_fraction)
-        run.note(f"{self.verb} by {self.model.facts['strategy']}: {Effort.of_counts(counts)}")
+        run.note(f"{self.verb} by {self.model.facts['strategy']}: {ScoringCost.of_counts(counts)}")

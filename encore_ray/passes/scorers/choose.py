@@ -5,12 +5,12 @@ from encore_ray.config.sources import read_rules
 from encore_ray.passes.scorers.api.client import is_api
 from encore_ray.passes.scorers.by_ratings import RatingsScorer
 from encore_ray.passes.scorers.scorer import Scorer
-from encore_ray.rules import rule_pool
+from encore_ray.rule_pools import rule_pool
 from encore_ray.run import Run
 from encore_ray.storage import require_paths
 
 
-def check_scorer(config: JobConfig) -> None:
+def check_configured_scorer(config: JobConfig) -> None:
     """Refuse what can be refused before anything starts: rules that cannot be read, a model that is not there.
 
     Raises:

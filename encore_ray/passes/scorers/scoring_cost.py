@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from encore_ray.models.loading.ensemble_scorer import PreparedPairs, Scored
+    from encore_ray.models.loading.ensemble_scorer import PreparedPairs, ScoredPairs
 
 
 _TIMES = ("forward_ms", "idle_ms")
 
 
 @dataclass(frozen=True)
-class Effort:
+class ScoringCost:
     """Of one unit, or summed over the units of a pass; each field is a count of the commits.
 
     Attributes:
@@ -30,7 +30,7 @@ class Effort:
     rescored_units: int
 
     @classmethod
-    def of_unit(cls, prepared: "PreparedPairs", scored: "Scored") -> "Effort":
+    def of_unit(cls, prepared: "PreparedPairs", scored: "ScoredPairs") -> "ScoringCost":
         return cls(
             prepared.num_tokens,
             scored.num_computed,
@@ -40,8 +40,14 @@ class Effort:
         )
 
     @classmethod
-    def of_counts(cls, counts: Mapping[str, int]) -> "Effort":
-        return cls(**{name: counts.get(name, 0) for name in cls.__dataclass_fields__})
+    def of_counts(cls, counts: Mapping[str, int]) -> "ScoringCost":
+        return cls(
+            tokens=counts.get("tokens", 0),
+            computed_tokens=counts.get("computed_tokens", 0),
+            forward_ms=counts.get("forward_ms", 0),
+            idle_ms=counts.get("idle_ms", 0),
+            rescored_units=counts.get("rescored_units", 0),
+        )
 
     @property
     def shared(self) -> float:

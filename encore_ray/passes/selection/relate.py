@@ -12,7 +12,7 @@ from encore_ray.passes.scorers.model.planned import JudgeModel
 from encore_ray.passes.scorers.scorer import Scorer, fill_table
 from encore_ray.passes.selection.api_relevance import ApiRelevanceJudge
 from encore_ray.passes.selection.relevance import AdapterModel, RelevanceJudgeModel, RelevanceWriter, check_same_rules
-from encore_ray.passes.selection.select import Selecting, check_selecting
+from encore_ray.passes.selection.select import SelectionMethod, check_method
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import SCORES_DIR
 
@@ -65,11 +65,11 @@ def adapter_scorer(model: AdapterModel) -> Scorer:
     return ModelScorer(model, RelevanceWriter(model.rules), "relevance")
 
 
-def refuse_before_reading(run: Run, options: Selecting, model: AdapterModel) -> None:
+def refuse_before_reading(run: Run, options: SelectionMethod, model: AdapterModel) -> None:
     """Refuse what `Select` would refuse of an adapter's relevances, before any pair is read."""
     rules = model.rules
     if run.folder.exists(SCORES_DIR):
         rules = table_rules(table_units(run.path(SCORES_DIR)), run.rules)
         check_same_rules(model, rules)
-    check_selecting(options, rules)
-    run.table(SELECT).is_made_from(options.facts(rules, by_relevance=True), overwrite=run.overwrite)
+    check_method(options, rules)
+    run.table(SELECT).is_of(options.facts(rules, by_relevance=True), overwrite=run.overwrite)

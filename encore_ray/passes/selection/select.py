@@ -52,7 +52,7 @@ SelectBy = Literal["auto", "scores", "adapter"]
 
 
 @dataclass(frozen=True)
-class Selecting:
+class SelectionMethod:
     """How rules are selected.
 
     Attributes:
@@ -108,25 +108,25 @@ class Select(Step[dict[str, int]]):
     """
 
     spec = SELECT
-    options: Selecting
+    options: SelectionMethod
 
     def numbers(self, run: Run) -> int:
         return sum(count_numbers(table) for table in self._tables(run) if table)
 
     def __call__(self, run: Run) -> dict[str, int]:
-        how = self.options
+        method = self.options
         scores, relevance = self._tables(run)
         scored = table_units(scores) if scores else []
         related = {unit.unit: unit for unit in table_units(relevance)} if relevance else {}
         rules = table_rules(scored, run.rules) if scores else _stored_rules(list(related.values()))
-        check_selecting(how, rules)
+        check_method(method, rules)
         if relevance and scored:
-            _check_relevance(related, scored, rules, relevance=relevance, how=how)
+            _check_relevance(related, scored, rules, relevance=relevance, method=method)
         sources = [_Sources(unit, related.get(unit.unit)) for unit in scored]
         sources = sources or [_Sources(None, unit) for unit in related.values()]
-        output = run.table(SELECT).open(how.facts(rules, by_relevance=bool(relevance)), overwrite=run.overwrite)
+        output = run.table(SELECT).open(method.facts(rules, by_relevance=bool(relevance)), overwrite=run.overwrite)
         tasks = [_task(unit) for unit in sources]
-        commits = run.finish(output, tasks, partial(_Select, rules, how))
+        commits = run.finish(output, tasks, partial(_Select, rules, method))
         counts = total_counts(commits.values())
         rows_in = sum(task.rows for task in tasks)
         told = counts["pairs"] + counts["singles"] + counts["without_relevance"]
@@ -146,12 +146,12 @@ class Select(Step[dict[str, int]]):
         return Record(params=vars(self.options), metrics=made, step=made["rows"])
 
 
-def check_selecting(how: Selecting, rules: RuleSet) -> None:
+def check_method(method: SelectionMethod, rules: RuleSet) -> None:
     """Raise ConfigError for more rules a pair than there are, DataError where ranges differ."""
-    check_ranges(rules, score_range=how.score_range)
-    if not 1 <= how.num_rules <= len(rules):
+    check_ranges(rules, score_range=method.score_range)
+    if not 1 <= method.num_rules <= len(rules):
         raise ConfigError(
-            f"--num-rules {how.num_rules}: expected 1 to {len(rules)}, which is how many rules there are."
+            f"--num-rules {method.num_rules}: expected 1 to {len(rules)}, which is how many rules there are."
         )
 
 
@@ -164,7 +164,12 @@ def _stored_rules(units: list[TableUnit]) -> RuleSet:
 
 
 def _check_relevance(
-    related: Mapping[str, TableUnit], scored: list[TableUnit], rules: RuleSet, *, relevance: str, how: Selecting
+    related: Mapping[str, TableUnit],
+    scored: list[TableUnit],
+    rules: RuleSet,
+    *,
+    relevance: str,
+    method: SelectionMethod,
 ) -> None:
     """DataError where relevances are of other units or rules than the scores."""
     lacking = [unit.unit for unit in scored if unit.unit not in related]
@@ -173,7 +178,7 @@ def _check_relevance(
     if not lacking and not unknown:
         return
     remedy = "Apply the adapter again with --overwrite."
-    if not how.by_adapter:
+    if not method.by_adapter:
         remedy = (
             "Rate it again by `encore-ray rate --relevance --overwrite`, or leave it out by `encore-ray select --by "
             "scores`."
@@ -198,9 +203,9 @@ def _task(sources: _Sources) -> Task:
 class _Select:
     """Selects the rules of one unit: runs in a worker."""
 
-    def __init__(self, rules: RuleSet, how: Selecting):
-        self._rules, self._how = rules, how
-        self._range_K = [rule.scale.width / score_divisor(rule.scale, how.score_range) for rule in rules]
+    def __init__(self, rules: RuleSet, method: SelectionMethod):
+        self._rules, self._method = rules, method
+        self._range_K = [rule.scale.width / score_divisor(rule.scale, method.score_range) for rule in rules]
 
     def __call__(self, sources: _Sources, attempt: Attempt) -> Mapping[str, int]:
         unit = sources.first
@@ -242,7 +247,7 @@ class _Select:
 
     def _differences(self, block: ScoreBlock, taken_N: np.ndarray, unit: TableUnit) -> np.ndarray:
         sides = [[scores_N[taken_N] for scores_N in side_KN] for side_KN in (block.chosen_KN, block.rejected_KN)]
-        d_KN = signed_differences(*sides, rules=self._rules, score_range=self._how.score_range)
+        d_KN = signed_differences(*sides, rules=self._rules, score_range=self._method.score_range)
         finite_KN = np.isfinite(d_KN)
         if not finite_KN.all():
             k, place = np.argwhere(~finite_KN)[0].tolist()
@@ -257,8 +262,8 @@ class _Select:
         self, d_KN: np.ndarray | None, relevance_KN: np.ndarray | None
     ) -> tuple[np.ndarray, RuleSelection | None]:
         """The mask [K, N], and the labels where there are scores."""
-        r = self._how.num_rules
-        if not self._how.by_adapter:
+        r = self._method.num_rules
+        if not self._method.by_adapter:
             assert d_KN is not None, "the reference needs scores"
             found = select_rules(d_KN, r, range_K=self._range_K, relevance_KN=relevance_KN)
             return found.mask_KN, found

@@ -22,11 +22,11 @@ class Selection:
 
     Attributes:
         units: of selection/, by name; those of scores/ are called alike.
-        params: `num_rules` a pair, what selected them (`by`), and the start of the table's fingerprint.
+        facts: `num_rules` a pair, what selected them (`by`), and the start of the table's fingerprint.
     """
 
     units: Mapping[str, TableUnit]
-    params: Mapping[str, Any]
+    facts: Mapping[str, Any]
 
 
 def find_selection(run: Folder) -> Selection | None:
@@ -40,8 +40,8 @@ def find_selection(run: Folder) -> Selection | None:
     if facts is None or done is None:
         return None
     _check_rules(run, table, facts)
-    params = {"num_rules": facts["num_rules"], "by": facts["by"], "selection": done["manifest_digest"][:12]}
-    return Selection({unit.unit: unit for unit in table_units(table.folder.uri)}, params)
+    told = {"num_rules": facts["num_rules"], "by": facts["by"], "selection": done["manifest_digest"][:12]}
+    return Selection({unit.unit: unit for unit in table_units(table.folder.uri)}, told)
 
 
 def check_unchanged_rules(selection: str) -> None:

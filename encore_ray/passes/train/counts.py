@@ -1,7 +1,6 @@
 """What there is to train on, counted over all units before a worker starts."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +36,16 @@ class RowCounts:
     least_heldout: int
 
     def __add__(self, other: "RowCounts") -> "RowCounts":
-        names = [name for name in self.__dataclass_fields__ if name not in ("labels", "least_heldout")]
-        sums: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in names}
-        labels = None if self.labels is None or other.labels is None else self.labels + other.labels
-        return RowCounts(**sums, labels=labels, least_heldout=min(self.least_heldout, other.least_heldout))
+        return RowCounts(
+            num_rows=self.num_rows + other.num_rows,
+            num_train=self.num_train + other.num_train,
+            num_heldout=self.num_heldout + other.num_heldout,
+            num_ties_K=self.num_ties_K + other.num_ties_K,
+            num_K=self.num_K + other.num_K,
+            total_K=self.total_K + other.total_K,
+            labels=None if self.labels is None or other.labels is None else self.labels + other.labels,
+            least_heldout=min(self.least_heldout, other.least_heldout),
+        )
 
     @property
     def num_without(self) -> int:
@@ -61,8 +66,8 @@ class RowCounts:
         if empty:
             raise DataError(f"{where} has nothing to train {', '.join(empty)} on. Leave them out of the rules.")
 
-    def last_judged(self, num_rows: int) -> int:
-        """Up to which hash held-out prompts are judged, to have about so many rows; one prompt is judged at the least.
+    def last_evaluated(self, num_rows: int) -> int:
+        """Up to which hash held-out prompts are evaluated, to have about so many rows; at the least one prompt is.
 
         Prompts may have many rows, and be few, so that a share of the hashes can have none of them.
         """

@@ -142,7 +142,7 @@ def plan_training(
         num_rows=counts.num_train,
         epochs=options.epochs,
         seed=options.seed,
-        last_judged=counts.last_judged(options.heldout_rows),
+        last_evaluated=counts.last_evaluated(options.heldout_rows),
     )
     first_heads = recipe.at(place.path).first_heads
     batch_tokens = options.batch_tokens or DEFAULT_BATCH_TOKENS[crew.device]

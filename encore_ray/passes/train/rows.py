@@ -164,14 +164,14 @@ class TrainOrder:
         num_rows: that are trained on.
         epochs: how often each of them is seen.
         seed: of the order.
-        last_judged: the largest hash of a held-out prompt that is judged; see `RowCounts.last_judged`.
+        last_evaluated: the largest hash of a held-out prompt that is evaluated; see `RowCounts.last_evaluated`.
     """
 
     batch_rows: int
     num_rows: int
     epochs: int
     seed: int
-    last_judged: int
+    last_evaluated: int
 
     @property
     def steps_per_epoch(self) -> int:
@@ -205,17 +205,17 @@ class TrainRows:
                     yield self._reader.batch(rows, self._workers.share(len(rows)))
 
     def heldout(self) -> list[RowBatch]:
-        """The held-out rows that are judged, in batches; they stay in memory."""
+        """The held-out rows that are evaluated, in batches; they stay in memory."""
         if self._heldout is None:
-            rows = [(part, row) for part in map(self._judged, self._units) for row in range(part.table.num_rows)]
+            rows = [(part, row) for part in map(self._evaluated, self._units) for row in range(part.table.num_rows)]
             size = self._order.batch_rows
             parts = [rows[start : start + size] for start in range(0, len(rows), size)]
             self._heldout = [self._reader.batch(part, self._workers.share(len(part))) for part in parts]
         return self._heldout
 
-    def _judged(self, unit: LabelledUnit) -> UnitRows:
+    def _evaluated(self, unit: LabelledUnit) -> UnitRows:
         rows = self._reader.read(unit)
-        return rows.take(np.flatnonzero(judged_rows(rows, self._order.last_judged)))
+        return rows.take(np.flatnonzero(evaluated_rows(rows, self._order.last_evaluated)))
 
     def _shuffled(self, epoch: int) -> Iterator[list[Row]]:
         """The rows of each step of an epoch; the last has what is left."""
@@ -234,6 +234,6 @@ class TrainRows:
         yield from (pool[start : start + size] for start in range(0, len(pool), size))
 
 
-def judged_rows(unit: UnitRows, last_judged: int) -> NDArray[np.bool_]:
-    """Held-out rows of a unit that are judged: whole prompts, the same share of every unit."""
-    return unit.heldout_N & unit.has_target_N & (unit.hash_N <= np.uint64(last_judged))
+def evaluated_rows(unit: UnitRows, last_evaluated: int) -> NDArray[np.bool_]:
+    """Held-out rows of a unit that are evaluated: whole prompts, the same share of every unit."""
+    return unit.heldout_N & unit.has_target_N & (unit.hash_N <= np.uint64(last_evaluated))

@@ -8,7 +8,7 @@ from encore_ray.artifacts.metrics import MarginHistogram
 from encore_ray.report.charts.tracks import axis_track
 from encore_ray.report.drawing.markup import Markup, decimal, join, tag
 from encore_ray.report.drawing.numbers import compact, count
-from encore_ray.report.drawing.scales import Scale
+from encore_ray.report.drawing.scales import AxisScale
 
 # Width and height of the coordinates; the style sheet gives the size on the screen.
 _WIDTH, _HEIGHT = 100.0, 40.0
@@ -58,7 +58,7 @@ def margin_histogram(histogram: MarginHistogram) -> Markup:
         histogram: of metrics.json; 0 is one of the edges.
     """
     edges, counts = histogram.edges, histogram.counts
-    x = Scale(edges[0], edges[-1])
+    x = AxisScale(edges[0], edges[-1])
     top = max(*counts, 1)
     bars = [
         tag(

@@ -12,7 +12,7 @@ from encore_ray.composition.measure.agreement import Tally
 from encore_ray.report.charts.text import text_width
 from encore_ray.report.drawing.markup import Markup, decimal, tag
 from encore_ray.report.drawing.numbers import count, percent, percent_interval, percent_tick
-from encore_ray.report.drawing.scales import Scale, fit_scale, ticks
+from encore_ray.report.drawing.scales import AxisScale, fit_scale, ticks
 
 STYLES = ("palette.css", "lines.css")
 _WIDTH, _HEIGHT = 400.0, 340.0
@@ -81,7 +81,7 @@ def reliability_chart(calibration: Calibration) -> Markup:
         calibration: of refine/report.json.
     """
     sources = calibration.sources
-    x = Scale(0.5, 1.0, _LEFT, _WIDTH - _RIGHT)
+    x = AxisScale(0.5, 1.0, _LEFT, _WIDTH - _RIGHT)
     marks_by_source = {
         source.source: [_reliability_mark(source.source, cell, x) for cell in source.bins if cell.num_pairs]
         for source in sources
@@ -116,7 +116,7 @@ def reliability_chart(calibration: Calibration) -> Markup:
     )
 
 
-def _reliability_mark(source: str, cell: ReliabilityCell, x: Scale) -> _Mark:
+def _reliability_mark(source: str, cell: ReliabilityCell, x: AxisScale) -> _Mark:
     assert cell.confidence is not None and cell.right is not None, "a cell that is drawn has a pair"
     num_pairs, num_right = cell.num_pairs, round(cell.right * cell.num_pairs)
     interval = Tally(num_right, 0, num_pairs - num_right).interval(num_keys=num_pairs)
@@ -153,7 +153,7 @@ def _chart(title: str, axes: list[Markup], *drawn: list[Markup]) -> Markup:
     )
 
 
-def _axes(x: Scale, y: Scale, *, x_ticks: Sequence[float], x_title: str, y_title: str) -> list[Markup]:
+def _axes(x: AxisScale, y: AxisScale, *, x_ticks: Sequence[float], x_title: str, y_title: str) -> list[Markup]:
     left, right, top, bottom = _LEFT, _WIDTH - _RIGHT, y.end, y.start
     parts = []
     for tick in x_ticks:
@@ -169,7 +169,7 @@ def _axes(x: Scale, y: Scale, *, x_ticks: Sequence[float], x_title: str, y_title
     ]
 
 
-def _series(marks: Sequence[_Mark], kind: str, y: Scale, *, whiskers: bool = True) -> Markup:
+def _series(marks: Sequence[_Mark], kind: str, y: AxisScale, *, whiskers: bool = True) -> Markup:
     path = " ".join(f"{decimal(mark.x)},{decimal(y(mark.value))}" for mark in marks)
     return tag(
         "g",

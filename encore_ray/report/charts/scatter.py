@@ -9,7 +9,7 @@ from encore_ray.report.data.contents import ReportedRule, flag_order
 from encore_ray.report.drawing.markup import Markup, decimal, tag
 from encore_ray.report.drawing.numbers import compact, percent
 from encore_ray.report.drawing.placement import NEAR, Box, Label, place_labels
-from encore_ray.report.drawing.scales import Scale, fit_scale, ticks
+from encore_ray.report.drawing.scales import AxisScale, fit_scale, ticks
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _draw(rules: Sequence[ReportedRule], paper: Paper, *, unit: str, line: bool)
     )
 
 
-def _axes(x: Scale, y: Scale, inside: Box, *, unit: str) -> list[Markup]:
+def _axes(x: AxisScale, y: AxisScale, inside: Box, *, unit: str) -> list[Markup]:
     parts = []
     for tick in ticks(x, about=6):
         parts.append(tag("line", class_="grid", x1=x(tick), x2=x(tick), y1=inside.y0, y2=inside.y1))
@@ -106,7 +106,7 @@ def _axes(x: Scale, y: Scale, inside: Box, *, unit: str) -> list[Markup]:
     ]
 
 
-def _trend(rules: Sequence[ReportedRule], x: Scale, y: Scale) -> Markup | None:
+def _trend(rules: Sequence[ReportedRule], x: AxisScale, y: AxisScale) -> Markup | None:
     """The least-squares line, over the rules that the correlation is of."""
     points = [(rule.entropy, _accuracy(rule)) for rule in rules if rule.entropy > 0]
     x_mean = math.fsum(point[0] for point in points) / len(points)
@@ -120,7 +120,7 @@ def _trend(rules: Sequence[ReportedRule], x: Scale, y: Scale) -> Markup | None:
     return tag("line", class_="trend", x1=x(first), x2=x(last), **ends)
 
 
-def _intervals(rule: ReportedRule, x: Scale, y: Scale) -> list[Markup]:
+def _intervals(rule: ReportedRule, x: AxisScale, y: AxisScale) -> list[Markup]:
     assert rule.accuracy_low is not None
     assert rule.accuracy_high is not None
     center_x, center_y = x(rule.entropy), y(_accuracy(rule))
@@ -131,7 +131,7 @@ def _intervals(rule: ReportedRule, x: Scale, y: Scale) -> list[Markup]:
     ]
 
 
-def _mark(rule: ReportedRule, radius: float, x: Scale, y: Scale) -> Markup:
+def _mark(rule: ReportedRule, radius: float, x: AxisScale, y: AxisScale) -> Markup:
     center_x, center_y = x(rule.entropy), y(_accuracy(rule))
     title = tag(
         "title",
@@ -145,7 +145,7 @@ def _mark(rule: ReportedRule, radius: float, x: Scale, y: Scale) -> Markup:
     return tag("polygon", title, class_="mark flagged", points=points)
 
 
-def _leader(rule: ReportedRule, label: Label, x: Scale, y: Scale) -> Markup | None:
+def _leader(rule: ReportedRule, label: Label, x: AxisScale, y: AxisScale) -> Markup | None:
     """A thin line from a mark to a name that stands far from it."""
     if label.distance <= NEAR or label.covered > _FREE:
         return None

@@ -6,7 +6,7 @@ The numbers stand in the cells beside it; to a screen reader a track is decorati
 from collections.abc import Callable, Sequence
 
 from encore_ray.report.drawing.markup import Markup, decimal, tag
-from encore_ray.report.drawing.scales import Scale, ticks
+from encore_ray.report.drawing.scales import AxisScale, ticks
 
 _RADIUS = 5.5
 _AXIS_HEIGHT = 28.0
@@ -19,7 +19,7 @@ def interval_track(
     low: float,
     value: float,
     high: float,
-    scale: Scale,
+    scale: AxisScale,
     kind: str,
     references: Sequence[tuple[float, str]] = (),
 ) -> Markup:
@@ -46,7 +46,7 @@ def bar_track(share: float, *, kind: str) -> Markup:
     return _track(kind, tag("rect", class_="bar", x=0, y="50%", width=width, height=10, rx=2))
 
 
-def axis_track(scale: Scale, *, write: Callable[[float], str], about: int = 4, below: bool = False) -> Markup:
+def axis_track(scale: AxisScale, *, write: Callable[[float], str], about: int = 4, below: bool = False) -> Markup:
     """The axis of a table's column for its head, or of a chart to stand below it."""
     edge, inner, baseline = (0.0, 5.0, 19.0) if below else (_AXIS_HEIGHT, _AXIS_HEIGHT - 5.0, _AXIS_HEIGHT - 10.0)
     marks = []

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from encore_ray.artifacts import Comparison, Metrics, RefineReport, RuleRefineReport, WeightsFile
-from encore_ray.artifacts.comparison import ComparedRule, Standing
+from encore_ray.artifacts.comparison import ComparedRule, Line
 from encore_ray.artifacts.figures import Difference, Stats
 from encore_ray.report.drawing.numbers import weight_writer
 from encore_ray.rules import RuleSet
@@ -102,7 +102,7 @@ class Contender:
         difference: of its accuracy to uniform's on the same pairs.
     """
 
-    standing: Standing
+    line: Line
     kind: str
     accuracy: float
     stats: Stats
@@ -110,24 +110,24 @@ class Contender:
 
     @property
     def name(self) -> str:
-        return self.standing.name
+        return self.line.name
 
 
 def contenders(comparison: Comparison) -> list[Contender]:
     """All weightings, other rewards and baselines with an accuracy on held-out pairs, the best first.
 
-    Ties keep their order. Where no pair is held out they are judged on all pairs.
+    Ties keep their order. Where no pair is held out they are evaluated on all pairs.
     """
-    entries = [(standing, _kind(standing)) for standing in comparison.schemes]
-    entries += [(standing, "elsewhere") for standing in comparison.beside]
-    entries += [(standing, "baseline") for standing in comparison.baselines]
+    entries = [(line, _kind(line)) for line in comparison.schemes]
+    entries += [(line, "elsewhere") for line in comparison.beside]
+    entries += [(line, "baseline") for line in comparison.baselines]
     found = []
-    for standing, kind in entries:
-        stats, difference = standing.heldout, standing.difference_to_uniform
+    for line, kind in entries:
+        stats, difference = line.heldout, line.difference_to_uniform
         if not has_heldout(comparison):
-            stats, difference = standing.all, standing.difference_to_uniform_all
+            stats, difference = line.all, line.difference_to_uniform_all
         if stats is not None and stats.accuracy is not None:
-            found.append(Contender(standing, kind, stats.accuracy, stats, difference))
+            found.append(Contender(line, kind, stats.accuracy, stats, difference))
     return sorted(found, key=lambda contender: -contender.accuracy)
 
 
@@ -142,7 +142,7 @@ def find_contender(comparison: Comparison | None, name: str) -> Contender | None
     return next((contender for contender in found if contender.name == name), None)
 
 
-def _kind(scheme: Standing) -> str:
+def _kind(scheme: Line) -> str:
     if scheme.name in ("encore", "uniform"):
         return scheme.name
     return "learned" if scheme.uses_labels else "label_free"

@@ -93,7 +93,7 @@ def report_tables(contents: ReportContents) -> dict[str, pa.Table]:
     rewardbench · rows (a row a pass and count). Shares and differences are fractions, not percent.
     """
     comparison, metrics = contents.comparison, contents.metrics
-    standings = comparison.standings if comparison else []
+    lines = comparison.lines if comparison else []
     sweep = comparison.sweep if comparison else None
     made = {
         "rules": _table(_RULES, (dict(rule) for rule in reported_rules(contents))),
@@ -102,17 +102,17 @@ def report_tables(contents: ReportContents) -> dict[str, pa.Table]:
         "scheme_weights": _table(
             {"scheme": _TEXT, "rule": _TEXT, "weight": _REAL},
             (
-                {"scheme": standing.name, "rule": rule, "weight": weight}
-                for standing in standings
-                for rule, weight in (standing.weights or {}).items()
+                {"scheme": line.name, "rule": rule, "weight": weight}
+                for line in lines
+                for rule, weight in (line.weights or {}).items()
             ),
         ),
         "scheme_subsets": _table(
             {"scheme": _TEXT, "subset": _TEXT, **_STATS},
             (
-                {"scheme": standing.name, "subset": subset, **dict(stats)}
-                for standing in standings
-                for subset, stats in (standing.subsets or {}).items()
+                {"scheme": line.name, "subset": subset, **dict(stats)}
+                for line in lines
+                for subset, stats in (line.subsets or {}).items()
             ),
         ),
         "sweep": _table(_SWEEP, map(dict, sweep.cells if sweep else ())),
@@ -138,20 +138,20 @@ def _table(columns: Mapping[str, pa.DataType], rows: Iterable[Mapping[str, Any]]
 
 def _schemes(comparison: Comparison) -> pa.Table:
     rows = []
-    for standing in comparison.standings:
+    for line in comparison.lines:
         for pairs, stats, difference in (
-            ("all", standing.all, standing.difference_to_uniform_all),
-            ("heldout", standing.heldout, standing.difference_to_uniform),
+            ("all", line.all, line.difference_to_uniform_all),
+            ("heldout", line.heldout, line.difference_to_uniform),
         ):
             if stats is None:
                 continue
             difference = difference or Difference(value=None, low=None, high=None)
             rows.append(
                 {
-                    **dict(standing),
+                    **dict(line),
                     **dict(stats),
-                    "params": json.dumps(standing.params, ensure_ascii=False),
-                    "is_baseline": standing in comparison.baselines,
+                    "params": json.dumps(line.params, ensure_ascii=False),
+                    "is_baseline": line in comparison.baselines,
                     "pairs": pairs,
                     "difference_to_uniform": difference.value,
                     "difference_low": difference.low,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Scale:
+class AxisScale:
     """A linear map of [lo, hi], lo < hi, to [start, end]; `end` may lie before `start`, as a y axis does in SVG."""
 
     lo: float
@@ -28,7 +28,7 @@ def fit_scale(
     end: float = 100.0,
     margin: float = 0.06,
     least: float = 0.02,
-) -> Scale:
+) -> AxisScale:
     """The scale that shows all values with a margin on both sides.
 
     Args:
@@ -38,14 +38,14 @@ def fit_scale(
     """
     known = [value for value in values if value is not None]
     if not known:
-        return Scale(0.0, 1.0, start, end)
+        return AxisScale(0.0, 1.0, start, end)
     lo, hi = min(known), max(known)
     width = max(hi - lo, least)
     middle = (lo + hi) / 2
-    return Scale(middle - width * (0.5 + margin), middle + width * (0.5 + margin), start, end)
+    return AxisScale(middle - width * (0.5 + margin), middle + width * (0.5 + margin), start, end)
 
 
-def ticks(scale: Scale, *, about: int = 5) -> list[float]:
+def ticks(scale: AxisScale, *, about: int = 5) -> list[float]:
     """Round numbers within the scale, about so many, in steps of 1, 2 or 5 times a power of ten."""
     rough = (scale.hi - scale.lo) / max(about, 1)
     power = 10.0 ** math.floor(math.log10(rough))

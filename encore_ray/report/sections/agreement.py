@@ -7,7 +7,7 @@ from encore_ray.report.charts.tracks import axis_track, bar_track
 from encore_ray.report.data.contents import ReportContents, find_contender
 from encore_ray.report.drawing.markup import Markup, tag
 from encore_ray.report.drawing.numbers import compact, count, percent, percent_interval, percent_tick, plural, points
-from encore_ray.report.drawing.scales import Scale, fit_scale
+from encore_ray.report.drawing.scales import AxisScale, fit_scale
 from encore_ray.report.sections.parts import (
     column,
     details,
@@ -70,7 +70,7 @@ def subsets(contents: ReportContents) -> Markup | None:
     references = [(0.5, "chance"), (metrics.overall.accuracy or 0.0, "reference")]
 
     def row(name: str, kind: str, stats: Stats) -> Markup:
-        beside = (uniform.standing.subsets or {}).get(name) if uniform and kind == "encore" else None
+        beside = (uniform.line.subsets or {}).get(name) if uniform and kind == "encore" else None
         return _row(name, kind, stats, scale, references, beside.accuracy if beside else None, bool(uniform))
 
     head = [
@@ -144,7 +144,7 @@ def _row(
     name: str,
     kind: str,
     stats: Stats,
-    scale: Scale,
+    scale: AxisScale,
     references: list[tuple[float, str]],
     uniform: float | None,
     has_uniform: bool,

@@ -61,7 +61,7 @@ def warnings(contents: ReportContents) -> Markup | None:
 
 def on_most_pairs(contender: Contender) -> tuple[Stats, Difference | None]:
     """Its agreement and its difference to uniform on all pairs where that is fair, else on the held-out ones."""
-    everywhere, difference = contender.standing.all, contender.standing.difference_to_uniform_all
+    everywhere, difference = contender.line.all, contender.line.difference_to_uniform_all
     if everywhere and difference:
         return everywhere, difference
     return contender.stats, contender.difference
@@ -147,7 +147,7 @@ def _duel(encore: Contender, uniform: Contender) -> Markup:
     ]
     axis = axis_track(scale, write=percent_tick, about=3, below=True)
     rows.append(tag("tr", tag("td"), tag("td", axis, class_="plot"), tag("td")))
-    temperature = (encore.standing.params or {}).get("temperature")
+    temperature = (encore.line.params or {}).get("temperature")
     at = "" if temperature is None else f", τ = {compact(temperature)}"
     label = tag("p", f"accuracy with 95% interval{at}", class_="label")
     return tag("div", label, tag("table", tag("tbody", rows)), class_="card duel")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from encore_ray.artifacts.figures import Stats
 from encore_ray.report.charts.tracks import interval_track
 from encore_ray.report.drawing.markup import Child, Markup, tag
-from encore_ray.report.drawing.scales import Scale
+from encore_ray.report.drawing.scales import AxisScale
 
 _JOINTS = frozenset("_-./")
 _PARTS = re.compile("([_./-])")
@@ -57,7 +57,7 @@ def breakable(name: str) -> Markup:
     return tag("bdi", [[part, _BREAK] if part in _JOINTS else part for part in _PARTS.split(name)])
 
 
-def stats_track(stats: Stats, *, scale: Scale, kind: str, references: Sequence[tuple[float, str]] = ()) -> Markup:
+def stats_track(stats: Stats, *, scale: AxisScale, kind: str, references: Sequence[tuple[float, str]] = ()) -> Markup:
     """The accuracy on some pairs, at least one, with its interval, see `interval_track`."""
     assert stats.accuracy is not None and stats.accuracy_low is not None and stats.accuracy_high is not None
     return interval_track(

@@ -28,7 +28,7 @@ def _of_reward(report: RefineReport) -> list[Markup]:
     has_noise = any(control.noise for control in report.controls)
     note = (
         f"Learnt from {pairs.agreeing:,} pairs whose base rewards agree with the label, calibrated on "
-        f"{pairs.calibration:,} held-out pairs, judged on {pairs.test:,} others; lines are 95% intervals. What a "
+        f"{pairs.calibration:,} held-out pairs, evaluated on {pairs.test:,} others; lines are 95% intervals. What a "
         f"probability is read from was chosen on the pairs that calibrate: {calibration.used}."
     )
     return [

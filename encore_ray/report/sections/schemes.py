@@ -21,7 +21,7 @@ from encore_ray.report.drawing.numbers import (
     points_interval,
     value_text,
 )
-from encore_ray.report.drawing.scales import Scale, fit_scale
+from encore_ray.report.drawing.scales import AxisScale, fit_scale
 from encore_ray.report.sections.parts import column, legend, named, number, scrolling, section, stats_track, table
 
 _KINDS = [
@@ -91,14 +91,14 @@ def label_of(contender: Contender) -> str:
     return LABELS.get(contender.name, contender.name)
 
 
-def _row(each: Contender, scale: Scale, references: list[tuple[float, str]]) -> Markup:
-    stats, standing = each.stats, each.standing
+def _row(each: Contender, scale: AxisScale, references: list[tuple[float, str]]) -> Markup:
+    stats, line = each.stats, each.line
     params = ", ".join(
         f"{key.replace('_', ' ')} {value_text(value)}"
-        for key, value in (standing.params or {}).items()
+        for key, value in (line.params or {}).items()
         if value is not None
     )
-    everywhere = standing.all.accuracy if standing.all else None
+    everywhere = line.all.accuracy if line.all else None
     return tag(
         "tr",
         named(label_of(each), params, title=each.name),
@@ -107,8 +107,8 @@ def _row(each: Contender, scale: Scale, references: list[tuple[float, str]]) -> 
         _difference(each.kind, each.difference),
         number(percent(stats.accuracy_strict)),
         number(percent(everywhere)),
-        number(plain(standing.effective_num_rules, digits=1)),
-        number(compact(standing.reward_sd)),
+        number(plain(line.effective_num_rules, digits=1)),
+        number(compact(line.reward_sd)),
         class_=each.kind,
     )
 
@@ -153,7 +153,9 @@ def _note(comparison: Comparison) -> str:
         "lines are 95% intervals; the best of so many looks a little better than it is",
     ]
     if comparison.beside:
-        parts.append("rewards made elsewhere are judged on the pairs that they know, whatever they have learned from")
+        parts.append(
+            "rewards made elsewhere are evaluated on the pairs that they know, whatever they have learned from"
+        )
     if comparison.replicates:
         parts.append(f"differences to uniform by a bootstrap of {plural(comparison.replicates, 'replicate')}")
     return "; ".join(parts) + "."

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from encore_ray.artifacts import Comparison
-from encore_ray.artifacts.comparison import Standing
+from encore_ray.artifacts.comparison import Line
 from encore_ray.artifacts.figures import Difference, Stats
 
 
@@ -33,23 +33,23 @@ def comparison_table(comparison: Comparison) -> Table:
         style = "bold" if scheme.name in ("encore", "uniform") else None
         table.add_row(*_row(scheme), style=style)
     for others, style in ((comparison.beside, None), (comparison.baselines, "dim")):
-        for number, standing in enumerate(others):
+        for number, line in enumerate(others):
             if number == 0:
                 table.add_section()
-            table.add_row(*_row(standing), style=style)
+            table.add_row(*_row(line), style=style)
     if any(scheme.uses_labels for scheme in schemes):
         table.caption = "* learns from the labels of the pairs that are not held out"
         table.caption_justify = "left"
     return table
 
 
-def _row(standing: Standing) -> list[str | Text]:
-    effective = standing.effective_num_rules
+def _row(line: Line) -> list[str | Text]:
+    effective = line.effective_num_rules
     return [
-        Text(f"{standing.name}{' *' if standing.uses_labels else ''}"),
-        _share(standing.all),
-        _share(standing.heldout),
-        _points(standing.difference_to_uniform) if standing.name != "uniform" else "",
+        Text(f"{line.name}{' *' if line.uses_labels else ''}"),
+        _share(line.all),
+        _share(line.heldout),
+        _points(line.difference_to_uniform) if line.name != "uniform" else "",
         "" if effective is None else f"{effective:.1f}",
     ]
 

@@ -10,7 +10,7 @@ from encore_ray.report.tables.weights import COMPACT
 def heads_table(report: FitReport) -> Table:
     """Labels and held-out figures of each rule, as fit.json has them; fits 80 columns."""
     table = Table(
-        title=f"Heads fitted to {report.num_responses:,} responses, judged on {report.num_folds} folds",
+        title=f"Heads fitted to {report.num_responses:,} responses, evaluated on {report.num_folds} folds",
         title_justify="left",
         **COMPACT,
     )

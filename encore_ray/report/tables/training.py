@@ -13,7 +13,9 @@ _NAMES = {"r2": "R²", "f1": "F1", "accuracy": "accuracy"}
 def training_table(report: TrainReport) -> Table:
     """Held-out figures of each head at the best evaluation, as train.json has them; fits 80 columns."""
     best = report.best
-    table = Table(title=f"Trained by {report.objective}, judged on held-out prompts", title_justify="left", **COMPACT)
+    table = Table(
+        title=f"Trained by {report.objective}, evaluated on held-out prompts", title_justify="left", **COMPACT
+    )
     table.add_column("rule", overflow="fold", max_width=36, min_width=18)
     for name in ("targets", "loss", _NAMES[best.merit_name]):
         table.add_column(name, justify="right", no_wrap=True)

@@ -63,7 +63,7 @@ def test_the_schemes_count_what_paper_and_pencil_count(table: dict[str, Any]):
     assert counts(scheme(table, "encore_max_discrepancy")["all"]) == (2, 0, 2)
 
 
-def test_a_scheme_that_learns_is_judged_on_held_out_pairs_only(table: dict[str, Any]):
+def test_a_scheme_that_learns_is_evaluated_on_held_out_pairs_only(table: dict[str, Any]):
     assert {found["name"] for found in table["schemes"] if found["uses_labels"]} == LEARNED
     # On the calibration pairs a wins, ties, loses (.5), b loses, wins, ties (.5): equal, so the first one, a.
     best = scheme(table, "best_single")
@@ -196,18 +196,18 @@ def test_a_scheme_without_weights_is_left_out_with_its_reason():
     assert any(warning.startswith("Scheme one_minus_entropy is left out: ") for warning in comparison["warnings"])
 
 
-def test_without_calibration_pairs_nothing_learns_and_without_held_out_pairs_nothing_is_judged_on_them():
+def test_without_calibration_pairs_nothing_learns_and_without_held_out_pairs_nothing_is_evaluated_on_them():
     rules = make_rules(2, scale=LEVELS)
     ratings = [[2, 2], [1, 0]], [[0, 1], [0, 2]]
     unlearned = compare(*ratings, rules=rules, keys=keys_of(True, True))
     assert not LEARNED & {found["name"] for found in unlearned["schemes"]}
     for name in LEARNED:
         assert any(f"Scheme {name} is left out" in warning for warning in unlearned["warnings"])
-    unjudged = compare(*ratings, rules=rules, keys=keys_of(False, False))
-    assert scheme(unjudged, "encore")["heldout"]["accuracy"] is None
-    assert scheme(unjudged, "encore")["difference_to_uniform"] == {"value": None, "low": None, "high": None}
-    assert any("No pair is held out" in warning for warning in unjudged["warnings"])
-    assert "held-out" not in unjudged["verdict"]
+    unevaluated = compare(*ratings, rules=rules, keys=keys_of(False, False))
+    assert scheme(unevaluated, "encore")["heldout"]["accuracy"] is None
+    assert scheme(unevaluated, "encore")["difference_to_uniform"] == {"value": None, "low": None, "high": None}
+    assert any("No pair is held out" in warning for warning in unevaluated["warnings"])
+    assert "held-out" not in unevaluated["verdict"]
 
 
 def test_weights_of_each_subset_compete_where_asked_for():

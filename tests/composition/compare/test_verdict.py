@@ -12,9 +12,7 @@ def correlation(**values: float | None) -> dict[str, Any]:
     return found | values
 
 
-def standing(
-    name: str, accuracy: float, above: float, *, half: float = 0.01, uses_labels: bool = False
-) -> dict[str, Any]:
+def line(name: str, accuracy: float, above: float, *, half: float = 0.01, uses_labels: bool = False) -> dict[str, Any]:
     stats = {"num_pairs": 1000, "accuracy": accuracy}
     difference = {"value": above, "low": above - half, "high": above + half}
     return {
@@ -27,14 +25,14 @@ def standing(
     }
 
 
-def comparison(*standings: dict[str, Any], **values: Any) -> dict[str, Any]:
+def comparison(*lines: dict[str, Any], **values: Any) -> dict[str, Any]:
     """ENCORE clearly above uniform weights, no flags, unless told otherwise."""
     cells = [{"temperature": 2.0, "num_bins": None, "accuracy": 0.7, "accuracy_high": 0.72}]
     content: dict[str, Any] = {
         "num_pairs": 1000,
         "heldout": {"num_pairs": 200, "num_keys": 200},
         "temperature": 2.0,
-        "schemes": [*(standings or [standing("encore", 0.7, 0.05)]), standing("uniform", 0.65, 0.0, half=0.0)],
+        "schemes": [*(lines or [line("encore", 0.7, 0.05)]), line("uniform", 0.65, 0.0, half=0.0)],
         "baselines": [],
         "sweep": {"cells": cells},
         "rules": [],
@@ -67,23 +65,23 @@ def test_a_world_is_named_only_where_p_and_the_interval_if_there_is_one_agree(fo
     ("found", "said"),
     [
         (comparison(), "Use ENCORE."),
-        (comparison(standing("encore", 0.655, 0.005)), "no significant difference"),
-        (comparison(standing("encore", 0.655, 0.005)), "Keep uniform weights."),
-        (comparison(standing("encore", 0.60, -0.05)), "significantly worse"),
-        (comparison(standing("encore", 0.60, -0.05)), "no scheme beats uniform weights. Keep uniform weights."),
+        (comparison(line("encore", 0.655, 0.005)), "no significant difference"),
+        (comparison(line("encore", 0.655, 0.005)), "Keep uniform weights."),
+        (comparison(line("encore", 0.60, -0.05)), "significantly worse"),
+        (comparison(line("encore", 0.60, -0.05)), "no scheme beats uniform weights. Keep uniform weights."),
         (
-            comparison(standing("encore", 0.7, 0.05), standing("bradley_terry", 0.75, 0.1, uses_labels=True)),
+            comparison(line("encore", 0.7, 0.05), line("bradley_terry", 0.75, 0.1, uses_labels=True)),
             "Use ENCORE, or fit weights to labels (bradley_terry) if new pairs",
         ),
         (
-            comparison(standing("encore", 0.7, 0.05), standing("best_single", 0.71, 0.055, uses_labels=True)),
+            comparison(line("encore", 0.7, 0.05), line("best_single", 0.71, 0.055, uses_labels=True)),
             "best_single, which learns from labels, is best of 3 with 71.0%: +5.5 points (95% +4.5 to +6.5) against "
             "uniform weights. Use ENCORE.",
         ),
         (comparison(heldout={"num_pairs": 0, "num_keys": 0}), "significantly better. Use ENCORE."),
         (comparison(rules=[{"weight": 0.5, "flags": ["below_chance", "rarely_active"]}]), "First check the direction"),
         (comparison(rules=[{"weight": 0.0, "flags": ["rarely_active"]}]), "Use ENCORE."),
-        (comparison(baselines=[standing("shorter_wins", 0.7, 0.05)]), "the length of a response alone does as well."),
+        (comparison(baselines=[line("shorter_wins", 0.7, 0.05)]), "the length of a response alone does as well."),
     ],
 )
 def test_the_advice_follows_from_the_figures(found: dict[str, Any], said: str):
@@ -91,7 +89,7 @@ def test_the_advice_follows_from_the_figures(found: dict[str, Any], said: str):
 
 
 def test_an_interval_that_ends_close_to_zero_shows_on_which_side():
-    found = comparison(standing("encore", 0.66, 0.0104))
+    found = comparison(line("encore", 0.66, 0.0104))
     assert "+1.04 points (95% +0.04 to +2.04), significantly better" in write_verdict(found)
 
 
@@ -116,7 +114,7 @@ def test_warnings_name_figures_and_remedies():
     warnings = write_warnings(
         comparison(
             rules=rules,
-            baselines=[standing("shorter_wins", 0.71, 0.06)],
+            baselines=[line("shorter_wins", 0.71, 0.06)],
             sample_size={"weight_error": 0.031, "target": 0.01, "needed_pairs": 9610, "enough": False},
         ),
         left_out=["Scheme x is left out."],

@@ -1,4 +1,4 @@
-"""Probabilities fitted to labels: what they recover, how they are judged, which source wins."""
+"""Probabilities fitted to labels: what they recover, how they are evaluated, which source wins."""
 
 import math
 
@@ -65,7 +65,7 @@ def test_the_source_is_chosen_by_the_pairs_it_is_fitted_to_not_by_those_that_jud
     fitted_N = np.arange(4000) < 2000
     right_N = rng.random(4000) < 0.8
     informed_N = np.where(right_N, 1.0, -1.0) * rng.random(4000)
-    # One source knows the labels of the first half only, the other one those of the half that judges.
+    # One source knows the labels of the first half only, the other one those of the half that tests.
     first, second = (np.where(fitted_N == early, informed_N, rng.standard_normal(4000)) for early in (True, False))
     sources = calibrate({"second": second, "first": first}, fitted_N=fitted_N)
     assert [source.name for source in sources] == ["first", "second"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from encore_ray.composition.hashing.keys import hash_keys
-from encore_ray.composition.heads.heldout import Cells, HeldoutSums, measure_auc, measure_r2
+from encore_ray.composition.heads.heldout import HeldoutSums, PredictionCells, measure_auc, measure_r2
 
 N = 600
 
@@ -19,7 +19,7 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
 
 
 def measured(z_NK: np.ndarray, label_NK: np.ndarray, keys: list[str], **values: np.ndarray) -> HeldoutSums:
-    cells = [Cells.around(num=len(z_N), total=z_N.sum(), square=(z_N**2).sum()) for z_N in z_NK.T]
+    cells = [PredictionCells.around(num=len(z_N), total=z_N.sum(), square=(z_N**2).sum()) for z_N in z_NK.T]
     return HeldoutSums.of(
         z_NK, values.get("value_NK", z_NK), label_NK, cells=cells, thresholds=[0.5, None], hash_N=hash_keys(keys)
     )
@@ -45,7 +45,7 @@ def test_auc_and_r2_are_those_of_the_rows() -> None:
 def test_parts_add_up_to_the_whole() -> None:
     z_NK, label_NK = rows()
     whole = measured(z_NK, label_NK, KEYS)
-    cells = [Cells.around(num=N, total=z_N.sum(), square=(z_N**2).sum()) for z_N in z_NK.T]
+    cells = [PredictionCells.around(num=N, total=z_N.sum(), square=(z_N**2).sum()) for z_N in z_NK.T]
     parts = [
         HeldoutSums.of(z_NK[p], z_NK[p], label_NK[p], cells=cells, thresholds=[0.5, None], hash_N=hash_keys(KEYS[p]))
         for p in (slice(0, 7), slice(7, N))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.composition.measure.entropy import Z_95, entropy, estimate, max_entropy
+from encore_ray.composition.measure.entropy import Z_95, entropy, estimate_entropy, max_entropy
 
 COUNTS = st.lists(st.integers(0, 1000), min_size=2, max_size=20).filter(any)
 
@@ -45,7 +45,7 @@ def test_entropy_lies_between_zero_and_log_of_cells_and_forgets_the_order_of_cel
 
 def test_the_interval_of_single_responses_is_the_textbook_one():
     # p = 3/4: variance of -log p is p(1-p) (log p - log q)^2 = 3/16 ln(3)^2; a mean of 400 of them
-    found = estimate(np.zeros((2, 2), dtype=np.int64), counts(300, 100))
+    found = estimate_entropy(np.zeros((2, 2), dtype=np.int64), counts(300, 100))
     half_width = Z_95 * math.sqrt(3 / 16) * math.log(3) / math.sqrt(400)
     assert found.value == entropy(counts(300, 100))
     assert found.high - found.value == pytest.approx(half_width, rel=1e-12)
@@ -55,9 +55,9 @@ def test_the_interval_of_single_responses_is_the_textbook_one():
 def test_two_equal_responses_of_a_pair_are_one_observation_not_two():
     # the same 400 responses: as 200 pairs of equal ratings the interval is sqrt(2) wider than as singles,
     # as pairs of independent ratings it is not
-    single = estimate(np.zeros((2, 2), dtype=np.int64), counts(300, 100))
-    equal = estimate(np.diag(counts(150, 50)), counts(0, 0))
-    independent = estimate(np.array([[112, 38], [38, 12]]), counts(0, 0))
+    single = estimate_entropy(np.zeros((2, 2), dtype=np.int64), counts(300, 100))
+    equal = estimate_entropy(np.diag(counts(150, 50)), counts(0, 0))
+    independent = estimate_entropy(np.array([[112, 38], [38, 12]]), counts(0, 0))
     width = single.high - single.low
     assert equal.high - equal.low == pytest.approx(math.sqrt(2) * width, rel=1e-12)
     assert independent.high - independent.low == pytest.approx(width, rel=0.01)
@@ -72,11 +72,11 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     covered = 0
     for _ in range(400):
         joint_LL = rng.multinomial(2000, joint_p.ravel()).reshape(4, 4)
-        found = estimate(joint_LL, np.zeros(4, dtype=np.int64))
+        found = estimate_entropy(joint_LL, np.zeros(4, dtype=np.int64))
         covered += found.low <= truth <= found.high
     assert 0.92 <= covered / 400 <= 0.98
 
 
 def test_a_constant_rule_has_an_interval_of_no_width():
-    found = estimate(np.array([[5, 0], [0, 0]]), counts(0, 0))
+    found = estimate_entropy(np.array([[5, 0], [0, 0]]), counts(0, 0))
     assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)

@@ -29,7 +29,7 @@ def test_weights_of_other_schemes_survive_too(scheme, by_group):
     value = json.loads(json.dumps(weights.to_dict()))
     found = Weights.from_dict(value)
     assert found == weights
-    assert found.recipe == weights.recipe
+    assert found.facts == weights.facts
     assert scheme.params.items() <= value["params"].items()
 
 

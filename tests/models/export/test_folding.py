@@ -57,7 +57,7 @@ def fold(source: Path, output: Path, *, rules: RuleSet, factor_K: list[float], c
         scale=Scale(-50.0, 50.0),
         text="All of them.",
         folder=output,
-        provenance={"weights": "abc"},
+        facts={"weights": "abc"},
     )
 
 
@@ -188,7 +188,7 @@ def test_heads_that_are_no_linear_layer_on_the_last_token_are_refused(tmp_path: 
             fold_model(
                 ModelSource(source, allow_pickle=True), rules=rules, factor_K=[1.0, 1.0, 1.0], constant=0.0,
                 scale=Scale(-9.0, 9.0), text="",
-                folder=tmp_path / "one", provenance={},
+                folder=tmp_path / "one", facts={},
             )  # fmt: skip
     assert not (tmp_path / "one").exists()
 

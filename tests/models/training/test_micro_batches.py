@@ -120,12 +120,12 @@ def test_layers_that_are_computed_again_drop_out_nothing(tmp_path):
         pairs = model.conversations.tokenize_pairs(batch.prompts, chosen=batch.chosen, rejected=batch.rejected)
         micro = MicroBatches(model, strategy=made.training_strategy, batch_tokens=10_000, workers=Workers())
         loss = micro.add_gradients(pairs, batch.target_N2K, objective="regression", num=batch.num_targets)
-        judged = micro.evaluate(pairs, batch.target_N2K, objective="regression")
-        found.append((loss, judged.sums["loss"].tolist(), gradients(model)))
-    (loss, judged_loss, expected), *others = found
-    for other_loss, other_judged, other in others:
+        evaluated = micro.evaluate(pairs, batch.target_N2K, objective="regression")
+        found.append((loss, evaluated.sums["loss"].tolist(), gradients(model)))
+    (loss, evaluated_loss, expected), *others = found
+    for other_loss, other_evaluated, other in others:
         assert other_loss == pytest.approx(loss, rel=1e-6)
-        assert other_judged == judged_loss
+        assert other_evaluated == evaluated_loss
         assert_same(other, expected)
 
 
@@ -134,13 +134,15 @@ def _an_mlp(model) -> str:
     return next(name for name in names if any(name == module for module, _ in model.backbone.named_modules()))
 
 
-def test_a_response_alone_is_judged_and_a_missing_one_is_not(made):
+def test_a_response_alone_is_evaluated_and_a_missing_one_is_not(made):
     model = made.load()
     pairs = tiny.tokenized([[7, 8, 9], [7, 8]], [None, [9, 9]])
     target_N2K = np.array([[[0.5, np.nan], [np.nan] * 2], [[np.nan] * 2, [np.nan, 0.25]]], dtype=np.float32)
     micro = MicroBatches(model, strategy=made.training_strategy, batch_tokens=64, workers=Workers())
     with torch.no_grad():
         model.heads.outputs.bias.copy_(torch.tensor([0.3, 0.75]))
-    judged = micro.evaluate(pairs, target_N2K, objective="regression")
-    assert judged.sums["num"].tolist() == [1, 1]
-    assert judged.sums["loss"].tolist() == pytest.approx([0.04, 0.25])  # heads of weight 0: (.3 - .5)^2, (.75 - .25)^2
+    evaluated = micro.evaluate(pairs, target_N2K, objective="regression")
+    assert evaluated.sums["num"].tolist() == [1, 1]
+    assert evaluated.sums["loss"].tolist() == pytest.approx(
+        [0.04, 0.25]
+    )  # heads of weight 0: (.3 - .5)^2, (.75 - .25)^2

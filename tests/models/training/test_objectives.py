@@ -52,19 +52,19 @@ def test_what_has_no_target_gets_no_gradient():
 def test_accuracy_counts_a_tie_as_half_a_win():
     target = torch.full((2, 2, 2), NAN)
     target[:, 0] = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
-    judged = EvaluationSums.of(RAW, target, objective="multihead-bradley-terry")
-    figures = judged.figures("multihead-bradley-terry", RULES.names)
+    evaluated = EvaluationSums.of(RAW, target, objective="multihead-bradley-terry")
+    figures = evaluated.figures("multihead-bradley-terry", RULES.names)
     assert figures["rules"]["a"]["accuracy"] == 0.5  # .25, -2
     assert figures["rules"]["b"]["accuracy"] == 0.75  # 1, a tie
     assert figures["accuracy"] == 0.625
-    assert judged.low_K.tolist() == [-1.0, 1.0] and judged.high_K.tolist() == [1.0, 3.0]
+    assert evaluated.low_K.tolist() == [-1.0, 1.0] and evaluated.high_K.tolist() == [1.0, 3.0]
 
 
 def test_r2_is_one_minus_the_share_of_the_spread_that_is_left():
     rng = np.random.default_rng(0)
     raw, target = rng.normal(size=(2, 40, 2, 2)).astype(np.float32)
-    judged = EvaluationSums.of(torch.from_numpy(raw), torch.from_numpy(target), objective="regression")
-    figures = judged.figures("regression", RULES.names)
+    evaluated = EvaluationSums.of(torch.from_numpy(raw), torch.from_numpy(target), objective="regression")
+    figures = evaluated.figures("regression", RULES.names)
     for k, name in enumerate(RULES.names):
         y, said = target[:, :, k].ravel().astype(float), raw[:, :, k].ravel().astype(float)
         assert figures["rules"][name]["r2"] == pytest.approx(1 - ((y - said) ** 2).sum() / ((y - y.mean()) ** 2).sum())
@@ -86,7 +86,7 @@ def test_macro_f1_is_the_mean_over_rules_that_are_said_or_true():
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_parts_judged_apart_add_up_to_the_whole(objective):
+def test_parts_evaluated_apart_add_up_to_the_whole(objective):
     rng = np.random.default_rng(1)
     raw = torch.from_numpy(rng.normal(size=(30, 2, 2)).astype(np.float32))
     target = torch.full((30, 2, 2), NAN)

@@ -26,7 +26,7 @@ from encore_ray.errors import ConfigError
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.passes.heads.fit_heads import fit_heads, require_place
-from encore_ray.passes.heads.labels import Responses, find_labels, labelled_units, read_responses
+from encore_ray.passes.heads.labels import LabelledResponses, find_labels, labelled_units, read_responses
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import chosen_column, rejected_column
 from tests.models import tiny
@@ -161,7 +161,7 @@ def test_a_link_to_the_backbone_is_no_place_for_the_heads_either(tmp_path: Path)
         require_place(str(tmp_path / "link"), model=str(tmp_path / "model"))
 
 
-def figures_of(responses: Responses, rules: RuleSet, patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def figures_of(responses: LabelledResponses, rules: RuleSet, patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What fit.json says of rules whose labels are these, in one unit."""
     unit = SimpleNamespace(labels=None, rows=len(responses.label_NK))
     fakes: dict[str, Any] = {"labelled_units": lambda *_: [unit], "find_labels": lambda *_: {}}
@@ -174,7 +174,7 @@ def test_of_one_prompt_alone_nothing_is_known_of_unseen_ones(monkeypatch: pytest
     rng, keys = np.random.default_rng(0), ["p"] * 40
     label_NK = np.column_stack([rng.uniform(-9, 9, (40, 2)), rng.integers(0, 2, 40)])
     marks = hash_keys([str(i) for i in range(40)])
-    found = Responses(rng.normal(size=(40, 3)), label_NK, folds_of(keys), hash_keys(keys), marks)
+    found = LabelledResponses(rng.normal(size=(40, 3)), label_NK, folds_of(keys), hash_keys(keys), marks)
     assert [(rule["auc"], rule["r2"]) for rule in figures_of(found, RULES, monkeypatch)] == [(None, None)] * 3
 
 
@@ -184,7 +184,7 @@ def test_heads_that_know_nothing_have_an_auc_of_a_half(monkeypatch: pytest.Monke
     for seed in range(20):
         rng, keys = np.random.default_rng(seed), [f"{seed}-{i}" for i in range(300)]
         label_NK = (rng.random((300, 1)) < 0.2).astype(float)
-        found = Responses(rng.normal(size=(300, 8)), label_NK, folds_of(keys), hash_keys(keys), hash_keys(keys))
+        found = LabelledResponses(rng.normal(size=(300, 8)), label_NK, folds_of(keys), hash_keys(keys), hash_keys(keys))
         aucs.append(figures_of(found, rules, monkeypatch)[0]["auc"])
     # One AUC of 60 yes and 240 no has a standard error of .042, the mean of twenty .0095.
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.025)

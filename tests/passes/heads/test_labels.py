@@ -11,7 +11,7 @@ import pytest
 from encore_ray.composition.hashing.keys import folds_of
 from encore_ray.composition.heads.label_counts import LabelCounts
 from encore_ray.errors import DataError
-from encore_ray.passes.heads.labels import LabelledUnit, Responses, find_labels, labelled_units, read_responses
+from encore_ray.passes.heads.labels import LabelledResponses, LabelledUnit, find_labels, labelled_units, read_responses
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.storage import Folder
 
@@ -46,7 +46,7 @@ def units(folder: Path, labels: dict[str, pa.Array], *, ids: list[str] = IDS, si
     return unit
 
 
-def read(unit: LabelledUnit, rules: RuleSet = RULES) -> Responses:
+def read(unit: LabelledUnit, rules: RuleSet = RULES) -> LabelledResponses:
     return read_responses(unit, rules, find_labels([unit.labels], rules))
 
 

@@ -14,7 +14,7 @@ from encore_ray.folder.score_block import read_scores
 from encore_ray.folder.tables import table_rules, table_units
 from encore_ray.models.energy.training import EnergySettings
 from encore_ray.passes.refine.apply import RefineScores, _RefineScores
-from encore_ray.passes.refine.energies import OF_RULES, fitted_energies
+from encore_ray.passes.refine.energies import RULE_ENERGIES, fitted_energies
 from encore_ray.passes.refine.fit_energies import Trainer
 from encore_ray.passes.refine.fit_rules import fit_rules
 from encore_ray.passes.refine.source import embedded_units, rule_heads
@@ -23,7 +23,7 @@ from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder
 from tests.passes import jobs
 from tests.passes.doing import do
-from tests.passes.refinable import RULES, SINGLE, judges, write_run
+from tests.passes.refinable import RULES, SINGLE, in_test_half, write_run
 
 QUICK = EnergySettings(num_negatives=8, learning_rate=1e-3, batch_responses=64, epochs=2)
 WRONG_WAY = RuleSet(replace(rule, higher_is="better") for rule in RULES)
@@ -39,7 +39,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 def test_each_rule_learns_from_the_pairs_that_it_agrees_with_in_its_own_direction(fitted: Folder) -> None:
     report = fitted.read_json("refine/rules/report.json")
     ids = np.array([f"p{unit}-{row}" for unit in range(5) for row in range(120) if row != SINGLE])
-    assert report["pairs"]["test"] == judges(list(ids)).sum()
+    assert report["pairs"]["test"] == in_test_half(list(ids)).sum()
     assert report["pairs"]["trainable"] + report["pairs"]["calibration"] + report["pairs"]["test"] == len(ids)
     quality, harm = report["rules"]
     # harm is 10 - quality and less of it is better: the same pairs agree, the same are won.
@@ -79,7 +79,7 @@ def test_refined_scores_are_those_of_the_rules_with_all_else_as_it_was(fitted: F
         assert np.flatnonzero(after.column(name).is_null().to_numpy()).tolist() == [SINGLE]
     rows = unit.rows(before)
     there_N = np.arange(120) != SINGLE
-    expected = OF_RULES.load(fitted).refine(rows.e_N2D[there_N, 1], rows.r_N2K[there_N, 1])
+    expected = RULE_ENERGIES.load(fitted).refine(rows.e_N2D[there_N, 1], rows.r_N2K[there_N, 1])
     found = [np.delete(after.column(f"rejected__{name}").to_numpy(), SINGLE) for name in ("quality", "harm")]
     # In the rules' own units and directions, though the energies see harm with its sign turned.
     np.testing.assert_allclose(found[0], expected.reward_NK[:, 0], rtol=0, atol=1e-3)
@@ -110,7 +110,7 @@ def test_weigh_takes_refined_scores_as_it_takes_any(fitted: Folder, tmp_path: Pa
     output = pass_tables(fitted)["refine_scores"]
     counts = do(fitted, RefineScores())
     assert (counts["rows"], output.sealed()["num_rows"]) == (600, 600)  # type: ignore[index]
-    assert fitted_energies(fitted) == [OF_RULES]
+    assert fitted_energies(fitted) == [RULE_ENERGIES]
     refined = fitted.child("refined_scores")
     rules = table_rules(table_units(refined.uri), None)
     assert [rule.out_of_range for rule in rules] == ["clip", "clip"]

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from encore_ray.engine.base import Say
+from encore_ray.engine.base import Send
 from encore_ray.engine.on_ray.engine import RayEngine, Result
 from encore_ray.engine.on_ray.remote_call import Work
 from encore_ray.engine.progress import Progress
@@ -22,7 +22,7 @@ from encore_ray.folder.status import run_status
 from encore_ray.models.energy.refiner import Refiner
 from encore_ray.models.energy.training import EnergySettings
 from encore_ray.passes.refine.apply import Refine, _RefineRewards
-from encore_ray.passes.refine.energies import OF_REWARD, fitted_energies
+from encore_ray.passes.refine.energies import REWARD_ENERGY, fitted_energies
 from encore_ray.passes.refine.fit_energies import Trainer, advice
 from encore_ray.passes.refine.fit_reward import fit_refinement
 from encore_ray.passes.refine.source import REWARD, embedded_units, training_blocks
@@ -30,7 +30,7 @@ from encore_ray.storage import Folder
 from tests.passes import jobs
 from tests.passes.doing import do
 from tests.passes.long_work import dies_after_an_epoch
-from tests.passes.refinable import SINGLE, WIDTH, judges, write_run
+from tests.passes.refinable import SINGLE, WIDTH, in_test_half, write_run
 
 QUICK = EnergySettings(num_negatives=8, learning_rate=1e-3, batch_responses=64, epochs=2)
 
@@ -46,7 +46,7 @@ def test_the_report_counts_every_pair_once(fitted: Folder) -> None:
     report = fitted.read_json("refine/report.json")
     pairs = report["pairs"]
     ids = [f"p{unit}-{row}" for unit in range(5) for row in range(120) if row != SINGLE]
-    assert pairs["test"] == judges(ids).sum() > 20
+    assert pairs["test"] == in_test_half(ids).sum() > 20
     assert pairs["trainable"] + pairs["calibration"] + pairs["test"] == len(ids)
     assert pairs["agreeing"] + pairs["conflicting"] == pairs["trainable"]
     blocks = training_blocks(embedded_units(fitted, REWARD), noise=0.0, seed=0)
@@ -54,7 +54,7 @@ def test_the_report_counts_every_pair_once(fitted: Folder) -> None:
     assert pairs["agreeing"] == agreeing
 
 
-def test_controls_are_judged_on_the_same_clean_pairs_at_every_level_of_noise(fitted: Folder) -> None:
+def test_controls_are_evaluated_on_the_same_clean_pairs_at_every_level_of_noise(fitted: Folder) -> None:
     report = fitted.read_json("refine/report.json")
     controls = {(control["noise"], control["name"]): control for control in report["controls"]}
     assert list(controls) == [(level, name) for level in (0.0, 0.35) for name in ("base", "linear refit", "refined")]
@@ -70,7 +70,7 @@ def test_controls_are_judged_on_the_same_clean_pairs_at_every_level_of_noise(fit
 
 
 def test_energies_that_still_got_better_at_the_end_are_said_to_need_more_training(fitted: Folder) -> None:
-    facts = OF_REWARD.load(fitted).facts
+    facts = REWARD_ENERGY.load(fitted).facts
     assert facts["best_epoch"] == len(facts["heldout_losses"]) == QUICK.epochs
     assert "train longer (--epochs)" in fitted.read_json("refine/report.json")["verdict"]
     assert advice({**facts, "best_epoch": 1}) == ""
@@ -87,7 +87,7 @@ def test_noise_turns_labels_round_and_leaves_pairs_whole(fitted: Folder) -> None
         np.testing.assert_array_equal(after[~turned_N], before[~turned_N])
 
 
-def test_nothing_is_learnt_from_the_pairs_that_judge(fitted: Folder, tmp_path: Path) -> None:
+def test_nothing_is_learnt_from_the_pairs_that_test(fitted: Folder, tmp_path: Path) -> None:
     spoilt = write_run(tmp_path / "run", spoil_test=True)
     report = fit_refinement(spoilt, settings=QUICK, trainer=Trainer())
     assert spoilt.read_bytes("refine/energy.safetensors") == fitted.read_bytes("refine/energy.safetensors")
@@ -106,9 +106,9 @@ def test_the_same_fit_stands_and_another_is_refused(fitted: Folder) -> None:
 
 def test_energies_of_other_rows_are_warned_of(fitted: Folder, caplog: pytest.LogCaptureFixture) -> None:
     units = embedded_units(fitted, REWARD)
-    OF_REWARD.warn_if_other(fitted, units)
+    REWARD_ENERGY.warn_if_other(fitted, units)
     assert not caplog.records
-    OF_REWARD.warn_if_other(fitted, units[1:])
+    REWARD_ENERGY.warn_if_other(fitted, units[1:])
     assert "was fitted to other rows than are refined now" in caplog.text
 
 
@@ -128,10 +128,10 @@ def test_damaged_energies_are_named_and_fitted_anew(fitted: Folder, tmp_path: Pa
     whole = run.read_bytes(name)
     run.delete(name)
     with pytest.raises(ModelError, match=r"is not there.*refine fit --overwrite"):
-        OF_REWARD.load(run)
+        REWARD_ENERGY.load(run)
     run.write_atomic(name, whole[: len(whole) // 2])
     with pytest.raises(ModelError, match=r"is damaged"):
-        OF_REWARD.load(run)
+        REWARD_ENERGY.load(run)
     fit_refinement(run, settings=QUICK, trainer=Trainer(), noise=[0.35], overwrite=name.endswith("json"))
     assert run.read_bytes(name) == whole
 
@@ -193,7 +193,7 @@ def test_a_unit_is_refined_row_by_row_with_probabilities_of_its_labels(
         assert np.flatnonzero(table.column(name).is_null().to_numpy()).tolist() == [SINGLE]
     assert table.column("chosen_refined").null_count == 0
     rows = unit.read_pairs()
-    refined = OF_REWARD.load(fitted).refine(rows.e_N2D[:, 0], rows.r_N2K[:, 0])
+    refined = REWARD_ENERGY.load(fitted).refine(rows.e_N2D[:, 0], rows.r_N2K[:, 0])
     chosen_N = np.delete(table.column("chosen_refined").to_numpy(), SINGLE)
     np.testing.assert_allclose(chosen_N, refined.reward_NK[:, 0], rtol=0, atol=1e-3)  # of a deviation of about 25
     probability_N = np.delete(table.column("label_probability").to_numpy(), SINGLE)
@@ -270,8 +270,10 @@ class Deadly(RayEngine):
 
     died: Path
 
-    def call(self, work: Work[Result], hear: Say, *, cpus: float | None = None, gpus: float | None = None) -> Result:
-        return super().call(partial(dies_after_an_epoch, self.died, work), hear, cpus=cpus, gpus=gpus)
+    def call(
+        self, work: Work[Result], receive: Send, *, cpus: float | None = None, gpus: float | None = None
+    ) -> Result:
+        return super().call(partial(dies_after_an_epoch, self.died, work), receive, cpus=cpus, gpus=gpus)
 
 
 def test_a_fit_whose_worker_dies_goes_on_in_another(ray_engine: RayEngine, tmp_path: Path) -> None:
@@ -297,5 +299,5 @@ def commits_of(table: PassTable) -> dict[str, float]:
 
 
 def test_width_of_the_planted_embeddings_is_what_the_energies_were_trained_on(fitted: Folder) -> None:
-    assert OF_REWARD.load(fitted).num_dims == WIDTH
+    assert REWARD_ENERGY.load(fitted).num_dims == WIDTH
     assert fitted.read_json("refine/energy.json")["made_from"]["settings"]["num_negatives"] == 8

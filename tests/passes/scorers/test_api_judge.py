@@ -26,7 +26,7 @@ from encore_ray.models.judge.questions import AnswerForm, question
 from encore_ray.passes.scorers.api.answers import Replies, rate_reply
 from encore_ray.passes.scorers.api.client import ApiClient, Refused, Reply, parse_reply
 from encore_ray.passes.scorers.api.forward import unit_by_api
-from encore_ray.passes.scorers.api.judge import ApiJudge, estimate, plan_api_judge
+from encore_ray.passes.scorers.api.judge import ApiJudge, estimate_calls, plan_api_judge
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.passes.selection.api_relevance import ApiRelevanceJudge
 from encore_ray.passes.selection.relevance import RelevanceWriter
@@ -301,7 +301,7 @@ def test_the_relevance_of_rules_is_asked_once_a_prompt_and_written_for_pairs(
     relating = ApiRelevanceJudge.of(judge(server, tmp_path))
     (unit,) = table_units(pairs)
     asked = 2 * len({str(row["prompt"]) for row in unit.read_all().to_pylist() if row["rejected"]})
-    assert estimate(relating, [unit]).requests == 2 * 5  # at most: a prompt may be shared
+    assert estimate_calls(relating, [unit]).requests == 2 * 5  # at most: a prompt may be shared
     folder = Folder(str(tmp_path))
     attempt = Attempt(PassTable(folder.child("relevance"), folder, "relevance"), unit.unit, unit.digest)
     counts = unit_by_api(relating, RelevanceWriter(relating.rules))(unit, attempt)
@@ -357,13 +357,13 @@ def test_a_reply_that_is_no_rating_quarantines_its_pair_by_name(server: Server, 
 
 def test_the_estimate_counts_requests_and_tokens_and_prices_them(server: Server, pairs: str, tmp_path: Path) -> None:
     priced = judge(server, tmp_path, input_price=2.0, output_price=8.0, requests_per_minute=11)
-    found = estimate(priced, table_units(pairs))
+    found = estimate_calls(priced, table_units(pairs))
     # Six chosen and five rejected responses, two rules: 22 requests of "How 0?", the response, and the question.
     chars = 2 * (6 * (6 + 3) + 5 * (6 + 13)) + 11 * sum(len(question(rule)) for rule in RULES)
     assert (found.requests, found.tokens_in, found.tokens_out) == (22, round(chars / 4), 22)
     assert found.cost == pytest.approx((found.tokens_in * 2 + 22 * 8) / 1e6)
     assert found.minutes == 2
-    assert "no prices given" in str(estimate(judge(server, tmp_path), table_units(pairs)))
+    assert "no prices given" in str(estimate_calls(judge(server, tmp_path), table_units(pairs)))
 
 
 def test_answers_survive_what_was_cut_off(tmp_path: Path) -> None:

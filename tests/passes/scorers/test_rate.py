@@ -23,7 +23,8 @@ from encore_ray.passes.scorers.model.forward import unit_by_model
 from encore_ray.passes.scorers.model.plan import plan_judge
 from encore_ray.passes.scorers.model.planned import JudgeModel
 from encore_ray.passes.scorers.score_table import ScoreWriter
-from encore_ray.rules import Rule, RuleSet, Scale, rule_pool
+from encore_ray.rule_pools import rule_pool
+from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.storage import Folder
 from tests.models import judges
 from tests.passes import jobs

@@ -24,7 +24,7 @@ from encore_ray.passes.scorers.model.plan import plan_model, settle_budget
 from encore_ray.passes.scorers.model.planned import ScoringModel
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.passes.scorers.score_unit import ScoreUnit
-from encore_ray.passes.scorers.scoring_cost import Effort
+from encore_ray.passes.scorers.scoring_cost import ScoringCost
 from encore_ray.schema import Reason
 from encore_ray.storage import Folder
 from tests.models import tiny
@@ -180,7 +180,7 @@ def test_a_budget_is_searched_once_and_a_resume_keeps_it(
         assert (resumed.facts["batch_tokens"], resumed.search) == (300, None)
         table.open(resumed.decisive_facts)
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, logger="encore_ray"):
-        patched.setattr("encore_ray.passes.scorers.model.plan.find_budget", lethal_search)
+        patched.setattr("encore_ray.passes.scorers.model.plan.open_budget_search", lethal_search)
         usual = settle_budget(model, units, output(tmp_path / "new"), engine=ray_engine)
     assert (usual.facts["batch_tokens"], usual.search) == (DEFAULT_BATCH_TOKENS["cpu"], None)
     assert "the worker died" in caplog.text
@@ -206,4 +206,4 @@ def test_a_budget_is_searched_once_and_a_resume_keeps_it(
     ],
 )
 def test_the_pass_says_what_it_computed_and_how_long_it_waited(counts: dict[str, int], words: str) -> None:
-    assert str(Effort.of_counts(counts)) == words
+    assert str(ScoringCost.of_counts(counts)) == words

@@ -18,7 +18,7 @@ from encore_ray.folder.tables import table_units
 from encore_ray.models.text.pair_prompt import pair_turns
 from encore_ray.passes.scorers.model.forward import unit_by_model
 from encore_ray.passes.selection.relevance import AdapterModel, RelevanceWriter, check_same_rules, plan_adapter
-from encore_ray.passes.selection.select import Selecting
+from encore_ray.passes.selection.select import SelectionMethod
 from encore_ray.passes.selection.selected import find_selection, read_relevance
 from encore_ray.rules import RuleSet, Scale
 from encore_ray.schema import Reason, relevance_column, selected_column
@@ -130,7 +130,7 @@ def test_what_select_would_refuse_is_refused_before_an_adapter_reads_a_pair(
     assert encore_ray(*command, 3) == DataError.exit_code
     assert "Rules have different ranges" in said()
     run.write_atomic("rules.yaml", RULES.to_yaml().encode())
-    facts = Selecting(4, "declared", "adapter").facts(RULES, by_relevance=True)
+    facts = SelectionMethod(4, "declared", "adapter").facts(RULES, by_relevance=True)
     pass_tables(run)["select"].open(facts)
     assert encore_ray(*command, 3) == ResumeRefused.exit_code
     assert "num_rules was 4, is 3" in said()
@@ -165,7 +165,7 @@ def test_an_adapter_selects_just_so_many_rules_with_and_without_scores(
         assert set(table.column("selection_label").to_pylist()) == ({1, -1, 0} if is_scored else {None})
         selection = find_selection(run)
         assert selection is not None
-        assert (selection.params["num_rules"], selection.params["by"]) == (3, "adapter")
+        assert (selection.facts["num_rules"], selection.facts["by"]) == (3, "adapter")
     assert jobs.commit_times(tmp_path / "run", "relevance") == times  # neither needs another relevance
     capsys.readouterr()
     assert encore_ray("status", run.uri) == 0

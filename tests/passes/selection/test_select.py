@@ -20,7 +20,7 @@ from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.tables import TableUnit, stored_rules
 from encore_ray.passes import report as run_report
-from encore_ray.passes.selection.select import Select, Selecting, _Select, _Sources
+from encore_ray.passes.selection.select import Select, SelectionMethod, _Select, _Sources
 from encore_ray.passes.selection.selected import check_unchanged_rules, find_selection, read_selection
 from encore_ray.passes.train.plan import plan_training
 from encore_ray.rules import RuleSet
@@ -54,7 +54,9 @@ def select(sources: _Sources, tmp_path: Path, *, by_adapter: bool = False) -> tu
     """One unit, as a worker does it."""
     place = Folder(str(tmp_path))
     attempt = Attempt(PassTable(place, place, "select").open({}), "u", "d")
-    counts = _Select(RULES, Selecting(NUM_RULES, "declared", "adapter" if by_adapter else "auto"))(sources, attempt)
+    counts = _Select(RULES, SelectionMethod(NUM_RULES, "declared", "adapter" if by_adapter else "auto"))(
+        sources, attempt
+    )
     return place.read_table(attempt.data[0].file), dict(counts)
 
 
@@ -128,9 +130,9 @@ def test_relevance_of_other_rules_or_units_is_refused_with_what_to_do(tmp_path: 
     def refused(rules: RuleSet) -> str:
         """The message; it comes before any worker starts."""
         run.write_atomic("rules.yaml", rules.to_yaml().encode())
-        how = Selecting(NUM_RULES, "declared", "auto")
+        method = SelectionMethod(NUM_RULES, "declared", "auto")
         with pytest.raises(DataError) as error:
-            do(run, Select(how))
+            do(run, Select(method))
         return str(error.value)
 
     scores = pa.concat_tables([unit.read_all() for unit in units(run, "scores")])
@@ -170,7 +172,7 @@ def test_a_selection_by_rules_that_have_changed_since_is_not_used(tmp_path: Path
     ids = units(run, "pairs")[0].read(["pair_id"])
     columns = {selected_column(name): pa.nulls(UNIT_PAIRS, pa.bool_()) for name in RULES.names}
     table = with_rules(pa.table({"pair_id": ids.column(0), **columns}), RULES)
-    seal(run, "select", table, facts=Selecting(NUM_RULES, "declared", "auto").facts(RULES, by_relevance=False))
+    seal(run, "select", table, facts=SelectionMethod(NUM_RULES, "declared", "auto").facts(RULES, by_relevance=False))
     assert find_selection(run) is not None
     check_unchanged_rules(run.path("scores"))
     turn_round(run)

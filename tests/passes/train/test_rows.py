@@ -33,7 +33,9 @@ def counted(units, reader: RowReader) -> RowCounts:
 
 
 def in_order(units, reader: RowReader, *, workers: Workers | None = None, **changes) -> TrainRows:
-    order = TrainOrder(batch_rows=4, num_rows=counted(units, reader).num_train, epochs=2, seed=1, last_judged=LAST_HASH)
+    order = TrainOrder(
+        batch_rows=4, num_rows=counted(units, reader).num_train, epochs=2, seed=1, last_evaluated=LAST_HASH
+    )
     return TrainRows(units, reader, replace(order, **changes), workers or Workers())
 
 
@@ -86,17 +88,17 @@ def test_the_shares_of_workers_make_up_each_step(tables: dict[str, str]) -> None
             }
 
 
-def test_however_few_rows_are_asked_for_one_prompt_is_judged(tables: dict[str, str]) -> None:
+def test_however_few_rows_are_asked_for_one_prompt_is_evaluated(tables: dict[str, str]) -> None:
     units, reader = trainable.reader(tables, "regression", labels="scores")
     counts = counted(units, reader)
     assert counts.num_heldout == 2
     assert counts.least_heldout > LAST_HASH // 2  # so that half of the hashes have none of them
 
-    def num_judged(num: int) -> int:
-        rows = in_order(units, reader, last_judged=counts.last_judged(num))
+    def num_evaluated(num: int) -> int:
+        rows = in_order(units, reader, last_evaluated=counts.last_evaluated(num))
         return sum(len(batch.pair_ids) for batch in rows.heldout())
 
-    assert [num_judged(num) for num in (1, 2, 1024)] == [1, 2, 2]
+    assert [num_evaluated(num) for num in (1, 2, 1024)] == [1, 2, 2]
 
 
 @pytest.mark.parametrize(

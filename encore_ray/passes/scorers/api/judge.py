@@ -82,7 +82,7 @@ def plan_api_judge(url: str, options: RateOptions, *, rules: RuleSet, run: Folde
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CallEstimate:
     """What rating a corpus will take at most: answers that are there already are not asked for again.
 
     Attributes:
@@ -108,7 +108,7 @@ class Estimate:
         return "; ".join(parts)
 
 
-def estimate(judge: ApiJudge, units: Sequence[TableUnit]) -> Estimate:
+def estimate_calls(judge: ApiJudge, units: Sequence[TableUnit]) -> CallEstimate:
     """From the texts of the first unit, for all of them."""
     table = units[0].read(TEXTS)
     asked = [turns for row in table.to_pylist() for turns in judge.about(row)]
@@ -121,4 +121,4 @@ def estimate(judge: ApiJudge, units: Sequence[TableUnit]) -> Estimate:
     prices = options.input_price, options.output_price
     cost = None if None in prices else (tokens_in * (prices[0] or 0) + tokens_out * (prices[1] or 0)) / 1e6
     minutes = requests / options.requests_per_minute if options.requests_per_minute else None
-    return Estimate(requests, tokens_in, tokens_out, cost, minutes)
+    return CallEstimate(requests, tokens_in, tokens_out, cost, minutes)

@@ -17,7 +17,7 @@ from encore_ray.passes.scorers.model.planned import PlannedModel, ScoringModel
 from encore_ray.passes.scorers.outputs import CARRIED, TEXTS, OutputWriter, UnitOutputs, without
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.passes.scorers.score_unit import ScoreUnit
-from encore_ray.passes.scorers.scoring_cost import Effort
+from encore_ray.passes.scorers.scoring_cost import ScoringCost
 from encore_ray.schema import (
     CHOSEN,
     CHOSEN_TOKENS,
@@ -76,7 +76,7 @@ class ModelForward:
             },
             counts={
                 "truncated": int(np.count_nonzero(prepared.truncated_N)),
-                **vars(Effort.of_unit(prepared, scored)),
+                **vars(ScoringCost.of_unit(prepared, scored)),
             },
             notes={} if scored.batch_tokens is None else {"batch_tokens": scored.batch_tokens},
         )
@@ -125,6 +125,6 @@ def score_writer(model: ScoringModel, embeddings: PassTable | None) -> OutputWri
     return writer if embeddings is None else WithEmbeddings(writer, embeddings)
 
 
-def find_budget(model: PlannedModel) -> Callable[[Sequence[TableUnit]], BudgetSearch]:
+def open_budget_search(model: PlannedModel) -> Callable[[Sequence[TableUnit]], BudgetSearch]:
     """Makes the search for a token budget in an actor: from units of pairs to what it found."""
     return ModelForward(model).search

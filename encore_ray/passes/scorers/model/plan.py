@@ -16,7 +16,7 @@ from encore_ray.folder.tables import TableUnit
 from encore_ray.models.judge.questions import questions_digest
 from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, StrategyChoice
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.passes.scorers.model.forward import find_budget
+from encore_ray.passes.scorers.model.forward import open_budget_search
 from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.passes.scorers.model.planned import SEARCH, JudgeModel, PlannedModel, ScoringModel
 from encore_ray.rules import RuleSet
@@ -132,7 +132,7 @@ def settle_budget(
         if sum(before.rows for before in first) < SEARCH_PAIRS:
             first.append(unit)
     pool = score_pool(model.options, engine.resources, num_units=1)
-    with engine.single_worker(partial(find_budget, model), pool=pool, timeout_s=engine.unit_timeout_s) as worker:
+    with engine.single_worker(partial(open_budget_search, model), pool=pool, timeout_s=engine.unit_timeout_s) as worker:
         search = worker.attempt(first)
     if isinstance(search, Death):
         usual = DEFAULT_BATCH_TOKENS[model.facts["device"]]
