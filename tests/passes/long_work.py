@@ -3,17 +3,17 @@
 import time
 from pathlib import Path
 
-from encore_ray.engine.on_ray.remote_call import Result, Say, Work
+from encore_ray.engine.on_ray.remote_call import Result, Send, Work
 from encore_ray.errors import DataError
 from encore_ray.passes.refine.fit_energies import FitMessage
 from tests.passes.lethal import KILL, die
 
 
-def dies_after_an_epoch(died: Path, work: Work[Result], say: Say) -> Result:
+def dies_after_an_epoch(died: Path, work: Work[Result], send: Send) -> Result:
     """Do work that trains; the first process to come so far dies when it has told of its first epoch."""
 
     def tell(told: FitMessage) -> None:
-        say(told)
+        send(told)
         if "epoch 1" in told.sentence and not died.exists():
             died.touch()
             time.sleep(0.5)  # for the driver to hear of it
@@ -22,10 +22,10 @@ def dies_after_an_epoch(died: Path, work: Work[Result], say: Say) -> Result:
     return work(tell)
 
 
-def dies_twice(folder: Path, say: Say) -> int:
+def dies_twice(folder: Path, send: Send) -> int:
     """Say how often it died before, and die until that is twice."""
     before = len(list(folder.iterdir()))
-    say(before)
+    send(before)
     time.sleep(0.5)  # for the driver to hear it
     if before < 2:
         (folder / str(before)).touch()
@@ -33,13 +33,13 @@ def dies_twice(folder: Path, say: Say) -> int:
     return before
 
 
-def dies(say: Say) -> None:
+def dies(send: Send) -> None:
     die(KILL)
 
 
-def says_nothing(say: Say) -> None:
+def says_nothing(send: Send) -> None:
     time.sleep(60)
 
 
-def finds_bad_data(say: Say) -> None:
+def finds_bad_data(send: Send) -> None:
     raise DataError("row 7 is bad")

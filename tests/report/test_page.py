@@ -27,7 +27,7 @@ from encore_ray.report.data.contents import ReportContents, contenders, reported
 from encore_ray.report.data.data_tables import report_tables
 from encore_ray.report.drawing.markup import Markup, join, tag
 from encore_ray.report.drawing.placement import Box, place_labels
-from encore_ray.report.drawing.scales import Scale, fit_scale, ticks
+from encore_ray.report.drawing.scales import AxisScale, fit_scale, ticks
 from encore_ray.report.page import STYLES, render_page
 from encore_ray.storage import to_json
 from tests.composition.compared import compare
@@ -367,16 +367,16 @@ def test_text_and_marks_have_contrast_in_every_theme(theme: int):
 
 @given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3))
 def test_ticks_are_round_and_within_their_scale(low: float, width: float):
-    scale = Scale(low, low + width)
+    scale = AxisScale(low, low + width)
     found = ticks(scale)
     assert 2 <= len(found) <= 9
     assert all(scale.lo - 1e-6 * width <= tick <= scale.hi + 1e-6 * width for tick in found)
 
 
 def test_a_scale_shows_every_value_and_equal_values_too():
-    assert fit_scale([0.5, 0.7, None], margin=0.1) == Scale(pytest.approx(0.48), pytest.approx(0.72))  # type: ignore[arg-type]
-    assert fit_scale([0.5, 0.5], least=0.02, margin=0) == Scale(pytest.approx(0.49), pytest.approx(0.51))  # type: ignore[arg-type]
-    assert fit_scale([]) == Scale(0.0, 1.0)
+    assert fit_scale([0.5, 0.7, None], margin=0.1) == AxisScale(pytest.approx(0.48), pytest.approx(0.72))  # type: ignore[arg-type]
+    assert fit_scale([0.5, 0.5], least=0.02, margin=0) == AxisScale(pytest.approx(0.49), pytest.approx(0.51))  # type: ignore[arg-type]
+    assert fit_scale([]) == AxisScale(0.0, 1.0)
 
 
 POINTS = st.lists(st.tuples(st.floats(0, 300), st.floats(0, 200)), min_size=1, max_size=12)

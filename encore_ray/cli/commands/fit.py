@@ -58,7 +58,8 @@ class FitHeads:
         from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_heads
         from encore_ray.passes.heads.features import plan_features
-        from encore_ray.passes.heads.fit_heads import check_fittable, embed_and_fit, require_place
+        from encore_ray.passes.heads.fit_heads import embed_and_fit, require_place
+        from encore_ray.passes.heads.map_reduce_fit import check_fittable
 
         rules = read_rules(rules_path)
         check_fittable(rules)

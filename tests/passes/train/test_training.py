@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import ray.exceptions
-from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from encore_ray.cli import main
 from encore_ray.corpora.planted.corpus import planted_text
@@ -24,7 +22,7 @@ from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.passes.scorers.model.place import make_output
 from encore_ray.passes.train.log import LogReader
-from encore_ray.passes.train.training import death_among, move_model, require_place
+from encore_ray.passes.train.training import move_model, require_place
 from encore_ray.rules import RuleSet
 from encore_ray.schema import chosen_column, rejected_column
 from tests.models import tiny
@@ -198,16 +196,6 @@ def test_a_place_that_no_model_can_be_written_to_is_refused(tmp_path: Path) -> N
     require_place(output, base="base")
     with pytest.raises(ConfigError, match=r"--output .*/file/model: cannot make this folder: Not a directory"):
         make_output(output)
-
-
-def test_a_death_is_known_among_the_failures_that_it_brings_about() -> None:
-    death = ray.exceptions.ActorDiedError()
-    lost = RuntimeError("gloo: connection closed by peer")
-    assert death_among({0: lost, 1: WorkerHealthCheckFailedError("no health", death)}) is death
-    assert death_among({0: death}) is death
-    assert death_among({0: lost, 1: ValueError("ours")}) is None
-    assert death_among({0: WorkerHealthCheckFailedError("no health", lost)}) is None
-    assert death_among({}) is None
 
 
 def test_a_log_is_read_once_without_torn_lines_and_steps_that_were_told(tmp_path: Path) -> None:
