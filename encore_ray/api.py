@@ -5,32 +5,34 @@
     encore_ray.compare(frame, rules=["harm", "honesty"])
 
 Scores are an Arrow table, a pandas or polars frame, a mapping of arrays, or the path of a table: a row a pair, with
-columns chosen__RULE and rejected__RULE. A pair_id, and a prompt_id or group_id of pairs that belong together, are taken
-where they are there; else every row is a pair of its own.
+columns chosen__RULE and rejected__RULE. A row whose rejected scores are all null, in pandas and numpy NaN, is a single
+response. A pair_id, and a prompt_id or group_id of pairs that belong together, are taken where they are there, also
+from the index of a pandas frame; else every row is a pair of its own.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from encore_ray.artifacts import Comparison, WeightsFile
+from encore_ray.artifacts import Comparison, WeightsFile, read_weights
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import WeighOptions
 from encore_ray.config.sources import make_section, read_rules
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.reduce import Reducer
-from encore_ray.errors import ConfigError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.memory import MemoryUnit
-from encore_ray.folder.tables import TableUnit, stored_rules, table_rules, table_units
+from encore_ray.folder.tables import TableUnit, carried_rules, table_rules, table_units
 from encore_ray.passes.compare import compare_units
 from encore_ray.passes.compose import compose_unit
 from encore_ray.passes.weigh import weigh_units
 from encore_ray.rules import Rule, RuleSet, Scale
-from encore_ray.schema import CHOSEN, GROUP_ID, PAIR_ID, PROMPT_ID, SIDE_SEPARATOR, SUBSET, rejected_column
-from encore_ray.storage import absolute
+from encore_ray.schema import CHOSEN, GROUP_ID, PAIR_ID, PROMPT_ID, REJECTED, SIDE_SEPARATOR, SUBSET
+from encore_ray.storage import Folder, absolute
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,12 +98,16 @@ class Rewards(_Table):
 
     Attributes:
         table: a row a pair: its ids, chosen_reward, rejected_reward, margin, and its further columns.
+        index: of the pandas frame that held the scores; None for others.
     """
 
     table: pa.Table
+    index: "pd.Index | None" = None
 
     def to_pandas(self) -> "pd.DataFrame":
-        return self.table.to_pandas()
+        """The rows as a pandas frame, under the index of the scores' frame where they were one."""
+        frame = self.table.to_pandas()
+        return frame if self.index is None else frame.set_axis(self.index, axis=0)
 
     def __repr__(self) -> str:
         return f"<rewards of {self.table.num_rows:,} pairs>"
@@ -117,9 +123,11 @@ class ComparedSchemes(_Table):
 
     Attributes:
         comparison: as `encore-ray compare` stores it.
+        assumed: as of `WeighedRules`.
     """
 
     comparison: Comparison
+    assumed: str = ""
 
     def to_pandas(self) -> "pd.DataFrame":
         """A row a scheme or trivial baseline: its accuracy on all and on held-out pairs, and how much above uniform."""
@@ -147,7 +155,8 @@ class ComparedSchemes(_Table):
         return f"<comparison: {self.verdict}>"
 
     def _repr_html_(self) -> str:
-        return super()._repr_html_() + f"<p>{_escaped(self.verdict)}</p>"
+        notes = [self.assumed, self.verdict] if self.assumed else [self.verdict]
+        return super()._repr_html_() + "".join(f"<p>{_escaped(note)}</p>" for note in notes)
 
 
 def weigh(scores: Scores, rules: Rules | None = None, *, options: Options | None = None) -> WeighedRules:
@@ -167,62 +176,131 @@ def weigh(scores: Scores, rules: Rules | None = None, *, options: Options | None
     return WeighedRules(weigh_units(units, found, _options(options), Reducer(LocalEngine())), assumed)
 
 
-def compose(scores: Scores, weights: WeighedRules | Weights) -> Rewards:
+def compose(scores: Scores, weights: WeighedRules | Weights | str | PathLike[str]) -> Rewards:
     """The reward of every response and the margin of every pair, as `encore-ray compose` computes them.
 
     Args:
         scores: of the rules that were weighed; see the top of the module.
-        weights: of `weigh`, or `Weights` that were read from a file.
+        weights: of `weigh` or of a job's result, or the path of a weights.json.
+
+    Raises:
+        ConfigError: these are no weights. DataError: a rule's column is missing, or holds something else than numbers.
     """
-    weights = weights.weights if isinstance(weights, WeighedRules) else weights
+    found = _weights(weights)
     units = _units(scores)
-    rules = table_rules(units, weights.rule_set)
-    parts = [compose_unit(unit, weights, rules)[0] for unit in units]
-    return Rewards(pa.concat_tables(parts, promote_options="default"))
+    rules = table_rules(units, found.rule_set)
+    parts = [compose_unit(unit, found, rules)[0] for unit in units]
+    return Rewards(pa.concat_tables(parts, promote_options="default"), scores.index if _is_pandas(scores) else None)
 
 
 def compare(scores: Scores, rules: Rules | None = None, *, options: Options | None = None) -> ComparedSchemes:
     """All weight schemes on the same pairs, as `encore-ray compare` counts them; arguments as of `weigh`."""
     units = _units(scores)
-    found, _ = _rules(units, rules)
+    found, assumed = _rules(units, rules)
     made = compare_units(units, found, _options(options), Reducer(LocalEngine()))
-    return ComparedSchemes(Comparison.of(made))
+    return ComparedSchemes(Comparison.of(made), assumed)
+
+
+def _weights(weights: Any) -> Weights:
+    if isinstance(weights, str | PathLike):
+        folder, _, name = absolute(str(weights)).rpartition("/")
+        return read_weights(Folder(folder or "/"), name)
+    found = weights.weights if isinstance(weights, WeighedRules) else weights
+    if not isinstance(found, Weights):
+        raise ConfigError(
+            f"weights: expected what `encore_ray.weigh` gives, Weights, or the path of a weights.json; found "
+            f"{type(weights).__name__}."
+        )
+    return found
 
 
 def _options(options: Options | None) -> WeighOptions:
     if isinstance(options, WeighOptions):
         return options
+    if options is not None and not isinstance(options, Mapping):
+        raise ConfigError(f"options: expected a mapping, as {{'temperature': 1}}; found {type(options).__name__}.")
     return make_section(WeighOptions, options or {}, where="options")
 
 
 def _units(scores: Scores) -> Sequence[TableUnit]:
     if isinstance(scores, str | PathLike):
         return table_units(absolute(str(scores)))
-    return [MemoryUnit.of(_with_ids(_as_arrow(scores)))]
+    table = _as_arrow(scores)
+    if not table.num_rows:
+        raise DataError("scores is empty: it has no row.")
+    return [MemoryUnit.of(_with_ids(table))]
 
 
 def _as_arrow(scores: Scores) -> pa.Table:
-    if isinstance(scores, pa.Table):
-        return scores
-    if isinstance(scores, Mapping):
-        return pa.table(dict(scores))
-    if hasattr(scores, "__arrow_c_stream__"):
-        return pa.table(scores)
-    raise ConfigError(
-        f"scores: expected an Arrow table, a pandas or polars frame, a mapping of arrays, or a path; found "
-        f"{type(scores).__name__}."
-    )
+    """The table; ConfigError for what is none, DataError for one that Arrow cannot hold."""
+    if _is_pandas(scores):
+        in_index = [name for name in scores.index.names if name in _TEXTS and name not in scores.columns]
+        if not scores.columns.is_unique:
+            _refuse_repeated([str(name) for name in scores.columns])
+        scores = scores.reset_index(level=in_index) if in_index else scores
+    elif not isinstance(scores, pa.Table | Mapping) and not hasattr(scores, "__arrow_c_stream__"):
+        raise ConfigError(
+            f"scores: expected an Arrow table, a pandas or polars frame, a mapping of arrays, or a path; found "
+            f"{type(scores).__name__}."
+        )
+    try:
+        if isinstance(scores, pa.Table):
+            table = scores
+        elif _is_pandas(scores):
+            table = pa.Table.from_pandas(scores, preserve_index=False)
+        else:
+            table = pa.table(_arrays(scores) if isinstance(scores, Mapping) else scores)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        told = "; ".join(map(str, error.args))
+        raise DataError(f"scores cannot be read as a table, each column as long as the others: {told}.") from None
+    _refuse_repeated(table.column_names)
+    return table
+
+
+def _is_pandas(scores: Scores) -> bool:
+    pandas = sys.modules.get("pandas")  # whoever has a frame has loaded it
+    return pandas is not None and isinstance(scores, pandas.DataFrame)
+
+
+def _arrays(columns: Mapping[Any, Any]) -> dict[str, Any]:
+    """Columns of a mapping as Arrow's, NaN as null, as in a pandas frame."""
+    found = {}
+    for name, column in columns.items():
+        try:
+            is_arrow = isinstance(column, pa.Array | pa.ChunkedArray)
+            found[str(name)] = column if is_arrow else pa.array(column, from_pandas=True)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"scores: column {name} cannot be read as an array: {error}.") from None
+    return found
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if repeated:
+        raise DataError(f"scores has the column {', '.join(repeated)} more than once: rename or drop one.")
 
 
 def _with_ids(table: pa.Table) -> pa.Table:
     """The table with a pair_id, its texts as plain strings."""
     if PAIR_ID not in table.column_names:
-        table = table.add_column(0, PAIR_ID, pa.array([str(row) for row in range(table.num_rows)]))
+        table = table.add_column(0, PAIR_ID, pa.array([str(row) for row in range(table.num_rows)], pa.string()))
     for name in _TEXTS:
         if name in table.column_names and not pa.types.is_string(table.schema.field(name).type):
             place = table.column_names.index(name)
-            table = table.set_column(place, name, table.column(name).cast(pa.string()))
+            table = table.set_column(place, name, _as_text(name, table.column(name)))
     return table
+
+
+def _as_text(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """Ids and names of subsets as text; DataError where they are neither texts nor numbers."""
+    if not pa.types.is_nested(column.type):
+        try:
+            return column.cast(pa.string())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # as of categories whose names are views
+            values = column.to_pylist()
+            if all(value is None or isinstance(value, str) for value in values):
+                return pa.array(values, pa.string())
+    raise DataError(f"scores: column {name} must hold texts or numbers, found {column.type}.")
 
 
 def _rules(units: Sequence[TableUnit], rules: Rules | None) -> tuple[RuleSet, str]:
@@ -231,20 +309,43 @@ def _rules(units: Sequence[TableUnit], rules: Rules | None) -> tuple[RuleSet, st
         return table_rules(units, rules), ""
     if isinstance(rules, str | PathLike):
         return table_rules(units, read_rules(absolute(str(rules)))), ""
-    if rules is None and units and (stored := stored_rules(units[0])) is not None:
-        return table_rules(units, stored), ""
-    names = list(rules) if rules is not None else _named_by_columns(units)
-    if not names:
-        return table_rules(units, None), ""
+    if rules is None and units and (carried := carried_rules(units[0])) is not None:
+        return table_rules(units, carried), ""
+    names = _named_by_columns(units) if rules is None else _named(rules)
     named = RuleSet(Rule(name, name, "better", USUAL) for name in names)
     return table_rules(units, named), f"Of {', '.join(names)} a higher score is taken to be better, from 0 to 1."
 
 
+def _named(rules: Any) -> list[str]:
+    """Rules that are given by name."""
+    ordered = isinstance(rules, Iterable) and not isinstance(rules, Mapping | Set)
+    names = list(rules) if ordered else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            "rules: expected names in their order, as ['harm', 'honesty'], a RuleSet, or the path of a rules.yaml; "
+            f"found {rules!r:.200}."
+        )
+    return [str(name) for name in names]
+
+
 def _named_by_columns(units: Sequence[TableUnit]) -> list[str]:
-    names = units[0].schema.names if units else []
-    prefix = f"{CHOSEN}{SIDE_SEPARATOR}"
-    found = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-    return [name for name in found if rejected_column(name) in names]
+    """A rule for each column chosen__RULE; DataError where its other side is missing, or there is none."""
+    if not units:
+        return table_rules(units, None).names  # which says that the table is empty
+    names = units[0].schema.names
+    chosen, rejected = (
+        [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        for prefix in (f"{side}{SIDE_SEPARATOR}" for side in (CHOSEN, REJECTED))
+    )
+    lone = [rule for rule in dict.fromkeys([*chosen, *rejected]) if rule not in chosen or rule not in rejected]
+    if lone or not chosen:
+        what = f"of {', '.join(lone[:6])} it has one of the two" if lone else f"found {', '.join(names[:6])}"
+        raise DataError(
+            f"{units[0].table_name}: expected the columns {CHOSEN}{SIDE_SEPARATOR}RULE and "
+            f"{REJECTED}{SIDE_SEPARATOR}RULE of each rule; {what}{' …' if len(lone or names) > 6 else ''}. Name the "
+            "rules that count by `rules`."
+        )
+    return chosen
 
 
 def _escaped(text: str) -> str:

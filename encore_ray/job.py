@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console
 
+from encore_ray.artifacts import Comparison, Metrics
+from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import JobConfig
 from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
 from encore_ray.errors import ConfigError
@@ -34,8 +35,8 @@ class JobResult:
         corpus_rows: source rows of all inputs; a trial prepared only some of them.
         prepared: counts of the prepare pass.
         scored: counts of the score pass.
-        weights: content of weights.json. metrics: content of metrics.json.
-        comparison: content of comparison.json, or None where there is no pair to compare schemes on.
+        weights: as weights.json holds them. metrics: as metrics.json, whose further keys are in `metrics.content`.
+        comparison: as comparison.json; None where there is no pair to compare schemes on.
         tracking_uri: the MLflow store, or None when the run was not tracked or only journaled.
     """
 
@@ -43,9 +44,9 @@ class JobResult:
     corpus_rows: int
     prepared: Mapping[str, int]
     scored: Mapping[str, int]
-    weights: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    comparison: Mapping[str, Any] | None
+    weights: Weights
+    metrics: Metrics
+    comparison: Comparison | None
     tracking_uri: str | None
 
 
@@ -94,9 +95,9 @@ def run_job(
             corpus_rows=prepared.corpus_rows,
             prepared=prepared.counts,
             scored=without_times(scored.counts),
-            weights=weights.to_dict(),
-            metrics=metrics.content,
-            comparison=comparison.content if comparison else None,
+            weights=weights,
+            metrics=metrics,
+            comparison=comparison,
             tracking_uri=run.tracker.uri,
         )
 

@@ -1,7 +1,7 @@
 r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
     python jobs/chain.py jobs/chain.yaml
 
-Runs several commands in order, as the file lists them.
+Run several commands in order: from corpora to ratings, heads, weights and a comparison, say.
 Paths are those that every node sees. Further flags are those of `encore-ray chain`; encore-ray is installed
 on all nodes.
 """

@@ -1,7 +1,7 @@
 r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
     python jobs/compare.py --run /data/run
 
-Counts what every weight scheme gets right on the pairs of a run.
+Count what every weight scheme gets right on the same pairs, and say what to make of it.
 Paths are those that every node sees. Further flags are those of `encore-ray compare`; encore-ray is installed
 on all nodes.
 """

@@ -1,7 +1,7 @@
 r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
     python jobs/compose.py --run /data/run
 
-Writes the composed reward of every response, once `weigh.py` has made the weights.
+Write the composed reward of every response and the margin of every pair.
 Paths are those that every node sees. Further flags are those of `encore-ray compose`; encore-ray is installed
 on all nodes.
 """

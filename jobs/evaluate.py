@@ -1,7 +1,7 @@
 r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
     python jobs/evaluate.py --run /data/run
 
-Counts how often the composed reward of a run agrees with the human label.
+Count how often the composed reward agrees with the human label, in all and per subset.
 Paths are those that every node sees. Further flags are those of `encore-ray evaluate`; encore-ray is installed
 on all nodes.
 """

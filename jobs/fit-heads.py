@@ -1,7 +1,7 @@
 r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
     python jobs/fit-heads.py --run /data/run --model /data/encoder --rules /data/rules.yaml --output /data/heads
 
-Fits a linear head for each rule to the labels of a run that `prepare.py` has made.
+Fit one linear head a rule to labels, on the embeddings of a frozen model, for `score` to load.
 Paths are those that every node sees. Further flags are those of `encore-ray fit-heads`; encore-ray is installed
 on all nodes.
 """

@@ -1,7 +1,7 @@
 r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
     python jobs/rate.py --run /data/run --judge /data/judge
 
-Rates all pairs of a run that `prepare.py` has made, by a language model.
+Rate all pairs of a run under rules by a judge: any causal language model, here or behind an API.
 Paths are those that every node sees. Further flags are those of `encore-ray rate`; encore-ray is installed
 on all nodes.
 """

@@ -1,7 +1,7 @@
 r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
     python jobs/run.py jobs/example.yaml
 
-Runs a whole job from its YAML file: prepare, score, weigh, compose, evaluate.
+Run a whole job, from prepare to compare. The same command again resumes it.
 Paths are those that every node sees. Further flags are those of `encore-ray run`; encore-ray is installed
 on all nodes.
 """

@@ -1,7 +1,7 @@
 r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
     python jobs/select-rules.py --run /data/run --num-rules 5
 
-Selects the rules of each pair of a run that `score.py` or `rate.py` has made scores for.
+Choose the rules that each pair deserves, and label it by what they say (RuleAdapter).
 Paths are those that every node sees. Further flags are those of `encore-ray select`; encore-ray is installed
 on all nodes.
 """

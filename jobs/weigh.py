@@ -1,7 +1,7 @@
 r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
     python jobs/weigh.py --run /data/run
 
-Turns the rating entropies of a scored run into weights.
+Turn the rating entropies of all rules into weights: rules with high entropy count less (ENCORE).
 Paths are those that every node sees. Further flags are those of `encore-ray weigh`; encore-ray is installed
 on all nodes.
 """

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from encore_ray.artifacts import Comparison, Metrics, RefineReport, RuleRefineReport, WeightsFile
+from encore_ray.artifacts import Comparison, LabelErrors, Metrics, RefineReport, RuleRefineReport, WeightsFile
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.report.data.contents import ReportContents, SelectionSummary
 from encore_ray.rules import Rule, RuleSet, Scale
@@ -44,6 +44,7 @@ def make_contents(
         ),
         refined=RefineReport.of(_refined()),
         refined_rules=RuleRefineReport.of(_refined_rules(names)),
+        label_errors=LabelErrors.of(_label_errors(text)),
         prepared={"rows": 1010, "kept": 1000, "quarantined": 10, "identical": 3, "reason.bad_roles": 10},
         scored={"rows": 1000, "scored": 998, "quarantined": 2, "truncated": 21, "reason.non_finite_score": 2},
         selection=SelectionSummary(
@@ -132,6 +133,11 @@ def _refined_rules(names: list[str]) -> dict[str, Any]:
         "pairs": {"trainable": 800, "calibration": 100, "test": 200},
         "rules": rules,
     }
+
+
+def _label_errors(text: str) -> dict[str, Any]:
+    pairs = [{"pair_id": f"{text} {number}", "label_probability": number / 1000} for number in range(1, 13)]
+    return {"schema_version": 1, "below": 0.05, "num_pairs": 12, "pairs": pairs}
 
 
 def _rule(number: int, num_rules: int, name: str) -> dict[str, Any]:

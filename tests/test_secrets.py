@@ -248,7 +248,7 @@ def test_names_in_the_data_write_nothing_outside_of_the_run_folder(tmp_path: Pat
         }
     )
     result = run_job(job)
-    assert evil in result.metrics["subsets"]
+    assert evil in result.metrics.subsets
     new = set(tmp_path.rglob("*")) - before
     allowed = ("run", "mlflow.db", "mlartifacts")
     assert not [path for path in new if not str(path.relative_to(place)).startswith(allowed)]

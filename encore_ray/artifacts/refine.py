@@ -1,4 +1,7 @@
-"""refine/report.json and refine/rules/report.json: what energies buy beside their controls, on pairs they never saw."""
+"""refine/report.json and refine/rules/report.json: what energies buy beside their controls, on pairs they never saw.
+
+refine/label_errors.json: the labels that they find least probable.
+"""
 
 from typing import Annotated, ClassVar
 
@@ -6,7 +9,7 @@ from pydantic import Field
 
 from encore_ray.artifacts.artifact import Artifact, Part
 from encore_ray.artifacts.figures import Difference
-from encore_ray.schema import REFINE_REPORT_FILE, RULE_REFINE_REPORT_FILE
+from encore_ray.schema import LABEL_ERRORS_FILE, REFINE_REPORT_FILE, RULE_REFINE_REPORT_FILE
 
 
 class ControlFigures(Part):
@@ -124,3 +127,26 @@ class RuleRefineReport(Artifact):
         return {
             f"accuracy/{rule.name}/{control.key}": control.accuracy for rule in self.rules for control in rule.controls
         }
+
+
+class LabelError(Part):
+    """A pair, and how probable its label is."""
+
+    pair_id: str
+    label_probability: float
+
+
+class LabelErrors(Artifact):
+    """What `refine apply` finds of the labels.
+
+    Attributes:
+        below: a less probable label is a likely error. num_pairs: that have one.
+        pairs: the least probable labels first; of very many only the first.
+    """
+
+    FILE: ClassVar[str] = LABEL_ERRORS_FILE
+    MADE_BY: ClassVar[str] = "refine apply"
+
+    below: float
+    num_pairs: int
+    pairs: list[LabelError]

@@ -11,6 +11,12 @@ from encore_ray.artifacts.figures import Correlations, RuleFigures, entropy_unit
 from encore_ray.composition.measure.agreement import Interval
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.schema import WEIGHTS_FILE
+from encore_ray.storage import Folder
+
+
+def read_weights(folder: Folder, name: str = WEIGHTS_FILE) -> Weights:
+    """The weights of a folder, to compose with; DataError where the file is missing, damaged or changed."""
+    return Weights.from_dict(folder.read_json(name), where=folder.path(name))
 
 
 class Cells(Part):

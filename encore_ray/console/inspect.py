@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -12,14 +14,27 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from encore_ray.artifacts import Comparison, Metrics, RefineReport, RuleRefineReport, WeightsFile
+from encore_ray.artifacts import (
+    Artifact,
+    Comparison,
+    FitReport,
+    LabelErrors,
+    Metrics,
+    RefineReport,
+    RuleRefineReport,
+    TrainReport,
+    WeightsFile,
+)
 from encore_ray.console.show import (
     show_comparison,
+    show_heads,
+    show_label_errors,
     show_metrics,
     show_refined_rules,
     show_refinement,
     show_selection,
     show_status,
+    show_training,
     show_weights,
 )
 from encore_ray.errors import ConfigError, DataError
@@ -40,6 +55,30 @@ from encore_ray.schema import (
     SUCCESS_FILE,
 )
 from encore_ray.storage import Folder, require_paths
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A contract file, known by keys that no row below it has, and how it is shown."""
+
+    kind: type[Artifact]
+    keys: frozenset[str]
+    show: Callable[..., None]  # of the file, and a console
+
+    def __call__(self, content: Any, *, where: str, console: Console) -> None:
+        self.show(self.kind.of(content, where=where), console=console)
+
+
+SHOWN: tuple[_Shown, ...] = (
+    _Shown(Comparison, frozenset({"schemes"}), show_comparison),
+    _Shown(WeightsFile, frozenset({"counts_sha256"}), show_weights),
+    _Shown(Metrics, frozenset({"overall"}), show_metrics),
+    _Shown(RefineReport, frozenset({"calibration", "controls"}), show_refinement),
+    _Shown(RuleRefineReport, frozenset({"verdict", "rules"}), show_refined_rules),
+    _Shown(LabelErrors, frozenset({"below", "pairs"}), show_label_errors),
+    _Shown(FitReport, frozenset({"mean_auc", "rules"}), show_heads),
+    _Shown(TrainReport, frozenset({"objective", "best"}), show_training),
+)
 
 CELL = 60
 REPORT_NAME = "report.json"  # of energies that were fitted, in their folder
@@ -74,16 +113,9 @@ def _show_json(path: str, value: Any, console: Console) -> None:
     """A contract file is known by its keys, whatever it is called."""
     if not isinstance(value, dict):
         raise ConfigError(f"{path} is JSON, but no artifact of ours.")
-    if "schemes" in value:
-        show_comparison(Comparison.of(value, where=path), console=console)
-    elif "counts_sha256" in value:
-        show_weights(WeightsFile.of(value, where=path), console=console)
-    elif "overall" in value:
-        show_metrics(Metrics.of(value, where=path), console=console)
-    elif "calibration" in value and "controls" in value:
-        show_refinement(RefineReport.of(value, where=path), console=console)
-    elif "verdict" in value and "rules" in value:
-        show_refined_rules(RuleRefineReport.of(value, where=path), console=console)
+    shown = next((each for each in SHOWN if each.keys <= value.keys()), None)
+    if shown:
+        shown(value, where=path, console=console)
     else:
         console.print_json(json.dumps(value))
 
@@ -104,18 +136,15 @@ def _show_run(run: Folder, console: Console) -> None:
     console.print(f"[bold]{escape(run.uri)}[/]: a run")
     show_status(run_status(run), console=console)
     told: list[str] = []
-    if run.exists(WeightsFile.FILE):
-        weights = WeightsFile.read(run)
-        show_weights(weights, console=console)
-        told = weights.warnings
-    if run.exists(Metrics.FILE):
-        show_metrics(Metrics.read(run), console=console)
-    if run.exists(Comparison.FILE):
-        show_comparison(Comparison.read(run), console=console, told=told)
-    if run.exists(RefineReport.FILE):
-        show_refinement(RefineReport.read(run), console=console)
-    if run.exists(RuleRefineReport.FILE):
-        show_refined_rules(RuleRefineReport.read(run), console=console)
+    for file in (name for one in spec.PASSES for name in one.files if run.exists(name)):
+        for shown in (each for each in SHOWN if file == each.kind.FILE):
+            found = shown.kind.read(run)
+            if isinstance(found, Comparison):
+                show_comparison(found, console=console, told=told)
+            else:
+                shown.show(found, console=console)
+            if isinstance(found, WeightsFile):
+                told = found.warnings
     if run.exists(QUARANTINE_DIR):
         _show_quarantine(run.child(QUARANTINE_DIR), console)
 
@@ -146,6 +175,8 @@ def _show_model(path: str, console: Console) -> None:
         name = f"{member}: " if len(members) > 1 else ""
         console.print(f"  {escape(name)}scored by strategy {choice.strategy}: {escape(choice.reason)}", highlight=False)
     _show_rules(rules, console)
+    for file in (name for one in spec.PASSES for name in one.beside_model if Folder(path).exists(name)):
+        _show_json(Folder(path).path(file), Folder(path).read_json(file), console)
 
 
 def _show_quarantine(folder: Folder, console: Console) -> None:

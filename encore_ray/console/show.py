@@ -11,6 +11,7 @@ from rich.text import Text
 from encore_ray.artifacts import (
     Comparison,
     FitReport,
+    LabelErrors,
     Metrics,
     RefineReport,
     RuleRefineReport,
@@ -19,6 +20,7 @@ from encore_ray.artifacts import (
 )
 from encore_ray.engine.display import duration
 from encore_ray.folder.status import PassStatus
+from encore_ray.report.drawing.numbers import percent
 from encore_ray.report.tables.comparison import comparison_table
 from encore_ray.report.tables.heads import heads_table
 from encore_ray.report.tables.refinement import calibration_table, refined_rules_table, refinement_table
@@ -38,6 +40,8 @@ from encore_ray.tracking import how_to_open
 
 if TYPE_CHECKING:
     from encore_ray.job import JobResult
+
+MOST_SHOWN = 10  # likely label errors
 
 
 def show_job(result: "JobResult", *, console: Console) -> None:
@@ -60,11 +64,10 @@ def show_job(result: "JobResult", *, console: Console) -> None:
         if counts.get(key):
             console.print(f"{counts[key]:,} {words}.", highlight=False)
     show_reasons({**prepared, **{k: v for k, v in scored.items() if k.startswith(REASON_COUNT)}}, console=console)
-    weights = WeightsFile.of(result.weights)
-    show_weights(weights, console=console)
-    show_metrics(Metrics.of(result.metrics), console=console)
+    show_weights(WeightsFile.of_weights(result.weights), console=console)
+    show_metrics(result.metrics, console=console)
     if result.comparison is not None:
-        show_comparison(Comparison.of(result.comparison), console=console, told=weights.warnings)
+        show_comparison(result.comparison, console=console, told=result.weights.warnings)
     places = {
         "rewards": result.run.path(REWARDS_DIR),
         "weights": result.run.path(WEIGHTS_FILE),
@@ -106,6 +109,19 @@ def show_refined_rules(report: RuleRefineReport, *, console: Console) -> None:
     console.print(refined_rules_table(report.rules))
     console.print()
     console.print(Text(report.verdict))
+
+
+def show_label_errors(errors: LabelErrors, *, console: Console) -> None:
+    """How many labels are likely wrong, and the least probable of them."""
+    console.print(f"\n{errors.num_pairs:,} pairs have a label that is less than {percent(errors.below)} probable")
+    if not errors.pairs:
+        return
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    table.add_column("the least probable", overflow="fold")
+    table.add_column("probability", justify="right")
+    for each in errors.pairs[:MOST_SHOWN]:
+        table.add_row(Text(each.pair_id), percent(each.label_probability, digits=2))
+    console.print(table)
 
 
 def show_weights(weights: WeightsFile, *, console: Console) -> None:

@@ -36,8 +36,19 @@ class MemoryUnit(TableUnit):
 
     @classmethod
     def of(cls, table: pa.Table) -> "MemoryUnit":
-        """The unit of a table; messages call it `scores`."""
+        """The unit of a table."""
         return cls("scores", Folder("/memory"), "scores", table.num_rows, "", table=table)
+
+    @property
+    def where(self) -> str:
+        return "scores"
+
+    @property
+    def table_name(self) -> str:
+        return "scores"
+
+    def rules_beside(self) -> None:
+        """No file stands beside it."""
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenedTable]:

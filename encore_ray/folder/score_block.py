@@ -27,6 +27,7 @@ from encore_ray.schema import (
 )
 
 Item = TypeVar("Item")
+_READ = (PAIR_ID, PROMPT_ID, GROUP_ID, SUBSET)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +103,16 @@ class _Late(Sequence[Item]):
 
 
 def _check_columns(unit: TableUnit, opened: OpenedTable, columns: Sequence[str]) -> None:
-    missing = [name for name in (PAIR_ID, *columns) if name not in opened.names]
+    names = opened.names
+    missing = [name for name in (PAIR_ID, *columns) if name not in names]
     if missing:
-        raise DataError(f"{unit.folder.path(unit.file)} lacks the column {', '.join(missing)}.")
+        raise DataError(f"{unit.where} lacks the column {', '.join(missing)}.")
+    repeated = [name for name in (*_READ, *columns) if names.count(name) > 1]
+    if repeated:
+        raise DataError(f"{unit.where} has the column {', '.join(repeated)} more than once.")
     num_nameless = opened.num_nulls(PAIR_ID)
     if num_nameless:
-        raise DataError(f"{unit.folder.path(unit.file)}: {num_nameless} rows have no {PAIR_ID}.")
+        raise DataError(f"{unit.where}: {num_nameless} rows have no {PAIR_ID}.")
 
 
 def resampling_keys(table: pa.Table) -> Texts:
@@ -120,7 +125,7 @@ def _subsets(unit: TableUnit, table: pa.Table) -> Subsets | None:
         return None
     column = table.column(SUBSET)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_null(column.type)):
-        raise DataError(f"{unit.folder.path(unit.file)}: column {SUBSET} must hold texts, found {column.type}.")
+        raise DataError(f"{unit.where}: column {SUBSET} must hold texts, found {column.type}.")
     return subsets(column)
 
 
@@ -128,8 +133,8 @@ def numbers(unit: TableUnit, table: pa.Table, name: str) -> np.ndarray:
     """A column of a unit's table as `floats`; DataError names a column that holds something else."""
     column = table.column(name)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
-        raise DataError(f"{unit.folder.path(unit.file)}: column {name} must hold numbers, found {column.type}.")
+        raise DataError(f"{unit.where}: column {name} must hold numbers, found {column.type}.")
     try:
         return floats(column)
     except pa.ArrowInvalid as error:
-        raise DataError(f"{unit.folder.path(unit.file)}: column {name} cannot be read as float64: {error}") from None
+        raise DataError(f"{unit.where}: column {name} cannot be read as float64: {error}") from None

@@ -6,6 +6,7 @@ is one module, one row here, its command and its section of the report.
 
 from dataclasses import dataclass
 
+from encore_ray.models.spec.files import FIT_FILE, TRAIN_FILE
 from encore_ray.schema import (
     COMPARISON_FILE,
     EMBEDDINGS_DIR,
@@ -42,9 +43,10 @@ class Pass:
         files: of the run that it writes, beside its table; they go when what they are made from changes.
         reads: names of the passes that it is made from.
         training: folder in which a fit that has not ended says how far it is; None for a pass without.
-        command: how a person asks for it, where that is another word than its name.
+        command: how a person asks for it, where that is another word than its name; with the flag that adds it.
         in_job: whether every job has it: `status` then shows it before it has begun, too.
         folders: further ones of the run that it writes to.
+        beside_model: files that tell how it went, of a pass that makes a model, in the folder of that.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Pass:
     command: str = ""
     in_job: bool = False
     folders: tuple[str, ...] = ()
+    beside_model: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -79,13 +82,13 @@ WEIGH = Pass("weigh", files=(WEIGHTS_FILE,), reads=("score",), in_job=True)
 COMPOSE = Pass("compose", table=REWARDS_DIR, reads=("prepare", "score", "weigh"), in_job=True)
 EVALUATE = Pass("evaluate", files=(METRICS_FILE,), reads=("compose",), in_job=True)
 COMPARE = Pass("compare", files=(COMPARISON_FILE,), reads=("score",), in_job=True)
-REPORT = Pass("report", files=(REPORT_FILE,), reads=("evaluate",), folders=(REPORT_TABLES_DIR,))
-FEATURES = Pass("features", table=FEATURES_DIR, reads=("prepare",))
-FIT_HEADS = Pass("fit", reads=("features",), command="fit-heads")
-TRAIN = Pass("train", reads=("prepare",))
-RELEVANCE = Pass("relevance", table=RELEVANCE_DIR, reads=("prepare",))
+REPORT = Pass("report", files=(REPORT_FILE,), reads=("evaluate",), command="evaluate", folders=(REPORT_TABLES_DIR,))
+FEATURES = Pass("features", table=FEATURES_DIR, reads=("prepare",), command="fit-heads")
+FIT_HEADS = Pass("fit", reads=("features",), command="fit-heads", beside_model=(FIT_FILE,))
+TRAIN = Pass("train", reads=("prepare",), beside_model=(TRAIN_FILE,))
+RELEVANCE = Pass("relevance", table=RELEVANCE_DIR, reads=("prepare",), command="rate --relevance")
 SELECT = Pass("select", table=SELECTION_DIR, reads=("score", "relevance"))
-EMBED = Pass("embed", table=EMBEDDINGS_DIR, reads=("prepare",))
+EMBED = Pass("embed", table=EMBEDDINGS_DIR, reads=("prepare",), command="score --keep-embeddings")
 FIT_REWARD = Pass(
     "refine fit",
     files=(REFINE_REPORT_FILE, ROBUSTNESS_FILE, RELIABILITY_FILE),

@@ -44,7 +44,7 @@ class PassStatus:
 
 
 def run_status(run: Folder) -> list[PassStatus]:
-    """The passes that every job has, in order, then the further ones that were begun: fits that go on, then tables.
+    """The passes that every job has, in order, then the further ones that were begun: fits that go on, then others.
 
     Raises:
         ConfigError: the folder is not a run.
@@ -56,7 +56,8 @@ def run_status(run: Folder) -> list[PassStatus]:
         _table_status(tables[one.name]) if one.table else _file_status(run, one) for one in spec.PASSES if one.in_job
     ]
     fits = [_fit_status(run, one) for one in spec.PASSES]
-    begun = [_table_status(tables[one.name]) for one in spec.PASSES if one.table and not one.in_job]
+    further = [one for one in spec.PASSES if not one.in_job and not one.training and (one.table or one.files)]
+    begun = [_table_status(tables[one.name]) if one.table else _file_status(run, one) for one in further]
     return [
         *always,
         *(status for status in fits if status is not None),

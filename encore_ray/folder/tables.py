@@ -35,6 +35,16 @@ class TableUnit:
     digest: str
     row_groups: tuple[int, ...] | None = None
 
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        return self.folder.path(self.file)
+
+    @property
+    def table_name(self) -> str:
+        """What messages call the table that it is of."""
+        return self.folder.uri
+
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenedTable]:
         """The unit for reading; a file of our own (whole files are) must be what its commit says."""
@@ -52,6 +62,10 @@ class TableUnit:
         """Columns and metadata of the file."""
         with open_parquet(self.folder, self.file) as parquet:
             return parquet.schema_arrow
+
+    def rules_beside(self) -> RuleSet | None:
+        """The rules.yaml beside its table; None where there is none."""
+        return _rules_beside(self)
 
     def read_all(self) -> pa.Table:
         with self.open() as opened:
@@ -98,7 +112,7 @@ def rules_metadata(rules: RuleSet) -> dict[bytes, bytes]:
 def stored_rules(unit: TableUnit) -> RuleSet | None:
     """The rules that a table of ours carries; None where it has none."""
     stored = (unit.schema.metadata or {}).get(RULES_METADATA)
-    return RuleSet.from_list(json.loads(stored), where=unit.folder.uri) if stored else None
+    return RuleSet.from_list(json.loads(stored), where=unit.table_name) if stored else None
 
 
 def run_rules(run: Folder) -> RuleSet | None:
@@ -106,6 +120,11 @@ def run_rules(run: Folder) -> RuleSet | None:
     if not run.exists(RULES_FILE):
         return None
     return RuleSet.from_yaml(run.read_bytes(RULES_FILE).decode(), where=run.path(RULES_FILE))
+
+
+def carried_rules(unit: TableUnit) -> RuleSet | None:
+    """The rules that stand with a table: those that our score pass stored in it, or a rules.yaml beside it."""
+    return stored_rules(unit) or unit.rules_beside()
 
 
 def _rules_beside(unit: TableUnit) -> RuleSet | None:
@@ -127,10 +146,10 @@ def table_rules(units: Sequence[TableUnit], rules: RuleSet | None, *, weighed: R
     if not units:
         raise DataError("The scores table is empty: it has no file and no row.")
     names = set(column_names(units[0]))
-    rules = rules or stored_rules(units[0]) or _rules_beside(units[0]) or weighed
+    rules = rules or carried_rules(units[0]) or weighed
     if rules is None:
         raise ConfigError(
-            f"{units[0].folder.uri} was not made by `encore-ray score`, so it does not carry its rules: name their "
+            f"{units[0].table_name} was not made by `encore-ray score`, so it does not carry its rules: name their "
             "rules.yaml with --rules, or put it beside the scores."
         )
     missing = [column for name in rules.names for column in (chosen_column(name), rejected_column(name))]
@@ -138,7 +157,7 @@ def table_rules(units: Sequence[TableUnit], rules: RuleSet | None, *, weighed: R
     if missing:
         rated = sorted(name.removeprefix("chosen__") for name in names if name.startswith("chosen__"))
         raise DataError(
-            f"{units[0].folder.uri} lacks the columns {', '.join(missing[:6])}"
+            f"{units[0].table_name} lacks the columns {', '.join(missing[:6])}"
             f"{' …' if len(missing) > 6 else ''}; it has scores of: {', '.join(rated) or 'no rule'}. "
             "Use the rules.yaml that belongs to these scores."
         )

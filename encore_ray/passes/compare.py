@@ -99,7 +99,7 @@ def compare_units(
     Args:
         selection: of the run that the scores are of: what its rules say competes too, beside rules drawn at random.
     """
-    scores = units[0].folder.uri
+    scores = units[0].table_name
     others = [open_rewards(name, uri, units) for name, uri in (beside or {}).items()]
     binnings = choose_binnings(units, rules, options, reducer)
     swept = sweep_binnings(rules, binnings)

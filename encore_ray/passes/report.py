@@ -9,7 +9,15 @@ from typing import TypeVar
 import pyarrow.parquet as pq
 import yaml
 
-from encore_ray.artifacts import Artifact, Comparison, Metrics, RefineReport, RuleRefineReport, WeightsFile
+from encore_ray.artifacts import (
+    Artifact,
+    Comparison,
+    LabelErrors,
+    Metrics,
+    RefineReport,
+    RuleRefineReport,
+    WeightsFile,
+)
 from encore_ray.errors import DataError
 from encore_ray.folder.pass_table import pass_tables
 from encore_ray.folder.spec import PREPARE, SCORE
@@ -81,6 +89,7 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
         comparison=_read(Comparison, folder),
         refined=_read(RefineReport, folder),
         refined_rules=_read(RuleRefineReport, folder),
+        label_errors=_read(LabelErrors, folder),
         prepared=counts["prepare"],
         scored=counts["score"],
         selection=selection,

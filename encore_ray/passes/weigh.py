@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from encore_ray.artifacts import WeightsFile
+from encore_ray.artifacts import WeightsFile, read_weights
 from encore_ray.composition.compare.comparison import is_of_weights
 from encore_ray.composition.measure.binning import Binning, choose_binning
 from encore_ray.composition.measure.scores import ScoreExtremes, measure_statistics
@@ -117,7 +117,7 @@ def _standing_weights(folder: Folder, name: str) -> Weights | None:
     try:
         if not folder.exists(name) or not folder.read_bytes(name).strip():
             return None
-        return Weights.from_dict(folder.read_json(name))
+        return read_weights(folder, name)
     except (DataError, OSError):
         raise ResumeRefused(
             f"{folder.path(name)} is there, and holds no whole weights of this version to compare with. Replace it "

@@ -16,6 +16,7 @@ from encore_ray.artifacts import (
     Artifact,
     Comparison,
     FitReport,
+    LabelErrors,
     Metrics,
     RefineReport,
     RuleRefineReport,
@@ -116,6 +117,12 @@ def _refined_rules() -> dict[str, Any]:
     return copy.deepcopy(dict(contents.refined_rules.content))
 
 
+def _label_errors() -> dict[str, Any]:
+    contents = make_contents()
+    assert contents.label_errors
+    return copy.deepcopy(dict(contents.label_errors.content))
+
+
 MADE: list[tuple[type[Artifact], Callable[[], dict[str, Any]]]] = [
     (WeightsFile, _weights),
     (Metrics, _metrics),
@@ -124,6 +131,7 @@ MADE: list[tuple[type[Artifact], Callable[[], dict[str, Any]]]] = [
     (TrainReport, _train),
     (RefineReport, _refined),
     (RuleRefineReport, _refined_rules),
+    (LabelErrors, _label_errors),
 ]
 EACH = pytest.mark.parametrize(("kind", "make"), MADE, ids=[kind.__name__ for kind, _ in MADE])
 
@@ -177,6 +185,7 @@ def test_what_is_no_object_or_of_another_version_is_refused(kind: type[Artifact]
         (TrainReport, _train, ("best", "rules", "kind"), {"num": 13, "loss": 0.3}),
         (RefineReport, _refined, ("controls",), []),
         (RuleRefineReport, _refined_rules, ("rules", 0, "controls"), []),
+        (LabelErrors, _label_errors, ("pairs", 1, "label_probability"), None),
     ],
 )
 def test_a_value_that_cannot_be_shown_is_named_by_its_place(

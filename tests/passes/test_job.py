@@ -105,9 +105,9 @@ def test_scores_are_those_of_the_model_to_the_last_bit(finished: JobResult, mode
 def test_margins_are_the_weighted_sum_of_score_differences(finished: JobResult) -> None:
     scores, rewards = jobs.table(run_of(finished) / "scores"), jobs.table(run_of(finished) / "rewards")
     expected = np.zeros(NUM_PAIRS)
-    for rule in finished.weights["rules"]:
-        chosen, rejected = (scores.column(f"{side}__{rule['name']}").to_numpy() for side in ("chosen", "rejected"))
-        expected += rule["weight"] * (chosen.astype(np.float64) - rejected.astype(np.float64))
+    for rule in finished.weights.rules:
+        chosen, rejected = (scores.column(f"{side}__{rule.name}").to_numpy() for side in ("chosen", "rejected"))
+        expected += rule.weight * (chosen.astype(np.float64) - rejected.astype(np.float64))
     np.testing.assert_allclose(rewards.column("margin").to_numpy(), expected, rtol=0, atol=1e-12)
 
 
@@ -162,7 +162,7 @@ def test_correcting_a_scale_or_a_direction_keeps_the_scores(corpus: Path, tmp_pa
     (tmp_path / "model" / "rules.yaml").write_text(jobs.CLIPPED.to_yaml())
     result = run_job(job)
     assert jobs.commit_times(tmp_path / "run", "scores") == before
-    assert result.weights["rules"][0]["binning"]["lo"] == -9.0
+    assert result.weights.rules[0].binning.lo == -9.0
 
 
 def test_an_added_input_reuses_the_units_of_the_others(model: Path, corpus: Path, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_an_added_input_reuses_the_units_of_the_others(model: Path, corpus: Path
     result = run_job(grown)
     after = {name: jobs.commit_times(tmp_path / "run", name) for name in before}
     assert all(after[name].items() >= times.items() for name, times in before.items())
-    assert result.metrics["overall"]["num_pairs"] == NUM_PAIRS + 20 == result.weights["num_pairs"]
+    assert result.metrics.overall.num_pairs == NUM_PAIRS + 20 == result.weights.num_pairs
     fewer = make_config({**job.model_dump(), "inputs": [str(more)]})
     with pytest.raises(ResumeRefused, match="not part of the job any more"):
         run_job(fewer)
@@ -233,7 +233,7 @@ def test_bad_rows_go_to_quarantine_until_there_are_too_many(model: Path, tmp_pat
     lenient = make_config({**job.model_dump(), "prepare": {"unit_pairs": 32, "max_bad_fraction": 0.05}})
     result = run_job(lenient)
     assert result.prepared["kept"] + result.prepared["quarantined"] == 30
-    assert result.metrics["overall"]["num_pairs"] == 29
+    assert result.metrics.overall.num_pairs == 29
     (file,) = (tmp_path / "run" / "quarantine" / "prepare").iterdir()
     (row,) = pq.read_table(file).to_pylist()
     assert (row["source"], row["line"], row["reason"]) == (str(corpus), 5, "malformed_json")
@@ -256,9 +256,9 @@ def test_ratings_in_the_data_need_no_model(tmp_path: Path) -> None:
     rules.write_text("- {name: kind, text: Is kind., higher_is: better, scale: {levels: [1, 2, 3, 4, 5]}}\n")
     result = run_job(jobs.config(tmp_path, model=None, rules=str(rules)))
     # i % 5 + 1 against 3: two of five are higher, one is equal, two are lower.
-    overall = result.metrics["overall"]
-    assert (overall["wins"], overall["ties"], overall["losses"]) == (8, 4, 8)
-    assert result.weights["rules"][0]["binning"]["kind"] == "levels"
+    overall = result.metrics.overall
+    assert (overall.wins, overall.ties, overall.losses) == (8, 4, 8)
+    assert result.weights.rules[0].binning.kind == "levels"
     with pytest.raises(ConfigError, match=r"ratings of kind.*rules\.yaml"):
         run_job(jobs.config(tmp_path, model=None))
 
@@ -267,11 +267,11 @@ def test_single_responses_are_scored_and_not_compared(model: Path, tmp_path: Pat
     rows = [{"prompt": f"Question {i}?", "response": f"Answer {i}."} for i in range(12)]
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     result = run_job(jobs.config(tmp_path, model=str(model)))
-    assert (result.prepared["singles"], result.weights["num_responses"]) == (12, 12)
+    assert (result.prepared["singles"], result.weights.num_responses) == (12, 12)
     rewards = jobs.table(tmp_path / "run" / "rewards")
     assert rewards.column("chosen_reward").null_count == 0
     assert rewards.column("margin").null_count == rewards.column("rejected_reward").null_count == 12
-    assert result.metrics["overall"]["accuracy"] is None
+    assert result.metrics.overall.accuracy is None
 
 
 @pytest.mark.usefixtures("ray_engine")

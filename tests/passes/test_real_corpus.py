@@ -32,17 +32,17 @@ def test_the_job_runs_on_hh_rlhf_and_loses_no_row(corpora: Path, tmp_path: Path)
     assert result.prepared["quarantined"] == 13
     pairs, scores, rewards = (jobs.table(tmp_path / "run" / name) for name in ("pairs", "scores", "rewards"))
     assert pairs.num_rows == scores.num_rows == rewards.num_rows == 2299
-    overall = result.metrics["overall"]
+    overall = result.metrics.content["overall"]
     assert overall["num_pairs"] == overall["wins"] + overall["ties"] + overall["losses"] == 2299
-    assert [rule["name"] for rule in result.weights["rules"]] == rules.names
+    assert result.weights.names == rules.names
     # Shorter responses win more often than not among these human labels.
-    assert result.metrics["length_baselines"]["shorter_wins"]["accuracy"] > 0.5
+    assert result.metrics.content["length_baselines"]["shorter_wins"]["accuracy"] > 0.5
 
-    comparison = result.comparison
-    assert comparison is not None
+    assert result.comparison is not None
+    comparison = result.comparison.content
     schemes = {scheme["name"]: scheme for scheme in comparison["schemes"]}
     assert schemes["encore"]["all"] == overall
-    assert schemes["encore"]["weights"] == {rule["name"]: rule["weight"] for rule in result.weights["rules"]}
+    assert schemes["encore"]["weights"] == {rule.name: rule.weight for rule in result.weights.rules}
     assert comparison["heldout"]["num_pairs"] == schemes["bradley_terry"]["heldout"]["num_pairs"]
     # A fifth of the prompts is held out: 460 of 2,299 pairs, give or take three standard errors.
     assert comparison["heldout"]["num_pairs"] == pytest.approx(460, abs=60)
@@ -56,7 +56,7 @@ def test_the_job_runs_on_hh_rlhf_and_loses_no_row(corpora: Path, tmp_path: Path)
         histogram = rule["histogram"]
         assert sum(histogram["chosen"]) == sum(histogram["rejected"]) == rule["wins"] + rule["ties"] + rule["losses"]
     assert {baseline["name"]: baseline["all"] for baseline in comparison["baselines"]} == (
-        result.metrics["length_baselines"]
+        result.metrics.content["length_baselines"]
     )
     assert json.loads((tmp_path / "run" / "comparison.json").read_text()) == comparison
 
@@ -70,4 +70,4 @@ def test_the_job_runs_on_hh_rlhf_and_loses_no_row(corpora: Path, tmp_path: Path)
     assert parent.data.metrics["accuracy"] == pytest.approx(overall["accuracy"])
     assert nested["score"].data.metrics["scored"] == 2299
     stored = client.download_artifacts(nested["weigh"].info.run_id, "weights.json", str(tmp_path))
-    assert json.loads(Path(stored).read_text()) == result.weights
+    assert json.loads(Path(stored).read_text()) == result.weights.to_dict()

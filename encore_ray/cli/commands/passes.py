@@ -171,12 +171,12 @@ class Compose:
         pairs = absolute(self.pairs) if self.pairs else None
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or folder.path(SCORES_DIR), path, pairs, rules_path])
-        from encore_ray.composition.weigh.weights import Weights
+        from encore_ray.artifacts import read_weights
         from encore_ray.console.show import show_counts
         from encore_ray.passes.compose import Compose as ComposePass
 
         parent, _, name = path.rpartition("/")
-        weights = Weights.from_dict(Folder(parent).read_json(name), where=path)
+        weights = read_weights(Folder(parent), name)
         rules = read_rules(rules_path) if rules_path else None
         with open_command(
             output or folder.uri,

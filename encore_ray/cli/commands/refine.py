@@ -55,6 +55,7 @@ class Refine:
                 for name, counts in refine_all(run).items():
                     console.print(f"{name}/: ", end="", highlight=False)
                     show_counts(counts, console=console)
+                write_report(run)
                 return
             options = self.options
             settings = EnergySettings(

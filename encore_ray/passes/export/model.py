@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from encore_ray.artifacts import read_weights
 from encore_ray.composition.weigh.linear import linear_reward
-from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.pass_table import read_manifest
 from encore_ray.folder.tables import TableUnit, table_rules, table_units
@@ -12,7 +12,7 @@ from encore_ray.models.spec.files import FACTS
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.rules import Scale
-from encore_ray.schema import PAIR_ID, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
+from encore_ray.schema import PAIR_ID, REWARDS_DIR, SCORES_DIR
 from encore_ray.storage import Folder, is_remote
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def export_model(
     _require_place(Folder(output), overwrite=overwrite)
     rewards = run.child(REWARDS_DIR)
     read_manifest(rewards)  # its weights are the run's only once it is composed to the end
-    weights = Weights.from_dict(rewards.read_json(WEIGHTS_FILE), where=rewards.path(WEIGHTS_FILE))
+    weights = read_weights(rewards)
     linear = linear_reward(weights)
     units = table_units(run.child(SCORES_DIR).uri)
     rules = table_rules(units, None)

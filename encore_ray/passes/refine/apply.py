@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.artifacts import LabelErrors
 from encore_ray.composition.evaluate.calibration import LIKELY_ERROR, Logistic
 from encore_ray.engine.pools import keeping_pool
 from encore_ray.engine.unit_work import Write, unit_task
@@ -32,7 +33,6 @@ from encore_ray.run import Record, Run, Step
 from encore_ray.schema import (
     CHOSEN_AT_END,
     CHOSEN_REFINED,
-    LABEL_ERRORS_FILE,
     LABEL_PROBABILITY,
     PAIR_ID,
     REFINED_MARGIN,
@@ -74,7 +74,7 @@ class Refine(Step[dict[str, int]]):
             "num_pairs": counts["likely_label_errors"],
             "pairs": [{PAIR_ID: pair_id, LABEL_PROBABILITY: probability} for probability, pair_id in listed],
         }
-        run.folder.write_json(LABEL_ERRORS_FILE, errors)
+        LabelErrors.of(errors).write(run.folder)
         output.seal([unit.table.unit for unit in units], commits, counts)
         return counts
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encore_ray.artifacts import RefineReport
+from encore_ray.artifacts import RefineReport, read_weights
 from encore_ray.composition.evaluate.calibration import calibrate
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
 from encore_ray.composition.weigh.rewards import margin_tolerance
-from encore_ray.composition.weigh.weights import Weights
 from encore_ray.engine.base import Send
 from encore_ray.folder.spec import FIT_REWARD
 from encore_ray.models.spec.energy import EnergySettings
@@ -24,7 +23,7 @@ from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, FitMessage, Tr
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.refine.source import REWARD, embedded_units
 from encore_ray.run import Record, Run, Step
-from encore_ray.schema import REWARDS_DIR, SCHEMA_VERSION, WEIGHTS_FILE
+from encore_ray.schema import REWARDS_DIR, SCHEMA_VERSION
 from encore_ray.storage import Folder
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def fit_refinement(
         ResumeRefused: other energies are there. DataError: too few pairs, or none that agrees with its label.
     """
     units = embedded_units(run, REWARD)
-    weights = Weights.from_dict(run.child(REWARDS_DIR).read_json(WEIGHTS_FILE), where=run.path(REWARDS_DIR))
+    weights = read_weights(run.child(REWARDS_DIR))
     facts = {"units": units_fingerprint(units), "settings": asdict(settings), "noise": list(noise)}
     standing = REWARD_ENERGY.standing_report(run, facts, overwrite=overwrite)
     if standing is not None:

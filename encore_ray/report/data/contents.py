@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from encore_ray.artifacts import Comparison, Metrics, RefineReport, RuleRefineReport, WeightsFile
+from encore_ray.artifacts import Comparison, LabelErrors, Metrics, RefineReport, RuleRefineReport, WeightsFile
 from encore_ray.artifacts.comparison import ComparedRule, Line
 from encore_ray.artifacts.figures import Difference, Stats
 from encore_ray.report.drawing.numbers import weight_writer
@@ -32,6 +32,7 @@ class ReportContents:
     Attributes:
         title: what to call the run, usually its folder.
         refined, refined_rules: what a refinement buys, of the composed reward and of each rule's scores.
+        label_errors: the labels that a refinement finds least probable.
         prepared, scored: counts of the two passes; `reason.<reason>` counts rows in quarantine.
         others: counts of every other finished pass that sets rows aside, by its name.
         rules: of rules.yaml, for their texts.
@@ -46,6 +47,7 @@ class ReportContents:
     comparison: Comparison | None = None
     refined: RefineReport | None = None
     refined_rules: RuleRefineReport | None = None
+    label_errors: LabelErrors | None = None
     prepared: Mapping[str, int] | None = None
     scored: Mapping[str, int] | None = None
     selection: SelectionSummary | None = None

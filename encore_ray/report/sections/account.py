@@ -39,7 +39,8 @@ def rows_account(contents: ReportContents) -> Markup | None:
         kept = counts["rows"] - counts["quarantined"]
         steps.append(_step(name, counts["rows"], kept, counts["quarantined"], "pairs", "kept"))
     lost = sum(counts.get("quarantined", 0) for counts in (prepared, scored, *others.values()))
-    total = prepared.get("rows") or scored.get("rows") or 0
+    read = prepared.get("rows") or scored.get("rows") or 0
+    total = read or max((counts["rows"] for counts in others.values()), default=0)
     takeaway = f"All {plural(total, 'row')} were used."
     if lost:
         share = percent(lost / total, digits=2)

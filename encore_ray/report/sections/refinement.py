@@ -1,6 +1,9 @@
-"""Refined rewards: what they buy beside their controls, under label noise too, and how far probabilities hold."""
+"""Refined rewards: what they buy beside their controls, under label noise too, and how far probabilities hold.
 
-from encore_ray.artifacts import RefineReport, RuleRefineReport
+And the labels that they find least probable.
+"""
+
+from encore_ray.artifacts import LabelErrors, RefineReport, RuleRefineReport
 from encore_ray.artifacts.refine import Calibration, ControlFigures
 from encore_ray.report.charts.lines import reliability_chart, robustness_chart
 from encore_ray.report.data.contents import ReportContents
@@ -8,17 +11,20 @@ from encore_ray.report.drawing.markup import Markup, tag
 from encore_ray.report.drawing.numbers import percent, percent_interval, plain, points, points_interval
 from encore_ray.report.sections.parts import breakable, column, details, named, number, scrolling, section, table
 
+MOST_SHOWN = 10  # likely label errors
+
 
 def refinement(contents: ReportContents) -> Markup | None:
     """The refined composed reward, and the refined scores of each rule, as far as energies are fitted."""
-    reward, rules = contents.refined, contents.refined_rules
-    if not reward and not rules:
+    reward, rules, errors = contents.refined, contents.refined_rules, contents.label_errors
+    if not reward and not rules and not errors:
         return None
     return section(
         "refinement",
         "Refined rewards",
         reward.verdict if reward else rules.verdict if rules else None,
         *(_of_reward(reward) if reward else ()),
+        *(_of_labels(errors) if errors else ()),
         *(_of_rules(rules, told=reward is not None) if rules else ()),
     )
 
@@ -48,6 +54,21 @@ def _of_reward(report: RefineReport) -> list[Markup]:
                 class_="columns",
             ),
         ),
+    ]
+
+
+def _of_labels(errors: LabelErrors) -> list[Markup]:
+    note = f"The labels of {errors.num_pairs:,} pairs are less than {percent(errors.below)} probable."
+    if not errors.pairs:
+        return [tag("p", note, class_="note")]
+    rows = [
+        tag("tr", named(each.pair_id), number(percent(each.label_probability, digits=2)))
+        for each in errors.pairs[:MOST_SHOWN]
+    ]
+    shown = table(["pair", column("probability", class_="number")], rows)
+    return [
+        tag("p", note, class_="note"),
+        details("The least probable labels", scrolling("The least probable labels", shown)),
     ]
 
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
+from encore_ray.artifacts import LabelErrors
 from encore_ray.engine.base import Send
 from encore_ray.engine.on_ray.engine import RayEngine, Result
 from encore_ray.engine.on_ray.remote_call import Work
@@ -207,11 +208,11 @@ def test_apply_finishes_every_unit_and_lists_the_least_probable_labels(fitted: F
     counts = do(fitted, Refine())
     table = jobs.table(Path(fitted.uri) / "refined")
     assert (counts["rows"], counts["singles"], table.num_rows) == (600, 5, 600)
-    errors = fitted.read_json("refine/label_errors.json")
+    errors = LabelErrors.read(fitted)
     unlikely = table.filter(pc.less(table.column("label_probability"), 0.05))
-    assert errors["num_pairs"] == counts["likely_label_errors"] == unlikely.num_rows == len(errors["pairs"]) > 0
-    assert {pair["pair_id"] for pair in errors["pairs"]} == set(unlikely.column("pair_id").to_pylist())
-    probabilities = [pair["label_probability"] for pair in errors["pairs"]]
+    assert errors.num_pairs == counts["likely_label_errors"] == unlikely.num_rows == len(errors.pairs) > 0
+    assert {pair.pair_id for pair in errors.pairs} == set(unlikely.column("pair_id").to_pylist())
+    probabilities = [pair.label_probability for pair in errors.pairs]
     assert probabilities == sorted(probabilities)
     again = commits_of(output)
     assert do(fitted, Refine()) == counts

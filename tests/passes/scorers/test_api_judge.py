@@ -446,7 +446,7 @@ def test_a_job_is_rated_over_http_and_resumes_without_a_request(server: Server, 
     }
     result = run_job(jobs.config(tmp_path, **values))
     assert result.scored["scored"] == 40
-    assert [rule["name"] for rule in result.weights["rules"]] == RULES.names
+    assert result.weights.names == RULES.names
     num_heard = len(server.heard)
     before = jobs.contents(tmp_path / "run")
     run_job(jobs.config(tmp_path, **values))

@@ -104,7 +104,7 @@ def test_a_job_goes_from_a_judge_to_a_comparison_and_on_to_a_selection_by_releva
     values = {"judge": str(judge_folder), "model": None, "score": {"actors": 1}, "prepare": {"unit_pairs": 4}}
     result = run_job(jobs.config(tmp_path, **values))
     assert result.scored["scored"] == 8
-    assert [rule["name"] for rule in result.weights["rules"]] == rule_pool().names
+    assert result.weights.names == rule_pool().names
     assert result.comparison is not None
     run = tmp_path / "run"
     before = jobs.contents(run), jobs.commit_times(run, "scores")
