@@ -44,8 +44,8 @@ class Refine:
         require_paths([folder.path(name) for name in (*fitted_to[self.step], EMBEDDINGS_DIR)])
         from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_counts, show_refined_rules, show_refinement
-        from encore_ray.models.spec.energy import EnergySettings
         from encore_ray.passes.refine.apply import refine_all
+        from encore_ray.passes.refine.energies import energy_settings
         from encore_ray.passes.refine.fit_reward import FitReward
         from encore_ray.passes.refine.fit_rules import FitRules
         from encore_ray.passes.report import write_report
@@ -58,15 +58,7 @@ class Refine:
                 write_report(run)
                 return
             options = self.options
-            settings = EnergySettings(
-                sigma=options.sigma,
-                beta=options.beta,
-                num_negatives=options.negatives,
-                learning_rate=options.learning_rate,
-                batch_responses=options.batch_responses,
-                epochs=options.epochs,
-                seed=options.seed,
-            )
+            settings = energy_settings(options)
             if self.per_rule:
                 by_rule = run.do(FitRules(settings, options.cpus, options.gpus))
                 write_report(run)

@@ -53,8 +53,7 @@ class Select:
         from encore_ray.passes.selection.select import Select as SelectPass
         from encore_ray.passes.selection.select import SelectionMethod
 
-        chosen = self.select
-        method = SelectionMethod(chosen.num_rules, chosen.score_range, by="adapter" if path else chosen.by)
+        method = SelectionMethod.of(self.select, by_adapter=path is not None)
         with open_command(
             folder.uri,
             cluster=self.cluster,

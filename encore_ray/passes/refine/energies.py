@@ -3,13 +3,15 @@
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from encore_ray.config import RefineOptions
 from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.folder.pass_table import pass_table
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import REFINE, REFINE_SCORES, Pass
+from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.refine.source import EmbeddedUnit
 from encore_ray.schema import (
     ENERGY_FILE,
@@ -131,6 +133,15 @@ RULE_ENERGIES = EnergyFiles(
     RULE_ENERGY_TRAINING_DIR,
     refines=REFINE_SCORES,
 )
+
+
+def energy_settings(options: RefineOptions) -> EnergySettings:
+    """How energies are trained under a section of the configuration: options that are called alike, and negatives.
+
+    The other settings are no options. `models` knows no configuration, so that this is where the two meet.
+    """
+    names = {field.name for field in fields(EnergySettings)} & RefineOptions.model_fields.keys()
+    return EnergySettings(num_negatives=options.negatives, **{name: getattr(options, name) for name in names})
 
 
 def fitted_energies(run: Folder) -> list[EnergyFiles]:

@@ -17,6 +17,7 @@ from encore_ray.composition.measure.differences import signed_differences
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.select.selection import RuleSelection, label_pairs, most_relevant, select_rules
 from encore_ray.composition.weigh.weighing import check_ranges
+from encore_ray.config import SelectOptions
 from encore_ray.engine.unit_work import Task
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
@@ -65,6 +66,11 @@ class SelectionMethod:
     num_rules: int
     score_range: ScoreRange
     by: SelectBy
+
+    @classmethod
+    def of(cls, options: SelectOptions, *, by_adapter: bool) -> "Selecting":
+        """As a section of the configuration says, but that an adapter, where there is one, chooses."""
+        return cls(options.num_rules, options.score_range, "adapter" if by_adapter else options.by)
 
     @property
     def by_adapter(self) -> bool:

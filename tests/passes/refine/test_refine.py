@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from encore_ray.artifacts import LabelErrors
+from encore_ray.config import RefineOptions
 from encore_ray.engine.base import Send
 from encore_ray.engine.on_ray.engine import RayEngine, Result
 from encore_ray.engine.on_ray.remote_call import Work
@@ -23,7 +24,7 @@ from encore_ray.folder.status import run_status
 from encore_ray.models.energy.refiner import Refiner
 from encore_ray.models.energy.training import EnergySettings
 from encore_ray.passes.refine.apply import Refine, _RefineRewards
-from encore_ray.passes.refine.energies import REWARD_ENERGY, fitted_energies
+from encore_ray.passes.refine.energies import REWARD_ENERGY, energy_settings, fitted_energies
 from encore_ray.passes.refine.fit_energies import Trainer, advice
 from encore_ray.passes.refine.fit_reward import fit_refinement
 from encore_ray.passes.refine.source import REWARD, embedded_units, training_blocks
@@ -201,6 +202,15 @@ def test_a_unit_is_refined_row_by_row_with_probabilities_of_its_labels(
     margin_N = rows.r_N2K[:, 0, 0] - rows.r_N2K[:, 1, 0]
     assert np.corrcoef(probability_N, margin_N)[0, 1] > 0.5
     assert counts["likely_label_errors"] == (probability_N < 0.3).sum() == len(attempt.notes["label_errors"]) > 0
+
+
+def test_the_settings_of_a_training_are_those_of_the_configuration() -> None:
+    assert energy_settings(RefineOptions()) == EnergySettings()  # the defaults are written in two places
+    asked = {"sigma": 2.0, "beta": 0.2, "learning_rate": 0.5, "batch_responses": 8, "epochs": 7, "seed": 9}
+    given = energy_settings(RefineOptions.model_validate({**asked, "negatives": 3, "noise": [0.2], "cpus": 1}))
+    assert given == EnergySettings(num_negatives=3, **asked)
+    no_settings = {"noise", "cpus", "gpus"}
+    assert {*RefineOptions.model_fields} == {*asked, "negatives", *no_settings}
 
 
 def test_apply_finishes_every_unit_and_lists_the_least_probable_labels(fitted: Folder) -> None:

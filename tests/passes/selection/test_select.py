@@ -11,7 +11,7 @@ import pytest
 
 from encore_ray.cli import main
 from encore_ray.composition.select.discrepancy import top_rules
-from encore_ray.config import TrainOptions
+from encore_ray.config import SelectOptions, TrainOptions
 from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.reduce import Reducer
@@ -263,3 +263,9 @@ def test_the_command_resumes_refuses_and_is_shown_by_compare(
     assert "Selected rules" in (tmp_path / "run" / "report" / "report.html").read_text()
     assert encore_ray("status", run.uri) == 0
     assert "select" in capsys.readouterr().out
+
+
+def test_how_rules_are_selected_is_what_the_configuration_says_unless_an_adapter_chooses() -> None:
+    options = SelectOptions(num_rules=2, by="scores", score_range="unit")
+    assert Selecting.of(options, by_adapter=False) == Selecting(2, "unit", "scores")
+    assert Selecting.of(options, by_adapter=True) == Selecting(2, "unit", "adapter")
