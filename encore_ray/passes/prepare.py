@@ -22,7 +22,8 @@ from encore_ray.engine.unit_work import Task
 from encore_ray.errors import DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import manifest_digest, total_counts
-from encore_ray.folder.pass_table import PassTable, check_bad_fraction
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.quarantine import check_bad_fraction
 from encore_ray.folder.spec import PREPARE
 from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.repeats import count_repeats, refuse_repeated_ids

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import Commit, DataFile, manifest_digest, total_counts
-from encore_ray.folder.pass_table import PassTable, check_bad_fraction, read_manifest
+from encore_ray.folder.pass_table import PassTable, read_manifest
 from encore_ray.folder.provenance import differing
 from encore_ray.schema import QUARANTINE_SCHEMA
 from encore_ray.storage import Folder, Written, fingerprint
@@ -420,15 +420,3 @@ def test_counts_add_up_key_by_key() -> None:
 
     assert total_counts([]) == {}
     assert total_counts([commit(rows=2, b=1), commit(rows=3, a=4)]) == {"a": 4, "b": 1, "rows": 5}
-
-
-def test_too_many_bad_rows_are_an_error_with_a_table_of_reasons(table: PassTable) -> None:
-    counted = {"rows": 200, "quarantined": 3, "reason.wrong_type": 1, "reason.empty_field": 2}
-    check_bad_fraction(counted, 0.015, table)  # 3 of 200 is just allowed
-    check_bad_fraction({"rows": 0, "quarantined": 0}, 0.0, table)
-    with pytest.raises(DataError) as caught:
-        check_bad_fraction(counted, 0.0149, table)
-    said = str(caught.value)
-    assert "3 of 200 rows (1.50%)" in said
-    assert said.index("empty_field") < said.index("wrong_type")  # the most frequent first
-    assert table.quarantine_folder.path("score") in said

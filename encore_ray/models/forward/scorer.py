@@ -21,7 +21,8 @@ from encore_ray.models.forward.occupancy import Occupancy
 from encore_ray.models.forward.rows import Row, distinct_sequences, plan_rows
 from encore_ray.models.forward.strategy import strategy_of
 from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, Strategy
-from encore_ray.models.text.conversations import TokenizedPairs, first_position
+from encore_ray.models.text.conversations import TokenizedPairs
+from encore_ray.models.text.positions import first_position
 
 # oneDNN compiles a product for each number of slots: rows of few different lengths find theirs made.
 _SLOTS_CPU = 32

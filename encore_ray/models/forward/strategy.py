@@ -11,7 +11,7 @@ from transformers import AutoModel, PretrainedConfig
 from encore_ray.errors import ModelError
 from encore_ray.models.forward.attention.prefix import ATTENTION, Sight
 from encore_ray.models.spec.forward import StrategyChoice
-from encore_ray.models.text.conversations import max_conversation
+from encore_ray.models.text.positions import max_conversation
 
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
 _ROPES_BY_LENGTH = {"dynamic", "longrope"}

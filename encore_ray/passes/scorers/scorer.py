@@ -6,7 +6,8 @@ from typing import Any, Protocol, Self
 from encore_ray.engine.pools import ActorPool, Resources, TaskPool
 from encore_ray.engine.unit_work import Write, unit_task
 from encore_ray.folder.commits import Commit, total_counts
-from encore_ray.folder.pass_table import PassTable, check_bad_fraction
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.quarantine import check_bad_fraction
 from encore_ray.folder.spec import Pass
 from encore_ray.folder.tables import TableUnit, table_units
 from encore_ray.rules import RuleSet

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encore_ray.errors import DataError, ModelError
-from encore_ray.models.text.conversations import ConversationTokenizer, default_template, num_positions
+from encore_ray.models.text.conversations import ConversationTokenizer, default_template
 from tests.models import tiny
 
 PROMPT = [{"role": "user", "content": "How do I get rid of an old gas bottle?"}]
@@ -171,8 +171,6 @@ def test_a_conversation_without_a_token_is_an_error():
     [("llama", 128), ("gpt2", 128), ("bert", 128), ("modernbert", 128), ("roberta", 131 - 3)],  # padding_idx 2: 2 + 1
 )
 def test_the_longest_conversation_is_what_the_model_can_place(family, positions):
-    config = tiny.config(family, vocab_size=300)
-    assert num_positions(config) == positions
     assert encoder(tiny.tokenizer(), family=family).max_length == positions
 
 
