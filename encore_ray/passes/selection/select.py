@@ -68,7 +68,7 @@ class SelectionMethod:
     by: SelectBy
 
     @classmethod
-    def of(cls, options: SelectOptions, *, by_adapter: bool) -> "Selecting":
+    def of(cls, options: SelectOptions, *, by_adapter: bool) -> "SelectionMethod":
         """As a section of the configuration says, but that an adapter, where there is one, chooses."""
         return cls(options.num_rules, options.score_range, "adapter" if by_adapter else options.by)
 

@@ -267,5 +267,5 @@ def test_the_command_resumes_refuses_and_is_shown_by_compare(
 
 def test_how_rules_are_selected_is_what_the_configuration_says_unless_an_adapter_chooses() -> None:
     options = SelectOptions(num_rules=2, by="scores", score_range="unit")
-    assert Selecting.of(options, by_adapter=False) == Selecting(2, "unit", "scores")
-    assert Selecting.of(options, by_adapter=True) == Selecting(2, "unit", "adapter")
+    assert SelectionMethod.of(options, by_adapter=False) == SelectionMethod(2, "unit", "scores")
+    assert SelectionMethod.of(options, by_adapter=True) == SelectionMethod(2, "unit", "adapter")
