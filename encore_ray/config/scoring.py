@@ -130,7 +130,8 @@ class ClusterOptions(Section):
         default=None,
         gt=0,
         description="A worker in which no unit finishes for this many seconds is taken to hang, and ended; its unit is "
-        "tried again by itself. Default: half of no_progress_timeout_s.",
+        "tried again by itself. In the command's own process (engine: local) the command is ended. Default: half of "
+        "no_progress_timeout_s.",
     )
     no_progress_timeout_s: float = Field(
         default=3600, gt=0, description="Stop the job when no unit finishes anywhere for this many seconds."
