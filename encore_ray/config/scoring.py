@@ -120,7 +120,8 @@ class RateOptions(Section):
 class ClusterOptions(Section):
     engine: Literal["auto", "local", "ray"] = Field(
         default="auto",
-        description="Who does the work. auto: this process for passes without a model over small tables, else Ray.",
+        description="Who does the work. auto: this process for passes without a model over small tables and for a "
+        "judge behind an API, else Ray.",
     )
     address: str | None = Field(default=None, description="Ray cluster to join. Default: RAY_ADDRESS, else local.")
     autoscaling: bool = Field(

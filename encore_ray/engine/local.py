@@ -193,3 +193,4 @@ class LocalEngine:
             finally:
                 for future in running:
                     future.cancel()
+                watchdog.call_off()

@@ -14,8 +14,16 @@ _NEVER_S = 1e9  # 31 years; timers hold up to 292
 _on_duty: "Watchdog | None" = None
 
 
+class CalledOff(Exception):
+    """The pass has ended, by an error or an interrupt: nobody waits for this call."""
+
+
 def advance() -> None:
-    """Say that a call in flight is getting on, for work whose one call may take longer than a watchdog waits."""
+    """Say that a call in flight is getting on, for work whose one call may take longer than a watchdog waits.
+
+    Raises:
+        CalledOff: the call is of no use any more.
+    """
     if _on_duty is not None:
         _on_duty.wind()
 
@@ -37,6 +45,7 @@ class Watchdog:
         self._hung = hung
         self._in_flight = 0
         self._due_s = 0.0
+        self._is_called_off = False
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._is_waited_for = False
@@ -61,10 +70,17 @@ class Watchdog:
                     self._rest()
 
     def wind(self) -> None:
-        """Wait anew, if a call is in flight."""
+        """Wait anew, if a call is in flight; CalledOff where it is to end."""
         with self._lock:
+            if self._is_called_off:
+                raise CalledOff
             if self._in_flight:
                 self._wind()
+
+    def call_off(self) -> None:
+        """Let calls in flight end when they `advance`."""
+        with self._lock:
+            self._is_called_off = True
 
     def _wind(self) -> None:
         if self._timeout_s > _NEVER_S:
@@ -77,6 +93,9 @@ class Watchdog:
             threading.Thread(target=self._wait, args=(self._hung,), name="encore-ray-watchdog", daemon=True).start()
 
     def _rest(self) -> None:
+        global _on_duty
+        if _on_duty is self:
+            _on_duty = None
         if self._timeout_s <= _NEVER_S:  # else the timer is somebody else's
             faulthandler.cancel_dump_traceback_later()
             self._changed.notify()

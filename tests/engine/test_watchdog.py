@@ -93,6 +93,22 @@ with dog.watching(): time.sleep(30)
     assert (ended.returncode, ended.stdout) == (4, "1\n")
 
 
+def test_calls_that_nobody_waits_for_end_when_they_advance_and_later_ones_are_others() -> None:
+    ended = run(
+        """
+from encore_ray.engine.watchdog import CalledOff, advance
+with dog.watching():
+    dog.call_off()
+    try: advance()
+    except CalledOff: print("called off")
+advance()
+with Watchdog(1.0).watching(): advance()
+print("others go on")
+"""
+    )
+    assert (ended.returncode, ended.stdout) == (0, "called off\nothers go on\n")
+
+
 def test_who_waits_for_ever_leaves_the_timer_to_others() -> None:
     ended = run(
         """
