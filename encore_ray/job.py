@@ -59,7 +59,7 @@ def run_job(
         config: the job.
         overwrite: redo what was made from other inputs, models, rules or options, instead of refusing.
         limit: try the job on about so many pairs only.
-        console: where progress goes; None shows nothing.
+        console: where a command shows its progress, whose process a hang then ends; None shows nothing and ends none.
 
     Raises:
         EncoreError: see `encore_ray.errors`; its message says what to do.

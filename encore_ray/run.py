@@ -244,7 +244,7 @@ def open_run(
         cluster, tracking: the sections of the configuration.
         params: the command's settings, to be tracked.
         overwrite: redo what was made from other inputs or options.
-        console: where progress goes; None shows nothing.
+        console: where a command shows its progress, whose process a hang then ends; None shows nothing and ends none.
         journal: whether `folder` is a run folder, whose tracking records stay in it.
     """
     with contextlib.ExitStack() as held:
@@ -254,7 +254,7 @@ def open_run(
                 folder.sweep_temporaries(name)
         tracker = held.enter_context(_tracker(folder, tracking, params, journal=journal, resume=not overwrite))
         display = held.enter_context(Display(console or Console(quiet=True)))
-        engines = held.enter_context(Engines(cluster, folder))
+        engines = held.enter_context(Engines(cluster, folder, ends_process=console is not None))
         try:
             yield Run(folder, overwrite, engines, tracker, display)
         except KeyboardInterrupt:

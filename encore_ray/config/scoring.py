@@ -120,7 +120,8 @@ class RateOptions(Section):
 class ClusterOptions(Section):
     engine: Literal["auto", "local", "ray"] = Field(
         default="auto",
-        description="Who does the work. auto: this process for passes without a model over small tables, else Ray.",
+        description="Who does the work. auto: this process for passes without a model over small tables and for a "
+        "judge behind an API, else Ray.",
     )
     address: str | None = Field(default=None, description="Ray cluster to join. Default: RAY_ADDRESS, else local.")
     autoscaling: bool = Field(
@@ -130,7 +131,8 @@ class ClusterOptions(Section):
         default=None,
         gt=0,
         description="A worker in which no unit finishes for this many seconds is taken to hang, and ended; its unit is "
-        "tried again by itself. Default: half of no_progress_timeout_s.",
+        "tried again by itself. In the command's own process (engine: local) the command is ended. Default: half of "
+        "no_progress_timeout_s.",
     )
     no_progress_timeout_s: float = Field(
         default=3600, gt=0, description="Stop the job when no unit finishes anywhere for this many seconds."

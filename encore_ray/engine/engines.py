@@ -34,10 +34,12 @@ class Engines:
     Args:
         options: which engine, which cluster.
         run: the run folder; of a command with explicit paths, where its results go.
+        ends_process: whether a hang in this process may end it: it is the command's own.
     """
 
-    def __init__(self, options: ClusterOptions, run: Folder):
+    def __init__(self, options: ClusterOptions, run: Folder, *, ends_process: bool = False):
         self._options = options
+        self._unit_timeout_s = options.unit_timeout if ends_process else float("inf")
         self._run = run
         self._held = contextlib.ExitStack()
         self._resources: Resources | None = None
@@ -65,7 +67,7 @@ class Engines:
                 told from the end of the command.
         """
         if self._options.engine == "local" or (self._options.engine == "auto" and self._is_small(numbers, in_flight)):
-            return LocalEngine()
+            return LocalEngine(unit_timeout_s=self._unit_timeout_s)
         return self.ray(paths)
 
     def ray(self, paths: Sequence[str] = ()) -> Engine:

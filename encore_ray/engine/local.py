@@ -1,28 +1,35 @@
 """The engine that does units in this process, at once: threads, where the work leaves the interpreter's lock.
 
-There is no process beside this one that could die in its place: a row that crashes it ends the command. The units that
-were in work then are known by their marks, and the next command hands them to Ray, see `Engines`.
+There is no process beside this one that could die in its place: a row that crashes it ends the command, and so does one
+that hangs, after a time. The units that were in work then are known by their marks, and the next command hands them to
+Ray, see `Engines`.
 """
 
 import contextlib
+import faulthandler
 import glob
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from encore_ray.engine.base import EngineName, Send
 from encore_ray.engine.outcomes import Lost
 from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool, find_crew
-from encore_ray.folder.in_flight import InFlight
+from encore_ray.engine.watchdog import Watchdog
+from encore_ray.errors import ClusterError
+from encore_ray.folder.in_flight import STDERR, InFlight
+from encore_ray.redaction import redact
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
 _AHEAD = 2  # units handed to each thread: more would only hold results
+_SHOW_CURSOR = "\x1b[?25h"
 
 
 @dataclass(frozen=True)
@@ -30,9 +37,11 @@ class _InProcess:
     """A worker that is this process."""
 
     work: Callable[[Any], Any]
+    watchdog: Watchdog
 
     def attempt(self, unit: Any) -> Any:
-        return self.work(unit)
+        with self.watchdog.watching():
+            return self.work(unit)
 
 
 def this_machine() -> Resources:
@@ -63,9 +72,36 @@ def _torch_threads(number: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
+def _watchdog(timeout_s: float, in_work: Collection[Any] = ()) -> Watchdog:
+    return Watchdog(timeout_s, partial(_end_command, timeout_s, in_work))
+
+
+def _end_command(timeout_s: float, in_work: Collection[Any]) -> None:
+    """End this process, of which no thread can be ended alone; say which of the marked units hang, if there are any.
+
+    Nothing here waits for a lock that what hangs may hold, as those of logging or of a console.
+    """
+    named = "; ".join(map(str, list(in_work)))
+    message = (
+        f"No unit has finished in this process for {timeout_s:g} s (cluster.unit_timeout_s)"
+        + (f". In work is {named}" if named else "")
+        + ". The stacks of all threads follow. All that is done is kept. "
+        + ("The same command hands what was in work to Ray, unless engine: local is asked for. " if named else "")
+        + "If a unit honestly takes that long, raise the limit, or make units smaller (prepare.unit_pairs)."
+    )
+    cursor = _SHOW_CURSOR if os.isatty(STDERR) else ""  # a bar may have hidden it
+    os.write(STDERR, redact(f"{cursor}\nencore-ray: {message}\n\n").encode())
+    faulthandler.dump_traceback(STDERR)
+    os._exit(ClusterError.exit_code)
+
+
 @dataclass(frozen=True)
 class LocalEngine:
-    """Units in this process; see `Engine`."""
+    """Units in this process; see `Engine`.
+
+    Attributes:
+        unit_timeout_s: after which a hang ends this process; inf, where it belongs to somebody else, waits for ever.
+    """
 
     resources: Resources = field(default_factory=this_machine)
     unit_timeout_s: float = float("inf")
@@ -81,7 +117,8 @@ class LocalEngine:
         *,
         pool: ActorPool | TaskPool | None = None,
     ) -> Iterator[Result]:
-        with contextlib.closing(self._outcomes(factory, units, pool)) as outcomes:
+        watchdog = _watchdog(self.unit_timeout_s)
+        with contextlib.closing(self._outcomes(factory, units, pool, watchdog)) as outcomes:
             yield from outcomes
 
     def try_units(
@@ -94,6 +131,7 @@ class LocalEngine:
         timeout_s: float,
     ) -> Generator[Result | Lost, None, None]:
         in_flight.clear()
+        in_work: dict[str, Unit] = {}
 
         def marked() -> Callable[[tuple[int, Unit]], Result]:
             work = factory()
@@ -101,20 +139,22 @@ class LocalEngine:
             def do(numbered: tuple[int, Unit]) -> Result:
                 mark = f"unit-{numbered[0]:08d}"
                 in_flight.begin(mark)
+                in_work[mark] = numbered[1]
                 try:
                     return work(numbered[1])
                 finally:
+                    del in_work[mark]
                     in_flight.end(mark)
 
             return do
 
-        yield from self._outcomes(marked, list(enumerate(units)), pool)
+        yield from self._outcomes(marked, list(enumerate(units)), pool, _watchdog(timeout_s, in_work.values()))
 
     @contextlib.contextmanager
     def single_worker(
         self, factory: Callable[[], Callable[[Any], Any]], *, pool: ActorPool | TaskPool, timeout_s: float
     ) -> Iterator[_InProcess]:
-        yield _InProcess(factory())
+        yield _InProcess(factory(), _watchdog(timeout_s))
 
     def call(
         self, work: Callable[[Send], Result], receive: Send, *, cpus: float | None = None, gpus: float | None = None
@@ -124,31 +164,43 @@ class LocalEngine:
             return work(receive)
 
     def _outcomes(
-        self, factory: Callable[[], Callable[[Any], Any]], units: Sequence[Any], pool: ActorPool | TaskPool | None
+        self,
+        factory: Callable[[], Callable[[Any], Any]],
+        units: Sequence[Any],
+        pool: ActorPool | TaskPool | None,
+        watchdog: Watchdog,
     ) -> Generator[Any, None, None]:
         """Results as they come."""
         if not units:
             return
         if isinstance(pool, ActorPool):
             with _torch_threads(max(int(pool.cpus), 1)):
-                yield from self._by_threads(factory, units, pool.calls_at_a_time, shared=True)
+                yield from self._by_threads(factory, units, pool.calls_at_a_time, watchdog, shared=True)
         else:
             num_threads = max(int(self.resources.cpus), 1)
-            yield from self._by_threads(factory, units, num_threads, shared=num_threads == 1)
+            yield from self._by_threads(factory, units, num_threads, watchdog, shared=num_threads == 1)
 
     def _by_threads(
-        self, factory: Callable[[], Callable[[Any], Any]], units: Sequence[Any], num_threads: int, *, shared: bool
+        self,
+        factory: Callable[[], Callable[[Any], Any]],
+        units: Sequence[Any],
+        num_threads: int,
+        watchdog: Watchdog,
+        *,
+        shared: bool,
     ) -> Generator[Any, None, None]:
         """Results as they come. Shared work, which an actor would keep, is made once, other work once a thread."""
         one = factory() if shared else None
         own = threading.local()
 
         def do(unit: Any) -> Any:
-            if one is not None:
-                return one(unit)
-            if not hasattr(own, "work"):
-                own.work = factory()
-            return own.work(unit)
+            work = one
+            if work is None:
+                if not hasattr(own, "work"):
+                    own.work = factory()
+                work = own.work
+            with watchdog.watching():
+                return work(unit)
 
         if num_threads == 1 or len(units) == 1:
             yield from map(do, units)
@@ -170,3 +222,4 @@ class LocalEngine:
             finally:
                 for future in running:
                     future.cancel()
+                watchdog.call_off()

@@ -38,6 +38,9 @@ class Task:
     source: str
     left_out: tuple[LeftOut, ...] = ()
 
+    def __str__(self) -> str:
+        return f"unit {self.unit} of {self.source}"
+
 
 def unit_task(unit: TableUnit) -> Task:
     """The task of a pass that makes each unit from one of another pass's."""

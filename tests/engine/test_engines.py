@@ -48,6 +48,14 @@ def test_who_is_asked_for_local_gets_it_for_any_pass(offered: Offered, numbers: 
     assert offered.chosen(numbers, engine="local", address="ray.example:6379") == "local"
 
 
+def test_a_hang_ends_the_process_of_a_command_and_nobody_elses(offered: Offered) -> None:
+    options = ClusterOptions(no_progress_timeout_s=120)
+    with Engines(options, offered.run, ends_process=True) as engines:
+        assert engines.choose(numbers=0).unit_timeout_s == options.unit_timeout == 60
+    with Engines(options, offered.run) as engines:
+        assert engines.choose(numbers=0).unit_timeout_s == float("inf")
+
+
 @pytest.mark.usefixtures("ray_engine")
 def test_models_large_tables_named_clusters_and_who_asks_for_ray_get_it(
     offered: Offered, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -129,6 +131,55 @@ def test_a_unit_is_marked_while_it_is_in_work_and_only_then(engine: LocalEngine,
     with pytest.raises(DataError):
         list(engine.try_units(partial(fails, DataError("")), [3], pool=TASKS, in_flight=in_flight, timeout_s=9))
     assert in_flight.standing() == []  # an error is no death
+
+
+HANGS = """
+import sys, time
+from encore_ray.engine.local import LocalEngine
+from encore_ray.engine.pools import Node, Resources, TaskPool
+from encore_ray.folder.in_flight import InFlight
+from encore_ray.storage import Folder
+def factory():
+    return culprit
+def culprit(unit):
+    time.sleep(60 if unit == 5 else .01)
+engine = LocalEngine(Resources((Node({cpus}, 0),)), unit_timeout_s=1.5)
+marks = InFlight(Folder(sys.argv[1]))
+for _ in {units}: pass
+"""
+UNITS = {
+    "added up": "engine.map_units(factory, range(9))",
+    "marked": "engine.try_units(factory, range(9), pool=TaskPool(2, 1), in_flight=marks, timeout_s=1.5)",
+    "one": "engine.map_units(factory, [5])",
+}
+
+
+@pytest.mark.parametrize("cpus", [1, 3])
+@pytest.mark.parametrize("units", UNITS)
+def test_a_hang_ends_the_process_with_the_units_and_the_stacks(units: str, cpus: int, tmp_path: Path) -> None:
+    code = HANGS.format(cpus=cpus, units=UNITS[units])
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "marks")], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == ClusterError.exit_code
+    assert "No unit has finished in this process for 1.5 s (cluster.unit_timeout_s)." in ended.stderr or (
+        units == "marked" and "(cluster.unit_timeout_s). In work is 5. The stacks" in ended.stderr
+    )
+    assert ("The same command hands what was in work to Ray" in ended.stderr) is (units == "marked")
+    assert "in culprit" in ended.stderr
+    if units == "marked":
+        assert InFlight(Folder(str(tmp_path / "marks"))).standing() == ["unit-00000005"]
+
+
+def test_where_the_process_belongs_to_somebody_else_a_unit_may_take_its_time() -> None:
+    assert THREADS.unit_timeout_s == float("inf")
+    seen: list[str] = []
+
+    def factory() -> Callable[[int], None]:
+        return lambda unit: seen.extend(thread.name for thread in threading.enumerate())
+
+    list(THREADS.map_units(factory, range(3)))
+    assert "encore-ray-watchdog" not in seen
 
 
 def test_a_single_worker_and_a_long_call_are_this_process() -> None:

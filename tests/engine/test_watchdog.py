@@ -11,7 +11,7 @@ HANGS = {
 }
 
 WATCHED = """
-import sys, threading, time
+import os, sys, threading, time
 from encore_ray.engine.watchdog import Watchdog
 from encore_ray.folder.in_flight import place
 dog = Watchdog(1.0)
@@ -65,6 +65,61 @@ with dog.watching(): culprit()
     )
     assert (ended.returncode, ended.stdout) == (1, "advanced\n")
     assert "in culprit" in ended.stderr
+
+
+@pytest.mark.parametrize(("hang", "code"), [*zip(HANGS.values(), (4, 1), strict=True)], ids=HANGS.keys())
+def test_a_process_ends_in_its_own_way_unless_the_lock_is_held(hang: str, code: int) -> None:
+    """Then the timer does it: after 1 s and the 5 that the other way is given."""
+    ended = run(f"{hang}\ndog = Watchdog(1.0, lambda: os._exit(4))\nwith dog.watching(): culprit()")
+    assert ended.returncode == code
+    assert ("Timeout (0:00:06)!" in ended.stderr) is (code == 1)
+
+
+def test_calls_that_advance_are_left_alone_in_either_way_and_no_thread_waits_for_the_next_one() -> None:
+    ended = run(
+        """
+from encore_ray.engine.watchdog import advance
+dog = Watchdog(1.0, lambda: os._exit(4))
+for _ in range(3):
+    with dog.watching():
+        for _ in range(3):
+            time.sleep(.5)
+            advance()
+time.sleep(1.5)
+print(threading.active_count(), flush=True)
+with dog.watching(): time.sleep(30)
+"""
+    )
+    assert (ended.returncode, ended.stdout) == (4, "1\n")
+
+
+def test_calls_that_nobody_waits_for_end_when_they_advance_and_later_ones_are_others() -> None:
+    ended = run(
+        """
+from encore_ray.engine.watchdog import CalledOff, advance
+with dog.watching():
+    dog.call_off()
+    try: advance()
+    except CalledOff: print("called off")
+advance()
+with Watchdog(1.0).watching(): advance()
+print("others go on")
+"""
+    )
+    assert (ended.returncode, ended.stdout) == (0, "called off\nothers go on\n")
+
+
+def test_who_waits_for_ever_leaves_the_timer_to_others() -> None:
+    ended = run(
+        """
+import faulthandler
+for forever in (float("inf"), 1e300):
+    faulthandler.dump_traceback_later(1.0, exit=True)
+    with Watchdog(forever, lambda: os._exit(4)).watching(): pass
+time.sleep(30)
+"""
+    )
+    assert (ended.returncode, "Timeout (0:00:01)!" in ended.stderr) == (1, True)
 
 
 def test_nothing_ends_a_process_between_its_calls() -> None:

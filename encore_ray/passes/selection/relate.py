@@ -37,6 +37,9 @@ class Relate(Step[dict[str, int]]):
     def paths(self) -> Sequence[str]:
         return self.scorer.paths
 
+    def numbers(self, run: Run) -> int | None:
+        return self.scorer.numbers(run)
+
     def __call__(self, run: Run) -> dict[str, int]:
         _, counts = fill_table(run, RELEVANCE, self.scorer, max_bad_fraction=self.max_bad_fraction)
         return counts

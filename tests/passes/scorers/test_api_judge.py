@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import urllib3
 from urllib3.util import Retry
@@ -434,21 +436,109 @@ def test_a_model_must_be_named(tmp_path: Path) -> None:
         plan_api_judge("http://a/v1", RateOptions(), rules=RULES, run=Folder(str(tmp_path)))
 
 
-def test_a_job_is_rated_over_http_and_resumes_without_a_request(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
+def test_a_job_is_rated_over_http_and_resumes_without_a_request(engine: str, server: Server, tmp_path: Path) -> None:
     jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=40)
     (tmp_path / "rules.yaml").write_text(RULES.to_yaml())
     values = {
         "judge": server.url,
         "model": None,
         "rules": str(tmp_path / "rules.yaml"),
-        "rate": {"model": "judge-1"},
+        "rate": {"model": "judge-1", "concurrency": 4},
         "weigh": {"score_range": "unit"},
+        "prepare": {"unit_pairs": 5},
+        "cluster": {"engine": engine},
     }
     result = run_job(jobs.config(tmp_path, **values))
     assert result.scored["scored"] == 40
     assert result.weights.names == RULES.names
+    assert server.most_at_a_time <= 4  # of the whole job
     num_heard = len(server.heard)
     before = jobs.contents(tmp_path / "run")
     run_job(jobs.config(tmp_path, **values))
     assert (len(server.heard), jobs.contents(tmp_path / "run")) == (num_heard, before)
     assert json.loads((tmp_path / "run" / "scores" / "plan.json").read_text())["facts"]["text_only"] is False
+
+
+def api_job(server: Server, folder: Path, **rate) -> Path:
+    """A job of eight units under engine: auto, as a file."""
+    jobs.write_corpus(folder / "corpus.jsonl", num_pairs=40)
+    (folder / "rules.yaml").write_text(RULES.to_yaml())
+    job = jobs.config(
+        folder,
+        judge=server.url,
+        model=None,
+        rules=str(folder / "rules.yaml"),
+        rate={"model": "judge-1", "concurrency": 4, **rate},
+        prepare={"unit_pairs": 5},
+        weigh={"score_range": "unit"},
+        cluster={"engine": "auto"},
+    )
+    (folder / "job.yaml").write_text(job.to_yaml())
+    return folder / "job.yaml"
+
+
+def begin(job: Path) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "ENCORE_RAY_CLUSTER_ENGINE": "auto", "ENCORE_RAY_TRACKING_ENABLED": "false"}
+    command = [sys.executable, "-m", "encore_ray.cli", "run", str(job)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def test_a_small_judged_job_starts_no_ray_and_an_interrupt_pays_for_no_answer_twice(
+    server: Server, tmp_path: Path
+) -> None:
+    server.answer = lambda body: replace(judge_like(body), delay_s=0.05)
+    job = api_job(server, tmp_path)
+    running = begin(job)
+    while len(server.heard) < 20:
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    assert "score in this process" in said
+    assert not (tmp_path / "run" / "scores" / "attempts").exists() or not os.listdir(tmp_path / "run/scores/attempts")
+    assert server.most_at_a_time <= 4  # of the whole job
+    paid = len(server.heard)
+    time.sleep(0.3)
+    assert len(server.heard) == paid  # nobody goes on asking
+    server.answer = judge_like
+    again = begin(job)
+    said, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    assert "score in this process" in said
+    bodies = [json.dumps({**body, "path": ""}, sort_keys=True) for body, _ in server.heard]
+    assert len(bodies) - len(set(bodies)) == twice(tmp_path / "run")
+
+
+def twice(run: Path) -> int:
+    """Questions that two units ask: each keeps its own answers."""
+    files = [pq.read_table(file).column("request").to_pylist() for file in (run / "answers").glob("*.parquet")]
+    asked = [request for file in files for request in file]
+    return len(asked) - len(set(asked))
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "words"),
+    [
+        (failure(401, "bad key"), 2, "answered 401: 'bad key'"),
+        (failure(503, Retry_After="30"), 130, ""),
+    ],
+    ids=["refused", "interrupted while it waits to try again"],
+)
+def test_a_judge_that_gives_no_answer_holds_up_no_command(
+    server: Server, step: Step, code: int, words: str, tmp_path: Path
+) -> None:
+    server.answer = lambda body: step
+    running = begin(api_job(server, tmp_path))
+    while not server.heard:
+        assert running.poll() is None
+        time.sleep(0.02)
+    if code == 130:
+        time.sleep(1)
+        running.send_signal(signal.SIGINT)
+    since = time.monotonic()
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == code, said
+    assert words in " ".join(said.split())
+    assert time.monotonic() - since < 20  # not the 30 s that the judge asks for

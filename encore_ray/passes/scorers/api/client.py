@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader, LocationParseError, Pro
 from urllib3.util import Retry, Timeout, parse_url
 
 from encore_ray.config import RateOptions
-from encore_ray.engine.watchdog import advance
+from encore_ray.engine.watchdog import CalledOff, advance
 from encore_ray.errors import ClusterError, ConfigError
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -28,6 +28,7 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 _BUSY = frozenset({408, 409, 429, *range(500, 600)})
 _LONGEST_WAIT_S = 60
 _CONNECT_S = 10.0
+_HEED_S = 1.0  # after which a thread that waits looks whether its answer is still wanted
 _EXCERPT = 300  # characters of a reply that an error quotes
 _SHORT = ({"role": "user", "content": "Reply with Yes or No only. Is this a question?"},)
 
@@ -54,11 +55,18 @@ class Refused:
 
 
 class _Patience(Retry):
-    """Retries whose waits are no hang: the worker that waits says so."""
+    """Retries whose waits are no hang: the worker that waits says so. A client that has stopped waits no more."""
+
+    stopped: threading.Event
+
+    def new(self, **values: Any) -> Self:
+        made = super().new(**values)
+        made.stopped = self.stopped
+        return made
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-        advance()
-        super().sleep(response)
+        asked_s = self.get_retry_after(response) if response else None
+        _wait(asked_s or self.get_backoff_time(), self.stopped)
 
     def parse_retry_after(self, retry_after: str) -> float:
         """Seconds; 0, which leaves it to the backoff, for what is neither a whole number of them nor a date."""
@@ -93,6 +101,7 @@ class ApiClient:
             raise_on_status=False,
             raise_on_redirect=False,
         )
+        self._stopped = self._retry.stopped = threading.Event()
         self._turn = threading.Lock()
         self._next_s = 0.0
         self._has_answered = False
@@ -103,6 +112,7 @@ class ApiClient:
 
         Raises:
             ConfigError: the key, the URL or the kind of request is refused. ClusterError: the service keeps failing.
+            CalledOff: the client has stopped.
         """
         self._wait_for_turn()
         retry: Retry = self._retry
@@ -127,6 +137,10 @@ class ApiClient:
                     "command goes on."
                 ) from error
             retry.sleep()
+
+    def stop(self) -> None:
+        """Ask no more: threads that wait for their turn, or to try again, get CalledOff."""
+        self._stopped.set()
 
     def _refusal(self, status: int, message: str, body: dict[str, Any]) -> Refused:
         """Of one request; raises where it is about all of them."""
@@ -162,13 +176,26 @@ class ApiClient:
 
     def _wait_for_turn(self) -> None:
         """Spread requests evenly over a minute."""
+        if self._stopped.is_set():
+            raise CalledOff
         if self._options.requests_per_minute is None:
             return
         with self._turn:
             now = time.monotonic()
             at = max(now, self._next_s)
             self._next_s = at + 60 / self._options.requests_per_minute
-        time.sleep(at - now)
+        _wait(at - now, self._stopped)
+
+
+def _wait(seconds: float, stopped: threading.Event) -> None:
+    """Wait, which is no hang; CalledOff soon after the pass has ended or the client has stopped."""
+    while True:
+        advance()
+        if stopped.wait(min(seconds, _HEED_S)):
+            raise CalledOff
+        seconds -= _HEED_S
+        if seconds <= 0:
+            return
 
 
 def is_api(judge: str) -> bool:

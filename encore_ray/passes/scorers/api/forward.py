@@ -82,7 +82,8 @@ class ApiForward:
         }
         try:
             return {request: future.result() for request, future in futures.items()}
-        except BaseException:
+        except BaseException:  # it ends the pass; answers that are under way are still kept
+            self._client.stop()
             for future in futures.values():
                 future.cancel()
             raise
