@@ -12,7 +12,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from encore_ray.errors import ModelError
-from encore_ray.models.forward import cuda_attention, layouts
+from encore_ray.models.forward.attention import cuda as cuda_attention
+from encore_ray.models.forward.attention import layouts
 from encore_ray.models.forward.attention.cuda import FlexLayout, VarlenLayout, varlen_keywords
 from encore_ray.models.forward.attention.layouts import RowLayout
 from encore_ray.models.forward.attention.prefix import SegmentLayout, Sight, attend_rows
