@@ -204,7 +204,7 @@ def test_results_are_pandas_frames_of_a_row_each(table: pa.Table) -> None:
     rewards = encore_ray.compose(table, weights).to_pandas()
     assert rewards.shape[0] == NUM_PAIRS and rewards["margin"].isna().sum() == NUM_PAIRS // 50
     compared = encore_ray.compare(table, RULES)
-    assert compared.to_pandas()["scheme"].tolist() == [line.name for line in compared.comparison.standings]
+    assert compared.to_pandas()["scheme"].tolist() == [line.name for line in compared.comparison.lines]
 
 
 def test_rewards_of_a_frame_stand_under_its_index(table: pa.Table) -> None:
