@@ -21,11 +21,14 @@ help: ## Show this list
 demo: $(STAMP) ## Run the whole job on a planted corpus, into demo-run/
 	$(BIN)/encore-ray demo
 
-test: $(STAMP) ## Run every test
-	$(BIN)/python -m pytest
+test: $(STAMP) ## Run every test: those without a cluster on all cores at once, then those that share one Ray
+	@status=0; \
+	$(BIN)/python -m pytest -m "not ray" -n logical --dist loadfile || status=$$?; \
+	$(BIN)/python -m pytest -m ray || status=$$?; \
+	exit $$status
 
 test-fast: $(STAMP) ## Run the tests that need no cluster and no model
-	$(BIN)/python -m pytest -m "not ray" $(FAST)
+	$(BIN)/python -m pytest -m "not ray" -n logical --dist loadfile $(FAST)
 
 check: $(STAMP) ## Run ruff, pyright, import-linter and, where its database answers, pip-audit
 	$(BIN)/ruff check .

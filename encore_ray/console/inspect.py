@@ -126,14 +126,14 @@ def _show_yaml(path: str, text: str, console: Console) -> None:
     except yaml.YAMLError as error:
         raise DataError(f"{path} is not valid YAML: {error}") from None
     if isinstance(value, dict) and "inputs" in value:
-        console.print(f"[bold]{escape(path)}[/]: a job's configuration")
+        console.print(f"[bold]{escape(path)}[/]: a job's configuration", soft_wrap=True)
         console.print(text, markup=False, soft_wrap=True)
     else:
         _show_rules(RuleSet.from_yaml(text, where=path), console)
 
 
 def _show_run(run: Folder, console: Console) -> None:
-    console.print(f"[bold]{escape(run.uri)}[/]: a run")
+    console.print(f"[bold]{escape(run.uri)}[/]: a run", soft_wrap=True)
     show_status(run_status(run), console=console)
     told: list[str] = []
     for file in (name for one in spec.PASSES for name in one.files if run.exists(name)):
@@ -169,7 +169,10 @@ def _show_model(path: str, console: Console) -> None:
 
     place = local_model(ModelSource(path))
     members = fetch_members(place)
-    console.print(f"[bold]{escape(path)}[/]: a model" + (f" of {len(members)} members" if len(members) > 1 else ""))
+    console.print(
+        f"[bold]{escape(path)}[/]: a model" + (f" of {len(members)} members" if len(members) > 1 else ""),
+        soft_wrap=True,
+    )
     rules = load_rules(place)
     for member, choice in zip(members, choose_strategies(place), strict=True):
         name = f"{member}: " if len(members) > 1 else ""
@@ -187,7 +190,7 @@ def _show_quarantine(folder: Folder, console: Console) -> None:
             for row in folder.child(name).read_table(file, columns=[REASON, SOURCE, LINE, DETAIL]).to_pylist():
                 reasons[row[REASON]] += 1
                 example.setdefault(row[REASON], row)
-    console.print(f"[bold]{escape(folder.uri)}[/]: {sum(reasons.values()):,} rows in quarantine")
+    console.print(f"[bold]{escape(folder.uri)}[/]: {sum(reasons.values()):,} rows in quarantine", soft_wrap=True)
     if not reasons:
         return
     table = Table(box=None, padding=(0, 2), header_style="bold")
@@ -210,6 +213,7 @@ def _show_table(path: str, console: Console) -> None:
     console.print(
         f"[bold]{escape(path)}[/]: {rows:,} rows in {len(units):,} {'units, sealed' if sealed else 'parts'}",
         highlight=False,
+        soft_wrap=True,
     )
     done = PassTable(folder, folder, name="").sealed() if sealed else None
     counts = (done or {}).get("counts", {})
