@@ -337,12 +337,12 @@ def _named_by_columns(units: Sequence[TableUnit]) -> list[str]:
         [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
         for prefix in (f"{side}{SIDE_SEPARATOR}" for side in (CHOSEN, REJECTED))
     )
-    lone = [rule for rule in dict.fromkeys([*chosen, *rejected]) if rule not in chosen or rule not in rejected]
-    if lone or not chosen:
-        what = f"of {', '.join(lone[:6])} it has one of the two" if lone else f"found {', '.join(names[:6])}"
+    odd = [rule for rule in dict.fromkeys([*chosen, *rejected]) if rule not in chosen or rule not in rejected]
+    if odd or not chosen:
+        what = f"of {', '.join(odd[:6])} it has one of the two" if odd else f"found {', '.join(names[:6])}"
         raise DataError(
             f"{units[0].table_name}: expected the columns {CHOSEN}{SIDE_SEPARATOR}RULE and "
-            f"{REJECTED}{SIDE_SEPARATOR}RULE of each rule; {what}{' …' if len(lone or names) > 6 else ''}. Name the "
+            f"{REJECTED}{SIDE_SEPARATOR}RULE of each rule; {what}{' …' if len(odd or names) > 6 else ''}. Name the "
             "rules that count by `rules`."
         )
     return chosen

@@ -1,9 +1,9 @@
 """Bisection: finishing every unit, those too whose rows end their worker: a crash, memory run out, a hang.
 
-A worker that dies makes suspects of the units that it had, mostly for no fault of theirs: another unit in the same
-process, or a node that left. First all units are done at full width. Then the suspects, one to a process, so that a
-death tells of one unit. What dies there too is examined alone: it is cut into parts, and a part that dies into its
-rows. A row that dies by itself is left out and goes to quarantine; the rest of the unit is done as usual.
+A worker that dies loses the units that it had, mostly for no fault of theirs: another unit in the same process, or
+a node that left. First all units are done at full width. Then the lost ones, one to a process, so that a death tells of
+one unit. What dies there too is examined alone: it is cut into parts, and a part that dies into its rows. A row that
+dies by itself is left out and goes to quarantine; the rest of the unit is done as usual.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 from encore_ray.engine.base import Engine
 from encore_ray.engine.outcomes import Death, Lost
 from encore_ray.engine.pools import ActorPool, TaskPool
-from encore_ray.engine.unit_work import CommittedWork, Task, Trial
+from encore_ray.engine.unit_work import CommittedWork, Probe, Task
 from encore_ray.errors import ClusterError
 from encore_ray.folder.commits import Commit, LeftOut
 from encore_ray.folder.in_flight import InFlight
@@ -32,7 +32,7 @@ LOST_IN_A_ROW = 8  # beside two for each unit at a time, before the pass gives u
 PATIENCE = 10
 LEAST_PATIENCE_S = 60.0
 
-Attempting = Callable[[Task | Trial], Any]  # the commit of a task, None of a trial that survives, or Death
+Attempting = Callable[[Task | Probe], Any]  # the commit of a task, None of a probe that survives, or Death
 
 
 def finish_units(
@@ -43,7 +43,7 @@ def finish_units(
     pool: Callable[[int], ActorPool | TaskPool],
     in_flight: InFlight,
     leaves_out: bool,
-    suspects: list[Task],
+    lost: list[Task],
 ) -> Iterator[Commit]:
     """Do every unit; yields commits as they come.
 
@@ -54,7 +54,7 @@ def finish_units(
         pool: workers for a number of units.
         in_flight: marks of the units in work.
         leaves_out: whether the work can do a unit without some of its rows.
-        suspects: takes the units whose worker died at full width, as it happens.
+        lost: takes the units whose worker died at full width, as it happens.
 
     Raises:
         ClusterError: workers die whatever they do; or of a unit for no one row, or one that must not lose any.
@@ -63,21 +63,21 @@ def finish_units(
     longest_s = 0.0
     for commit in _done(
         engine.try_units(work, tasks, pool=width, in_flight=in_flight, timeout_s=timeout_s),
-        suspects,
+        lost,
         most_in_a_row=LOST_IN_A_ROW + 2 * _at_a_time(width),
     ):
         longest_s = max(longest_s, commit.seconds)
         yield commit
-    if suspects:
+    if lost:
         logger.warning(
             "Workers died that had %d of the units, the first of them of %s. These are tried again by themselves.",
-            len(suspects),
-            suspects[0].source,
+            len(lost),
+            lost[0].source,
         )
         patience_s = min(timeout_s, max(PATIENCE * longest_s, LEAST_PATIENCE_S)) if longest_s else timeout_s
-        single = _single(pool(len(suspects)))
+        single = _single(pool(len(lost)))
         stubborn: list[Task] = []
-        again = engine.try_units(work, suspects, pool=single, in_flight=in_flight, timeout_s=patience_s)
+        again = engine.try_units(work, lost, pool=single, in_flight=in_flight, timeout_s=patience_s)
         yield from _done(again, stubborn)
         with engine.single_worker(work, pool=single, timeout_s=patience_s) as worker:
             for task in stubborn:
@@ -92,7 +92,7 @@ def examine(task: Task, attempt: Attempting, *, leaves_out: bool) -> Commit:
     """
     where = f"Unit {task.unit} of {task.source}"
     if leaves_out:
-        death = _outcome(attempt, Trial(task, range(0)))
+        death = _outcome(attempt, Probe(task, range(0)))
         if isinstance(death, Death):
             raise ClusterError(f"{where} ends its worker before any row is worked on: {death.detail}.")
         fatal = list(islice(_fatal_rows(task, range(task.rows), attempt), MAX_FATAL_ROWS + 1))
@@ -118,7 +118,7 @@ def _fatal_rows(task: Task, rows: range, attempt: Attempting) -> Iterator[LeftOu
     """The rows that end their worker even when they are alone; parts that do not are not looked into."""
     size = max(1, -(-len(rows) // PARTS))
     for start in range(rows.start, rows.stop, size):
-        part = Trial(task, range(start, min(start + size, rows.stop)))
+        part = Probe(task, range(start, min(start + size, rows.stop)))
         if size == 1:
             death = _outcome(attempt, part)
             if isinstance(death, Death):
@@ -127,7 +127,7 @@ def _fatal_rows(task: Task, rows: range, attempt: Attempting) -> Iterator[LeftOu
             yield from _fatal_rows(task, part.rows, attempt)
 
 
-def _outcome(attempt: Attempting, item: Task | Trial) -> Any:
+def _outcome(attempt: Attempting, item: Task | Probe) -> Any:
     """What comes of it; once more where its worker was killed, which may have been a node that left."""
     outcome = attempt(item)
     if isinstance(outcome, Death) and outcome.reason is Reason.KILLS_WORKER:

@@ -65,7 +65,7 @@ def run_units(
     done_rows = resumed_rows
     started = time.monotonic()
     workers = _LiveWorkers()
-    suspects: list[Task] = []
+    lost: list[Task] = []
 
     def show_progress() -> None:
         watch(
@@ -79,7 +79,7 @@ def run_units(
                 seconds=time.monotonic() - started,
                 counts=counts,
                 workers=len(workers),
-                lost_units=len(suspects),
+                lost_units=len(lost),
             )
         )
 
@@ -95,7 +95,7 @@ def run_units(
             pool=pool or (lambda num_units: task_pool(engine.resources)),
             in_flight=table.in_flight,
             leaves_out=leaves_out,
-            suspects=suspects,
+            lost=lost,
         )
         for commit in finished:
             commits[commit.unit] = commit

@@ -48,7 +48,7 @@ def unit_task(unit: TableUnit) -> Task:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Probe:
     """Some rows of a unit, to be worked on for nothing but to see whether the worker survives."""
 
     task: Task
@@ -56,14 +56,14 @@ class Trial:
 
 
 class CommittedWork:
-    """The work of a pass in a worker: answers a Task with its commit, a Trial with None."""
+    """The work of a pass in a worker: answers a Task with its commit, a Probe with None."""
 
     def __init__(self, table: PassTable, factory: Callable[[], Write]):
         self._table = table
         self._work = factory()
 
-    def __call__(self, item: Task | Trial) -> Commit | None:
-        if isinstance(item, Trial):
+    def __call__(self, item: Task | Probe) -> Commit | None:
+        if isinstance(item, Probe):
             task, rows = item.task, item.rows
             others = [LeftOut(row, Reason.KILLS_WORKER, "not tried") for row in range(task.rows) if row not in rows]
             self._work(task.payload, _Fruitless(self._table, task.unit, task.input_digest, tuple(others)))

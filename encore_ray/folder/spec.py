@@ -71,7 +71,7 @@ class Pass:
         return (*own, *(name.rpartition("/")[0] for name in self.files), *self.folders)
 
     @property
-    def marks(self) -> tuple[str, ...]:
+    def end_files(self) -> tuple[str, ...]:
         """Files of the run without which it has not ended: what is deleted when it is outdated."""
         return (*((f"{self.table}/{SUCCESS_FILE}",) if self.table else ()), *self.files)
 
@@ -127,7 +127,7 @@ def downstream(name: str) -> list[Pass]:
 
 def outdated_by(name: str) -> tuple[str, ...]:
     """Files of a run that are another's once this pass changes: its own further files, and what is made from it."""
-    return (*find_pass(name).files, *(mark for one in downstream(name) for mark in one.marks))
+    return (*find_pass(name).files, *(file for one in downstream(name) for file in one.end_files))
 
 
 def driver_folders() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from encore_ray.engine.isolate import MAX_FATAL_ROWS, PARTS, examine
 from encore_ray.engine.outcomes import Death
-from encore_ray.engine.unit_work import Task, Trial
+from encore_ray.engine.unit_work import Probe, Task
 from encore_ray.errors import ClusterError
 from encore_ray.schema import Reason
 
@@ -34,16 +34,16 @@ class Workplace:
     deaths: int = 0
     rows_tried: int = 0
 
-    def attempt(self, item: Task | Trial) -> Any:
-        trial = isinstance(item, Trial)
-        rows = set(item.rows) if trial else set(range(item.rows)) - {row.row for row in item.left_out}
+    def attempt(self, item: Task | Probe) -> Any:
+        probe = isinstance(item, Probe)
+        rows = set(item.rows) if probe else set(range(item.rows)) - {row.row for row in item.left_out}
         number, self.attempts = self.attempts, self.attempts + 1
-        self.rows_tried += len(rows) if trial else 0
+        self.rows_tried += len(rows) if probe else 0
         death = next((self.lethal[row] for row in sorted(rows) if row in self.lethal), None)
         if death is None and self.dies_also(rows, number):
             death = KILLED
         self.deaths += death is not None
-        return death or (None if trial else item)
+        return death or (None if probe else item)
 
 
 def unit(rows: int) -> Task:

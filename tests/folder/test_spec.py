@@ -72,11 +72,11 @@ def test_a_pass_that_changes_outdates_what_is_made_from_it_and_nothing_else(one:
     if one.table is None:
         return
     run = Folder(str(tmp_path))
-    marks = {mark for each in PASSES for mark in each.marks}
-    for mark in marks:
-        run.write_atomic(mark, b"{}")
+    ends = {file for each in PASSES for file in each.end_files}
+    for file in ends:
+        run.write_atomic(file, b"{}")
     pass_table(run, one).outdate()
-    assert {mark for mark in marks if not run.exists(mark)} == {*expected, *one.marks}
+    assert {file for file in ends if not run.exists(file)} == {*expected, *one.end_files}
 
 
 def test_every_folder_of_a_pass_is_swept_of_what_a_killed_driver_left(tmp_path: Path) -> None:

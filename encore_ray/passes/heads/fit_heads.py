@@ -101,7 +101,7 @@ def embed_and_fit(
 
 def require_place(output: str, *, model: str) -> None:
     """Make sure that heads can be saved there, see `require_output`."""
-    require_output(output, source=model, marks=(FIT_FILE,))
+    require_output(output, source=model, ours=(FIT_FILE,))
 
 
 def fit_facts(embeddings: Mapping[str, Any], labels: str, rules: RuleSet) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from encore_ray.storage import Folder, fingerprint
 
 def require_place(output: str, *, base: str) -> None:
     """Make sure that the model can be saved there, see `require_output`."""
-    require_output(output, source=base, marks=(TRAIN_FILE, TRAINING_DIR))
+    require_output(output, source=base, ours=(TRAIN_FILE, TRAINING_DIR))
 
 
 @dataclass(frozen=True)

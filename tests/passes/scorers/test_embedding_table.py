@@ -9,7 +9,7 @@ import pytest
 
 from encore_ray.config import ScoreOptions
 from encore_ray.engine.pools import Node, Resources
-from encore_ray.engine.unit_work import CommittedWork, Task, Trial
+from encore_ray.engine.unit_work import CommittedWork, Probe, Task
 from encore_ray.errors import DataError, ModelError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import LeftOut
@@ -108,7 +108,7 @@ def test_a_trial_leaves_nothing_and_a_pair_left_out_has_no_embedding(
 ) -> None:
     score, embed = tables(tmp_path)
     work = unit_by_model(model, score_writer(model, embed))
-    CommittedWork(score, lambda: work)(Trial(task(pairs), range(2)))
+    CommittedWork(score, lambda: work)(Probe(task(pairs), range(2)))
     assert embed.commits() == {}
     attempt = Attempt(score, pairs.unit, pairs.digest, (LeftOut(1, Reason.HANGS, "hung"),))
     work(pairs, attempt)

@@ -1,4 +1,4 @@
-"""Models on object stores: copied once a node, into a folder that is there when it is whole."""
+"""Where models lie: copied from an object store once a node, whole or not at all; written to a folder of their own."""
 
 import fcntl
 import fnmatch
@@ -45,13 +45,13 @@ def local_model(source: ModelSource) -> ModelSource:
     return source.at(str(place))
 
 
-def require_output(output: str, *, source: str, marks: Sequence[str]) -> None:
+def require_output(output: str, *, source: str, ours: Sequence[str]) -> None:
     """Make sure that a model can be written: to a local folder that is empty, or holds one that we made.
 
     Args:
         output: the folder.
         source: the model that it is made from.
-        marks: names in the folder, of which one tells that it is ours.
+        ours: names in the folder, of which one tells that it is ours.
 
     Raises:
         ConfigError: it is remote, a file, the source's own, or holds something else.
@@ -65,7 +65,7 @@ def require_output(output: str, *, source: str, marks: Sequence[str]) -> None:
     if Path(output).is_file():
         raise ConfigError(f"--output {output} is a file. Name a folder for the model.")
     folder = Folder(output)
-    if folder.names() and not any(map(folder.exists, marks)):
+    if folder.names() and not any(map(folder.exists, ours)):
         raise ConfigError(f"{output} is not empty, and holds no model that this command made. Name another folder.")
 
 
