@@ -34,7 +34,7 @@ class Compare:
     scores: OptionalPathFlag = None
     """Folder or Parquet file of scores, ours or made elsewhere."""
     rules: OptionalPathFlag = None
-    """rules.yaml of scores made elsewhere."""
+    """rules.yaml of scores made elsewhere. Default: the one beside them."""
     output: OptionalPathFlag = None
     """Folder for comparison.json and report/. Default: the run folder."""
     beside: Annotated[tyro.conf.UseAppendAction[list[str]], flag("NAME=REWARDS")] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The five passes as commands: in a run folder, or with explicit paths."""
+"""The passes from a corpus to metrics as commands: in a run folder, or with explicit paths."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -107,7 +107,7 @@ class Weigh:
     scores: OptionalPathFlag = None
     """Folder or Parquet file of scores, ours or made elsewhere."""
     rules: OptionalPathFlag = None
-    """rules.yaml of scores made elsewhere."""
+    """rules.yaml of scores made elsewhere. Default: the one beside them."""
     output: OptionalPathFlag = None
     """The weights file. Default: weights.json in the run folder."""
     overwrite: Switch = False
@@ -150,7 +150,7 @@ class Compose:
     weights: OptionalPathFlag = None
     """weights.json. Default: that of the run folder."""
     rules: OptionalPathFlag = None
-    """rules.yaml of scores made elsewhere."""
+    """rules.yaml of scores made elsewhere. Default: the one beside them, else the rules of the weights."""
     pairs: OptionalPathFlag = None
     """pairs/ folder whose texts go beside the rewards; with --run it is the run's."""
     output: OptionalPathFlag = None

@@ -1,6 +1,6 @@
-"""Embed: one vector of a frozen backbone for every response of every unit, kept so that heads can be fitted to it.
+"""features/: one vector of a frozen backbone for every response of every unit, to which heads can be fitted.
 
-features/ has the units of pairs/, with pair_id, prompt_id, group_id, subset and, for each side, a column of D float16
+It has the units of pairs/, with pair_id, prompt_id, group_id, subset and, for each side, a column of D float16
 numbers; those of a missing rejected response are NaN.
 """
 

@@ -1,4 +1,4 @@
-"""Relate: how much each rule matters to each pair, unit by unit, resumable.
+"""relevance/: how much each rule matters to each pair, and the models that tell it.
 
 A rule adapter tells from prompt and both responses which rules should judge them; a judge from the prompt alone. Both
 write relevance/: the units of pairs/, with pair_id, prompt_id, group_id, subset and a float32 column a rule, from 0 to
