@@ -81,6 +81,8 @@ def _make_model(folder: Folder, console: Console) -> None:
             turns = (("user", row["prompt"]), ("assistant", row[side]))
             conversations.append([{"role": role, "content": content} for role, content in turns])
             ratings.append(ratings_K)
+    if not console.is_terminal:  # where no bar says that it goes on
+        console.print(f"   training on {len(conversations):,} rated responses, for a minute or more", highlight=False)
     columns = (
         TextColumn("   training"),
         BarColumn(bar_width=30),

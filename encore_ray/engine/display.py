@@ -87,8 +87,14 @@ class Display:
                 if self._last and not _finished(self._last) and now - self._last_line >= self._line_every_s:
                     idle = now - self._last_told
                     state = figures(replace(self._last, seconds=self._last.seconds + idle))
-                    waiting = f" · no unit finished for {duration(idle)}" if idle > self._line_every_s / 2 else ""
-                    self._print_line(self._last.name, f"{state}{waiting}")
+                    self._print_line(self._last.name, f"{state}{self._waiting(idle)}")
+
+    def _waiting(self, idle: float) -> str:
+        """How long nothing was heard; before the first unit that is the time that workers take to start, too."""
+        if idle <= self._line_every_s / 2:
+            return ""
+        begun = self._last is not None and self._last.done_rows > self._last.resumed_rows
+        return f" · {'no unit finished for' if begun else 'waiting for the first unit,'} {duration(idle)}"
 
     def _print_line(self, name: str, text: str) -> None:
         self._last_line = time.monotonic()

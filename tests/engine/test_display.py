@@ -102,19 +102,20 @@ class Log(io.StringIO):
 
     def write(self, text: str) -> int:
         written = super().write(text)
-        if "no unit finished" in text:
+        if "no unit finished" in text or "waiting for the first unit" in text:
             self.beat.set()
         return written
 
 
-def test_a_log_tells_that_no_unit_finishes() -> None:
+@pytest.mark.parametrize(("rows", "waits"), [(0, "waiting for the first unit, "), (100, "no unit finished for ")])
+def test_a_log_tells_that_no_unit_finishes_and_of_the_first_that_workers_may_still_start(rows: int, waits: str) -> None:
     log = Log()
     with Display(Console(file=log, width=80), line_every_s=0.02) as display:
-        display(progress(0))
+        display(progress(rows))
         assert log.beat.wait(timeout=10)
     first, second, *_ = log.getvalue().splitlines()
-    assert first == "  score     0 of 1,000"
-    assert second.startswith("  score     0 of 1,000 · no unit finished for ")
+    assert first.startswith(f"  score     {rows} of 1,000")
+    assert second.startswith(f"  score     {rows} of 1,000") and f" · {waits}" in second
 
 
 def test_a_finished_pass_and_a_display_that_ended_are_silent() -> None:
