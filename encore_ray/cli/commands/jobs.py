@@ -38,7 +38,7 @@ class Run:
     run: OptionalPathFlag = None
     """Run folder, instead of the one in the file."""
     limit: Annotated[int | None, flag("N")] = None
-    """Try the job on about so many pairs, then say how long and how much the whole will take."""
+    """Try the job on about so many pairs in a folder of its own, then say how long and how much the whole takes."""
     overwrite: Switch = False
     """Redo what was made from other inputs, models, rules or options, instead of refusing."""
     set: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="OPTION=VALUE")] = field(
