@@ -5,12 +5,13 @@ AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, AWS_PROFILE, a
 """
 
 import os
-from typing import Any
-
-import fsspec
+from typing import TYPE_CHECKING, Any
 
 from encore_ray.errors import ConfigError
 from encore_ray.redaction import redact
+
+if TYPE_CHECKING:
+    import fsspec
 
 # Requests are repeated on throttling (503 SlowDown), 500 to 504, timeouts and lost connections, after a random part of
 # 1, 2, 4, 8, 16, 20, 20 s. AWS_MAX_ATTEMPTS and AWS_RETRY_MODE say otherwise. s3fs does all of it again, up to five
@@ -44,8 +45,10 @@ _CONNECTION = {
 }
 
 
-def file_system(path: str, *, caches_listings: bool = True) -> tuple[fsspec.AbstractFileSystem, str]:
+def file_system(path: str, *, caches_listings: bool = True) -> "tuple[fsspec.AbstractFileSystem, str]":
     """The file system of a path and the path in it; ConfigError when the protocol's package is missing."""
+    import fsspec
+
     try:
         options: dict[str, Any] = _s3_options() if path.startswith(_S3) else {}
         if not caches_listings:

@@ -13,19 +13,18 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
-import fsspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
-from fsspec.implementations.local import LocalFileSystem
 
 from encore_ray import durable
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.pickled import refuse_pickles
 from encore_ray.redaction import redact
 from encore_ray.remote import describe, file_system, is_taken, is_trouble
+
+if TYPE_CHECKING:  # imported where they are used: a command that only tells its help needs neither
+    import fsspec
+    import pyarrow as pa
 
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)  # what a caller may expect, and decides upon
 
@@ -84,7 +83,7 @@ class Folder:
     uri: str
 
     @cached_property
-    def _fs(self) -> tuple[fsspec.AbstractFileSystem, str]:
+    def _fs(self) -> "tuple[fsspec.AbstractFileSystem, str]":
         # Other processes write here too: a listing that s3fs remembers would hide what they wrote.
         return file_system(self.uri, caches_listings=False)
 
@@ -97,6 +96,8 @@ class Folder:
 
     @property
     def is_local(self) -> bool:
+        from fsspec.implementations.local import LocalFileSystem
+
         return isinstance(self._fs[0], LocalFileSystem)
 
     def child(self, *parts: str) -> "Folder":
@@ -194,16 +195,23 @@ class Folder:
     def write_json(self, name: str, value: Any) -> None:
         self.write_atomic(name, to_json(value))
 
-    def write_table(self, name: str, table: pa.Table) -> Written:
+    def write_table(self, name: str, table: "pa.Table") -> Written:
         """Write a Parquet file atomically (zstd, plain encoding: several times faster than dictionaries)."""
+        import pyarrow.parquet as pq
+
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd", use_dictionary=False)
         data = buffer.getvalue()
         self.write_atomic(name, data)
         return Written(name, table.num_rows, content_digest(data))
 
-    def read_table(self, name: str, *, columns: list[str] | None = None) -> pa.Table:
+    def read_table(self, name: str, *, columns: list[str] | None = None) -> "pa.Table":
         """A Parquet file; columns by exact name. DataError names a file that cannot be read."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from encore_ray.pickled import refuse_pickles
+
         try:
             # The file is opened by us: pyarrow would read hive-style partitions into a path's folder names.
             with self.open(name) as handle:

@@ -10,7 +10,6 @@ from encore_ray.cli.flags import OptionalPathFlag, PathFlag, Switch, flag
 from encore_ray.config.sources import environment_values, resolve_model
 from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.rule_pools import RulePool, rule_pool
-from encore_ray.schema import REWARDS_DIR, SELECTION_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -105,6 +104,8 @@ class Export:
     """Replace a dataset or model that is there already."""
 
     def main(self, console: Console) -> None:
+        from encore_ray.schema import REWARDS_DIR, SELECTION_DIR
+
         if (self.output is None) == (self.as_model is None):
             raise ConfigError("export needs either --output, for a dataset, or --as-model, for a model.")
         run = Folder(absolute(self.run))

@@ -12,7 +12,6 @@ from encore_ray.cli.flags import OptionalPathFlag, flag, section_flags
 from encore_ray.config import ClusterOptions, WeighOptions
 from encore_ray.config.sources import read_rules
 from encore_ray.errors import ConfigError
-from encore_ray.schema import CONFIG_FILE, SCORES_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
 OF_ONE_SCHEME = ("scheme", "rule", "num_rules")
@@ -44,6 +43,7 @@ class Compare:
 
     def main(self, console: Console) -> None:
         from encore_ray.cli.command import explicit_paths, open_command
+        from encore_ray.schema import CONFIG_FILE, SCORES_DIR
 
         scores, output = explicit_paths("compare", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
@@ -87,6 +87,8 @@ def _named(assignments: Sequence[str]) -> dict[str, str]:
 
 def _differing(run: Folder, options: WeighOptions) -> list[str]:
     """Which options are not those of the run's own configuration."""
+    from encore_ray.schema import CONFIG_FILE
+
     if not run.exists(CONFIG_FILE):
         return []
     own = (yaml.safe_load(run.read_bytes(CONFIG_FILE)) or {}).get("weigh") or {}

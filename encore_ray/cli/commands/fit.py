@@ -16,7 +16,6 @@ from encore_ray.cli.flags import (
 )
 from encore_ray.config import ClusterOptions, FitHeadsOptions, ScoreOptions
 from encore_ray.config.sources import read_rules, resolve_model
-from encore_ray.schema import PAIRS_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -50,6 +49,8 @@ class FitHeads:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        from encore_ray.schema import PAIRS_DIR
+
         check_max_bad_fraction(self.max_bad_fraction)
         path, output = resolve_model(self.model), absolute(self.output)
         rules_path = absolute(self.rules)

@@ -17,7 +17,6 @@ from encore_ray.cli.flags import (
 from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, WeighOptions
 from encore_ray.config.sources import read_rules, resolve_model
 from encore_ray.errors import ConfigError
-from encore_ray.schema import PAIRS_DIR, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -71,6 +70,8 @@ class Score:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        from encore_ray.schema import PAIRS_DIR
+
         check_max_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.model)
         require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path])
@@ -117,6 +118,7 @@ class Weigh:
 
     def main(self, console: Console) -> None:
         from encore_ray.cli.command import explicit_paths, open_command
+        from encore_ray.schema import SCORES_DIR, WEIGHTS_FILE
 
         scores, output = explicit_paths("weigh", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
@@ -161,6 +163,7 @@ class Compose:
 
     def main(self, console: Console) -> None:
         from encore_ray.cli.command import explicit_paths, open_command
+        from encore_ray.schema import SCORES_DIR, WEIGHTS_FILE
 
         inputs = {"scores": self.scores, "weights": self.weights}
         scores, output = explicit_paths("compose", run=self.run, output=self.output, inputs=inputs)
@@ -203,6 +206,7 @@ class Evaluate:
 
     def main(self, console: Console) -> None:
         from encore_ray.cli.command import explicit_paths, open_command
+        from encore_ray.schema import REWARDS_DIR
 
         rewards, output = explicit_paths("evaluate", run=self.run, output=self.output, inputs={"rewards": self.rewards})
         require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR)])

@@ -17,7 +17,6 @@ from encore_ray.cli.flags import (
 from encore_ray.config import ClusterOptions, RateOptions, ScoreOptions
 from encore_ray.config.sources import read_rules, resolve_model
 from encore_ray.rule_pools import rule_pool
-from encore_ray.schema import PAIRS_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -49,6 +48,8 @@ class Rate:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        from encore_ray.schema import PAIRS_DIR
+
         check_max_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.judge)
         from encore_ray.passes.scorers.api.client import is_api

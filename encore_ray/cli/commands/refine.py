@@ -9,7 +9,6 @@ from rich.console import Console
 from encore_ray.cli.flags import PathFlag, Switch, flag, section_flags
 from encore_ray.config import ClusterOptions, RefineOptions
 from encore_ray.errors import ConfigError
-from encore_ray.schema import EMBEDDINGS_DIR, REWARDS_DIR, SCORES_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -38,6 +37,8 @@ class Refine:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        from encore_ray.schema import EMBEDDINGS_DIR, REWARDS_DIR, SCORES_DIR
+
         self._check()
         folder = Folder(absolute(self.run))
         fitted_to = {"fit": [SCORES_DIR if self.per_rule else REWARDS_DIR], "apply": []}

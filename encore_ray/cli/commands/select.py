@@ -9,7 +9,6 @@ from encore_ray.cli.flags import PathFlag, Switch, check_max_bad_fraction, defau
 from encore_ray.config import ClusterOptions, ScoreOptions, SelectOptions
 from encore_ray.config.sources import resolve_model
 from encore_ray.errors import ConfigError
-from encore_ray.schema import PAIRS_DIR, SCORES_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -41,6 +40,8 @@ class Select:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        from encore_ray.schema import PAIRS_DIR, SCORES_DIR
+
         check_max_bad_fraction(self.max_bad_fraction)
         if self.adapter and self.select.by == "scores":
             raise ConfigError("--by scores excludes --adapter: an adapter chooses by its relevance.")

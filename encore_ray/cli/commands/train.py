@@ -8,7 +8,6 @@ from rich.console import Console
 from encore_ray.cli.flags import OptionalPathFlag, PathFlag, Switch, flag, section_flags
 from encore_ray.config import ClusterOptions, TrainOptions
 from encore_ray.config.sources import read_rules, resolve_model
-from encore_ray.schema import PAIRS_DIR, SELECTION_DIR
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -37,6 +36,8 @@ class Train:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
+        from encore_ray.schema import PAIRS_DIR
+
         folder = Folder(absolute(self.run))
         base, output = resolve_model(self.model), absolute(self.output)
         rules_path = absolute(self.rules) if self.rules else None
@@ -65,6 +66,8 @@ class Train:
         console.print(f"It is in {output}: score with it, or inspect it.", soft_wrap=True, highlight=False)
 
     def _labels(self, run: Folder) -> str | None:
+        from encore_ray.schema import SELECTION_DIR
+
         if self.labels == SELECTION_DIR or (self.labels is None and self.options.objective == "multilabel"):
             return run.path(SELECTION_DIR)
         return absolute(self.labels) if self.labels else None

@@ -1,0 +1,65 @@
+"""Which heavy libraries a command loads: those that it runs, and no others."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("ray", "torch", "transformers", "mlflow", "matplotlib", "scipy")  # pyarrow loads pandas by itself
+NUM_PAIRS = 40
+
+# In the order in which they are done; what a command may load beside numpy, pyarrow and the command line's own.
+LOADS: dict[tuple[str, ...], set[str]] = {
+    ("prepare", "--input", "rated.jsonl", "--run", "run"): set(),
+    ("run", "job.yaml"): {"matplotlib"},
+    ("weigh", "--scores", "run/scores", "--output", "weights.json"): set(),
+    ("compose", "--scores", "run/scores", "--weights", "weights.json", "--output", "rewards"): set(),
+    ("evaluate", "--rewards", "rewards", "--output", "evaluated"): {"matplotlib"},
+    ("compare", "--scores", "run/scores", "--output", "compared"): set(),
+    ("select", "--run", "run", "--num-rules", "1"): set(),
+    ("status", "run"): set(),
+    ("inspect", "run"): set(),
+    ("inspect", "weights.json"): set(),
+    ("inspect", "run/comparison.json"): set(),
+    ("export", "--run", "run", "--format", "trl", "--output", "pairs.jsonl"): set(),
+    ("rules",): set(),
+    ("--help",): set(),
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a corpus that brings ratings along, and a job."""
+    folder = tmp_path_factory.mktemp("imports")
+    sides = ("chosen", "rejected")
+    rows = [
+        {
+            **{"prompt": f"Question {n}", "chosen": "Yes.", "rejected": "No, never."},
+            **{
+                f"{side}__{rule}": (n * 7 + number) % 5 for side in sides for number, rule in enumerate(("a", "b", "c"))
+            },
+        }
+        for n in range(NUM_PAIRS)
+    ]
+    (folder / "rated.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rule = "- {{name: {0}, text: {0}, higher_is: better, scale: {{levels: [0, 1, 2, 3, 4]}}}}\n"
+    (folder / "rules.yaml").write_text("".join(rule.format(name) for name in "abc"))
+    (folder / "job.yaml").write_text("inputs: rated.jsonl\nrules: rules.yaml\nrun: run\n")
+    return folder
+
+
+@pytest.mark.parametrize("command", LOADS, ids=" ".join)
+def test_a_command_loads_what_it_runs(place: Path, command: tuple[str, ...]) -> None:
+    code = (
+        "import sys\nfrom encore_ray.cli import main\n"
+        f"try:\n    main({list(command)!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print('loaded', *[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    environment = {**os.environ, "ENCORE_RAY_TRACKING_ENABLED": "false", "ENCORE_RAY_CLUSTER_ENGINE": "auto"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.splitlines()[-1].split()[1:])
+    assert loaded == LOADS[command]
