@@ -196,7 +196,7 @@ def test_a_token_budget_that_is_neither_is_refused(value: Any) -> None:
         (b"inputs: [", "is not valid YAML"),
         (b"- a", "expected a mapping"),
         (b"", "expected a mapping"),
-        (b"\xff", "Cannot read"),
+        (b"\xff", "is not UTF-8 text"),
         (b"run: 2026-13-45", "is not valid YAML: month must be in 1..12"),
         (b"[" * 5000, "is not valid YAML"),
     ],
