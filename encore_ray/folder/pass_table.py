@@ -6,7 +6,6 @@ worker makes out of facts of before has another name, and is nobody's. Files tha
 reader and are deleted before the pass is sealed. The same command again runs the units that have no record yet.
 """
 
-import json
 import re
 import time
 from collections.abc import Container, Mapping, Sequence
@@ -35,7 +34,7 @@ from encore_ray.schema import (
     SUCCESS_FILE,
     WORK_FILE,
 )
-from encore_ray.storage import Folder, fingerprint
+from encore_ray.storage import Folder, fingerprint, from_json
 
 ATTEMPT_FILE = re.compile(r".+-[0-9a-f]{8}\.parquet")  # as Attempt names its files; no other file is ever deleted
 STRAY = frozenset({NONCE_FILE, "lost+found"})  # what may lie in the folder of a pass that has not begun
@@ -106,7 +105,7 @@ class PassTable:
     def standing_facts(self) -> dict[str, Any] | None:
         """What the standing results were made from; None where there are none, or the plan is damaged."""
         try:
-            return dict(json.loads(self.folder.read_bytes(PLAN_FILE))["facts"])
+            return dict(from_json(self.folder.read_bytes(PLAN_FILE))["facts"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
@@ -243,7 +242,7 @@ class PassTable:
     def sealed(self) -> dict[str, Any] | None:
         """The content of _SUCCESS; None while the pass is not finished, or when the file is damaged."""
         try:
-            return dict(json.loads(self.folder.read_bytes(SUCCESS_FILE)))
+            return dict(from_json(self.folder.read_bytes(SUCCESS_FILE)))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
@@ -276,4 +275,11 @@ def read_manifest(folder: Folder) -> list[DataFile]:
     """The files of a finished pass in order; DataError when the pass has not finished."""
     if not folder.exists(SUCCESS_FILE):
         raise DataError(f"{folder.uri} is not finished (no {SUCCESS_FILE}): run the pass that writes it to its end.")
-    return [DataFile(**row) for row in folder.read_table(MANIFEST_FILE).to_pylist()]
+    manifest = folder.read_table(MANIFEST_FILE)
+    if not manifest.schema.equals(MANIFEST_SCHEMA):
+        raise DataError(
+            f"{folder.path(MANIFEST_FILE)} is no manifest of ours: it has the columns "
+            f"{', '.join(manifest.column_names[:6])}. Make the table again, or move this file and {SUCCESS_FILE} away "
+            "from a table that was made elsewhere."
+        )
+    return [DataFile(**row) for row in manifest.to_pylist()]
