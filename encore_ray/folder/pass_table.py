@@ -81,6 +81,7 @@ class PassTable:
 
         Raises:
             ResumeRefused: the folder holds results made from other facts; names both and what differs.
+            ConfigError: it holds those of another pass, or foreign files.
         """
         opened = replace(self, plan=fingerprint(facts))
         plan = {"schema_version": SCHEMA_VERSION, "pass": self.name, "fingerprint": opened.plan, "facts": facts}
@@ -100,14 +101,31 @@ class PassTable:
         standing = self.standing_facts()
         if standing is None and self.folder.exists(PLAN_FILE):
             standing = {}  # a damaged plan is of nothing that is known
+        self._refuse_another_pass()
         return is_same(self.folder.uri, standing, facts, overwrite=overwrite, derived=derived)
 
     def standing_facts(self) -> dict[str, Any] | None:
         """What the standing results were made from; None where there are none, or the plan is damaged."""
         try:
-            return dict(from_json(self.folder.read_bytes(PLAN_FILE))["facts"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return dict(self._standing_plan()["facts"])
+        except (KeyError, TypeError, ValueError):
             return None
+
+    def _standing_plan(self) -> dict[str, Any]:
+        """The content of plan.json; {} where there is none, or it is damaged."""
+        try:
+            return dict(from_json(self.folder.read_bytes(PLAN_FILE)))
+        except (FileNotFoundError, ValueError, TypeError):
+            return {}
+
+    def _refuse_another_pass(self) -> None:
+        """What another pass made here may have taken days, and may be what this one reads: never started over."""
+        found = self._standing_plan().get("pass")
+        if found != self.name and any(found == one.name for one in spec.PASSES):
+            raise ConfigError(
+                f"{self.folder.uri} holds what the pass {found} made, which {self.name} does not replace, not even "
+                "with --overwrite. Use another folder."
+            )
 
     def _refuse_foreign_files(self) -> None:
         """A pass deletes what no commit names: it only works in a folder of its own."""
