@@ -159,18 +159,21 @@ def _parse(text: str, kind: type[Section], option: str, *, where: str) -> Any:
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for key, value in high.items():
-        under = merged.get(key)
-        merged[key] = _merge(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+        under = merged.get(key, {})
+        if isinstance(value, Mapping):  # a section; what stands there and is none is left for the check to refuse
+            merged[key] = _merge(under, value) if isinstance(under, Mapping) else under
+        else:
+            merged[key] = value
     return merged
 
 
 def _resolve_paths(values: Mapping[str, Any], *, base: str) -> dict[str, Any]:
     resolved = dict(values)
     for key in ("run", "rules"):
-        if isinstance(resolved.get(key), str):
+        if resolved.get(key) and isinstance(resolved[key], str):  # an empty text is no path: the check refuses it
             resolved[key] = absolute(resolved[key], base=base)
     for key in ("model", "judge"):
-        if isinstance(resolved.get(key), str):
+        if resolved.get(key) and isinstance(resolved[key], str):
             resolved[key] = resolve_model(resolved[key], base=base)
     if "inputs" in resolved:
         items = resolved["inputs"] if isinstance(resolved["inputs"], list) else [resolved["inputs"]]
