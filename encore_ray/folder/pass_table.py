@@ -19,6 +19,7 @@ from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.folder import spec
 from encore_ray.folder.commits import Commit, DataFile, manifest_digest
 from encore_ray.folder.in_flight import InFlight
+from encore_ray.folder.lock import LOCK_FILE
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import Pass, outdated_by
 from encore_ray.schema import (
@@ -37,7 +38,7 @@ from encore_ray.schema import (
 from encore_ray.storage import Folder, fingerprint, from_json
 
 ATTEMPT_FILE = re.compile(r".+-[0-9a-f]{8}\.parquet")  # as Attempt names its files; no other file is ever deleted
-STRAY = frozenset({NONCE_FILE, "lost+found"})  # what may lie in the folder of a pass that has not begun
+STRAY = frozenset({NONCE_FILE, LOCK_FILE, "lost+found"})  # what may lie in the folder of a pass that has not begun
 STAMP_DIGITS = 12  # of a record's name, in hexadecimal digits
 READERS = 16  # commit records read at a time: they are tiny, the wait is the file system's
 
