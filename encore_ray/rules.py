@@ -23,6 +23,7 @@ from typing import Any, Literal
 import yaml
 
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.plain_yaml import NotYaml, parse_yaml
 
 HigherIs = Literal["better", "worse"]
 Link = Literal["identity", "sigmoid", "expected_level"]
@@ -216,22 +217,21 @@ class RuleSet:
         return cls(rules)
 
     @classmethod
-    def from_yaml(cls, text: str, *, where: str = "rules.yaml") -> "RuleSet":
+    def from_yaml(cls, text: str | bytes, *, where: str = "rules.yaml") -> "RuleSet":
+        """Read the content of a rules.yaml; DataError if it is wrong."""
         try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date as 2026-13-45
-            raise DataError(f"{where} is not valid YAML: {error}") from None
+            value = parse_yaml(text)
+        except NotYaml as error:
+            raise DataError(f"{where} {error}.") from None
         return cls.from_list(value, where=where)
 
     @classmethod
     def load(cls, path: str | Path) -> "RuleSet":
         """Read a local rules.yaml; ConfigError if it cannot be read, DataError if it is wrong."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_bytes()
         except OSError as error:
             raise ConfigError(f"Cannot read the rules in {path}: {error.strerror}.") from None
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not UTF-8 text: {error}.") from None
         return cls.from_yaml(text, where=str(path))
 
 

@@ -130,14 +130,20 @@ class Folder:
         with self._reaching(name, passing=ABSENT):
             return cast("bytes", self._fs[0].cat_file(self._inner(name)))
 
-    def read_json(self, name: str) -> Any:
-        """A JSON file; DataError when it is missing or is not JSON."""
+    def read_file(self, name: str) -> bytes:
+        """As `read_bytes`; DataError when it is missing or is a folder."""
         try:
-            return json.loads(self.read_bytes(name))
+            return self.read_bytes(name)
         except FileNotFoundError:
             raise DataError(f"{self.path(name)} is not there.") from None
         except OSError as error:
             raise DataError(f"Cannot read {self.path(name)}: {error}") from None
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file; DataError when it is missing or is not JSON."""
+        data = self.read_file(name)
+        try:
+            return from_json(data)
         except ValueError as error:
             raise DataError(f"{self.path(name)} is not valid JSON: {error}") from None
 
@@ -258,6 +264,14 @@ class Folder:
 def to_json(value: Any) -> bytes:
     """JSON as we store it: UTF-8, indented, never NaN."""
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def from_json(data: str | bytes) -> Any:
+    """The value of a JSON text; ValueError for what is none, or is nested too deep to be one of ours."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def fingerprint(value: Any) -> str:

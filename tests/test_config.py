@@ -196,7 +196,7 @@ def test_a_token_budget_that_is_neither_is_refused(value: Any) -> None:
         (b"inputs: [", "is not valid YAML"),
         (b"- a", "expected a mapping"),
         (b"", "expected a mapping"),
-        (b"\xff", "Cannot read"),
+        (b"\xff", "is not UTF-8 text"),
         (b"run: 2026-13-45", "is not valid YAML: month must be in 1..12"),
         (b"[" * 5000, "is not valid YAML"),
     ],
@@ -332,3 +332,20 @@ def test_a_hanging_worker_is_ended_before_the_job_is(tmp_path: Path) -> None:
     assert ClusterOptions(no_progress_timeout_s=100, unit_timeout_s=99).unit_timeout == 99
     path = save(tmp_path, cluster={"no_progress_timeout_s": 100, "unit_timeout_s": 100})
     assert "unit_timeout_s: expected less than no_progress_timeout_s (100)" in refusal(path)
+
+
+@pytest.mark.parametrize("key", ["run", "model", "judge", "rules"])
+def test_an_empty_path_is_refused_and_not_the_folder_of_the_file(tmp_path: Path, key: str) -> None:
+    """A variable that is set to nothing made the working folder the run folder."""
+    job = tmp_path / "job.yaml"
+    job.write_text("inputs: a\nrun: b\n")
+    with pytest.raises(ConfigError, match=f"{key}: string should have at least 1 character"):
+        load_config(job, environ={f"ENCORE_RAY_{key.upper()}": ""})
+
+
+def test_what_is_no_section_is_refused_whatever_stands_over_it(tmp_path: Path) -> None:
+    """A variable of the section replaced it, and nobody saw that its options were lost."""
+    job = tmp_path / "job.yaml"
+    job.write_text("inputs: a\nrun: b\nweigh: clip\n")
+    with pytest.raises(ConfigError, match="weigh: input should be a valid dictionary"):
+        load_config(job, environ={"ENCORE_RAY_WEIGH_TEMPERATURE": "1"})

@@ -27,15 +27,18 @@ class JobConfig(Section):
     run: str = Field(min_length=1, description="Run folder, local or remote: everything the job makes.")
     model: str | None = Field(
         default=None,
+        min_length=1,
         description="Multi-head reward model: folder, hub id or URL (s3://...). None: the data carries ratings.",
     )
     judge: str | None = Field(
         default=None,
+        min_length=1,
         description="Instead of a model: causal language model (folder, hub id or URL), or the URL of an "
         "OpenAI-compatible API (https://.../v1), that rates every response under each rule.",
     )
     rules: str | None = Field(
         default=None,
+        min_length=1,
         description="rules.yaml; default: the one that comes with the model, for a judge `encore-ray rules`.",
     )
     cost_per_hour: float | None = Field(default=None, gt=0, description="Price of the cluster an hour, for estimates.")

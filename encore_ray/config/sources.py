@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from encore_ray.config import SECTIONS, InputOptions, JobConfig, Section
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.plain_yaml import NotYaml, parse_yaml
+from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
+from encore_ray.schema import CONFIG_FILE
 from encore_ray.storage import Folder, absolute, is_remote
 
 ENV_PREFIX = "ENCORE_RAY_"
@@ -26,11 +28,11 @@ Options = TypeVar("Options", bound=Section)
 def read_yaml(path: str | Path) -> Any:
     """The value of a YAML file that a person wrote; ConfigError where it cannot be read."""
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        return parse_yaml(Path(path).read_bytes())
+    except OSError as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date as 2026-13-45
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    except NotYaml as error:
+        raise ConfigError(f"{path} {error}") from None
 
 
 def load_config(
@@ -54,6 +56,18 @@ def load_config(
     from_yaml = _resolve_paths(value, base=str(Path(path).resolve().parent))
     outside = _merge(environment_values(environ), flags or {})
     return _validate(JobConfig, _merge(from_yaml, _resolve_paths(outside, base=os.getcwd())), where=str(path))
+
+
+def stored_config(run: Folder) -> Mapping[str, Any] | None:
+    """The configuration that a run keeps, without credentials; None where there is none, or it is damaged.
+
+    It only tells people how results were made: nothing is made from it.
+    """
+    try:
+        found = parse_yaml(redact(run.read_file(CONFIG_FILE).decode()))
+    except (DataError, UnicodeDecodeError, NotYaml):
+        return None
+    return found if isinstance(found, Mapping) else None
 
 
 def make_config(values: Mapping[str, Any]) -> JobConfig:
@@ -128,37 +142,38 @@ def read_rules(path: str) -> RuleSet:
         return RuleSet.load(path)
     parent, _, name = path.rpartition("/")
     try:
-        return RuleSet.from_yaml(Folder(parent).read_bytes(name).decode(), where=path)
+        return RuleSet.from_yaml(Folder(parent).read_bytes(name), where=path)
     except FileNotFoundError:
         raise ConfigError(f"Cannot read the rules in {path}: no such file.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error}.") from None
 
 
 def _parse(text: str, kind: type[Section], option: str, *, where: str) -> Any:
     if kind.model_fields[option].annotation in (str, str | None):
         return text
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return parse_yaml(text)
+    except NotYaml:
         raise ConfigError(f"{where}: {text!r} is not a YAML value.") from None
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for key, value in high.items():
-        under = merged.get(key)
-        merged[key] = _merge(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+        under = merged.get(key, {})
+        if isinstance(value, Mapping):  # a section; what stands there and is none is left for the check to refuse
+            merged[key] = _merge(under, value) if isinstance(under, Mapping) else under
+        else:
+            merged[key] = value
     return merged
 
 
 def _resolve_paths(values: Mapping[str, Any], *, base: str) -> dict[str, Any]:
     resolved = dict(values)
     for key in ("run", "rules"):
-        if isinstance(resolved.get(key), str):
+        if resolved.get(key) and isinstance(resolved[key], str):  # an empty text is no path: the check refuses it
             resolved[key] = absolute(resolved[key], base=base)
     for key in ("model", "judge"):
-        if isinstance(resolved.get(key), str):
+        if resolved.get(key) and isinstance(resolved[key], str):
             resolved[key] = resolve_model(resolved[key], base=base)
     if "inputs" in resolved:
         items = resolved["inputs"] if isinstance(resolved["inputs"], list) else [resolved["inputs"]]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
@@ -42,6 +41,7 @@ from encore_ray.folder import spec
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.status import run_status
 from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.plain_yaml import NotYaml, parse_yaml
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
     DETAIL,
@@ -96,7 +96,7 @@ def inspect_path(path: str, *, console: Console) -> None:
     if name.endswith(".json"):
         _show_json(path, Folder(parent).read_json(name), console)
     elif name.endswith((".yaml", ".yml")):
-        _show_yaml(path, Folder(parent).read_bytes(name).decode(errors="replace"), console)
+        _show_yaml(path, Folder(parent).read_file(name), console)
     elif folder.exists(PAIRS_DIR):
         _show_run(folder, console)
     elif folder.exists(REPORT_NAME):
@@ -120,16 +120,16 @@ def _show_json(path: str, value: Any, console: Console) -> None:
         console.print_json(json.dumps(value))
 
 
-def _show_yaml(path: str, text: str, console: Console) -> None:
+def _show_yaml(path: str, data: bytes, console: Console) -> None:
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DataError(f"{path} is not valid YAML: {error}") from None
+        value = parse_yaml(data)
+    except NotYaml as error:
+        raise DataError(f"{path} {error}") from None
     if isinstance(value, dict) and "inputs" in value:
         console.print(f"[bold]{escape(path)}[/]: a job's configuration", soft_wrap=True)
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(data.decode(), markup=False, soft_wrap=True)
     else:
-        _show_rules(RuleSet.from_yaml(text, where=path), console)
+        _show_rules(RuleSet.from_yaml(data, where=path), console)
 
 
 def _show_run(run: Folder, console: Console) -> None:

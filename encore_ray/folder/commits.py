@@ -1,13 +1,12 @@
 """What a finished unit leaves behind: its files, its counts, in one small record."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from encore_ray.schema import SCHEMA_VERSION, Reason
-from encore_ray.storage import Written, to_json
+from encore_ray.storage import Written, from_json, to_json
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Commit:
 
     @classmethod
     def from_json(cls, data: bytes) -> "Commit":
-        record = json.loads(data)
+        record = from_json(data)
         return cls(
             unit=record["unit"],
             plan=record["plan"],

@@ -15,7 +15,9 @@ PROBE_FILE = ".encore-ray-probe"
 
 @contextlib.contextmanager
 def only_driver(run: Folder) -> Iterator[None]:
-    """Hold a local run folder for the duration of the block; the kernel lets go of it when the process is killed.
+    """Hold a local run folder, or the folder of a single table, for the duration of the block.
+
+    The kernel lets go of it when the process is killed.
 
     Two drivers would each delete what the other has not committed yet. A remote folder cannot be held: there, two
     drivers cost double work, and commits stay exact, where the store lets the first writer of a record win.
@@ -37,8 +39,8 @@ def only_driver(run: Folder) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(
-                f"Another process works on {run.uri}. `encore-ray status {run.uri}` says how far it is; wait for it, "
-                "or use another run folder."
+                f"Another process works on {run.uri}. Wait for it (`encore-ray status` says how far a run is), or use "
+                "another folder."
             ) from None
         yield
 

@@ -6,7 +6,6 @@ worker makes out of facts of before has another name, and is nobody's. Files tha
 reader and are deleted before the pass is sealed. The same command again runs the units that have no record yet.
 """
 
-import json
 import re
 import time
 from collections.abc import Container, Mapping, Sequence
@@ -20,6 +19,7 @@ from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.folder import spec
 from encore_ray.folder.commits import Commit, DataFile, manifest_digest
 from encore_ray.folder.in_flight import InFlight
+from encore_ray.folder.lock import LOCK_FILE
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import Pass, outdated_by
 from encore_ray.schema import (
@@ -35,10 +35,10 @@ from encore_ray.schema import (
     SUCCESS_FILE,
     WORK_FILE,
 )
-from encore_ray.storage import Folder, fingerprint
+from encore_ray.storage import Folder, fingerprint, from_json
 
 ATTEMPT_FILE = re.compile(r".+-[0-9a-f]{8}\.parquet")  # as Attempt names its files; no other file is ever deleted
-STRAY = frozenset({NONCE_FILE, "lost+found"})  # what may lie in the folder of a pass that has not begun
+STRAY = frozenset({NONCE_FILE, LOCK_FILE, "lost+found"})  # what may lie in the folder of a pass that has not begun
 STAMP_DIGITS = 12  # of a record's name, in hexadecimal digits
 READERS = 16  # commit records read at a time: they are tiny, the wait is the file system's
 
@@ -82,6 +82,7 @@ class PassTable:
 
         Raises:
             ResumeRefused: the folder holds results made from other facts; names both and what differs.
+            ConfigError: it holds those of another pass, or foreign files.
         """
         opened = replace(self, plan=fingerprint(facts))
         plan = {"schema_version": SCHEMA_VERSION, "pass": self.name, "fingerprint": opened.plan, "facts": facts}
@@ -101,14 +102,31 @@ class PassTable:
         standing = self.standing_facts()
         if standing is None and self.folder.exists(PLAN_FILE):
             standing = {}  # a damaged plan is of nothing that is known
+        self._refuse_another_pass()
         return is_same(self.folder.uri, standing, facts, overwrite=overwrite, derived=derived)
 
     def standing_facts(self) -> dict[str, Any] | None:
         """What the standing results were made from; None where there are none, or the plan is damaged."""
         try:
-            return dict(json.loads(self.folder.read_bytes(PLAN_FILE))["facts"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return dict(self._standing_plan()["facts"])
+        except (KeyError, TypeError, ValueError):
             return None
+
+    def _standing_plan(self) -> dict[str, Any]:
+        """The content of plan.json; {} where there is none, or it is damaged."""
+        try:
+            return dict(from_json(self.folder.read_bytes(PLAN_FILE)))
+        except (FileNotFoundError, ValueError, TypeError):
+            return {}
+
+    def _refuse_another_pass(self) -> None:
+        """What another pass made here may have taken days, and may be what this one reads: never started over."""
+        found = self._standing_plan().get("pass")
+        if found != self.name and any(found == one.name for one in spec.PASSES):
+            raise ConfigError(
+                f"{self.folder.uri} holds what the pass {found} made, which {self.name} does not replace, not even "
+                "with --overwrite. Use another folder."
+            )
 
     def _refuse_foreign_files(self) -> None:
         """A pass deletes what no commit names: it only works in a folder of its own."""
@@ -243,7 +261,7 @@ class PassTable:
     def sealed(self) -> dict[str, Any] | None:
         """The content of _SUCCESS; None while the pass is not finished, or when the file is damaged."""
         try:
-            return dict(json.loads(self.folder.read_bytes(SUCCESS_FILE)))
+            return dict(from_json(self.folder.read_bytes(SUCCESS_FILE)))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
@@ -276,4 +294,11 @@ def read_manifest(folder: Folder) -> list[DataFile]:
     """The files of a finished pass in order; DataError when the pass has not finished."""
     if not folder.exists(SUCCESS_FILE):
         raise DataError(f"{folder.uri} is not finished (no {SUCCESS_FILE}): run the pass that writes it to its end.")
-    return [DataFile(**row) for row in folder.read_table(MANIFEST_FILE).to_pylist()]
+    manifest = folder.read_table(MANIFEST_FILE)
+    if not manifest.schema.equals(MANIFEST_SCHEMA):
+        raise DataError(
+            f"{folder.path(MANIFEST_FILE)} is no manifest of ours: it has the columns "
+            f"{', '.join(manifest.column_names[:6])}. Make the table again, or move this file and {SUCCESS_FILE} away "
+            "from a table that was made elsewhere."
+        )
+    return [DataFile(**row) for row in manifest.to_pylist()]

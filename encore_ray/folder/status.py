@@ -1,6 +1,5 @@
 """How far a run is, read from its folder alone: works from any terminal, while the job runs or after it was killed."""
 
-import json
 import time
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.spec import Pass
 from encore_ray.schema import CONFIG_FILE, FIT_PROGRESS_FILE, PLAN_FILE, WORK_FILE
-from encore_ray.storage import Folder
+from encore_ray.storage import Folder, from_json
 
 RECENT_UNITS = 20
 
@@ -91,7 +90,7 @@ def _fit_status(run: Folder, one: Pass) -> PassStatus | None:
 
 def _table_status(table: PassTable) -> PassStatus:
     try:
-        work = json.loads(table.folder.read_bytes(WORK_FILE))
+        work = from_json(table.folder.read_bytes(WORK_FILE))
         num_units, num_rows = int(work["units"]), int(work["rows"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return PassStatus(table.name, "not started")

@@ -18,7 +18,7 @@ from encore_ray.schema import (
     chosen_column,
     rejected_column,
 )
-from encore_ray.storage import Folder, fingerprint
+from encore_ray.storage import Folder, fingerprint, from_json
 
 FOREIGN_UNIT_ROWS = 65_536
 RULES_METADATA = b"encore_ray.rules"
@@ -112,14 +112,22 @@ def rules_metadata(rules: RuleSet) -> dict[bytes, bytes]:
 def stored_rules(unit: TableUnit) -> RuleSet | None:
     """The rules that a table of ours carries; None where it has none."""
     stored = (unit.schema.metadata or {}).get(RULES_METADATA)
-    return RuleSet.from_list(json.loads(stored), where=unit.table_name) if stored else None
+    if not stored:
+        return None
+    try:
+        rules = from_json(stored)
+    except ValueError as error:
+        raise DataError(
+            f"{unit.where} carries rules that cannot be read: {error}. Name its rules.yaml with --rules."
+        ) from None
+    return RuleSet.from_list(rules, where=unit.table_name)
 
 
 def run_rules(run: Folder) -> RuleSet | None:
     """The rules of a run as they are now: they may have been corrected after scoring. None where it has none."""
     if not run.exists(RULES_FILE):
         return None
-    return RuleSet.from_yaml(run.read_bytes(RULES_FILE).decode(), where=run.path(RULES_FILE))
+    return RuleSet.from_yaml(run.read_file(RULES_FILE), where=run.path(RULES_FILE))
 
 
 def carried_rules(unit: TableUnit) -> RuleSet | None:

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import TypeVar
 
 import pyarrow.parquet as pq
-import yaml
 
 from encore_ray.artifacts import (
     Artifact,
@@ -18,19 +17,19 @@ from encore_ray.artifacts import (
     RuleRefineReport,
     WeightsFile,
 )
+from encore_ray.config.sources import stored_config
 from encore_ray.errors import DataError
 from encore_ray.folder.pass_table import pass_tables
 from encore_ray.folder.spec import PREPARE, SCORE
 from encore_ray.folder.tables import run_rules
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.selection.selected import find_selection
-from encore_ray.redaction import redact
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
 from encore_ray.report.data.contents import ReportContents, SelectionSummary
 from encore_ray.report.data.data_tables import report_tables
 from encore_ray.report.page import render_page
 from encore_ray.run import Run
-from encore_ray.schema import CONFIG_FILE, RELIABILITY_FILE, REPORT_FILE, REPORT_TABLES_DIR, ROBUSTNESS_FILE
+from encore_ray.schema import RELIABILITY_FILE, REPORT_FILE, REPORT_TABLES_DIR, ROBUSTNESS_FILE
 from encore_ray.storage import Folder
 
 Kind = TypeVar("Kind", bound=Artifact)
@@ -79,9 +78,6 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
         found = find_selection(folder)
         if found is not None:
             selection = SelectionSummary(found.facts["num_rules"], found.facts["by"], counts["select"] or {})
-    config = None
-    if folder.exists(CONFIG_FILE):
-        config = yaml.safe_load(redact(folder.read_bytes(CONFIG_FILE).decode()))
     return ReportContents(
         title=folder.name,
         weights=weights or _read(WeightsFile, folder),
@@ -95,7 +91,7 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
         selection=selection,
         others=_others(counts),
         rules=run_rules(folder),
-        config=config,
+        config=stored_config(folder),
         model=tables["score"].standing_facts(),
         versions={name: version(name) for name in _LIBRARIES},
     )

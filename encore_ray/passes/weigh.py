@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from encore_ray.artifacts import WeightsFile, read_weights
 from encore_ray.composition.compare.comparison import is_of_weights
@@ -103,13 +104,17 @@ def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOption
 def _outdate_others(run: Run, weights: Weights) -> None:
     """Rewards and comparisons of other weights are not the run's any more, until they are made anew: they go first."""
     composed = run.folder.child(REWARDS_DIR)
-    if composed.exists(WEIGHTS_FILE) and composed.read_json(WEIGHTS_FILE) != weights.to_dict():
+    if composed.exists(WEIGHTS_FILE) and _content(composed, WEIGHTS_FILE) != weights.to_dict():
         run.table(COMPOSE).outdate()
-    comparison = None
-    with contextlib.suppress(DataError):  # a damaged one is nobody's
-        comparison = run.folder.read_json(COMPARISON_FILE)
-    if not is_of_weights(comparison, weights):
+    if not is_of_weights(_content(run.folder, COMPARISON_FILE), weights):
         run.folder.delete(COMPARISON_FILE)
+
+
+def _content(folder: Folder, name: str) -> Any:
+    """A JSON file; None where it is missing or damaged: then it is of no weights."""
+    with contextlib.suppress(DataError):
+        return folder.read_json(name)
+    return None
 
 
 def _standing_weights(folder: Folder, name: str) -> Weights | None:

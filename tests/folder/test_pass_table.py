@@ -263,6 +263,15 @@ def test_a_folder_that_is_not_ours_is_refused_and_left_alone(table: PassTable) -
     assert other.folder.read_bytes("data/train.parquet") == b"somebody's own"
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_another_pass_is_refused_and_left_alone(table: PassTable, overwrite: bool) -> None:
+    """`compose --scores S --output S --overwrite` deleted the scores that it was about to read."""
+    do_all(table, value=1.0)
+    with pytest.raises(ConfigError, match=r"holds what the pass score made.*not even with --overwrite"):
+        PassTable(table.folder, table.folder, "compose").open({"weights": "b"}, overwrite=overwrite)
+    assert values(table) == [1.0] * 6
+
+
 def test_starting_over_deletes_no_file_that_is_not_ours(table: PassTable) -> None:
     do_all(table)
     table.folder.write_atomic("data/notes.txt", b"mine")

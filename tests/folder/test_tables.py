@@ -146,6 +146,33 @@ def test_a_table_without_a_rules_columns_is_refused_with_the_rules_it_has(tmp_pa
         table_rules(table_units(str(tmp_path)), RuleSet.load(save_rules(tmp_path)))
 
 
+@pytest.mark.parametrize("content", [b"- name: caf\xe9", b"\xff\xfe-\x00"])
+def test_rules_beside_a_table_that_are_no_text_are_named(tmp_path: Path, content: bytes) -> None:
+    pq.write_table(pa.table({"pair_id": ["a"]}), tmp_path / "s.parquet")
+    (tmp_path / "rules.yaml").write_bytes(content)
+    with pytest.raises(DataError, match=r"rules\.yaml is not UTF-8 text"):
+        table_rules(table_units(str(tmp_path)), None)
+    (tmp_path / "rules.yaml").unlink()
+    (tmp_path / "rules.yaml").mkdir()
+    with pytest.raises(DataError, match=r"Cannot read .*rules\.yaml"):
+        table_rules(table_units(str(tmp_path)), None)
+
+
+@pytest.mark.parametrize("stored", [b"{", b"\xff\xfe", b"[" * 100_000])
+def test_damaged_rules_in_a_file_are_named_with_the_remedy(tmp_path: Path, stored: bytes) -> None:
+    table = pa.table({"pair_id": ["a"]}).replace_schema_metadata({b"encore_ray.rules": stored})
+    pq.write_table(table, tmp_path / "s.parquet")
+    with pytest.raises(DataError, match=r"s\.parquet carries rules that cannot be read.*--rules"):
+        table_rules(table_units(str(tmp_path)), None)
+
+
+def test_a_manifest_that_is_not_ours_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "manifest.parquet")
+    (tmp_path / "_SUCCESS").touch()
+    with pytest.raises(DataError, match=r"manifest\.parquet is no manifest of ours: it has the columns a"):
+        table_units(str(tmp_path))
+
+
 def test_a_table_without_a_row_is_refused(tmp_path: Path) -> None:
     pq.write_table(scores([]), tmp_path / "x.parquet")
     with pytest.raises(DataError, match="empty"):

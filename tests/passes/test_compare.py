@@ -143,7 +143,11 @@ def test_a_comparison_belongs_to_weights_of_the_same_scores_and_options(
     assert not is_of_weights(compared, weights("--temperature", "0.5"))
     assert not is_of_weights(compared, weights("--num-bins", "5"))  # other counts
     assert not is_of_weights(compared, weights("--estimator", "miller_madow"))
-    assert not is_of_weights([], weights())
+    for broken in ([], {}, compared | {"rules": None}, compared | {"rules": [{}]}):
+        assert not is_of_weights(broken, weights())
+    turned = deepcopy(compared)
+    turned["rules"][0]["higher_is"] = {"better": "worse", "worse": "better"}[turned["rules"][0]["higher_is"]]
+    assert not is_of_weights(turned, weights())  # the same counts
 
 
 def test_scores_that_weigh_refuses_are_refused_alike(

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.cli import main
+from encore_ray.folder.lock import only_driver
+from encore_ray.storage import Folder
 from tests.passes import jobs
 
 NUM_PAIRS = 600
@@ -198,3 +200,25 @@ def test_observed_bins_are_possible_and_only_when_asked_for(place: Path, weights
     low = min(table.column(f"{side}__kind").to_numpy().min() for side in ("chosen", "rejected"))
     assert binnings[0] == {"kind": "bins", "lo": float(low), "hi": pytest.approx(1, abs=0.2), "num_bins": 10}
     assert json.loads(weights)["rules"][0]["binning"] == {"kind": "bins", "lo": 0.0, "hi": 1.0, "num_bins": 20}
+
+
+def test_a_damaged_copy_of_the_weights_is_of_no_weights_and_made_again(place: Path, tmp_path: Path) -> None:
+    """`weigh` ended at it, and said nothing of what to do."""
+    shutil.copytree(place / "many", tmp_path / "scores")
+    shutil.copy(place / "rules.yaml", tmp_path / "rules.yaml")
+    (tmp_path / "rewards").mkdir()
+    (tmp_path / "rewards" / "weights.json").write_text("{")
+    (tmp_path / "rewards" / "_SUCCESS").touch()
+    assert run("weigh", "--run", tmp_path) == 0
+    assert not (tmp_path / "rewards" / "_SUCCESS").exists()
+
+
+def test_one_command_at_a_time_composes_into_a_folder(
+    place: Path, weights: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --overwrite a second one deleted what the first had sealed and said was done."""
+    common = ("--scores", place / "many", "--weights", place / "w.json", "--output", tmp_path / "rewards")
+    with only_driver(Folder(str(tmp_path / "rewards"))):
+        assert run("compose", *common, "--overwrite") == 2
+    assert "Another process works on" in capsys.readouterr().err
+    assert run("compose", *common) == 0  # the lock that stands there is nobody's

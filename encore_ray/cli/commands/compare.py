@@ -1,16 +1,15 @@
 """The command that puts every weight scheme side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import tyro
-import yaml
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPathFlag, flag, section_flags
 from encore_ray.config import ClusterOptions, WeighOptions
-from encore_ray.config.sources import read_rules
+from encore_ray.config.sources import read_rules, stored_config
 from encore_ray.errors import ConfigError
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -87,10 +86,8 @@ def _named(assignments: Sequence[str]) -> dict[str, str]:
 
 def _differing(run: Folder, options: WeighOptions) -> list[str]:
     """Which options are not those of the run's own configuration."""
-    from encore_ray.schema import CONFIG_FILE
-
-    if not run.exists(CONFIG_FILE):
+    own = (stored_config(run) or {}).get("weigh")
+    if not isinstance(own, Mapping):
         return []
-    own = (yaml.safe_load(run.read_bytes(CONFIG_FILE)) or {}).get("weigh") or {}
     asked = options.model_dump(mode="json", exclude=set(OF_ONE_SCHEME))
     return [f"{name} {asked[name]}, there {own[name]}" for name in asked if name in own and own[name] != asked[name]]

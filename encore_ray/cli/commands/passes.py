@@ -1,5 +1,6 @@
 """The passes from a corpus to metrics as commands: in a run folder, or with explicit paths."""
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -176,18 +177,24 @@ class Compose:
         require_paths([scores or folder.path(SCORES_DIR), path, pairs, rules_path])
         from encore_ray.artifacts import read_weights
         from encore_ray.console.show import show_counts
+        from encore_ray.folder.lock import only_driver
         from encore_ray.passes.compose import Compose as ComposePass
 
         parent, _, name = path.rpartition("/")
         weights = read_weights(Folder(parent), name)
         rules = read_rules(rules_path) if rules_path else None
-        with open_command(
-            output or folder.uri,
-            cluster=self.cluster,
-            console=console,
-            overwrite=self.overwrite,
-            journal=output is None,
-        ) as run:
+        with contextlib.ExitStack() as held:
+            if output is not None:  # a table of units, as in a run folder, which open_command holds
+                held.enter_context(only_driver(Folder(output)))
+            run = held.enter_context(
+                open_command(
+                    output or folder.uri,
+                    cluster=self.cluster,
+                    console=console,
+                    overwrite=self.overwrite,
+                    journal=output is None,
+                )
+            )
             counts = run.do(ComposePass(weights, scores, rules, pairs))
         show_counts(counts, console=console)
 

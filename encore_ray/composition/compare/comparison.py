@@ -94,8 +94,15 @@ def write_comparison(
 
 
 def is_of_weights(comparison: Any, weights: Weights) -> bool:
-    """Whether a comparison is of the same scores, counted and weighed by the same options, as the weights."""
-    if not isinstance(comparison, dict):
+    """Whether a comparison is of the same scores, counted and weighed by the same options, as the weights.
+
+    Counts tell nothing of names and directions, which decide what a scheme gets right.
+    """
+    try:
+        rules = [(rule["name"], rule["higher_is"]) for rule in comparison["rules"]]
+    except (KeyError, TypeError):
+        return False
+    if rules != [(rule.name, rule.higher_is) for rule in weights.rules]:
         return False
     shared = ("log_base", "estimator", "score_range", "min_active", "clip", "counts_sha256")
     same = all(comparison.get(name) == getattr(weights, name) for name in shared)
