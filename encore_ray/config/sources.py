@@ -16,7 +16,6 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.plain_yaml import NotYaml, parse_yaml
 from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
-from encore_ray.schema import CONFIG_FILE
 from encore_ray.storage import Folder, absolute, is_remote
 
 ENV_PREFIX = "ENCORE_RAY_"
@@ -63,6 +62,8 @@ def stored_config(run: Folder) -> Mapping[str, Any] | None:
 
     It only tells people how results were made: nothing is made from it.
     """
+    from encore_ray.schema import CONFIG_FILE  # which loads Arrow
+
     try:
         found = parse_yaml(redact(run.read_file(CONFIG_FILE).decode()))
     except (DataError, UnicodeDecodeError, NotYaml):
