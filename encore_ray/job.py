@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Console
 
 from encore_ray.config import JobConfig
-from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
+from encore_ray.corpora.inputs import input_specs
+from encore_ray.corpora.sources import SourceFile, list_files
 from encore_ray.errors import ConfigError
 from encore_ray.passes.compare import Compare
 from encore_ray.passes.compose import Compose
@@ -65,7 +66,7 @@ def run_job(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit: expected 1 pair or more, found {limit}.")
-    files = list_files([InputSpec(item.path, item.subset, item.format) for item in config.inputs])
+    files = list_files(input_specs(config.inputs))
     check_scorer(config)
     _check_run_folder(config.run, files)
     stored, max_bad_fraction = redact(config.to_yaml()).encode(), config.prepare.max_bad_fraction

@@ -54,6 +54,7 @@ def show_job(result: "JobResult", *, console: Console) -> None:
         "truncated": (scored, "were longer than the model takes and lost their beginning"),
         "identical": (prepared, "have the same response on both sides"),
         "repeated_content": (prepared, "repeat the content of an earlier pair"),
+        "contradictory": (prepared, "contradict another pair of the same responses: no reward is right on both"),
         "singles": (prepared, "are single responses: scored, but not compared"),
     }
     for key, (counts, words) in notes.items():

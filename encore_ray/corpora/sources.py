@@ -17,6 +17,7 @@ from typing import IO, Any, Literal, cast
 
 import pyarrow as pa
 
+from encore_ray.corpora.layouts.columns import ColumnMap
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.remote import describe, file_system, is_trouble
 from encore_ray.storage import absolute, is_remote
@@ -38,11 +39,13 @@ class InputSpec:
         path: file, folder, glob or URL.
         subset: name given to all its pairs, instead of the one in their `subset` column.
         format: name of a layout, or "auto" to detect it file by file.
+        columns: which column holds what, instead of a layout.
     """
 
     path: str
     subset: str | None = None
     format: str = "auto"
+    columns: ColumnMap | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class SourceFile:
         uri: absolute local path, or URL.
         size: bytes as stored, i.e. compressed for `.gz`.
         stamp: cheap identity: size and mtime_ns of a local file, size and ETag or blob id of a remote one.
-        subset, format: of the input that named it.
+        subset, format, columns: of the input that named it.
     """
 
     uri: str
@@ -63,6 +66,7 @@ class SourceFile:
     stamp: str
     subset: str | None = None
     format: str = "auto"
+    columns: ColumnMap | None = None
 
 
 def list_files(specs: Iterable[InputSpec]) -> list[SourceFile]:
@@ -145,7 +149,8 @@ def _expand(spec: InputSpec) -> list[SourceFile]:
         if kind is None:
             raise ConfigError(f"{uri}: unknown kind of file; expected a name that ends in {KNOWN_EXTENSIONS}.")
         info = infos[name]
-        files.append(SourceFile(uri, kind, gzipped, info["size"], file_stamp(name, info), spec.subset, spec.format))
+        stamp = file_stamp(name, info)
+        files.append(SourceFile(uri, kind, gzipped, info["size"], stamp, spec.subset, spec.format, spec.columns))
     return files
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow as pa
 
 from encore_ray import schema
-from encore_ray.corpora.messages import Turn
 from encore_ray.corpora.pairs import CanonicalPair
 from encore_ray.corpora.ratings import RATING_PREFIXES, Ratings
 from encore_ray.corpora.rows import SourceRow
 from encore_ray.corpora.scan import ColumnScan
+from encore_ray.corpora.turns.messages import Turn
 from encore_ray.corpora.values import ShapeCounts, arrow_type, json_text
 from encore_ray.schema import chosen_column, rejected_column
 

@@ -25,6 +25,7 @@ class Prepared:
     rows_kept: int
     singles: int
     identical: int
+    notes: dict[str, int]
 
     @property
     def table(self) -> pa.Table:
@@ -71,6 +72,7 @@ def prepare(
         rows_kept,
         sum(outcome.singles for outcome in outcomes),
         sum(outcome.identical for outcome in outcomes),
+        dict(sum((Counter(outcome.notes) for outcome in outcomes), Counter())),
     )
 
 

@@ -17,6 +17,7 @@ from encore_ray.schema import REASON_COUNT
 _NOTES = {
     "truncated": "longer than the model takes: they lost their beginning",
     "repeated_content": "the content of an earlier pair once more",
+    "contradictory": "the opposite label of another pair with the same responses: no reward is right on both",
     "identical": "the same response on both sides",
     "singles": "one response only: scored, not compared",
 }
