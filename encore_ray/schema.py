@@ -140,6 +140,7 @@ class Reason(StrEnum):
     """Why a row is in quarantine: the fixed vocabulary of the `reason` column."""
 
     MALFORMED_JSON = "malformed_json"
+    MALFORMED_CSV = "malformed_csv"
     INVALID_UTF8 = "invalid_utf8"
     NOT_AN_OBJECT = "not_an_object"
     MISSING_FIELD = "missing_field"

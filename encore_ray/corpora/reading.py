@@ -17,7 +17,7 @@ from encore_ray.corpora.ratings import RatingColumns
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import text_of
 from encore_ray.corpora.turns.standard import is_empty, standard
-from encore_ray.corpora.turns.stored import stored_list
+from encore_ray.corpora.turns.stored import spelt_out, stored_list
 from encore_ray.corpora.turns.transcripts import Turn
 from encore_ray.corpora.values import STORED, Shape
 from encore_ray.schema import PROMPT, SUBSET, Reason
@@ -121,7 +121,7 @@ class Reading:
         system, history = (at_path(row, name) if name else None for name in (self.beside.system, self.beside.history))
         turns: list[Turn] = []
         if not is_empty(history):
-            value = stored_list(history) if isinstance(history, str) else history
+            value = spelt_out(history) if isinstance(history, str) else history
             assert self.beside.history
             turns = list(history_of(value, where=self.beside.history))
             notes[HISTORIES] += 1

@@ -32,6 +32,7 @@ class Shape(StrEnum):
     TRANSCRIPT = "transcript"  # a text of several turns, as one that starts with "\n\nHuman:"
     STORED_MESSAGES = "messages in text"  # a list spelt out in JSON or as Python prints it
     STORED_TEXTS = "list of texts in text"
+    STORED_THREE = "list of three texts in text"
     STORED_CONVERSATIONS = "list of messages in text"
     MESSAGE = "message"  # an object with a role
     MESSAGES = "messages"  # a list of objects with a role, or an object that holds one as `messages`
@@ -45,6 +46,7 @@ ShapeCounts = Counter[Shape]
 STORED = {
     Shape.STORED_MESSAGES: Shape.MESSAGES,
     Shape.STORED_TEXTS: Shape.TEXTS,
+    Shape.STORED_THREE: Shape.THREE_TEXTS,
     Shape.STORED_CONVERSATIONS: Shape.CONVERSATIONS,
 }
 TEXTUAL = frozenset({Shape.TEXT, Shape.NUMBER, Shape.TRANSCRIPT})
@@ -54,6 +56,11 @@ NUMERIC = frozenset({*WHOLE, Shape.FLOAT})
 _STRINGS = TEXTUAL | STORED.keys()
 _NUMBER = re.compile(r"\s*[-+]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})(?:[eE][-+]?\d{1,2})?\s*")
 _NUMBER_CHARS = 40
+_SPECIAL = {
+    Shape.NUMBER: Shape.TEXT,
+    Shape.THREE_TEXTS: Shape.TEXTS,
+    Shape.STORED_THREE: Shape.STORED_TEXTS,
+}
 _EXACT_INT = 2**53
 _INT64 = 2**63
 
@@ -106,7 +113,7 @@ def _text_shape(value: str) -> Shape:
     items = stored_list(value)
     if items is not None:
         if isinstance(items[0], str):
-            return Shape.STORED_TEXTS
+            return Shape.STORED_THREE if len(items) == 3 else Shape.STORED_TEXTS
         return Shape.STORED_CONVERSATIONS if isinstance(items[0], list) else Shape.STORED_MESSAGES
     transcript = read_transcript(value)
     return Shape.TRANSCRIPT if transcript and len(transcript.turns) > 1 else Shape.TEXT
@@ -118,7 +125,7 @@ def usual_shape(shapes: ShapeCounts) -> Shape:
     A text that is a number is as other texts where these are as many, and a list of three as other lists.
     """
     counts = Counter(shapes)
-    for special, general in ((Shape.NUMBER, Shape.TEXT), (Shape.THREE_TEXTS, Shape.TEXTS)):
+    for special, general in _SPECIAL.items():
         if counts[general] >= counts[special]:
             counts[general] += counts.pop(special, 0)
     seen = [(count, shape) for shape, count in counts.items() if count and shape is not Shape.NULL]

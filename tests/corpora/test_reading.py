@@ -37,7 +37,8 @@ def test_a_system_column_that_repeats_the_turn_adds_nothing_and_another_one_is_r
     ("history", "before"),
     [
         ([["q", "a"], ["r", "b"]], [user("q"), assistant("a"), user("r"), assistant("b")]),
-        ('[["q", "a"]]', None),
+        ('[["q", "a"]]', [user("q"), assistant("a")]),
+        ("[['q', 'a']]", [user("q"), assistant("a")]),
         ([user("q"), assistant("a")], [user("q"), assistant("a")]),
         ([], []),
         (None, []),

@@ -20,13 +20,18 @@ def stored_list(text: str) -> list[Any] | None:
     """The list of messages, of message lists or of texts that a text spells out; None for any other text."""
     if not _CANDIDATE.match(text):
         return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = _printed(text)
+    value = spelt_out(text)
     if isinstance(value, dict):
         value = value.get("messages")
     return value if isinstance(value, list) and value and _is_talk(value[0]) else None
+
+
+def spelt_out(text: str) -> Any:
+    """The value that a text spells out in JSON or as Python prints it; None where it spells out none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _printed(text)
 
 
 def _printed(text: str) -> Any:
