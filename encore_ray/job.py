@@ -1,6 +1,6 @@
 """The job, top to bottom: prepare -> score -> weigh -> compose -> evaluate -> compare, tracked, resumable, shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ class JobResult:
         weights: content of weights.json. metrics: content of metrics.json.
         comparison: content of comparison.json, or None where there is no pair to compare schemes on.
         tracking_uri: the MLflow store, or None when the run was not tracked or only journaled.
+        left_out: files that could not be read, with the reason, where the job was asked to leave them out.
     """
 
     run: Folder
@@ -48,6 +49,7 @@ class JobResult:
     metrics: Mapping[str, Any]
     comparison: Mapping[str, Any] | None
     tracking_uri: str | None
+    left_out: Sequence[str] = ()
 
 
 def run_job(
@@ -99,6 +101,7 @@ def run_job(
             metrics=metrics.content,
             comparison=comparison.content if comparison else None,
             tracking_uri=run.tracker.uri,
+            left_out=prepared.left_out,
         )
 
 

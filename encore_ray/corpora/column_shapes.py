@@ -34,9 +34,10 @@ def _of_all(column: pa.Array, shape: Shape) -> ShapeCounts:
 
 def _of_texts(column: pa.Array) -> ShapeCounts:
     """Only texts that begin as a list, a number or a transcript are looked at one by one."""
-    unusual = pc.fill_null(pc.match_substring_regex(column, pattern=_UNUSUAL), False)
+    found = pc.call_function("match_substring_regex", [column], pc.MatchSubstringOptions(_UNUSUAL))
+    unusual = found.fill_null(False)
     shapes = _one_by_one(column.filter(unusual))
-    shapes[Shape.TEXT] += len(column) - column.null_count - pc.sum(pc.cast(unusual, pa.int64())).as_py()
+    shapes[Shape.TEXT] += len(column) - column.null_count - unusual.true_count
     shapes[Shape.NULL] += column.null_count
     return +shapes
 

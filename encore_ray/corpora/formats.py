@@ -56,18 +56,24 @@ def choose_layout(found: Mapping[str, Shape], *, format_name: str = AUTO, where:
         if named:
             return next((layout for layout in named if fits(layout, found)), named[0])
         raise DataError(f"{where} is not in the format {format_name}. {_found_and_known(found, format_name)}")
-    for layout in LAYOUTS:
-        if fits(layout, found):
-            return layout
+    for may_be_null in (False, True):
+        for layout in LAYOUTS:
+            if fits(layout, found, may_be_null=may_be_null):
+                return layout
     raise DataError(f"{where}: unrecognised layout. {_found_and_known(found, AUTO)}")
 
 
-def fits(layout: Layout, found: Mapping[str, Shape]) -> bool:
-    """Whether columns of these shapes are those of a layout; a list that is stored as text is a list."""
+def fits(layout: Layout, found: Mapping[str, Shape], *, may_be_null: bool = False) -> bool:
+    """Whether columns of these shapes are those of a layout; a list that is stored as text is a list.
+
+    With `may_be_null`, columns that hold nothing in this file are what they are in others; not all of them.
+    """
     shapes = {name: STORED.get(shape, shape) for name, shape in found.items()}
-    return layout.lacks.isdisjoint(found) and all(
-        shapes.get(column) in expected for column, expected in layout.shapes.items()
-    )
+    if not layout.lacks.isdisjoint(found):
+        return False
+    null = [name for name in layout.shapes if shapes.get(name) is Shape.NULL] if may_be_null else []
+    others = [name for name in layout.shapes if name not in null]
+    return bool(others) and all(shapes.get(name) in layout.shapes[name] for name in others)
 
 
 def format_names() -> list[str]:

@@ -40,7 +40,7 @@ class Prepare:
 
     def main(self, console: Console) -> None:
         from encore_ray.cli.command import open_command
-        from encore_ray.console.show import show_counts
+        from encore_ray.console.show import show_counts, show_left_out
         from encore_ray.corpora.inputs import input_specs
         from encore_ray.corpora.sources import list_files
         from encore_ray.passes.prepare import Prepare as PreparePass
@@ -64,6 +64,7 @@ class Prepare:
         ) as run:
             prepared = run.do(PreparePass(files, self.options))
         show_counts(prepared.counts, console=console)
+        show_left_out(prepared.left_out, console=console)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ def open_table(file: SourceFile) -> AbstractContextManager[OpenTable]:
 
         return open_parquet(file)
     if file.kind == "lance":
-        from encore_ray.corpora.kinds.lance import open_lance
+        from encore_ray.corpora.kinds.lance_sets import open_lance
 
         return open_lance(file)
     from encore_ray.corpora.kinds.arrow import open_arrow

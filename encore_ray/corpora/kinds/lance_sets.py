@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,8 +48,7 @@ def open_lance(file: SourceFile) -> Iterator[LanceTable]:
     """The data set; ConfigError without the package that reads it."""
     if importlib.util.find_spec("lance") is None:
         raise ConfigError(f"{file.uri}: reading Lance needs one more package: pip install pylance")
-    import lance  # type: ignore[import-not-found]  # optional
-
+    lance = importlib.import_module("lance")
     try:
         table = lance.dataset(file.uri)
     except (ValueError, RuntimeError) as error:
