@@ -42,8 +42,8 @@ from transformers import __version__ as transformers_version
 from benchmarks.lengths import Lengths, by_length
 from benchmarks.recipe import SEED, Corpus, find_corpus, save_judge, train_tokenizer
 from benchmarks.tables import machine, show, write_json
-from encore_ray.corpora.messages import transcript_turns
 from encore_ray.corpora.rows import BadRow
+from encore_ray.corpora.turns.messages import transcript_turns
 from encore_ray.models.families.loaders import no_progress_bar
 from encore_ray.models.forward.rows import distinct_sequences
 from encore_ray.models.forward.scorer import PairScorer

@@ -1,6 +1,6 @@
 """The job, top to bottom: prepare -> score -> weigh -> compose -> evaluate -> compare, tracked, resumable, shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -8,7 +8,8 @@ from rich.console import Console
 from encore_ray.artifacts import Comparison, Metrics
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import JobConfig
-from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
+from encore_ray.corpora.inputs import input_specs
+from encore_ray.corpora.sources import SourceFile, list_files
 from encore_ray.errors import ConfigError
 from encore_ray.passes.compare import Compare
 from encore_ray.passes.compose import Compose
@@ -38,6 +39,7 @@ class JobResult:
         weights: as weights.json holds them. metrics: as metrics.json, whose further keys are in `metrics.content`.
         comparison: as comparison.json; None where there is no pair to compare schemes on.
         tracking_uri: the MLflow store, or None when the run was not tracked or only journaled.
+        left_out: files that could not be read, with the reason, where the job was asked to leave them out.
     """
 
     run: Folder
@@ -48,6 +50,7 @@ class JobResult:
     metrics: Metrics
     comparison: Comparison | None
     tracking_uri: str | None
+    left_out: Sequence[str] = ()
 
 
 def run_job(
@@ -66,7 +69,7 @@ def run_job(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit: expected 1 pair or more, found {limit}.")
-    files = list_files([InputSpec(item.path, item.subset, item.format) for item in config.inputs])
+    files = list_files(input_specs(config.inputs))
     check_configured_scorer(config)
     _check_run_folder(config.run, files)
     stored, max_bad_fraction = redact(config.to_yaml()).encode(), config.prepare.max_bad_fraction
@@ -99,6 +102,7 @@ def run_job(
             metrics=metrics,
             comparison=comparison,
             tracking_uri=run.tracker.uri,
+            left_out=prepared.left_out,
         )
 
 

@@ -139,7 +139,7 @@ def test_unknown_keys_of_an_input_and_of_a_missing_run_are_named(tmp_path: Path)
     path = tmp_path / "job.yaml"
     path.write_text("inputs: [{path: a, sub: b}]\n")
     said = refusal(path)
-    assert "inputs.0.sub: unknown key (known: path, subset, format)" in said
+    assert "inputs.0.sub: unknown key (known: path, subset, format, columns, chosen_if)" in said
     assert "run: missing" in said
 
 

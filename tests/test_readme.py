@@ -76,7 +76,7 @@ def test_the_flags_in_the_readme_are_flags_of_the_command(command: list[str], ca
 
 def test_the_jobs_in_the_readme_are_valid():
     jobs = [yaml.safe_load(text) for text in blocks("yaml") if text.startswith("inputs:")]
-    assert len(jobs) == 2
+    assert len(jobs) == 3
     for job in jobs:
         make_config(job)
 

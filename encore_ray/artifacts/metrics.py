@@ -37,6 +37,7 @@ class Metrics(Artifact):
     Attributes:
         subsets: by name, in their order.
         rewardbench, rewardbench_2: the score of each section; None where the corpus has not their subsets.
+        rm_bench: easy, normal, hard and their mean; None where the corpus has no group of RM-Bench.
         rewardbench_safety: that of `rewardbench`, which older versions tell alone.
         entropy_accuracy: of the weights that composed the rewards.
     """
@@ -49,6 +50,7 @@ class Metrics(Artifact):
     rewardbench_safety: float | None = None
     rewardbench: Scores | None = None
     rewardbench_2: Scores | None = None
+    rm_bench: Scores | None = None
     length_baselines: LengthBaselines | None
     entropy_accuracy: Correlations | None = None
     margin: Margin | None
@@ -57,6 +59,11 @@ class Metrics(Artifact):
     def largest_subsets(self) -> list[tuple[str, Stats]]:
         """Name and figures of every subset, the largest first."""
         return sorted(self.subsets.items(), key=lambda item: -item[1].num_pairs)
+
+    @property
+    def benchmarks(self) -> dict[str, Scores | None]:
+        """The scores of each benchmark by its name."""
+        return {"rewardbench": self.rewardbench, "rewardbench_2": self.rewardbench_2, "rm_bench": self.rm_bench}
 
     @property
     def baselines(self) -> dict[str, Stats | None]:
@@ -79,7 +86,7 @@ class Metrics(Artifact):
         }
         flat |= {f"accuracy/{name}": stats.accuracy for name, stats in self.subsets.items()}
         flat["rewardbench_safety"] = self.rewardbench_safety
-        for benchmark, scores in (("rewardbench", self.rewardbench), ("rewardbench_2", self.rewardbench_2)):
+        for benchmark, scores in self.benchmarks.items():
             flat |= {f"{benchmark}/{name}": score for name, score in (scores or {}).items()}
         for name, stats in self.baselines.items():
             flat[f"baseline/{name}"] = stats.accuracy if stats else None

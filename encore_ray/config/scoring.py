@@ -13,6 +13,16 @@ class InputOptions(Section):
     )
     subset: str | None = Field(default=None, description="Subset name given to every pair of this input.")
     format: str = Field(default="auto", description="Layout of the rows; auto detects it.")
+    columns: dict[str, str] | None = Field(
+        default=None,
+        description="Instead of a layout, which column (or path in one, as a.b[0]) holds what: prompt, chosen, "
+        "rejected, response, messages, winner, system, history, subset, id.",
+    )
+    chosen_if: bool | int | float | str | list[bool | int | float | str] | dict[Any, str] | None = Field(
+        default=None,
+        description="Values of columns.winner under which the response in columns.chosen is the chosen one, or each "
+        "value with its side: chosen, rejected or tie.",
+    )
 
 
 class PrepareOptions(Section):
@@ -21,6 +31,14 @@ class PrepareOptions(Section):
         default="auto", description="auto: the data's ids where there are any; row: ours."
     )
     columns: list[str] | None = Field(default=None, description="Further columns to carry through. Default: all.")
+    ignore: list[str] | None = Field(
+        default=None,
+        description="Columns that are no part of the conversation, although they are called as one: system, history, "
+        "images, tools, context and the like.",
+    )
+    unreadable: Literal["stop", "leave_out"] = Field(
+        default="stop", description="What to do with a file that cannot be read or recognised; leave_out counts it."
+    )
     unit_pairs: int = Field(default=1024, ge=1, le=1_000_000, description="Most pairs in a unit of work.")
     max_bad_fraction: float = Field(default=0.01, ge=0, le=1, description="Share of bad rows past which the job fails.")
     max_field_bytes: int = Field(default=1 << 20, ge=1, description="Longest text field; longer ones make a row bad.")

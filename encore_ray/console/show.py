@@ -18,6 +18,7 @@ from encore_ray.artifacts import (
     TrainReport,
     WeightsFile,
 )
+from encore_ray.corpora.notes import NOTES
 from encore_ray.engine.display import duration
 from encore_ray.folder.status import PassStatus
 from encore_ray.report.drawing.numbers import percent
@@ -58,11 +59,14 @@ def show_job(result: "JobResult", *, console: Console) -> None:
         "truncated": (scored, "were longer than the model takes and lost their beginning"),
         "identical": (prepared, "have the same response on both sides"),
         "repeated_content": (prepared, "repeat the content of an earlier pair"),
+        "contradictory": (prepared, "contradict another pair of the same responses: no reward is right on both"),
         "singles": (prepared, "are single responses: scored, but not compared"),
+        **{key: (prepared, words) for key, words in NOTES.items()},
     }
     for key, (counts, words) in notes.items():
         if counts.get(key):
             console.print(f"{counts[key]:,} {words}.", highlight=False)
+    show_left_out(result.left_out, console=console)
     show_reasons({**prepared, **{k: v for k, v in scored.items() if k.startswith(REASON_COUNT)}}, console=console)
     show_weights(WeightsFile.of_weights(result.weights), console=console)
     show_metrics(result.metrics, console=console)
@@ -202,6 +206,12 @@ def show_selection(counts: Mapping[str, int], *, console: Console) -> None:
     for rule, num_pairs in sorted(selected.items(), key=lambda item: -item[1]):
         table.add_row(rule, f"{num_pairs / max(counts['pairs'], 1):.1%} of pairs")
     console.print(table)
+
+
+def show_left_out(problems: Sequence[str], *, console: Console) -> None:
+    """Files that were left out, each with the reason."""
+    for problem in problems:
+        console.print(f"! Left out: {problem}", highlight=False, soft_wrap=True, markup=False)
 
 
 def show_reasons(counts: Mapping[str, int], *, console: Console) -> None:

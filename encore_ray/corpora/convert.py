@@ -1,5 +1,6 @@
 """From the rows of one split to units of canonical pairs and a quarantine; no row is lost on the way."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,16 +9,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from encore_ray.corpora.pairs import canonical_pair, short_hash
+from encore_ray.corpora.layouts.columns import at_path
+from encore_ray.corpora.pairs import Candidate, canonical_pair, short_hash
 from encore_ray.corpora.plan import Split
 from encore_ray.corpora.rows import BadRow, SourceRow, read_rows
 from encore_ray.corpora.sources import current_stamp
 from encore_ray.corpora.tables import PairRecord, TableSpec, build_table
 from encore_ray.corpora.values import json_text
 from encore_ray.errors import DataError
-from encore_ray.schema import QUARANTINE_SCHEMA, Reason
+from encore_ray.schema import PROMPT, QUARANTINE_SCHEMA, Reason
 
 RAW_CHARS = 1 << 20
+
+_Prepared = tuple[SourceRow, dict[str, Any]]  # a row and its values as its layout reads them
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class SplitOutcome:
         identical: of these, pairs whose two sides are the same.
         quarantine: the rows that could not be used, as schema.QUARANTINE_SCHEMA.
         reasons: number of quarantined rows by reason.
+        notes: what was done to read the others, by name.
     """
 
     rows_in: int
@@ -57,6 +62,7 @@ class SplitOutcome:
     identical: int
     quarantine: pa.Table
     reasons: dict[str, int]
+    notes: dict[str, int]
 
 
 class SplitConverter:
@@ -80,6 +86,7 @@ class SplitConverter:
         self._settings = settings or ConvertSettings()
         self._quarantine: list[dict[str, Any]] = []
         self._counts: Counter[str] = Counter()
+        self._notes: Counter[str] = Counter()
         self._outcome: SplitOutcome | None = None
 
     @property
@@ -94,24 +101,18 @@ class SplitConverter:
         Raises:
             DataError: the file cannot be read, or is not the one that was scanned.
         """
-        split, settings = self._split, self._settings
+        settings = self._settings
         held: list[PairRecord] = []
         held_bytes = 0
-        columns = split.reading.used | self._label_columns()
-        for row in read_rows(split.part, first_line=split.first_line, columns=columns):
-            if self._counts["rows_in"] == settings.limit_rows:
-                break
-            left_out = self._left_out.get(self._counts["rows_in"])
-            self._counts["rows_in"] += 1
+        for rows in self._joined(self._readable_rows()):
             try:
-                if left_out:
-                    raise left_out
-                records = self._records(row)
+                records = self._records(rows)
             except BadRow as problem:
-                self._put_in_quarantine(row, problem)
+                for row, _ in rows:
+                    self._put_in_quarantine(row, problem)
                 continue
-            self._counts["rows_kept"] += 1
-            size = _row_bytes(row)
+            self._counts["rows_kept"] += len(rows)
+            size = sum(_row_bytes(row) for row, _ in rows)
             if held and (len(held) + len(records) > settings.unit_pairs or held_bytes + size > settings.unit_bytes):
                 yield self._build(held)
                 held, held_bytes = [], 0
@@ -121,27 +122,63 @@ class SplitConverter:
             yield self._build(held)
         self._finish()
 
-    def _label_columns(self) -> frozenset[str]:
-        return frozenset(self._split.reading.layout.shapes)
+    def _readable_rows(self) -> Iterator[_Prepared]:
+        """Rows as their layout reads them; the others are put in quarantine on the way."""
+        split, reading = self._split, self._split.reading
+        for row in read_rows(split.part, first_line=split.first_line, columns=reading.decoded):
+            if self._counts["rows_in"] == self._settings.limit_rows:
+                return
+            left_out = self._left_out.get(self._counts["rows_in"])
+            self._counts["rows_in"] += 1
+            notes: Counter[str] = Counter()
+            try:
+                if left_out or row.problem:
+                    raise left_out or row.problem  # type: ignore[misc]
+                _check_sizes(row, self._settings.max_field_bytes)
+                values = reading.prepare(row.values, notes)
+                if reading.layout.joins_rows:
+                    reading.layout.read([values])
+            except BadRow as problem:
+                self._put_in_quarantine(row, problem)
+                continue
+            self._notes += notes
+            yield row, values
 
-    def _records(self, row: SourceRow) -> list[PairRecord]:
-        if row.problem:
-            raise row.problem
+    def _joined(self, rows: Iterator[_Prepared]) -> Iterator[list[_Prepared]]:
+        """Each row alone, or those of one prompt that follow each other where the layout joins them."""
+        if not self._split.reading.layout.joins_rows:
+            yield from ([row] for row in rows)
+            return
+        for _, same in itertools.groupby(rows, key=lambda row: json_text(row[1].get(PROMPT))):
+            yield list(same)
+
+    def _records(self, rows: list[_Prepared]) -> list[PairRecord]:
         reading = self._split.reading
-        _check_sizes(row, self._settings.max_field_bytes)
-        candidates = reading.layout.read(row.values)
+        row, values = rows[0]
+        notes: Counter[str] = Counter()
+        candidates = reading.candidates([values for _, values in rows], notes)
         pairs = [canonical_pair(candidate) for candidate in candidates]
-        ratings = reading.ratings.read(row.values) if reading.ratings else None
-        subset = _subset(row.values, reading.subset_column) if reading.subset_column else reading.subset
+        ratings = reading.ratings.read(values) if reading.ratings else None
+        subset = _subset(values, reading.subset_column) if reading.subset_column else reading.subset
         key = f"{reading.digest}:{reading.ordinal}:{row.line}"
-        given = _given_id(row.values, reading.id_column) if reading.id_column else None
+        given = _given_id(values, reading.id_column) if reading.id_column else None
         if len(pairs) == 1 and not reading.layout.is_grouped:
             pair_ids, group_id = [given or short_hash(f"{key}:0")], None
         else:
             group_id = given or short_hash(key)
             pair_ids = [f"{given}:{i}" if given else short_hash(f"{key}:{i}") for i in range(len(pairs))]
+        self._notes += notes
         return [
-            PairRecord(pair_id, group_id, subset, pair, ratings, candidate.chosen_key, candidate.rejected_key, row)
+            PairRecord(
+                pair_id,
+                group_id,
+                subset,
+                pair,
+                candidate.ratings or ratings,
+                candidate.chosen_key,
+                candidate.rejected_key,
+                _row_of(candidate, rows),
+            )
             for pair_id, pair, candidate in zip(pair_ids, pairs, candidates, strict=True)
         ]
 
@@ -186,6 +223,7 @@ class SplitConverter:
             singles=counts["singles"],
             identical=counts["identical"],
             quarantine=pa.Table.from_pylist(self._quarantine, schema=QUARANTINE_SCHEMA),
+            notes=dict(sorted(self._notes.items())),
             reasons=dict(sorted(Counter(str(entry["reason"]) for entry in self._quarantine).items())),
         )
 
@@ -194,6 +232,12 @@ class SplitConverter:
         return DataError(
             f"{uri} has changed since it was listed and scanned: {how}. Start over once it is no longer written to."
         )
+
+
+def _row_of(candidate: Candidate, rows: list[_Prepared]) -> SourceRow:
+    """The row whose further columns a pair keeps: of joined rows that of the chosen response."""
+    place = int((candidate.chosen_key or "a0")[1:]) if len(rows) > 1 else 0
+    return rows[place][0]
 
 
 def _check_sizes(row: SourceRow, limit: int) -> None:
@@ -226,7 +270,7 @@ def _row_bytes(row: SourceRow) -> int:
 
 
 def _given_id(values: dict[str, Any], column: str) -> str:
-    value = values.get(column)
+    value = at_path(values, column)
     if value is None or value == "":
         raise BadRow(Reason.MISSING_FIELD, f"{column} is missing; `--ids row` makes ids from rows instead")
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -235,7 +279,7 @@ def _given_id(values: dict[str, Any], column: str) -> str:
 
 
 def _subset(values: dict[str, Any], column: str) -> str | None:
-    value = values.get(column)
+    value = at_path(values, column)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):

@@ -4,8 +4,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from encore_ray.corpora.messages import USER, Turn, check_conversation
+from encore_ray.corpora.ratings import Ratings
 from encore_ray.corpora.rows import BadRow
+from encore_ray.corpora.turns.messages import USER, Turn, check_conversation
 from encore_ray.schema import Reason
 
 
@@ -16,12 +17,16 @@ class Candidate:
     Attributes:
         chosen_key, rejected_key: name of the response within its row, where the row holds several responses of
             which some are correct.
+        ratings: that the row brings along for this pair, where its layout has any.
+        notes: what was done to read the row, for the counts; each stands once for each time.
     """
 
     chosen: list[Turn]
     rejected: list[Turn] | None
     chosen_key: str | None = None
     rejected_key: str | None = None
+    ratings: Ratings | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

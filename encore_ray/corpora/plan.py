@@ -11,42 +11,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 from encore_ray.corpora.digest import ContentDigest
-from encore_ray.corpora.formats import AUTO, Layout, choose_layout
-from encore_ray.corpora.ratings import RatingColumns, find_ratings
+from encore_ray.corpora.formats import AUTO, choose_layout
+from encore_ray.corpora.layouts.columns import ColumnMap, top_of
+from encore_ray.corpora.layouts.layout import Layout
+from encore_ray.corpora.layouts.mapped import mapped_layout
+from encore_ray.corpora.ratings import find_ratings
+from encore_ray.corpora.reading import Reading, find_beside, id_and_subset
 from encore_ray.corpora.rows import FileRange
 from encore_ray.corpora.scan import ColumnScan, RangeScan
 from encore_ray.corpora.sources import SourceFile
 from encore_ray.corpora.tables import TableSpec, merge_columns
-from encore_ray.corpora.values import TEXTUAL, WHOLE, Shape, usual_shape
+from encore_ray.corpora.values import STORED, TEXTUAL, WHOLE, Shape, usual_shape
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.schema import PAIR_ID, SUBSET
 
 Ids = Literal["auto", "row"]
 
-_ID_SHAPES = TEXTUAL | WHOLE
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How the rows of one file become pairs.
-
-    Attributes:
-        digest: of the file's content; equal for a plain and a compressed copy of a text.
-        ordinal: how many files before this one have the same digest; with it, ids made from rows are unique.
-        id_column: the source column of `pair_id`, or None for ids made from digest, ordinal and line.
-        subset: the name for all rows, or None.
-        subset_column: the source column of `subset`, or None.
-        used: source columns that are not passed through.
-    """
-
-    layout: Layout
-    digest: str
-    ordinal: int
-    id_column: str | None
-    subset: str | None
-    subset_column: str | None
-    ratings: RatingColumns | None
-    used: frozenset[str]
+_ID_SHAPES = TEXTUAL | WHOLE | STORED.keys()
 
 
 @dataclass(frozen=True)
@@ -61,13 +42,18 @@ class Split:
 
 @dataclass(frozen=True)
 class FilePlan:
-    """One file; without any row it has no splits."""
+    """One file; without any row, or left out, it has no splits.
+
+    Attributes:
+        problem: why its rows are left out, on request; None where they are not.
+    """
 
     file: SourceFile
     digest: str
     num_rows: int
     layout: str | None
     splits: tuple[Split, ...]
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +84,8 @@ def plan(
     ids: Ids = "auto",
     columns: Sequence[str] | None = None,
     rule_names: Sequence[str] | None = None,
+    ignored: Sequence[str] = (),
+    leaves_out: bool = False,
 ) -> CorpusPlan:
     """Decide how a corpus is read.
 
@@ -106,6 +94,8 @@ def plan(
         ids: "auto" takes `pair_id`, else `id`, where a file has it; "row" makes ids from content and line.
         columns: source columns to pass through; all by default. Ratings are always kept.
         rule_names: rules of the lists `chosen_scores` and `rejected_scores`, in their order.
+        ignored: columns that are not read as part of the conversation, although their name says so.
+        leaves_out: leave out a file whose layout is not recognised, instead of refusing all.
 
     Raises:
         DataError: an unrecognised layout, no row at all, ratings in some files only or for different rules.
@@ -121,13 +111,20 @@ def plan(
         parts.sort(key=lambda scan: scan.part.start)
         digest = sum((scan.digest for scan in parts), ContentDigest()).hex
         found = _add_columns(parts)
-        reading = None
+        reading, problem = None, None
         if any(scan.num_rows for scan in parts):
             names = sum((scan.rule_names for scan in parts), Counter[tuple[str, ...]]())
-            reading = _reading(parts[0].part.file, found, digest, ordinals[digest], names, ids, rule_names)
-            tables.append((found, reading.used))
+            try:
+                reading = _reading(
+                    parts[0].part.file, found, digest, ordinals[digest], names, ids, rule_names, tuple(ignored)
+                )
+                tables.append((found, reading.used))
+            except DataError as error:
+                if not leaves_out:
+                    raise
+                problem = str(error).partition("\n")[0]
         ordinals[digest] += 1
-        files.append(_file_plan(parts, digest, reading))
+        files.append(_file_plan(parts, digest, reading, problem))
     if not tables:
         raise DataError(f"No row in any input: {', '.join(file.file.uri for file in files) or 'no file'}.")
     _check_columns(columns, tables)
@@ -157,28 +154,50 @@ def _reading(
     names: Counter[tuple[str, ...]],
     ids: Ids,
     given_rules: Sequence[str] | None,
+    ignored: tuple[str, ...],
 ) -> Reading:
     shapes = {name: usual_shape(column.shapes) for name, column in found.items()}
     common = {name: shapes[name] for name in _common_columns(found)} or shapes
-    layout = _layout(common, shapes, file)
-    id_column = None
-    if ids == "auto":
+    layout = _mapped(file.columns, shapes, file) if file.columns else _layout(common, shapes, file)
+    id_column, subset_column = id_and_subset(layout, shapes, file.columns)
+    if ids == "row":
+        id_column = None
+    elif layout.has_ids:
         id_column = next((name for name in (PAIR_ID, "id") if common.get(name) in _ID_SHAPES), None)
-    has_subset = file.subset is None and shapes.get(SUBSET, Shape.NESTED) in _ID_SHAPES
+    if subset_column is None and shapes.get(SUBSET, Shape.NESTED) in _ID_SHAPES:
+        subset_column = SUBSET
+    if file.subset is not None:
+        subset_column = None
     ratings = None
     if layout.can_be_rated:
         ratings = find_ratings(common, rule_names=names, given=given_rules, has_rejected=not layout.is_single)
-    used = set(layout.uses) | ({id_column} if id_column else set()) | ({SUBSET} if has_subset else set())
+    beside = find_beside(layout, shapes, columns=file.columns, ignored=ignored)
+    used = {*layout.uses, *map(top_of, beside.read)}
+    used |= {top_of(name) for name in (id_column, subset_column) if name}
     return Reading(
         layout=layout,
         digest=digest,
         ordinal=ordinal,
         id_column=id_column,
         subset=file.subset,
-        subset_column=SUBSET if has_subset else None,
+        subset_column=subset_column,
         ratings=ratings,
         used=frozenset(used | (ratings.columns if ratings else set())),
+        beside=beside,
+        columns=file.columns,
+        ignored=ignored,
     )
+
+
+def _mapped(columns: ColumnMap, shapes: Mapping[str, Shape], file: SourceFile) -> Layout:
+    layout = mapped_layout(columns)
+    missing = [f"{path} (for {place})" for place, path in columns.places if not {path, top_of(path)} & shapes.keys()]
+    if missing:
+        raise DataError(
+            f"{file.uri} has no column {', '.join(missing)}, as inputs[].columns names it. Columns found: "
+            f"{', '.join(shapes) or 'none'}."
+        )
+    return layout
 
 
 def _layout(common: Mapping[str, Shape], shapes: Mapping[str, Shape], file: SourceFile) -> Layout:
@@ -196,15 +215,21 @@ def _common_columns(found: Mapping[str, ColumnScan]) -> list[str]:
     return [name for name, count in num_values.items() if 2 * count >= num_rows]
 
 
-def _file_plan(parts: Sequence[RangeScan], digest: str, reading: Reading | None) -> FilePlan:
+def _file_plan(parts: Sequence[RangeScan], digest: str, reading: Reading | None, problem: str | None) -> FilePlan:
     splits = []
     line = 1
-    for scan in parts:
+    if reading and reading.layout.joins_rows:
+        # One range: rows that belong together may lie on both sides of a cut.
+        whole = FileRange(parts[0].part.file, parts[0].part.start, parts[-1].part.end)
+        splits, parts_left = [Split(whole, reading, line, sum(scan.num_rows for scan in parts))], ()
+    else:
+        parts_left = parts
+    for scan in parts_left:
         if reading and scan.num_rows:
             splits.append(Split(scan.part, reading, line, scan.num_rows))
         line += scan.num_lines
     num_rows = sum(scan.num_rows for scan in parts)
-    return FilePlan(parts[0].part.file, digest, num_rows, reading and reading.layout.name, tuple(splits))
+    return FilePlan(parts[0].part.file, digest, num_rows, reading and reading.layout.name, tuple(splits), problem)
 
 
 def _rated_rules(files: Sequence[FilePlan]) -> tuple[str, ...]:
@@ -220,8 +245,8 @@ def _rated_rules(files: Sequence[FilePlan]) -> tuple[str, ...]:
 
 
 def _rules_of(file: FilePlan) -> tuple[str, ...]:
-    ratings = file.splits[0].reading.ratings
-    return ratings.rules if ratings else ()
+    reading = file.splits[0].reading
+    return reading.ratings.rules if reading.ratings else reading.layout.rules
 
 
 def _listed(rules: Sequence[str]) -> str:

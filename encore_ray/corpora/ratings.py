@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from encore_ray.corpora.rows import BadRow
-from encore_ray.corpora.values import NUMERIC, Shape
+from encore_ray.corpora.values import NUMERIC, Shape, number_of
 from encore_ray.rules import FLOAT32_MAX
 from encore_ray.schema import CHOSEN, REJECTED, SIDE_SEPARATOR, Reason, chosen_column, rejected_column
 
 RULE_NAMES = "rule_names"
 CHOSEN_SCORES, REJECTED_SCORES = "chosen_scores", "rejected_scores"
+_NO_RATING = frozenset({"", "n/a", "na", "nan", "none", "null"})
+_NUMBERS = NUMERIC | {Shape.NUMBER}
 RATING_PREFIXES = (CHOSEN + SIDE_SEPARATOR, REJECTED + SIDE_SEPARATOR)
 
 
@@ -66,12 +68,12 @@ class RatingColumns:
 
 @dataclass(frozen=True, slots=True)
 class Ratings:
-    """The ratings of a row by rule; `rejected` is None for a single response."""
+    """The ratings of a row by rule; `rejected` is None for a single response, a rating where there is none."""
 
-    chosen: dict[str, float]
-    rejected: dict[str, float] | None
+    chosen: Mapping[str, float | None]
+    rejected: Mapping[str, float | None] | None
 
-    def of(self, rule: str) -> tuple[float, float | None]:
+    def of(self, rule: str) -> tuple[float | None, float | None]:
         """Chosen and rejected rating of a rule."""
         return self.chosen[rule], self.rejected[rule] if self.rejected else None
 
@@ -93,7 +95,7 @@ def find_ratings(
     rules = tuple(
         name.removeprefix(RATING_PREFIXES[0])
         for name, shape in shapes.items()
-        if name.startswith(RATING_PREFIXES[0]) and shape in NUMERIC
+        if name.startswith(RATING_PREFIXES[0]) and shape in _NUMBERS
     )
     if has_rejected:
         rules = tuple(rule for rule in rules if rejected_column(rule) in shapes)
@@ -107,11 +109,20 @@ def find_ratings(
     return RatingColumns(named[0], listed=True, named=True, has_rejected=has_rejected) if named else None
 
 
+def rating_or_none(value: Any, where: str) -> float | None:
+    """A rating, also one that a text spells out; None where nobody rated: null, an empty text or "N/A"."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in _NO_RATING):
+        return None
+    return _rating(value, where)
+
+
 def _rating(value: Any, where: str) -> float:
     if value is None:
         raise BadRow(Reason.BAD_RATING, f"{where} is missing")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadRow(Reason.BAD_RATING, f"{where}: expected a number, found {type(value).__name__}")
-    if not abs(value) <= FLOAT32_MAX:  # NaN too
+    number = number_of(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        found = repr(value[:40]) if isinstance(value, str) else type(value).__name__
+        raise BadRow(Reason.BAD_RATING, f"{where}: expected a number, found {found}")
+    if not abs(number) <= FLOAT32_MAX:  # NaN too
         raise BadRow(Reason.BAD_RATING, f"{where}: expected a finite float32, found {str(value)[:40]}")
-    return float(value)
+    return float(number)

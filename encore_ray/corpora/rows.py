@@ -1,10 +1,9 @@
 """The rows of a file, one at a time, each with its place; a row that cannot be read is handed on as a problem.
 
-A row is a line of a text file that is not blank, an element of a JSON array, or a row of a Parquet table. Its
-place is the 1-based number of that line (blank lines are numbered, and are no rows), element or row.
+A row is a line of a text file that is not blank, an element of a JSON array, or a row of a table. Its place is the
+1-based number of that line (blank lines are numbered, and are no rows), element or row.
 """
 
-import contextlib
 import functools
 import io
 import json
@@ -14,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from encore_ray.corpora.sources import SourceFile, open_bytes, open_text, reading
+from encore_ray.corpora.kinds.delimited import delimited_rows
+from encore_ray.corpora.kinds.tables import TABLE_KINDS, open_table
+from encore_ray.corpora.sources import SourceFile, open_text, reading
 from encore_ray.corpora.values import json_text, plain_type
 from encore_ray.errors import DataError
-from encore_ray.pickled import refuse_pickles
 from encore_ray.schema import Reason
 
 MAX_DEPTH = 100
@@ -58,9 +57,9 @@ class SourceRow:
 
     Attributes:
         line: 1-based line, array element or table row.
-        values: columns by name; of a Parquet row only those asked for.
+        values: columns by name; of a table's row only those asked for.
         raw: the bytes of a text row.
-        batch, index: where a Parquet row lies.
+        batch, index: where the row of a table lies.
     """
 
     line: int
@@ -107,13 +106,16 @@ def read_rows(part: FileRange, *, first_line: int, columns: Collection[str]) -> 
 
     Args:
         first_line: number of the range's first line, element or row.
-        columns: the ones that a Parquet row decodes; text rows have them all.
+        columns: the ones that a table's row decodes; text rows have them all.
 
     Raises:
         DataError: the file cannot be read.
     """
-    if part.file.kind == "parquet":
-        yield from _parquet_rows(part, first_line, columns)
+    if part.file.kind in TABLE_KINDS:
+        yield from _table_rows(part, first_line, columns)
+        return
+    if part.file.kind in ("csv", "tsv"):
+        yield from _delimited_rows(part.file, first_line)
         return
     for line, item in enumerate(text_items(part), start=first_line):
         if item.isspace() or not item:
@@ -149,14 +151,6 @@ def parse_object(item: bytes) -> dict[str, Any]:
         except UnicodeEncodeError:
             raise BadRow(Reason.INVALID_UTF8, "half of a surrogate pair, which no UTF-8 text can hold") from None
     return value
-
-
-@contextlib.contextmanager
-def open_source_table(file: SourceFile) -> Iterator[pq.ParquetFile]:
-    """The open table; pyarrow would leave a handle that we opened open."""
-    with open_bytes(file) as handle, pq.ParquetFile(handle) as table:
-        refuse_pickles(table.schema_arrow, file.uri)
-        yield table
 
 
 @functools.cache
@@ -207,10 +201,18 @@ def _array_elements(data: bytes, uri: str) -> Iterator[bytes]:
         raise DataError(f"Cannot read {uri} as a JSON array: {error}. Mend it, or write one object a line.") from None
 
 
-def _parquet_rows(part: FileRange, first_line: int, columns: Collection[str]) -> Iterator[SourceRow]:
-    with reading(part.file.uri), open_source_table(part.file) as table:
+def _delimited_rows(file: SourceFile, first_line: int) -> Iterator[SourceRow]:
+    with reading(file.uri):
+        for line, cells in enumerate(delimited_rows(file), start=first_line):
+            reason = Reason.MALFORMED_CSV if cells.is_utf8 else Reason.INVALID_UTF8
+            problem = BadRow(reason, cells.problem) if cells.problem else None
+            yield SourceRow(line, cells.values, problem, cells.raw)
+
+
+def _table_rows(part: FileRange, first_line: int, columns: Collection[str]) -> Iterator[SourceRow]:
+    with reading(part.file.uri), open_table(part.file) as table:
         line = first_line
-        for stored in table.iter_batches(_BATCH_ROWS, row_groups=list(range(part.start, part.end))):
+        for stored in table.batches(part.start, part.end, rows=_BATCH_ROWS):
             batch = _plain(stored)
             wanted = batch.select([name for name in batch.schema.names if name in columns])
             try:
@@ -219,7 +221,7 @@ def _parquet_rows(part: FileRange, first_line: int, columns: Collection[str]) ->
             except (pa.ArrowInvalid, UnicodeDecodeError):
                 rows = [None] * batch.num_rows
             for index, values in enumerate(rows):
-                yield _parquet_row(batch, index, line, values, wanted)
+                yield _table_row(batch, index, line, values, wanted)
                 line += 1
 
 
@@ -230,7 +232,7 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _parquet_row(
+def _table_row(
     batch: pa.RecordBatch, index: int, line: int, values: dict[str, Any] | None, wanted: pa.RecordBatch
 ) -> SourceRow:
     if values is not None:

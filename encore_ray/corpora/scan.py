@@ -4,35 +4,31 @@
 the parts up. A scan depends only on the file, so the parts can be scanned on any machines in any order.
 """
 
-import contextlib
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from encore_ray.corpora.column_shapes import column_shapes
 from encore_ray.corpora.digest import ContentDigest
+from encore_ray.corpora.kinds.tables import TABLE_KINDS, open_table
 from encore_ray.corpora.ratings import RULE_NAMES
-from encore_ray.corpora.rows import BadRow, FileRange, open_source_table, parse_object, text_items
-from encore_ray.corpora.sources import SourceFile, open_bytes, reading
-from encore_ray.corpora.values import Shape, ShapeCounts, plain_type, shape_of
+from encore_ray.corpora.rows import BadRow, FileRange, parse_object, read_rows, text_items
+from encore_ray.corpora.sources import SourceFile, reading
+from encore_ray.corpora.values import ShapeCounts, plain_type, shape_of
 from encore_ray.errors import DataError
 
 RANGE_BYTES = 64 << 20
 RANGE_ROWS = 1 << 16
 MAX_COLUMNS = 4096
-_SAMPLE_ROWS = 64
-_PIECE_BYTES = 1 << 20
+_BATCH_ROWS = 4096
 _MAX_RULE_LISTS = 100
 
 
 @dataclass(frozen=True)
 class ColumnScan:
-    """What one column of one range holds: shapes of its values (of a Parquet column: of its first rows), Arrow type
-    (None in text files)."""
+    """What one column of one range holds: shapes of its values, and their Arrow type (None in text files)."""
 
     shapes: ShapeCounts
     type: pa.DataType | None = None
@@ -60,17 +56,17 @@ class RangeScan:
 def ranges(file: SourceFile, *, range_bytes: int = RANGE_BYTES) -> list[FileRange]:
     """The parts of a file: of plain JSONL `range_bytes` each, of Parquet runs of row groups of about 64Ki rows.
 
-    Compressed text and `.json` files are one part. An empty file is one part without rows.
+    Every other file is one part. An empty file is one part without rows.
 
     Raises:
-        DataError: a Parquet file without a whole footer.
+        DataError: a table that cannot be opened, as a Parquet file without a whole footer.
     """
     assert range_bytes > 0
-    if file.kind == "parquet":
-        with reading(file.uri), open_source_table(file) as table:
-            rows = [table.metadata.row_group(index).num_rows for index in range(table.num_row_groups)]
+    if file.kind in TABLE_KINDS:
+        with reading(file.uri), open_table(file) as table:
+            rows = table.rows()
         return _row_group_runs(file, rows)
-    if file.gzipped or file.kind == "json" or file.size == 0:
+    if file.gzipped or file.kind != "jsonl" or file.size == 0:
         return [FileRange(file, 0, file.size)]
     starts = range(0, file.size, range_bytes)
     return [FileRange(file, start, min(start + range_bytes, file.size)) for start in starts]
@@ -82,7 +78,9 @@ def scan(part: FileRange) -> RangeScan:
     Raises:
         DataError: the file cannot be read, or has more than 4,096 different columns.
     """
-    return _scan_parquet(part) if part.file.kind == "parquet" else _scan_text(part)
+    if part.file.kind in TABLE_KINDS:
+        return _scan_table(part)
+    return _scan_delimited(part) if part.file.kind in ("csv", "tsv") else _scan_text(part)
 
 
 def _row_group_runs(file: SourceFile, rows: list[int]) -> list[FileRange]:
@@ -128,56 +126,35 @@ def _scan_text(part: FileRange) -> RangeScan:
     return RangeScan(part, digest.num_items, num_rows, digest, columns, rule_names)
 
 
-def _scan_parquet(part: FileRange) -> RangeScan:
+def _scan_delimited(part: FileRange) -> RangeScan:
+    """CSV and TSV have their digest line by line, as any text: a copy with other line ends is another content."""
+    shapes: dict[str, ShapeCounts] = {}
+    num_rows = 0
+    digest = ContentDigest.of(text_items(part))
+    for row in read_rows(part, first_line=1, columns=()):
+        num_rows += 1
+        for name, value in row.values.items():
+            shapes.setdefault(name, Counter())[shape_of(value)] += 1
+    columns = {name: ColumnScan(counts) for name, counts in shapes.items()}
+    return RangeScan(part, num_rows, num_rows, digest, columns, Counter())
+
+
+def _scan_table(part: FileRange) -> RangeScan:
     rule_names: Counter[tuple[str, ...]] = Counter()
-    with reading(part.file.uri), open_source_table(part.file) as table, open_bytes(part.file) as handle:
-        metadata, schema = table.metadata, table.schema_arrow
+    with reading(part.file.uri), open_table(part.file) as table:
+        schema = table.schema
         if len(set(schema.names)) != len(schema.names):
             raise DataError(f"{part.file.uri} has two columns of the same name: {', '.join(schema.names)}.")
-        groups = [metadata.row_group(index) for index in range(part.start, part.end)]
-        head = str(schema.remove_metadata()).encode()
-        digest = ContentDigest.of(_stored_digest(group, handle, head) for group in groups)
+        num_rows = sum(table.rows()[part.start : part.end])
+        digest = table.digest(part.start, part.end) if num_rows or part.end > part.start else ContentDigest()
         columns = {name: ColumnScan(Counter(), plain_type(schema.field(name).type)) for name in schema.names}
-        batches = table.iter_batches(_SAMPLE_ROWS, row_groups=list(range(part.start, part.end)))
-        for batch in batches if groups else ():
+        for batch in table.batches(part.start, part.end, rows=_BATCH_ROWS):
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                columns[name].shapes.update(_shapes(column))
-            break
-        if RULE_NAMES in schema.names and groups:
-            for batch in table.iter_batches(row_groups=list(range(part.start, part.end)), columns=[RULE_NAMES]):
-                for value in batch.column(0).to_pylist():
+                columns[name].shapes.update(column_shapes(column))
+            if RULE_NAMES in schema.names:
+                for value in batch.column(RULE_NAMES).to_pylist():
                     _note_rule_names(value, rule_names)
-    num_rows = sum(group.num_rows for group in groups)
     return RangeScan(part, num_rows, num_rows, digest, columns, rule_names)
-
-
-def _shapes(column: pa.Array) -> ShapeCounts:
-    try:
-        return Counter(map(shape_of, column.to_pylist()))
-    except UnicodeDecodeError:
-        shapes: ShapeCounts = Counter()
-        for value in column:
-            with contextlib.suppress(UnicodeDecodeError):  # the conversion meets it again and quarantines its row
-                shapes[shape_of(value.as_py())] += 1
-        return shapes or Counter([Shape.TEXT])
-
-
-def _stored_digest(group: pq.RowGroupMetaData, handle: IO[bytes], head: bytes) -> bytes:
-    """SHA-256 of a schema and of a row group's bytes as they lie in the file, read in pieces."""
-    chunks = [group.column(index) for index in range(group.num_columns)]
-    offsets = [
-        chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset
-        for chunk in chunks
-    ]
-    handle.seek(min(offsets, default=0))
-    digest, left = hashlib.sha256(head), sum(chunk.total_compressed_size for chunk in chunks)
-    while left:
-        piece = handle.read(min(left, _PIECE_BYTES))
-        if not piece:
-            raise EOFError("the file ends within a row group")
-        digest.update(piece)
-        left -= len(piece)
-    return digest.digest()
 
 
 def _note_rule_names(value: object, seen: Counter[tuple[str, ...]]) -> None:

@@ -1,14 +1,17 @@
 """The files of a corpus: where they are, what kind each is, and which bytes they held when they were listed.
 
 An input is a path, a folder, a glob, or a URL of them: `s3://bucket/…`, `gs://bucket/…` (through gcsfs, untested
-here), `hf://datasets/owner/name[@revision]/path-or-glob`. Files end in `.parquet`, `.jsonl`, `.ndjson` or `.json`
-(one array, or one object a line), the text ones also in `.gz`.
+here), `hf://datasets/owner/name[@revision]/path-or-glob`. Files end in `.parquet`, `.arrow`, `.feather`, `.jsonl`,
+`.ndjson`, `.json` (one array, or one object a line), `.csv` or `.tsv`, the text ones also in `.gz`. A folder may be one
+that `datasets` saved; one that ends in `.lance` is a Lance data set.
 """
 
 import contextlib
 import glob
 import gzip
+import hashlib
 import importlib.util
+import itertools
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,14 +20,27 @@ from typing import IO, Any, Literal, cast
 
 import pyarrow as pa
 
+from encore_ray.corpora.kinds.saved import data_files
+from encore_ray.corpora.layouts.columns import ColumnMap
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.remote import describe, file_system, is_trouble
 from encore_ray.storage import absolute, is_remote
 
-Kind = Literal["jsonl", "json", "parquet"]
+Kind = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow", "lance"]
 
-_KINDS: dict[str, Kind] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
-KNOWN_EXTENSIONS = ".parquet, .jsonl, .ndjson, .json (the last three also with .gz)"
+_KINDS: dict[str, Kind] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+}
+_TEXT_KINDS = frozenset({"jsonl", "json", "csv", "tsv"})
+_LANCE = ".lance"
+KNOWN_EXTENSIONS = ".parquet, .arrow, .feather, .jsonl, .ndjson, .json, .csv, .tsv (the last five also with .gz)"
 
 # Where each file system keeps something that changes when a file does; the first that is there wins.
 _STAMPS = ("ETag", "etag", "blob_id", "md5Hash", "last_modified", "LastModified", "mtime", "created")
@@ -38,11 +54,13 @@ class InputSpec:
         path: file, folder, glob or URL.
         subset: name given to all its pairs, instead of the one in their `subset` column.
         format: name of a layout, or "auto" to detect it file by file.
+        columns: which column holds what, instead of a layout.
     """
 
     path: str
     subset: str | None = None
     format: str = "auto"
+    columns: ColumnMap | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,7 @@ class SourceFile:
         uri: absolute local path, or URL.
         size: bytes as stored, i.e. compressed for `.gz`.
         stamp: cheap identity: size and mtime_ns of a local file, size and ETag or blob id of a remote one.
-        subset, format: of the input that named it.
+        subset, format, columns: of the input that named it.
     """
 
     uri: str
@@ -63,6 +81,7 @@ class SourceFile:
     stamp: str
     subset: str | None = None
     format: str = "auto"
+    columns: ColumnMap | None = None
 
 
 def list_files(specs: Iterable[InputSpec]) -> list[SourceFile]:
@@ -112,7 +131,7 @@ def current_stamp(file: SourceFile) -> str:
     fs, inner = file_system(file.uri)
     fs.invalidate_cache()
     with reading(file.uri):
-        return file_stamp(inner, fs.info(inner))
+        return file_stamp(inner, _of_lance(fs, inner) if file.kind == "lance" else fs.info(inner))
 
 
 @contextlib.contextmanager
@@ -121,7 +140,7 @@ def reading(uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if is_trouble(error) or isinstance(error, EOFError | zlib.error | pa.ArrowException):
+        if is_trouble(error) or isinstance(error, EOFError | zlib.error | pa.ArrowException | UnicodeError):
             said = describe(error, otherwise="Mend the file, or leave it out of the inputs.")
             raise DataError(f"Cannot read {uri}: {said}") from error
         raise
@@ -140,12 +159,13 @@ def _expand(spec: InputSpec) -> list[SourceFile]:
         raise ConfigError(f"{absolute(spec.path)}: {what}.")
     files = []
     for name in sorted(infos):
-        kind, gzipped = _kind(name)
+        kind, gzipped = ("lance", False) if infos[name]["type"] == "directory" else _kind(name)
         uri = fs.unstrip_protocol(name) if is_remote(spec.path) else name
         if kind is None:
             raise ConfigError(f"{uri}: unknown kind of file; expected a name that ends in {KNOWN_EXTENSIONS}.")
         info = infos[name]
-        files.append(SourceFile(uri, kind, gzipped, info["size"], file_stamp(name, info), spec.subset, spec.format))
+        stamp = file_stamp(name, info)
+        files.append(SourceFile(uri, kind, gzipped, info["size"], stamp, spec.subset, spec.format, spec.columns))
     return files
 
 
@@ -160,15 +180,26 @@ def _find(fs: Any, inner: str) -> tuple[dict[str, dict[str, Any]], bool]:
         return {name: info for name, info in found.items() if info["type"] == "file"}, True
     if info["type"] == "file":
         return {inner: info}, True
+    if inner.rstrip("/").endswith(_LANCE):
+        return {inner.rstrip("/"): _of_lance(fs, inner)}, True
     found = fs.find(inner, detail=True)
-    return {n: i for n, i in found.items() if _kind(n)[0] and not _is_hidden(n[len(inner) :])}, False
+    known = {n: i for n, i in found.items() if _kind(n)[0] and not _is_hidden(n[len(inner) :])}
+    kept = data_files(fs, known)
+    return {name: info for name, info in known.items() if name in kept}, False
+
+
+def _of_lance(fs: Any, inner: str) -> dict[str, Any]:
+    """What is known of a Lance data set as of a file: its size, and a stamp that changes with any of its files."""
+    files = {name: f"{info['size']}" for name, info in sorted(fs.find(inner, detail=True).items())}
+    stamp = hashlib.sha256("\0".join(itertools.chain(*files.items())).encode()).hexdigest()[:16]
+    return {"size": sum(map(int, files.values())), "etag": stamp, "type": "directory"}
 
 
 def _kind(name: str) -> tuple[Kind | None, bool]:
     stem, extension = os.path.splitext(name.lower())
     gzipped = extension == ".gz"
     kind = _KINDS.get(os.path.splitext(stem)[1] if gzipped else extension)
-    return (None, gzipped) if gzipped and kind == "parquet" else (kind, gzipped)
+    return (None, gzipped) if gzipped and kind not in _TEXT_KINDS else (kind, gzipped)
 
 
 def _is_hidden(name: str) -> bool:

@@ -8,18 +8,18 @@ and a null are both null.
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from encore_ray import schema
-from encore_ray.corpora.messages import Turn
 from encore_ray.corpora.pairs import CanonicalPair
 from encore_ray.corpora.ratings import RATING_PREFIXES, Ratings
 from encore_ray.corpora.rows import SourceRow
 from encore_ray.corpora.scan import ColumnScan
+from encore_ray.corpora.turns.messages import Turn
 from encore_ray.corpora.values import ShapeCounts, arrow_type, json_text
 from encore_ray.schema import chosen_column, rejected_column
 
@@ -104,7 +104,7 @@ def merge_columns(
     for name, of_parquet in types.items():
         all_types = of_parquet | ({arrow_type(shapes[name])} if name in shapes else set())
         all_types.discard(pa.null())
-        exact = next(iter(all_types)) if len(all_types) == 1 else None
+        exact = _shared(all_types)
         kept = name
         while _is_reserved(kept) or (kept != name and kept in taken):
             kept = f"source_{kept}"
@@ -112,6 +112,34 @@ def merge_columns(
         is_json = bool(all_types) and exact is None
         merged.append(Passthrough(name, kept, exact or pa.string(), is_json))
     return tuple(merged)
+
+
+def _shared(types: Collection[pa.DataType | None]) -> pa.DataType | None:
+    """The one type of a column in all files; what is null in one of them, at any depth, is as in another."""
+    shared: pa.DataType | None = None
+    for number, type_ in enumerate(sorted(types, key=str)):
+        shared = type_ if number == 0 else _merged(shared, type_)
+        if shared is None:
+            return None
+    return shared
+
+
+def _merged(one: pa.DataType | None, other: pa.DataType | None) -> pa.DataType | None:
+    if one is None or other is None or one == other:
+        return one if one == other else None
+    if pa.types.is_null(one) or pa.types.is_null(other):
+        return other if pa.types.is_null(one) else one
+    if pa.types.is_list(one) and pa.types.is_list(other):
+        item = _merged(one.value_type, other.value_type)
+        return item and pa.list_(item)
+    if pa.types.is_struct(one) and pa.types.is_struct(other) and _names(one) == _names(other):
+        types = [_merged(one.field(name).type, other.field(name).type) for name in _names(one)]
+        return pa.struct(list(zip(_names(one), types, strict=True))) if all(types) else None
+    return None
+
+
+def _names(type_: pa.StructType) -> list[str]:
+    return [field.name for field in type_]
 
 
 def build_table(records: Sequence[PairRecord], *, spec: TableSpec, used: frozenset[str]) -> pa.Table:

@@ -7,11 +7,15 @@ type follows from which shapes occur; the layout of a file is detected from whic
 import base64
 import datetime
 import json
+import re
 from collections import Counter
 from enum import StrEnum
 from typing import Any
 
 import pyarrow as pa
+
+from encore_ray.corpora.turns.stored import stored_list
+from encore_ray.corpora.turns.transcripts import TRANSCRIPT_START, read_transcript
 
 
 class Shape(StrEnum):
@@ -24,19 +28,39 @@ class Shape(StrEnum):
     HUGE = "huge integer"
     FLOAT = "float"
     TEXT = "text"
-    TRANSCRIPT = "transcript"  # a text that starts with "\n\nHuman:"
-    MESSAGES = "messages"  # a list of objects with a role
+    NUMBER = "number in text"
+    TRANSCRIPT = "transcript"  # a text of several turns, as one that starts with "\n\nHuman:"
+    STORED_MESSAGES = "messages in text"  # a list spelt out in JSON or as Python prints it
+    STORED_TEXTS = "list of texts in text"
+    STORED_THREE = "list of three texts in text"
+    STORED_CONVERSATIONS = "list of messages in text"
+    MESSAGE = "message"  # an object with a role
+    MESSAGES = "messages"  # a list of objects with a role, or an object that holds one as `messages`
     TEXTS = "list of texts"
+    THREE_TEXTS = "list of three texts"
     CONVERSATIONS = "list of messages"  # a list of lists of objects with a role
     NESTED = "nested"
 
 
 ShapeCounts = Counter[Shape]
-TEXTUAL = frozenset({Shape.TEXT, Shape.TRANSCRIPT})
+STORED = {
+    Shape.STORED_MESSAGES: Shape.MESSAGES,
+    Shape.STORED_TEXTS: Shape.TEXTS,
+    Shape.STORED_THREE: Shape.THREE_TEXTS,
+    Shape.STORED_CONVERSATIONS: Shape.CONVERSATIONS,
+}
+TEXTUAL = frozenset({Shape.TEXT, Shape.NUMBER, Shape.TRANSCRIPT})
 WHOLE = frozenset({Shape.INT, Shape.LONG})
 NUMERIC = frozenset({*WHOLE, Shape.FLOAT})
-TRANSCRIPT_START = "\n\nHuman:"
 
+_STRINGS = TEXTUAL | STORED.keys()
+_NUMBER = re.compile(r"\s*[-+]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})(?:[eE][-+]?\d{1,2})?\s*")
+_NUMBER_CHARS = 40
+_SPECIAL = {
+    Shape.NUMBER: Shape.TEXT,
+    Shape.THREE_TEXTS: Shape.TEXTS,
+    Shape.STORED_THREE: Shape.STORED_TEXTS,
+}
 _EXACT_INT = 2**53
 _INT64 = 2**63
 
@@ -44,7 +68,7 @@ _INT64 = 2**63
 def shape_of(value: Any) -> Shape:
     """The shape of a JSON value; of a list by its first item."""
     if isinstance(value, str):
-        return Shape.TRANSCRIPT if value.startswith(TRANSCRIPT_START) else Shape.TEXT
+        return _text_shape(value)
     if value is None:
         return Shape.NULL
     if isinstance(value, bool):
@@ -55,21 +79,56 @@ def shape_of(value: Any) -> Shape:
         return Shape.LONG if -_INT64 <= value < _INT64 else Shape.HUGE
     if isinstance(value, float):
         return Shape.FLOAT
+    if isinstance(value, dict):
+        if is_message(value):
+            return Shape.MESSAGE
+        value = value.get("messages")
     if not isinstance(value, list) or not value:
         return Shape.NESTED
     first = value[0]
     if isinstance(first, str):
-        return Shape.TEXTS
-    if isinstance(first, dict):
-        return Shape.MESSAGES if "role" in first else Shape.NESTED
-    if isinstance(first, list) and first and isinstance(first[0], dict) and "role" in first[0]:
+        return Shape.THREE_TEXTS if len(value) == 3 else Shape.TEXTS
+    if is_message(first):
+        return Shape.MESSAGES
+    if isinstance(first, list) and first and is_message(first[0]):
         return Shape.CONVERSATIONS
     return Shape.NESTED
 
 
+def is_message(value: Any) -> bool:
+    """Whether a value says who speaks: {role, content}, or {from, value} as ShareGPT has it."""
+    return isinstance(value, dict) and ("role" in value or ("from" in value and "value" in value))
+
+
+def number_of(value: str) -> float | None:
+    """The number that a text spells out; None for any other text."""
+    return float(value) if len(value) <= _NUMBER_CHARS and _NUMBER.fullmatch(value) else None
+
+
+def _text_shape(value: str) -> Shape:
+    if value.startswith(TRANSCRIPT_START):
+        return Shape.TRANSCRIPT
+    if number_of(value) is not None:
+        return Shape.NUMBER
+    items = stored_list(value)
+    if items is not None:
+        if isinstance(items[0], str):
+            return Shape.STORED_THREE if len(items) == 3 else Shape.STORED_TEXTS
+        return Shape.STORED_CONVERSATIONS if isinstance(items[0], list) else Shape.STORED_MESSAGES
+    transcript = read_transcript(value)
+    return Shape.TRANSCRIPT if transcript and len(transcript.turns) > 1 else Shape.TEXT
+
+
 def usual_shape(shapes: ShapeCounts) -> Shape:
-    """The most common shape other than null, so that a bad row does not hide what a column is."""
-    seen = [(count, shape) for shape, count in shapes.items() if shape is not Shape.NULL]
+    """The most common shape other than null, so that a bad row does not hide what a column is.
+
+    A text that is a number is as other texts where these are as many, and a list of three as other lists.
+    """
+    counts = Counter(shapes)
+    for special, general in _SPECIAL.items():
+        if counts[general] >= counts[special]:
+            counts[general] += counts.pop(special, 0)
+    seen = [(count, shape) for shape, count in counts.items() if count and shape is not Shape.NULL]
     return max(seen)[1] if seen else Shape.NULL
 
 
@@ -84,7 +143,7 @@ def arrow_type(shapes: ShapeCounts) -> pa.DataType | None:
         return pa.int64()
     if seen <= {Shape.INT, Shape.FLOAT}:
         return pa.float64()
-    return pa.string() if seen <= TEXTUAL else None
+    return pa.string() if seen <= _STRINGS else None
 
 
 def plain_type(type_: pa.DataType) -> pa.DataType:

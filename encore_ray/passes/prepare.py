@@ -26,9 +26,9 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.quarantine import check_bad_fraction
 from encore_ray.folder.spec import PREPARE
 from encore_ray.folder.tables import TableUnit
-from encore_ray.passes.repeats import count_repeats, refuse_repeated_ids
+from encore_ray.passes.repeats import count_contradictions, count_repeats, refuse_repeated_ids
 from encore_ray.run import Dataset, Record, Run, Step
-from encore_ray.schema import CONTENT_ID, REASON_COUNT
+from encore_ray.schema import CONTENT_ID, REASON_COUNT, Reason
 from encore_ray.storage import fingerprint
 
 TRIAL_UNITS = 16  # a trial's units are small, so that all actors have work
@@ -49,16 +49,19 @@ class Prepared:
     """What the prepare pass made.
 
     Attributes:
-        counts: rows, kept, quarantined, pairs, singles, identical, repeated_content, and reason.<reason>.
+        counts: rows, kept, quarantined, pairs, singles, identical, repeated_content, contradictory, reason.<reason>,
+            and what was done to read the rows, as lists_from_text; files_left_out where there are any.
         corpus_rows: rows of the whole corpus; more than counts["rows"] in a trial.
         rated_rules: rules whose ratings the corpus brings along.
         inputs: the files.
+        left_out: files that could not be read, with the reason; left out on request.
     """
 
     counts: Mapping[str, int]
     corpus_rows: int
     rated_rules: tuple[str, ...]
     inputs: tuple[PreparedInput, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,12 @@ class Prepare(Step[Prepared]):
     def __call__(self, run: Run) -> Prepared:
         options = self.options
         files = [file if file.format != "auto" else replace(file, format=options.format) for file in self.files]
-        corpus = plan(_scan_all(files, run.engine), ids=options.ids, columns=options.columns)
+        leaves_out = options.unreadable == "leave_out"
+        scans, unread = _scan_all(files, run.engine, leaves_out=leaves_out)
+        corpus = plan(
+            scans, ids=options.ids, columns=options.columns, ignored=options.ignore or (), leaves_out=leaves_out
+        )
+        unread += [file.problem for file in corpus.files if file.problem]
         splits = corpus.splits
         settings = ConvertSettings(unit_pairs=options.unit_pairs, max_field_bytes=options.max_field_bytes)
         if self.limit is not None:
@@ -99,31 +107,50 @@ class Prepare(Step[Prepared]):
         tasks = [_task(split, settings.limit_rows) for split in splits]
         commits = run.finish(output, tasks, partial(_Convert, corpus.table, settings), leaves_out=True)
         counts = total_counts(commits.values())
+        if unread:
+            counts["files_left_out"] = len(unread)
         _check_account(counts, options.max_bad_fraction, output)
         names = [task.unit for task in tasks]
         files_out = [file for name in names for file in commits[name].data]
         units = [TableUnit(file.unit, output.folder, file.file, file.rows, file.digest) for file in files_out]
         done = output.sealed()
         if done and done["manifest_digest"] == manifest_digest(files_out):
-            counts["repeated_content"] = done["counts"]["repeated_content"]
+            counts |= {name: done["counts"].get(name, 0) for name in ("repeated_content", "contradictory")}
         else:
             if any(split.reading.id_column for split in splits):
                 refuse_repeated_ids(units, run.reducer)
             counts["repeated_content"] = count_repeats(units, CONTENT_ID, run.reducer)
+            counts["contradictory"] = count_contradictions(units, run.reducer)
         output.seal(names, commits, counts)
         inputs = tuple(PreparedInput(f.file.uri, f.digest, f.num_rows, f.layout) for f in corpus.files)
-        return Prepared(counts, corpus.num_rows, corpus.rated_rules, inputs)
+        return Prepared(counts, corpus.num_rows, corpus.rated_rules, inputs, tuple(unread))
 
     def record(self, made: Prepared) -> Record:
         inputs = [Dataset(item.uri, item.digest, item.num_rows) for item in made.inputs]
         return Record(metrics=made.counts, step=made.counts["rows"], inputs=inputs)
 
 
-class _Scan:
-    """Scans one range: runs in a worker."""
+@dataclass(frozen=True)
+class _Unread:
+    """A file that cannot be read, and why."""
 
-    def __call__(self, part: FileRange) -> RangeScan:
-        return scan(part)
+    uri: str
+    problem: str
+
+
+class _Scan:
+    """Scans one range: runs in a worker. On request it tells what is wrong with a file instead of ending the pass."""
+
+    def __init__(self, leaves_out: bool):
+        self._leaves_out = leaves_out
+
+    def __call__(self, part: FileRange) -> RangeScan | _Unread:
+        try:
+            return scan(part)
+        except DataError as error:
+            if not self._leaves_out:
+                raise
+            return _Unread(part.file.uri, str(error))
 
 
 class _Convert:
@@ -146,31 +173,49 @@ class _Convert:
             "pairs": outcome.pairs_out - outcome.singles,
             "singles": outcome.singles,
             "identical": outcome.identical,
+            **outcome.notes,
             **{f"{REASON_COUNT}{reason}": count for reason, count in outcome.reasons.items()},
         }
 
 
-def _scan_all(files: Sequence[SourceFile], engine: Engine) -> list[RangeScan]:
-    """Scans of all ranges, the files in their given order."""
-    parts = [part for file in files for part in ranges(file)]
-    scans = list(engine.map_units(_Scan, parts))
+def _scan_all(files: Sequence[SourceFile], engine: Engine, *, leaves_out: bool) -> tuple[list[RangeScan], list[str]]:
+    """Scans of all ranges, the files in their given order; and what is wrong with files that are left out."""
+    parts: list[FileRange] = []
+    problems: dict[str, str] = {}
+    for file in files:
+        try:
+            parts += ranges(file)
+        except DataError as error:
+            if not leaves_out:
+                raise
+            problems[file.uri] = str(error)
+    scans: list[RangeScan] = []
+    for found in engine.map_units(partial(_Scan, leaves_out), parts):
+        if isinstance(found, _Unread):
+            problems[found.uri] = found.problem
+        else:
+            scans.append(found)
     order = {file.uri: number for number, file in enumerate(files)}
-    return sorted(scans, key=lambda scan: (order[scan.part.file.uri], scan.part.start))
+    whole = [scan for scan in scans if scan.part.file.uri not in problems]
+    return sorted(whole, key=lambda scan: (order[scan.part.file.uri], scan.part.start)), list(problems.values())
 
 
 def _task(split: Split, limit_rows: int | None) -> Task:
     """A unit is named by its file and place, so that inputs added later leave it as it is."""
     file, reading = split.part.file, split.reading
     name = hashlib.sha256(f"{file.uri}\0{file.subset}".encode()).hexdigest()[:12]
-    digest = fingerprint(
-        {
-            "content": reading.digest,
-            "ordinal": reading.ordinal,
-            "layout": reading.layout.name,
-            "ids": reading.id_column,
-            "range": [split.part.start, split.part.end, split.first_line],
-        }
-    )
+    facts: dict[str, Any] = {
+        "content": reading.digest,
+        "ordinal": reading.ordinal,
+        "layout": reading.layout.name,
+        "ids": reading.id_column,
+        "range": [split.part.start, split.part.end, split.first_line],
+    }
+    if reading.columns:
+        facts["columns"] = reading.columns.to_facts()
+    if reading.beside.read or reading.beside.refused:
+        facts["beside"] = [reading.beside.system, reading.beside.history, *reading.beside.refused]
+    digest = fingerprint(facts)
     rows = split.num_rows if limit_rows is None else min(split.num_rows, limit_rows)
     return Task(f"{name}-{split.part.start:015d}", digest, rows, split, file.uri)
 
@@ -193,7 +238,24 @@ def _trial(corpus: CorpusPlan, settings: ConvertSettings, limit: int) -> tuple[l
 
 
 def _check_account(counts: Mapping[str, int], max_bad_fraction: float, output: PassTable) -> None:
+    """Refuse too many bad rows. Prompts without a response are no fault: nothing is lost with them."""
     assert counts["rows"] == counts["kept"] + counts["quarantined"], counts
-    check_bad_fraction(counts, max_bad_fraction, output)
+    empty = counts.get(f"{REASON_COUNT}{Reason.NO_RESPONSE}", 0)
+    judged = {**counts, "rows": counts["rows"] - empty, "quarantined": counts["quarantined"] - empty}
+    try:
+        check_bad_fraction(judged, max_bad_fraction, output)
+    except DataError as error:
+        advice = [f"  {reason}: {words}" for reason, words in _ADVICE.items() if counts.get(f"{REASON_COUNT}{reason}")]
+        raise DataError("\n".join([str(error), *advice])) from None
     if not counts["kept"]:
         raise DataError(f"No row is left: all {counts['rows']} are in {output.quarantine_folder.uri}.")
+
+
+_ADVICE = {
+    Reason.PICTURE: "only text is scored. To score it alone, name the column in prepare.ignore.",
+    Reason.TOOL_TURN: "pairs hold turns of system, user and assistant. Leave such rows out, or write calls as text.",
+    Reason.UNREAD_COLUMN: "say what it is by inputs[].columns, or that it is no part of the conversation by "
+    "prepare.ignore.",
+    Reason.UNREAD_TRANSCRIPT: "turns are in one text, in an unknown form. Give them as [{role, content}, ...].",
+    Reason.BAD_LABEL: "if the labels are others than the format has, map them by inputs[].columns and chosen_if.",
+}

@@ -4,6 +4,7 @@ Values are compared as 64-bit hashes, at most PARTITION_ROWS of them at a time o
 are then compared as they are, so that no id is ever blamed for another's.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from encore_ray.composition.hashing.keys import hash_keys
 from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import DataError
 from encore_ray.folder.tables import TableUnit
-from encore_ray.schema import PAIR_ID
+from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT_ID, REJECTED
 
 PARTITION_ROWS = 1 << 24
 EXAMPLES = 5
@@ -76,6 +77,45 @@ def count_repeats(
         if (counts > 1).any():
             on_repeats(hashes[counts > 1])
     return repeated
+
+
+@dataclass(frozen=True)
+class _Directions:
+    """Of the pairs of a few units, of one partition: a hash of prompt and responses whichever is chosen; its last bit
+    tells which is."""
+
+    partition: int
+    num_partitions: int
+
+    def __call__(self, units: tuple[TableUnit, ...]) -> np.ndarray:
+        keys: list[str] = []
+        turned: list[bool] = []
+        for unit in units:
+            for row in unit.read([PROMPT_ID, CHOSEN, REJECTED]).to_pylist():
+                if row[REJECTED] is None or row[CHOSEN] == row[REJECTED]:
+                    continue
+                sides = [json.dumps(row[side], ensure_ascii=False) for side in (CHOSEN, REJECTED)]
+                turned.append(sides[0] > sides[1])
+                keys.append("\0".join([row[PROMPT_ID], *sorted(sides)]))
+        hashes = hash_keys(keys) & ~np.uint64(1)
+        hashes |= np.array(turned, dtype=np.uint64)
+        return hashes[(hashes >> np.uint64(1)) % np.uint64(self.num_partitions) == self.partition]
+
+
+def count_contradictions(units: Sequence[TableUnit], reducer: Reducer) -> int:
+    """How many times two pairs of the same prompt and responses have opposite labels, each pair counted once.
+
+    Of n pairs one way round and m the other way, min(n, m).
+    """
+    num_partitions = -(-sum(unit.rows for unit in units) // PARTITION_ROWS)
+    tasks = reducer.chunks(units)
+    opposed = 0
+    for partition in range(num_partitions):
+        parts = list(reducer.map(partial(_Directions, partition, num_partitions), tasks))
+        hashes, counts = np.unique(np.concatenate(parts), return_counts=True)
+        next_to = hashes[:-1] ^ np.uint64(1) == hashes[1:]
+        opposed += int(np.minimum(counts[:-1], counts[1:])[next_to & (hashes[:-1] & np.uint64(1) == 0)].sum())
+    return opposed
 
 
 def refuse_repeated_ids(units: Sequence[TableUnit], reducer: Reducer) -> None:

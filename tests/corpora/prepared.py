@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encore_ray.corpora.convert import ConvertSettings, SplitConverter
+from encore_ray.corpora.notes import NOTES
 from encore_ray.corpora.plan import CorpusPlan, plan
 from encore_ray.corpora.scan import RANGE_BYTES, ranges, scan
 from encore_ray.corpora.sources import InputSpec, list_files
@@ -25,6 +26,7 @@ class Prepared:
     rows_kept: int
     singles: int
     identical: int
+    notes: dict[str, int]
 
     @property
     def table(self) -> pa.Table:
@@ -63,6 +65,7 @@ def prepare(
     assert rows_in == rows_kept + sum(outcome.rows_quarantined for outcome in outcomes)
     assert sum(outcome.rows_quarantined for outcome in outcomes) == len(quarantine)
     assert sum(outcome.pairs_out for outcome in outcomes) == sum(unit.num_rows for unit in units)
+    assert all(set(outcome.notes) <= NOTES.keys() for outcome in outcomes)
     return Prepared(
         made,
         units,
@@ -71,6 +74,7 @@ def prepare(
         rows_kept,
         sum(outcome.singles for outcome in outcomes),
         sum(outcome.identical for outcome in outcomes),
+        dict(sum((Counter(outcome.notes) for outcome in outcomes), Counter())),
     )
 
 

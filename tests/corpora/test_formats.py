@@ -11,6 +11,7 @@ import pytest
 from encore_ray.corpora.formats import LAYOUTS, choose_layout, format_names
 from encore_ray.corpora.sources import InputSpec
 from encore_ray.errors import DataError
+from tests.corpora.layouts.published import PUBLISHED
 from tests.corpora.prepared import Prepared, assistant, prepare, system, user, write_as, write_jsonl
 
 TRL = {"prompt": "The sky is", "chosen": "blue.", "rejected": "green."}
@@ -124,7 +125,13 @@ def test_a_layout_can_be_named_instead(tmp_path: Path, name: str, row: dict[str,
 
 
 def test_every_layout_has_a_case():
-    assert {case[0] for case in CASES} | {"rewardbench2"} == set(format_names())
+    assert {case[0] for case in CASES} | {"rewardbench2"} | {case.layout for case in PUBLISHED} == set(format_names())
+
+
+def test_a_label_may_be_a_number_in_text(tmp_path: Path):
+    [pair] = prepared(tmp_path, {**HELPSTEER3, "overall_preference": "1"}).pairs
+    assert pair["chosen"] == [assistant("No.")]
+    assert prepared(tmp_path, {**PKU, "safer_response_id": "1"}).pairs[0]["chosen"] == [assistant("Talk to a lawyer.")]
 
 
 def test_detection_is_not_ambiguous_for_the_cases(tmp_path: Path):
@@ -199,7 +206,7 @@ def test_the_sign_of_the_preference_names_the_chosen_response(tmp_path: Path, pr
         (PKU, "safer_response_id", None, "missing_field"),
         (HELPSTEER3, "overall_preference", 4, "bad_label"),
         (HELPSTEER3, "overall_preference", 0.5, "bad_label"),
-        (HELPSTEER3, "overall_preference", "1", "bad_label"),
+        (HELPSTEER3, "overall_preference", "one", "bad_label"),
         (TRL, "rejected", None, "missing_field"),
         (TRL, "chosen", "", "empty_field"),
         (TRL, "prompt", 7, "wrong_type"),

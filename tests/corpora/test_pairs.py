@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.corpora.messages import Turn
 from encore_ray.corpora.pairs import Candidate, CanonicalPair, canonical_pair
 from encore_ray.corpora.rows import BadRow
+from encore_ray.corpora.turns.messages import Turn
 from encore_ray.schema import Reason
 
 

@@ -29,6 +29,14 @@ def test_ratings_become_float32_columns_under_their_rule(tmp_path: Path, kind: s
     assert not {"rule_names", "chosen_scores", "rejected_scores"} & set(done.table.column_names)
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_ratings_that_are_numbers_in_text_are_ratings(tmp_path: Path, kind: str):
+    in_text = {name: str(value) if name in RATINGS else value for name, value in COLUMNS.items()}
+    done = prepare(write_as(tmp_path, kind, [in_text]))
+    assert done.plan.rated_rules == ("kind", "safe")
+    assert [done.pairs[0][name] for name in RATINGS] == pa.array([4, 1.5, 0.1, 0], pa.float32()).to_pylist()
+
+
 def test_a_corpus_without_ratings_has_no_rated_rules(tmp_path: Path):
     assert prepared(tmp_path, TEXT).plan.rated_rules == ()
 
@@ -51,7 +59,8 @@ def test_rule_names_can_be_given(tmp_path: Path):
     ("row", "column", "value"),
     [
         (COLUMNS, "chosen__kind", None),
-        (COLUMNS, "rejected__safe", "1"),
+        (COLUMNS, "rejected__safe", "one"),
+        (COLUMNS, "rejected__safe", "N/A"),
         (COLUMNS, "rejected__safe", True),
         (COLUMNS, "rejected__safe", float("nan")),
         (COLUMNS, "chosen__kind", float("inf")),

@@ -70,14 +70,14 @@ def test_kinds_are_known_by_extension_ignoring_case(tmp_path: Path):
     [
         ("missing.jsonl", "no such file or folder"),
         ("*.parket", "no file matches"),
-        ("notes.csv", "unknown kind of file"),
+        ("notes.txt", "unknown kind of file"),
         ("table.parquet.gz", "unknown kind of file"),
         ("n*", "unknown kind of file"),
         ("empty", "no file below it"),
     ],
 )
 def test_an_input_that_is_no_corpus_is_named(tmp_path: Path, name: str, says: str):
-    (tmp_path / "notes.csv").write_text("a,b")
+    (tmp_path / "notes.txt").write_text("a,b")
     (tmp_path / "table.parquet.gz").write_bytes(b"")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=says) as error:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.corpora.layouts.published import PUBLISHED, Case
 from tests.corpora.prepared import assistant, prepare, system, user
 
 MARK = "mark"
 NUM_ROWS = 12
+PROMPTS = ("prompt", "question", "instruction", "input", "history", "conversation_a", "conversation_input", "context")
+PROMPTS += ("conversations", "chosen")
 TEXT_KINDS = ("jsonl", "ndjson", "jsonl.gz", "json", "json.gz")
 KINDS = (*TEXT_KINDS, "parquet")
 LINE_KINDS = ("jsonl", "ndjson")
@@ -147,6 +150,19 @@ def _listed(rng: random.Random, number: int) -> Row:
     return {**_trl(rng, number), "rule_names": ["help", "harm"], **scores}
 
 
+def _published(case: Case) -> Callable[[random.Random, int], Row]:
+    """The first row of a public data set; what it says differs from row to row."""
+
+    def row(rng: random.Random, number: int) -> Row:
+        made = json.loads(json.dumps(case.rows[0]))
+        prompt = next(name for name in PROMPTS if name in made)
+        if isinstance(made[prompt], str) and not made[prompt].startswith("["):
+            made[prompt] = f"{made[prompt].rstrip()} {number}" if "Human:" not in made[prompt] else made[prompt]
+        return made
+
+    return row
+
+
 LAYOUTS: dict[str, Callable[[random.Random, int], Row]] = {
     "hh-rlhf": _transcripts,
     "trl": _trl,
@@ -162,6 +178,7 @@ LAYOUTS: dict[str, Callable[[random.Random, int], Row]] = {
     "single messages": _messages,
     "trl with ratings": _rated,
     "trl with listed ratings": _listed,
+    **{case.name: _published(case) for case in PUBLISHED},
 }
 
 

@@ -15,7 +15,7 @@ from encore_ray.cli.flags import (
     flag,
     section_flags,
 )
-from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, WeighOptions
+from encore_ray.config import ClusterOptions, InputOptions, PrepareOptions, ScoreOptions, WeighOptions
 from encore_ray.config.sources import read_rules, resolve_model
 from encore_ray.errors import ConfigError
 from encore_ray.storage import Folder, absolute, require_paths
@@ -29,6 +29,10 @@ class Prepare:
     """Files, folders, globs or URLs (s3://, gs://, hf://datasets/owner/name/...)."""
     run: PathFlag
     """Run folder."""
+    map: Annotated[list[str], flag("NAME=COLUMN")] = field(default_factory=list)
+    """What the columns of all inputs hold, as prompt=question chosen=answer_a rejected=answer_b winner=label."""
+    chosen_if: Annotated[str | None, flag("VALUE")] = None
+    """Value of the winner under which the response in the column of chosen is the chosen one."""
     overwrite: Switch = False
     """Start over where inputs or options have changed, instead of refusing."""
     options: Annotated[PrepareOptions, section_flags(PrepareOptions)]
@@ -36,11 +40,20 @@ class Prepare:
 
     def main(self, console: Console) -> None:
         from encore_ray.cli.command import open_command
-        from encore_ray.console.show import show_counts
-        from encore_ray.corpora.sources import InputSpec, list_files
+        from encore_ray.console.show import show_counts, show_left_out
+        from encore_ray.corpora.inputs import input_specs
+        from encore_ray.corpora.sources import list_files
         from encore_ray.passes.prepare import Prepare as PreparePass
 
-        files = list_files([InputSpec(absolute(path)) for path in self.input])
+        pairs = [part.partition("=") for part in self.map]
+        if wrong := [name for name, _, column in pairs if not column]:
+            raise ConfigError(f"--map {wrong[0]}: expected NAME=COLUMN, as prompt=question.")
+        columns = {name: column for name, _, column in pairs} or None
+        files = list_files(
+            input_specs(
+                InputOptions(path=absolute(path), columns=columns, chosen_if=self.chosen_if) for path in self.input
+            )
+        )
         with open_command(
             absolute(self.run),
             cluster=self.cluster,
@@ -51,6 +64,7 @@ class Prepare:
         ) as run:
             prepared = run.do(PreparePass(files, self.options))
         show_counts(prepared.counts, console=console)
+        show_left_out(prepared.left_out, console=console)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from encore_ray.composition.evaluate.margins import MarginHistogram
 from encore_ray.composition.evaluate.rewardbench import rewardbench
 from encore_ray.composition.evaluate.rewardbench2 import Responses, RewardBench2
+from encore_ray.composition.evaluate.rm_bench import RMBench
 from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.agreement import Correlation, Tally
 from encore_ray.composition.measure.baselines import BASELINES
@@ -44,7 +45,7 @@ class RewardStatistics:
     Attributes:
         overall: all pairs.
         subsets: pairs of each named subset.
-        rewardbench_2: groups of RewardBench 2.
+        rewardbench_2: groups of RewardBench 2. rm_bench: those of RM-Bench.
         baselines: of BASELINES, over the pairs whose two lengths are known. baseline_keys: the keys of these pairs.
         num_singles: single responses, which no pair statistic counts.
         sum_margin, sum_squared_margin: over all pairs.
@@ -54,6 +55,7 @@ class RewardStatistics:
     overall: Agreement
     subsets: dict[str, Agreement]
     rewardbench_2: RewardBench2
+    rm_bench: RMBench
     baselines: tuple[Tally, ...]
     baseline_keys: DistinctKeys
     num_singles: int
@@ -105,6 +107,7 @@ class RewardStatistics:
             overall=Agreement.of(margin_P, hash_P, tolerance=tolerance),
             subsets=by_subset,
             rewardbench_2=RewardBench2.measure(responses, subsets=subsets, tolerance=tolerance),
+            rm_bench=RMBench.measure(responses, tolerance=tolerance),
             baselines=tuple(Tally.of(each.margins(shorter_P[known_P]), tolerance=0.0) for each in BASELINES),
             baseline_keys=DistinctKeys.of(hash_P[known_P]),
             num_singles=len(margin_N) - len(pair_N),
@@ -121,6 +124,7 @@ class RewardStatistics:
             overall=self.overall + other.overall,
             subsets=subsets,
             rewardbench_2=self.rewardbench_2 + other.rewardbench_2,
+            rm_bench=self.rm_bench + other.rm_bench,
             baselines=tuple(a + b for a, b in zip(self.baselines, other.baselines, strict=True)),
             baseline_keys=self.baseline_keys + other.baseline_keys,
             num_singles=self.num_singles + other.num_singles,
@@ -147,6 +151,7 @@ class RewardStatistics:
             "rewardbench_safety": sections["safety"] if sections else None,
             "rewardbench": sections,
             "rewardbench_2": self.rewardbench_2.scores(),
+            "rm_bench": self.rm_bench.scores(),
             "length_baselines": {
                 baseline.name: Agreement(tally, self.baseline_keys).to_dict() if tally.num_pairs else None
                 for baseline, tally in zip(BASELINES, self.baselines, strict=True)

@@ -214,7 +214,7 @@ def _margins(metrics: Metrics | None) -> pa.Table:
 
 
 def _rewardbench(metrics: Metrics | None) -> pa.Table:
-    benchmarks = {"rewardbench": metrics.rewardbench, "rewardbench_2": metrics.rewardbench_2} if metrics else {}
+    benchmarks = metrics.benchmarks if metrics else {}
     rows = [
         {"benchmark": benchmark, "section": section, "score": score}
         for benchmark, scores in benchmarks.items()

@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 from encore_ray.artifacts import Comparison, WeightsFile
 from encore_ray.artifacts.weights import Cells
 from encore_ray.composition.weigh.schemes import SCHEMES
+from encore_ray.corpora.notes import NOTES
 from encore_ray.report.charts.tracks import bar_track
 from encore_ray.report.data.contents import ReportContents
 from encore_ray.report.drawing.markup import Child, Markup, tag
@@ -17,8 +18,10 @@ from encore_ray.schema import REASON_COUNT
 _NOTES = {
     "truncated": "longer than the model takes: they lost their beginning",
     "repeated_content": "the content of an earlier pair once more",
+    "contradictory": "the opposite label of another pair with the same responses: no reward is right on both",
     "identical": "the same response on both sides",
     "singles": "one response only: scored, not compared",
+    **NOTES,
 }
 # Sections of the configuration that change no result stay out: they say where things ran and were recorded.
 _FITTED = frozenset(scheme.name for scheme in SCHEMES if scheme.lesson == "bradley_terry")  # to sums of floats

@@ -121,6 +121,9 @@ def rewardbench(contents: ReportContents) -> Markup | None:
     if metrics.rewardbench_2:
         tables.append(_scores("RewardBench 2", metrics.rewardbench_2))
         notes.append("RewardBench 2: the best of several responses.")
+    if metrics.rm_bench:
+        tables.append(_scores("RM-Bench", metrics.rm_bench))
+        notes.append("RM-Bench: hard where the chosen style is plainer; a tie is a loss.")
     if not tables:
         return None
     return section("rewardbench", "RewardBench", " ".join(notes), tag("div", tables, class_="columns"))

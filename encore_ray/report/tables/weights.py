@@ -80,6 +80,7 @@ def metrics_table(metrics: Metrics) -> Table:
     benchmarks = (
         ("RewardBench", metrics.rewardbench, "a tie is a loss there"),
         ("RewardBench 2", metrics.rewardbench_2, "the best of several responses"),
+        ("RM-Bench", metrics.rm_bench, "a tie is a loss there"),
     )
     lines = [_benchmark(name, scores, note) for name, scores, note in benchmarks if scores]
     if lines:

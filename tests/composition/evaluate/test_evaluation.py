@@ -21,7 +21,7 @@ def evaluate(margin_N, **options):
 def test_metrics_have_the_keys_of_the_contract():
     metrics = evaluate([1.0]).metrics()
     assert list(metrics) == [
-        "schema_version", "overall", "subsets", "rewardbench_safety", "rewardbench", "rewardbench_2",
+        "schema_version", "overall", "subsets", "rewardbench_safety", "rewardbench", "rewardbench_2", "rm_bench",
         "length_baselines", "entropy_accuracy", "margin", "num_singles",
     ]  # fmt: skip
     assert list(metrics["overall"]) == [

@@ -16,6 +16,7 @@ from encore_ray.folder.tables import table_units
 from encore_ray.passes.export.rewards import ExportReport, export_rewards
 from encore_ray.schema import MANIFEST_SCHEMA, MESSAGES
 from encore_ray.storage import Folder
+from tests.corpora.prepared import prepare
 from tests.models import tiny
 
 Turns = list[dict[str, str]]
@@ -218,6 +219,17 @@ def test_openrlhf_gets_whole_conversations(tmp_path: Path) -> None:
         prompt = str(tokenizer.apply_chat_template(example["chosen"][:-1], tokenize=False))
         assert chosen.startswith(prompt)
         assert rejected.startswith(prompt)
+
+
+@pytest.mark.parametrize("layout", ["trl", "openrlhf", "llamafactory"])
+def test_prepare_reads_back_what_export_writes(tmp_path: Path, layout: str) -> None:
+    rows = [{"prompt": prompt, "margin": 2.0} for prompt in (PROMPT, SYSTEM + LONG, LONG)]
+    run = write_rewards(tmp_path, rows)
+    export(run, layout)
+    read = prepare(run.child(f"out-{layout}").path("train.jsonl")).pairs
+    assert [pair["prompt"] for pair in read] == [row["prompt"] for row in rows]
+    assert all((pair["chosen"], pair["rejected"]) == (CHOSEN, REJECTED) for pair in read)
+    assert len(prepare(run.child(f"out-{layout}").uri).pairs) == 3  # the folder, with what describes it
 
 
 def test_llamafactory_gets_share_gpt_turns_and_their_description(tmp_path: Path) -> None:

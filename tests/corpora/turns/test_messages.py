@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.corpora.messages import check_conversation, messages_of, text_of, transcript_turns
 from encore_ray.corpora.rows import BadRow
+from encore_ray.corpora.turns.messages import check_conversation, messages_of, text_of, transcript_turns
 from encore_ray.schema import Reason
 from tests.corpora.prepared import assistant, system, user
 
@@ -33,7 +33,7 @@ def test_a_speaker_in_the_middle_of_a_line_starts_no_turn():
         (None, Reason.MISSING_FIELD),
         (3, Reason.WRONG_TYPE),
         (" \n", Reason.EMPTY_FIELD),
-        ("Human: a\n\nAssistant: b", Reason.BAD_ROLES),
+        ("What is Human: a?", Reason.BAD_ROLES),
         ("\n\nHuman: a\n\nAssistant: ", Reason.EMPTY_FIELD),
     ],
 )

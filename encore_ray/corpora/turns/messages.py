@@ -4,19 +4,20 @@ A turn is (role, content). A whole conversation is any number of system turns, t
 user first and assistant last. Content is kept to the last character.
 """
 
-import re
 from typing import Any
 
 from encore_ray.corpora.rows import BadRow
-from encore_ray.corpora.values import TRANSCRIPT_START
+from encore_ray.corpora.turns.transcripts import (
+    ASSISTANT,
+    SYSTEM,
+    TRANSCRIPT_START,
+    USER,
+    Turn,
+    read_transcript,
+)
 from encore_ray.schema import Reason
 
-Turn = tuple[str, str]
-
-SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 _ALTERNATION = (USER, ASSISTANT)
-_SPEAKER = re.compile(r"\n\n(Human|Assistant):")
-_ROLES = {"Human": USER, "Assistant": ASSISTANT}
 
 
 def text_of(value: Any, *, where: str) -> str:
@@ -45,20 +46,23 @@ def messages_of(value: Any, *, where: str) -> list[Turn]:
 
 
 def transcript_turns(value: Any, *, where: str) -> list[Turn]:
-    """Turns of an HH-RLHF transcript, "\\n\\nHuman: … \\n\\nAssistant: …"; the one space after the colon is no content.
+    """Turns of a transcript, as "\\n\\nHuman: … \\n\\nAssistant: …"; the one space after the colon is no content.
 
-    Source: the format of Anthropic's hh-rlhf data.
+    Source: the format of Anthropic's hh-rlhf data; see transcripts.py for others.
     """
     text = text_of(value, where=where)
-    if not text.startswith(TRANSCRIPT_START):
-        raise BadRow(Reason.BAD_ROLES, f"{where} does not start with {TRANSCRIPT_START!r}")
-    parts = _SPEAKER.split(text)
-    contents = (content.removeprefix(" ") for content in parts[2::2])
-    turns = [(_ROLES[speaker], content) for speaker, content in zip(parts[1::2], contents, strict=True)]
+    transcript = read_transcript(text)
+    if transcript is None:
+        raise BadRow(Reason.BAD_ROLES, f"{where} does not start with {TRANSCRIPT_START!r} or another speaker's marker")
+    check_contents(list(transcript.turns), where=where)
+    return list(transcript.turns)
+
+
+def check_contents(turns: list[Turn], *, where: str) -> None:
+    """BadRow where a turn of a transcript is empty."""
     for number, (role, content) in enumerate(turns, start=1):
         if not content or content.isspace():
             raise BadRow(Reason.EMPTY_FIELD, f"turn {number} of {len(turns)} ({role}) of {where} is empty")
-    return turns
 
 
 def check_conversation(turns: list[Turn], *, where: str) -> None:

@@ -1,0 +1,1 @@
+"""Kinds of files, each read as record batches or rows of text."""

@@ -1,0 +1,16 @@
+"""What is counted while a corpus is read, beside rows and pairs, and how a person is told."""
+
+NOTES = {
+    "lists_from_text": "lists of messages or texts were stored as text, and read as lists",
+    "message_keys_left_out": "keys of messages mean nothing to a reader, and were left out",
+    "content_parts_joined": "messages came as several parts of text, which were joined",
+    "roles_renamed": "messages bear another name of a role, as human or gpt",
+    "system_from_column": "rows have a system text in a column of its own, which became a system turn",
+    "history_from_column": "rows have earlier turns in a column of their own, which were put in front",
+    "turns_cut": "rows hold turns after those that were judged, which were left out",
+    "ties": "comparisons ended in a tie: both responses were kept as single ones",
+    "tied_pairs": "pairs of responses are rated alike, and were left out",
+    "unrated_responses": "responses of several have no rating, and were left out",
+    "missing_ratings": "ratings are missing",
+    "files_left_out": "files could not be read, and were left out",
+}

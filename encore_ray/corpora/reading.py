@@ -1,0 +1,189 @@
+"""How the rows of one file become candidates: its layout, and the columns beside it that belong to the conversation.
+
+A `system` column is a system turn and a `history` earlier turns, where a layout does not read them itself. Pictures,
+tools and a context are more than a pair can hold: a row that has any goes to quarantine, unless they are ignored.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from encore_ray.corpora.layouts.columns import HISTORY, ID_COLUMN, SYSTEM, ColumnMap, at_path
+from encore_ray.corpora.layouts.layout import Layout
+from encore_ray.corpora.layouts.parts import history_of, with_history
+from encore_ray.corpora.pairs import Candidate
+from encore_ray.corpora.ratings import RatingColumns
+from encore_ray.corpora.rows import BadRow
+from encore_ray.corpora.turns.messages import text_of
+from encore_ray.corpora.turns.standard import is_empty, standard
+from encore_ray.corpora.turns.stored import spelt_out, stored_list
+from encore_ray.corpora.turns.transcripts import Turn
+from encore_ray.corpora.values import STORED, Shape
+from encore_ray.schema import PROMPT, SUBSET, Reason
+
+SYSTEM_COLUMNS = ("system", "system_prompt", "system_message")
+HISTORY_COLUMNS = ("history",)
+PICTURES = ("images", "image", "videos", "video", "audios", "audio")
+NEEDED = ("tools", "context")
+BESIDE = (*SYSTEM_COLUMNS, *HISTORY_COLUMNS, *PICTURES, *NEEDED)
+LISTS_FROM_TEXT, SYSTEM_TURNS, HISTORIES = "lists_from_text", "system_from_column", "history_from_column"
+TIES = "ties"
+
+_PROMPTS = frozenset({PROMPT, "question", "instruction", "input"})
+_LISTED = frozenset({Shape.MESSAGES, Shape.TEXTS, Shape.THREE_TEXTS, Shape.CONVERSATIONS, Shape.MESSAGE})
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Columns beside those of a layout that belong to the conversation; a name or a path each.
+
+    Attributes:
+        system, history: read as turns.
+        refused: make a row bad where they say anything.
+        lists: columns of the layout that hold lists, in some rows as text.
+    """
+
+    system: str | None = None
+    history: str | None = None
+    refused: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> frozenset[str]:
+        """Columns that become turns."""
+        return frozenset(name for name in (self.system, self.history) if name)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the rows of one file become pairs.
+
+    Attributes:
+        digest: of the file's content; equal for a plain and a compressed copy of a text.
+        ordinal: how many files before this one have the same digest; with it, ids made from rows are unique.
+        id_column: the source column of `pair_id`, or None for ids made from digest, ordinal and line.
+        subset: the name for all rows, or None.
+        subset_column: the source column of `subset`, or None.
+        used: source columns that are not passed through.
+        beside: further columns of the conversation.
+        columns: as a user maps them; None where the layout was detected or named.
+        ignored: columns that are not asked for pictures, tools and the like.
+    """
+
+    layout: Layout
+    digest: str
+    ordinal: int
+    id_column: str | None
+    subset: str | None
+    subset_column: str | None
+    ratings: RatingColumns | None
+    used: frozenset[str]
+    beside: Beside = Beside()
+    columns: ColumnMap | None = None
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def decoded(self) -> frozenset[str]:
+        """Source columns that a row's reading needs."""
+        return self.used | self.layout.shapes.keys() | self.layout.also | {*self.beside.refused}
+
+    def prepare(self, values: Mapping[str, Any], notes: Counter[str]) -> dict[str, Any]:
+        """The row as its layout reads it: lists as lists, messages in the one form; BadRow where that loses sense."""
+        values = dict(values)
+        for name in self.beside.refused:
+            if not is_empty(values.get(name)):
+                raise _refusal(name)
+        for name in self.beside.lists:
+            items = stored_list(values[name]) if isinstance(values.get(name), str) else None
+            if items is not None:
+                values[name] = items
+                notes[LISTS_FROM_TEXT] += 1
+        for name in (*self.layout.uses, *self.beside.read):
+            value = values.get(name)
+            if isinstance(value, list | dict):
+                values[name] = standard(value, where=name, notes=notes)
+        return values
+
+    def candidates(self, rows: Sequence[Mapping[str, Any]], notes: Counter[str]) -> list[Candidate]:
+        """The candidates of one prepared row, or of all that are joined."""
+        made = self.layout.read(rows if self.layout.joins_rows else rows[0])
+        if self.beside.read:
+            system, history = self._before(rows[0], notes)
+            if system is not None or history:
+                made = [_behind(candidate, system, history) for candidate in made]
+        notes.update(note for candidate in made for note in candidate.notes)
+        if not self.layout.is_single and all(candidate.rejected is None for candidate in made) and len(made) > 1:
+            notes[TIES] += 1
+        return made
+
+    def _before(self, row: Mapping[str, Any], notes: Counter[str]) -> tuple[str | None, list[Turn]]:
+        system, history = (at_path(row, name) if name else None for name in (self.beside.system, self.beside.history))
+        turns: list[Turn] = []
+        if not is_empty(history):
+            value = spelt_out(history) if isinstance(history, str) else history
+            assert self.beside.history
+            turns = list(history_of(value, where=self.beside.history))
+            notes[HISTORIES] += 1
+        if is_empty(system):
+            return None, turns
+        notes[SYSTEM_TURNS] += 1
+        return text_of(system, where=self.beside.system or SYSTEM), turns
+
+
+def find_beside(
+    layout: Layout,
+    shapes: Mapping[str, Shape],
+    *,
+    columns: ColumnMap | None,
+    ignored: Collection[str],
+) -> Beside:
+    """Which columns beside a layout's own belong to the conversation."""
+    free = {name for name in shapes if name not in layout.uses and name not in ignored}
+    taken = {path for _, path in columns.places} if columns else set()
+    reads_prompt = columns is not None or bool(layout.uses & _PROMPTS)
+    system = next((name for name in SYSTEM_COLUMNS if name in free), None)
+    history = next((name for name in HISTORY_COLUMNS if name in free), None)
+    refused = [name for name in (*PICTURES, *NEEDED) if name in free and name not in taken]
+    if history and not reads_prompt:
+        refused, history = [*refused, history], None
+    if columns is not None:
+        system, history = columns[SYSTEM] or system, columns[HISTORY] or history
+    lists = tuple(
+        name
+        for name, expected in layout.shapes.items()
+        if columns is None
+        and expected & _LISTED
+        and STORED.get(shapes.get(name, Shape.NULL), shapes.get(name)) in expected & _LISTED
+    )
+    return Beside(system, history, tuple(refused), lists)
+
+
+def id_and_subset(
+    layout: Layout, shapes: Mapping[str, Shape], columns: ColumnMap | None
+) -> tuple[str | None, str | None]:
+    """Columns or paths of ids and subsets that a mapping or a layout names."""
+    if columns is not None:
+        return columns[ID_COLUMN], columns[SUBSET]
+    return None, layout.subset if layout.subset in shapes else None
+
+
+def _behind(candidate: Candidate, system: str | None, history: list[Turn]) -> Candidate:
+    sides = [
+        side and with_history(side, system=system, history=history) for side in (candidate.chosen, candidate.rejected)
+    ]
+    assert sides[0]
+    return Candidate(
+        sides[0],
+        sides[1],
+        candidate.chosen_key,
+        candidate.rejected_key,
+        candidate.ratings,
+        candidate.notes,
+    )
+
+
+def _refusal(name: str) -> BadRow:
+    if name in PICTURES:
+        return BadRow(Reason.PICTURE, f"{name} is not empty, and only text is scored")
+    return BadRow(Reason.UNREAD_COLUMN, f"{name} is not empty, and may belong to the conversation")

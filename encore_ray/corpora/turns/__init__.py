@@ -1,0 +1,1 @@
+"""What was said by whom: message lists, transcripts, lists stored as text."""

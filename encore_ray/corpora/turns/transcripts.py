@@ -1,0 +1,172 @@
+"""Transcripts: one text that holds several turns behind markers, as chat templates and older data sets write them.
+
+Markers and the space around them are no content. A text is a transcript by its beginning, since people also ask about
+markers: one that only mentions them is what it is.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+Turn = tuple[str, str]
+SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
+TRANSCRIPT_START = "\n\nHuman:"
+
+_SPEAKERS = MappingProxyType(
+    {
+        "system": SYSTEM,
+        "developer": SYSTEM,
+        "human": USER,
+        "user": USER,
+        "assistant": ASSISTANT,
+        "ai": ASSISTANT,
+        "model": ASSISTANT,
+        "gpt": ASSISTANT,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A text taken apart.
+
+    Attributes:
+        form: whose way of writing it is, for people.
+        turns: with their content; one that the text opens and leaves empty is empty here, too.
+        is_sure: whether nobody writes such a beginning who means anything else.
+    """
+
+    form: str
+    turns: tuple[Turn, ...]
+    is_sure: bool = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it ends where an assistant is to go on."""
+        role, content = self.turns[-1]
+        return role == ASSISTANT and not content.strip()
+
+
+@dataclass(frozen=True)
+class _Marked:
+    """A template that opens each turn by a token with the speaker's name, and closes it by another."""
+
+    form: str
+    opening: re.Pattern[str]
+    closing: re.Pattern[str]
+
+
+_MARKED = (
+    _Marked("ChatML", re.compile(r"<\|im_start\|>[ ]*(\w+)[ ]*\n?"), re.compile(r"<\|im_end\|>\s*\Z")),
+    _Marked(
+        "Llama 3", re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\s*"), re.compile(r"<\|eot_id\|>\s*\Z")
+    ),
+    _Marked("Gemma", re.compile(r"<start_of_turn>(\w+)\n?"), re.compile(r"<end_of_turn>\s*\Z")),
+    _Marked(
+        "Zephyr", re.compile(r"<\|(system|user|assistant)\|>\s*\n?"), re.compile(r"(?:</s>|<\|end(?:oftext)?\|>)\s*\Z")
+    ),
+    _Marked("DeepSeek", re.compile(r"<｜(User|Assistant)｜>"), re.compile(r"<｜end▁of▁sentence｜>\s*\Z")),
+)
+_BEGIN = re.compile(r"(?:\s|<s>|<bos>|<\|begin_of_text\|>|<｜begin▁of▁sentence｜>)*")
+_HH = re.compile(r"\n\n(Human|Assistant):")
+_LINE = re.compile(r"(?:\A|\n)[ \t]*(?:###[ ]?)?(System|Human|User|USER|Assistant|ASSISTANT|AI):")
+_LINE_BEGIN = re.compile(r"\s*(?:###[ ]?)?(?:System|Human|User|USER):")
+_VICUNA = re.compile(r"(?:\A|(?<=\s)|(?<=</s>))(USER|ASSISTANT):")
+_INSTRUCTION = re.compile(r"(?:<s>)?\s*(\[INST\]|\[/INST\])")
+_SYSTEM_INSIDE = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
+_STEERLM = re.compile(r"\n?<extra_id_(?:0|1)>(System|User|Assistant)\n")
+_END_TOKENS = re.compile(
+    r"(?:\s*(?:</s>|<\|im_end\|>|<\|eot_id\|>|<end_of_turn>|<\|end\|>|<\|endoftext\|>|<eos>|<｜end▁of▁sentence｜>))+\s*\Z"
+)
+# A beginning that is worth taking a text apart for, also as Arrow's regular expressions know it.
+CANDIDATE = r"^(?:\s|<s>|<bos>)*(?:<[|｜s]|\[/?INST|(?:### ?)?(?:System|Human|User|USER):|A chat between )|<extra_id_1>"
+_CANDIDATE = re.compile(CANDIDATE)
+_ASKS_ON = re.compile(
+    r"(?:\n\s*(?:###[ ]?)?(?:Assistant|ASSISTANT|AI):|\sASSISTANT:|\n###[ ]?Response:|\[/INST\]|<\|im_start\|>assistant"
+    r"|<\|assistant\|>|<\|start_header_id\|>assistant<\|end_header_id\|>|<start_of_turn>model|<｜Assistant｜>)\s*\Z"
+)
+
+
+def read_transcript(text: str) -> Transcript | None:
+    """The turns of a text that is a transcript from its beginning on; None for any other text."""
+    if text.startswith(TRANSCRIPT_START):
+        return Transcript("HH-RLHF", _turns(_HH.split(text), keep=True))
+    if not _CANDIDATE.search(text):
+        return _vicuna(text) if text.rstrip().endswith("ASSISTANT:") else None
+    begin = _BEGIN.match(text)
+    rest = text[begin.end() :] if begin else text
+    for marked in _MARKED:
+        if marked.opening.match(rest):
+            return _marked(rest, marked)
+    if rest.startswith("[INST]"):
+        return _instructions(rest)
+    if "<extra_id_1>" in text:
+        return _steerlm(text)
+    return (_vicuna(text) if rest.startswith("USER:") else None) or _lines(text) or _vicuna(text)
+
+
+def asks_on(text: str) -> bool:
+    """Whether a text ends with the marker behind which an assistant is to speak."""
+    return bool(_ASKS_ON.search(text[-200:]))
+
+
+def spoken(text: str) -> str:
+    """A reply to a transcript without what is its marking: space in front, tokens that end a turn."""
+    return _END_TOKENS.sub("", text).lstrip()
+
+
+def _turns(parts: list[str], *, keep: bool = False, speakers: Mapping[str, str] = _SPEAKERS) -> tuple[Turn, ...]:
+    """Turns of a split text, whose first part comes before any marker; `keep` takes one space away and no more."""
+    contents = (content.removeprefix(" ") if keep else spoken(content).rstrip() for content in parts[2::2])
+    return tuple((speakers[name.lower()], content) for name, content in zip(parts[1::2], contents, strict=True))
+
+
+def _marked(text: str, marked: _Marked) -> Transcript | None:
+    parts = marked.opening.split(text)
+    if any(name.lower() not in _SPEAKERS for name in parts[1::2]):
+        return None
+    parts[2::2] = (marked.closing.sub("", content) for content in parts[2::2])
+    return Transcript(marked.form, _turns(parts))
+
+
+def _instructions(text: str) -> Transcript | None:
+    parts = _INSTRUCTION.split(text)
+    names = parts[1::2]
+    if names != ["[INST]", "[/INST]"] * (len(names) // 2) + ["[INST]"] * (len(names) % 2):
+        return None
+    turns = list(_turns(parts, speakers={"[inst]": USER, "[/inst]": ASSISTANT}))
+    system = _SYSTEM_INSIDE.match(turns[0][1])
+    if system:
+        turns[:1] = [(SYSTEM, system[1].strip()), (USER, turns[0][1][system.end() :].strip())]
+    return Transcript("[INST]", tuple(turns))
+
+
+def _steerlm(text: str) -> Transcript | None:
+    """As HelpSteer2 writes prompts of several turns: the first one without a marker."""
+    parts = _STEERLM.split(text)
+    if len(parts) == 1:
+        return None
+    first = parts[0].strip()
+    return Transcript("SteerLM", (*([(USER, first)] if first else []), *_turns(parts)))
+
+
+def _lines(text: str) -> Transcript | None:
+    """Lines that begin with Human: or User: and Assistant:; a person could have written them."""
+    if not _LINE_BEGIN.match(text):
+        return None
+    parts = _LINE.split(text.lstrip())
+    turns = _turns(parts)
+    if any(role == ASSISTANT for role, _ in turns):
+        return Transcript("Human: and Assistant:", turns, is_sure=False)
+    if len(turns) == 1 and parts[1] == "Human":
+        return Transcript("Human:", turns, is_sure=False)
+    return None
+
+
+def _vicuna(text: str) -> Transcript | None:
+    parts = _VICUNA.split(text)
+    if "ASSISTANT" not in parts[1::2] or not (asks_on(text) or not parts[0].strip()):
+        return None
+    system = parts[0].strip()
+    return Transcript("USER: and ASSISTANT:", (*([(SYSTEM, system)] if system else []), *_turns(parts)), is_sure=False)

@@ -1,0 +1,78 @@
+"""Rows as their data sets publish them come to the pairs that they mean, from every kind of file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encore_ray.corpora.scan import ranges
+from encore_ray.corpora.sources import InputSpec, list_files
+from tests.corpora.layouts.published import HELPSTEER2, PUBLISHED, RM_BENCH, ULTRAFEEDBACK_RAW, Case
+from tests.corpora.prepared import assistant, prepare, write_as, write_jsonl
+
+
+def turns(reply: Any) -> Any:
+    return [assistant(reply)] if isinstance(reply, str) else reply
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "parquet"])
+@pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: case.name)
+def test_rows_as_published_come_to_their_pairs(tmp_path: Path, case: Case, kind: str):
+    done = prepare(write_as(tmp_path, kind, case.rows))
+    assert done.plan.files[0].layout == case.layout
+    assert not done.quarantine
+    found = [(pair["prompt"], pair["chosen"], pair["rejected"]) for pair in done.pairs]
+    assert found == [(prompt, turns(chosen), turns(rejected)) for prompt, chosen, rejected in case.pairs]
+    assert {name: done.pairs[0][name] for name in case.further} == case.further
+    assert done.notes == case.notes
+
+
+@pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: case.name)
+def test_their_format_may_be_named(tmp_path: Path, case: Case):
+    path = write_jsonl(tmp_path / "a.jsonl", case.rows)
+    assert prepare(InputSpec(str(path), format=case.layout)).table.equals(prepare(path).table)
+
+
+@pytest.mark.parametrize("range_bytes", [1, 100, 150, 1 << 20])
+def test_rows_of_one_prompt_are_joined_wherever_the_file_is_cut(tmp_path: Path, range_bytes: int):
+    path = write_jsonl(tmp_path / "a.jsonl", HELPSTEER2)
+    assert len(ranges(list_files([InputSpec(str(path))])[0], range_bytes=range_bytes)) >= 1
+    done = prepare(path, range_bytes=range_bytes)
+    assert (done.rows_in, done.rows_kept, len(done.pairs), done.singles) == (5, 5, 4, 3)
+    assert done.table.equals(prepare(path).table)
+
+
+def test_a_bad_row_among_joined_ones_is_quarantined_alone(tmp_path: Path):
+    rows = [HELPSTEER2[0], {**HELPSTEER2[0], "response": ""}, HELPSTEER2[1]]
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", rows))
+    assert (done.rows_in, done.rows_kept, len(done.pairs)) == (3, 2, 1)
+    assert [(entry["line"], entry["reason"]) for entry in done.quarantine] == [(2, "empty_field")]
+
+
+def test_a_completion_without_any_rating_is_left_out_and_counted(tmp_path: Path):
+    first, second, third = ULTRAFEEDBACK_RAW["completions"]
+    unrated = {**second, "annotations": {}, "overall_score": None}
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", [{**ULTRAFEEDBACK_RAW, "completions": [first, unrated, third]}]))
+    assert (len(done.pairs), done.notes) == (1, {"missing_ratings": 1, "unrated_responses": 1})
+    row = {**ULTRAFEEDBACK_RAW, "completions": [unrated]}
+    assert prepare(write_jsonl(tmp_path / "b.jsonl", [row])).reasons == {"bad_rating": 1}
+
+
+def test_files_of_rm_bench_whose_ids_repeat_have_pairs_of_their_own(tmp_path: Path):
+    other = {**RM_BENCH, "prompt": "May I sing?", "domain": "chat"}
+    done = prepare(write_jsonl(tmp_path / "a.json", [RM_BENCH]), write_jsonl(tmp_path / "b.json", [other]))
+    assert len({pair["pair_id"] for pair in done.pairs}) == 18
+    assert len({pair["group_id"] for pair in done.pairs}) == 2
+
+
+def test_three_correct_and_three_wrong_responses_of_rewardbench_2_stay_what_they_were(tmp_path: Path):
+    row = {**RM_BENCH, "subset": "Ties", "total_completions": 6, "num_correct": 3}
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", [row]))
+    assert (done.plan.files[0].layout, len(done.pairs)) == ("rewardbench2", 3)
+
+
+def test_rm_bench_needs_three_responses_a_side(tmp_path: Path):
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", [RM_BENCH, {**RM_BENCH, "chosen": ["one"]}, RM_BENCH]))
+    assert done.reasons == {"wrong_type": 1}
+    assert json.loads(done.quarantine[0]["raw"])["chosen"] == ["one"]
