@@ -136,12 +136,18 @@ def open_conversations(folder: ModelFolder, opened: Opened, *, max_length: int |
     """How a model reads conversations; None for the length that it allows, at most 8192 tokens."""
     tokenizer = folder.tokenizer
     tokenizer.chat_template = tokenizer.chat_template or opened.chat_template
-    return ConversationTokenizer(tokenizer, folder.config, template=opened.template, max_length=max_length)
+    return ConversationTokenizer(
+        tokenizer, folder.config, template=opened.template, max_length=max_length, ends_with=opened.ends_with
+    )
 
 
 def _open_members(source: ModelSource, *, split: bool = False) -> list[tuple[ModelFolder, Opened]]:
     folders = [ModelFolder(source.at(path), split=split) for path in fetch_members(source)]
-    return [(folder, open_model(folder)) for folder in folders]
+    members = [(folder, open_model(folder)) for folder in folders]
+    for folder, opened in members:
+        folder.check_tensors(opened)
+        open_conversations(folder, opened, max_length=None).check_vocabulary()
+    return members
 
 
 @torch.inference_mode()

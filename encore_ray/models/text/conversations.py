@@ -9,6 +9,7 @@ A tokenizer with a chat template renders by it; any other by `plain-v1`, role li
 A model may read the response alone (`response-v1`): its text as it is, without roles and without the prompt.
 """
 
+import contextlib
 import re
 import threading
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from jinja2 import TemplateError
 from transformers import PretrainedConfig
 
 from encore_ray.errors import DataError, ModelError
+from encore_ray.models.files.vocabulary import PROBE, refuse_tokens
 from encore_ray.models.spec.conversation import Message, Template
 from encore_ray.models.text.positions import max_conversation, num_positions
 
@@ -73,6 +75,7 @@ class ConversationTokenizer:
         config: the model's configuration, for its number of positions.
         template: None for the tokenizer's chat template where it has one, else `plain-v1`.
         max_length: in tokens; None for the model's positions, at most 8192.
+        ends_with: id of a token that is put behind every conversation which does not end with it.
 
     Raises:
         ModelError: template `chat` without a chat template, or more tokens than the model has positions.
@@ -85,8 +88,11 @@ class ConversationTokenizer:
         *,
         template: Template | None = None,
         max_length: int | None = None,
+        ends_with: int | None = None,
     ):
         self.tokenizer = tokenizer
+        self.num_embeddings: int | None = getattr(config.get_text_config(), "vocab_size", None)
+        self._ends_with = ends_with
         self.template: Template = template or default_template(tokenizer)
         if self.template == "chat" and not tokenizer.chat_template:
             raise ModelError("The model was saved with a chat template, but its tokenizer has none. Save both again.")
@@ -128,7 +134,8 @@ class ConversationTokenizer:
         sides += [[*prompts[i], *(rejected[i] or ())] for i in present]
         names = list(pair_ids) if pair_ids is not None else [f"number {i}" for i in range(len(prompts))]
         names += [names[i] for i in present]
-        ids = [np.asarray(row, dtype=np.int32) for row in self.encode(sides, names)]
+        ids = [np.asarray(self._ended(row), dtype=np.int32) for row in self.encode(sides, names)]
+        self.check_known(ids)
         empty = [name for name, row in zip(names, ids, strict=True) if not len(row)]
         if empty:
             raise DataError(f"Pair {empty[0]} has a conversation without a single token: nothing to score.")
@@ -146,6 +153,26 @@ class ConversationTokenizer:
             chosen_truncated=chosen_tokens > self.max_length,
             rejected_truncated=rejected_tokens > self.max_length,
         )
+
+    def check_known(self, rows: Sequence[np.ndarray]) -> None:
+        """Make sure that the model has an embedding for every token; ModelError where it does not."""
+        if (
+            self.num_embeddings is None
+            or max((int(row.max(initial=0)) for row in rows), default=0) < self.num_embeddings
+        ):
+            return
+        beyond = sorted({int(each) for row in rows for each in row[row >= self.num_embeddings]})
+        raise refuse_tokens(self.tokenizer, beyond, self.num_embeddings)
+
+    def check_vocabulary(self) -> None:
+        """Tokenise a short conversation; ModelError where its template writes tokens that the model does not have."""
+        turns: list[Message] = [{"role": "user", "content": PROBE}, {"role": "assistant", "content": PROBE}]
+        with contextlib.suppress(DataError):  # whether the template takes a job's conversations is seen in them
+            self.tokenize_pairs([turns[:1]], chosen=[turns[1:]], rejected=[None])
+
+    def _ended(self, ids: list[int]) -> list[int]:
+        end = self._ends_with
+        return ids if end is None or ids[-1:] == [end] else [*ids, end]
 
     def cut(self, ids: np.ndarray, num_tokens: int) -> np.ndarray:
         """Cut tokens from the left, behind the BOS: what a conversation ends with decides its score."""
