@@ -22,6 +22,7 @@ from encore_ray.models.export.export_tokenizer import make_export_tokenizer, pro
 from encore_ray.models.families.families import open_model
 from encore_ray.models.families.loaders import no_progress_bar
 from encore_ray.models.families.model_folder import ModelFolder
+from encore_ray.models.files.legible import make_legible
 from encore_ray.models.forward.heads import LinearHeads, Paths, PooledHeads, num_outputs
 from encore_ray.models.loading.checkpoint import open_conversations
 from encore_ray.models.loading.fetch import fetch_members
@@ -105,6 +106,8 @@ def fold_model(
     linear, factor_O = _linear_outputs(path, heads), _by_output(path, rules, factor_K)
     if opened.template == "response-v1":
         raise _refusal(path, "it reads responses without their prompts, which no trainer does")
+    if opened.ends_with is not None:
+        raise _refusal(path, "it reads a token of its own behind every conversation, which no trainer writes")
     conversations = open_conversations(multihead, opened, max_length=max_length)
     exported = make_export_tokenizer(conversations)
     model = _classifier(path, body, factor_O @ linear.weight.detach().to(torch.float64))
@@ -119,6 +122,7 @@ def fold_model(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished, no_progress_bar():
         model.save_pretrained(unfinished)
         exported.tokenizer.save_pretrained(unfinished)
+        make_legible(Path(unfinished))
         (Path(unfinished) / RULES_FILE).write_text(reward.to_yaml(), encoding="utf-8")
         for stale in folder.glob("model*.safetensors*"):
             stale.unlink()
