@@ -68,7 +68,10 @@ class Classifiers(Family):
             folder.set_num_labels(num_labels)
         heads = tuple(Head(str(label)) for label in (folder.config.id2label or {}).values())
         return Opened(
-            heads, partial(_load, folder, num_labels=num_labels), auto_class=AutoModelForSequenceClassification
+            heads,
+            partial(_load, folder, num_labels=num_labels),
+            auto_class=AutoModelForSequenceClassification,
+            skips_pad="score.weight" in folder.tensors,  # the decoders, all of which pool alike
         )
 
 

@@ -58,6 +58,8 @@ class Opened:
         reads: tensors of the weight files that the heads read.
         idle: what the family knows and does not need, as patterns of names.
         replaces_heads: its heads lie in a file of their own; those of the weight files are another model's.
+        adds_bos: a chat begins with the tokenizer's BOS, also where the template writes none: so were its heads made.
+        skips_pad: pad tokens that end a conversation are not read.
         ends_with: id of a token that every conversation ends with, and whose hidden state is read.
     """
 
@@ -69,6 +71,8 @@ class Opened:
     reads: frozenset[str] = frozenset()
     idle: tuple[str, ...] = ()
     replaces_heads: bool = False
+    adds_bos: bool = False
+    skips_pad: bool = False
     ends_with: int | None = None
 
 

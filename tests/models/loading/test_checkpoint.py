@@ -155,7 +155,7 @@ def test_a_classifier_without_rules_is_answered_with_a_file_to_complete(classifi
     [
         ({"pooling": "max"}, "pooling must be one of last, mean, cls, unit_mean; found 'max'"),
         ({"schema_version": 99}, "schema_version must be one of 1; found 99"),
-        ({"template": "chatml"}, "template must be one of chat, plain-v1, response-v1; found 'chatml'"),
+        ({"template": "chatml"}, "template must be one of chat, plain-v1, response-v1, pair-v1; found 'chatml'"),
         ({"pool": "mean"}, "expected the keys schema_version, pooling, template"),
     ],
 )
