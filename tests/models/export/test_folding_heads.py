@@ -21,10 +21,10 @@ LINEAR = {
 
 
 def fold(folder, output):
+    rules, scale = tiny_families.rules(1), Scale(-9.0, 9.0)
     return fold_model(
-        ModelSource(folder), rules=tiny_families.rules(1), factor_K=[1.0], constant=0.0, scale=Scale(-9.0, 9.0), text="",
-        folder=output, facts={},
-    )  # fmt: skip
+        ModelSource(folder), rules=rules, factor_K=[1.0], constant=0.0, scale=scale, text="", folder=output, facts={}
+    )
 
 
 @pytest.mark.parametrize("case", LINEAR)
