@@ -22,7 +22,7 @@ LIGHT = [
 PASSES = [
     *("compare", "compose", "evaluate", "prepare", "report", "score", "weigh"),
     *("export.model", "export.rewards", "heads.features", "heads.fit_heads", "selection.relevance", "selection.select"),
-    *("refine.apply", "refine.fit_reward", "refine.fit_rules", "scorers.model_plan", "selection.relate", "train.plan"),
+    *("refine.apply", "refine.fit_reward", "refine.fit_rules", "scorers.model.plan", "selection.relate", "train.plan"),
 ]
 
 

@@ -207,5 +207,5 @@ def load_judge(
         body, vocabulary = load_causal(folder, dtype)
         return body, PooledHeads(AnswerHeads(vocabulary, forms=forms, tokenizer=folder.tokenizer), pooling="last")
 
-    model = load_opened(folder, Opened(tuple(map(Head, answers.names)), load), options, rules=answers)
+    model = load_opened(folder, Opened(tuple(map(Head, answers.names)), load, adds_bos=True), options, rules=answers)
     return kind(model, rules=rules, strategy=strategy, batch_tokens=options.batch_tokens)
