@@ -67,6 +67,21 @@ class ScoreOptions(Section):
         ge=16,
         description="Longer conversations lose their beginning. Default: the model's limit.",
     )
+    template: Literal["auto", "chat", "plain", "pair"] = Field(
+        default="auto",
+        description="How conversations are written. auto: by the model's chat template, else plain; pair: prompt and "
+        "response as two texts, for encoders trained on them.",
+    )
+    bos: Literal["template", "tokenizer"] = Field(
+        default="template",
+        description="Whose first token a chat has. template: as transformers' apply_chat_template makes it; tokenizer: "
+        "its own too, where the template writes none.",
+    )
+    ending: Literal["transformers", "whole"] = Field(
+        default="transformers",
+        description="What a classifier reads where pad tokens end a conversation. transformers: up to the last other "
+        "token, as its own forward; whole: all.",
+    )
     actors: str | None = Field(
         default=None,
         pattern=r"^\d+(,\d+)?$",

@@ -22,10 +22,12 @@ from encore_ray.models.export.export_tokenizer import make_export_tokenizer, pro
 from encore_ray.models.families.families import open_model
 from encore_ray.models.families.loaders import no_progress_bar
 from encore_ray.models.families.model_folder import ModelFolder
+from encore_ray.models.files.legible import make_legible
 from encore_ray.models.forward.heads import LinearHeads, Paths, PooledHeads, num_outputs
 from encore_ray.models.loading.checkpoint import open_conversations
 from encore_ray.models.loading.fetch import fetch_members
 from encore_ray.models.spec.files import FACTS, RULES_FILE
+from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.rules import Rule, RuleSet, Scale
 
@@ -75,7 +77,7 @@ def fold_model(
     text: str,
     folder: Path,
     facts: Mapping[str, Any],
-    max_length: int | None = None,
+    options: LoadOptions | None = None,
 ) -> FoldedModel:
     """Write a model whose one output is a linear function of another model's scores.
 
@@ -90,7 +92,7 @@ def fold_model(
         text: what the reward is, in words.
         folder: where the checkpoint goes, config.json last; made if it is not there. It may hold another such model.
         facts: what the reward is made from, JSON values for config.json, under the key `encore_ray`.
-        max_length: longest conversation of the multi-head model in tokens; None: what it allows, at most 8192.
+        options: how the multi-head model read conversations: its longest, its template, BOS and last token.
 
     Raises:
         ModelError: several members, a rule whose score is no linear output, heads that see more than the last token,
@@ -105,7 +107,9 @@ def fold_model(
     linear, factor_O = _linear_outputs(path, heads), _by_output(path, rules, factor_K)
     if opened.template == "response-v1":
         raise _refusal(path, "it reads responses without their prompts, which no trainer does")
-    conversations = open_conversations(multihead, opened, max_length=max_length)
+    if opened.ends_with is not None:
+        raise _refusal(path, "it reads a token of its own behind every conversation, which no trainer writes")
+    conversations = open_conversations(multihead, opened, options or LoadOptions())
     exported = make_export_tokenizer(conversations)
     model = _classifier(path, body, factor_O @ linear.weight.detach().to(torch.float64))
     _set_pad_token(model, exported.tokenizer.pad_token_id, num_tokens=len(exported.tokenizer))
@@ -119,6 +123,7 @@ def fold_model(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished, no_progress_bar():
         model.save_pretrained(unfinished)
         exported.tokenizer.save_pretrained(unfinished)
+        make_legible(Path(unfinished))
         (Path(unfinished) / RULES_FILE).write_text(reward.to_yaml(), encoding="utf-8")
         for stale in folder.glob("model*.safetensors*"):
             stale.unlink()

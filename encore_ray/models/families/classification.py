@@ -5,12 +5,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
 from encore_ray.errors import ModelError
 from encore_ray.models.families.family import Family
+from encore_ray.models.families.linear_head import NAMES
+from encore_ray.models.families.loaders import refuse_missing
 from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
+from encore_ray.models.files.ledger import Account, shown
 from encore_ray.models.forward.heads import Paths, PooledHeads
 
 
@@ -56,11 +59,81 @@ class Classifiers(Family):
         return True  # asked last: what no other family is
 
     def open(self, folder: ModelFolder) -> Opened:
+        if folder.config.is_encoder_decoder:
+            raise ModelError(
+                f"{folder.path} is an encoder-decoder ({folder.config.model_type}), which is not supported."
+            )
+        num_labels = _counted_labels(folder) if folder.tensors and not folder.is_quantised else None
+        if num_labels is not None:
+            folder.set_num_labels(num_labels)
         heads = tuple(Head(str(label)) for label in (folder.config.id2label or {}).values())
-        return Opened(heads, partial(_load, folder))
+        return Opened(
+            heads,
+            partial(_load, folder, num_labels=num_labels),
+            auto_class=AutoModelForSequenceClassification,
+            skips_pad="score.weight" in folder.tensors,  # the decoders, all of which pool alike
+        )
 
 
-def _load(folder: ModelFolder, dtype: torch.dtype) -> tuple[PreTrainedModel, nn.Module]:
+def _counted_labels(folder: ModelFolder) -> int | None:
+    """How many outputs the head in the files has, where config.json leaves it to a default; None where it says so.
+
+    Raises:
+        ModelError: no head that is known here, or one of another size than config.json says.
+    """
+    if type(folder.config) not in AutoModelForSequenceClassification._model_mapping and not _has_own_class(folder):
+        raise headless(folder, folder.account(AutoModel))
+    account = folder.account(AutoModelForSequenceClassification)
+    if account.missing or account.beside():
+        raise headless(folder, account)
+    stated = folder.config.num_labels
+    counts = {
+        found[0] if found[1:] == expected[1:] and expected[0] == stated else None
+        for _, found, expected in account.mismatched
+    }
+    if len(counts) != 1 or None in counts:
+        return None
+    num_labels = counts.pop()
+    if "id2label" in folder.stated or "num_labels" in folder.stated:
+        raise ModelError(
+            f"{folder.path}: {'; '.join(account.problems)}, for config.json says {stated} labels. Write num_labels "
+            f"{num_labels} and as many names into its id2label."
+        )
+    return num_labels
+
+
+def _has_own_class(folder: ModelFolder) -> bool:
+    return "AutoModelForSequenceClassification" in (folder.stated.get("auto_map") or {})
+
+
+def headless(folder: ModelFolder, account: Account) -> ModelError:
+    """For a model without a head that is known here: what it lacks, what in it might be one, and what to do."""
+    kinds = folder.config.architectures or []
+    beside = [name for name in account.beside() if folder.shapes[name] is None or len(folder.shapes[name] or ()) < 3]
+    if beside:
+        advice = (
+            f"These of its tensors may be a head: {shown([_described(folder, name) for name in beside])}. Heads are "
+            f"known as {', '.join(NAMES)}: rename it in the files, or save backbone and head in our own form "
+            "(save_multihead)."
+        )
+    elif any("CausalLM" in kind or "LMHead" in kind for kind in kinds):
+        advice = (
+            "It is a language model without a head for scores: let it judge (--judge, or `encore-ray rate`), or give "
+            "a checkpoint with trained heads, not a base model."
+        )
+    else:
+        advice = "Give a checkpoint with trained heads, not a base model."
+    return refuse_missing(folder.path, account.class_name, account.problems or ["a head is missing"], advice)
+
+
+def _described(folder: ModelFolder, name: str) -> str:
+    shape = folder.shapes[name]
+    return name if shape is None else f"{name} {list(shape)}"
+
+
+def _load(
+    folder: ModelFolder, dtype: torch.dtype, *, num_labels: int | None = None
+) -> tuple[PreTrainedModel, nn.Module]:
     """Backbone and heads of a sequence-classification model; the heads in float32 from float32 weights.
 
     A decoder's `score` is taken off and applied to the last real token, found by its place: its own forward
@@ -68,11 +141,9 @@ def _load(folder: ModelFolder, dtype: torch.dtype) -> tuple[PreTrainedModel, nn.
     classification module, made float32 with all that feeds it.
 
     Raises:
-        ModelError: missing weights, an encoder-decoder, or a module that pools by searching for the pad token.
+        ModelError: missing weights, or a module that pools by searching for the pad token.
     """
-    if folder.config.is_encoder_decoder:
-        raise ModelError(f"{folder.path} is an encoder-decoder ({folder.config.model_type}), which is not supported.")
-    model = folder.load(AutoModelForSequenceClassification, dtype).eval()
+    model = folder.load(AutoModelForSequenceClassification, dtype, num_labels=num_labels).eval()
     body = model.base_model
     if body is model or not isinstance(body, PreTrainedModel):
         raise ModelError(f"{folder.path}: {type(model).__name__} has no backbone apart from its head; not supported.")

@@ -6,6 +6,7 @@ A family is one class in one table, and nothing else knows it: see `score_head` 
 from encore_ray.models.families.classification import Classifiers
 from encore_ray.models.families.family import Family
 from encore_ray.models.families.label_distribution import LabelDistributionModels
+from encore_ray.models.families.linear_head import LinearHeadModels
 from encore_ray.models.families.model_folder import ModelFolder, Opened
 from encore_ray.models.families.own_form import OwnFormModels
 from encore_ray.models.families.regression_layer import RegressionLayerModels
@@ -16,6 +17,7 @@ FAMILIES: tuple[Family, ...] = (
     LabelDistributionModels(),
     RegressionLayerModels(),
     ScoreHeadModels(),
+    LinearHeadModels(),
 )
 OTHERS = Classifiers()
 

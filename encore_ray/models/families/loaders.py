@@ -11,26 +11,26 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 from transformers.utils import logging as transformers_logging
 
 from encore_ray.errors import ModelError
+from encore_ray.models.files.foreign import foreign
+from encore_ray.models.files.ledger import SHOWN
 from encore_ray.models.spec.source import ModelSource
 
 
 def load_model_config(source: ModelSource) -> PretrainedConfig:
     """config.json of a model on this machine; ModelError if it is not there or needs code that is not trusted."""
-    try:
+    with foreign(source.path, "configuration"):
         return AutoConfig.from_pretrained(source.path, trust_remote_code=source.trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise _explain(error, source.path, what="configuration") from error
 
 
 def load_tokenizer(source: ModelSource) -> Any:
     """The tokenizer of a model on this machine; ModelError if it cannot be loaded."""
-    try:
+    with foreign(source.path, "tokenizer"):
         return AutoTokenizer.from_pretrained(source.path, trust_remote_code=source.trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise _explain(error, source.path, what="tokenizer") from error
 
 
-def load_weights(auto_class: Any, source: ModelSource, *, dtype: torch.dtype, split: bool = False) -> PreTrainedModel:
+def load_weights(
+    auto_class: Any, source: ModelSource, *, dtype: torch.dtype, split: bool = False, num_labels: int | None = None
+) -> PreTrainedModel:
     """Load a model of which every single weight is in the files.
 
     transformers fills a weight that it does not find with random numbers and a warning; here it is an error.
@@ -40,6 +40,7 @@ def load_weights(auto_class: Any, source: ModelSource, *, dtype: torch.dtype, sp
         source: a folder on this machine; weights that are not safetensors are accepted where it allows pickles.
         dtype: of all weights.
         split: spread it over all GPUs that the process sees, by transformers' device map; else it lies on the CPU.
+        num_labels: of a classifier whose config.json does not say.
 
     Raises:
         ModelError: unreadable, unsafe, or a weight is missing or has another shape (all are named).
@@ -48,19 +49,17 @@ def load_weights(auto_class: Any, source: ModelSource, *, dtype: torch.dtype, sp
         raise ModelError(
             "A model over several GPUs needs the package accelerate: install encore-ray[multi-gpu] on every node."
         )
-    try:
-        with no_progress_bar():
-            model, info = auto_class.from_pretrained(
-                source.path,
-                dtype=dtype,
-                trust_remote_code=source.trust_remote_code,
-                use_safetensors=None if source.allow_pickle else True,
-                ignore_mismatched_sizes=True,  # so that they come back in `info` with the missing ones
-                output_loading_info=True,
-                device_map="auto" if split else None,
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _explain(error, source.path, what="weights") from error
+    with foreign(source.path, "weights"), no_progress_bar():
+        model, info = auto_class.from_pretrained(
+            source.path,
+            dtype=dtype,
+            trust_remote_code=source.trust_remote_code,
+            use_safetensors=None if source.allow_pickle else True,
+            ignore_mismatched_sizes=True,  # so that they come back in `info` with the missing ones
+            output_loading_info=True,
+            device_map="auto" if split else None,
+            **({} if num_labels is None else {"num_labels": num_labels}),
+        )
     offloaded = {"cpu", "disk"} & set(map(str, getattr(model, "hf_device_map", {}).values()))
     if split and offloaded and torch.cuda.is_available():
         raise ModelError(
@@ -73,11 +72,7 @@ def load_weights(auto_class: Any, source: ModelSource, *, dtype: torch.dtype, sp
         for key, found, expected in sorted(info["mismatched_keys"])
     ]
     if problems:
-        shown = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
-        raise ModelError(
-            f"{source.path} does not hold all weights of {type(model).__name__}: {shown}. transformers would have made "
-            "them up. Give a checkpoint with trained heads, not a base model."
-        )
+        raise refuse_missing(source.path, type(model).__name__, problems)
     return model
 
 
@@ -93,16 +88,44 @@ def no_progress_bar() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _explain(error: Exception, folder: str | Path, *, what: str) -> ModelError:
-    text = str(error)
-    if "trust_remote_code" in text:
-        return ModelError(
-            f"The model in {folder} comes with Python code of its own, which is not run unless you say so. Read the "
-            "code, then set trust_remote_code (--trust-remote-code)."
+def refuse_missing(folder: str | Path, class_name: str, problems: list[str], advice: str | None = None) -> ModelError:
+    """For weights that a class has and the files lack, or have in another shape."""
+    listed = "; ".join(problems[:SHOWN]) + (f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else "")
+    return ModelError(
+        f"{folder} does not hold all weights of {class_name}: {listed}. transformers would have made them up. "
+        f"{advice or 'Give a checkpoint with trained heads, not a base model.'}"
+    )
+
+
+# What each way of quantising needs; the others come with transformers, or say themselves what is missing.
+_QUANTISERS = {
+    "aqlm": "aqlm",
+    "auto-round": "auto_round",
+    "awq": "gptqmodel",
+    "bitsandbytes": "bitsandbytes",
+    "compressed-tensors": "compressed_tensors",
+    "eetq": "eetq",
+    "fbgemm_fp8": "fbgemm_gpu",
+    "gptq": "gptqmodel",
+    "higgs": "flute",
+    "hqq": "hqq",
+    "quark": "quark",
+    "torchao": "torchao",
+    "vptq": "vptq",
+}
+
+
+def is_quantised(config: PretrainedConfig, folder: str | Path) -> bool:
+    """Whether weights are not stored as numbers; ModelError where the package that reads them is not there."""
+    stated = getattr(config, "quantization_config", None)
+    if not stated:
+        return False
+    method = stated.get("quant_method") if isinstance(stated, dict) else getattr(stated, "quant_method", None)
+    name = str(getattr(method, "value", method))
+    package = _QUANTISERS.get(name)
+    if package and find_spec(package) is None:
+        raise ModelError(
+            f"The weights of the model in {folder} are quantised ({name}), which needs the package {package}: install "
+            "it on every node, or score another copy of the model."
         )
-    if what == "weights" and not any(Path(folder).glob("*.safetensors")):
-        return ModelError(
-            f"{folder} holds no *.safetensors weights. Pickled weights can run code when loaded: convert them, or "
-            "set allow_pickle (--allow-pickle) if you trust their source."
-        )
-    return ModelError(f"Cannot load the {what} of the model in {folder}: {text.strip()}")
+    return True

@@ -32,7 +32,7 @@ class OwnFormModels(Family):
         def load(dtype: torch.dtype) -> tuple[PreTrainedModel, nn.Module]:
             return folder.load_body(dtype), PooledHeads(read_heads(folder.path), pooling=form.pooling)
 
-        return Opened(heads, load, template=form.template)
+        return Opened(heads, load, template=form.template, replaces_heads=True, adds_bos=True)
 
 
 def read_heads(folder: Path) -> LinearHeads:

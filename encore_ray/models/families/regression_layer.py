@@ -66,7 +66,13 @@ class RegressionLayerModels(Family):
         weight_KD = _fold(folder)
         num_rules = len(weight_KD)
         labels = _OBJECTIVES.get(num_rules) or tuple(f"objective_{k + 1}" for k in range(num_rules))
-        return Opened(tuple(map(Head, labels)), partial(_load, folder, weight_KD), template="chat")
+        return Opened(
+            tuple(map(Head, labels)),
+            partial(_load, folder, weight_KD),
+            template="chat",
+            reads=frozenset({WEIGHT, TRANSFORM}),
+            idle=(r"^gating\.",),  # mixes the objectives, which is our own business
+        )
 
 
 def _load(folder: ModelFolder, weight_KD: Tensor, dtype: torch.dtype) -> tuple[PreTrainedModel, nn.Module]:
@@ -86,6 +92,8 @@ def _fold(folder: ModelFolder) -> Tensor:
         )
     if stated is None and num_quantiles == 1:
         return weight_OD.to(torch.float32)  # ArmoRM: its rewards are taken before the transform
+    if stated is None and num_quantiles == 2:
+        raise folder.refuse("num_quantiles in config.json", "two outputs an objective, maybe mean and spread (URM)")
     weight_KD = weight_OD.view(num_objectives, num_quantiles, -1).mean(dim=1)
     if TRANSFORM in folder.tensors:
         weight_KD = folder.read(TRANSFORM).to(torch.float64).T @ weight_KD

@@ -50,7 +50,13 @@ class ScoreHeadModels(Family):
         label = kind or "score"
         labels = [label] if len(weight_OD) == 1 else [f"{label}_{o + 1}" for o in range(len(weight_OD))]
         heads = tuple(Head(name, higher_is=_HIGHER_IS.get(label)) for name in labels)
-        return Opened(heads, partial(_load, folder, weight_OD, bias_O), chat_template=CHAT_TEMPLATE)
+        return Opened(
+            heads,
+            partial(_load, folder, weight_OD, bias_O),
+            chat_template=CHAT_TEMPLATE,
+            reads=frozenset({WEIGHT, BIAS}),
+            idle=(r"^normalizer\.(mean|var|count)$",),  # read where config.json says do_normalize
+        )
 
 
 def _load(

@@ -20,7 +20,7 @@ from encore_ray.models.judge.answers import AnswerHeads, load_causal
 from encore_ray.models.judge.questions import Ask, answer_form, ask_rating, on_scale
 from encore_ray.models.loading.checkpoint import load_opened
 from encore_ray.models.loading.ensemble_scorer import EnsembleScorer, PreparedPairs, ScoredPairs
-from encore_ray.models.loading.fetch import fetch_model
+from encore_ray.models.loading.fetch import fetch_only_member
 from encore_ray.models.spec.conversation import Message
 from encore_ray.models.spec.forward import Strategy
 from encore_ray.models.spec.load_options import LoadOptions
@@ -197,7 +197,7 @@ def load_judge(
     Raises:
         ModelError: it cannot be loaded, is no causal model, or has no single token for an answer.
     """
-    folder = ModelFolder(source.at(fetch_model(source)))
+    folder = ModelFolder(source.at(fetch_only_member(source)))
     forms = list(dict.fromkeys(answer_form(rule) for rule in rules))
     answers = RuleSet(
         Rule(f"answers_{i + 1}", ", ".join(form.answers), "better", Scale(-1.0, 1.0)) for i, form in enumerate(forms)
@@ -207,5 +207,5 @@ def load_judge(
         body, vocabulary = load_causal(folder, dtype)
         return body, PooledHeads(AnswerHeads(vocabulary, forms=forms, tokenizer=folder.tokenizer), pooling="last")
 
-    model = load_opened(folder, Opened(tuple(map(Head, answers.names)), load), options, rules=answers)
+    model = load_opened(folder, Opened(tuple(map(Head, answers.names)), load, adds_bos=True), options, rules=answers)
     return kind(model, rules=rules, strategy=strategy, batch_tokens=options.batch_tokens)

@@ -90,7 +90,7 @@ def load_members(
 
 def load_models(source: ModelSource, options: LoadOptions, *, rules: RuleSet | None = None) -> list[MultiHeadModel]:
     """What `load_members` does, of a model and options that are objects already."""
-    members = _open_members(source, split=options.split)
+    members = open_members(source, split=options.split)
     parts = rules_by_member(fetch_model(source), [opened for _, opened in members], rules)
     return [
         load_opened(folder, opened, options, rules=part) for (folder, opened), part in zip(members, parts, strict=True)
@@ -106,7 +106,7 @@ def load_rules(source: ModelSource, *, rules: RuleSet | None = None) -> RuleSet:
     Raises:
         ModelError, DataError: as of `rules_by_member`.
     """
-    members = _open_members(source)
+    members = open_members(source)
     parts = rules_by_member(fetch_model(source), [opened for _, opened in members], rules)
     return RuleSet(rule for part in parts for rule in part)
 
@@ -116,7 +116,7 @@ def load_opened(folder: ModelFolder, opened: Opened, options: LoadOptions, *, ru
     device = take_device(options)
     dtype = find_dtype(options.dtype, device)
     backbone, heads = opened.load(dtype)
-    conversations = open_conversations(folder, opened, max_length=options.max_length)
+    conversations = open_conversations(folder, opened, options)
     model = MultiHeadModel(backbone, heads=heads, rules=rules, conversations=conversations, dtype=dtype).eval()
     if folder.split:
         _move_heads(model)
@@ -132,16 +132,30 @@ def compile_body(model: BodyModel, options: LoadOptions) -> None:
         model.backbone.compile(dynamic=True)
 
 
-def open_conversations(folder: ModelFolder, opened: Opened, *, max_length: int | None) -> ConversationTokenizer:
-    """How a model reads conversations; None for the length that it allows, at most 8192 tokens."""
+def open_conversations(folder: ModelFolder, opened: Opened, options: LoadOptions) -> ConversationTokenizer:
+    """How a model reads conversations, under the options' length, template, first and last token."""
     tokenizer = folder.tokenizer
     tokenizer.chat_template = tokenizer.chat_template or opened.chat_template
-    return ConversationTokenizer(tokenizer, folder.config, template=opened.template, max_length=max_length)
+    skips_pad = opened.skips_pad and options.ending == "transformers"
+    return ConversationTokenizer(
+        tokenizer,
+        folder.config,
+        template=options.template or opened.template,
+        max_length=options.max_length,
+        adds_bos=opened.adds_bos or options.bos == "tokenizer",
+        skips=folder.config.get_text_config().pad_token_id if skips_pad else None,
+        ends_with=opened.ends_with,
+    )
 
 
-def _open_members(source: ModelSource, *, split: bool = False) -> list[tuple[ModelFolder, Opened]]:
+def open_members(source: ModelSource, *, split: bool = False) -> list[tuple[ModelFolder, Opened]]:
+    """All members of a model with what they hold, every tensor and the vocabulary accounted for; no weight is read."""
     folders = [ModelFolder(source.at(path), split=split) for path in fetch_members(source)]
-    return [(folder, open_model(folder)) for folder in folders]
+    members = [(folder, open_model(folder)) for folder in folders]
+    for folder, opened in members:
+        folder.check_tensors(opened)
+        open_conversations(folder, opened, LoadOptions()).check_vocabulary()
+    return members
 
 
 @torch.inference_mode()

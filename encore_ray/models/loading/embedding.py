@@ -16,6 +16,7 @@ from encore_ray.models.families.devices import find_dtype, take_device
 from encore_ray.models.families.form import OwnForm
 from encore_ray.models.families.loaders import load_tokenizer
 from encore_ray.models.families.model_folder import ModelFolder
+from encore_ray.models.files.legible import make_legible
 from encore_ray.models.forward.embedder import Embedder
 from encore_ray.models.forward.heads import LinearHeads, regressed_rule
 from encore_ray.models.loading.checkpoint import compile_body
@@ -99,6 +100,7 @@ def save_fitted(
     _delete(folder, stale)
     for file in _model_files(place, allow_pickle=backbone.allow_pickle):
         shutil.copyfile(file, folder / file.name)
+    make_legible(folder)
     saved = RuleSet(rule if rule.link == "sigmoid" else regressed_rule(rule) for rule in rules)
     heads = LinearHeads(torch.from_numpy(weight_KD), torch.from_numpy(bias_K))
     template = _template(reads) or default_template(load_tokenizer(backbone.at(place)))

@@ -1,12 +1,12 @@
 """Model files on this machine: local folders and hub snapshots, and the digest that identifies them."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from encore_ray.errors import ModelError
 from encore_ray.models.families.form import Ensemble, read_form
-from encore_ray.models.spec.files import RULES_FILE
+from encore_ray.models.spec.files import ADAPTER_FILE, RULES_FILE
 from encore_ray.models.spec.source import ModelSource
 
 _FILES = (
@@ -57,7 +57,8 @@ def fetch_model(source: ModelSource) -> Path:
 def fetch_members(source: ModelSource) -> list[Path]:
     """The local folders of all members of a model, in order; the folder of the model itself where it has no members.
 
-    The revision of the source is that of the model; a member's own stands behind its name.
+    Of a LoRA adapter it is the folder of its base with the adapter merged, see `adapters`. The revision of the source
+    is that of the model; a member's own stands behind its name.
 
     Raises:
         ModelError: a member is not there, or has members itself.
@@ -65,12 +66,23 @@ def fetch_members(source: ModelSource) -> list[Path]:
     folder = fetch_model(source)
     form = read_form(folder)
     if not isinstance(form, Ensemble):
-        return [folder]
+        return [_whole(folder, source)]
     members = [_fetch_member(folder, member, allow_pickle=source.allow_pickle) for member in form.members]
     for member in members:
         if isinstance(read_form(member), Ensemble):
             raise ModelError(f"{folder}: its member {member} has members itself. Name those here instead.")
-    return members
+    return [_whole(member, source) for member in members]
+
+
+def _whole(folder: Path, source: ModelSource) -> Path:
+    if not (folder / ADAPTER_FILE).exists():
+        return folder
+    from encore_ray.models.files.adapters import merged_folder
+
+    def fetch(name: str, revision: str | None) -> Path:
+        return fetch_model(replace(source, path=name, revision=revision))
+
+    return merged_folder(folder, fetch=fetch, allow_pickle=source.allow_pickle)
 
 
 def fetch_only_member(source: ModelSource) -> Path:

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from encore_ray.models.families.form import Ensemble, OwnForm, write_form
 from encore_ray.models.families.loaders import no_progress_bar
+from encore_ray.models.files.legible import make_legible
 from encore_ray.models.forward.heads import LinearHeads, num_outputs
 from encore_ray.models.spec.conversation import Template
 from encore_ray.models.spec.files import HEADS_FILE, RULES_FILE
@@ -45,6 +46,7 @@ def save_multihead(
     with no_progress_bar():
         backbone.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    make_legible(folder)
     write_heads(folder, heads=heads, rules=rules, form=OwnForm(pooling, template or default_template(tokenizer)))
 
 

@@ -6,4 +6,6 @@ RULES_FILE = "rules.yaml"  # what scores mean, not what they are: a corrected sc
 FIT_FILE = "fit.json"  # how well heads do: of one fit, so that it is not copied with a backbone
 TRAIN_FILE = "train.json"  # the same of a training
 
+ADAPTER_FILE = "adapter_config.json"  # whatever lies beside it, the folder is an adapter's
+
 FACTS = "encore_ray"  # key of config.json

@@ -6,9 +6,11 @@ A tokenizer with a chat template renders by it; any other by `plain-v1`, role li
 
     Assistant: You ...
 
+An encoder trained on pairs reads two texts, the prompt and the response (`pair-v1`): [CLS] prompt [SEP] response [SEP].
 A model may read the response alone (`response-v1`): its text as it is, without roles and without the prompt.
 """
 
+import contextlib
 import re
 import threading
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from jinja2 import TemplateError
 from transformers import PretrainedConfig
 
 from encore_ray.errors import DataError, ModelError
+from encore_ray.models.files.vocabulary import PROBE, refuse_tokens
 from encore_ray.models.spec.conversation import Message, Template
 from encore_ray.models.text.positions import max_conversation, num_positions
 
@@ -73,6 +76,9 @@ class ConversationTokenizer:
         config: the model's configuration, for its number of positions.
         template: None for the tokenizer's chat template where it has one, else `plain-v1`.
         max_length: in tokens; None for the model's positions, at most 8192.
+        adds_bos: a chat begins with the tokenizer's BOS also where its template writes none.
+        skips: id of a token, copies of which at the end of a conversation are not read.
+        ends_with: id of a token that is put behind every conversation which does not end with it.
 
     Raises:
         ModelError: template `chat` without a chat template, or more tokens than the model has positions.
@@ -85,11 +91,21 @@ class ConversationTokenizer:
         *,
         template: Template | None = None,
         max_length: int | None = None,
+        adds_bos: bool = True,
+        skips: int | None = None,
+        ends_with: int | None = None,
     ):
         self.tokenizer = tokenizer
+        self.num_embeddings: int | None = getattr(config.get_text_config(), "vocab_size", None)
+        self.adds_bos, self.skips, self._ends_with = adds_bos, skips, ends_with
         self.template: Template = template or default_template(tokenizer)
         if self.template == "chat" and not tokenizer.chat_template:
             raise ModelError("The model was saved with a chat template, but its tokenizer has none. Save both again.")
+        if self.template == "pair-v1" and getattr(config.get_text_config(), "type_vocab_size", 0) > 1:
+            raise ModelError(
+                "template pair: the model tells the two texts apart by token types, which are not written here. Leave "
+                "score.template out."
+            )
         positions = num_positions(config)
         if max_length is not None and (max_length < 2 or (positions is not None and max_length > positions)):
             limit = f" and at most {positions}, the positions of the model" if positions else ""
@@ -128,7 +144,8 @@ class ConversationTokenizer:
         sides += [[*prompts[i], *(rejected[i] or ())] for i in present]
         names = list(pair_ids) if pair_ids is not None else [f"number {i}" for i in range(len(prompts))]
         names += [names[i] for i in present]
-        ids = [np.asarray(row, dtype=np.int32) for row in self.encode(sides, names)]
+        ids = [np.asarray(self._ended(row), dtype=np.int32) for row in self.encode(sides, names)]
+        self.check_known(ids)
         empty = [name for name, row in zip(names, ids, strict=True) if not len(row)]
         if empty:
             raise DataError(f"Pair {empty[0]} has a conversation without a single token: nothing to score.")
@@ -136,16 +153,44 @@ class ConversationTokenizer:
         rejected_ids: list[np.ndarray | None] = [None] * num_pairs
         rejected_tokens = np.zeros(num_pairs, dtype=np.int64)
         for i, row in zip(present, ids[num_pairs:], strict=True):
-            rejected_ids[i], rejected_tokens[i] = self.cut(row, len(row) - self.max_length), len(row)
+            rejected_ids[i], rejected_tokens[i] = self._read_part(row), len(row)
         chosen_tokens = np.array([len(row) for row in ids[:num_pairs]], dtype=np.int64)
         return TokenizedPairs(
-            chosen_ids=[self.cut(row, len(row) - self.max_length) for row in ids[:num_pairs]],
+            chosen_ids=[self._read_part(row) for row in ids[:num_pairs]],
             rejected_ids=rejected_ids,
             chosen_tokens=chosen_tokens,
             rejected_tokens=rejected_tokens,
             chosen_truncated=chosen_tokens > self.max_length,
             rejected_truncated=rejected_tokens > self.max_length,
         )
+
+    def _read_part(self, ids: np.ndarray) -> np.ndarray:
+        """What of a conversation goes into the model: no more than it takes, and up to the token that is read."""
+        ids = self.cut(ids, len(ids) - self.max_length)
+        if self.skips is None or ids[-1] != self.skips:
+            return ids
+        kept = np.flatnonzero(ids != self.skips)
+        return ids[: kept[-1] + 1] if len(kept) else ids[:1]  # of nothing but pads transformers reads the first
+
+    def check_known(self, rows: Sequence[np.ndarray]) -> None:
+        """Make sure that the model has an embedding for every token; ModelError where it does not."""
+        if (
+            self.num_embeddings is None
+            or max((int(row.max(initial=0)) for row in rows), default=0) < self.num_embeddings
+        ):
+            return
+        beyond = sorted({int(each) for row in rows for each in row[row >= self.num_embeddings]})
+        raise refuse_tokens(self.tokenizer, beyond, self.num_embeddings)
+
+    def check_vocabulary(self) -> None:
+        """Tokenise a short conversation; ModelError where its template writes tokens that the model does not have."""
+        turns: list[Message] = [{"role": "user", "content": PROBE}, {"role": "assistant", "content": PROBE}]
+        with contextlib.suppress(DataError):  # whether the template takes a job's conversations is seen in them
+            self.tokenize_pairs([turns[:1]], chosen=[turns[1:]], rejected=[None])
+
+    def _ended(self, ids: list[int]) -> list[int]:
+        end = self._ends_with
+        return ids if end is None or ids[-1:] == [end] else [*ids, end]
 
     def cut(self, ids: np.ndarray, num_tokens: int) -> np.ndarray:
         """Cut tokens from the left, behind the BOS: what a conversation ends with decides its score."""
@@ -172,13 +217,17 @@ class ConversationTokenizer:
         if self.template == "response-v1":
             texts = ["\n\n".join(message["content"] for message in response) for response in conversations]
             return self._token_ids(texts, add_special_tokens=True, split_special_tokens=True)
+        if self.template == "pair-v1":
+            return self._pair_ids(conversations)
         if self.template == "plain-v1":
             texts = ["\n\n".join(map(_plain_line, conversation)) for conversation in conversations]
             if not to_answer:
                 return self._token_ids(texts, add_special_tokens=True, split_special_tokens=True)
             # Without the end of sequence that some tokenizers add: the answer follows.
             texts = [f"{text}\n\n{_PLAIN_ROLES['assistant']}:" for text in texts]
-            return [self._with_one_bos(ids) for ids in self._token_ids(texts, split_special_tokens=True)]
+            begin = [] if self.bos_id is None else [self.bos_id]
+            rows = self._token_ids(texts, split_special_tokens=True)
+            return [ids if ids[:1] == begin else [*begin, *ids] for ids in rows]
         forged = [any(self._special.search(message["content"]) for message in turns) for turns in conversations]
         texts = [
             self._render(turns, name, to_answer)
@@ -190,6 +239,24 @@ class ConversationTokenizer:
             self._with_one_bos(self._encode_forged(turns, name, to_answer) if is_forged else next(plain_ids))
             for turns, name, is_forged in zip(conversations, names, forged, strict=True)
         ]
+
+    def _pair_ids(self, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
+        """[CLS] prompt [SEP] response [SEP], as the tokenizer writes a pair of texts."""
+        prompts = [
+            turns[0]["content"] if len(turns) == 2 else "\n\n".join(map(_plain_line, turns[:-1]))
+            for turns in conversations
+        ]
+        with self._encoding:
+            return self.tokenizer(
+                prompts,
+                [turns[-1]["content"] for turns in conversations],
+                split_special_tokens=True,
+                padding=False,
+                truncation=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )["input_ids"]
 
     def _encode_forged(self, conversation: Sequence[Message], name: str, to_answer: bool) -> list[int]:
         """Ids of a conversation whose text spells control tokens, with those spelled out as ordinary text.
@@ -232,7 +299,7 @@ class ConversationTokenizer:
 
     def _with_one_bos(self, ids: list[int]) -> list[int]:
         """One BOS where the tokenizer's own encoding has one, whether the template writes it or not; never two."""
-        if self.bos_id is None:
+        if self.bos_id is None or not self.adds_bos:
             return ids
         return [self.bos_id, *ids] if ids[:1] != [self.bos_id] else ids
 

@@ -1,14 +1,16 @@
 """Export as a model: a run's weights and the heads of its scorer, folded into one single-label checkpoint."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from encore_ray.artifacts import read_weights
 from encore_ray.composition.weigh.linear import linear_reward
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.pass_table import read_manifest
 from encore_ray.folder.tables import TableUnit, table_rules, table_units
+from encore_ray.models.spec.conversation import Template
 from encore_ray.models.spec.files import FACTS
+from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.rules import Scale
@@ -76,7 +78,12 @@ def export_model(
         text=f"The reward of {', '.join(counted)} under {weights.scheme} weights.",
         folder=Path(output),
         facts={"weights": weights.fingerprint, "model": identity.digest},
-        max_length=int(facts["max_tokens"]) if facts["max_tokens"] else None,
+        options=LoadOptions(
+            max_length=int(facts["max_tokens"]) if facts["max_tokens"] not in ("", "None") else None,
+            template=cast(Template | None, facts["template"] or None),
+            bos="tokenizer" if facts["bos"] == "tokenizer" else "template",
+            ending="whole" if facts["ending"] == "whole" else "transformers",
+        ),
     )
 
 
@@ -98,7 +105,7 @@ def _require_place(output: Folder, *, overwrite: bool) -> None:
 def _facts(unit: TableUnit) -> dict[str, str]:
     """What scores say of the model that made them."""
     metadata = unit.read([PAIR_ID]).schema.metadata or {}
-    names = ("model", "model_source", "revision", "max_tokens")
+    names = ("model", "model_source", "revision", "max_tokens", "template", "bos", "ending")
     facts = {name: metadata.get(f"encore_ray.{name}".encode(), b"").decode() for name in names}
     if not facts["model_source"]:
         raise ConfigError(

@@ -15,6 +15,7 @@ from encore_ray.passes.scorers.model.forward import score_writer, unit_by_model
 from encore_ray.passes.scorers.model.place import model_paths
 from encore_ray.passes.scorers.model.plan import settle_budget
 from encore_ray.passes.scorers.model.planned import PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.preview import preview
 from encore_ray.passes.scorers.outputs import OutputWriter
 from encore_ray.passes.scorers.scoring_cost import ScoringCost
 from encore_ray.rules import RuleSet
@@ -73,6 +74,9 @@ class ModelScorer:
         run.note(f"{self.verb} on {pool}, {model.facts['dtype']} on {model.facts['device']}")
         for choice in dict.fromkeys(model.strategies):
             run.note(f"{self.verb} by {choice.strategy}: {choice.reason}")
+        if type(model) is ScoringModel:
+            for note in preview(model, units):
+                run.note(f"{self.verb}: {note}")
         if not (self.verb == "score" and isinstance(model, ScoringModel) and model.options.keep_embeddings):
             return replace(self, model=model)
         embeddings = open_embeddings(units, run.table(EMBED), model=model, overwrite=run.overwrite)

@@ -155,7 +155,7 @@ def test_a_classifier_without_rules_is_answered_with_a_file_to_complete(classifi
     [
         ({"pooling": "max"}, "pooling must be one of last, mean, cls, unit_mean; found 'max'"),
         ({"schema_version": 99}, "schema_version must be one of 1; found 99"),
-        ({"template": "chatml"}, "template must be one of chat, plain-v1, response-v1; found 'chatml'"),
+        ({"template": "chatml"}, "template must be one of chat, plain-v1, response-v1, pair-v1; found 'chatml'"),
         ({"pool": "mean"}, "expected the keys schema_version, pooling, template"),
     ],
 )
@@ -242,3 +242,32 @@ def test_a_published_sentence_encoder_scores_in_our_own_form(tmp_path):
     sd_K = scores[:, 0].std(axis=0)
     for i, ids in enumerate(pairs.chosen_ids):
         assert (np.abs(scores[i, 0] - tiny.score_one(model, ids)) <= 1e-5 * np.maximum(sd_K, 1)).all()
+
+
+def test_rules_in_another_order_than_the_heads_they_are_called_after_are_put_right(tmp_path, caplog):
+    names = ["helpful", "Not harmful", "verbose"]
+    folder = tiny.save_classifier(tmp_path, "llama", id2label=dict(enumerate(names)), label2id={})
+    directions = {"verbose": "worse"}
+    given = [Rule(name, "", directions.get(name, "better"), Scale(-9.0, 9.0)) for name in ("verbose", "helpful")]
+    rules = RuleSet([*given, Rule("not_harmful", "", "better", Scale(-9.0, 9.0))])
+    with caplog.at_level("WARNING", logger="encore_ray"):
+        found = load_rules(ModelSource(folder), rules=rules)
+    assert found.names == ("helpful", "not_harmful", "verbose") or list(found.names) == [
+        "helpful",
+        "not_harmful",
+        "verbose",
+    ]
+    assert list(found)[2].higher_is == "worse"
+    assert "matched by name: helpful, Not harmful, verbose" in caplog.text
+
+
+def test_rules_that_bear_the_names_of_other_heads_are_refused(tmp_path):
+    names = ["helpful", "harmless", "verbose"]
+    folder = tiny.save_classifier(tmp_path, "llama", id2label=dict(enumerate(names)), label2id={})
+    rules = RuleSet(Rule(name, "", "better", Scale(-9.0, 9.0)) for name in ("verbose", "harmless", "mine"))
+    with pytest.raises(
+        ModelError, match="rule 1 is called verbose, which is head 3 of the model, and head 1 is helpful"
+    ):
+        load_rules(ModelSource(folder), rules=rules)
+    own = RuleSet(Rule(name, "", "better", Scale(-9.0, 9.0)) for name in ("mine", "harmless", "yours"))
+    assert load_rules(ModelSource(folder), rules=own) == own

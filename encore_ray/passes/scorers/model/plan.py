@@ -15,6 +15,7 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
 from encore_ray.models.judge.questions import questions_digest
 from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, StrategyChoice
+from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.forward import open_budget_search
 from encore_ray.passes.scorers.model.place import local_model
@@ -44,7 +45,17 @@ def plan_model(path: str, options: ScoreOptions, *, resources: Resources, rules:
     place = local_model(model_source(path, options))
     found = load_rules(place, rules=rules)
     strategies, facts = plan_body(path, place, options, resources=resources)
-    return ScoringModel(path, options, strategies, facts, rules=found)
+    planned = ScoringModel(path, options, strategies, facts, rules=found)
+    return replace(planned, facts={**facts, **_reading_facts(place, planned.load_options)})
+
+
+def _reading_facts(place: ModelSource, options: LoadOptions) -> dict[str, str]:
+    """What of the options for reading decides a model's scores; where members differ, one after the other."""
+    from encore_ray.models.loading.reading import plan_readings
+
+    readings = plan_readings(place, options)
+    names = sorted({name for reading in readings for name in reading.facts})
+    return {name: ", ".join(reading.facts.get(name, "-") for reading in readings) for name in names}
 
 
 def plan_judge(path: str, options: ScoreOptions, *, resources: Resources, rules: RuleSet) -> JudgeModel:

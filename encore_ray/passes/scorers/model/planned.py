@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from encore_ray.config import ScoreOptions
+from encore_ray.models.spec.conversation import Template
 from encore_ray.models.spec.forward import BudgetSearch, StrategyChoice
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
@@ -14,6 +15,9 @@ from encore_ray.rules import RuleSet
 if TYPE_CHECKING:
     from encore_ray.models.judge.judge import Judge
     from encore_ray.models.loading.ensemble_scorer import EnsembleScorer
+
+# By the option's names.
+TEMPLATES: Mapping[str, Template | None] = {"auto": None, "chat": "chat", "plain": "plain-v1", "pair": "pair-v1"}
 
 SEARCH = "search"  # instead of a token budget
 
@@ -73,6 +77,9 @@ class PlannedModel:
             compile=self.options.compile,
             split=gpus > 1,
             gpu_share=gpus,
+            template=TEMPLATES[self.options.template],
+            bos=self.options.bos,
+            ending=self.options.ending,
         )
 
 

@@ -1,0 +1,100 @@
+"""Weight files of a model: which tensors lie in which of them, and of what shape, without reading one."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import safe_open
+from torch import Tensor
+
+from encore_ray.errors import ModelError
+from encore_ray.models.files.foreign import foreign
+
+# As transformers looks for them: the first that is there.
+_STORES = (("model.safetensors", "model.safetensors.index.json"), ("pytorch_model.bin", "pytorch_model.bin.index.json"))
+# Beside the weights: LLaMA-Factory and TRL keep the value head apart.
+_HEADS = ("value_head.safetensors", "value_head.bin")
+
+ReadPickle = Callable[[Path], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a tensor lies.
+
+    Attributes:
+        file: of the model.
+        shape: None where only a pickle that may not be read could tell.
+    """
+
+    file: Path
+    shape: tuple[int, ...] | None
+
+
+def list_tensors(folder: Path, *, read_pickle: ReadPickle, allow_pickle: bool) -> dict[str, Stored]:
+    """All tensors of a model's weight files by name; none where there is no such file.
+
+    Args:
+        folder: of the model.
+        read_pickle: the tensors of a pickle.
+        allow_pickle: else a pickle's tensors are known only where an index names them.
+
+    Raises:
+        ModelError: a file is damaged, or one that the index names is not there, or lacks a tensor.
+    """
+    found: dict[str, Stored] = {}
+    for single, index in _STORES:
+        file = folder / single
+        if file.exists() and (_is_safe(file) or allow_pickle):
+            found = _tensors_of(file, read_pickle)
+            break
+        if (folder / index).exists():
+            found = _indexed(folder / index, read_pickle, allow_pickle=allow_pickle)
+            break
+    for name in _HEADS if found else ():
+        file = folder / name
+        if file.exists() and (_is_safe(file) or allow_pickle):
+            found = {**_tensors_of(file, read_pickle), **found}
+            break
+    return found
+
+
+def _is_safe(file: Path) -> bool:
+    return file.suffix == ".safetensors"
+
+
+def _indexed(index: Path, read_pickle: ReadPickle, *, allow_pickle: bool) -> dict[str, Stored]:
+    try:
+        names: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        files = {name: index.parent / file for name, file in names.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{index} is damaged ({type(error).__name__}: {error}): expected JSON with a weight_map of tensors and "
+            "their files. Fetch or save the model again."
+        ) from error
+    shards = sorted(set(files.values()))
+    gone = [shard.name for shard in shards if not shard.is_file()]
+    if gone:
+        raise ModelError(
+            f"{index.parent}: {len(gone)} of {len(shards)} weight files that {index.name} names are not there: "
+            f"{', '.join(gone[:8])}. Fetch or save the model again."
+        )
+    if not allow_pickle and not all(map(_is_safe, shards)):
+        return {name: Stored(file, None) for name, file in files.items()}
+    found = {name: stored for shard in shards for name, stored in _tensors_of(shard, read_pickle).items()}
+    lost = sorted(set(files) - set(found))
+    if lost:
+        raise ModelError(
+            f"{index.parent}: {index.name} names {len(lost)} tensors that are in no weight file: "
+            f"{', '.join(lost[:8])}. Fetch or save the model again."
+        )
+    return found
+
+
+def _tensors_of(file: Path, read_pickle: ReadPickle) -> dict[str, Stored]:
+    if not _is_safe(file):
+        return {name: Stored(file, tuple(tensor.shape)) for name, tensor in read_pickle(file).items()}
+    with foreign(file.parent, f"weights ({file.name})"), safe_open(file, framework="pt") as tensors:
+        names = list(tensors.keys())
+        return {name: Stored(file, tuple(tensors.get_slice(name).get_shape())) for name in names}

@@ -1,0 +1,149 @@
+"""LoRA adapters are read as the models that they make, with peft's own scores; or it is said what to do."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForSequenceClassification
+
+from encore_ray.errors import ModelError
+from encore_ray.models.loading.checkpoint import load_model, load_rules
+from encore_ray.models.loading.fetch import identify_model
+from encore_ray.models.spec.source import ModelSource
+from tests.models import tiny
+
+IDS = list(range(10, 40))
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning", "ignore::UserWarning:peft")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def make(tmp_path, family="llama", **changes):
+    """(adapter folder, base folder) of an adapter whose matrices and head are random."""
+    base = tiny.save_classifier(tmp_path / "base", family)
+    settings = {
+        "target_modules": ["q_proj", "down_proj"],
+        "modules_to_save": ["score"],
+        "task_type": "SEQ_CLS",
+        **changes,
+    }
+    model = AutoModelForSequenceClassification.from_pretrained(base)
+    torch.manual_seed(3)
+    adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, **settings))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_" in name or "modules_to_save" in name:
+                parameter.copy_(torch.randn_like(parameter))
+    adapter = tmp_path / "adapter"
+    adapted.save_pretrained(adapter)
+    for name in ("tokenizer.json", "tokenizer_config.json", "rules.yaml"):
+        shutil.copyfile(base / name, adapter / name)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = str(base)
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    return adapter, base
+
+
+@torch.inference_mode()
+def by_peft(adapter, base):
+    model = PeftModel.from_pretrained(AutoModelForSequenceClassification.from_pretrained(base), adapter).eval()
+    model.config.pad_token_id = None
+    return model(input_ids=torch.tensor([IDS])).logits[0]
+
+
+def alone(adapter, base):
+    pass
+
+
+def beside_the_base(adapter, base):
+    shutil.copyfile(base / "model.safetensors", adapter / "model.safetensors")
+    shutil.copyfile(base / "config.json", adapter / "config.json")
+
+
+def with_a_configuration(adapter, base):
+    shutil.copyfile(base / "config.json", adapter / "config.json")
+
+
+def with_the_bases_tokenizer(adapter, base):
+    for file in adapter.glob("token*"):
+        file.unlink()
+
+
+@pytest.mark.parametrize("layout", [alone, beside_the_base, with_a_configuration, with_the_bases_tokenizer])
+def test_an_adapter_has_the_scores_that_peft_gives_it(tmp_path, layout):
+    adapter, base = make(tmp_path)
+    layout(adapter, base)
+    assert load_rules(ModelSource(adapter)) == tiny.RULES
+    found = tiny.score_one(load_model(adapter, device="cpu"), IDS)
+    torch.testing.assert_close(torch.from_numpy(found), by_peft(adapter, base), rtol=1e-4, atol=1e-4)
+    of_base = tiny.score_one(load_model(base, device="cpu"), IDS)
+    assert abs(found - of_base).max() > 0.1
+    assert identify_model(ModelSource(adapter)).digest != identify_model(ModelSource(base)).digest
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("llama", {"use_rslora": True}),
+        ("llama", {"rank_pattern": {"down_proj": 2}, "alpha_pattern": {"q_proj": 3}}),
+        ("llama", {"target_modules": ["q_proj", "embed_tokens"]}),
+        ("qwen2", {"target_modules": "all-linear"}),
+        ("gpt2", {"target_modules": ["c_attn"], "fan_in_fan_out": True}),
+    ],
+)
+def test_every_setting_of_plain_lora_is_merged_as_peft_does(tmp_path, family, changes):
+    adapter, base = make(tmp_path, family, **changes)
+    found = tiny.score_one(load_model(adapter, device="cpu"), IDS)
+    torch.testing.assert_close(torch.from_numpy(found), by_peft(adapter, base), rtol=1e-4, atol=1e-4)
+
+
+def edit(adapter, **changes):
+    file = adapter / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"peft_type": "PROMPT_TUNING"}, "it is of the kind PROMPT_TUNING"),
+        ({"use_dora": True}, "more than plain LoRA"),
+        ({"bias": "all"}, r"more than plain LoRA \(bias\)"),
+        ({"base_model_name_or_path": "/not/there"}, "its base is not to be had"),
+        ({"base_model_name_or_path": None}, "a base that it does not name"),
+        ({"r": 8}, "has the rank 4, its configuration says 8"),
+    ],
+)
+def test_another_adapter_is_refused_with_what_to_do(tmp_path, changes, message):
+    adapter, _ = make(tmp_path)
+    edit(adapter, **changes)
+    with pytest.raises(ModelError, match=f"is a PEFT adapter of .*{message}.*merge_and_unload"):
+        load_rules(ModelSource(adapter))
+
+
+def test_an_adapter_of_another_base_is_refused(tmp_path):
+    adapter, base = make(tmp_path)
+    shutil.rmtree(base)
+    tiny.save_classifier(base, "gpt2")
+    with pytest.raises(ModelError, match="of its tensors have no place in it"):
+        load_rules(ModelSource(adapter))
+
+
+def test_an_adapter_without_its_weights_is_refused(tmp_path):
+    adapter, _ = make(tmp_path)
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"adapter_model\.safetensors is missing"):
+        load_rules(ModelSource(adapter))
+
+
+def test_a_changed_adapter_is_merged_anew(tmp_path):
+    adapter, _ = make(tmp_path)
+    before = identify_model(ModelSource(adapter)).digest
+    assert identify_model(ModelSource(adapter)).digest == before
+    edit(adapter, lora_alpha=16)
+    assert identify_model(ModelSource(adapter)).digest != before

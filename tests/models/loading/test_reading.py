@@ -1,0 +1,157 @@
+"""What a model reads of conversations is what its own library reads, from the messages on; and it is told before."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from encore_ray.errors import ModelError
+from encore_ray.models.forward.scorer import PairScorer
+from encore_ray.models.loading.checkpoint import load_models
+from encore_ray.models.loading.reading import look_ahead, plan_readings
+from encore_ray.models.spec.load_options import LoadOptions
+from encore_ray.models.spec.source import ModelSource
+from tests.models import tiny
+
+CPU = LoadOptions(device="cpu")
+CONVERSATIONS = [
+    [{"role": "user", "content": f"How do I get rid of {what}?"}, {"role": "assistant", "content": answer}]
+    for what, answer in [("a gas bottle", "Ask the centre."), ("it", "No."), ("an old dog", "Please never do that.")]
+]
+ENDS_WITH_PAD = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}</s>{% endfor %}"
+NO_BOS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+TEMPLATES = {
+    "writes the bos": (tiny.TEMPLATE, {}),
+    "leaves the bos to the tokenizer": (NO_BOS, {}),
+    "ends with eos, which is pad": (ENDS_WITH_PAD, {"pad": "</s>", "pad_token_id": 1}),
+    "ends with eos and two pads": (ENDS_WITH_PAD + "</s></s>", {"pad": "</s>", "pad_token_id": 1}),
+}
+
+
+def save(folder, case, family="llama"):
+    template, settings = TEMPLATES[case]
+    tok = tiny.tokenizer(chat=True, pad=settings.get("pad", "<pad>"))
+    tok.chat_template = template
+    config = tiny.config(family, vocab_size=len(tok), pad_token_id=settings.get("pad_token_id"))
+    return tiny.save_classifier(folder, config, tok=tok)
+
+
+@torch.inference_mode()
+def by_transformers(folder):
+    """Scores [N, K] from the messages on, by nothing but transformers."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    rows = []
+    for messages in CONVERSATIONS:
+        ids = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, return_tensors="pt")["input_ids"]
+        rows.append(model(input_ids=ids).logits[0].numpy())
+    return np.stack(rows)
+
+
+def by_us(folder, options=CPU):
+    (model,) = load_models(ModelSource(folder), options)
+    pairs = model.conversations.tokenize_pairs(
+        [turns[:1] for turns in CONVERSATIONS],
+        chosen=[turns[1:] for turns in CONVERSATIONS],
+        rejected=[None] * len(CONVERSATIONS),
+    )
+    return PairScorer(model).score(pairs)[:, 0]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
+@pytest.mark.parametrize("case", TEMPLATES)
+def test_scores_are_those_of_transformers_from_the_messages_on(tmp_path, case, family):
+    folder = save(tmp_path, case, family)
+    expected = by_transformers(folder)
+    np.testing.assert_allclose(by_us(folder), expected, atol=1e-5 * expected.std(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("case", "options", "facts"),
+    [
+        ("writes the bos", CPU, {}),
+        ("leaves the bos to the tokenizer", CPU, {"bos": "template"}),
+        ("leaves the bos to the tokenizer", LoadOptions(device="cpu", bos="tokenizer"), {"bos": "tokenizer"}),
+        ("ends with eos, which is pad", CPU, {"bos": "template", "ending": "transformers"}),
+        (
+            "ends with eos, which is pad",
+            LoadOptions(device="cpu", ending="whole"),
+            {"bos": "template", "ending": "whole"},
+        ),
+    ],
+)
+def test_an_option_that_decides_scores_is_recorded_and_told_and_no_other(tmp_path, case, options, facts):
+    folder = save(tmp_path, case)
+    (reading,) = plan_readings(ModelSource(folder), options)
+    assert reading.facts == facts
+    assert len(reading.notes) == 1 + len(facts)
+    differs = np.abs(by_us(folder, options) - by_us(folder)).max() > 1e-3
+    assert differs == (options != CPU)
+
+
+def test_our_own_form_reads_as_its_heads_were_made(tmp_path):
+    tok = tiny.tokenizer(chat=True)
+    tok.chat_template = NO_BOS
+    folder = tiny.save_own_form(tmp_path, "llama", pooling="last", tok=tok)
+    (reading,) = plan_readings(ModelSource(folder), CPU)
+    pairs = reading.conversations.tokenize_pairs([CONVERSATIONS[0][:1]], chosen=[CONVERSATIONS[0][1:]], rejected=[None])
+    assert pairs.chosen_ids[0][0] == tok.bos_token_id
+    assert reading.facts == {}
+
+
+def sample(text, num_pairs=2):
+    prompt = [{"role": "user", "content": "Hi."}]
+    answer = [{"role": "assistant", "content": text}]
+    return [([prompt] * num_pairs, [answer] * num_pairs, [answer, None][:num_pairs])]
+
+
+def test_what_will_be_cut_is_told_with_the_limit_and_the_option(tmp_path):
+    folder = save(tmp_path, "writes the bos")  # 128 positions
+    readings = plan_readings(ModelSource(folder), LoadOptions(device="cpu", max_length=32))
+    told = look_ahead(readings, sample("word " * 50), is_whole=True)
+    assert told[-1] == (
+        "32 tokens at most (of the model's 128): 3 of 3 conversations will lose their beginning; score.max_tokens "
+        "raises it"
+    )
+    told = look_ahead(readings, sample("No."), is_whole=False)
+    assert told[-1] == "32 tokens at most (of the model's 128): none of the 3 looked at conversations is longer"
+    told = look_ahead(plan_readings(ModelSource(folder), CPU), sample("No."), is_whole=True)
+    assert told[-1] == "128 tokens at most (the model's own limit): none of 3 conversations is longer"
+
+
+def test_a_tokenizer_to_which_half_of_a_text_is_unknown_is_refused(tmp_path):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = "abcdefghijklmnopqrstuvwxyzHI0123456789,.?: "
+    vocab = {token: i for i, token in enumerate(["<unk>", "<pad>", *letters])}
+    backend = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    backend.decoder = decoders.Fuse()
+    tok = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", pad_token="<pad>")
+    folder = tiny.save_classifier(tmp_path, "gpt2", tok=tok)
+    readings = plan_readings(ModelSource(folder), CPU)
+    look_ahead(readings, sample("all of it is known"), is_whole=True)
+    assert any(
+        "are unknown to" in note
+        for note in look_ahead(readings, sample("known, \u03b1\u03b2\u03b3\u03b4"), is_whole=True)
+    )
+    with pytest.raises(ModelError, match="of the first pairs are unknown to the model's tokenizer"):
+        look_ahead(readings, sample("\u03b1\u03b2\u03b3" * 60), is_whole=True)
+
+
+def test_an_encoder_that_was_trained_on_pairs_reads_two_texts(tmp_path):
+    tok = tiny.tokenizer(cls=True)
+    folder = tiny.save_classifier(tmp_path, "roberta", tok=tok)
+    (reading,) = plan_readings(ModelSource(folder), LoadOptions(device="cpu", template="pair-v1"))
+    prompt, answer = CONVERSATIONS[0][:1], CONVERSATIONS[0][1:]
+    pairs = reading.conversations.tokenize_pairs([prompt], chosen=[answer], rejected=[None])
+    expected = AutoTokenizer.from_pretrained(folder)(prompt[0]["content"], answer[0]["content"])["input_ids"]
+    assert pairs.chosen_ids[0].tolist() == expected
+    assert reading.facts == {"template": "pair-v1"}
+
+
+def test_pairs_are_refused_for_a_model_that_tells_texts_apart_by_their_type(tmp_path):
+    folder = tiny.save_classifier(tmp_path, "bert")
+    with pytest.raises(ModelError, match="by token types"):
+        plan_readings(ModelSource(folder), LoadOptions(device="cpu", template="pair-v1"))
