@@ -106,7 +106,9 @@ def finish_scored(
 ) -> dict[str, int]:
     """Finish an opened pass whose units count scored and quarantined rows, check the account, and seal it."""
     tasks = [unit_task(unit) for unit in units]
-    commits = run.finish(output, tasks, factory, pool=pool, leaves_out=True, on_commit=on_commit)
+    commits = run.finish(
+        output, tasks, factory, pool=pool, leaves_out=True, max_bad_fraction=max_bad_fraction, on_commit=on_commit
+    )
     counts = total_counts(commits.values())
     rows_in = sum(unit.rows for unit in units)
     assert counts["scored"] + counts["quarantined"] == rows_in, (counts, rows_in)
