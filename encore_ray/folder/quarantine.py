@@ -28,7 +28,7 @@ FIRST_UNITS = 4  # that are done before the others, spread over the corpus
 _READ_FILES = 16  # of a quarantine, for the commonest detail
 _SHOWN_CHARS = 400  # of a detail
 
-_REMEDIES = {
+REMEDIES = {
     Reason.TEMPLATE_REFUSED: "Where it refuses system turns, set score.system to merge or drop (--system); "
     "score.template (--template) sets another template.",
     Reason.NOT_A_RATING: "A judge has to answer at once and in a word. Where it thinks first, switch that off by "
@@ -111,7 +111,7 @@ def too_many(counts: Mapping[str, int], allowed: Allowance, table: PassTable, ex
     lines = [
         f"  {reason:<{width}}  {count:>9,}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])
     ]
-    remedy = _REMEDIES.get(Reason(max(reasons, key=lambda each: reasons[each])), None) if reasons else None
+    remedy = REMEDIES.get(Reason(max(reasons, key=lambda each: reasons[each]))) if reasons else None
     whole = (
         f"; of all {allowed.num_rows:,} no more than {int(allowed.max_bad_fraction * allowed.num_rows):,} may be, so "
         f"that {table.name} stops here"

@@ -51,7 +51,7 @@ class Rate:
     def main(self, console: Console) -> None:
         check_max_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.judge)
-        from encore_ray.passes.scorers.api.client import is_api
+        from encore_ray.passes.scorers.api.connection import is_api
 
         folder = Folder(absolute(self.run))
         require_paths([folder.path(PAIRS_DIR), None if is_api(path) else path])
