@@ -210,6 +210,7 @@ class Run:
         *,
         pool: Callable[[int], ActorPool | TaskPool] | None = None,
         leaves_out: bool = False,
+        max_bad_fraction: float = 1.0,
         on_commit: Callable[[Commit], None] = lambda commit: None,
     ) -> dict[str, Commit]:
         """Finish all tasks of an opened table; the commit of each. See `run_units`."""
@@ -222,6 +223,7 @@ class Run:
             pool=pool,
             overwrite=self.overwrite,
             leaves_out=leaves_out,
+            max_bad_fraction=max_bad_fraction,
             on_commit=on_commit,
         )
 

@@ -3,7 +3,8 @@
 `chain` is not among them: it is made of them.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import tyro
@@ -52,13 +53,30 @@ COMMANDS: dict[str, type[Command]] = {
 }
 
 
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(\.\w+)?=.*", re.DOTALL)
+
+
+def one_value_a_set(args: Sequence[str]) -> Iterator[str]:
+    """The same command line with --set before each of its values: `--set a=1 b=2` is `--set a=1 --set b=2`.
+
+    What looks as OPTION=VALUE and follows such a value is one too; anything else ends them.
+    """
+    follows = False
+    for before, arg in zip(["", *args], args, strict=False):
+        if follows and before != "--set" and _ASSIGNMENT.fullmatch(arg):
+            yield "--set"
+        elif before != "--set":
+            follows = arg == "--set" or arg.startswith("--set=")
+        yield arg
+
+
 def parse(args: Sequence[str], commands: Mapping[str, type[Command]] = COMMANDS) -> Command:
     """The command that a command line names, with its options; SystemExit where it is wrong, after saying why."""
     return tyro.extras.subcommand_cli_from_dict(
         dict(commands),
         prog="encore-ray",
         description="Score preference pairs under many safety rules on Ray; compose rewards by rating entropy.",
-        args=args,
+        args=list(one_value_a_set(args)),
         config=(
             tyro.conf.OmitArgPrefixes,
             tyro.conf.FlagCreatePairsOff,

@@ -1,10 +1,12 @@
 """Options of what makes scores: corpora, models, judges, and the cluster that they run on."""
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from encore_ray.config.section import Section
+from encore_ray.redaction import redact
 
 
 class InputOptions(Section):
@@ -139,6 +141,27 @@ class RateOptions(Section):
         default=False,
         description="Do not ask for log-probabilities, for an API that has none: a rating is then all or nothing.",
     )
+    structured: bool = Field(
+        default=False,
+        description="Ask for the ratings under all rules in one request, as JSON: one bill a response instead of one a "
+        "rule. A rating is then all or nothing.",
+    )
+    context_tokens: int | None = Field(
+        default=None,
+        ge=16,
+        description="Tokens that the judge takes, question and answer included; longer conversations lose their "
+        "beginning. Default: what its refusals say.",
+    )
+    body: dict[str, Any] | None = Field(
+        default=None,
+        description="Further fields of every request, as {reasoning_effort: none} or {chat_template_kwargs: "
+        "{enable_thinking: false}}; null leaves one of ours out.",
+    )
+    headers: dict[str, str] | None = Field(
+        default=None,
+        description="Further headers of every request, each with the environment variable that holds it, as "
+        "{api-key: JUDGE_KEY}.",
+    )
     concurrency: int = Field(default=16, ge=1, le=1024, description="Most requests at a time, over the whole job.")
     requests_per_minute: float | None = Field(default=None, gt=0, description="Most requests a minute. Default: any.")
     timeout_s: float = Field(default=60, gt=0, description="Seconds after which an answer is waited for no more.")
@@ -148,6 +171,30 @@ class RateOptions(Section):
     )
     input_price: float | None = Field(default=None, ge=0, description="Price of a million tokens of requests.")
     output_price: float | None = Field(default=None, ge=0, description="Price of a million tokens of answers.")
+
+    @field_validator("body")
+    @classmethod
+    def _check_body(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        ours = sorted({"model", "messages", "stream", "n", "response_format"} & set(value or ()))
+        if ours:
+            raise ValueError(f"body: {', '.join(ours)} is set by the job itself")
+        secret = [key for key in value or () if redact(f"{key}=abcdefgh") != f"{key}=abcdefgh"]
+        if secret:
+            raise ValueError(f"body: {secret[0]} looks as a credential; rate.headers takes one from the environment")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        wrong = [name for name, variable in (value or {}).items() if not re.fullmatch(r"[A-Za-z_]\w*", variable)]
+        if wrong:
+            raise ValueError(f"headers: {wrong[0]} names no environment variable; a header's value stands in one")
+        return value
+
+    @property
+    def is_all_or_nothing(self) -> bool:
+        """Whether ratings come of texts alone."""
+        return self.text_only or self.structured
 
 
 class ClusterOptions(Section):

@@ -11,6 +11,7 @@ from encore_ray.engine.progress import Progress, Watch
 from encore_ray.engine.unit_work import WORKER, CommittedWork, Task, Write
 from encore_ray.folder.commits import Commit, total_counts
 from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.quarantine import Allowance, QuarantineGuard, spread
 
 
 class _LiveWorkers:
@@ -40,6 +41,7 @@ def run_units(
     pool: Callable[[int], ActorPool | TaskPool] | None = None,
     overwrite: bool = False,
     leaves_out: bool = False,
+    max_bad_fraction: float = 1.0,
     on_commit: Callable[[Commit], None] = lambda commit: None,
 ) -> dict[str, Commit]:
     """Finish all tasks of an opened pass; returns the commit of each, resumed ones included.
@@ -54,6 +56,7 @@ def run_units(
         overwrite: start over when committed units no longer match their input.
         leaves_out: whether the work heeds `Attempt.left_out`. Then rows that end their worker are put in quarantine;
             else a unit that ends its worker ends the pass.
+        max_bad_fraction: of rows in quarantine; the pass stops once it shows that there will be more.
         on_commit: called with each commit, standing and new ones.
     """
     commits = table.resume({task.unit: task.input_digest for task in tasks}, overwrite=overwrite)
@@ -85,12 +88,14 @@ def run_units(
 
     table.announce(num_units=len(tasks), rows=total_rows)
     show_progress()
+    guard = QuarantineGuard(table, Allowance(max_bad_fraction, total_rows))
     for commit in commits.values():
         on_commit(commit)
+        guard(commit)
     if todo:
         finished = finish_units(
             partial(CommittedWork, table, factory),
-            todo,
+            spread(todo),
             engine=engine,
             pool=pool or (lambda num_units: task_pool(engine.resources)),
             in_flight=table.in_flight,
@@ -105,4 +110,5 @@ def run_units(
             for key, value in commit.counts.items():
                 counts[key] = counts.get(key, 0) + value
             show_progress()
+            guard(commit)
     return commits

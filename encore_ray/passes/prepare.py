@@ -105,7 +105,8 @@ class Prepare(Step[Prepared]):
             splits, settings = _trial(corpus, settings, self.limit)
         output = run.table(PREPARE).open(_facts(corpus, options, settings), overwrite=run.overwrite)
         tasks = [_task(split, settings.limit_rows) for split in splits]
-        commits = run.finish(output, tasks, partial(_Convert, corpus.table, settings), leaves_out=True)
+        convert = partial(_Convert, corpus.table, settings)
+        commits = run.finish(output, tasks, convert, leaves_out=True, max_bad_fraction=options.max_bad_fraction)
         counts = total_counts(commits.values())
         if unread:
             counts["files_left_out"] = len(unread)

@@ -7,12 +7,15 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.cli import COMMANDS, main
+from encore_ray.cli.app import ALL_COMMANDS
+from encore_ray.cli.parsing import parse
 from encore_ray.config import (
     ClusterOptions,
     FitHeadsOptions,
@@ -281,6 +284,21 @@ def test_an_assignment_that_is_none_is_refused(capsys: pytest.CaptureFixture[str
     assert "weigh.temperature: expected OPTION=VALUE" in mistake(
         capsys, "run", "job.yaml", "--set", "weigh.temperature"
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run job.yaml --set a=1 --set b.c=2",
+        "run job.yaml --set a=1 b.c=2",
+        "run --set a=1 b.c=2 job.yaml",
+        "run --set=a=1 b.c=2 --limit 3 job.yaml",
+        "run --limit 3 --set a=1 job.yaml --set b.c=2",
+    ],
+)
+def test_one_set_takes_several_assignments(words: str) -> None:
+    command: Any = parse(words.split(), ALL_COMMANDS)
+    assert (command.config, command.set) == ("job.yaml", ["a=1", "b.c=2"])
 
 
 # Exit codes

@@ -313,8 +313,10 @@ def test_a_pair_without_finite_scores_is_quarantined_and_counted(model: Path, co
     heads = load_file(broken / "heads.safetensors")
     heads["bias"][1] = float("nan")
     save_file(heads, broken / "heads.safetensors")
-    with pytest.raises(DataError, match=r"(?s)100 of 100 rows.*non_finite_score"):
-        run_job(jobs.config(tmp_path, inputs=[str(corpus)]))
+    with pytest.raises(DataError, match=r"(?s)32 of the first 32 rows.*non_finite_score.*rule_1: nan"):
+        run_job(jobs.config(tmp_path, inputs=[str(corpus)]))  # no more than one of 100 may be: the first unit tells
+    with pytest.raises(DataError, match="no score to weigh"):
+        run_job(jobs.config(tmp_path, inputs=[str(corpus)], prepare={"unit_pairs": 32, "max_bad_fraction": 1.0}))
     quarantine = pa.concat_tables([pq.read_table(f) for f in (tmp_path / "run" / "quarantine" / "score").iterdir()])
     assert quarantine.num_rows == NUM_PAIRS
     assert "rule_1: nan" in quarantine.column("detail")[0].as_py()

@@ -44,7 +44,7 @@ class Run:
     set: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="OPTION=VALUE")] = field(
         default_factory=list
     )
-    """Any option of the file, as in --set weigh.temperature=1."""
+    """Any option of the file, as in --set weigh.temperature=1; several may follow one --set."""
 
     def main(self, console: Console) -> None:
         flags = assigned_values(self.set)

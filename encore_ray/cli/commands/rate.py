@@ -52,7 +52,7 @@ class Rate:
 
         check_max_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.judge)
-        from encore_ray.passes.scorers.api.client import is_api
+        from encore_ray.passes.scorers.api.connection import is_api
 
         folder = Folder(absolute(self.run))
         require_paths([folder.path(PAIRS_DIR), None if is_api(path) else path])

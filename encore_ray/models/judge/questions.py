@@ -45,6 +45,18 @@ _RELEVANCE = (
 )
 
 
+_ALL = (
+    "About the assistant's last response above: for each line below, answer the question, or say whether the statement "
+    "is true, with one of the answers in brackets; of numbers the lowest means not at all and the highest fully. Reply "
+    "with one JSON object only, with a key for each line and its answer as a string."
+)
+_ALL_RELEVANCE = (
+    "Think of the next reply to the conversation above. Say of each line below whether it matters for judging that "
+    "reply, with one of the answers in brackets. Reply with one JSON object only, with a key for each line and its "
+    "answer as a string."
+)
+
+
 @dataclass(frozen=True)
 class AnswerForm:
     """A kind of answer.
@@ -103,6 +115,21 @@ def relevance_question(rule: Rule) -> str:
 def ask_rating(turns: Sequence[Message], rule: Rule) -> list[Message]:
     """A conversation that ends with a response, and the question about that."""
     return [*turns, {"role": "user", "content": question(rule)}]
+
+
+def ask_all(turns: Sequence[Message], rules: RuleSet) -> list[Message]:
+    """A conversation that ends with a response, and the questions of all rules about that, to be answered at once."""
+    return [*turns, {"role": "user", "content": f"{_ALL}\n\n{_lines(rules)}"}]
+
+
+def ask_all_relevance(prompt: Sequence[Message], rules: RuleSet) -> list[Message]:
+    """One turn of the user's, with a conversation that has no response yet and the questions of all rules."""
+    text = f"[Conversation]\n{transcript(prompt)}\n\n{_ALL_RELEVANCE}\n\n{_lines(rules)}"
+    return [{"role": "user", "content": text}]
+
+
+def _lines(rules: RuleSet) -> str:
+    return "\n".join(f"{rule.name} ({', '.join(answer_form(rule).answers)}): {rule.text}" for rule in rules)
 
 
 def ask_relevance(prompt: Sequence[Message], rule: Rule) -> list[Message]:

@@ -8,6 +8,7 @@ from typing import Any
 from encore_ray.engine.pools import ActorPool, Resources, score_pool
 from encore_ray.engine.unit_work import Write
 from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.quarantine import Allowance
 from encore_ray.folder.spec import EMBED
 from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.scorers.embed import finish_embeddings, open_embeddings
@@ -64,7 +65,7 @@ class ModelScorer:
     def numbers(self, run: Run) -> None:
         return None
 
-    def ready(self, run: Run, table: PassTable, units: Sequence[TableUnit]) -> "ModelScorer":
+    def ready(self, run: Run, table: PassTable, units: Sequence[TableUnit], allowed: Allowance) -> "ModelScorer":
         model = settle_budget(self.model, units, table, engine=run.engine, overwrite=run.overwrite)
         if model.search:
             tried = "; ".join(map(str, model.search.trials))

@@ -9,6 +9,7 @@ from encore_ray.engine.pools import Resources, TaskPool, task_pool
 from encore_ray.engine.unit_work import Write
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.quarantine import Allowance
 from encore_ray.folder.tables import TableUnit, column_names, count_numbers
 from encore_ray.passes.scorers.data_ratings import FACTS, unit_by_ratings
 from encore_ray.rules import RuleSet
@@ -46,7 +47,7 @@ class RatingsScorer:
     def numbers(self, run: Run) -> int:
         return count_numbers(run.path(PAIRS_DIR))
 
-    def ready(self, run: Run, table: PassTable, units: Sequence[TableUnit]) -> "RatingsScorer":
+    def ready(self, run: Run, table: PassTable, units: Sequence[TableUnit], allowed: Allowance) -> "RatingsScorer":
         return replace(self, given=rules_of_ratings(rated_rules(units), self.given))
 
     def pool(self, resources: Resources, num_units: int) -> TaskPool:

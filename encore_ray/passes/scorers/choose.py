@@ -2,7 +2,7 @@
 
 from encore_ray.config import JobConfig
 from encore_ray.config.sources import read_rules
-from encore_ray.passes.scorers.api.client import is_api
+from encore_ray.passes.scorers.api.connection import is_api
 from encore_ray.passes.scorers.by_ratings import RatingsScorer
 from encore_ray.passes.scorers.scorer import Scorer
 from encore_ray.rule_pools import rule_pool

@@ -7,7 +7,7 @@ from encore_ray.engine.pools import ActorPool, Resources, TaskPool
 from encore_ray.engine.unit_work import Write, unit_task
 from encore_ray.folder.commits import Commit, total_counts
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.quarantine import check_bad_fraction
+from encore_ray.folder.quarantine import Allowance, check_bad_fraction
 from encore_ray.folder.spec import Pass
 from encore_ray.folder.tables import TableUnit, table_units
 from encore_ray.rules import RuleSet
@@ -42,8 +42,12 @@ class Scorer(Protocol):
         """How many numbers it reads; None where a model does the work."""
         ...
 
-    def ready(self, run: Run, table: PassTable, units: Sequence[TableUnit]) -> Self:
-        """Settle what can only be known now, track what it is, and say what it will do."""
+    def ready(self, run: Run, table: PassTable, units: Sequence[TableUnit], allowed: Allowance) -> Self:
+        """Settle what can only be known now, track what it is, and say what it will do.
+
+        Args:
+            allowed: how many of the pairs may go to quarantine.
+        """
         ...
 
     def pool(self, resources: Resources, num_units: int) -> ActorPool | TaskPool:
@@ -79,7 +83,8 @@ def fill_table(
         ResumeRefused: the folder holds what another scorer has made. DataError: too many pairs are in quarantine.
     """
     table, units = run.table(spec), table_units(run.path(PAIRS_DIR))
-    settled = scorer.ready(run, table, units)
+    allowed = Allowance(max_bad_fraction, sum(unit.rows for unit in units))
+    settled = scorer.ready(run, table, units, allowed)
     output = table.open(settled.facts, overwrite=run.overwrite)
     counts = finish_scored(
         run,
@@ -106,7 +111,9 @@ def finish_scored(
 ) -> dict[str, int]:
     """Finish an opened pass whose units count scored and quarantined rows, check the account, and seal it."""
     tasks = [unit_task(unit) for unit in units]
-    commits = run.finish(output, tasks, factory, pool=pool, leaves_out=True, on_commit=on_commit)
+    commits = run.finish(
+        output, tasks, factory, pool=pool, leaves_out=True, max_bad_fraction=max_bad_fraction, on_commit=on_commit
+    )
     counts = total_counts(commits.values())
     rows_in = sum(unit.rows for unit in units)
     assert counts["scored"] + counts["quarantined"] == rows_in, (counts, rows_in)

@@ -26,9 +26,10 @@ from encore_ray.folder.tables import table_units
 from encore_ray.job import run_job
 from encore_ray.models.judge.questions import AnswerForm, question
 from encore_ray.passes.scorers.api.answers import Replies, rate_reply
-from encore_ray.passes.scorers.api.client import ApiClient, Refused, Reply, parse_reply
+from encore_ray.passes.scorers.api.client import ApiClient
 from encore_ray.passes.scorers.api.forward import unit_by_api
 from encore_ray.passes.scorers.api.judge import ApiJudge, estimate_calls, plan_api_judge
+from encore_ray.passes.scorers.api.replies import Refused, Reply, parse_reply
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.passes.selection.api_relevance import ApiRelevanceJudge
 from encore_ray.passes.selection.relevance import RelevanceWriter

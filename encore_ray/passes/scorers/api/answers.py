@@ -5,13 +5,13 @@ import math
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
-from encore_ray.models.judge.questions import AnswerForm
-from encore_ray.passes.scorers.api.client import Refused, Reply
+from encore_ray.models.judge.questions import AnswerForm, answer_form
+from encore_ray.passes.scorers.api.replies import Refused, Reply, word_of
+from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder, fingerprint
 
 # Answers must be more likely than anything else that a message could begin with.
@@ -30,8 +30,34 @@ def rate_reply(form: AnswerForm, reply: Reply | Refused) -> float | str:
     """
     if isinstance(reply, Refused):
         return f"the judge {reply.reason}"
+    rating = _rate(form, reply)
+    return f"{rating} ({reply.manner})" if isinstance(rating, str) and reply.manner else rating
+
+
+def rate_structured(rules: RuleSet, reply: Reply | Refused) -> list[float | str]:
+    """The ratings under all rules that one reply gives as JSON, or why there is none."""
+    if isinstance(reply, Refused):
+        return [f"the judge {reply.reason}"] * len(rules)
+    found = re.search(r"\{.*\}", reply.text or "", re.DOTALL)  # models like to put a fence around it
+    try:
+        given = json.loads(found[0]) if found else None
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        manner = f" ({reply.manner})" if reply.manner else ""
+        return [f"the judge was to answer with a JSON object, and said {_quoted(reply.text)}{manner}"] * len(rules)
+    return [_rate_given(answer_form(rule), given.get(rule.name)) for rule in rules]
+
+
+def _rate_given(form: AnswerForm, value: Any) -> float | str:
+    answer = {True: "Yes", False: "No"}[value] if isinstance(value, bool) else value
+    text = f"{answer:g}" if isinstance(answer, int | float) else answer
+    return _rate(form, Reply(text if isinstance(text, str) else None, ()))
+
+
+def _rate(form: AnswerForm, reply: Reply) -> float | str:
     answers = [answer.lower() for answer in form.answers]
-    spelled = [(token.strip().lower(), math.exp(logprob)) for token, logprob in reply.first]
+    spelled = [(word_of(token), math.exp(logprob)) for token, logprob in reply.first]
     # A token 1 may be the beginning of 10: then only the whole text tells.
     is_ambiguous = any(a != b and b.startswith(a) for a in answers for b in answers)
     if form.levels is not None:
@@ -84,12 +110,15 @@ class Replies:
             return None
         try:
             record = json.loads(found)
-            return Reply(record["text"], tuple((token, float(logprob)) for token, logprob in record["first"]))
-        except (ValueError, KeyError, TypeError):
+            first = tuple((token, float(logprob)) for token, logprob in record["first"])
+            return Reply(record["text"], first, str(record.get("manner", "")))
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def keep(self, url: str, body: Mapping[str, Any], reply: Reply) -> None:
-        request, record = fingerprint([url, body]), json.dumps(asdict(reply), ensure_ascii=False)
+        request = fingerprint([url, body])
+        manner = {"manner": reply.manner} if reply.manner else {}
+        record = json.dumps({"text": reply.text, "first": reply.first, **manner}, ensure_ascii=False)
         self._folder.write_atomic(f"{self._parts}/{request}.json", record.encode())
         with self._lock:
             self._replies[request] = record

@@ -2,66 +2,45 @@
 
 Retries, their backoff with jitter and `Retry-After` are urllib3's. Only failures of the service are tried again: no
 connection, no answer in time, a broken or senseless body, status 408, 409, 429 and 5xx. Other refusals are about the
-request, and final.
+request, and final; a quota that is used up ends the job at once.
 """
 
 import json
-import os
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-import urllib3
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError, InvalidHeader, LocationParseError, ProtocolError, ProxySchemeUnknown
-from urllib3.util import Retry, Timeout, parse_url
+from urllib3.exceptions import HTTPError, InvalidHeader, ProtocolError
+from urllib3.util import Retry
 
 from encore_ray.config import RateOptions
 from encore_ray.engine.watchdog import CalledOff, advance
 from encore_ray.errors import ClusterError, ConfigError
-
-KEY_VARIABLE = "OPENAI_API_KEY"
+from encore_ray.passes.scorers.api.connection import KEY_VARIABLE, connect, endpoint, headers
+from encore_ray.passes.scorers.api.refusals import Refusal, excerpt, read_refusal
+from encore_ray.passes.scorers.api.replies import Refused, Reply, parse_reply
 
 _BUSY = frozenset({408, 409, 429, *range(500, 600)})
 _LONGEST_WAIT_S = 60
-_CONNECT_S = 10.0
 _HEED_S = 1.0  # after which a thread that waits looks whether its answer is still wanted
-_EXCERPT = 300  # characters of a reply that an error quotes
 _SHORT = ({"role": "user", "content": "Reply with Yes or No only. Is this a question?"},)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a judge answered.
-
-    Attributes:
-        text: of its message; None where it has none.
-        first: tokens that its message could have begun with and their natural log-probabilities, as far as they were
-            given; empty where none were.
-    """
-
-    text: str | None
-    first: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
-class Refused:
-    """The service does not answer this one request; why, in its own words."""
-
-    reason: str
 
 
 class _Patience(Retry):
     """Retries whose waits are no hang: the worker that waits says so. A client that has stopped waits no more."""
 
     stopped: threading.Event
+    url: str
+
+    def increment(self, *args: Any, response: BaseHTTPResponse | None = None, **values: Any) -> Self:
+        if response is not None and (refusal := read_refusal(response.status, response.data)).is_quota:
+            raise used_up(self.url, refusal)
+        return super().increment(*args, response=response, **values)
 
     def new(self, **values: Any) -> Self:
         made = super().new(**values)
-        made.stopped = self.stopped
+        made.stopped, made.url = self.stopped, self.url
         return made
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
@@ -85,10 +64,9 @@ class ApiClient:
     """
 
     def __init__(self, url: str, options: RateOptions):
-        self._url, self._options = f"{url}/chat/completions", options
-        key = _key()
-        self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
-        self._pool = _pool(url, options)
+        self._url, self._options = endpoint(url), options
+        self._headers = headers(options)
+        self._pool = connect(url, options)
         self._retry = _Patience(
             options.retries,
             redirect=0,
@@ -102,6 +80,7 @@ class ApiClient:
             raise_on_redirect=False,
         )
         self._stopped = self._retry.stopped = threading.Event()
+        self._retry.url = self._url
         self._turn = threading.Lock()
         self._next_s = 0.0
         self._has_answered = False
@@ -111,9 +90,14 @@ class ApiClient:
         """The reply to one chat completion.
 
         Raises:
-            ConfigError: the key, the URL or the kind of request is refused. ClusterError: the service keeps failing.
-            CalledOff: the client has stopped.
+            ConfigError: the key, the URL or the kind of request is refused. ClusterError: the service keeps failing,
+                or is paid for no more. CalledOff: the client has stopped.
         """
+        outcome = self.send(body)
+        return outcome if isinstance(outcome, Reply) else self.accept(outcome, body)
+
+    def send(self, body: dict[str, Any]) -> Reply | Refusal:
+        """The same, with a refusal of whatever kind as it is; raises what is about the service."""
         self._wait_for_turn()
         retry: Retry = self._retry
         data = json.dumps(body, ensure_ascii=False).encode()
@@ -122,12 +106,12 @@ class ApiClient:
                 response = self._pool.urlopen("POST", self._url, body=data, headers=self._headers, retries=retry)
                 retry = response.retries or retry
                 if response.status != 200:
-                    return self._refusal(response.status, _message(response.data), body)
+                    return self._about_this(read_refusal(response.status, response.data))
                 reply = parse_reply(response.data)
                 if reply is not None:
                     self._has_answered = True
                     return reply
-                wrong = ProtocolError(f"a reply that is no chat completion: {_excerpt(response.data)}")
+                wrong = ProtocolError(f"a reply that is no chat completion: {excerpt(response.data)}")
                 retry = retry.increment("POST", self._url, error=wrong)
             except HTTPError as error:
                 reason = getattr(error, "reason", None) or error
@@ -142,27 +126,45 @@ class ApiClient:
         """Ask no more: threads that wait for their turn, or to try again, get CalledOff."""
         self._stopped.set()
 
-    def _refusal(self, status: int, message: str, body: dict[str, Any]) -> Refused:
-        """Of one request; raises where it is about all of them."""
-        said = f"answered {status}: {message}"
+    def accept(self, refusal: Refusal, body: dict[str, Any]) -> Refused:
+        """A refusal of one request; raises ConfigError where it is about all of them."""
+        said = _said(refusal)
+        if not self._answers_a_short_one(body):
+            names = [name for name in body if name not in ("model", "messages")]
+            parameter = refusal.parameter(names)
+            remedy = (
+                f"It is about {parameter}: rate.body sets it, or leaves it out with null, as in {{{parameter}: null}}. "
+                if parameter
+                else ""
+            )
+            raise ConfigError(
+                f"The judge at {self._url} refuses the first question: it {said}. {remedy}Where it does not know "
+                "log-probabilities, set rate.text_only (--text-only)."
+            )
+        return Refused(said, refusal)
+
+    def _about_this(self, refusal: Refusal) -> Refusal:
+        """The refusal, where it is of this one request; raises where it is about all of them."""
+        status, said = refusal.status, _said(refusal)
+        if refusal.is_quota:
+            raise used_up(self._url, refusal)
         if status in (401, 403):
             raise ConfigError(
-                f"The judge at {self._url} {said}. Set {KEY_VARIABLE} on every node to a key that it takes."
+                f"The judge at {self._url} {said}. Set {KEY_VARIABLE} on every node to a key that it takes, or name "
+                "the header that it wants, and the variable that holds it, in rate.headers."
             )
         if status == 404 or 300 <= status < 400:
-            raise ConfigError(f"The judge at {self._url} {said}. Check its URL (it ends in /v1) and rate.model.")
+            raise ConfigError(
+                f"The judge at {self._url} {said}. Check its URL (it ends in /v1; of Azure it names the deployment and "
+                "ends in ?api-version=...) and rate.model."
+            )
         if status in _BUSY:
             raise ClusterError(
                 f"The judge at {self._url} failed {self._options.retries + 1} times: at last it {said}. Be more "
                 "patient (rate.retries), or ask for less (rate.concurrency, rate.requests_per_minute). All answers are "
                 "kept: the same command goes on."
             )
-        if not self._answers_a_short_one(body):
-            raise ConfigError(
-                f"The judge at {self._url} refuses the first question: it {said}. Where it does not know "
-                "log-probabilities, set rate.text_only (--text-only)."
-            )
-        return Refused(said)
+        return refusal
 
     def _answers_a_short_one(self, body: dict[str, Any]) -> bool:
         """Whether the judge has answered yet, or does when it is asked in the same way about next to nothing."""
@@ -187,6 +189,18 @@ class ApiClient:
         _wait(at - now, self._stopped)
 
 
+def used_up(url: str, refusal: Refusal) -> ClusterError:
+    """The end of a job that is paid for no more."""
+    return ClusterError(
+        f"The judge at {url} {_said(refusal)}. What was paid for is used up, and waiting does not mend that: nothing "
+        "more is asked. See its plan and billing. All answers are kept: the same command goes on."
+    )
+
+
+def _said(refusal: Refusal) -> str:
+    return f"answered {refusal.status}: {refusal.message}"
+
+
 def _wait(seconds: float, stopped: threading.Event) -> None:
     """Wait, which is no hang; CalledOff soon after the pass has ended or the client has stopped."""
     while True:
@@ -196,89 +210,3 @@ def _wait(seconds: float, stopped: threading.Event) -> None:
         seconds -= _HEED_S
         if seconds <= 0:
             return
-
-
-def is_api(judge: str) -> bool:
-    """Whether a judge is named by the URL of an API."""
-    return judge.startswith(("http://", "https://"))
-
-
-def check_url(url: str) -> None:
-    """Raise ConfigError where the URL of an API is none."""
-    try:
-        parts = parse_url(url)
-    except LocationParseError:
-        parts = None
-    if parts is None or not parts.host or parts.query or parts.fragment:
-        raise ConfigError(f"{url} is no URL of an API. Expected one as http://127.0.0.1:8000/v1.")
-
-
-def _key() -> str | None:
-    """The key in the environment, without the line's end that files of secrets have; ConfigError if it can be none."""
-    key = os.environ.get(KEY_VARIABLE, "").strip()
-    if not key.isascii() or not key.isprintable():
-        raise ConfigError(
-            f"{KEY_VARIABLE} holds characters that no key has (line breaks, or other than ASCII). Set it anew on every "
-            "node."
-        )
-    return key or None
-
-
-def _pool(url: str, options: RateOptions) -> urllib3.PoolManager:
-    """Connections to an address, through the proxy that the environment names for it (HTTPS_PROXY, NO_PROXY).
-
-    Raises:
-        ConfigError: the proxy is none that speaks HTTP.
-    """
-    parts = urlsplit(url)
-    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
-    timeout = Timeout(connect=_CONNECT_S, read=options.timeout_s)
-    if proxy:
-        proxy = proxy if "://" in proxy else f"http://{proxy}"
-        try:
-            return urllib3.ProxyManager(proxy, maxsize=options.concurrency, block=True, timeout=timeout)
-        except (LocationParseError, ProxySchemeUnknown) as error:
-            raise ConfigError(
-                f"The proxy {proxy} of {parts.scheme.upper()}_PROXY cannot be used: {error}. Name one that speaks "
-                "HTTP, or leave the judge's host out of it by NO_PROXY."
-            ) from None
-    return urllib3.PoolManager(maxsize=options.concurrency, block=True, timeout=timeout)
-
-
-def parse_reply(data: bytes) -> Reply | None:
-    """The reply in the body of a chat completion; None where it is none.
-
-    Half a character, as of an emoji that the last token begins, becomes a question mark: files hold none.
-    """
-    try:
-        choice = json.loads(data)["choices"][0]
-        text = choice["message"].get("content")
-        if not isinstance(text, str | None):
-            return None
-        tokens = (choice.get("logprobs") or {}).get("content") or [{}]
-        first = tuple(
-            (_whole(str(each["token"])), float(each["logprob"])) for each in tokens[0].get("top_logprobs") or ()
-        )
-        if not all(logprob < 0.01 for _, logprob in first):  # NaN is no logarithm of a probability either
-            return None
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
-        return None
-    return Reply(None if text is None else _whole(text), first)
-
-
-def _whole(text: str) -> str:
-    return text.encode(errors="replace").decode()
-
-
-def _message(data: bytes) -> str:
-    """What an error response says, in one line."""
-    try:
-        error = json.loads(data)["error"]
-        return _excerpt(str(error["message"] if isinstance(error, dict) else error).encode())
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return _excerpt(data)
-
-
-def _excerpt(data: bytes) -> str:
-    text = " ".join(data.decode(errors="replace").split())
-    return repr(text[:_EXCERPT] + (" …" if len(text) > _EXCERPT else "")) if text else "nothing"

@@ -1,26 +1,31 @@
 """From a unit of pairs to a judge's ratings behind an API: many requests at a time, and no answer paid for twice."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.engine.watchdog import advance
+from encore_ray.engine.watchdog import CalledOff, advance
 from encore_ray.folder.commits import LeftOut
+from encore_ray.folder.quarantine import Allowance
 from encore_ray.folder.tables import TableUnit
-from encore_ray.models.judge.questions import answer_form, on_scale
-from encore_ray.passes.scorers.api.answers import Replies, rate_reply
-from encore_ray.passes.scorers.api.client import ApiClient, Refused, Reply
+from encore_ray.models.judge.questions import on_scale
+from encore_ray.passes.scorers.api.agree import room
+from encore_ray.passes.scorers.api.answers import Replies
+from encore_ray.passes.scorers.api.client import ApiClient
+from encore_ray.passes.scorers.api.cutting import LEAST_CHARS, cut_turns, fitting_chars, num_chars
 from encore_ray.passes.scorers.api.judge import ApiJudge
+from encore_ray.passes.scorers.api.loss import Losses
+from encore_ray.passes.scorers.api.rating import Conversation, Rater, conversations
+from encore_ray.passes.scorers.api.replies import Refused, Reply
 from encore_ray.passes.scorers.data_ratings import length_columns
 from encore_ray.passes.scorers.outputs import CARRIED, TEXTS, OutputWriter, UnitOutputs, without
 from encore_ray.passes.scorers.score_unit import ScoreUnit
-from encore_ray.schema import CHOSEN, PROMPT, REJECTED, Reason
-from encore_ray.storage import fingerprint
+from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT, REJECTED, Reason
 
-_NAMED = 3  # ratings that a quarantined pair's detail names
+_Asked = tuple[Conversation, int | None]
 
 
 class ApiForward:
@@ -28,83 +33,134 @@ class ApiForward:
 
     Args:
         judge: whom is asked, and what.
+        allowed: how many pairs of the job may be lost.
     """
 
-    def __init__(self, judge: ApiJudge):
-        self._judge = judge
-        self._client = ApiClient(judge.url, judge.options)
-        self._threads = ThreadPoolExecutor(judge.options.concurrency)
+    def __init__(self, judge: ApiJudge, allowed: Allowance | None = None):
+        self.judge = judge
+        self.client = ApiClient(judge.url, judge.options)
+        self.threads = ThreadPoolExecutor(judge.options.concurrency)
+        self.losses, self.rater = Losses(allowed), Rater(judge)
+        self._ended: BaseException | None = None
 
     def __call__(self, unit: TableUnit, left_out: Sequence[LeftOut]) -> UnitOutputs:
         table = unit.read([*CARRIED, *TEXTS])
         kept = without(table, left_out)
-        answers = Replies(self._judge.answers, unit.unit)
-        bodies = self._bodies(kept)
-        requests = {place: fingerprint(body) for place, body in bodies.items()}
-        distinct = {requests[place]: body for place, body in bodies.items()}
-        replies = {request: answers.find(self._judge.url, body) for request, body in distinct.items()}
-        missing = {request: distinct[request] for request, reply in replies.items() if reply is None}
-        replies |= self._ask_all(missing, answers)
-        answers.pack()
         row_N = np.setdiff1d(np.arange(table.num_rows), [pair.row for pair in left_out])
-        scores_N2K, wrong = self._rate({place: replies[request] for place, request in requests.items()}, len(kept))
+        asking = _Asking(self, unit, kept, row_N)
+        try:
+            asking.all()
+        except CalledOff:
+            raise self._ended or CalledOff from None  # by another unit: it is that one's error that tells
+        except BaseException as error:  # it ends the pass; answers that are under way are still kept
+            self._ended = self._ended or error
+            self.client.stop()
+            raise
         bad = [*left_out]
-        bad += [LeftOut(int(row_N[i]), Reason.NOT_A_RATING, "; ".join(why[:_NAMED])) for i, why in wrong.items()]
-        usable = np.array([i not in wrong for i in range(len(kept))], dtype=bool)
+        bad += [LeftOut(int(row_N[i]), Reason.NOT_A_RATING, why) for i, (_, why) in sorted(asking.lost.items())]
+        usable = np.array([i not in asking.lost for i in range(len(kept))], dtype=bool)
+        rules, raw_N2K = self.judge.rules, asking.raw_N2K
+        scores_N2K = np.stack([on_scale(rule, raw_N2K[:, :, k]) for k, rule in enumerate(rules)], axis=2)
+        cut = sum(any(asked.is_cut for asked in asking.by_pair[i]) for i in np.flatnonzero(usable))
         return UnitOutputs(
             unit,
             table,
             bad,
             scores_N2K[usable],
-            {key: str(value) for key, value in self._judge.facts.items()},
+            {key: str(value) for key, value in self.judge.facts.items()},
             columns=length_columns(without(table, bad)),
-            counts={"requests": len(missing), "known_answers": len(distinct) - len(missing)},
+            counts={"requests": asking.num_asked, "known_answers": asking.num_known, "truncated": cut},
         )
 
-    def _bodies(self, table: pa.Table) -> dict[tuple[int, int, int], dict[str, Any]]:
-        """Requests by pair, side and rule; those about a conversation follow each other, for caches of prefixes."""
-        bodies = {}
-        for i, row in enumerate(table.select([PROMPT, CHOSEN, REJECTED]).to_pylist()):
-            for side, turns in enumerate(self._judge.about(row)):
-                bodies |= {(i, side, k): self._judge.body(turns, k) for k in range(len(self._judge.rules))}
-        return bodies
 
-    def _ask_all(self, bodies: Mapping[str, dict[str, Any]], answers: Replies) -> dict[str, Reply | Refused]:
-        def ask(body: dict[str, Any]) -> Reply | Refused:
-            reply = self._client.ask(body)
-            if isinstance(reply, Reply):
-                answers.keep(self._judge.url, body, reply)
-            advance()
-            return reply
+class _Asking:
+    """The questions about one unit, conversation by conversation: those behind the same text follow each other, for
+    caches of prefixes, and nothing more is asked about a pair that is lost.
 
-        futures: dict[str, Future[Reply | Refused]] = {
-            request: self._threads.submit(ask, body) for request, body in bodies.items()
-        }
+    The longest question is asked first: a conversation that is too long with it is cut, for all rules alike.
+    """
+
+    def __init__(self, forward: ApiForward, unit: TableUnit, table: pa.Table, row_N: np.ndarray):
+        self._forward, self._unit, self._row_N = forward, unit, row_N
+        judge = self._judge = forward.judge
+        self._ids = table.column(PAIR_ID).to_pylist()
+        self._answers = Replies(judge.answers, unit.unit)
+        self.asked, self.by_pair = conversations(judge, table.select([PROMPT, CHOSEN, REJECTED]).to_pylist())
+        self.raw_N2K = np.full((len(table), 2, len(judge.rules)), np.nan)
+        self.lost: dict[int, tuple[int, str]] = {}  # side and reason; of two that come at once, that of chosen
+        self.num_asked = self.num_known = 0
+        self._begun: set[int] = set()
+
+    def all(self) -> None:
+        first = self._judge.questions[0]
+        waiting: deque[_Asked] = deque((asked, first) for asked in self.asked)
+        running: dict[Future[tuple[Reply | Refused, bool]], _Asked] = {}
         try:
-            return {request: future.result() for request, future in futures.items()}
-        except BaseException:  # it ends the pass; answers that are under way are still kept
-            self._client.stop()
-            for future in futures.values():
+            while waiting or running:
+                while waiting and len(running) < self._judge.options.concurrency:
+                    asked, k = waiting.popleft()
+                    if not all(i in self.lost for i, _ in asked.places):
+                        self._begin(asked)
+                        running[self._forward.threads.submit(self._ask, asked, k)] = asked, k
+                finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else ((), ())
+                for future in finished:
+                    asked, k = running.pop(future)
+                    reply, was_known = future.result()
+                    self.num_known += was_known
+                    self.num_asked += not was_known
+                    if self._rate(asked, k, reply) and k == first:
+                        waiting.extendleft((asked, other) for other in reversed(self._judge.questions[1:]))
+            self._answers.pack()
+        finally:
+            for future in running:
                 future.cancel()
-            raise
 
-    def _rate(
-        self, replies: Mapping[tuple[int, int, int], Reply | Refused | None], num_pairs: int
-    ) -> tuple[np.ndarray, dict[int, list[str]]]:
-        """Ratings [N, 2, K], NaN where there is none, and why by pair."""
-        rules = self._judge.rules
-        raw_N2K = np.full((num_pairs, 2, len(rules)), np.nan)
-        wrong: dict[int, list[str]] = {}
-        for (i, side, k), reply in replies.items():
-            assert reply is not None
-            rating = rate_reply(answer_form(rules[k]), reply)
-            if isinstance(rating, str):
-                wrong.setdefault(i, []).append(f"{(CHOSEN, REJECTED)[side]} {rules[k].name}: {rating}")
-            else:
-                raw_N2K[i, side, k] = rating
-        return np.stack([on_scale(rule, raw_N2K[:, :, k]) for k, rule in enumerate(rules)], axis=2), wrong
+    def _begin(self, asked: Conversation) -> None:
+        for i, _ in asked.places:
+            if i not in self._begun:
+                self._begun.add(i)
+                self._forward.losses.begin()
+
+    def _ask(self, asked: Conversation, k: int | None) -> tuple[Reply | Refused, bool]:
+        """The reply to one question and whether it was known, in a thread."""
+        judge, client = self._judge, self._forward.client
+        most = judge.agreement.context_chars
+        if most is not None and not asked.is_settled:
+            asked.room = room(judge, most)
+        while True:
+            body = judge.body(asked.turns if asked.room is None else cut_turns(asked.turns, asked.room), k)
+            known = self._answers.find(judge.url, body)
+            if known is not None:
+                asked.is_settled = True
+                return known, True
+            reply = client.ask(body)
+            if isinstance(reply, Reply):
+                self._answers.keep(judge.url, body, reply)
+            advance()  # after what is paid for is kept
+            if isinstance(reply, Reply):
+                asked.is_settled = True
+                return reply, False
+            too_long = reply.refusal.too_long if reply.refusal else None
+            chars = num_chars(asked.turns) if asked.room is None else min(asked.room, num_chars(asked.turns))
+            if too_long is None or asked.is_settled or chars <= LEAST_CHARS:
+                return reply, False
+            fitting = fitting_chars(num_chars(body["messages"]), too_long) - judge.question_chars
+            asked.room = max(fitting, LEAST_CHARS)
+
+    def _rate(self, asked: Conversation, k: int | None, reply: Reply | Refused) -> bool:
+        """Take in the ratings of a reply; False where it loses the pairs that it is about."""
+        wrong = self._forward.rater(asked, k, reply, self.raw_N2K)
+        if wrong is None:
+            return True
+        for i, side in asked.places:
+            detail = f"{(CHOSEN, REJECTED)[side]} {wrong}"
+            if i not in self.lost:
+                where, line = self._unit.folder.path(self._unit.file), int(self._row_N[i]) + 1
+                self._forward.losses.lose(pair_id=self._ids[i], source=where, line=line, detail=detail)
+            self.lost[i] = min(self.lost.get(i, (side, detail)), (side, detail))
+        return False
 
 
-def unit_by_api(judge: ApiJudge, writer: OutputWriter) -> ScoreUnit:
+def unit_by_api(judge: ApiJudge, writer: OutputWriter, allowed: Allowance | None = None) -> ScoreUnit:
     """The work of the one actor that asks a judge behind an API."""
-    return ScoreUnit(ApiForward(judge), writer)
+    return ScoreUnit(ApiForward(judge, allowed), writer)

@@ -1,0 +1,138 @@
+"""What a judge answered, out of the body of a chat completion, in whichever form servers give it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from encore_ray.passes.scorers.api.refusals import Refusal
+
+# How vocabularies of byte-level and sentence pieces spell a space and a line's end.
+_MARKS = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n"})
+
+_THOUGHTS = ("<think", "<|channel|>analysis", "<reasoning", "[THINK]")
+
+Likely = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a judge answered.
+
+    Attributes:
+        text: of its message; None where it has none.
+        first: tokens that its answer could have begun with and their natural log-probabilities, as far as they were
+            given; empty where none were.
+        manner: what is to be said of how it answers, as that it thinks first; "" for nothing.
+        usage: tokens of the request, where the service counts them.
+    """
+
+    text: str | None
+    first: Likely
+    manner: str = ""
+    usage: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The service does not answer this one request; why, in its own words."""
+
+    reason: str
+    refusal: Refusal | None = field(default=None, compare=False)
+
+
+def parse_reply(data: bytes) -> Reply | None:
+    """The reply in the body of a chat completion; None where it is none.
+
+    Half a character, as of an emoji that the last token begins, becomes a question mark: files hold none.
+    """
+    try:
+        value = json.loads(data)
+        choice = value["choices"][0]
+        message = choice["message"]
+        text = _text(message.get("content"))
+        entries = _entries(choice.get("logprobs") or {})
+        first = _first(entries, text, has_thoughts=bool(_thoughts(message)))
+        if not all(logprob < 0.01 for _, logprob in first):  # NaN is no logarithm of a probability either
+            return None
+        manner = _manner(message, text, choice.get("finish_reason"))
+        usage = (value.get("usage") or {}).get("prompt_tokens")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+    return Reply(None if text is None else _whole(text), first, manner, usage if isinstance(usage, int) else None)
+
+
+def word_of(token: str) -> str:
+    """What a token spells, without spaces around it, in lower case."""
+    return token.translate(_MARKS).strip().lower()
+
+
+def _text(content: Any) -> str | None:
+    """The text of a message, which may come in parts; TypeError for anything else."""
+    if isinstance(content, list):
+        return "".join(part.get("text") or "" for part in content)
+    if not isinstance(content, str | None):
+        raise TypeError(content)
+    return content
+
+
+def _entries(logprobs: dict[str, Any]) -> list[tuple[str, Likely]]:
+    """Of each token that was said, what could have stood there; chat completions' form, or the one before it."""
+    if logprobs.get("content"):
+        return [(str(each["token"]), _likely(each.get("top_logprobs") or ())) for each in logprobs["content"]]
+    tokens, tops = logprobs.get("tokens") or [], logprobs.get("top_logprobs") or []
+    chosen = logprobs.get("token_logprobs") or []
+    entries = []
+    for place, token in enumerate(tokens):
+        top = tops[place] if place < len(tops) else None
+        if not top:  # at least the one that was said
+            top = {token: chosen[place]} if place < len(chosen) and chosen[place] is not None else {}
+        pairs = [{"token": name, "logprob": value} for name, value in top.items()] if isinstance(top, dict) else top
+        entries.append((str(token), _likely(pairs)))
+    return entries
+
+
+def _likely(pairs: Sequence[Any]) -> Likely:
+    return tuple((_whole(str(each["token"])), float(each["logprob"])) for each in pairs)
+
+
+def _first(entries: list[tuple[str, Likely]], text: str | None, *, has_thoughts: bool) -> Likely:
+    """What could have stood where the text begins: thoughts and marks of a template may have been said before it.
+
+    Nothing where there are thoughts, and log-probabilities of these alone.
+    """
+    if not entries:
+        return ()
+    answer = (text or "").strip().lower()
+    if not answer:
+        return entries[0][1]
+    words = [word_of(_whole(token)) for token, _ in entries]
+    for place, word in enumerate(words):
+        if word and _whole(answer).startswith(word):
+            rest = "".join(token.translate(_MARKS) for token, _ in entries[place:]).strip().lower()
+            if place == 0 or rest.startswith(answer) or answer.startswith(rest):
+                return entries[place][1]
+    return () if has_thoughts else entries[0][1]
+
+
+def _thoughts(message: dict[str, Any]) -> Any:
+    return message.get("reasoning_content") or message.get("reasoning") or message.get("thinking")
+
+
+def _manner(message: dict[str, Any], text: str | None, finish: Any) -> str:
+    said = []
+    if _thoughts(message) or (text or "").lstrip().startswith(
+        ("<think", "<|channel|>analysis", "<reasoning", "[THINK]")
+    ):
+        said.append("it thinks before it answers")
+    if finish == "length" and not (text or "").strip():
+        said.append("its tokens ended before an answer")
+    if finish == "content_filter":
+        said.append("a filter of the service kept the answer back")
+    if message.get("refusal"):
+        said.append(f"it refuses: {str(message['refusal'])[:80]!r}")
+    return "; ".join(said)
+
+
+def _whole(text: str) -> str:
+    return text.encode(errors="replace").decode()
