@@ -5,7 +5,6 @@ store refuses just this one (an artifact it has no room for), noted for the next
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from typing import Any
 import requests
 from mlflow.exceptions import MlflowException
 
+from encore_ray import durable
 from encore_ray.redaction import redact
 from encore_ray.schema import SCHEMA_VERSION
 from encore_ray.storage import Folder
@@ -173,7 +173,7 @@ class Delivery:
     def _lock(self) -> Iterator[None]:
         """One delivery at a time: a killed driver's courier may still be at work when the job is resumed."""
         with open(self._lock_file, "a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            durable.try_lock(handle, waits=True)  # without locks a second delivery makes no doubles, only more calls
             yield
 
 
