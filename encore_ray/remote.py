@@ -10,6 +10,7 @@ from typing import Any
 import fsspec
 
 from encore_ray.errors import ConfigError
+from encore_ray.proxies import in_the_way
 from encore_ray.redaction import redact
 
 # Requests are repeated on throttling (503 SlowDown), 500 to 504, timeouts and lost connections, after a random part of
@@ -88,7 +89,8 @@ def _advice(error: BaseException) -> str:
     if code == "NoSuchBucket":
         return "Check the bucket's name, AWS_ENDPOINT_URL and AWS_REGION."
     if name in _CONNECTION:
-        return "Check AWS_ENDPOINT_URL and the network; the same command goes on."
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "https://s3.amazonaws.com")
+        return f"Check AWS_ENDPOINT_URL and the network; the same command goes on.{in_the_way(endpoint)}"
     if code in ("SlowDown", "InternalError", "ServiceUnavailable", "500", "502", "503", "504"):
         return "The store kept refusing, for all attempts (AWS_MAX_ATTEMPTS); the same command goes on."
     return ""

@@ -20,6 +20,7 @@ import requests
 from mlflow.exceptions import MlflowException
 
 from encore_ray import durable
+from encore_ray.proxies import in_the_way
 from encore_ray.redaction import redact
 from encore_ray.schema import SCHEMA_VERSION
 from encore_ray.storage import Folder
@@ -71,7 +72,7 @@ class Delivery:
                     state.position = group[-1][0]
                     num_tried += len(group)
             except UnreachableError as error:
-                outage = str(error)
+                outage = f"{error}{in_the_way(self._uri)}"
             finally:
                 self._save(state)
         return {
