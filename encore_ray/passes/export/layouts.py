@@ -78,10 +78,9 @@ def margin_column(layout: str, margin: str) -> str | None:
 def said_of_margins(layout: str, margin: str, *, num_negative: int) -> str:
     """What became of the margins, and what trainers do with them, in a sentence for the report."""
     if margin == NO_MARGIN:
-        return (
-            "No margins are written: TRL, OpenRLHF and ms-swift subtract a column called margin in their loss. "
-            "--margin as-loss writes it, --margin NAME keeps them under another name."
-        )
+        said = "No margins are written: TRL, OpenRLHF and ms-swift subtract a column called margin in their loss. "
+        as_loss = "--margin as-loss writes it, " if layout == "parquet" or LAYOUTS[layout].subtracts else ""
+        return f"{said}{as_loss}--margin NAME keeps them under another name."
     if margin != MARGIN_AS_LOSS:
         return f"Margins are in the column {margin}, which no trainer takes into its loss by itself."
     text = (
