@@ -1,11 +1,31 @@
-"""Local files that appear under their name only when they are whole and on disk, whatever is killed when."""
+"""Local files that appear under their name only when they are whole and on disk, whatever is killed when.
+
+Some file systems have no hard links (FUSE, SMB, some of Lustre), no locks, or no folder that can be synced. What is
+done there instead stands here, and nowhere else.
+"""
 
 import contextlib
+import errno
+import fcntl
 import os
+import shutil
+import time
 import uuid
 from collections.abc import Iterable
+from typing import IO, Any
 
 TEMP_PREFIX = ".tmp-"
+DECIDED_PREFIX = f"{TEMP_PREFIX}decided-"
+
+_CONTENT = "content"  # of a decision
+PATIENCE_S = 1.0  # for a winner to put its file in place, before a loser does it for it
+
+# What a file system answers that does not know the call.
+_UNKNOWN = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+_NO_LINKS = _UNKNOWN | {errno.EPERM}
+_NO_LOCKS = _UNKNOWN | {errno.ENOLCK}
+_NO_SYNC = _UNKNOWN | {errno.EINVAL, errno.EBADF}
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY}
 
 
 def replace_file(final: str, chunks: Iterable[bytes]) -> None:
@@ -17,23 +37,97 @@ def replace_file(final: str, chunks: Iterable[bytes]) -> None:
 def create_file(final: str, data: bytes) -> None:
     """Make a file that must not exist yet: an O_EXCL open killed before its write would win empty.
 
+    A file that is whole is linked to its name, which fails where the name is taken. Without hard links a folder that
+    holds the file is renamed to the name of a decision, which fails where that is there and not empty; the file then
+    gets its name from what was decided. Whoever meets a decision whose winner was killed finishes it.
+
     Raises:
         FileExistsError: another writer was first; nothing is left of this attempt.
     """
     temporary = _write_temporary(final, [data])
     try:
         os.link(temporary, final)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _decide(temporary, final)
     finally:
-        os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
     _fsync_folder(os.path.dirname(final))
 
 
+def try_lock(file: IO[Any], *, waits: bool = False) -> bool:
+    """Lock an open file until it is closed or the process ends; False where its file system has no locks.
+
+    Raises:
+        BlockingIOError: another process holds it, and this one is not to wait.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
+
+
 def sweep_temporaries(folder: str) -> None:
-    """Remove what writers that were killed left under temporary names."""
-    if os.path.isdir(folder):
-        for entry in os.listdir(folder):
-            if entry.startswith(TEMP_PREFIX):
-                os.unlink(os.path.join(folder, entry))
+    """Remove what writers that were killed left under temporary names, once what they had decided is in its place."""
+    if not os.path.isdir(folder):
+        return
+    for entry in os.listdir(folder):
+        path = os.path.join(folder, entry)
+        if entry.startswith(DECIDED_PREFIX):
+            _finish(path, os.path.join(folder, entry.removeprefix(DECIDED_PREFIX)))
+            shutil.rmtree(path, ignore_errors=True)
+        elif entry.startswith(TEMP_PREFIX):
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+
+
+def _decide(temporary: str, final: str) -> None:
+    folder, name = os.path.split(final)
+    decision = os.path.join(folder, DECIDED_PREFIX + name)
+    mine = f"{temporary}.d"
+    os.mkdir(mine)
+    try:
+        os.rename(temporary, os.path.join(mine, _CONTENT))
+        _fsync_folder(mine)
+        if os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final)
+        os.rename(mine, decision)
+    except OSError as error:
+        shutil.rmtree(mine, ignore_errors=True)
+        if error.errno not in _TAKEN:
+            raise
+        _await(decision, final)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final) from None
+    # An earlier decision is taken away only after its file is there: who decides after that finds the file.
+    won = not os.path.lexists(final)
+    if won:
+        _finish(decision, final)
+    shutil.rmtree(decision, ignore_errors=True)
+    if not won:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final)
+
+
+def _await(decision: str, final: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not os.path.lexists(final):
+        if time.monotonic() > deadline:
+            _finish(decision, final)
+            if os.path.lexists(final):  # else the decision was another one's by then
+                shutil.rmtree(decision, ignore_errors=True)
+            return
+        time.sleep(0.01)
+
+
+def _finish(decision: str, final: str) -> None:
+    """Give a file what was decided for it: the same content, however many do so at a time."""
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(decision, _CONTENT), "rb") as handle:
+        content = handle.read()
+        if not os.path.lexists(final):
+            replace_file(final, [content])
 
 
 def _write_temporary(final: str, chunks: Iterable[bytes]) -> str:
@@ -56,5 +150,8 @@ def _fsync_folder(folder: str) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(handle)

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from encore_ray.errors import ConfigError
+from encore_ray.proxies import in_the_way
 from encore_ray.redaction import redact
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def _advice(error: BaseException) -> str:
     if code == "NoSuchBucket":
         return "Check the bucket's name, AWS_ENDPOINT_URL and AWS_REGION."
     if name in _CONNECTION:
-        return "Check AWS_ENDPOINT_URL and the network; the same command goes on."
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "https://s3.amazonaws.com")
+        return f"Check AWS_ENDPOINT_URL and the network; the same command goes on.{in_the_way(endpoint)}"
     if code in ("SlowDown", "InternalError", "ServiceUnavailable", "500", "502", "503", "504"):
         return "The store kept refusing, for all attempts (AWS_MAX_ATTEMPTS); the same command goes on."
     return ""

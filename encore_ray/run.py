@@ -33,6 +33,7 @@ from encore_ray.folder.pass_table import PassTable, pass_table
 from encore_ray.folder.spec import Pass, driver_folders
 from encore_ray.folder.status import run_status
 from encore_ray.folder.tables import run_rules
+from encore_ray.proxies import spare_loopback
 from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder
 from encore_ray.tracking import PassTracker, Tracker, open_tracker
@@ -249,6 +250,7 @@ def open_run(
         console: where a command shows its progress, whose process a hang then ends; None shows nothing and ends none.
         journal: whether `folder` is a run folder, whose tracking records stay in it.
     """
+    spare_loopback()  # for workers and the courier too, whoever calls
     with contextlib.ExitStack() as held:
         if journal:
             held.enter_context(only_driver(folder))

@@ -68,6 +68,17 @@ def test_the_standard_variables_of_ray_and_mlflow_are_read_and_ours_win() -> Non
     assert environment_values(ours) == {"cluster": {"address": "c:1"}, "tracking": {"uri": ""}}
 
 
+def test_an_experiment_of_mlflows_variables_wins_over_the_file_and_its_name_over_its_id(tmp_path: Path) -> None:
+    path = save(tmp_path, tracking={"experiment": "nightly"})
+    by_id = {"MLFLOW_EXPERIMENT_ID": "12"}
+    by_name = {**by_id, "MLFLOW_EXPERIMENT_NAME": "/Users/someone/rm"}
+    ours = {**by_name, "ENCORE_RAY_TRACKING_EXPERIMENT": "ours"}
+    found = [load_config(path, environ=environ).tracking.experiment for environ in ({}, by_id, by_name, ours)]
+    assert found == ["nightly", "id:12", "/Users/someone/rm", "ours"]
+    flags = {"tracking": {"experiment": "flag"}}
+    assert load_config(path, environ=ours, flags=flags).tracking.experiment == "flag"
+
+
 def test_variables_are_yaml_except_where_the_option_is_a_text() -> None:
     environ = {
         "ENCORE_RAY_SCORE_ACTORS": "2,4",

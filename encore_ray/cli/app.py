@@ -13,6 +13,7 @@ from rich.markup import escape
 from encore_ray.cli.chain import Chain
 from encore_ray.cli.parsing import COMMANDS, Command, parse
 from encore_ray.errors import EncoreError, Terminated
+from encore_ray.proxies import spare_loopback
 from encore_ray.redaction import RedactingFormatter, redact
 
 INTERRUPTED = 130
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     if args == ["--version"]:
         print(f"encore-ray {version('encore-ray')}")
         sys.exit(0)
+    spare_loopback()
     errors = Console(stderr=True)
     handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
     handler.setFormatter(RedactingFormatter("%(message)s"))

@@ -16,7 +16,11 @@ class TrackingOptions(Section):
     uri: str | None = Field(
         default=None, description="MLflow store; default: MLFLOW_TRACKING_URI, else mlflow.db beside the run folder."
     )
-    experiment: str = Field(default="encore-ray", description="MLflow experiment.")
+    experiment: str = Field(
+        default="encore-ray",
+        description="MLflow experiment by name, or by id as id:12. Before the file come MLFLOW_EXPERIMENT_NAME and "
+        "MLFLOW_EXPERIMENT_ID, the name first.",
+    )
     run_name: str | None = Field(default=None, description="Name of the MLflow run. Default: the run folder's path.")
 
 

@@ -19,7 +19,13 @@ from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder, absolute, is_remote
 
 ENV_PREFIX = "ENCORE_RAY_"
-STANDARD_ENV = {"RAY_ADDRESS": ("cluster", "address"), "MLFLOW_TRACKING_URI": ("tracking", "uri")}
+# A later one wins: of MLflow's two for the experiment it is the name, as in MLflow itself.
+STANDARD_ENV = {
+    "RAY_ADDRESS": ("cluster", "address", "{}"),
+    "MLFLOW_TRACKING_URI": ("tracking", "uri", "{}"),
+    "MLFLOW_EXPERIMENT_ID": ("tracking", "experiment", "id:{}"),
+    "MLFLOW_EXPERIMENT_NAME": ("tracking", "experiment", "{}"),
+}
 
 Options = TypeVar("Options", bound=Section)
 
@@ -109,12 +115,12 @@ def assigned_values(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def environment_values(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Options set by ENCORE_RAY_* variables (values are YAML), RAY_ADDRESS and MLFLOW_TRACKING_URI."""
+    """Options set by ENCORE_RAY_* variables (values are YAML), and by Ray's and MLflow's own (`STANDARD_ENV`)."""
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
-    for variable, (section, option) in STANDARD_ENV.items():
+    for variable, (section, option, form) in STANDARD_ENV.items():
         if environ.get(variable):
-            values.setdefault(section, {})[option] = environ[variable]
+            values.setdefault(section, {})[option] = form.format(environ[variable])
     for section, kind in SECTIONS.items():
         prefix = f"{ENV_PREFIX}{section}_".upper()
         options = {f"{prefix}{option}".upper(): option for option in kind.model_fields}

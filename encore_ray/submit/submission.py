@@ -23,6 +23,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from encore_ray.config import JobConfig
 from encore_ray.errors import ClusterError, ConfigError, Terminated
+from encore_ray.proxies import in_the_way
 from encore_ray.submit.upload import JOB_FILE, LAUNCH_FILE, fill_upload
 
 # Variables that Ray's client obeys before the address that it is given.
@@ -54,7 +55,7 @@ def connect(address: str) -> JobSubmissionClient:
         with _without_variables(_ADDRESS_VARIABLES):
             return JobSubmissionClient(address.rstrip("/"))
     except _UNREACHABLE as error:
-        raise ClusterError(f"No Ray dashboard answers at {address}: {_said(error)}") from None
+        raise ClusterError(f"No Ray dashboard answers at {address}: {_said(error)}.{in_the_way(address)}") from None
 
 
 def submission_prefix(run: str, *, limit: int | None = None) -> str:

@@ -22,6 +22,7 @@ from encore_ray.errors import ConfigError
 from encore_ray.redaction import redact
 from encore_ray.storage import Folder
 from encore_ray.tracking.journal import Journal, Position
+from encore_ray.tracking.refusals import refuse_permanent
 from encore_ray.tracking.uris import default_uri
 
 logger = logging.getLogger("encore_ray")
@@ -69,10 +70,17 @@ class Courier:
         uri: the MLflow store; with credentials, if it has any, and therefore never on a command line.
         retry_failed: whether to begin with what the store refused before.
         remove_when_delivered: whether the run folder only serves the delivery and goes with it.
+        experiment: of the job that begins, to be looked at before anything is delivered; None for a replay.
     """
 
     def __init__(
-        self, run_folder: Folder, *, uri: str, retry_failed: bool = False, remove_when_delivered: bool = False
+        self,
+        run_folder: Folder,
+        *,
+        uri: str,
+        retry_failed: bool = False,
+        remove_when_delivered: bool = False,
+        experiment: str | None = None,
     ):
         self._folder = run_folder
         self._uri = redact(uri)
@@ -81,6 +89,8 @@ class Courier:
         self._last: dict[str, Any] | None = None
         self._tried = 0
         self._problems: set[str] = set()
+        self._refusal: str | None = None
+        self._has_spoken = threading.Event()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - the process writes to it until `close`
         package = str(Path(next(iter(encore_ray.__path__))).parent)
         self._process = subprocess.Popen(
@@ -93,11 +103,29 @@ class Courier:
         )
         self._listener = threading.Thread(target=self._listen, name="encore-ray-courier", daemon=True)
         self._listener.start()
-        self._send(json.dumps({"folder": run_folder.uri, "uri": uri, "retry_failed": retry_failed}) + "\n")
+        settings = {"folder": run_folder.uri, "uri": uri, "retry_failed": retry_failed, "experiment": experiment}
+        self._send(json.dumps(settings) + "\n")
+
+    def refusal(self, *, timeout_s: float) -> str | None:
+        """Why the store will never take the job; None where it will, cannot be reached, or says nothing for so long."""
+        self._has_spoken.wait(timeout_s)
+        return self._refusal
 
     def nudge(self) -> None:
         """Tell the courier that the journal has grown."""
         self._send("\n")
+
+    def stop(self) -> None:
+        """End the courier at once: what is not delivered stays in the journal."""
+        self._process.kill()
+        self._process.wait()
+        self._listener.join(timeout=5)
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        self._errors.close()
+        if self._remove:
+            self._folder.delete_tree()
 
     def close(self, *, timeout_s: float | None) -> ReplayReport:
         """Let the courier deliver the rest; after the timeout stop it. Says what is not delivered.
@@ -157,9 +185,15 @@ class Courier:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        with self._process.stdout as lines:
+        with self._process.stdout as lines, contextlib.ExitStack() as ended:
+            ended.callback(self._has_spoken.set)  # a courier that dies has nothing to say
             for line in lines:
-                self._last = progress = json.loads(line)
+                progress = json.loads(line)
+                if "refusal" in progress:
+                    self._refusal = progress["refusal"]
+                    self._has_spoken.set()
+                    continue
+                self._last = progress
                 self._tried += progress["tried"]
                 problems = [f"it refused {failed}" for failed in progress["failed"]]
                 if progress["outage"]:
@@ -188,10 +222,12 @@ def replay(run_folder: Folder, *, uri: str | None = None) -> ReplayReport:
         uri: the MLflow store; None for the sqlite store beside a local run folder.
 
     Raises:
-        ConfigError: the folder has no journal, or it is remote and no store is named.
+        ConfigError: the folder has no journal, it is remote and no store is named, or the store is none.
     """
     uri = uri or default_uri(run_folder)
-    if uri is None:
+    if uri is not None:
+        refuse_permanent(uri, None)
+    else:
         raise ConfigError(
             f"{run_folder.uri} is remote, so there is no store beside it to deliver to. Name one: "
             "set MLFLOW_TRACKING_URI or the configuration's tracking URI."

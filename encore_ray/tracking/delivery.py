@@ -5,7 +5,6 @@ store refuses just this one (an artifact it has no room for), noted for the next
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -20,11 +19,14 @@ from typing import Any
 import requests
 from mlflow.exceptions import MlflowException
 
+from encore_ray import durable
+from encore_ray.proxies import in_the_way
 from encore_ray.redaction import redact
 from encore_ray.schema import SCHEMA_VERSION
 from encore_ray.storage import Folder
 from encore_ray.tracking.journal import Event, Journal, Position
 from encore_ray.tracking.mlflow_store import MlflowStore
+from encore_ray.tracking.refusals import is_database_server
 
 RETRY_AFTER_S = 15.0
 METRIC_EVENTS_A_GROUP = 250
@@ -70,7 +72,7 @@ class Delivery:
                     state.position = group[-1][0]
                     num_tried += len(group)
             except UnreachableError as error:
-                outage = str(error)
+                outage = f"{error}{in_the_way(self._uri)}"
             finally:
                 self._save(state)
         return {
@@ -80,6 +82,14 @@ class Delivery:
             "outage": outage,
             "run_ids": state.run_ids,
         }
+
+    def refusal(self, experiment: str) -> str | None:
+        """Why the store will never take a job under this experiment; None where it will, or where it is away."""
+        try:
+            store = MlflowStore(self._uri)
+            return store.refusal(experiment)
+        except Exception as error:
+            return f"{_reason(error).rstrip('.')}." if _is_permanent(error) else None
 
     def _connect(self, state: State) -> MlflowStore:
         if self._store is None:
@@ -164,7 +174,7 @@ class Delivery:
     def _lock(self) -> Iterator[None]:
         """One delivery at a time: a killed driver's courier may still be at work when the job is resumed."""
         with open(self._lock_file, "a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            durable.try_lock(handle, waits=True)  # without locks a second delivery makes no doubles, only more calls
             yield
 
 
@@ -211,6 +221,14 @@ def _groups(events: Iterable[tuple[Position, Event]]) -> Iterator[list[tuple[Pos
         yield group
 
 
+def _is_permanent(error: Exception) -> bool:
+    """Whether a store that could be asked would give the same answer tomorrow."""
+    if isinstance(error, ImportError) or type(error).__name__ in ("ArgumentError", "NoSuchModuleError"):
+        return True  # SQLAlchemy's, which no other class of theirs derives from
+    # MLflow has no code of its own for tables of another schema.
+    return isinstance(error, MlflowException) and "database schema" in str(error)
+
+
 def _is_outage(error: Exception) -> bool:
     """Whether the store as a whole is away or closed to us, rather than refusing this one event."""
     if isinstance(error, requests.RequestException):
@@ -242,6 +260,9 @@ def _main() -> None:
     settings = json.loads(sys.stdin.buffer.readline())
     delivery = Delivery(Folder(settings["folder"]), uri=settings["uri"])
     retry_failed, not_before, closing = settings["retry_failed"], 0.0, False
+    if settings["experiment"] is not None and is_database_server(settings["uri"]):
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps({"refusal": delivery.refusal(settings["experiment"])}), file=progress_file)
     while not closing:
         # Everything the pipe holds at once: nudges that came during a delivery need one more delivery, not each one.
         closing = not os.read(0, 1 << 16)

@@ -26,6 +26,7 @@ import mlflow  # noqa: E402 - reads the settings above when it is imported
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
+from encore_ray.tracking.refusals import ID_PREFIX, deleted, unknown_id  # noqa: E402
 from encore_ray.tracking.uris import artifact_root  # noqa: E402
 
 KEY_TAG = "encore_ray.run_key"
@@ -59,8 +60,23 @@ class MlflowStore:
     def experiment_of(self, run_id: str) -> str:
         return self._client.get_run(run_id).info.experiment_id
 
+    def refusal(self, experiment: str) -> str | None:
+        """Why an experiment, by name or id:12, takes no runs; None where it does or is not there yet."""
+        try:
+            if experiment.startswith(ID_PREFIX):
+                found = self._client.get_experiment(experiment.removeprefix(ID_PREFIX))
+            else:
+                found = self._client.get_experiment_by_name(experiment)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return unknown_id(experiment)
+            raise
+        return deleted(experiment) if found is not None and found.lifecycle_stage == "deleted" else None
+
     def experiment_named(self, name: str) -> str:
-        """Id of an experiment, made if it is not there."""
+        """Id of an experiment, made if it is not there; of id:12 that id."""
+        if name.startswith(ID_PREFIX):
+            return self._client.get_experiment(name.removeprefix(ID_PREFIX)).experiment_id
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return found.experiment_id

@@ -12,16 +12,19 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from encore_ray.errors import ConfigError
 from encore_ray.redaction import redact
 from encore_ray.storage import Folder, to_json
 from encore_ray.tracking.courier import Courier
 from encore_ray.tracking.journal import Event, Journal
+from encore_ray.tracking.refusals import is_database_server, refuse_permanent
 from encore_ray.tracking.uris import default_uri
 from encore_ray.tracking.writer import Writer
 
 logger = logging.getLogger("encore_ray")
 
 FLUSH_TIMEOUT_S = 60.0
+FIRST_WORD_TIMEOUT_S = 30.0  # importing mlflow takes most of it
 NO_ERROR = {"error": ""}  # what a resumed run says of the error of its last attempt
 
 
@@ -140,28 +143,36 @@ def open_tracker(
     tags: Mapping[str, Any],
     resume: bool = True,
 ) -> Tracker:
-    """Begin to track a job; returns at once, whatever state the MLflow server is in.
+    """Begin to track a job; a store that is away is not waited for, one that will never take the job is refused.
 
     Args:
         run_folder: holds the journal. None: tracked only if `uri` is given, with the journal in a temporary folder.
         uri: the MLflow store. None: sqlite beside a local run folder; a remote one only keeps the journal,
             for `encore-ray track`.
-        experiment: name of the MLflow experiment, made if it is not there.
+        experiment: name of the MLflow experiment, made if it is not there; or the id of one, as id:12.
         run_name: name of the run; a resumed job keeps its first.
         params: settings of the job; one that differs after a resume is kept as the tag `resumed.<name>`.
         tags: as MLflow tags.
         resume: whether a run folder that was tracked before continues its MLflow run, or begins another.
+
+    Raises:
+        ConfigError: the store or the experiment is none that will take the job's records, as far as can be known now.
     """
     if run_folder is None and uri is None:
         return Tracker(None, None, job="", journal_folder=None, uri=None)
-    if run_folder is None:
-        folder = Folder(tempfile.mkdtemp(prefix="encore-ray-tracking-"))
-    else:
-        folder, uri = run_folder, uri or default_uri(run_folder)
+    uri = uri or (default_uri(run_folder) if run_folder is not None else None)
+    if uri is not None:
+        refuse_permanent(uri, experiment)
+    folder = run_folder or Folder(tempfile.mkdtemp(prefix="encore-ray-tracking-"))
     journal = Journal(folder)
     resumed = journal.last_job() if resume else None
     job = resumed or uuid.uuid4().hex
-    courier = Courier(folder, uri=uri, remove_when_delivered=run_folder is None) if uri else None
+    courier = Courier(folder, uri=uri, remove_when_delivered=run_folder is None, experiment=experiment) if uri else None
+    if courier is not None and uri is not None and is_database_server(uri):
+        refusal = courier.refusal(timeout_s=FIRST_WORD_TIMEOUT_S)
+        if refusal:
+            courier.stop()
+            raise ConfigError(f"Tracking in {redact(uri)}: {refusal} Or track nothing: tracking.enabled=false.")
     writer = Writer(journal, on_written=courier.nudge if courier else lambda: None)
     tracker = Tracker(writer, courier, job=job, journal_folder=journal.folder, uri=uri, resumed=bool(resumed))
     context = {"mlflow.user": _user(), "mlflow.source.name": os.path.basename(sys.argv[0]) or "python"}

@@ -84,8 +84,11 @@ class Export:
     """Run folder, after `compose`; for the labels of a selection, after `select`."""
     output: OptionalPathFlag = None
     """Folder for a dataset."""
-    format: Literal["trl", "openrlhf", "llamafactory"] = "trl"
-    """The trainer that will read the dataset."""
+    format: Literal["trl", "openrlhf", "llamafactory", "nemo-rl", "axolotl", "ms-swift", "verl", "parquet"] = "trl"
+    """The trainer that will read the dataset; parquet: a plain table."""
+    margin: Annotated[str, flag("none|as-loss|NAME")] = "none"
+    """Where margins go in the dataset: nowhere; as-loss: to the column margin, which TRL, OpenRLHF and ms-swift
+    subtract in their loss; or to a column of another name."""
     labels: Annotated[Literal["corpus", "selection"], flag()] = "corpus"
     """Which response of a dataset's pairs is the chosen one: the corpus's, or the one that the selected rules prefer.
     Ties are left out. All are counted."""
@@ -122,7 +125,7 @@ class Export:
             from encore_ray.passes.export.selection import export_selection
 
             output = Folder(absolute(self.output or ""))
-            return str(export_selection(run, output, layout=self.format, overwrite=self.overwrite))
+            return str(export_selection(run, output, layout=self.format, margin=self.margin, overwrite=self.overwrite))
         from encore_ray.passes.export.rewards import export_rewards
 
         report = export_rewards(
@@ -130,6 +133,7 @@ class Export:
             Folder(absolute(self.output or "")),
             layout=self.format,
             on_negative_margin=self.on_negative_margin,
+            margin=self.margin,
             min_confidence=self.min_confidence,
             overwrite=self.overwrite,
         )

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
+import ray.exceptions
 from ray._private import ray_constants
 from ray.data import DataContext
 
 from encore_ray.config import ClusterOptions
 from encore_ray.engine.interrupts import sigterm_interrupts
 from encore_ray.engine.on_ray.nodes import live_nodes
+from encore_ray.engine.on_ray.probes import require_cluster, require_temporary_folder
 from encore_ray.engine.pools import Node, Resources
 from encore_ray.errors import ClusterError
 
@@ -34,7 +36,8 @@ def cluster(options: ClusterOptions) -> Iterator[Resources]:
     A Ray session that the process already has is used and left alone.
 
     Raises:
-        ClusterError: the cluster cannot be reached.
+        ConfigError: the address is none, or Ray's temporary folder does not do. ClusterError: the cluster cannot be
+            reached, or Ray does not start.
     """
     ours = not ray.is_initialized()
     if ours:
@@ -69,31 +72,47 @@ def _connect(options: ClusterOptions) -> None:
     # Ray's core tells the driver's terminal about actors of Ray Data that restart fine (ray-project/ray#53727).
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
+    if address == "local":
+        require_temporary_folder()
+    else:
+        require_cluster(address)
     try:
-        if options.address in (None, "local") and not os.environ.get("RAY_ADDRESS"):
+        if address == "local":
             # Local workers inherit our environment; a runtime environment would keep Ray from starting them ahead.
             for name, value in WORKER_ENV.items():
                 os.environ.setdefault(name, value)
-            with _without_banner(), _on_loopback():
+            with _without_banner(), _on_this_machine():
                 ray.init(address="local", include_dashboard=False, **quiet)
         else:
-            ray.init(address=options.address, runtime_env={"env_vars": dict(WORKER_ENV)}, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"Cannot join the Ray cluster at {options.address or 'local'}: {error}") from None
+            ray.init(address=address, runtime_env={"env_vars": dict(WORKER_ENV)}, **quiet)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise ClusterError(_not_joined(address, error)) from None
+
+
+def _not_joined(address: str, error: Exception) -> str:
+    if address == "local":
+        return f"Ray does not start on this machine: {error}"
+    said = f"Cannot join the Ray cluster at {address}: {error}"
+    if isinstance(error, ray.exceptions.RuntimeEnvSetupError) and ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV:
+        said += " Under `uv run` Ray uploads the whole folder: RAY_ENABLE_UV_RUN_RUNTIME_ENV=0 keeps it from that."
+    return said
 
 
 @contextlib.contextmanager
-def _on_loopback() -> Iterator[None]:
+def _on_this_machine() -> Iterator[None]:
     """Let a Ray that starts now listen to this machine only, unless RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER says otherwise.
 
     Ray has no argument for it: it refuses 127.0.0.1 as its address, but takes it by itself where there are no clusters.
+    Nor has it one against its hook for `uv run`, which uploads the folder that workers on this machine stand in.
     """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in os.environ and before
+    before = ray_constants.ENABLE_RAY_CLUSTER, ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV
+    ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in os.environ and before[0]
+    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
     try:
         yield
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
+        ray_constants.ENABLE_RAY_CLUSTER, ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = before
 
 
 @contextlib.contextmanager

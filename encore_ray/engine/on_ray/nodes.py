@@ -8,6 +8,7 @@ import ray
 import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from encore_ray.engine.on_ray.memory import MemoryPatience
 from encore_ray.engine.visible import Visible, unseen_message
 from encore_ray.errors import ClusterError
 from encore_ray.schema import NONCE_FILE
@@ -29,17 +30,18 @@ def check_nodes(run: Folder, paths: Sequence[str]) -> Visible:
     nonce = uuid.uuid4().hex
     run.write_atomic(NONCE_FILE, nonce.encode())
     visible = Visible(run, nonce, tuple(path for path in paths if not is_remote(path)), tuple(paths))
-    look = ray.remote(num_cpus=0, max_retries=1)(Visible.problems)
+    # Tried again by us: Ray's own retries have no end where memory is short.
+    look = ray.remote(num_cpus=0, max_retries=0)(Visible.problems)
     found: dict[str, Any] = {}
+    memory = MemoryPatience()
     for node in live_nodes():
         strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        found[f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"] = look.options(
-            scheduling_strategy=strategy
-        ).remote(visible)
+        found[f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"] = look.options(scheduling_strategy=strategy)
     blind = []
-    for name, reference in found.items():
+    references = {name: asked.remote(visible) for name, asked in found.items()}
+    for name, asked in found.items():
         try:
-            problems = ray.get(reference, timeout=NODE_CHECK_TIMEOUT_S)
+            problems = _answer(asked, references[name], visible, memory)
         except (ray.exceptions.GetTimeoutError, ray.exceptions.RayError) as error:
             raise ClusterError(f"Node {name} did not answer within {NODE_CHECK_TIMEOUT_S:g} s: {error}") from None
         if problems:
@@ -47,6 +49,22 @@ def check_nodes(run: Folder, paths: Sequence[str]) -> Visible:
     if blind:
         raise ClusterError("\n".join(blind))
     return visible
+
+
+def _answer(asked: Any, reference: Any, visible: Visible, memory: MemoryPatience) -> Any:
+    """What a node answers; asked once more where its worker died, and again where the node has no memory."""
+    has_died = False
+    while True:
+        try:
+            with memory.watching():
+                return ray.get(reference, timeout=NODE_CHECK_TIMEOUT_S)
+        except ray.exceptions.OutOfMemoryError:
+            memory.pause()
+        except ray.exceptions.WorkerCrashedError:
+            if has_died:
+                raise
+            has_died = True
+        reference = asked.remote(visible)
 
 
 def live_nodes() -> list[dict]:

@@ -10,6 +10,7 @@ import ray
 import ray.exceptions
 from ray.data import DataContext
 
+from encore_ray.engine.on_ray.memory import MemoryPatience
 from encore_ray.engine.on_ray.worker import STARTS, Worker, WorkOrder
 from encore_ray.engine.outcomes import Death, open_answer
 from encore_ray.engine.pools import ActorPool, TaskPool
@@ -19,7 +20,8 @@ from encore_ray.schema import Reason
 
 GRACE_S = 30.0  # for a worker that hangs to end itself, before it is killed
 
-_DEATHS = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
+_DEATHS = (ray.exceptions.RayActorError,)
+_NO_MEMORY = ray.exceptions.OutOfMemoryError  # of the node, whoever used it: no death of the unit's
 
 
 class RaySingleWorker:
@@ -39,6 +41,7 @@ class RaySingleWorker:
         self._class = ray.remote(Worker).options(num_cpus=pool.cpus, num_gpus=gpus, max_restarts=0)
         self._order = WorkOrder(cloudpickle.dumps(factory), visible, timeout_s)
         self._timeout_s = timeout_s
+        self._memory = MemoryPatience()
         self._actor: Any = None
         self._place = ""
 
@@ -49,11 +52,23 @@ class RaySingleWorker:
         self._end()
 
     def attempt(self, unit: Any) -> Any:
-        """The result of a unit, or Death.
+        """The result of a unit, or Death. One whose worker Ray kills for the node's memory is tried again.
 
         Raises:
-            EncoreError: what the work raised. ClusterError: no worker starts. WorkerError: a defect in the work.
+            EncoreError: what the work raised. ClusterError: no worker starts, or the node has no memory left.
+            WorkerError: a defect in the work.
         """
+        while True:
+            try:
+                outcome = self._attempt(unit)
+            except _NO_MEMORY:
+                self._end()
+                self._memory.pause()
+            else:
+                self._memory.progressed()
+                return outcome
+
+    def _attempt(self, unit: Any) -> Any:
         actor = self._actor or self._start()
         started = time.monotonic()
         answer = actor.answer.remote(0, cloudpickle.dumps(unit))
@@ -92,7 +107,7 @@ class RaySingleWorker:
 def _get(answer: Any, *, timeout_s: float) -> bytes:
     try:
         return ray.get(answer, timeout=timeout_s)
-    except (*_DEATHS, ray.exceptions.GetTimeoutError):
+    except (*_DEATHS, _NO_MEMORY, ray.exceptions.GetTimeoutError):
         raise
     except ray.exceptions.RayError as error:
         raise ClusterError(f"The cluster failed: {error}") from None

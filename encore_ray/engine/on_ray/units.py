@@ -21,6 +21,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
 from encore_ray.engine.on_ray.cluster import unit_timeout_s
+from encore_ray.engine.on_ray.memory import MemoryPatience
 from encore_ray.engine.on_ray.worker import Worker, WorkOrder
 from encore_ray.engine.outcomes import Lost, open_answer
 from encore_ray.engine.pools import ActorPool, TaskPool
@@ -36,7 +37,7 @@ Answers = Generator[bytes, None, None]
 TRIES = 4  # of a task in `map_units` whose workers die; a lost node is one such death
 SHOWN_CHARS = 300  # of a unit, in a message
 
-_DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
+_DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError)
 
 
 def map_units(
@@ -102,13 +103,15 @@ def _outcomes(
         return
     pickles = [cloudpickle.dumps(unit) for unit in units]
     order = WorkOrder(cloudpickle.dumps(factory), visible, timeout_s)
+    memory = MemoryPatience()
     if isinstance(pool, ActorPool):
         answers = _on_actors(replace(order, in_flight=in_flight), pickles, pool)
     else:
-        answers = _on_tasks(order, pickles, pool, tries)
+        answers = _on_tasks(order, pickles, pool, tries, memory)
     try:
-        with contextlib.closing(answers):  # now, not when the generator is collected: Ray may be shut down by then
-            for answer in answers:
+        # Closed now, not when the generator is collected: Ray may be shut down by then.
+        with contextlib.closing(answers):
+            while (answer := _next(answers, memory)) is not None:
                 outcome = open_answer(answer)
                 yield Lost(units[outcome.unit], outcome.how) if isinstance(outcome, Lost) else outcome
     except (ExecutionTimeoutError, TimeoutError) as error:
@@ -118,6 +121,14 @@ def _outcomes(
         ) from None
     except ray.exceptions.RayError as error:
         raise ClusterError(f"The cluster failed: {error}") from None
+
+
+def _next(answers: Answers, memory: MemoryPatience) -> bytes | None:
+    """The next answer, or None after the last."""
+    with memory.watching():
+        answer = next(answers, None)
+    memory.progressed()
+    return answer
 
 
 def _on_actors(order: WorkOrder, units: list[bytes], pool: ActorPool) -> Answers:
@@ -147,7 +158,7 @@ def _answer(order: WorkOrder, number: int, unit: bytes) -> bytes:
     return Worker(order).answer(number, unit)
 
 
-def _on_tasks(order: WorkOrder, units: list[bytes], pool: TaskPool, tries: int) -> Answers:
+def _on_tasks(order: WorkOrder, units: list[bytes], pool: TaskPool, tries: int, memory: MemoryPatience) -> Answers:
     submit = _answer.options(num_cpus=pool.cpus, max_retries=0, scheduling_strategy="SPREAD")
     shared = ray.put(order)
     timeout_s = DataContext.get_current().execution_no_progress_timeout_s
@@ -166,6 +177,10 @@ def _on_tasks(order: WorkOrder, units: list[bytes], pool: TaskPool, tries: int) 
         number = running.pop(finished[0])
         try:
             answer = ray.get(finished[0])
+        except ray.exceptions.OutOfMemoryError:  # of its node, whoever used it
+            waiting.append(number)
+            memory.pause()
+            continue
         except _DEATHS as error:
             deaths[number] += 1
             if deaths[number] < tries:

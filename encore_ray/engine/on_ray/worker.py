@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 
+from encore_ray.engine.on_ray.memory import died_of_memory
 from encore_ray.engine.outcomes import Lost, answered
 from encore_ray.engine.visible import Visible
 from encore_ray.engine.watchdog import Watchdog
@@ -66,7 +67,7 @@ class Worker:
 
     def _do(self, mark: str, number: int, unit: bytes) -> Any:
         work = self._built()
-        died = self._in_flight.begin(mark) if self._in_flight else None
+        died = _begin(self._in_flight, mark) if self._in_flight else None
         if died:
             return Lost(int(number), died)
         try:
@@ -96,7 +97,7 @@ class Worker:
         marks = [f"start-{actor}-{number}" for number in range(STARTS)]
         died = ""
         for mark in marks:
-            died = self._in_flight.begin(mark)
+            died = _begin(self._in_flight, mark)
             if not died:
                 break
         if died:
@@ -109,3 +110,12 @@ class Worker:
         finally:
             for mark in marks:
                 self._in_flight.end(mark)
+
+
+def _begin(in_flight: InFlight, mark: str) -> str | None:
+    """Mark something as in work; None, or the process that died of it: not where its node's memory was the cause."""
+    died = in_flight.begin(mark)
+    if died and died_of_memory(died):
+        in_flight.end(mark)
+        died = in_flight.begin(mark)
+    return died

@@ -1,17 +1,20 @@
-"""Export: composed rewards as a preference dataset in the exact layout that a trainer reads.
+"""Export: composed rewards as a preference dataset in the layout that a trainer reads (`layouts.LAYOUTS`)."""
 
-- trl: JSON Lines with prompt, chosen, rejected (message lists) and margin, for TRL's RewardTrainer and DPOTrainer.
-- openrlhf: JSON Lines with chosen and rejected whole conversations, for --apply_chat_template.
-- llamafactory: JSON Lines in ShareGPT form with its dataset_info.json.
-"""
-
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.passes.export.layouts import (
+    INDEX,
+    LAYOUTS,
+    NO_MARGIN,
+    Row,
+    dataset_files,
+    margin_column,
+    said_of_margins,
+    write_dataset,
+)
 from encore_ray.schema import (
     CHOSEN,
     LABEL_PROBABILITY,
@@ -23,13 +26,9 @@ from encore_ray.schema import (
     REJECTED,
     REWARDS_DIR,
 )
-from encore_ray.storage import Folder, to_json
+from encore_ray.storage import Folder
 
-Row = dict[str, Any]
 ON_NEGATIVE_MARGIN = ("keep", "drop", "swap")
-DATASET_FILE, DATASET_INFO_FILE = "train.jsonl", "dataset_info.json"
-SHARE_GPT_ROLES = {"user": "human", "assistant": "gpt", "system": "system"}
-SHARE_GPT_TURNS = ("human", "gpt")  # LLaMA-Factory drops an example whose turns do not alternate, human first and last
 COLUMNS = (PAIR_ID, PROMPT, CHOSEN, REJECTED, MARGIN)
 
 
@@ -43,6 +42,7 @@ class ExportReport:
         negative: pairs with a negative margin, and what was done with them.
         singles: single responses, left out since there is nothing to compare.
         unfit: pairs that the layout cannot express, left out.
+        margins: what became of the margins, in a sentence.
         unsure: pairs whose label is less probable than was asked for, left out.
     """
 
@@ -52,6 +52,7 @@ class ExportReport:
     on_negative_margin: str
     singles: int
     unfit: int
+    margins: str
     unsure: int = 0
 
     def __str__(self) -> str:
@@ -63,7 +64,7 @@ class ExportReport:
             text += f" {self.unfit:,} pairs left out: the layout has no place for turns like theirs."
         if self.unsure:
             text += f" {self.unsure:,} pairs left out: their label is less probable than --min-confidence."
-        return text
+        return f"{text} {self.margins}"
 
 
 def export_rewards(
@@ -72,6 +73,7 @@ def export_rewards(
     *,
     layout: str,
     on_negative_margin: str,
+    margin: str = NO_MARGIN,
     min_confidence: float | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
@@ -80,8 +82,9 @@ def export_rewards(
     Args:
         run: run folder after `compose`.
         output: folder for the dataset.
-        layout: trl, openrlhf or llamafactory.
+        layout: row of `LAYOUTS`.
         on_negative_margin: what to do with pairs whose rejected response has the higher reward.
+        margin: none, as-loss (the column margin, which trainers subtract), or the name of a column for them.
         min_confidence: leave out pairs whose label is less probable by `refine apply`, in (0, 1).
         overwrite: replace a dataset that is in the output folder already.
 
@@ -91,11 +94,12 @@ def export_rewards(
     if on_negative_margin not in ON_NEGATIVE_MARGIN:
         raise ConfigError(f"--on-negative-margin {on_negative_margin}: known are {', '.join(ON_NEGATIVE_MARGIN)}.")
     require_room(output, layout=layout, overwrite=overwrite)
+    column = margin_column(layout, margin)
     if min_confidence is not None and not 0 < min_confidence < 1:
         raise ConfigError(f"--min-confidence must lie between 0 and 1, found {min_confidence}.")
     units = table_units(run.child(REWARDS_DIR).uri)
     refined = {} if min_confidence is None else _refined_units(run)
-    counts = {"written": 0, "negative": 0, "singles": 0, "unfit": 0, "unsure": 0}
+    counts = {"written": 0, "negative": 0, "singles": 0, "unfit": 0, "unsure": 0, "written negative": 0}
 
     def rows() -> Iterator[Row]:
         for unit in units:
@@ -124,21 +128,25 @@ def export_rewards(
                     continue
                 if on_negative_margin == "swap":
                     row |= {CHOSEN: row[REJECTED], REJECTED: row[CHOSEN], MARGIN: -row[MARGIN]}
-            record = LAYOUTS[layout](row)
+            record = LAYOUTS[layout].record(row | {INDEX: counts["written"]})
             if record is None:
                 counts["unfit"] += 1
                 continue
             counts["written"] += 1
+            counts["written negative"] += row[MARGIN] < 0
+            if column:
+                record[column] = row[MARGIN]
             yield record
 
-    write_dataset(output, records(), layout=layout, name=run.name)
+    write_dataset(output, records(), layout=layout, margin=column, name=run.name)
     return ExportReport(
-        output.path(DATASET_FILE),
+        output.path(LAYOUTS[layout].file),
         written=counts["written"],
         negative=counts["negative"],
         on_negative_margin=on_negative_margin,
         singles=counts["singles"],
         unfit=counts["unfit"],
+        margins=said_of_margins(layout, margin, num_negative=counts["written negative"]),
         unsure=counts["unsure"],
     )
 
@@ -147,19 +155,11 @@ def require_room(output: Folder, *, layout: str, overwrite: bool) -> None:
     """ConfigError for an unknown layout, or a dataset that is in the way."""
     if layout not in LAYOUTS:
         raise ConfigError(f"--format {layout}: known are {', '.join(LAYOUTS)}.")
-    files = (DATASET_FILE, DATASET_INFO_FILE) if layout == "llamafactory" else (DATASET_FILE,)
-    standing = [output.path(name) for name in files if output.exists(name)]
+    standing = [output.path(name) for name in dataset_files(layout) if output.exists(name)]
     if standing and not overwrite:
         raise ConfigError(
             f"There is a dataset already: {', '.join(standing)}. Name another --output, or replace it with --overwrite."
         )
-
-
-def write_dataset(output: Folder, records: Iterable[Row], *, layout: str, name: str) -> None:
-    """Write the records of a layout, which `LAYOUTS` makes, and what its trainer needs beside them."""
-    output.write_stream(DATASET_FILE, (json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in records))
-    if layout == "llamafactory":
-        output.write_atomic(DATASET_INFO_FILE, to_json(_dataset_info(name)))
 
 
 def _refined_units(run: Folder) -> dict[str, TableUnit]:
@@ -177,42 +177,3 @@ def _label_probabilities(unit: TableUnit, refined: dict[str, TableUnit]) -> dict
             f"{unit.folder.path(unit.file)} has not been refined as it is now: run `encore-ray refine apply` again."
         )
     return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
-
-
-def _trl(row: Row) -> Row:
-    return {PROMPT: row[PROMPT], CHOSEN: row[CHOSEN], REJECTED: row[REJECTED], MARGIN: row[MARGIN]}
-
-
-def _openrlhf(row: Row) -> Row:
-    return {CHOSEN: row[PROMPT] + row[CHOSEN], REJECTED: row[PROMPT] + row[REJECTED], MARGIN: row[MARGIN]}
-
-
-def _llamafactory(row: Row) -> Row | None:
-    turns = [_share_gpt(message) for message in row[PROMPT]]
-    system = turns.pop(0)["value"] if turns and turns[0]["from"] == "system" else ""
-    alternating = all(turn["from"] == SHARE_GPT_TURNS[number % 2] for number, turn in enumerate(turns))
-    if len(row[CHOSEN]) != 1 or len(row[REJECTED]) != 1 or not alternating or len(turns) % 2 == 0:
-        return None
-    return {
-        "conversations": turns,
-        "system": system,
-        CHOSEN: _share_gpt(row[CHOSEN][0]),
-        REJECTED: _share_gpt(row[REJECTED][0]),
-        MARGIN: row[MARGIN],
-    }
-
-
-def _share_gpt(message: Row) -> Row:
-    return {"from": SHARE_GPT_ROLES[message["role"]], "value": message["content"]}
-
-
-def _dataset_info(name: str) -> Row:
-    columns = {"messages": "conversations", "chosen": CHOSEN, "rejected": REJECTED, "system": "system"}
-    return {name: {"file_name": DATASET_FILE, "ranking": True, "formatting": "sharegpt", "columns": columns}}
-
-
-LAYOUTS: dict[str, Callable[[Row], Row | None]] = {
-    "trl": _trl,
-    "openrlhf": _openrlhf,
-    "llamafactory": _llamafactory,
-}

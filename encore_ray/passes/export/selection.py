@@ -8,11 +8,19 @@ from dataclasses import dataclass
 
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.tables import table_units
-from encore_ray.passes.export.rewards import DATASET_FILE, LAYOUTS, Row, require_room, write_dataset
+from encore_ray.passes.export.layouts import (
+    INDEX,
+    LAYOUTS,
+    NO_MARGIN,
+    Row,
+    margin_column,
+    said_of_margins,
+    write_dataset,
+)
+from encore_ray.passes.export.rewards import require_room
 from encore_ray.passes.selection.selected import find_selection
 from encore_ray.schema import (
     CHOSEN,
-    MARGIN,
     PAIR_ID,
     PAIRS_DIR,
     PROMPT,
@@ -35,6 +43,7 @@ class LabelledReport:
         singles: single responses, left out since there is nothing to compare.
         unselected: pairs without a selection, such as those without scores, left out.
         unfit: pairs that the layout cannot express, left out.
+        margins: what became of the margins, in a sentence.
     """
 
     path: str
@@ -44,6 +53,7 @@ class LabelledReport:
     singles: int
     unselected: int
     unfit: int
+    margins: str
 
     def __str__(self) -> str:
         text = (
@@ -56,16 +66,20 @@ class LabelledReport:
             text += f" {self.unselected:,} pairs without a selection left out."
         if self.unfit:
             text += f" {self.unfit:,} pairs left out: the layout has no place for turns like theirs."
-        return text
+        return f"{text} {self.margins}"
 
 
-def export_selection(run: Folder, output: Folder, *, layout: str, overwrite: bool = False) -> LabelledReport:
+def export_selection(
+    run: Folder, output: Folder, *, layout: str, margin: str = NO_MARGIN, overwrite: bool = False
+) -> LabelledReport:
     """Write a run's pairs as a dataset, each in the direction of its selection; memory holds one unit at a time.
 
     Args:
         run: run folder after `select`, with scores.
         output: folder for the dataset.
-        layout: trl, openrlhf or llamafactory; its margin is that of the selected rules, >= 0.
+        layout: row of `LAYOUTS`.
+        margin: none, as-loss (the column margin, which trainers subtract), or the name of a column for the margins of
+            the selected rules, >= 0.
         overwrite: replace a dataset that is in the output folder already.
 
     Raises:
@@ -73,6 +87,7 @@ def export_selection(run: Folder, output: Folder, *, layout: str, overwrite: boo
             or the rules have changed since.
     """
     require_room(output, layout=layout, overwrite=overwrite)
+    column = margin_column(layout, margin)
     selection = find_selection(run)
     if selection is None:
         raise ConfigError(f"{run.path(SELECTION_DIR)} is not there, or not finished: run `encore-ray select` first.")
@@ -88,21 +103,24 @@ def export_selection(run: Folder, output: Folder, *, layout: str, overwrite: boo
                 )
             labelled = {row[PAIR_ID]: row for row in table.to_pylist()}
             for row in unit.read([PAIR_ID, PROMPT, CHOSEN, REJECTED]).to_pylist():
-                yield from _records(row, labelled.get(row[PAIR_ID]), layout=layout, counts=counts)
+                yield from _records(row, labelled.get(row[PAIR_ID]), layout=layout, column=column, counts=counts)
 
-    write_dataset(output, records(), layout=layout, name=run.name)
+    write_dataset(output, records(), layout=layout, margin=column, name=run.name)
     return LabelledReport(
-        output.path(DATASET_FILE),
+        output.path(LAYOUTS[layout].file),
         kept=counts["kept"],
         swapped=counts["swapped"],
         ties=counts["ties"],
         singles=counts["singles"],
         unselected=counts["unselected"],
         unfit=counts["unfit"],
+        margins=said_of_margins(layout, margin, num_negative=0),
     )
 
 
-def _records(row: Row, labelled: Row | None, *, layout: str, counts: dict[str, int]) -> Iterator[Row]:
+def _records(
+    row: Row, labelled: Row | None, *, layout: str, column: str | None, counts: dict[str, int]
+) -> Iterator[Row]:
     """The pair in the direction of its label; nothing where it has none. Counts what became of it."""
     if row[REJECTED] is None or labelled is None:
         counts["singles" if row[REJECTED] is None else "unselected"] += 1
@@ -112,9 +130,12 @@ def _records(row: Row, labelled: Row | None, *, layout: str, counts: dict[str, i
         counts["ties"] += 1
         return
     sides = (row[CHOSEN], row[REJECTED]) if label > 0 else (row[REJECTED], row[CHOSEN])
-    record = LAYOUTS[layout]({PROMPT: row[PROMPT], CHOSEN: sides[0], REJECTED: sides[1], MARGIN: label * margin})
+    directed = {**row, CHOSEN: sides[0], REJECTED: sides[1], INDEX: counts["kept"] + counts["swapped"]}
+    record = LAYOUTS[layout].record(directed)
     if record is None:
         counts["unfit"] += 1
         return
     counts["kept" if label > 0 else "swapped"] += 1
+    if column:
+        record[column] = label * margin
     yield record

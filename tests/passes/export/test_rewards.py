@@ -13,6 +13,7 @@ import pytest
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.commits import DataFile
 from encore_ray.folder.tables import table_units
+from encore_ray.passes.export.layouts import LAYOUTS
 from encore_ray.passes.export.rewards import ExportReport, export_rewards
 from encore_ray.schema import MANIFEST_SCHEMA, MESSAGES
 from encore_ray.storage import Folder
@@ -53,10 +54,10 @@ def write_rewards(folder: Path, rows: list[dict[str, Any]]) -> Folder:
 
 
 def export(
-    run: Folder, layout: str = "trl", on_negative_margin: str = "keep"
+    run: Folder, layout: str = "trl", on_negative_margin: str = "keep", margin: str = "as-loss"
 ) -> tuple[list[dict[str, Any]], ExportReport]:
     output = run.child(f"out-{layout}")
-    report = export_rewards(run, output, layout=layout, on_negative_margin=on_negative_margin)
+    report = export_rewards(run, output, layout=layout, on_negative_margin=on_negative_margin, margin=margin)
     lines = output.read_bytes("train.jsonl").decode().splitlines()
     assert report.written == len(lines)
     assert report.path == output.path("train.jsonl")
@@ -79,7 +80,7 @@ def quiet() -> Any:
 # What every layout does
 
 
-@pytest.mark.parametrize("layout", ["trl", "openrlhf", "llamafactory"])
+@pytest.mark.parametrize("layout", ["trl", "openrlhf"])
 @pytest.mark.parametrize(
     ("choice", "written", "margins"),
     [("keep", 3, [2.0, -1.5, 0.0]), ("drop", 2, [2.0, 0.0]), ("swap", 3, [2.0, 1.5, 0.0])],
@@ -113,7 +114,7 @@ def test_rewards_without_texts_are_refused_and_leave_no_dataset(tmp_path: Path) 
 
 def test_pairs_with_an_improbable_label_are_left_out_and_counted(tmp_path: Path) -> None:
     run = write_rewards(tmp_path, [{"margin": 2.0}, {"margin": -1.5}, {"margin": 0.5}])
-    how: dict[str, Any] = {"layout": "trl", "on_negative_margin": "keep", "min_confidence": 0.4}
+    how: dict[str, Any] = {"layout": "trl", "on_negative_margin": "keep", "margin": "as-loss", "min_confidence": 0.4}
     with pytest.raises(ConfigError, match=r"--min-confidence needs `encore-ray refine apply`"):
         export_rewards(run, run.child("out"), **how)
     with pytest.raises(ConfigError, match="must lie between 0 and 1, found 40"):
@@ -159,6 +160,100 @@ def test_a_dataset_in_the_way_is_kept_unless_it_is_to_be_replaced(tmp_path: Path
     assert output.read_bytes(file) == b"mine"
     export_rewards(run, output, layout=layout, on_negative_margin="keep", overwrite=True)
     assert output.read_bytes(file) != b"mine"
+
+
+ALL = list(LAYOUTS)
+
+
+@pytest.mark.parametrize("layout", ALL)
+def test_no_layout_has_a_column_of_margins_that_was_not_asked_for(tmp_path: Path, layout: str) -> None:
+    run = write_rewards(tmp_path, [{"margin": -2.0}, {"prompt": SYSTEM + PROMPT}])
+    report = export_rewards(run, run.child("none"), layout=layout, on_negative_margin="keep")
+    assert report.written == 2
+    assert "No margins are written: TRL, OpenRLHF and ms-swift subtract a column called margin" in str(report)
+    assert tuple(rows_of(report.path)[0]) == LAYOUTS[layout].columns
+    report = export_rewards(run, run.child("named"), layout=layout, on_negative_margin="keep", margin="gap")
+    assert "the column gap, which no trainer takes into its loss" in str(report)
+    assert [row["gap"] for row in rows_of(report.path)] == [-2.0, 1.0]
+
+
+@pytest.mark.parametrize("layout", ALL)
+def test_margins_for_the_loss_are_written_where_a_trainer_subtracts_them_and_refused_elsewhere(
+    tmp_path: Path, layout: str
+) -> None:
+    run = write_rewards(tmp_path, [{"margin": -2.0}, {}])
+    how: dict[str, Any] = {"layout": layout, "on_negative_margin": "keep", "margin": "as-loss"}
+    if layout not in ("trl", "openrlhf", "ms-swift", "parquet"):
+        with pytest.raises(ConfigError, match="those of trl, openrlhf, ms-swift do"):
+            export_rewards(run, run.child("out"), **how)
+        return
+    report = export_rewards(run, run.child("out"), **how)
+    assert [row["margin"] for row in rows_of(report.path)] == [-2.0, 1.0]
+    assert "1 of them are negative, which turns the loss of these pairs round" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("layout", "margin"), [("trl", "margin"), ("trl", "chosen"), ("nemo-rl", "context"), ("trl", ""), ("trl", "a b")]
+)
+def test_a_name_that_would_do_something_else_is_refused(tmp_path: Path, layout: str, margin: str) -> None:
+    run = write_rewards(tmp_path, [{}])
+    with pytest.raises(ConfigError, match=f"--margin {margin}"):
+        export_rewards(run, run.child("out"), layout=layout, on_negative_margin="keep", margin=margin)
+    assert not run.child("out").exists()
+
+
+def rows_of(path: str) -> list[dict[str, Any]]:
+    """What `datasets` reads, as the trainers do."""
+    kind = "parquet" if path.endswith(".parquet") else "json"
+    loaded: Any = datasets.load_dataset(kind, data_files=path, split="train", cache_dir=f"{path}.cache")
+    return list(loaded)
+
+
+MULTI_TURN = turns("A.", "B?", "C.", first="assistant")
+
+
+@pytest.mark.parametrize(
+    ("layout", "example", "unfit"),
+    [
+        (  # docs.nvidia.com/nemo/rl, PreferenceDataset: the lower rank is preferred
+            "nemo-rl",
+            {
+                "context": SYSTEM + PROMPT,
+                "completions": [{"rank": 0, "completion": CHOSEN}, {"rank": 1, "completion": REJECTED}],
+            },
+            0,
+        ),
+        (  # axolotl, prompt_strategies/bradley_terry/chat_template.py: four texts, the first of which may be empty
+            "axolotl",
+            {"system": "Be kind.", "input": "Is tea hot?", "chosen": "Usually.", "rejected": "No."},
+            2,
+        ),
+        (  # swift.readthedocs.io, Custom dataset: the last turn of messages is the chosen response
+            "ms-swift",
+            {"messages": SYSTEM + PROMPT + CHOSEN, "rejected_response": "No."},
+            1,
+        ),
+        (  # verl.readthedocs.io, Prepare data for post-training: five columns, in Parquet
+            "verl",
+            {
+                "data_source": "encore-ray",
+                "prompt": SYSTEM + PROMPT,
+                "ability": "preference",
+                "reward_model": {"style": "model", "ground_truth": "Usually."},
+                "extra_info": {"split": "train", "index": 0, "pair_id": "p0", "rejected": "No."},
+            },
+            1,
+        ),
+        ("parquet", {"pair_id": "p0", "prompt": SYSTEM + PROMPT, "chosen": CHOSEN, "rejected": REJECTED}, 0),
+    ],
+)
+def test_an_example_has_the_columns_that_the_trainer_documents(
+    tmp_path: Path, layout: str, example: dict[str, Any], unfit: int
+) -> None:
+    run = write_rewards(tmp_path, [{"prompt": SYSTEM + PROMPT}, {"prompt": LONG}, {"rejected": MULTI_TURN}])
+    report = export_rewards(run, run.child("out"), layout=layout, on_negative_margin="keep")
+    assert (report.written, report.unfit) == (3 - unfit, unfit)
+    assert rows_of(report.path)[0] == example
 
 
 # TRL, by its own code
@@ -234,13 +329,13 @@ def test_prepare_reads_back_what_export_writes(tmp_path: Path, layout: str) -> N
 
 def test_llamafactory_gets_share_gpt_turns_and_their_description(tmp_path: Path) -> None:
     run = write_rewards(tmp_path, [{"margin": 2.0}, {"prompt": SYSTEM + LONG, "margin": -0.5}])
-    lines, _ = export(run, "llamafactory")
+    lines, _ = export(run, "llamafactory", margin="reward_margin")
     assert lines[0] == {
         "conversations": [{"from": "human", "value": "Is tea hot?"}],
         "system": "",
         "chosen": {"from": "gpt", "value": "Usually."},
         "rejected": {"from": "gpt", "value": "No."},
-        "margin": 2.0,
+        "reward_margin": 2.0,
     }
     assert lines[1]["system"] == "Be kind."
     info = run.child("out-llamafactory").read_json("dataset_info.json")
@@ -283,6 +378,6 @@ def test_llamafactory_gets_share_gpt_turns_and_their_description(tmp_path: Path)
 )
 def test_pairs_that_llamafactory_would_empty_are_left_out_and_counted(tmp_path: Path, row: dict[str, Any]) -> None:
     run = write_rewards(tmp_path, [{}, row, {}])
-    lines, report = export(run, "llamafactory")
+    lines, report = export(run, "llamafactory", margin="none")
     assert (len(lines), report.written, report.unfit) == (2, 2, 1)
     assert "1 pairs left out: the layout has no place for turns like theirs" in str(report)

@@ -41,7 +41,7 @@ def write_selection(run: Folder, labels: np.ndarray | None, *, facts: Mapping[st
 
 
 def test_the_label_decides_the_direction_and_every_pair_is_accounted_for(run: Folder) -> None:
-    report = export_selection(run, run.child("out"), layout="trl")
+    report = export_selection(run, run.child("out"), layout="trl", margin="as-loss")
     lines = [json.loads(line) for line in run.child("out").read_bytes("train.jsonl").splitlines()]
     pairs = pa.concat_tables([unit.read_all() for unit in units(run, "pairs")]).to_pylist()
     directed = [
