@@ -3,7 +3,10 @@
 import os
 from collections.abc import MutableMapping
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import (
+    getproxies_environment,
+    proxy_bypass_environment,  # pyright: ignore[reportAttributeAccessIssue]  # which the standard library has
+)
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _NAMES = ("no_proxy", "NO_PROXY")
