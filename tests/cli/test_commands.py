@@ -355,10 +355,14 @@ def test_export_says_what_it_wrote(capsys: pytest.CaptureFixture[str], tmp_path:
     )
     outcome = Outcome(capsys, "export", "--run", "run", "--output", "out", "--on-negative-margin", "swap")
     assert outcome.code == 0
-    assert outcome.said == f"1 pairs written to {tmp_path}/out/train.jsonl; 1 with a negative margin, swapped."
+    written = f"1 pairs written to {tmp_path}/out/train.jsonl; 1 with a negative margin, swapped."
+    assert outcome.said.startswith(f"{written} No margins are written: ")
+    assert "margin" not in json.loads((tmp_path / "out" / "train.jsonl").read_text())
+    more = ("--overwrite", "--margin", "as-loss")
+    outcome = Outcome(capsys, "export", "--run", "run", "--output", "out", "--on-negative-margin", "swap", *more)
     assert json.loads((tmp_path / "out" / "train.jsonl").read_text())["margin"] == 1.0
     assert "There is a dataset already" in mistake(capsys, "export", "--run", "run", "--output", "out")
-    assert Outcome(capsys, "export", "--run", "run", "--output", "out", "--overwrite").code == 0
+    assert Outcome(capsys, "export", "--run", "run", "--output", "out", *more).code == 0
     assert json.loads((tmp_path / "out" / "train.jsonl").read_text())["margin"] == -1.0
     assert "invalid choice" in mistake(capsys, "export", "--run", "run", "--output", "out2", "--format", "csv")
 

@@ -98,7 +98,8 @@ def save_classifier(
     if isinstance(family, str):
         own = config(family, vocab_size=len(tok), **changes)
     else:
-        own = type(family).from_dict({**family.to_dict(), "num_labels": len(RULES), "id2label": None, **changes})
+        sizes = {"num_labels": len(RULES), "vocab_size": len(tok)}
+        own = type(family).from_dict({**family.to_dict(), **sizes, "id2label": None, **changes})
     torch.manual_seed(7)
     model = AutoModelForSequenceClassification.from_config(own)
     spread(model)

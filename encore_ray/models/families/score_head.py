@@ -55,6 +55,7 @@ class ScoreHeadModels(Family):
             partial(_load, folder, weight_OD, bias_O),
             chat_template=CHAT_TEMPLATE,
             reads=frozenset({WEIGHT, BIAS}),
+            adds_bos=True,  # its training tokenised texts, as the tokenizer does by itself
             idle=(r"^normalizer\.(mean|var|count)$",),  # read where config.json says do_normalize
         )
 

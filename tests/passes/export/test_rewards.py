@@ -320,7 +320,7 @@ def test_openrlhf_gets_whole_conversations(tmp_path: Path) -> None:
 def test_prepare_reads_back_what_export_writes(tmp_path: Path, layout: str) -> None:
     rows = [{"prompt": prompt, "margin": 2.0} for prompt in (PROMPT, SYSTEM + LONG, LONG)]
     run = write_rewards(tmp_path, rows)
-    export(run, layout)
+    export(run, layout, margin="none")
     read = prepare(run.child(f"out-{layout}").path("train.jsonl")).pairs
     assert [pair["prompt"] for pair in read] == [row["prompt"] for row in rows]
     assert all((pair["chosen"], pair["rejected"]) == (CHOSEN, REJECTED) for pair in read)
