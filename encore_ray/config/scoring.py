@@ -1,12 +1,15 @@
 """Options of what makes scores: corpora, models, judges, and the cluster that they run on."""
 
 import re
+from datetime import date, datetime
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from encore_ray.config.section import Section
 from encore_ray.redaction import redact
+
+CLOCK = "2024-07-26T00:00:00"  # the date that templates of Llama 3 write where they are told none
 
 
 class InputOptions(Section):
@@ -51,6 +54,20 @@ class ScoreOptions(Section):
         ge=16,
         description="Longer conversations lose their beginning. Default: the model's limit.",
     )
+    template: str | None = Field(
+        default=None,
+        description="How conversations are rendered: chat, plain-v1, response-v1, the name of one of a tokenizer's "
+        "several templates, or FILE.jinja. Default: as the model was saved, with its chat template where it has one.",
+    )
+    system: Literal["keep", "merge", "drop"] = Field(
+        default="keep",
+        description="System turns: keep, merge into the user's next turn, or drop, for templates that refuse them.",
+    )
+    clock: str = Field(
+        default=CLOCK,
+        description="What a template that writes the date takes the time to be, so that scores are the same at any "
+        "time.",
+    )
     actors: str | None = Field(
         default=None,
         pattern=r"^\d+(,\d+)?$",
@@ -79,6 +96,14 @@ class ScoreOptions(Section):
         if value in (None, "search") or (isinstance(value, int) and not isinstance(value, bool) and value >= 16):
             return value
         raise ValueError(f"batch_tokens: expected 16 or more, or search; found {value!r}")
+
+    @field_validator("clock", mode="before")
+    @classmethod
+    def _check_clock(cls, value: Any) -> Any:
+        try:  # YAML knows dates by itself
+            return datetime.fromisoformat(value.isoformat() if isinstance(value, date) else value).isoformat()
+        except (TypeError, ValueError):
+            raise ValueError(f"clock: expected a time as 2024-07-26T12:00:00, found {value!r}") from None
 
     @field_validator("actors", mode="before")
     @classmethod

@@ -117,6 +117,7 @@ def load_opened(folder: ModelFolder, opened: Opened, options: LoadOptions, *, ru
     dtype = find_dtype(options.dtype, device)
     backbone, heads = opened.load(dtype)
     conversations = open_conversations(folder, opened, max_length=options.max_length)
+    conversations.read_as(options.reading)
     model = MultiHeadModel(backbone, heads=heads, rules=rules, conversations=conversations, dtype=dtype).eval()
     if folder.split:
         _move_heads(model)

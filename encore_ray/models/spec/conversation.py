@@ -1,6 +1,9 @@
 """What a model reads: conversations, the template that renders them, and which part of them counts."""
 
+from dataclasses import dataclass
 from typing import Literal, get_args
+
+from encore_ray.config.scoring import CLOCK
 
 Message = dict[str, str]  # role and content
 
@@ -8,3 +11,23 @@ Template = Literal["chat", "plain-v1", "response-v1"]
 TEMPLATES: tuple[Template, ...] = get_args(Template)
 
 Reads = Literal["conversation", "response"]  # what an embedding is of
+
+System = Literal["keep", "merge", "drop"]  # what becomes of a system turn
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How conversations are rendered, where that is not left to the model's folder.
+
+    Attributes:
+        template: one of TEMPLATES, the name of one of several that a tokenizer has, or that of a file; None: as the
+            model's folder says.
+        source: of the file, in Jinja.
+        system: whether system turns stay, go before the first turn of the user's, or are left out.
+        clock: what a template takes the time to be, in ISO 8601.
+    """
+
+    template: str | None = None
+    source: str | None = None
+    system: System = "keep"
+    clock: str = CLOCK

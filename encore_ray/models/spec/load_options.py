@@ -1,7 +1,9 @@
 """How a model is run once it is known which: the type, device, length and budget of its forward passes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from encore_ray.models.spec.conversation import Reading
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -19,6 +21,7 @@ class LoadOptions:
         compile: compile the body by torch.compile, at its first forward pass.
         split: spread the body over all GPUs that this process sees; needs accelerate.
         gpu_share: of one GPU's memory, where several actors share it.
+        reading: how conversations are rendered.
     """
 
     dtype: Dtype = "auto"
@@ -28,3 +31,4 @@ class LoadOptions:
     compile: bool = False
     split: bool = False
     gpu_share: float = 1.0
+    reading: Reading = field(default_factory=Reading)

@@ -12,16 +12,16 @@ A model may read the response alone (`response-v1`): its text as it is, without 
 import re
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jinja2 import TemplateError
 from transformers import PretrainedConfig
 
 from encore_ray.errors import DataError, ModelError
-from encore_ray.models.spec.conversation import Message, Template
+from encore_ray.models.spec.conversation import Message, Reading, System, Template
 from encore_ray.models.text.positions import max_conversation, num_positions
+from encore_ray.models.text.rendering import Renderer, fold_system
 
 _PLAIN_ROLES = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 _FIRST_PLACEHOLDER = 0x100000  # supplementary private use area B: in no real text, and checked
@@ -36,6 +36,8 @@ class TokenizedPairs:
         rejected_ids: the same; None where a pair has a single response.
         chosen_tokens, rejected_tokens: int64 [N], tokens before truncation; 0 for a missing rejected.
         chosen_truncated, rejected_truncated: bool [N], whether tokens of the prompt's start were left out.
+        altered: bool [N], whether a template dropped or changed text of the pair; empty where that is not known.
+        made_equal: bool [N], whether both sides became the same tokens, of other texts.
     """
 
     chosen_ids: list[np.ndarray]
@@ -44,6 +46,8 @@ class TokenizedPairs:
     rejected_tokens: np.ndarray
     chosen_truncated: np.ndarray
     rejected_truncated: np.ndarray
+    altered: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    made_equal: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def __len__(self) -> int:
         return len(self.chosen_ids)
@@ -54,12 +58,14 @@ class TokenizedPairs:
             [self.chosen_ids[i] for i in which],
             [self.rejected_ids[i] for i in which],
             *(
-                column[list(which)]
+                column[list(which)] if len(column) else column
                 for column in (
                     self.chosen_tokens,
                     self.rejected_tokens,
                     self.chosen_truncated,
                     self.rejected_truncated,
+                    self.altered,
+                    self.made_equal,
                 )
             ),
         )
@@ -102,6 +108,29 @@ class ConversationTokenizer:
         self._specials = sorted(filter(None, specials), key=lambda token: (-len(token), token))
         self._encoding = threading.Lock()
         self._special = re.compile("|".join(map(re.escape, self._specials)) or r"(?!)")
+        self.read_as(Reading())
+
+    def read_as(self, reading: Reading) -> None:
+        """Render as asked for, instead of as the model's folder says.
+
+        Raises:
+            ModelError: there is no such template, or it cannot be read.
+        """
+        self._system: System = reading.system
+        self._renderer = Renderer(self.tokenizer, reading)
+        self.template = self._renderer.template or self.template
+        if self.template == "chat":
+            self._renderer.check()
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the chat template that is used; None of one of ours."""
+        return self._renderer.digest if self.template == "chat" else None
+
+    @property
+    def sees_clock(self) -> bool:
+        """Whether the template asks for the time."""
+        return self.template == "chat" and self._renderer.sees_clock
 
     def tokenize_pairs(
         self,
@@ -128,7 +157,8 @@ class ConversationTokenizer:
         sides += [[*prompts[i], *(rejected[i] or ())] for i in present]
         names = list(pair_ids) if pair_ids is not None else [f"number {i}" for i in range(len(prompts))]
         names += [names[i] for i in present]
-        ids = [np.asarray(row, dtype=np.int32) for row in self.encode(sides, names)]
+        altered: set[int] = set()
+        ids = [np.asarray(row, dtype=np.int32) for row in self.encode(sides, names, altered=altered)]
         empty = [name for name, row in zip(names, ids, strict=True) if not len(row)]
         if empty:
             raise DataError(f"Pair {empty[0]} has a conversation without a single token: nothing to score.")
@@ -138,6 +168,9 @@ class ConversationTokenizer:
         for i, row in zip(present, ids[num_pairs:], strict=True):
             rejected_ids[i], rejected_tokens[i] = self.cut(row, len(row) - self.max_length), len(row)
         chosen_tokens = np.array([len(row) for row in ids[:num_pairs]], dtype=np.int64)
+        places = {i: num_pairs + number for number, i in enumerate(present)}
+        is_equal = [i in places and np.array_equal(ids[i], ids[places[i]]) for i in range(num_pairs)]
+        is_altered = [i in altered or places.get(i) in altered for i in range(num_pairs)]
         return TokenizedPairs(
             chosen_ids=[self.cut(row, len(row) - self.max_length) for row in ids[:num_pairs]],
             rejected_ids=rejected_ids,
@@ -145,6 +178,8 @@ class ConversationTokenizer:
             rejected_tokens=rejected_tokens,
             chosen_truncated=chosen_tokens > self.max_length,
             rejected_truncated=rejected_tokens > self.max_length,
+            altered=np.array(is_altered, dtype=bool),
+            made_equal=np.array([is_equal[i] and chosen[i] != rejected[i] for i in range(num_pairs)], dtype=bool),
         )
 
     def cut(self, ids: np.ndarray, num_tokens: int) -> np.ndarray:
@@ -155,7 +190,12 @@ class ConversationTokenizer:
         return np.concatenate([ids[:start], ids[start + num_tokens :]])
 
     def encode(
-        self, conversations: Sequence[Sequence[Message]], names: Sequence[str], *, to_answer: bool = False
+        self,
+        conversations: Sequence[Sequence[Message]],
+        names: Sequence[str],
+        *,
+        to_answer: bool = False,
+        altered: set[int] | None = None,
     ) -> list[list[int]]:
         """Token ids of whole conversations, however long.
 
@@ -163,6 +203,7 @@ class ConversationTokenizer:
             conversations: N lists of {role, content}.
             names: N names for error messages.
             to_answer: end where the assistant's next turn begins.
+            altered: takes the places of those whose text the template drops or changes.
 
         Raises:
             DataError: the chat template refuses a conversation; it is named.
@@ -172,6 +213,10 @@ class ConversationTokenizer:
         if self.template == "response-v1":
             texts = ["\n\n".join(message["content"] for message in response) for response in conversations]
             return self._token_ids(texts, add_special_tokens=True, split_special_tokens=True)
+        given, conversations = conversations, [fold_system(turns, self._system) for turns in conversations]
+        altered = set() if altered is None else altered
+        if self._system == "drop":
+            altered |= {i for i, turns in enumerate(given) if len(turns) > len(conversations[i])}
         if self.template == "plain-v1":
             texts = ["\n\n".join(map(_plain_line, conversation)) for conversation in conversations]
             if not to_answer:
@@ -179,20 +224,26 @@ class ConversationTokenizer:
             # Without the end of sequence that some tokenizers add: the answer follows.
             texts = [f"{text}\n\n{_PLAIN_ROLES['assistant']}:" for text in texts]
             return [self._with_one_bos(ids) for ids in self._token_ids(texts, split_special_tokens=True)]
-        forged = [any(self._special.search(message["content"]) for message in turns) for turns in conversations]
-        texts = [
-            self._render(turns, name, to_answer)
-            for turns, name, is_forged in zip(conversations, names, forged, strict=True)
-            if not is_forged
-        ]
-        plain_ids = iter(self._token_ids(texts))
-        return [
-            self._with_one_bos(self._encode_forged(turns, name, to_answer) if is_forged else next(plain_ids))
-            for turns, name, is_forged in zip(conversations, names, forged, strict=True)
-        ]
+        rows: list[list[int]] = []
+        plain: list[tuple[int, str]] = []
+        for i, (turns, name) in enumerate(zip(conversations, names, strict=True)):
+            is_forged = any(self._special.search(message["content"]) for message in turns)
+            ids, text, is_altered = self._encode_forged(turns, name, to_answer) if is_forged else ([], "", False)
+            if not is_forged:
+                text, is_altered = self._renderer(turns, name, to_answer)
+                plain.append((i, text))
+            if is_altered:
+                altered.add(i)
+            rows.append(ids)
+        for (i, _), ids in zip(plain, self._token_ids([text for _, text in plain]), strict=True):
+            rows[i] = ids
+        return [self._with_one_bos(ids) for ids in rows]
 
-    def _encode_forged(self, conversation: Sequence[Message], name: str, to_answer: bool) -> list[int]:
-        """Ids of a conversation whose text spells control tokens, with those spelled out as ordinary text.
+    def _encode_forged(
+        self, conversation: Sequence[Message], name: str, to_answer: bool
+    ) -> tuple[list[int], str, bool]:
+        """Ids of a conversation whose text spells control tokens, with those spelled out as ordinary text; then its
+        rendering, and whether that alters the text.
 
         The strings travel through the template as private characters that the text does not have; the rendering is
         cut there, and they are encoded apart, with special tokens off.
@@ -201,7 +252,7 @@ class ConversationTokenizer:
         free = (chr(code) for code in range(_FIRST_PLACEHOLDER, 0x10FFFE) if chr(code) not in text)
         placeholders = dict(zip(self._specials, free, strict=False))
         spelled = {placeholder: special for special, placeholder in placeholders.items()}
-        rendered = self._render(
+        rendered, is_altered = self._renderer(
             [
                 {**message, "content": self._special.sub(lambda match: placeholders[match[0]], message["content"])}
                 for message in conversation
@@ -215,20 +266,7 @@ class ConversationTokenizer:
                 ids += self._token_ids([spelled[piece]], split_special_tokens=True)[0]
             elif piece:
                 ids += self._token_ids([piece])[0]
-        return ids
-
-    def _render(self, conversation: Sequence[Message], name: str, to_answer: bool) -> str:
-        # Of templates that can do so, an answer comes at once, without thoughts before it.
-        thoughts = {"enable_thinking": False} if to_answer else {}
-        try:
-            return self.tokenizer.apply_chat_template(
-                conversation, tokenize=False, add_generation_prompt=to_answer, **thoughts
-            )
-        except TemplateError as error:
-            raise DataError(
-                f"The model's chat template refuses pair {name} (roles: "
-                f"{', '.join(message['role'] for message in conversation)}): {error}. Prepare it without such turns."
-            ) from error
+        return ids, rendered, is_altered
 
     def _with_one_bos(self, ids: list[int]) -> list[int]:
         """One BOS where the tokenizer's own encoding has one, whether the template writes it or not; never two."""
@@ -241,17 +279,22 @@ class ConversationTokenizer:
     ) -> list[list[int]]:
         if not texts:
             return []
-        with self._encoding:  # whether special tokens are split is a state of the tokenizer, set by each call
-            return self.tokenizer(
-                texts,
-                add_special_tokens=add_special_tokens,
-                split_special_tokens=split_special_tokens,
-                padding=False,
-                truncation=False,  # also undoes a truncation stored in tokenizer.json
-                return_attention_mask=False,
-                return_token_type_ids=False,
-                verbose=False,
-            )["input_ids"]
+        try:
+            with self._encoding:  # whether special tokens are split is a state of the tokenizer, set by each call
+                return self.tokenizer(
+                    texts,
+                    add_special_tokens=add_special_tokens,
+                    split_special_tokens=split_special_tokens,
+                    padding=False,
+                    truncation=False,  # also undoes a truncation stored in tokenizer.json
+                    return_attention_mask=False,
+                    return_token_type_ids=False,
+                    verbose=False,
+                )["input_ids"]
+        except Exception as error:
+            raise DataError(
+                f"The model's tokenizer fails with {type(error).__name__}: {error}, for a text as {texts[0][:80]!r}."
+            ) from error
 
 
 def default_template(tokenizer: Any) -> Template:

@@ -13,13 +13,19 @@ from encore_ray.folder.spec import EMBED
 from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.scorers.embed import finish_embeddings, open_embeddings
 from encore_ray.passes.scorers.model.forward import score_writer, unit_by_model
-from encore_ray.passes.scorers.model.place import model_paths
+from encore_ray.passes.scorers.model.place import local_model, model_paths
 from encore_ray.passes.scorers.model.plan import settle_budget
-from encore_ray.passes.scorers.model.planned import PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.planned import JudgeModel, PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.reading import preview_notes, reading_of
 from encore_ray.passes.scorers.outputs import OutputWriter
 from encore_ray.passes.scorers.scoring_cost import ScoringCost
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run
+
+_ALTERATIONS = {
+    "template_altered": "the template dropped or changed text of",
+    "made_equal": "the template made both responses the same in",
+}
 
 
 def score_by_model(model: ScoringModel) -> "ModelScorer":
@@ -69,6 +75,7 @@ class ModelScorer:
         if model.search:
             tried = "; ".join(map(str, model.search.trials))
             run.note(f"{self.verb} with {model.search.batch_tokens} tokens a forward pass ({tried})")
+        model = self._told(run, model, units)
         run.tracked.log_params(model.facts)
         pool = self.pool(run.engine.resources, len(units))
         run.note(f"{self.verb} on {pool}, {model.facts['dtype']} on {model.facts['device']}")
@@ -78,6 +85,19 @@ class ModelScorer:
             return replace(self, model=model)
         embeddings = open_embeddings(units, run.table(EMBED), model=model, overwrite=run.overwrite)
         return replace(self, model=model, writer=score_writer(model, embeddings), embeddings=embeddings)
+
+    def _told(self, run: Run, model: PlannedModel, units: Sequence[TableUnit]) -> PlannedModel:
+        """The model with the name of its template, once it is said what that makes of the pairs."""
+        if not isinstance(model, ScoringModel) or self.verb != "score":
+            return model
+        from encore_ray.models.loading.reading import ModelReading
+
+        has_heads = not isinstance(model, JudgeModel)
+        reading = ModelReading(local_model(model.source), reading_of(model.options), has_heads=has_heads)
+        run.note(f"{self.verb} reads by {reading.said}")
+        for sentence in preview_notes(reading, units) if units else ():
+            run.note(f"{self.verb}: {sentence}")
+        return replace(model, facts={**model.facts, "template": reading.name})
 
     def pool(self, resources: Resources, num_units: int) -> ActorPool:
         return score_pool(self.model.options, resources, num_units=num_units)
@@ -89,4 +109,7 @@ class ModelScorer:
     def end(self, run: Run, counts: Mapping[str, int], max_bad_fraction: float) -> None:
         if self.embeddings is not None:
             finish_embeddings(run, self.embeddings, model=self.model, pool=self.pool, max_bad_fraction=max_bad_fraction)
+        for name, said in _ALTERATIONS.items():
+            if counts.get(name):
+                run.note(f"{self.verb}: {said} {counts[name]:,} pairs")
         run.note(f"{self.verb} by {self.model.facts['strategy']}: {ScoringCost.of_counts(counts)}")

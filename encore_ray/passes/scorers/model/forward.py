@@ -76,6 +76,7 @@ class ModelForward:
             },
             counts={
                 "truncated": int(np.count_nonzero(prepared.truncated_N)),
+                **_alterations(prepared),
                 **vars(ScoringCost.of_unit(prepared, scored)),
             },
             notes={} if scored.batch_tokens is None else {"batch_tokens": scored.batch_tokens},
@@ -112,6 +113,16 @@ class ModelForward:
             rejected=table.column(REJECTED).to_pylist(),
             pair_ids=table.column(PAIR_ID).to_pylist(),
         )
+
+
+def _alterations(prepared: "PreparedPairs") -> dict[str, int]:
+    """How many pairs a template altered and made equal; nothing where it did neither."""
+    columns = {"template_altered": "altered", "made_equal": "made_equal"}
+    found = {
+        count: int(np.count_nonzero(np.any([getattr(member, name) for member in prepared.pairs], axis=0)))
+        for count, name in columns.items()
+    }
+    return {count: number for count, number in found.items() if number}
 
 
 def unit_by_model(model: PlannedModel, writer: OutputWriter) -> ScoreUnit:

@@ -19,6 +19,7 @@ from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.forward import open_budget_search
 from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.passes.scorers.model.planned import SEARCH, JudgeModel, PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.reading import reading_facts, with_template
 from encore_ray.rules import RuleSet
 
 logger = logging.getLogger("encore_ray")
@@ -41,6 +42,7 @@ def plan_model(path: str, options: ScoreOptions, *, resources: Resources, rules:
     """
     from encore_ray.models.loading.checkpoint import load_rules
 
+    options = with_template(options)
     place = local_model(model_source(path, options))
     found = load_rules(place, rules=rules)
     strategies, facts = plan_body(path, place, options, resources=resources)
@@ -65,6 +67,7 @@ def plan_judge(path: str, options: ScoreOptions, *, resources: Resources, rules:
         )
     if options.keep_embeddings:
         raise ConfigError("keep_embeddings: a judge has no heads that an embedding could enter. Leave it out.")
+    options = with_template(options)
     place = local_model(model_source(path, options))
     strategies, facts = plan_body(path, place, options, resources=resources)
     return JudgeModel(path, options, strategies, {**facts, "questions": questions_digest(rules)}, rules=rules)
@@ -105,6 +108,7 @@ def plan_body(
         "max_tokens": options.max_tokens,
         "strategy": ", ".join(choice.strategy for choice in strategies),
         "compile": options.compile,
+        **reading_facts(options),
     }
     return strategies, facts
 

@@ -9,6 +9,7 @@ from encore_ray.models.spec.forward import BudgetSearch, StrategyChoice
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.place import local_model
+from encore_ray.passes.scorers.model.reading import reading_of
 from encore_ray.rules import RuleSet
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 SEARCH = "search"  # instead of a token budget
 
 # Where a model lies: the same weights in another folder give the same outputs.
-_UNDECISIVE = ("model_source", "revision")
+# The template follows from the model's files, and what else decides it is a fact of its own: `reading_facts`.
+_UNDECISIVE = ("model_source", "revision", "template")
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class PlannedModel:
             compile=self.options.compile,
             split=gpus > 1,
             gpu_share=gpus,
+            reading=reading_of(self.options),
         )
 
 
