@@ -4,6 +4,7 @@ import re
 from datetime import date, datetime
 from typing import Any, Literal
 
+import yaml
 from pydantic import Field, field_validator, model_validator
 
 from encore_ray.config.section import Section
@@ -163,6 +164,14 @@ class RateOptions(Section):
     )
     input_price: float | None = Field(default=None, ge=0, description="Price of a million tokens of requests.")
     output_price: float | None = Field(default=None, ge=0, description="Price of a million tokens of answers.")
+
+    @field_validator("body", "headers", mode="before")
+    @classmethod
+    def _read_mapping(cls, value: Any) -> Any:
+        try:
+            return yaml.safe_load(value) if isinstance(value, str) else value  # of a flag
+        except yaml.YAMLError:
+            return value
 
     @field_validator("body")
     @classmethod

@@ -104,7 +104,7 @@ def test_whatever_a_template_raises_refuses_the_pair_by_name(template: str, word
 def test_a_template_that_cannot_be_read_or_is_not_there_is_told_before_any_pair() -> None:
     with pytest.raises(ModelError, match=r"cannot be read: TemplateSyntaxError.*score\.template"):
         reads("{% for %}")
-    with pytest.raises(ModelError, match=r"no template tool_use. Expected FILE\.jinja, or one of chat"):
+    with pytest.raises(ModelError, match=r"no template tool_use. Expected a FILE\.jinja, or one of chat"):
         reads(tiny.TEMPLATE, template="tool_use")
 
 
