@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from encore_ray.config.scoring import CLOCK
-
 Message = dict[str, str]  # role and content
 
 Template = Literal["chat", "plain-v1", "response-v1"]
 TEMPLATES: tuple[Template, ...] = get_args(Template)
 
 Reads = Literal["conversation", "response"]  # what an embedding is of
+
+# What a template takes the time to be: one that writes today's date gives the same scores at any time. It is the date
+# that templates of Llama 3 write where they are told none, and the default of score.clock.
+CLOCK = "2024-07-26T00:00:00"
 
 System = Literal["keep", "merge", "drop"]  # what becomes of a system turn
 

@@ -15,7 +15,7 @@ from encore_ray.passes.scorers.embed import finish_embeddings, open_embeddings
 from encore_ray.passes.scorers.model.forward import score_writer, unit_by_model
 from encore_ray.passes.scorers.model.place import local_model, model_paths
 from encore_ray.passes.scorers.model.plan import settle_budget
-from encore_ray.passes.scorers.model.planned import JudgeModel, PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.planned import TEMPLATE, JudgeModel, PlannedModel, ScoringModel
 from encore_ray.passes.scorers.model.reading import preview_notes, reading_of
 from encore_ray.passes.scorers.outputs import OutputWriter
 from encore_ray.passes.scorers.scoring_cost import ScoringCost
@@ -97,7 +97,7 @@ class ModelScorer:
         run.note(f"{self.verb} reads by {reading.said}")
         for sentence in preview_notes(reading, units) if units else ():
             run.note(f"{self.verb}: {sentence}")
-        return replace(model, facts={**model.facts, "template": reading.name})
+        return replace(model, facts={**model.facts, TEMPLATE: reading.name})
 
     def pool(self, resources: Resources, num_units: int) -> ActorPool:
         return score_pool(self.model.options, resources, num_units=num_units)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from encore_ray.config import ScoreOptions
 from encore_ray.errors import DataError, ModelError
 from encore_ray.models.spec.conversation import CLOCK, Message, Reading, System
 from encore_ray.models.text import chat_template as module
@@ -51,6 +52,7 @@ def test_a_template_renders_as_transformers_renders_it(source: str, to_answer: b
 def test_a_template_that_writes_the_date_writes_the_same_one_at_any_time() -> None:
     source = "{{ strftime_now('%d %b %Y %H:%M:%S') }}"
     assert sees_clock(source)
+    assert ScoreOptions().clock == CLOCK
     assert ChatTemplate(source, CLOCK).render(TURNS, {}) == "26 Jul 2024 00:00:00"
     assert ChatTemplate(source, "2031-02-03T04:05:06").render(TURNS, {}) == "03 Feb 2031 04:05:06"
 

@@ -13,7 +13,7 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
 from encore_ray.models.spec.forward import BudgetSearch
 from encore_ray.passes.scorers.embedding_table import WithEmbeddings
-from encore_ray.passes.scorers.model.planned import PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.planned import TEMPLATE, PlannedModel, ScoringModel
 from encore_ray.passes.scorers.outputs import CARRIED, TEXTS, OutputWriter, UnitOutputs, without
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.passes.scorers.score_unit import ScoreUnit
@@ -62,12 +62,15 @@ class ModelForward:
         left_N[list(scored.too_long)] = False
         bad = [*refused, *too_long]
         single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+        # Files of before do not name the template: the same scores are the same bytes, and the commit names it.
+        facts = {key: value for key, value in self._model.facts.items() if key != TEMPLATE}
+        template = {TEMPLATE: self._model.facts[TEMPLATE]} if TEMPLATE in self._model.facts else {}
         return UnitOutputs(
             unit,
             table,
             bad,
             scored.scores_N2K[left_N],
-            {key: "" if value is None else str(value) for key, value in self._model.facts.items()},
+            {key: "" if value is None else str(value) for key, value in facts.items()},
             scored.embeddings_N2D[left_N],
             columns={
                 CHOSEN_TOKENS: pa.array(prepared.chosen_tokens_N[left_N], pa.int32()),
@@ -79,7 +82,7 @@ class ModelForward:
                 **_alterations(prepared),
                 **vars(ScoringCost.of_unit(prepared, scored)),
             },
-            notes={} if scored.batch_tokens is None else {"batch_tokens": scored.batch_tokens},
+            notes=template | ({} if scored.batch_tokens is None else {"batch_tokens": scored.batch_tokens}),
         )
 
     def search(self, units: Sequence[TableUnit]) -> BudgetSearch:

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from encore_ray.models.loading.ensemble_scorer import EnsembleScorer
 
 SEARCH = "search"  # instead of a token budget
+TEMPLATE = "template"  # fact: the name of the template that is used, and the digest of a chat template
 
 # Where a model lies: the same weights in another folder give the same outputs.
 # The template follows from the model's files, and what else decides it is a fact of its own: `reading_facts`.
-_UNDECISIVE = ("model_source", "revision", "template")
+_UNDECISIVE = ("model_source", "revision", TEMPLATE)
 
 
 @dataclass(frozen=True)
