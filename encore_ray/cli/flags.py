@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Collection
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import tyro
 
@@ -56,10 +56,10 @@ def section_flags(section: type[Section], *, without: Collection[str] = ()) -> A
                 inspect.Parameter.KEYWORD_ONLY,
                 default=getattr(defaults, name),
                 annotation=Annotated[
-                    option.annotation,
+                    str | None if _is_mapping(option.annotation) else option.annotation,
                     tyro.conf.arg(
                         help=option.description,
-                        metavar="NAME" if option.annotation == list[str] | None else None,
+                        metavar=_metavar(option.annotation),
                         help_behavior_hint=hint,
                     ),
                     *((tyro.conf.UseAppendAction,) if get_origin(option.annotation) is list else ()),
@@ -74,3 +74,14 @@ def section_flags(section: type[Section], *, without: Collection[str] = ()) -> A
         return signed
 
     return tyro.conf.arg(name="", constructor_factory=constructor)
+
+
+def _metavar(annotation: Any) -> str | None:
+    if annotation == list[str] | None:
+        return "NAME"
+    return "YAML" if _is_mapping(annotation) else None
+
+
+def _is_mapping(annotation: Any) -> bool:
+    """Whether an option is a mapping, which a flag gives as YAML."""
+    return any(get_origin(each) is dict for each in get_args(annotation))

@@ -34,6 +34,7 @@ from encore_ray.models.loading.fetch import fetch_only_member
 from encore_ray.models.loading.saving import save_multihead
 from encore_ray.models.spec.files import RULES_FILE
 from encore_ray.models.spec.forward import Pooling, Strategy
+from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.spec.training import Objective
 from encore_ray.models.training.disk import writing
@@ -140,9 +141,8 @@ class TrainRecipe:
         backbone = folder.load_body(torch.float32)
         form = read_form(folder.path)
         template = form.template if isinstance(form, OwnForm) else None
-        conversations = open_conversations(
-            folder, Opened((), lambda dtype: (backbone, nn.Identity()), template=template), max_length=self.max_length
-        )
+        opened = Opened((), lambda dtype: (backbone, nn.Identity()), template=template, adds_bos=True)
+        conversations = open_conversations(folder, opened, LoadOptions(max_length=self.max_length))
         if self.lora_rank is not None:
             add_lora(backbone, rank=self.lora_rank, alpha=self.lora_alpha, seed=self.seed)
         heads = PooledHeads(self._heads(folder), pooling=self.pooling)

@@ -242,7 +242,7 @@ def test_absent_log_probabilities_are_said_before_the_bill_and_never_mixed(serve
     assert job(server, tmp_path / "none")["scores"] == made["scores"]
     plain = iter(range(10**6))
     server.answer = lambda body: judge_like(body) if next(plain) < 2 else bare(body)
-    with pytest.raises(DataError, match="gave no log-probabilities of its answer '.*', as it did of others"):
+    with pytest.raises(DataError, match=r"gave no log-probabilities of its answer '.*', as it did of others"):
         job(server, tmp_path / "mixed")
 
 
