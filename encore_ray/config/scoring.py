@@ -1,12 +1,16 @@
 """Options of what makes scores: corpora, models, judges, and the cluster that they run on."""
 
 import re
+from datetime import date, datetime
 from typing import Any, Literal
 
+import yaml
 from pydantic import Field, field_validator, model_validator
 
 from encore_ray.config.section import Section
 from encore_ray.redaction import redact
+
+CLOCK = "2024-07-26T00:00:00"  # the date that templates of Llama 3 write where they are told none
 
 
 class InputOptions(Section):
@@ -69,10 +73,20 @@ class ScoreOptions(Section):
         ge=16,
         description="Longer conversations lose their beginning. Default: the model's limit.",
     )
-    template: Literal["auto", "chat", "plain", "pair"] = Field(
-        default="auto",
-        description="How conversations are written. auto: by the model's chat template, else plain; pair: prompt and "
-        "response as two texts, for encoders trained on them.",
+    template: str | None = Field(
+        default=None,
+        description="How conversations are written: chat, plain-v1, pair-v1 (prompt and response as two texts, for "
+        "encoders trained on them), response-v1, the name of one of a tokenizer's several templates, or FILE.jinja. "
+        "Default: as the model was saved, with its chat template where it has one.",
+    )
+    system: Literal["keep", "merge", "drop"] = Field(
+        default="keep",
+        description="System turns: keep, merge into the user's next turn, or drop, for templates that refuse them.",
+    )
+    clock: str = Field(
+        default=CLOCK,
+        description="What a template that writes the date takes the time to be, so that scores are the same at any "
+        "time.",
     )
     bos: Literal["template", "tokenizer"] = Field(
         default="template",
@@ -112,6 +126,19 @@ class ScoreOptions(Section):
         if value in (None, "search") or (isinstance(value, int) and not isinstance(value, bool) and value >= 16):
             return value
         raise ValueError(f"batch_tokens: expected 16 or more, or search; found {value!r}")
+
+    @field_validator("template")
+    @classmethod
+    def _name_template(cls, value: str | None) -> str | None:
+        return {"auto": None, "plain": "plain-v1", "pair": "pair-v1"}.get(value, value) if value else None
+
+    @field_validator("clock", mode="before")
+    @classmethod
+    def _check_clock(cls, value: Any) -> Any:
+        try:  # YAML knows dates by itself
+            return datetime.fromisoformat(value.isoformat() if isinstance(value, date) else value).isoformat()
+        except (TypeError, ValueError):
+            raise ValueError(f"clock: expected a time as 2024-07-26T12:00:00, found {value!r}") from None
 
     @field_validator("actors", mode="before")
     @classmethod
@@ -171,6 +198,14 @@ class RateOptions(Section):
     )
     input_price: float | None = Field(default=None, ge=0, description="Price of a million tokens of requests.")
     output_price: float | None = Field(default=None, ge=0, description="Price of a million tokens of answers.")
+
+    @field_validator("body", "headers", mode="before")
+    @classmethod
+    def _read_mapping(cls, value: Any) -> Any:
+        try:
+            return yaml.safe_load(value) if isinstance(value, str) else value  # of a flag
+        except yaml.YAMLError:
+            return value
 
     @field_validator("body")
     @classmethod

@@ -182,6 +182,10 @@ def _resolve_paths(values: Mapping[str, Any], *, base: str) -> dict[str, Any]:
     for key in ("model", "judge"):
         if resolved.get(key) and isinstance(resolved[key], str):
             resolved[key] = resolve_model(resolved[key], base=base)
+    score = resolved.get("score")
+    template = score.get("template") if isinstance(score, Mapping) else None
+    if isinstance(score, Mapping) and isinstance(template, str) and template.endswith((".jinja", ".jinja2", ".j2")):
+        resolved["score"] = {**score, "template": absolute(template, base=base)}
     if "inputs" in resolved:
         items = resolved["inputs"] if isinstance(resolved["inputs"], list) else [resolved["inputs"]]
         resolved["inputs"] = [_resolve_input(item, base) for item in items]

@@ -55,6 +55,7 @@ def make_export_tokenizer(conversations: ConversationTokenizer) -> ExportTokeniz
     """
     tokenizer = copy.deepcopy(conversations.tokenizer)
     expected = probe_ids(conversations)
+    tokenizer.chat_template = conversations.chat_template or tokenizer.chat_template
     if conversations.template == "plain-v1":
         tokenizer.chat_template = _surrounded(tokenizer)
     elif [[conversations.bos_id, *ids] for ids in _rendered(tokenizer)] == expected:

@@ -21,6 +21,7 @@ from encore_ray.models.forward.body_model import BodyModel
 from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.loading.fetch import fetch_members, fetch_model
 from encore_ray.models.loading.member_rules import rules_by_member
+from encore_ray.models.spec.conversation import Reading
 from encore_ray.models.spec.load_options import Device, Dtype, LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import ConversationTokenizer
@@ -90,23 +91,24 @@ def load_members(
 
 def load_models(source: ModelSource, options: LoadOptions, *, rules: RuleSet | None = None) -> list[MultiHeadModel]:
     """What `load_members` does, of a model and options that are objects already."""
-    members = open_members(source, split=options.split)
+    members = open_members(source, options.reading, split=options.split)
     parts = rules_by_member(fetch_model(source), [opened for _, opened in members], rules)
     return [
         load_opened(folder, opened, options, rules=part) for (folder, opened), part in zip(members, parts, strict=True)
     ]
 
 
-def load_rules(source: ModelSource, *, rules: RuleSet | None = None) -> RuleSet:
+def load_rules(source: ModelSource, *, rules: RuleSet | None = None, reading: Reading | None = None) -> RuleSet:
     """The rules of a model, checked against its heads without loading its body: what a driver needs to plan a job.
 
     Args:
         rules: instead of the rules.yaml in the folder.
+        reading: how conversations will be read.
 
     Raises:
         ModelError, DataError: as of `rules_by_member`.
     """
-    members = open_members(source)
+    members = open_members(source, reading)
     parts = rules_by_member(fetch_model(source), [opened for _, opened in members], rules)
     return RuleSet(rule for part in parts for rule in part)
 
@@ -133,28 +135,38 @@ def compile_body(model: BodyModel, options: LoadOptions) -> None:
 
 
 def open_conversations(folder: ModelFolder, opened: Opened, options: LoadOptions) -> ConversationTokenizer:
-    """How a model reads conversations, under the options' length, template, first and last token."""
-    tokenizer = folder.tokenizer
+    """How a model reads conversations, as the options say or else itself, up to the options' length."""
+    tokenizer, reading = folder.tokenizer, options.reading
     tokenizer.chat_template = tokenizer.chat_template or opened.chat_template
-    skips_pad = opened.skips_pad and options.ending == "transformers"
+    # One that we write for a tokenizer without any leaves the BOS to the tokenizer, as the model's training did.
+    is_ours = reading.source is None and tokenizer.chat_template == opened.chat_template
+    skips_pad = opened.skips_pad and reading.ending == "transformers"
     return ConversationTokenizer(
         tokenizer,
         folder.config,
-        template=options.template or opened.template,
+        template=opened.template,
+        reading=reading,
         max_length=options.max_length,
-        adds_bos=opened.adds_bos or options.bos == "tokenizer",
+        adds_bos=opened.adds_bos or is_ours or reading.bos == "tokenizer",
         skips=folder.config.get_text_config().pad_token_id if skips_pad else None,
         ends_with=opened.ends_with,
     )
 
 
-def open_members(source: ModelSource, *, split: bool = False) -> list[tuple[ModelFolder, Opened]]:
-    """All members of a model with what they hold, every tensor and the vocabulary accounted for; no weight is read."""
+def open_members(
+    source: ModelSource, reading: Reading | None = None, *, split: bool = False
+) -> list[tuple[ModelFolder, Opened]]:
+    """All members of a model with what they hold, every tensor and the vocabulary accounted for; no weight is read.
+
+    Args:
+        reading: how conversations will be read; None: as the model says.
+    """
+    options = LoadOptions(reading=reading or Reading())
     folders = [ModelFolder(source.at(path), split=split) for path in fetch_members(source)]
     members = [(folder, open_model(folder)) for folder in folders]
     for folder, opened in members:
         folder.check_tensors(opened)
-        open_conversations(folder, opened, LoadOptions()).check_vocabulary()
+        open_conversations(folder, opened, options).check_vocabulary()
     return members
 
 

@@ -23,7 +23,7 @@ from encore_ray.models.loading.checkpoint import compile_body
 from encore_ray.models.loading.ensemble_scorer import EnsembleScorer
 from encore_ray.models.loading.fetch import fetch_only_member, wanted_files
 from encore_ray.models.loading.saving import write_heads
-from encore_ray.models.spec.conversation import Reads, Template
+from encore_ray.models.spec.conversation import Reading, Reads, Template
 from encore_ray.models.spec.files import FIT_FILE, FORM_FILE, HEADS_FILE, RULES_FILE, TRAIN_FILE
 from encore_ray.models.spec.forward import Pooling, Strategy
 from encore_ray.models.spec.load_options import LoadOptions
@@ -55,7 +55,11 @@ def load_embedder(
     dtype = find_dtype(options.dtype, device)
     backbone = folder.load_body(dtype)
     conversations = ConversationTokenizer(
-        folder.tokenizer, folder.config, template=_template(reads), max_length=options.max_length
+        folder.tokenizer,
+        folder.config,
+        template=_template(reads),
+        reading=options.reading if reads == "conversation" else Reading(),
+        max_length=options.max_length,
     )
     model = Embedder(backbone, pooling=pooling, conversations=conversations, dtype=dtype).eval()
     if not folder.split:

@@ -1,12 +1,10 @@
 """How a model is run once it is known which: the type, device, length and budget of its forward passes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from encore_ray.models.spec.conversation import Template
+from encore_ray.models.spec.conversation import Reading
 
-Bos = Literal["template", "tokenizer"]
-Ending = Literal["transformers", "whole"]
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -23,11 +21,7 @@ class LoadOptions:
         compile: compile the body by torch.compile, at its first forward pass.
         split: spread the body over all GPUs that this process sees; needs accelerate.
         gpu_share: of one GPU's memory, where several actors share it.
-        template: how conversations are read, instead of what the model says.
-        bos: who writes the first token of a chat: the template alone, as transformers' apply_chat_template; or the
-            tokenizer too, where the template does not.
-        ending: what a classifier of transformers reads where pad tokens end a conversation: up to the last that is
-            none, as its own forward does, or the whole.
+        reading: how conversations are read.
     """
 
     dtype: Dtype = "auto"
@@ -37,6 +31,4 @@ class LoadOptions:
     compile: bool = False
     split: bool = False
     gpu_share: float = 1.0
-    template: Template | None = None
-    bos: Bos = "template"
-    ending: Ending = "transformers"
+    reading: Reading = field(default_factory=Reading)

@@ -1,14 +1,17 @@
 """Export as a model: a run's weights and the heads of its scorer, folded into one single-label checkpoint."""
 
+import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from encore_ray.artifacts import read_weights
 from encore_ray.composition.weigh.linear import linear_reward
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.pass_table import read_manifest
 from encore_ray.folder.tables import TableUnit, table_rules, table_units
-from encore_ray.models.spec.conversation import Template
+from encore_ray.models.spec.conversation import CLOCK, Reading
 from encore_ray.models.spec.files import FACTS
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
@@ -80,9 +83,7 @@ def export_model(
         facts={"weights": weights.fingerprint, "model": identity.digest},
         options=LoadOptions(
             max_length=int(facts["max_tokens"]) if facts["max_tokens"] not in ("", "None") else None,
-            template=cast(Template | None, facts["template"] or None),
-            bos="tokenizer" if facts["bos"] == "tokenizer" else "template",
-            ending="whole" if facts["ending"] == "whole" else "transformers",
+            reading=_reading(facts),
         ),
     )
 
@@ -105,7 +106,7 @@ def _require_place(output: Folder, *, overwrite: bool) -> None:
 def _facts(unit: TableUnit) -> dict[str, str]:
     """What scores say of the model that made them."""
     metadata = unit.read([PAIR_ID]).schema.metadata or {}
-    names = ("model", "model_source", "revision", "max_tokens", "template", "bos", "ending")
+    names = ("model", "model_source", "revision", "max_tokens", "reading", "bos", "ending")
     facts = {name: metadata.get(f"encore_ray.{name}".encode(), b"").decode() for name in names}
     if not facts["model_source"]:
         raise ConfigError(
@@ -113,3 +114,23 @@ def _facts(unit: TableUnit) -> dict[str, str]:
             "elsewhere: there are no heads to fold. Export the rewards as a dataset instead (--output)."
         )
     return facts
+
+
+def _reading(facts: Mapping[str, str]) -> Reading:
+    """How conversations were read for the scores; ConfigError where no tokenizer by itself reads them so."""
+    asked = json.loads(facts["reading"] or "{}")
+    template = asked.get("template")
+    odd = [f"score.system: {asked['system']}"] if "system" in asked else []
+    if template is not None and re.fullmatch("[0-9a-f]{64}", template):
+        odd.append("a score.template from a file, whose text the run does not keep")
+    if odd:
+        raise ConfigError(
+            f"{SCORES_DIR}/ was made with {' and '.join(odd)}, which no tokenizer brings about by itself. Export the "
+            "rewards as a dataset instead (--output)."
+        )
+    return Reading(
+        template,
+        clock=asked.get("clock", CLOCK),
+        bos="tokenizer" if facts["bos"] == "tokenizer" else "template",
+        ending="whole" if facts["ending"] == "whole" else "transformers",
+    )

@@ -21,6 +21,7 @@ from encore_ray.passes.scorers.embedding_table import SIDES, write_embeddings
 from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.passes.scorers.model.plan import model_source, plan_body
 from encore_ray.passes.scorers.model.planned import PlannedModel
+from encore_ray.passes.scorers.model.reading import with_template
 from encore_ray.passes.scorers.outputs import UnitOutputs
 from encore_ray.rules import Rule, RuleSet, Scale
 
@@ -81,6 +82,7 @@ def plan_features(
     """
     from encore_ray.models.loading.embedding import embedding_size
 
+    options = with_template(options)
     place = local_model(model_source(path, options))
     size = embedding_size(place)
     strategies, facts = plan_body(path, place, options, resources=resources)

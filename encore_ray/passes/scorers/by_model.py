@@ -15,12 +15,17 @@ from encore_ray.passes.scorers.embed import finish_embeddings, open_embeddings
 from encore_ray.passes.scorers.model.forward import score_writer, unit_by_model
 from encore_ray.passes.scorers.model.place import model_paths
 from encore_ray.passes.scorers.model.plan import settle_budget
-from encore_ray.passes.scorers.model.planned import PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.planned import TEMPLATE, PlannedModel, ScoringModel
 from encore_ray.passes.scorers.model.preview import preview
 from encore_ray.passes.scorers.outputs import OutputWriter
 from encore_ray.passes.scorers.scoring_cost import ScoringCost
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run
+
+_ALTERATIONS = {
+    "template_altered": "the template dropped or changed text of",
+    "made_equal": "the template made both responses the same in",
+}
 
 
 def score_by_model(model: ScoringModel) -> "ModelScorer":
@@ -70,14 +75,17 @@ class ModelScorer:
         if model.search:
             tried = "; ".join(map(str, model.search.trials))
             run.note(f"{self.verb} with {model.search.batch_tokens} tokens a forward pass ({tried})")
+        notes: list[str] = []
+        if self.verb == "score" and isinstance(model, ScoringModel):
+            template, notes = preview(model, units)
+            model = replace(model, facts={**model.facts, TEMPLATE: template})
         run.tracked.log_params(model.facts)
         pool = self.pool(run.engine.resources, len(units))
         run.note(f"{self.verb} on {pool}, {model.facts['dtype']} on {model.facts['device']}")
         for choice in dict.fromkeys(model.strategies):
             run.note(f"{self.verb} by {choice.strategy}: {choice.reason}")
-        if type(model) is ScoringModel:
-            for note in preview(model, units):
-                run.note(f"{self.verb}: {note}")
+        for note in notes:
+            run.note(f"{self.verb}: {note}")
         if not (self.verb == "score" and isinstance(model, ScoringModel) and model.options.keep_embeddings):
             return replace(self, model=model)
         embeddings = open_embeddings(units, run.table(EMBED), model=model, overwrite=run.overwrite)
@@ -93,4 +101,7 @@ class ModelScorer:
     def end(self, run: Run, counts: Mapping[str, int], max_bad_fraction: float) -> None:
         if self.embeddings is not None:
             finish_embeddings(run, self.embeddings, model=self.model, pool=self.pool, max_bad_fraction=max_bad_fraction)
+        for name, said in _ALTERATIONS.items():
+            if counts.get(name):
+                run.note(f"{self.verb}: {said} {counts[name]:,} pairs")
         run.note(f"{self.verb} by {self.model.facts['strategy']}: {ScoringCost.of_counts(counts)}")

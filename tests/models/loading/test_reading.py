@@ -1,5 +1,8 @@
 """What a model reads of conversations is what its own library reads, from the messages on; and it is told before."""
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +11,19 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from encore_ray.errors import ModelError
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_models
-from encore_ray.models.loading.reading import look_ahead, plan_readings
+from encore_ray.models.loading.reading import look_ahead, plan_judge_readings, plan_readings
+from encore_ray.models.spec.conversation import Reading
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from tests.models import tiny
 
 CPU = LoadOptions(device="cpu")
+
+
+def reads(**reading):
+    return LoadOptions(device="cpu", reading=Reading(**reading))
+
+
 CONVERSATIONS = [
     [{"role": "user", "content": f"How do I get rid of {what}?"}, {"role": "assistant", "content": answer}]
     for what, answer in [("a gas bottle", "Ask the centre."), ("it", "No."), ("an old dog", "Please never do that.")]
@@ -71,11 +81,11 @@ def test_scores_are_those_of_transformers_from_the_messages_on(tmp_path, case, f
     [
         ("writes the bos", CPU, {}),
         ("leaves the bos to the tokenizer", CPU, {"bos": "template"}),
-        ("leaves the bos to the tokenizer", LoadOptions(device="cpu", bos="tokenizer"), {"bos": "tokenizer"}),
+        ("leaves the bos to the tokenizer", reads(bos="tokenizer"), {"bos": "tokenizer"}),
         ("ends with eos, which is pad", CPU, {"bos": "template", "ending": "transformers"}),
         (
             "ends with eos, which is pad",
-            LoadOptions(device="cpu", ending="whole"),
+            reads(ending="whole"),
             {"bos": "template", "ending": "whole"},
         ),
     ],
@@ -102,7 +112,8 @@ def test_our_own_form_reads_as_its_heads_were_made(tmp_path):
 def sample(text, num_pairs=2):
     prompt = [{"role": "user", "content": "Hi."}]
     answer = [{"role": "assistant", "content": text}]
-    return [([prompt] * num_pairs, [answer] * num_pairs, [answer, None][:num_pairs])]
+    ids = [f"p{i}" for i in range(num_pairs)]
+    return [([prompt] * num_pairs, [answer] * num_pairs, [answer, None][:num_pairs], ids)]
 
 
 def test_what_will_be_cut_is_told_with_the_limit_and_the_option(tmp_path):
@@ -143,15 +154,70 @@ def test_a_tokenizer_to_which_half_of_a_text_is_unknown_is_refused(tmp_path):
 def test_an_encoder_that_was_trained_on_pairs_reads_two_texts(tmp_path):
     tok = tiny.tokenizer(cls=True)
     folder = tiny.save_classifier(tmp_path, "roberta", tok=tok)
-    (reading,) = plan_readings(ModelSource(folder), LoadOptions(device="cpu", template="pair-v1"))
+    (reading,) = plan_readings(ModelSource(folder), reads(template="pair-v1"))
     prompt, answer = CONVERSATIONS[0][:1], CONVERSATIONS[0][1:]
     pairs = reading.conversations.tokenize_pairs([prompt], chosen=[answer], rejected=[None])
     expected = AutoTokenizer.from_pretrained(folder)(prompt[0]["content"], answer[0]["content"])["input_ids"]
     assert pairs.chosen_ids[0].tolist() == expected
-    assert reading.facts == {"template": "pair-v1"}
+    assert reading.facts == {}
+    assert reading.template == "pair-v1"
 
 
 def test_pairs_are_refused_for_a_model_that_tells_texts_apart_by_their_type(tmp_path):
     folder = tiny.save_classifier(tmp_path, "bert")
     with pytest.raises(ModelError, match="by token types"):
-        plan_readings(ModelSource(folder), LoadOptions(device="cpu", template="pair-v1"))
+        plan_readings(ModelSource(folder), reads(template="pair-v1"))
+
+
+def test_what_a_template_refuses_drops_and_makes_equal_is_told_by_pair(tmp_path):
+    folder = save(tmp_path, "writes the bos")
+    source = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{{ m.content.split('</think>')[-1] | trim }}\n{% endfor %}"
+    )
+    hi, asked = {"role": "user", "content": "Hi"}, {"role": "system", "content": "Be kind."}
+    answers = [[{"role": "assistant", "content": text}] for text in ("fine", "<think>no</think>fine", "other")]
+    part = ([[hi], [asked, hi], [hi]], answers[:1] * 3, [answers[1], answers[2], answers[2]], ["a", "b", "c"])
+
+    def told(**reading):
+        readings = plan_readings(ModelSource(folder), reads(template="file", source=source, **reading))
+        return look_ahead(readings, [part], is_whole=True)
+
+    first, bos, refused, altered, equal, length = told()
+    assert bos.startswith("its chats begin as the template writes them")
+    assert first.startswith("conversations are written by the chat template ")
+    assert first.endswith(" (score.template)")
+    assert refused.startswith(
+        "the template refuses 1 of 3 pairs: The model's chat template refuses pair b (roles: system"
+    )
+    assert altered.startswith("the template drops or changes text of 1 of 3 pairs")
+    assert equal == "the template makes both responses the same in 1 of 3 pairs"
+    assert length.endswith("none of 4 conversations is longer")  # 2 of each pair that is not refused
+    merged = told(system="merge")
+    assert merged[0].endswith("; system turns go before the user's next words (score.system)")
+    assert not any("refuses" in note for note in merged)
+    assert merged[-1].endswith("none of 6 conversations is longer")
+
+
+def test_a_template_that_asks_for_the_time_is_named_with_its_digest_and_what_it_is_told(tmp_path):
+    folder = save(tmp_path, "writes the bos")
+    source = "{{ strftime_now('%Y') }}" + NO_BOS
+    options = reads(template="file", source=source, clock="2031-02-03T00:00:00")
+    for plan in (plan_readings, plan_judge_readings):
+        (reading,) = plan(ModelSource(folder), options)
+        assert reading.template == f"chat {hashlib.sha256(source.encode()).hexdigest()[:12]}"
+        assert "it is told that it is 2031-02-03T00:00:00, at any time" in reading.notes[0]
+    (note,) = look_ahead([reading], sample("word " * 500), is_whole=True)  # of a judge no length: questions follow
+    assert note == reading.notes[0]
+
+
+def test_one_of_several_templates_is_read_by_its_name_and_needs_one(tmp_path):
+    folder = save(tmp_path, "writes the bos")
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    stated = json.loads((folder / "tokenizer_config.json").read_text())
+    several = [{"name": "rm", "template": NO_BOS}, {"name": "rag", "template": tiny.TEMPLATE}]
+    (folder / "tokenizer_config.json").write_text(json.dumps({**stated, "chat_template": several}))
+    with pytest.raises(ModelError, match=r"Name one by score\.template"):
+        plan_readings(ModelSource(folder), CPU)
+    (reading,) = plan_readings(ModelSource(folder), reads(template="rm"))
+    assert reading.template == f"chat {hashlib.sha256(NO_BOS.encode()).hexdigest()[:12]}"

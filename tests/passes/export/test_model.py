@@ -120,3 +120,16 @@ def test_ratings_in_the_data_have_no_heads_to_fold(tmp_path: Path) -> None:
     assert run("run", tmp_path / "job.yaml") == 0
     with pytest.raises(ConfigError, match="holds no scores of a model, but ratings that came with the data"):
         export_model(Folder(str(tmp_path / "run")), str(tmp_path / "one"))
+
+
+def test_a_reading_that_no_tokenizer_brings_about_is_not_exported(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ("--run", tmp_path / "run")
+    assert run("prepare", "--input", place / "corpus.jsonl", *here) == 0
+    assert run("score", "--model", place / "model", "--system", "merge", *here) == 0
+    assert run("weigh", "--score-range", "unit", *here) == 0
+    assert run("compose", *here) == 0
+    assert run("export", *here, "--as-model", tmp_path / "one") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "made with score.system: merge, which no tokenizer brings about by itself" in said

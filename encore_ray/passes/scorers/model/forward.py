@@ -1,8 +1,9 @@
 """From a unit of pairs to a model's outputs: read, tokenise, plan, and run the forward passes of one device."""
 
+import json
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
 from encore_ray.models.spec.forward import BudgetSearch
 from encore_ray.passes.scorers.embedding_table import WithEmbeddings
-from encore_ray.passes.scorers.model.planned import PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.planned import TEMPLATE, PlannedModel, ScoringModel
 from encore_ray.passes.scorers.outputs import CARRIED, TEXTS, OutputWriter, UnitOutputs, without
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.passes.scorers.score_unit import ScoreUnit
@@ -62,12 +63,15 @@ class ModelForward:
         left_N[list(scored.too_long)] = False
         bad = [*refused, *too_long]
         single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+        # Files of before do not name the template: the same scores are the same bytes, and the commit names it.
+        facts = {key: value for key, value in self._model.facts.items() if key != TEMPLATE}
+        template = {TEMPLATE: self._model.facts[TEMPLATE]} if TEMPLATE in self._model.facts else {}
         return UnitOutputs(
             unit,
             table,
             bad,
             scored.scores_N2K[left_N],
-            {key: "" if value is None else str(value) for key, value in self._model.facts.items()},
+            {key: _as_text(value) for key, value in facts.items()},
             scored.embeddings_N2D[left_N],
             columns={
                 CHOSEN_TOKENS: pa.array(prepared.chosen_tokens_N[left_N], pa.int32()),
@@ -76,9 +80,10 @@ class ModelForward:
             },
             counts={
                 "truncated": int(np.count_nonzero(prepared.truncated_N)),
+                **_alterations(prepared),
                 **vars(ScoringCost.of_unit(prepared, scored)),
             },
-            notes={} if scored.batch_tokens is None else {"batch_tokens": scored.batch_tokens},
+            notes=template | ({} if scored.batch_tokens is None else {"batch_tokens": scored.batch_tokens}),
         )
 
     def search(self, units: Sequence[TableUnit]) -> BudgetSearch:
@@ -112,6 +117,22 @@ class ModelForward:
             rejected=table.column(REJECTED).to_pylist(),
             pair_ids=table.column(PAIR_ID).to_pylist(),
         )
+
+
+def _as_text(fact: Any) -> str:
+    if isinstance(fact, dict):
+        return json.dumps(fact, sort_keys=True)
+    return "" if fact is None else str(fact)
+
+
+def _alterations(prepared: "PreparedPairs") -> dict[str, int]:
+    """How many pairs a template altered and made equal; nothing where it did neither."""
+    columns = {"template_altered": "altered", "made_equal": "made_equal"}
+    found = {
+        count: int(np.count_nonzero(np.any([getattr(member, name) for member in prepared.pairs], axis=0)))
+        for count, name in columns.items()
+    }
+    return {count: number for count, number in found.items() if number}
 
 
 def unit_by_model(model: PlannedModel, writer: OutputWriter) -> ScoreUnit:

@@ -20,6 +20,7 @@ from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.forward import open_budget_search
 from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.passes.scorers.model.planned import SEARCH, JudgeModel, PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.reading import reading_facts, reading_of, with_template
 from encore_ray.rules import RuleSet
 
 logger = logging.getLogger("encore_ray")
@@ -42,15 +43,16 @@ def plan_model(path: str, options: ScoreOptions, *, resources: Resources, rules:
     """
     from encore_ray.models.loading.checkpoint import load_rules
 
+    options = with_template(options)
     place = local_model(model_source(path, options))
-    found = load_rules(place, rules=rules)
+    found = load_rules(place, rules=rules, reading=reading_of(options))
     strategies, facts = plan_body(path, place, options, resources=resources)
     planned = ScoringModel(path, options, strategies, facts, rules=found)
     return replace(planned, facts={**facts, **_reading_facts(place, planned.load_options)})
 
 
 def _reading_facts(place: ModelSource, options: LoadOptions) -> dict[str, str]:
-    """What of the options for reading decides a model's scores; where members differ, one after the other."""
+    """What of bos and ending decides a model's scores; where members differ, one after the other."""
     from encore_ray.models.loading.reading import plan_readings
 
     readings = plan_readings(place, options)
@@ -76,6 +78,7 @@ def plan_judge(path: str, options: ScoreOptions, *, resources: Resources, rules:
         )
     if options.keep_embeddings:
         raise ConfigError("keep_embeddings: a judge has no heads that an embedding could enter. Leave it out.")
+    options = with_template(options)
     place = local_model(model_source(path, options))
     strategies, facts = plan_body(path, place, options, resources=resources)
     return JudgeModel(path, options, strategies, {**facts, "questions": questions_digest(rules)}, rules=rules)
@@ -116,6 +119,7 @@ def plan_body(
         "max_tokens": options.max_tokens,
         "strategy": ", ".join(choice.strategy for choice in strategies),
         "compile": options.compile,
+        **reading_facts(options),
     }
     return strategies, facts
 

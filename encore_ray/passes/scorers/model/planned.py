@@ -5,24 +5,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from encore_ray.config import ScoreOptions
-from encore_ray.models.spec.conversation import Template
 from encore_ray.models.spec.forward import BudgetSearch, StrategyChoice
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.place import local_model
+from encore_ray.passes.scorers.model.reading import reading_of
 from encore_ray.rules import RuleSet
 
 if TYPE_CHECKING:
     from encore_ray.models.judge.judge import Judge
     from encore_ray.models.loading.ensemble_scorer import EnsembleScorer
 
-# By the option's names.
-TEMPLATES: Mapping[str, Template | None] = {"auto": None, "chat": "chat", "plain": "plain-v1", "pair": "pair-v1"}
-
 SEARCH = "search"  # instead of a token budget
+TEMPLATE = "template"  # fact: the name of the template that is used, and the digest of a chat template
 
 # Where a model lies: the same weights in another folder give the same outputs.
-_UNDECISIVE = ("model_source", "revision")
+# The template follows from the model's files, and what else decides it is a fact of its own: `reading_facts`.
+_UNDECISIVE = ("model_source", "revision", TEMPLATE)
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,7 @@ class PlannedModel:
             compile=self.options.compile,
             split=gpus > 1,
             gpu_share=gpus,
-            template=TEMPLATES[self.options.template],
-            bos=self.options.bos,
-            ending=self.options.ending,
+            reading=reading_of(self.options),
         )
 
 

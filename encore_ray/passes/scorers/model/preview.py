@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.scorers.model.place import local_model
-from encore_ray.passes.scorers.model.planned import PlannedModel
-from encore_ray.schema import CHOSEN, PROMPT, REJECTED
+from encore_ray.passes.scorers.model.planned import JudgeModel, ScoringModel
+from encore_ray.passes.scorers.outputs import TEXTS
+from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT, REJECTED
 
 if TYPE_CHECKING:
     from encore_ray.models.loading.reading import Sides
@@ -15,21 +16,24 @@ if TYPE_CHECKING:
 UNITS, PAIRS = 8, 64
 
 
-def preview(model: PlannedModel, units: Sequence[TableUnit]) -> list[str]:
-    """How a model will read the pairs of a job, in sentences.
+def preview(model: ScoringModel, units: Sequence[TableUnit]) -> tuple[str, list[str]]:
+    """The name of a model's template, and how it will read the pairs of a job, in sentences.
 
     Raises:
         ModelError: its tokenizer does not know what is written in them.
     """
-    from encore_ray.models.loading.reading import look_ahead, plan_readings
+    from encore_ray.models.loading.reading import look_ahead, plan_judge_readings, plan_readings
 
+    plan = plan_judge_readings if isinstance(model, JudgeModel) else plan_readings
+    readings = plan(local_model(model.source), model.load_options)
     step = -(-len(units) // UNITS) or 1
     few = units[::step]
     is_whole = len(few) == len(units) and all(unit.rows <= PAIRS for unit in units)
-    return look_ahead(plan_readings(local_model(model.source), model.load_options), _sample(few), is_whole=is_whole)
+    name = ", ".join(dict.fromkeys(reading.template for reading in readings))
+    return name, look_ahead(readings, _sample(few), is_whole=is_whole)
 
 
 def _sample(units: Sequence[TableUnit]) -> Iterator["Sides"]:
     for unit in units:
-        table = unit.read([PROMPT, CHOSEN, REJECTED]).slice(0, PAIRS)
-        yield table[PROMPT].to_pylist(), table[CHOSEN].to_pylist(), table[REJECTED].to_pylist()
+        pairs = unit.read([PAIR_ID, *TEXTS]).slice(0, PAIRS).to_pydict()
+        yield pairs[PROMPT], pairs[CHOSEN], pairs[REJECTED], pairs[PAIR_ID]
