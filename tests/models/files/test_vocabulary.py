@@ -72,6 +72,6 @@ def test_tokens_that_a_template_writes_and_the_model_lacks_are_named(tmp_path):
     tok.add_special_tokens({"additional_special_tokens": ["<|late|>"]})
     tok.chat_template = tiny.TEMPLATE + "<|late|>"
     config = tiny.config("llama", vocab_size=rows)
-    folder = tiny.save_classifier(tmp_path, config, tok=tok)
+    folder = tiny.save_classifier(tmp_path, config, tok=tok, vocab_size=rows)
     with pytest.raises(ModelError, match=rf"beyond the {rows} embeddings of the model: <\|late\|> \({rows}\)"):
         load_rules(ModelSource(folder))
