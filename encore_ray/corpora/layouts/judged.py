@@ -1,7 +1,5 @@
 """Layouts of two responses and a verdict between them."""
 
-from typing import Any
-
 from encore_ray.corpora.layouts.columns import FIRST, SECOND, TIE
 from encore_ray.corpora.layouts.layout import Row
 from encore_ray.corpora.layouts.parts import (
@@ -15,7 +13,7 @@ from encore_ray.corpora.layouts.parts import (
 )
 from encore_ray.corpora.pairs import Candidate
 from encore_ray.corpora.rows import BadRow
-from encore_ray.corpora.turns.messages import text_of
+from encore_ray.corpora.turns.messages import list_of, text_of
 from encore_ray.corpora.turns.transcripts import ASSISTANT, USER, Turn
 from encore_ray.schema import PROMPT, Reason
 
@@ -68,7 +66,7 @@ def arena_lists(row: Row) -> list[Candidate]:
 
     def side(name: str) -> list[Turn]:
         turns: list[Turn] = []
-        prompts, replies = _texts(row.get(PROMPT), PROMPT), _texts(row.get(name), name)
+        prompts, replies = list_of("text", row.get(PROMPT), PROMPT), list_of("text", row.get(name), name)
         if len(prompts) != len(replies):
             raise BadRow(Reason.BAD_ROLES, f"{name}: {len(replies)} replies to {len(prompts)} prompts")
         for prompt, reply in zip(prompts, replies, strict=True):
@@ -79,16 +77,6 @@ def arena_lists(row: Row) -> list[Candidate]:
     if sum(won) != 1:
         raise BadRow(Reason.BAD_LABEL, f"winner_model_a, winner_model_b, winner_tie: expected one 1, found {won}")
     return judged(side("response_a"), side("response_b"), (FIRST, SECOND, TIE)[won.index(1)])
-
-
-def _texts(value: Any, where: str) -> list[Any]:
-    if value is None:
-        raise BadRow(Reason.MISSING_FIELD, f"{where} is missing")
-    if not isinstance(value, list):
-        raise BadRow(Reason.WRONG_TYPE, f"{where}: expected a list of texts, found {type(value).__name__}")
-    if not value:
-        raise BadRow(Reason.EMPTY_FIELD, f"{where} has no text")
-    return value
 
 
 def judgebench(row: Row) -> list[Candidate]:

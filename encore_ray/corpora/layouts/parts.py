@@ -7,7 +7,7 @@ from typing import Any
 from encore_ray.corpora.layouts.columns import FIRST, TIE, label_text
 from encore_ray.corpora.pairs import Candidate
 from encore_ray.corpora.rows import BadRow
-from encore_ray.corpora.turns.messages import check_contents, messages_of, text_of
+from encore_ray.corpora.turns.messages import check_contents, list_of, messages_of, text_of
 from encore_ray.corpora.turns.transcripts import ASSISTANT, SYSTEM, USER, Turn, asks_on, read_transcript, spoken
 from encore_ray.corpora.values import number_of
 from encore_ray.schema import PROMPT, Reason
@@ -66,13 +66,7 @@ def responses_of(value: Any, where: str) -> list[Any]:
     """The responses of one side: a list of texts or of message lists, or a single one of either."""
     if isinstance(value, str | dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
         return [value]
-    if value is None:
-        raise BadRow(Reason.MISSING_FIELD, f"{where} is missing")
-    if not isinstance(value, list):
-        raise BadRow(Reason.WRONG_TYPE, f"{where}: expected a list of responses, found {type(value).__name__}")
-    if not value:
-        raise BadRow(Reason.EMPTY_FIELD, f"{where} has no response")
-    return value
+    return list_of("response", value, where)
 
 
 def object_of(value: Any, where: str) -> Mapping[str, Any]:
@@ -86,13 +80,8 @@ def object_of(value: Any, where: str) -> Mapping[str, Any]:
 
 def objects_of(value: Any, where: str) -> list[Mapping[str, Any]]:
     """A list of one or more objects."""
-    if value is None:
-        raise BadRow(Reason.MISSING_FIELD, f"{where} is missing")
-    if not isinstance(value, list):
-        raise BadRow(Reason.WRONG_TYPE, f"{where}: expected a list of objects, found {type(value).__name__}")
-    if not value:
-        raise BadRow(Reason.EMPTY_FIELD, f"{where} has no object")
-    return [object_of(item, f"item {place} of {where}") for place, item in enumerate(value, start=1)]
+    found = list_of("object", value, where)
+    return [object_of(item, f"item {place} of {where}") for place, item in enumerate(found, start=1)]
 
 
 def label(value: Any, where: str, allowed: range) -> int:

@@ -31,18 +31,24 @@ def text_of(value: Any, *, where: str) -> str:
     return value
 
 
+def list_of(what: str, value: Any, where: str) -> list[Any]:
+    """A list that has something in it; `what` is one of it."""
+    if value is None:
+        raise BadRow(Reason.MISSING_FIELD, f"{where} is missing")
+    if not isinstance(value, list):
+        raise BadRow(Reason.WRONG_TYPE, f"{where}: expected a list of {what}s, found {type(value).__name__}")
+    if not value:
+        raise BadRow(Reason.EMPTY_FIELD, f"{where} has no {what}")
+    return value
+
+
 def messages_of(value: Any, *, where: str) -> list[Turn]:
     """Turns of a list of {role, content}.
 
     A message with another key that is not null is refused: a pair has no place for it (tool calls, names).
     """
-    if value is None:
-        raise BadRow(Reason.MISSING_FIELD, f"{where} is missing")
-    if not isinstance(value, list):
-        raise BadRow(Reason.WRONG_TYPE, f"{where}: expected a list of messages, found {type(value).__name__}")
-    if not value:
-        raise BadRow(Reason.EMPTY_FIELD, f"{where} has no message")
-    return [_turn(message, f"message {number} of {where}") for number, message in enumerate(value, start=1)]
+    found = list_of("message", value, where)
+    return [_turn(message, f"message {number} of {where}") for number, message in enumerate(found, start=1)]
 
 
 def transcript_turns(value: Any, *, where: str) -> list[Turn]:
