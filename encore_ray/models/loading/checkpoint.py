@@ -9,6 +9,7 @@ A folder or a hub repository holds, told apart by what is in it (`families`):
 - several of these as one: an `encore.json` that lists its `members`, and the `rules.yaml` of all, in member order.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,6 +27,8 @@ from encore_ray.models.spec.load_options import Device, Dtype, LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import ConversationTokenizer
 from encore_ray.rules import RuleSet
+
+Member = tuple[ModelFolder, Opened]
 
 
 def load_model(
@@ -108,7 +111,11 @@ def load_rules(source: ModelSource, *, rules: RuleSet | None = None, reading: Re
     Raises:
         ModelError, DataError: as of `rules_by_member`.
     """
-    members = open_members(source, reading)
+    return rules_of(source, open_members(source, reading), rules=rules)
+
+
+def rules_of(source: ModelSource, members: Sequence[Member], *, rules: RuleSet | None = None) -> RuleSet:
+    """What `load_rules` does, of members that are open already."""
     parts = rules_by_member(fetch_model(source), [opened for _, opened in members], rules)
     return RuleSet(rule for part in parts for rule in part)
 
@@ -138,8 +145,6 @@ def open_conversations(folder: ModelFolder, opened: Opened, options: LoadOptions
     """How a model reads conversations, as the options say or else itself, up to the options' length."""
     tokenizer, reading = folder.tokenizer, options.reading
     tokenizer.chat_template = tokenizer.chat_template or opened.chat_template
-    # One that we write for a tokenizer without any leaves the BOS to the tokenizer, as the model's training did.
-    is_ours = reading.source is None and tokenizer.chat_template == opened.chat_template
     skips_pad = opened.skips_pad and reading.ending == "transformers"
     return ConversationTokenizer(
         tokenizer,
@@ -147,15 +152,13 @@ def open_conversations(folder: ModelFolder, opened: Opened, options: LoadOptions
         template=opened.template,
         reading=reading,
         max_length=options.max_length,
-        adds_bos=opened.adds_bos or is_ours or reading.bos == "tokenizer",
+        adds_bos=opened.adds_bos or reading.bos == "tokenizer",
         skips=folder.config.get_text_config().pad_token_id if skips_pad else None,
         ends_with=opened.ends_with,
     )
 
 
-def open_members(
-    source: ModelSource, reading: Reading | None = None, *, split: bool = False
-) -> list[tuple[ModelFolder, Opened]]:
+def open_members(source: ModelSource, reading: Reading | None = None, *, split: bool = False) -> list[Member]:
     """All members of a model with what they hold, every tensor and the vocabulary accounted for; no weight is read.
 
     Args:

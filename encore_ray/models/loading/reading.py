@@ -8,7 +8,7 @@ import numpy as np
 
 from encore_ray.errors import DataError, ModelError
 from encore_ray.models.families.model_folder import ModelFolder, Opened
-from encore_ray.models.loading.checkpoint import open_conversations, open_members
+from encore_ray.models.loading.checkpoint import Member, open_conversations, open_members
 from encore_ray.models.loading.fetch import fetch_members
 from encore_ray.models.spec.conversation import Message, Reading
 from encore_ray.models.spec.load_options import LoadOptions
@@ -53,8 +53,13 @@ class MemberReading:
 
 def plan_readings(source: ModelSource, options: LoadOptions) -> list[MemberReading]:
     """How each member of a model reads conversations, without loading its weights; errors as of `load_rules`."""
+    return read_members(open_members(source, options.reading), options)
+
+
+def read_members(members: Iterable[Member], options: LoadOptions) -> list[MemberReading]:
+    """What `plan_readings` does, of members that are open already."""
     readings = []
-    for folder, opened in open_members(source, options.reading):
+    for folder, opened in members:
         mine = open_conversations(folder, opened, options)
         facts: dict[str, str] = {}
         notes = [_template_note(mine, options.reading)]

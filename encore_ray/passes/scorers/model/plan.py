@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from encore_ray.config import ScoreOptions
 from encore_ray.engine.base import Engine
@@ -15,13 +15,15 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
 from encore_ray.models.judge.questions import questions_digest
 from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, StrategyChoice
-from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.forward import open_budget_search
 from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.passes.scorers.model.planned import SEARCH, JudgeModel, PlannedModel, ScoringModel
 from encore_ray.passes.scorers.model.reading import reading_facts, reading_of, with_template
 from encore_ray.rules import RuleSet
+
+if TYPE_CHECKING:
+    from encore_ray.models.loading.reading import MemberReading
 
 logger = logging.getLogger("encore_ray")
 
@@ -41,21 +43,20 @@ def plan_model(path: str, options: ScoreOptions, *, resources: Resources, rules:
         ModelError: it is not there, or its rules are not. ClusterError: its actors do not fit the cluster.
         ConfigError: the strategy asked for would change its scores.
     """
-    from encore_ray.models.loading.checkpoint import load_rules
+    from encore_ray.models.loading.checkpoint import open_members, rules_of
+    from encore_ray.models.loading.reading import read_members
 
     options = with_template(options)
     place = local_model(model_source(path, options))
-    found = load_rules(place, rules=rules, reading=reading_of(options))
+    members = open_members(place, reading_of(options))
+    found = rules_of(place, members, rules=rules)
     strategies, facts = plan_body(path, place, options, resources=resources)
     planned = ScoringModel(path, options, strategies, facts, rules=found)
-    return replace(planned, facts={**facts, **_reading_facts(place, planned.load_options)})
+    return replace(planned, facts={**facts, **_reading_facts(read_members(members, planned.load_options))})
 
 
-def _reading_facts(place: ModelSource, options: LoadOptions) -> dict[str, str]:
+def _reading_facts(readings: Sequence["MemberReading"]) -> dict[str, str]:
     """What of bos and ending decides a model's scores; where members differ, one after the other."""
-    from encore_ray.models.loading.reading import plan_readings
-
-    readings = plan_readings(place, options)
     names = sorted({name for reading in readings for name in reading.facts})
     return {name: ", ".join(reading.facts.get(name, "-") for reading in readings) for name in names}
 
