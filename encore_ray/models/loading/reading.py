@@ -1,6 +1,7 @@
 """How a model will read a job's conversations, known without its weights: template, ends, length, unknown tokens."""
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,8 +16,10 @@ from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import ConversationTokenizer
 from encore_ray.models.text.positions import num_positions
+from encore_ray.models.text.reference import check_tokens
 
 MOST_UNKNOWN, MANY_UNKNOWN = 0.5, 0.05  # shares of unknown tokens that end a job, and that are told
+COMPARED = 8  # pairs whose tokens are compared with those that transformers itself makes
 
 _DIGITS = 12  # of a digest, for people
 _PROBE: list[Message] = [{"role": "user", "content": "Is tea hot?"}, {"role": "assistant", "content": "Usually."}]
@@ -159,11 +162,13 @@ def look_ahead(readings: Sequence[MemberReading], sample: Iterable[Sides], *, is
         is_whole: whether these are all pairs of the job.
 
     Raises:
-        ModelError: half of the tokens are unknown to a member.
+        ModelError: half of the tokens are unknown to a member, or they are others than transformers itself makes.
     """
     parts = list(sample)
     num_pairs = sum(len(ids) for *_, ids in parts)
     found = [_look(reading.conversations, parts) for reading in readings]
+    for reading, seen in zip(readings, found, strict=True):
+        _compare(reading.conversations, parts, seen.refused)
     notes = [note for reading in readings for note in reading.notes]
     notes += _template_notes(found, f"of {num_pairs:,} pairs" if is_whole else f"of the {num_pairs:,} pairs looked at")
     for reading, seen in zip(readings, found, strict=True):
@@ -197,6 +202,14 @@ def _look(conversations: ConversationTokenizer, parts: Sequence[Sides]) -> _Seen
                 except DataError as error:
                     seen.refused[number] = str(error)
     return seen
+
+
+def _compare(conversations: ConversationTokenizer, parts: Sequence[Sides], refused: Container[int]) -> None:
+    """Compare the tokens of the first pairs that the template takes with those that transformers itself makes."""
+    pairs = ((prompt, one, name) for part in parts for prompt, one, _, name in zip(*part, strict=True))
+    taken = (pair for number, pair in enumerate(pairs) if number not in refused)
+    for prompt, answer, name in itertools.islice(taken, COMPARED):
+        check_tokens(conversations, [[*prompt, *answer]], [name])
 
 
 def _look_at(conversations: ConversationTokenizer, part: Sides, numbers: Sequence[int], seen: _Seen) -> None:

@@ -146,6 +146,14 @@ class ConversationTokenizer:
         """Whether the template asks for the time."""
         return self.template == "chat" and self._renderer.sees_clock
 
+    def spells_control_tokens(self, conversation: Sequence[Message]) -> bool:
+        """Whether a text of it spells a control token, which stays text."""
+        return self._encoder.spells_control_tokens(conversation)
+
+    def folded(self, conversation: Sequence[Message]) -> Sequence[Message]:
+        """The turns that the template is given: system turns are where they are asked to be."""
+        return self._encoder.folded(conversation)
+
     def tokenize_pairs(
         self,
         prompts: Sequence[Sequence[Message]],

@@ -50,7 +50,7 @@ class ConversationEncoder:
         if self._template == "response-v1":
             texts = ["\n\n".join(message["content"] for message in response) for response in conversations]
             return self._token_ids(texts, add_special_tokens=True, split_special_tokens=True)
-        given, conversations = conversations, [fold_system(turns, self._system) for turns in conversations]
+        given, conversations = conversations, [self.folded(turns) for turns in conversations]
         if self._system == "drop":
             altered |= {i for i, turns in enumerate(given) if len(turns) > len(conversations[i])}
         if self._template == "pair-v1":
@@ -58,6 +58,14 @@ class ConversationEncoder:
         if self._template == "plain-v1":
             return self._plain_ids(conversations, to_answer)
         return [self._with_one_bos(ids) for ids in self._chat_ids(conversations, names, to_answer, altered)]
+
+    def spells_control_tokens(self, conversation: Sequence[Message]) -> bool:
+        """See `ConversationTokenizer.spells_control_tokens`."""
+        return any(self._special.search(message["content"]) for message in conversation)
+
+    def folded(self, conversation: Sequence[Message]) -> Sequence[Message]:
+        """See `ConversationTokenizer.folded`."""
+        return fold_system(conversation, self._system)
 
     def _pair_ids(self, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
         """[CLS] prompt [SEP] response [SEP], as the tokenizer writes a pair of texts."""
@@ -84,7 +92,7 @@ class ConversationEncoder:
         rows: list[list[int]] = []
         plain: list[tuple[int, str]] = []
         for i, (turns, name) in enumerate(zip(conversations, names, strict=True)):
-            if any(self._special.search(message["content"]) for message in turns):
+            if self.spells_control_tokens(turns):
                 ids, is_altered = self._encode_forged(turns, name, to_answer)
             else:
                 ids, (text, is_altered) = [], self._renderer(turns, name, to_answer)
