@@ -11,6 +11,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from encore_ray.cli.chain import Chain
+from encore_ray.cli.overview import HELP, VERSION, show_overview
 from encore_ray.cli.parsing import COMMANDS, Command, parse
 from encore_ray.errors import EncoreError, Terminated
 from encore_ray.proxies import spare_loopback
@@ -28,8 +29,11 @@ def main(argv: list[str] | None = None) -> None:
     Codes: 0 done, 2 configuration, 3 data, 4 cluster or model, 130 / 143 interrupted, 1 a bug.
     """
     args = sys.argv[1:] if argv is None else argv
-    if args == ["--version"]:
+    if args == [VERSION]:
         print(f"encore-ray {version('encore-ray')}")
+        sys.exit(0)
+    if args[:1] and args[0] in HELP:
+        show_overview(ALL_COMMANDS, Console())
         sys.exit(0)
     spare_loopback()
     errors = Console(stderr=True)

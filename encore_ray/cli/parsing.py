@@ -20,6 +20,7 @@ from encore_ray.cli.commands.refine import Refine
 from encore_ray.cli.commands.select import Select
 from encore_ray.cli.commands.submit import Submit
 from encore_ray.cli.commands.train import Train
+from encore_ray.cli.overview import DESCRIPTION
 
 
 class Command(Protocol):
@@ -75,7 +76,7 @@ def parse(args: Sequence[str], commands: Mapping[str, type[Command]] = COMMANDS)
     return tyro.extras.subcommand_cli_from_dict(
         dict(commands),
         prog="encore-ray",
-        description="Score preference pairs under many safety rules on Ray; compose rewards by rating entropy.",
+        description=DESCRIPTION,
         args=list(one_value_a_set(args)),
         config=(
             tyro.conf.OmitArgPrefixes,

@@ -15,6 +15,7 @@ import pytest
 
 from encore_ray.cli import COMMANDS, main
 from encore_ray.cli.app import ALL_COMMANDS
+from encore_ray.cli.overview import VERSION, first_sentence
 from encore_ray.cli.parsing import parse
 from encore_ray.config import (
     ClusterOptions,
@@ -97,10 +98,13 @@ def help_lines(capsys: pytest.CaptureFixture[str], *args: str) -> list[str]:
 
 
 def test_help_lists_every_command_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
-    text = " ".join(" ".join(help_lines(capsys)).split())
-    for name, command in COMMANDS.items():
-        first_line = str(command.__doc__).splitlines()[0]
-        assert f"{name} {first_line}" in text
+    lines = help_lines(capsys)
+    text = " ".join(" ".join(lines).split())
+    for name, command in ALL_COMMANDS.items():
+        assert f" {name} {first_sentence(command)} " in text
+        assert str(command.__doc__).startswith(first_sentence(command))
+    assert len(lines) < 2 * len(ALL_COMMANDS)
+    assert f"{VERSION} tells the version" in text
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -112,7 +116,7 @@ def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: 
         for option, field in section.model_fields.items():
             assert f"--{option.replace('_', '-')} " in text
             assert str(field.description) in text
-    for field in COMMANDS[name].__dataclass_fields__.keys() - {"options", "api", "cluster", "heads", "select"}:
+    for field in vars(COMMANDS[name])["__dataclass_fields__"].keys() - {"options", "api", "cluster", "heads", "select"}:
         flag = f"--{field.replace('_', '-')}"
         positional = {
             "config": "CONFIG.yaml",
