@@ -45,7 +45,9 @@ def evaluation_figure(metrics: Metrics, weights: WeightsFile, *, kind: Literal["
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
         _draw_bars(right, bars, metrics)
         _draw_rules(left, rules, weights)
-        figure.draw_without_rendering()
+        layout = figure.get_layout_engine()
+        assert layout is not None
+        layout.execute(figure)
         figure.set_layout_engine("none")  # the labels are placed in the final layout
         _label_rules(left, canvas, rules)
         file = io.BytesIO()
