@@ -13,7 +13,7 @@ FAST := tests/artifacts tests/cli tests/composition tests/console tests/corpora 
 	tests/test_config.py tests/test_errors.py tests/test_jobs.py tests/test_redaction.py tests/test_rule_pools.py \
 	tests/test_rules.py tests/test_storage.py
 
-.PHONY: help demo test test-fast check faults soak fuzz clean
+.PHONY: help demo test test-fast check faults soak fuzz cases clean
 
 help: ## Show this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ soak: $(STAMP) ## Run a job of an hour, with a kill every minute (SEED, MINUTES)
 
 fuzz: $(STAMP) ## Read 10,000 spoiled corpora, and prepare 200 by the command (SEED)
 	$(BIN)/python -m tests.fuzz --seed $(or $(SEED),0)
+
+cases: $(STAMP) ## Try what public reports describe, from the folder that ENCORE_RAY_CASES names
+	$(BIN)/python -m tests.cases
 
 clean: ## Remove .venv, demo-run/ and caches
 	rm -rf .venv demo-run build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
