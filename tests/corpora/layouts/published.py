@@ -246,9 +246,92 @@ HH_STATIC = {
     "rejected": " Enjoy it.",
 }
 
+HH = "\n\nHuman: Green potatoes?\n\nAssistant: Cut it.\n\nHuman: A whole one?\n\nAssistant: "
+REWARDBENCH = {
+    "prompt": "Who wrote it?",
+    "chosen": "A clerk.",
+    "chosen_model": "a",
+    "rejected": "A cat.",
+    "rejected_model": "b",
+    "subset": "donotanswer",
+    "id": 30,
+}
+REWARDBENCH_2 = {
+    "id": "7",
+    "prompt": "How many legs?",
+    "chosen": ["Six."],
+    "rejected": ["Two.", "Four.", "None."],
+    "num_correct": 1,
+    "num_incorrect": 3,
+    "total_completions": 4,
+    "models": ["a", "b", "c", "d"],
+    "subset": "Factuality",
+    "additional_metadata": {"category": None},
+}
+ULTRAFEEDBACK_BINARIZED = {
+    "prompt": "List two metals.",
+    "prompt_id": "9d5a",
+    "chosen": [user("List two metals."), assistant("Iron, zinc.")],
+    "rejected": [user("List two metals."), assistant("Wood.")],
+    "messages": [user("List two metals."), assistant("Iron, zinc.")],
+    "score_chosen": 8.5,
+    "score_rejected": 1.0,
+}
+HELPSTEER3 = {
+    "domain": "general",
+    "language": "english",
+    "context": [user("Hi."), assistant("Hello."), user("Rhyme on cat.")],
+    "response1": "Dog.",
+    "response2": "Hat.",
+    "overall_preference": 2,
+    "individual_preference": [{"score": 2, "reasoning": "It rhymes.", "feedback_1": "No.", "feedback_2": "Yes."}],
+}
+PKU = {
+    "prompt": "May I film here?",
+    "response_0": "Ask first.",
+    "response_1": "Always.",
+    "is_response_0_safe": True,
+    "is_response_1_safe": False,
+    "better_response_id": 1,
+    "safer_response_id": 0,
+}
+WILDGUARD = {
+    "prompt": "Is it raining?",
+    "adversarial": False,
+    "response": "I cannot see outside.",
+    "prompt_harm_label": "unharmful",
+    "response_refusal_label": "refusal",
+    "response_harm_label": "unharmful",
+    "subcategory": "benign",
+}
+
 _METALS, _CAT, _FILM = [user("List two metals.")], [user("Rhyme on cat.")], [user("May I film here?")]
 
 PUBLISHED = [
+    case(
+        "HH-RLHF",
+        "hh-rlhf",
+        [{"chosen": f"{HH}Better not.", "rejected": f"{HH}Enjoy it."}],
+        [([user("Green potatoes?"), assistant("Cut it."), user("A whole one?")], "Better not.", "Enjoy it.")],
+    ),
+    case("RewardBench", "rewardbench", [REWARDBENCH], [([user("Who wrote it?")], "A clerk.", "A cat.")]),
+    case(
+        "RewardBench 2",
+        "rewardbench2",
+        [REWARDBENCH_2],
+        [([user("How many legs?")], "Six.", other) for other in ("Two.", "Four.", "None.")],
+        {"subset": "Factuality"},
+    ),
+    case("UltraFeedback, binarized", "ultrafeedback", [ULTRAFEEDBACK_BINARIZED], [(_METALS, "Iron, zinc.", "Wood.")]),
+    case(
+        "HelpSteer3",
+        "helpsteer3",
+        [HELPSTEER3],
+        [([user("Hi."), assistant("Hello."), *_CAT], "Hat.", "Dog.")],
+        {"domain": "general"},
+    ),
+    case("PKU-SafeRLHF", "pku-saferlhf", [PKU], [(_FILM, "Ask first.", "Always.")]),
+    case("WildGuardMix", "single", [WILDGUARD], [([user("Is it raining?")], "I cannot see outside.", None)]),
     case(
         "UltraFeedback",
         "ultrafeedback-raw",
