@@ -156,7 +156,8 @@ def _published(case: Case) -> Callable[[random.Random, int], Row]:
     def row(rng: random.Random, number: int) -> Row:
         made = json.loads(json.dumps(case.rows[0]))
         prompt = next(name for name in PROMPTS if name in made)
-        if isinstance(made[prompt], str) and not made[prompt].startswith("["):
+        is_repeated = json.dumps(made).count(json.dumps(made[prompt])) > 1  # a message of a side, too
+        if isinstance(made[prompt], str) and not made[prompt].startswith("[") and not is_repeated:
             made[prompt] = f"{made[prompt].rstrip()} {number}" if "Human:" not in made[prompt] else made[prompt]
         return made
 

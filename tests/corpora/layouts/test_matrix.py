@@ -16,9 +16,8 @@ def matrix() -> str:
     for case in sorted(PUBLISHED, key=lambda case: format_names().index(case.layout)):
         singles = sum(rejected is None for _, _, rejected in case.pairs)
         counted = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in case.notes.items())
-        rows.append(
-            f"| `{case.layout}` | {case.name} | {len(case.rows)} | {len(case.pairs) - singles} | {singles} | {counted} |"
-        )
+        num_pairs = len(case.pairs) - singles
+        rows.append(f"| `{case.layout}` | {case.name} | {len(case.rows)} | {num_pairs} | {singles} | {counted} |")
     return "\n".join(rows)
 
 
