@@ -19,7 +19,7 @@ from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.lock import only_driver
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.models.loading.fetch import identify_model
+from encore_ray.models.loading.identity import identify_model
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.remote import file_system

@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from encore_ray.errors import ModelError
+from encore_ray.models.files.digests import file_digest
 from encore_ray.models.files.foreign import foreign
 from encore_ray.models.files.stores import Stored, list_tensors
 from encore_ray.models.spec.files import ADAPTER_FILE, FORM_FILE, RULES_FILE
@@ -129,12 +130,9 @@ def _base(folder: Path, config: Mapping[str, Any], fetch: Callable[[str, str | N
 
 def _state(folder: Path, base: Path) -> str:
     """A name for an adapter and its base as they are now."""
-    sha = hashlib.sha256(b"1")
-    for file in sorted(file for file in folder.iterdir() if file.is_file()):
-        sha.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    for file in sorted(file for file in base.iterdir() if file.is_file()):
-        stat = file.stat()
-        sha.update(f"{base / file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    sha = hashlib.sha256(b"2")
+    for file in (file for part in (folder, base) for file in sorted(part.iterdir()) if file.is_file()):
+        sha.update(f"{file.parent == base} {file.name} {file_digest(file)[0]}\n".encode())
     return sha.hexdigest()[:32]
 
 

@@ -1,7 +1,6 @@
-"""Model files on this machine: local folders and hub snapshots, and the digest that identifies them."""
+"""Model files on this machine: local folders and hub snapshots, and which of them decide a score."""
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from encore_ray.errors import ModelError
@@ -20,21 +19,6 @@ _FILES = (
     "*.tiktoken",
 )
 _PICKLES = ("*.bin",)
-
-
-@dataclass(frozen=True)
-class ModelIdentity:
-    """What a model is, for fingerprints.
-
-    Attributes:
-        source: the path or hub id as given.
-        revision: commit of the hub snapshot; None for a local folder.
-        digest: SHA-256 over names and contents of the files that decide a score; of all members, where it has some.
-    """
-
-    source: str
-    revision: str | None
-    digest: str
 
 
 def fetch_model(source: ModelSource) -> Path:
@@ -107,11 +91,17 @@ def _fetch_member(folder: Path, member: str, *, allow_pickle: bool) -> Path:
 
 def wanted_files(*, allow_pickle: bool) -> list[str]:
     """Patterns of the names of those files of a model that are fetched."""
-    return [*_deciding_files(), *(_PICKLES if allow_pickle else ())]
+    return [*_patterns(), *(_PICKLES if allow_pickle else ())]
 
 
-def _deciding_files() -> list[str]:
-    """Patterns of the files that decide scores; those of the families load torch."""
+def deciding_files(folder: Path) -> list[Path]:
+    """The files of a model's folder that decide its scores, in order."""
+    found = {file for pattern in (*_patterns(), *_PICKLES) for file in folder.glob(pattern)}
+    return sorted(file for file in found if file.name != RULES_FILE)
+
+
+def _patterns() -> list[str]:
+    """Of the names of files that decide scores, pickles aside; those of the families load torch."""
     from encore_ray.models.families.families import family_files
 
     return [*_FILES, *family_files()]
@@ -130,28 +120,6 @@ def _download(name: str, *, revision: str | None, allow_pickle: bool) -> Path:
             f"Cannot fetch the model {name}{f' at {revision}' if revision else ''}: {_first_line(error)} "
             "Check the id, the network and HF_TOKEN, or give a folder that holds the model."
         ) from error
-
-
-def identify_model(source: ModelSource) -> ModelIdentity:
-    """Path or id, commit, and a digest of the weights, configuration and tokenizer.
-
-    It reads every byte (about a second a gigabyte): call it once a job, not once an actor.
-    """
-    folder, members = fetch_model(source), fetch_members(source)
-    digests = [_digest(member) for member in members]
-    if members != [folder]:  # where the members lie decides no score: their digests stand for them
-        digests = [hashlib.sha256("\n".join(digests).encode()).hexdigest()]
-    commit = folder.name if folder.parent.name == "snapshots" else None
-    return ModelIdentity(str(source.path), commit, digests[0])
-
-
-def _digest(folder: Path) -> str:
-    sha = hashlib.sha256()
-    patterns = (*_deciding_files(), *_PICKLES)
-    for file in sorted({file for pattern in patterns for file in folder.glob(pattern) if file.name != RULES_FILE}):
-        with file.open("rb") as handle:
-            sha.update(f"{file.name}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
-    return sha.hexdigest()
 
 
 def _first_line(error: Exception) -> str:

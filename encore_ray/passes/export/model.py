@@ -44,7 +44,7 @@ def export_model(
             ModelError: heads that cannot be folded.
     """
     from encore_ray.models.export.folding import fold_model
-    from encore_ray.models.loading.fetch import identify_model
+    from encore_ray.models.loading.identity import identify_model
 
     if is_remote(output):
         raise ConfigError(

@@ -95,7 +95,7 @@ def plan_training(
         ModelError: the base model is not there. ConfigError: it cannot be trained. ClusterError: there is no room for
             the workers.
     """
-    from encore_ray.models.loading.fetch import identify_model
+    from encore_ray.models.loading.identity import identify_model
     from encore_ray.models.training.recipe import TrainRecipe
 
     check_rules(options, rules)

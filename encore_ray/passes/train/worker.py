@@ -12,6 +12,7 @@ import ray.train.torch
 from encore_ray import durable
 from encore_ray.errors import ClusterError, EncoreError
 from encore_ray.models.forward.budget import unless_out_of_memory
+from encore_ray.models.loading.identity import require_model
 from encore_ray.models.training.disk import writing
 from encore_ray.models.training.loop import StepReport, make_optimizer, train
 from encore_ray.models.training.micro_batches import MicroBatches
@@ -61,8 +62,11 @@ def _train(plan: TrainPlan, output: Path, owner: str) -> bool:
     folder = output / TRAINING_DIR
     workers = Workers.joined(str(ray.train.torch.get_device()))
     is_first = workers.rank == 0
-    recipe = plan.recipe.at(local_model(plan.recipe.base).path)
+    place = local_model(plan.recipe.base)
+    recipe = plan.recipe.at(place.path)
+    base = require_model(place, plan.facts["model"], name=str(plan.recipe.base.path))
     model = share_out(recipe.load(), workers, dtype=recipe.dtype)
+    base.check()
     optimizer = make_optimizer(model, plan.settings)
     log = _Log(folder, owner) if is_first else None
     stop = folder / STOP_FILE

@@ -17,7 +17,8 @@ from encore_ray.models.forward.attention.prefix import ATTENTION
 from encore_ray.models.forward.heads import LinearHeads, PooledHeads
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_rules
-from encore_ray.models.loading.fetch import identify_model, wanted_files
+from encore_ray.models.loading.fetch import wanted_files
+from encore_ray.models.loading.identity import identify_model
 from encore_ray.models.spec.source import ModelSource
 from tests.models import tiny, tiny_families
 

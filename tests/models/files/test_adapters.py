@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from encore_ray.errors import ModelError
 from encore_ray.models.loading.checkpoint import load_model, load_rules
-from encore_ray.models.loading.fetch import identify_model
+from encore_ray.models.loading.identity import identify_model
 from encore_ray.models.spec.source import ModelSource
 from tests.models import tiny
 

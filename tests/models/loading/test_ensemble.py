@@ -9,7 +9,8 @@ import pytest
 from encore_ray.errors import ModelError
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_members, load_model, load_rules
-from encore_ray.models.loading.fetch import fetch_members, identify_model
+from encore_ray.models.loading.fetch import fetch_members
+from encore_ray.models.loading.identity import identify_model
 from encore_ray.models.loading.saving import save_ensemble
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.rules import Rule, RuleSet, Scale

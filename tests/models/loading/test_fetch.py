@@ -13,7 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from encore_ray.errors import ModelError
-from encore_ray.models.loading.fetch import fetch_model, identify_model
+from encore_ray.models.loading.fetch import fetch_model
+from encore_ray.models.loading.identity import identify_model
 from encore_ray.models.loading.saving import save_ensemble
 from encore_ray.models.spec.source import ModelSource
 from tests.models import tiny
@@ -129,7 +130,7 @@ def start(code, hub, cache):
 
 
 def test_a_hub_id_is_downloaded_once_by_processes_that_start_together(hub, folder, tmp_path):
-    code = "from encore_ray.models.loading.fetch import *; "
+    code = "from encore_ray.models.loading.identity import *; "
     code += "i = identify_model(ModelSource('owner/model')); print(i.revision, i.digest)"
     processes = [start(code, hub, tmp_path) for _ in range(2)]
     digest = identify_model(ModelSource(folder)).digest

@@ -1,6 +1,9 @@
 """One unit in an actor: every pair scored or named, with what it took; and the budget that a job settles on."""
 
 import logging
+import os
+import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +76,40 @@ def test_the_plan_states_strategy_and_budget_and_the_file_carries_them(model_fol
     encoder = tiny.save_own_form(tmp_path / "encoder", "bert", pooling="cls", rules=jobs.CLIPPED)
     with pytest.raises(ConfigError, match="Strategy tree would change the scores"):
         plan(encoder, strategy="tree")
+
+
+def overwrite(file: Path) -> None:
+    """Other content in the same file, of the same size and time."""
+    before, data = file.stat(), file.read_bytes()
+    time.sleep(0.02)
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_model_that_is_another_on_the_node_scores_nothing(model_folder, pairs, tmp_path) -> None:
+    copy = Path(shutil.copytree(model_folder, tmp_path / "model"))
+    planned = plan(copy)
+    for name in ("model.safetensors", "heads.safetensors", "tokenizer.json"):
+        original = (copy / name).read_bytes()
+        overwrite(copy / name)
+        with pytest.raises(ModelError, match=r"model on node \S+ is not the model that the job was planned with"):
+            ModelForward(planned)
+        (copy / name).write_bytes(original)
+    _, _, attempt = score_unit(ModelForward(planned), pairs, tmp_path / "run")
+    assert attempt.notes["model"] == planned.facts["model"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "special_tokens_map.json"])
+def test_a_model_that_changes_while_it_scores_keeps_no_further_unit(model_folder, pairs, tmp_path, name) -> None:
+    copy = Path(shutil.copytree(model_folder, tmp_path / "model"))
+    forward = ModelForward(plan(copy))
+    score_unit(forward, pairs, tmp_path / "before")
+    if (copy / name).exists():
+        overwrite(copy / name)
+    else:
+        (copy / name).write_text("{}")
+    with pytest.raises(ModelError, match=f"{name} on node .* was changed while the model was in use"):
+        score_unit(forward, pairs, tmp_path / "after")
 
 
 def test_a_unit_counts_its_tokens_those_computed_and_the_time_they_took(model_folder, pairs, tmp_path) -> None:

@@ -14,7 +14,7 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
 from encore_ray.models.spec.forward import BudgetSearch
 from encore_ray.passes.scorers.embedding_table import WithEmbeddings
-from encore_ray.passes.scorers.model.planned import TEMPLATE, PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.planned import MODEL, TEMPLATE, PlannedModel, ScoringModel
 from encore_ray.passes.scorers.outputs import CARRIED, TEXTS, OutputWriter, UnitOutputs, without
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.passes.scorers.score_unit import ScoreUnit
@@ -46,7 +46,9 @@ class ModelForward:
 
     def __init__(self, model: PlannedModel):
         self._model = model
+        self._files = model.require()
         self._scoring = model.load()
+        self._files.check()
         self._device = threading.Lock()
         self._is_checked = False
 
@@ -57,6 +59,7 @@ class ModelForward:
             if not self._is_checked and len(refused) < table.num_rows:
                 self._is_checked = self._scoring.check(prepared, name=self._model.path)
             scored = self._scoring.score(prepared)
+        self._files.check()
         row_N = np.setdiff1d(np.arange(table.num_rows), [bad.row for bad in refused])
         too_long = [LeftOut(int(row_N[i]), Reason.OUT_OF_MEMORY, TOO_LONG) for i in scored.too_long]
         left_N = np.ones(len(row_N), dtype=bool)
@@ -83,7 +86,9 @@ class ModelForward:
                 **_alterations(prepared),
                 **vars(ScoringCost.of_unit(prepared, scored)),
             },
-            notes=template | ({} if scored.batch_tokens is None else {"batch_tokens": scored.batch_tokens}),
+            notes={MODEL: self._files.digest}
+            | template
+            | ({} if scored.batch_tokens is None else {"batch_tokens": scored.batch_tokens}),
         )
 
     def search(self, units: Sequence[TableUnit]) -> BudgetSearch:

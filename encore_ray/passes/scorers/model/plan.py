@@ -18,7 +18,7 @@ from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, StrategyChoice
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.forward import open_budget_search
 from encore_ray.passes.scorers.model.place import local_model
-from encore_ray.passes.scorers.model.planned import SEARCH, JudgeModel, PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.planned import MODEL, SEARCH, JudgeModel, PlannedModel, ScoringModel
 from encore_ray.passes.scorers.model.reading import reading_facts, reading_of, with_template
 from encore_ray.rules import RuleSet
 
@@ -100,7 +100,7 @@ def plan_body(
         place: on this machine, see `local_model`.
     """
     from encore_ray.models.loading.choose_strategy import choose_strategies
-    from encore_ray.models.loading.fetch import identify_model
+    from encore_ray.models.loading.identity import identify_model
 
     device = "cuda" if score_pool(options, resources, num_units=1).gpus else "cpu"
     dtype = options.dtype if options.dtype != "auto" else {"cuda": "bfloat16", "cpu": "float32"}[device]
@@ -111,7 +111,7 @@ def plan_body(
         max_length=options.max_tokens,
     )
     facts = {
-        "model": identity.digest,
+        MODEL: identity.digest,
         "model_source": path,
         "revision": identity.revision,
         "device": device,

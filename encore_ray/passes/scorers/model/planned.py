@@ -15,8 +15,10 @@ from encore_ray.rules import RuleSet
 if TYPE_CHECKING:
     from encore_ray.models.judge.judge import Judge
     from encore_ray.models.loading.ensemble_scorer import EnsembleScorer
+    from encore_ray.models.loading.identity import ModelIdentity
 
 SEARCH = "search"  # instead of a token budget
+MODEL = "model"  # fact: the digest of the model's files
 TEMPLATE = "template"  # fact: the name of the template that is used, and the digest of a chat template
 
 # Where a model lies: the same weights in another folder give the same outputs.
@@ -45,6 +47,12 @@ class PlannedModel:
     def load(self) -> "EnsembleScorer":
         """Load it in this process."""
         raise NotImplementedError
+
+    def require(self) -> "ModelIdentity":
+        """The model on this node, which must be the one that was planned; ModelError where it is another."""
+        from encore_ray.models.loading.identity import require_model
+
+        return require_model(local_model(self.source), self.facts[MODEL], name=self.path)
 
     @property
     def outputs_fingerprint(self) -> str:
