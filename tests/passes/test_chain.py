@@ -16,6 +16,7 @@ from tests.passes import jobs
 EXAMPLE = Path(__file__).parents[2] / "jobs" / "chain.yaml"
 NUM_RULES = 4
 OPTIONS = {
+    "CLUSTER_ENGINE": "auto",  # as for a user: what has no model is done in this process
     "PREPARE_UNIT_PAIRS": "32",
     "SCORE_ACTORS": "1",
     "TRAIN_BATCH_ROWS": "16",

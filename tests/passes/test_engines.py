@@ -1,12 +1,10 @@
 """Every pass on both engines, in one run folder each: in this process and on Ray it makes the same bits."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-import torch
 
 from encore_ray.config import PrepareOptions, ScoreOptions, WeighOptions
 from encore_ray.corpora.planted.corpus import planted_text
@@ -43,7 +41,7 @@ from tests.passes.selectable import save_adapter
 
 NUM_PAIRS = 400
 UNIT_PAIRS = 80
-MODEL = ScoreOptions(actors="2", cpus_per_actor=0.4, max_tokens=128)
+MODEL = ScoreOptions(actors="1", cpus_per_actor=0.4, max_tokens=128)  # their number changes nothing: test_job
 ENERGIES = EnergySettings(num_negatives=8, learning_rate=1e-3, batch_responses=64, epochs=1)
 
 pytestmark = pytest.mark.timeout(600)  # of which the passes on Ray take most
@@ -108,15 +106,6 @@ def work_by_model(place: Path, corpus: Path, models: Path, engine: Literal["loca
         )
         run.do(Features(backbone, 0.0))
         run.do(FitHeads(backbone, jobs.CLIPPED, run.path("scores"), str(place / "heads")))
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """As workers of Ray with up to one CPU have: the number of threads decides a model's last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from rich.console import Console
 
 from encore_ray.cli.commands.trial import run_trial
@@ -72,15 +70,6 @@ def test_a_run_folder_reads_without_us(finished: JobResult) -> None:
     assert (run / "report" / "evaluation.png").read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As an actor has: the number of threads decides a score's last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_scores_are_those_of_the_model_to_the_last_bit(finished: JobResult, model: Path) -> None:
     loaded = load_model(model, device="cpu")
@@ -116,8 +105,9 @@ def test_the_number_of_actors_changes_nothing(finished: JobResult, model: Path, 
     assert jobs.contents(run_of(run_job(other))) == jobs.contents(run_of(finished))
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_resume_does_only_what_has_no_commit(finished: JobResult, model: Path, corpus: Path, tmp_path: Path) -> None:
-    job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model))
+    job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model), cluster={"engine": "local"})
     run_job(job)
     run = tmp_path / "run"
     lost = sorted((run / "scores" / "commits").glob("*.json"))[1]

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 
 from encore_ray.config import JobConfig
-from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.folder.pass_table import read_manifest
 from encore_ray.job import run_job
 from encore_ray.storage import Folder
@@ -21,7 +20,7 @@ from tests.passes import jobs
 
 NUM_PAIRS = 40
 UNIT_PAIRS = 8
-PREPARE = {"unit_pairs": UNIT_PAIRS}
+OPTIONS = {"prepare": {"unit_pairs": UNIT_PAIRS}, "score": {"actors": 1}}
 
 # One Ray for all commands: a command uses the one that its process has.
 COMMANDS = """
@@ -60,23 +59,29 @@ def num_commits(store: Store) -> int:
     return int(found["KeyCount"])
 
 
+@pytest.mark.ray
 @pytest.mark.timeout(600)  # three jobs, two of them with a Ray of their own
 def test_a_killed_job_on_an_object_store_resumes_to_the_tables_of_a_local_one(
-    s3: Store, ray_engine: RayEngine, tmp_path: Path
+    s3: Store, one_thread: None, tmp_path: Path
 ) -> None:
     jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=NUM_PAIRS)
     jobs.save_model(tmp_path / "model")
-    local = run_job(jobs.config(tmp_path, prepare=PREPARE))
+    local = run_job(jobs.config(tmp_path, **OPTIONS, cluster={"engine": "local"}))
 
     s3.client.upload_file(str(tmp_path / "corpus.jsonl"), "runs", "corpus.jsonl")
     upload(s3, tmp_path / "model", "model")
     remote: JobConfig = jobs.config(
-        tmp_path, inputs=["s3://runs/corpus.jsonl"], model="s3://runs/model", run="s3://runs/run", prepare=PREPARE
+        tmp_path, inputs=["s3://runs/corpus.jsonl"], model="s3://runs/model", run="s3://runs/run", **OPTIONS
     )
     (tmp_path / "job.yaml").write_text(remote.to_yaml())
     run = Folder("s3://runs/run")
     with fault_proxy(s3, random_faults(seed=11, share=0.005)) as proxy:
-        environment = {**os.environ, "AWS_ENDPOINT_URL": proxy.endpoint, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        environment = {
+            **os.environ,
+            "AWS_ENDPOINT_URL": proxy.endpoint,
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "ENCORE_RAY_CLUSTER_ENGINE": "auto",  # as for a user: the model's pass is on Ray
+        }
         words = ["run", str(tmp_path / "job.yaml")]
         killed = subprocess.Popen(
             [sys.executable, "-m", "encore_ray.cli", *words],

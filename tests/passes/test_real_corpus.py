@@ -15,7 +15,10 @@ MAX_TOKENS = 32
 
 
 @pytest.mark.usefixtures("ray_engine")
-def test_the_job_runs_on_hh_rlhf_and_loses_no_row(corpora: Path, tmp_path: Path) -> None:
+def test_the_job_runs_on_hh_rlhf_and_loses_no_row(
+    corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENCORE_RAY_CLUSTER_ENGINE", "auto")  # as for a user: the model's pass is on Ray
     rules = save_real_model(corpora / "rbr-gold" / "train.jsonl", tmp_path / "model", max_tokens=MAX_TOKENS)
     store = f"sqlite:///{tmp_path}/mlflow.db"
     job = make_config(
@@ -23,7 +26,7 @@ def test_the_job_runs_on_hh_rlhf_and_loses_no_row(corpora: Path, tmp_path: Path)
             "inputs": [str(corpora / "hh-rlhf" / "harmless-base-test.jsonl.gz")],
             "model": str(tmp_path / "model"),
             "run": str(tmp_path / "run"),
-            "score": {"max_tokens": MAX_TOKENS},
+            "score": {"max_tokens": MAX_TOKENS, "actors": 1},
             "tracking": {"uri": store},
         }
     )
