@@ -83,10 +83,14 @@ class Questions:
         names = [*pair_ids, *(pair_ids[i] for i in present)]
         num_rules = len(self.rules)
         ids: list[list[np.ndarray]] = []
+        altered: set[int] = set()
         for start in range(0, len(sides), _AT_A_TIME):
             few = slice(start, start + _AT_A_TIME)
             asked = [self._ask(side, rule) for side in sides[few] for rule in self.rules]
-            encoded = self._conversations.encode(asked, np.repeat(names[few], num_rules).tolist(), to_answer=True)
+            names_asked = np.repeat(names[few], num_rules).tolist()
+            changed: set[int] = set()
+            encoded = self._conversations.encode(asked, names_asked, to_answer=True, altered=changed)
+            altered |= {start + place // num_rules for place in changed}
             rows = [np.asarray(row, dtype=np.int32) for row in encoded]
             ids += [rows[first : first + num_rules] for first in range(0, len(rows), num_rules)]
         tokens = [[len(row) for row in of_side] for of_side in ids]
@@ -95,6 +99,11 @@ class Questions:
         num_pairs = len(prompts)
         place = {i: num_pairs + number for number, i in enumerate(present)}
         nothing: list[None] = [None] * num_rules
+        is_altered = [i in altered or place.get(i) in altered for i in range(num_pairs)]
+        is_equal = [
+            i in place and chosen[i] != rejected[i] and np.array_equal(ids[i][0], ids[place[i]][0])
+            for i in range(num_pairs)
+        ]
         return TokenizedPairs(
             chosen_ids=[row for of_side in cut[:num_pairs] for row in of_side],
             rejected_ids=[row for i in range(num_pairs) for row in (cut[place[i]] if i in place else nothing)],
@@ -102,6 +111,8 @@ class Questions:
             rejected_tokens=_flat([tokens[place[i]] if i in place else [0] * num_rules for i in range(num_pairs)]),
             chosen_truncated=np.repeat(np.array(excess[:num_pairs], dtype=np.int64) > 0, num_rules),
             rejected_truncated=np.repeat([i in place and excess[place[i]] > 0 for i in range(num_pairs)], num_rules),
+            altered=np.repeat(np.array(is_altered, dtype=bool), num_rules),
+            made_equal=np.repeat(np.array(is_equal, dtype=bool), num_rules),
         )
 
 
@@ -131,6 +142,14 @@ class PreparedQuestions(PreparedPairs):
     @property
     def truncated_N(self) -> np.ndarray:
         return super().truncated_N[:: self.num_rules]
+
+    @property
+    def altered_N(self) -> np.ndarray:
+        return super().altered_N[:: self.num_rules]
+
+    @property
+    def made_equal_N(self) -> np.ndarray:
+        return super().made_equal_N[:: self.num_rules]
 
 
 class Judge(EnsembleScorer):

@@ -53,6 +53,16 @@ class PreparedPairs:
         return np.any([member.chosen_truncated | member.rejected_truncated for member in self.pairs], axis=0)
 
     @property
+    def altered_N(self) -> np.ndarray:
+        """Whether a template drops or changes text of the pair; empty where none tells."""
+        return np.any([member.altered for member in self.pairs], axis=0)
+
+    @property
+    def made_equal_N(self) -> np.ndarray:
+        """Whether a template makes both sides the same; empty where none tells."""
+        return np.any([member.made_equal for member in self.pairs], axis=0)
+
+    @property
     def num_tokens(self) -> int:
         """Tokens of all sequences of all members, after truncation."""
         return sum(plan.num_tokens for plan in self.plans)

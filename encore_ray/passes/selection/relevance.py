@@ -5,7 +5,7 @@ write relevance/: the units of pairs/, with pair_id, prompt_id, group_id, subset
 1, null for a single response. What wrote it decides what `select` makes of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,13 @@ from encore_ray.engine.pools import Resources
 from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.tables import rules_metadata
-from encore_ray.models.judge.questions import questions_digest, relevance_question, relevance_rules
+from encore_ray.models.judge.questions import (
+    ask_relevance,
+    questions_digest,
+    relevance_question,
+    relevance_rules,
+)
+from encore_ray.models.spec.conversation import Message
 from encore_ray.models.text.pair_prompt import pair_prompt_digest
 from encore_ray.passes.scorers.model.plan import plan_model
 from encore_ray.passes.scorers.model.planned import JudgeModel, ScoringModel
@@ -82,6 +88,9 @@ class RelevanceJudgeModel(JudgeModel):
         from encore_ray.models.judge.relevance_judge import RelevanceJudge
 
         return self.load_as(RelevanceJudge)
+
+    def asks(self, prompt: Sequence[Message], answer: Sequence[Message]) -> list[Message]:
+        return ask_relevance(prompt, self.longest_rule)
 
     @classmethod
     def of(cls, judge: JudgeModel) -> "RelevanceJudgeModel":

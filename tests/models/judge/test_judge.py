@@ -146,6 +146,15 @@ def test_a_cut_conversation_keeps_its_end_and_every_question_and_is_cut_alike_fo
     assert max(map(len, pairs.chosen_ids)) == 400
 
 
+def test_what_a_template_drops_and_makes_equal_is_counted_a_pair(tmp_path) -> None:
+    tok = judges.tokenizer(chat=True)
+    tok.chat_template = tok.chat_template.replace("m.content", "m.content.split('</think>')[-1]")
+    judge = load(judges.save_judge(tmp_path / "judge", tok=tok))
+    thought = [{"role": "assistant", "content": f"<think>hm</think>{CHOSEN[0][0]['content']}"}]
+    prepared = judge.prepare(PROMPTS, chosen=CHOSEN, rejected=[thought, *REJECTED[1:]], pair_ids=["a", "b", "c"])
+    assert prepared.altered_N.tolist() == prepared.made_equal_N.tolist() == [True, False, False]
+
+
 def test_a_question_that_takes_more_than_half_of_the_tokens_is_refused(tmp_path) -> None:
     folder = judges.save_judge(tmp_path / "judge")
     rules = RuleSet([*judges.RULES, Rule("endless", "Is it " + "so " * 400, "better", Scale(-1, 1))])

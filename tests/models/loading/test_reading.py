@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from encore_ray.errors import ModelError
 from encore_ray.models.forward.scorer import PairScorer
+from encore_ray.models.judge.questions import ask_rating
 from encore_ray.models.loading.checkpoint import load_models
-from encore_ray.models.loading.reading import look_ahead, plan_judge_readings, plan_readings
+from encore_ray.models.loading.look_ahead import look_ahead
+from encore_ray.models.loading.reading import plan_judge_readings, plan_readings
 from encore_ray.models.spec.conversation import Reading
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
@@ -109,6 +112,10 @@ def test_our_own_form_reads_as_its_heads_were_made(tmp_path):
     assert reading.facts == {}
 
 
+def asks(prompt, answer):
+    return ask_rating([*prompt, *answer], tiny.RULES[0])
+
+
 def sample(text, num_pairs=2):
     prompt = [{"role": "user", "content": "Hi."}]
     answer = [{"role": "assistant", "content": text}]
@@ -203,12 +210,23 @@ def test_a_template_that_asks_for_the_time_is_named_with_its_digest_and_what_it_
     folder = save(tmp_path, "writes the bos")
     source = "{{ strftime_now('%Y') }}" + NO_BOS
     options = reads(template="file", source=source, clock="2031-02-03T00:00:00")
-    for plan in (plan_readings, plan_judge_readings):
+    for plan in (plan_readings, partial(plan_judge_readings, asks=asks)):
         (reading,) = plan(ModelSource(folder), options)
         assert reading.template == f"chat {hashlib.sha256(source.encode()).hexdigest()[:12]}"
         assert "it is told that it is 2031-02-03T00:00:00, at any time" in reading.notes[0]
-    (note,) = look_ahead([reading], sample("word " * 500), is_whole=True)  # of a judge no length: questions follow
-    assert note == reading.notes[0]
+
+
+def test_of_a_judge_the_question_counts(tmp_path):
+    folder = save(tmp_path, "writes the bos")
+    (reading,) = plan_judge_readings(ModelSource(folder), CPU, asks=asks)
+    told = look_ahead([reading], sample("word " * 40), is_whole=True)
+    assert told == [
+        reading.notes[0],
+        "128 tokens at most with the longest question (the model's own limit): 3 of 3 conversations will lose their "
+        "beginning",
+    ]
+    (reading,) = plan_judge_readings(ModelSource(folder), CPU, asks=lambda prompt, answer: [*prompt, *answer])
+    assert look_ahead([reading], sample("No."), is_whole=True)[1].endswith("none of 3 conversations is longer")
 
 
 def test_one_of_several_templates_is_read_by_its_name_and_needs_one(tmp_path):

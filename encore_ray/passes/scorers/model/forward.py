@@ -132,10 +132,9 @@ def _as_text(fact: Any) -> str:
 
 def _alterations(prepared: "PreparedPairs") -> dict[str, int]:
     """How many pairs a template altered and made equal; nothing where it did neither."""
-    columns = {"template_altered": "altered", "made_equal": "made_equal"}
     found = {
-        count: int(np.count_nonzero(np.any([getattr(member, name) for member in prepared.pairs], axis=0)))
-        for count, name in columns.items()
+        "template_altered": int(np.count_nonzero(prepared.altered_N)),
+        "made_equal": int(np.count_nonzero(prepared.made_equal_N)),
     }
     return {count: number for count, number in found.items() if number}
 

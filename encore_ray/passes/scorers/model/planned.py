@@ -1,16 +1,18 @@
 """The model of a pass as it is planned on the driver: what it is, how it is run, and what decides its outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from encore_ray.config import ScoreOptions
+from encore_ray.models.judge.questions import ask_rating, question
+from encore_ray.models.spec.conversation import Message
 from encore_ray.models.spec.forward import BudgetSearch, StrategyChoice
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.passes.scorers.model.reading import reading_of
-from encore_ray.rules import RuleSet
+from encore_ray.rules import Rule, RuleSet
 
 if TYPE_CHECKING:
     from encore_ray.models.judge.judge import Judge
@@ -122,6 +124,15 @@ class JudgeModel(ScoringModel):
         from encore_ray.models.judge.judge import Judge
 
         return self.load_as(Judge)
+
+    def asks(self, prompt: Sequence[Message], answer: Sequence[Message]) -> list[Message]:
+        """What it reads of a prompt and a response, under the rule that makes the longest question."""
+        return ask_rating([*prompt, *answer], self.longest_rule)
+
+    @property
+    def longest_rule(self) -> Rule:
+        """The rule that makes the longest question."""
+        return max(self.rules, key=lambda rule: len(question(rule)))
 
     def load_as(self, kind: "type[Judge]") -> "Judge":
         """Load it to rate what that kind of judge rates."""

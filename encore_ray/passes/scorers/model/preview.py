@@ -10,7 +10,7 @@ from encore_ray.passes.scorers.outputs import TEXTS
 from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT, REJECTED
 
 if TYPE_CHECKING:
-    from encore_ray.models.loading.reading import Sides
+    from encore_ray.models.loading.look_ahead import Sides
 
 # Units looked at, spread over the job, and pairs of each: a second of tokenising.
 UNITS, PAIRS = 8, 64
@@ -22,10 +22,14 @@ def preview(model: ScoringModel, units: Sequence[TableUnit]) -> tuple[str, list[
     Raises:
         ModelError: its tokenizer does not know what is written in them.
     """
-    from encore_ray.models.loading.reading import look_ahead, plan_judge_readings, plan_readings
+    from encore_ray.models.loading.look_ahead import look_ahead
+    from encore_ray.models.loading.reading import plan_judge_readings, plan_readings
 
-    plan = plan_judge_readings if isinstance(model, JudgeModel) else plan_readings
-    readings = plan(local_model(model.source), model.load_options)
+    place, options = local_model(model.source), model.load_options
+    if isinstance(model, JudgeModel):
+        readings = plan_judge_readings(place, options, asks=model.asks)
+    else:
+        readings = plan_readings(place, options)
     step = -(-len(units) // UNITS) or 1
     few = units[::step]
     is_whole = len(few) == len(units) and all(unit.rows <= PAIRS for unit in units)
