@@ -3,12 +3,20 @@
 import contextlib
 import json
 import math
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 Body = dict[str, Any]
 
@@ -65,7 +73,27 @@ class Server:
 
 
 @contextlib.contextmanager
-def api_server(answer: Callable[[Body], Step]) -> Iterator[Server]:
+def tls_server(answer: Callable[[Body], Step], folder: Path) -> Iterator[tuple[Server, Path]]:
+    """The same behind TLS, with a certificate of its own making, and the file of that."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "judge")])
+    since = datetime.now(UTC) - timedelta(days=1)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, since, since + timedelta(days=9))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    certificate = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    authority, private = folder / "authority.pem", folder / "key.pem"
+    authority.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority, private)
+    with api_server(answer, context) as server:
+        yield server, authority
+
+
+@contextlib.contextmanager
+def api_server(answer: Callable[[Body], Step], context: ssl.SSLContext | None = None) -> Iterator[Server]:
     """A server on a free port of this machine, in threads of this process."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -86,7 +114,9 @@ def api_server(answer: Callable[[Body], Step]) -> Iterator[Server]:
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server = Server(f"http://127.0.0.1:{http.server_port}/v1", answer)
+    if context is not None:
+        http.socket = context.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
+    server = Server(f"{'https' if context else 'http'}://127.0.0.1:{http.server_port}/v1", answer)
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

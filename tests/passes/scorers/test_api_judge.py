@@ -38,7 +38,7 @@ from encore_ray.schema import PAIR_FIELDS
 from encore_ray.storage import Folder
 from tests.models import judges
 from tests.passes import jobs
-from tests.passes.api_server import Body, Server, Step, api_server, completion, failure
+from tests.passes.api_server import Body, Server, Step, api_server, completion, failure, tls_server
 
 YES_NO = AnswerForm(None)
 FIVE = AnswerForm((1.0, 2.0, 3.0, 4.0, 5.0))
@@ -166,6 +166,26 @@ def test_nobody_there_is_told_with_what_to_do() -> None:
         pass
     with pytest.raises(ClusterError, match=r"failed 2 times, at last with .*refused.*See that it runs"):
         ask(gone, retries=1)
+
+
+def test_a_certificate_that_nobody_trusts_ends_the_job_at_once_until_its_authority_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    question = {"messages": [{"role": "user", "content": "?"}] * 2}
+    with tls_server(judge_like, tmp_path) as (server, authority):
+        with pytest.raises(ConfigError, match=r"not trusted here \(self-signed certificate\)\. Set SSL_CERT_FILE"):
+            ApiClient(server.url, options(retries=9, backoff_s=30)).ask(question)
+        for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            with monkeypatch.context() as environment:
+                environment.setenv(name, str(authority))
+                assert isinstance(ApiClient(server.url, options()).ask(question), Reply)
+
+
+def test_a_judge_without_tls_is_told_from_one_that_is_away(server: Server) -> None:
+    with pytest.raises(ConfigError, match=r"speaks no TLS\. Write http://"):
+        ApiClient(server.url.replace("http:", "https:"), options(retries=9, backoff_s=30)).ask({"messages": []})
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,14 @@ def server() -> Iterator[Server]:
 
 
 def job(
-    server: Server, folder: Path, *, num_pairs: int = 12, query: str = "", told: Console | None = None, **rate: Any
+    server: Server,
+    folder: Path,
+    *,
+    num_pairs: int = 12,
+    query: str = "",
+    told: Console | None = None,
+    may_be_bad: float = 0.01,
+    **rate: Any,
 ) -> dict[str, Any]:
     """What a small judged job made: its facts, counts of scores, and the scores."""
     folder.mkdir(exist_ok=True)
@@ -50,7 +57,7 @@ def job(
             rules=str(folder / "rules.yaml"),
             rate={"model": "judge-1", "concurrency": 4, "backoff_s": 0.01, "retries": 1, **rate},
             weigh={"score_range": "unit"},
-            prepare={"unit_pairs": 6},
+            prepare={"unit_pairs": 6, "max_bad_fraction": may_be_bad},
             cluster={"engine": "local"},
         ),
         console=told,
@@ -155,6 +162,72 @@ def test_a_quota_that_is_used_up_ends_the_job_at_once(server: Server, status: in
     with pytest.raises(ClusterError, match=r"used up.*the same command goes on"):
         ApiClient(server.url, RateOptions(model="m", retries=9)).ask({"messages": []})
     assert len(server.heard) == 1 and time.monotonic() - since < 5
+
+
+def ok(**fields: Any) -> Step:
+    """Status 200, whatever it holds."""
+    return Step(200, json.dumps({"object": "chat.completion", **fields}).encode())
+
+
+FLAGGED = {"error": {"message": "Your input was flagged for violence.", "code": 403, "metadata": {"reasons": ["v"]}}}
+KEPT_BACK = {
+    "no text": completion(None),
+    "no message": ok(choices=[{"message": None, "finish_reason": "content_filter"}]),
+    "its category": ok(choices=[{"finish_reason": "content_filter: PROHIBITED_CONTENT"}]),
+    "no choice": ok(choices=[]),
+    "null": ok(choices=None),
+    "an error within": ok(**FLAGGED),
+    "for reasons": ok(error={"message": "Provider returned error", "code": 403, "metadata": {"reasons": ["v"]}}),
+    "flagged": Step(403, json.dumps(FLAGGED).encode()),
+    "refused": refuse("The prompt triggered our content management policy.", code="content_filter"),
+}
+
+
+@pytest.mark.parametrize("step", KEPT_BACK.values(), ids=KEPT_BACK)
+def test_what_a_filter_keeps_back_loses_its_pair_and_decides_nothing_about_the_others(
+    server: Server, step: Step, tmp_path: Path
+) -> None:
+    jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=12)
+    first = json.loads((tmp_path / "corpus.jsonl").read_text().splitlines()[0])
+    words = json.dumps(first["chosen"])[1:-1]
+
+    def answer(body: Body) -> Step:
+        if len(body["messages"]) == 1:  # whether it answers at all
+            return completion("Yes", {"Yes": 1.0})
+        return step if words in json.dumps(body["messages"]) else judge_like(body)
+
+    server.answer = answer
+    made = job(server, tmp_path, may_be_bad=0.5)
+    assert made["facts"]["logprobs"] == "given"  # the first question of all was the one without an answer
+    assert (made["counts"]["scored"], made["counts"]["quarantined"]) == (11, 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ({"message": "Insufficient credits. Add more.", "code": 402}, r"'Insufficient credits.*used up"),
+        ({"message": "No auth credentials found", "code": 401}, r"answered 401: .*Set OPENAI_API_KEY"),
+        ({"message": "No endpoints found for m", "code": "404"}, r"answered 404: .*rate\.model"),
+        ({"message": "Rate limit exceeded: free-models-per-min", "code": 429}, r"failed 2 times.*per-min"),
+        ({"message": "something"}, r"failed 2 times.*something"),
+    ],
+)
+def test_an_error_of_status_200_is_what_its_code_says(server: Server, error: Body, words: str) -> None:
+    server.answer = lambda body: ok(error=error)
+    with pytest.raises((ConfigError, ClusterError), match=words):
+        ApiClient(server.url, RateOptions(model="m", retries=1, backoff_s=0.01)).ask({"messages": []})
+
+
+def test_what_a_router_was_told_counts_as_if_it_had_said_it(server: Server, tmp_path: Path) -> None:
+    def routed(body: Body) -> Step:
+        raw = fussy(body).body.decode()
+        told = {"message": "Provider returned error", "code": 400, "metadata": {"raw": raw, "provider_name": "P"}}
+        return judge_like(body) if fussy(body).status == 200 else Step(400, json.dumps({"error": told}).encode())
+
+    server.answer = routed
+    assert job(server, tmp_path)["facts"]["tokens_name"] == "max_completion_tokens"
+    refusal = read_refusal(429, b'{"error": {"message": "Provider returned error", "metadata": {"raw": "try later"}}}')
+    assert refusal.message == "'Provider returned error: try later'"
 
 
 CONTEXT = [
@@ -267,6 +340,10 @@ def test_all_rules_of_a_response_in_one_request(server: Server, tmp_path: Path) 
         ('{"harm": "maybe", "clear": "9"}', [str, str]),
         ('{"clear": "1"}', [str, 1.0]),
         ("[1]", [str, str]),
+        ('Of {my} view: ```json\n{"harm": "No", "clear": "4"}\n```\nThat is {}.', [-1.0, 4.0]),
+        ('<think>{"harm": "Yes"}? No: {"a"</think>{"harm": "No", "clear": 3}', [-1.0, 3.0]),
+        ('{"ratings": {"harm": "No", "clear": "2"}}', [-1.0, 2.0]),
+        ("{}", [str, str]),
         ("Yes", [str, str]),
         ('{"harm": {"a": 1}, "clear": null}', [str, str]),
         ('{"a":' * 50_000 + "}", [str, str]),

@@ -6,6 +6,7 @@ whose context is short, or who gives no log-probabilities, is known before all o
 is paid for twice.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -54,7 +55,7 @@ class FirstQuestions:
         if not conversations:
             return self._judge.agreement
         answers = Replies(self._judge.answers, unit.unit)
-        replies = [reply for _, reply in zip(range(_SURE), self._first(conversations, answers), strict=False)]
+        replies = list(itertools.islice(self._first(conversations, answers), _SURE))
         self._ask(max(conversations, key=num_chars), self._judge.questions[0], answers)
         if self._judge.asks_logprobs and replies:
             given = any(reply.first for reply in replies)
@@ -64,9 +65,9 @@ class FirstQuestions:
         return self._judge.agreement
 
     def _first(self, conversations: Sequence[list[Message]], answers: Replies) -> Iterator[Reply]:
-        """Answers to the first questions, until one has log-probabilities."""
+        """Answers to the first questions, until one has log-probabilities; none that was kept back."""
         tried = ((turns, self._ask(turns, self._judge.questions[0], answers)) for turns in conversations[:_FIRST])
-        turns, reply = next(((turns, reply) for turns, reply in tried if reply is not None), (None, None))
+        turns, reply = next(((turns, reply) for turns, reply in tried if reply and reply.is_said), (None, None))
         if turns is None or reply is None:
             return
         yield reply
@@ -74,7 +75,7 @@ class FirstQuestions:
             return
         for k in self._judge.questions[1:]:
             other = self._ask(turns, k, answers)
-            if other is not None:
+            if other is not None and other.is_said:
                 yield other
 
     def _ask(self, turns: list[Message], k: int | None, answers: Replies) -> Reply | None:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -38,15 +38,31 @@ def rate_structured(rules: RuleSet, reply: Reply | Refused) -> list[float | str]
     """The ratings under all rules that one reply gives as JSON, or why there is none."""
     if isinstance(reply, Refused):
         return [f"the judge {reply.reason}"] * len(rules)
-    found = re.search(r"\{.*\}", reply.text or "", re.DOTALL)  # models like to put a fence around it
-    try:
-        given = json.loads(found[0]) if found else None
-    except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
+    given = _object_of(reply.text or "", rules.names)
+    if given is None:
         manner = f" ({reply.manner})" if reply.manner else ""
         return [f"the judge was to answer with a JSON object, and said {_quoted(reply.text)}{manner}"] * len(rules)
     return [_rate_given(answer_form(rule), given.get(rule.name)) for rule in rules]
+
+
+def _object_of(text: str, names: Sequence[str]) -> dict[str, Any] | None:
+    """The last JSON object of a text that has a rule's name, else the last; models put fences, thoughts and words
+    around it, and objects around it too.
+    """
+    found: list[dict[str, Any]] = []
+    place, decoder = text.find("{"), json.JSONDecoder()
+    while place >= 0:
+        try:
+            value, end = decoder.raw_decode(text, place)
+        except RecursionError:
+            return None
+        except ValueError:
+            end = place + 1
+        else:
+            found += [value, *(inner for inner in value.values() if isinstance(inner, dict))]
+        place = text.find("{", end)
+    found.sort(key=lambda value: not value.keys().isdisjoint(names))  # stable: the last of those that have one
+    return found[-1] if found else None
 
 
 def _rate_given(form: AnswerForm, value: Any) -> float | str:

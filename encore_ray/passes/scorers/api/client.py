@@ -2,7 +2,7 @@
 
 Retries, their backoff with jitter and `Retry-After` are urllib3's. Only failures of the service are tried again: no
 connection, no answer in time, a broken or senseless body, status 408, 409, 429 and 5xx. Other refusals are about the
-request, and final; a quota that is used up ends the job at once.
+request, and final; a quota that is used up and a certificate that nobody trusts end the job at once.
 """
 
 import json
@@ -11,15 +11,15 @@ import time
 from typing import Any, Self
 
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError, InvalidHeader, ProtocolError
+from urllib3.exceptions import HTTPError, InvalidHeader, ProtocolError, SSLError
 from urllib3.util import Retry
 
 from encore_ray.config import RateOptions
 from encore_ray.engine.watchdog import CalledOff, advance
 from encore_ray.errors import ClusterError, ConfigError
-from encore_ray.passes.scorers.api.connection import KEY_VARIABLE, connect, endpoint, headers
-from encore_ray.passes.scorers.api.refusals import Refusal, excerpt, read_refusal
-from encore_ray.passes.scorers.api.replies import Refused, Reply, parse_reply
+from encore_ray.passes.scorers.api.connection import KEY_VARIABLE, connect, endpoint, headers, untrusted
+from encore_ray.passes.scorers.api.refusals import Refusal, error_within, excerpt, read_refusal
+from encore_ray.passes.scorers.api.replies import Refused, Reply, is_message_missing, parse_reply
 
 _BUSY = frozenset({408, 409, 429, *range(500, 600)})
 _LONGEST_WAIT_S = 60
@@ -33,10 +33,14 @@ class _Patience(Retry):
     stopped: threading.Event
     url: str
 
-    def increment(self, *args: Any, response: BaseHTTPResponse | None = None, **values: Any) -> Self:
+    def increment(
+        self, *args: Any, response: BaseHTTPResponse | None = None, error: Exception | None = None, **values: Any
+    ) -> Self:
         if response is not None and (refusal := read_refusal(response.status, response.data)).is_quota:
             raise used_up(self.url, refusal)
-        return super().increment(*args, response=response, **values)
+        if isinstance(error, SSLError) and (wrong := untrusted(self.url, error)):
+            raise wrong
+        return super().increment(*args, response=response, error=error, **values)
 
     def new(self, **values: Any) -> Self:
         made = super().new(**values)
@@ -101,6 +105,7 @@ class ApiClient:
         self._wait_for_turn()
         retry: Retry = self._retry
         data = json.dumps(body, ensure_ascii=False).encode()
+        is_silent = False  # it answered, with no message in it
         while True:
             try:
                 response = self._pool.urlopen("POST", self._url, body=data, headers=self._headers, retries=retry)
@@ -111,16 +116,24 @@ class ApiClient:
                 if reply is not None:
                     self._has_answered = True
                     return reply
+                refusal = error_within(response.data)
+                if refusal is not None and (refusal.is_quota or refusal.status not in _BUSY):
+                    return self._about_this(refusal)
+                is_silent = is_message_missing(response.data)
                 wrong = ProtocolError(f"a reply that is no chat completion: {excerpt(response.data)}")
                 retry = retry.increment("POST", self._url, error=wrong)
             except HTTPError as error:
-                reason = getattr(error, "reason", None) or error
-                raise ClusterError(
-                    f"The judge at {self._url} failed {self._options.retries + 1} times, at last with {reason}. See "
-                    "that it runs, or be more patient (rate.retries, rate.timeout_s). All answers are kept: the same "
-                    "command goes on."
-                ) from error
+                if is_silent and self._answers_a_short_one(body):
+                    return Refusal(200, f"no message {self._options.retries + 1} times, as filters have it", "")
+                raise self._failed(error) from error
             retry.sleep()
+
+    def _failed(self, error: HTTPError) -> ClusterError:
+        reason = getattr(error, "reason", None) or error
+        return ClusterError(
+            f"The judge at {self._url} failed {self._options.retries + 1} times, at last with {reason}. See that it "
+            "runs, or be more patient (rate.retries, rate.timeout_s). All answers are kept: the same command goes on."
+        )
 
     def stop(self) -> None:
         """Ask no more: threads that wait for their turn, or to try again, get CalledOff."""
@@ -148,6 +161,8 @@ class ApiClient:
         status, said = refusal.status, _said(refusal)
         if refusal.is_quota:
             raise used_up(self._url, refusal)
+        if refusal.is_about_content:
+            return refusal
         if status in (401, 403):
             raise ConfigError(
                 f"The judge at {self._url} {said}. Set {KEY_VARIABLE} on every node to a key that it takes, or name "
@@ -172,7 +187,12 @@ class ApiClient:
             if not self._has_answered:
                 self._wait_for_turn()
                 data = json.dumps({**body, "messages": _SHORT}, ensure_ascii=False).encode()
-                response = self._pool.urlopen("POST", self._url, body=data, headers=self._headers, retries=self._retry)
+                try:
+                    response = self._pool.urlopen(
+                        "POST", self._url, body=data, headers=self._headers, retries=self._retry
+                    )
+                except HTTPError as error:
+                    raise self._failed(error) from error
                 self._has_answered = response.status == 200 and parse_reply(response.data) is not None
             return self._has_answered
 

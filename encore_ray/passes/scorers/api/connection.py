@@ -3,11 +3,12 @@
 import os
 import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3.exceptions import LocationParseError, ProxySchemeUnknown
+from urllib3.exceptions import LocationParseError, ProxySchemeUnknown, SSLError
 from urllib3.util import Timeout, parse_url
 
 from encore_ray.config import RateOptions
@@ -16,6 +17,7 @@ from encore_ray.redaction import redact
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 
+_AUTHORITY_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _PATH = "/chat/completions"
 _CONNECT_S = 10.0
 _SECRET = re.compile("token|secret|passw|signature|credential|sig|key", re.I)
@@ -86,13 +88,39 @@ def connect(url: str, options: RateOptions) -> urllib3.PoolManager:
     parts = urlsplit(url)
     proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
     timeout = Timeout(connect=_CONNECT_S, read=options.timeout_s)
+    trusted = _authorities()
     if proxy:
         proxy = proxy if "://" in proxy else f"http://{proxy}"
         try:
-            return urllib3.ProxyManager(proxy, maxsize=options.concurrency, block=True, timeout=timeout)
+            return urllib3.ProxyManager(proxy, maxsize=options.concurrency, block=True, timeout=timeout, **trusted)
         except (LocationParseError, ProxySchemeUnknown) as error:
             raise ConfigError(
                 f"The proxy {proxy} of {parts.scheme.upper()}_PROXY cannot be used: {error}. Name one that speaks "
                 "HTTP, or leave the judge's host out of it by NO_PROXY."
             ) from None
-    return urllib3.PoolManager(maxsize=options.concurrency, block=True, timeout=timeout)
+    return urllib3.PoolManager(maxsize=options.concurrency, block=True, timeout=timeout, **trusted)
+
+
+def untrusted(url: str, error: SSLError) -> ConfigError | None:
+    """What to do where no connection will ever be trusted; None where another try may do."""
+    said = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        found = re.search(r"certificate verify failed: ([^()]+?)\.? \(", said)
+        return ConfigError(
+            f"The judge at {url} shows a certificate that is not trusted here"
+            f"{f' ({found[1]})' if found else ''}. Set {_AUTHORITY_VARIABLES[0]} on every node to the file of its "
+            "authority's certificates."
+        )
+    if "WRONG_VERSION_NUMBER" in said or "record layer failure" in said:
+        return ConfigError(f"What answers at {url} speaks no TLS. Write http:// where it is meant to.")
+    return None
+
+
+def _authorities(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Whom to trust, where the environment says so as it does to curl and requests; OpenSSL itself reads the first."""
+    if environ.get(_AUTHORITY_VARIABLES[0]):
+        return {}
+    place = next((environ[name] for name in _AUTHORITY_VARIABLES[1:] if environ.get(name)), None)
+    if place is None:
+        return {}
+    return {"ca_cert_dir": place} if os.path.isdir(place) else {"ca_certs": place}

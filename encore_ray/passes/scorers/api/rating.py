@@ -85,7 +85,7 @@ class Rater:
         if isinstance(reply, Refused):
             return rate_reply(form, reply)
         with self._lock:
-            if self._kind is None:
+            if self._kind is None and reply.is_said:
                 self._kind = GIVEN if reply.first else ABSENT
         rating = rate_reply(form, replace(reply, first=()) if self._kind == ABSENT else reply)
         if self._kind == ABSENT or reply.first or isinstance(rating, str):

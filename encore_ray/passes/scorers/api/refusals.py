@@ -1,4 +1,7 @@
-"""What an error response means: which parameter is refused, how long a request may be, whether there is money left."""
+"""What an error response means: which parameter is refused, how long a request may be, whether there is money left.
+
+Routers answer for others: what the service behind them said stands inside, and an error may come with status 200.
+"""
 
 import json
 import re
@@ -25,6 +28,9 @@ _LIMIT = re.compile(
     re.I,
 )
 _NUMBER = re.compile(r"\d[\d,]*")
+_FLAGGED = re.compile(
+    r"flagged|moderation|content[_ ](?:filter|policy|management)|prohibited[_ ]content|safety (?:system|filter)", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,11 @@ class Refusal:
         if self.status >= 500 or "RESOURCE_EXHAUSTED" in self.code:  # so Google calls a limit a minute as well
             return False
         return self.status == 402 or bool(_QUOTA.search(f"{self.code} {self.text}"))
+
+    @property
+    def is_about_content(self) -> bool:
+        """Whether a filter of the service keeps it from this one conversation, and from no other."""
+        return self.status in (403, 451) and bool(_FLAGGED.search(f"{self.code} {self.text}"))
 
     @property
     def too_long(self) -> TooLong | None:
@@ -108,7 +119,27 @@ def read_refusal(status: int, data: bytes) -> Refusal:
     text = str(said) if said is not None else data.decode(errors="replace")
     code = " ".join(str(error[key]) for key in ("code", "type", "status") if error.get(key))
     numbers = {key: number for key, number in error.items() if isinstance(number, int)}
-    return Refusal(status, excerpt(text.encode()), text, code, str(error.get("param") or "").split(".")[-1], numbers)
+    param = str(error.get("param") or "").split(".")[-1]
+    beside: Any = error.get("metadata")
+    metadata: dict[str, Any] = beside if isinstance(beside, dict) else {}
+    code += " flagged" if metadata.get("reasons") or metadata.get("flagged_input") else ""
+    raw = metadata.get("raw")
+    if isinstance(raw, str) and raw.strip():  # what the service behind a router said
+        inner = read_refusal(status, raw.encode())
+        text, code, param = f"{text}: {inner.text}", f"{code} {inner.code}", param or inner.param
+    return Refusal(status, excerpt(text.encode()), text, code, param, numbers)
+
+
+def error_within(data: bytes) -> Refusal | None:
+    """The error that a body of status 200 is, with the status that it names; None where it is none or names none."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    error = value.get("error") if isinstance(value, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    status = int(code) if isinstance(code, str) and code.isdecimal() else code
+    return read_refusal(status, data) if isinstance(status, int) and 400 <= status < 600 else None
 
 
 def excerpt(data: bytes) -> str:

@@ -20,7 +20,7 @@ class Reply:
     """What a judge answered.
 
     Attributes:
-        text: of its message; None where it has none.
+        text: of its message; None where it has none, as where a filter kept it back.
         first: tokens that its answer could have begun with and their natural log-probabilities, as far as they were
             given; empty where none were.
         manner: what is to be said of how it answers, as that it thinks first; "" for nothing.
@@ -31,6 +31,11 @@ class Reply:
     first: Likely
     manner: str = ""
     usage: int | None = field(default=None, compare=False)
+
+    @property
+    def is_said(self) -> bool:
+        """Whether it tells how a judge answers: one that was kept back tells nothing of log-probabilities."""
+        return bool(self.first or (self.text or "").strip())
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ def parse_reply(data: bytes) -> Reply | None:
     try:
         value = json.loads(data)
         choice = value["choices"][0]
-        message = choice["message"]
+        is_kept_back = choice.get("message") is None and _is_filtered(choice.get("finish_reason"))
+        message: dict[str, Any] = {} if is_kept_back else choice["message"]
         text = _text(message.get("content"))
         entries = _entries(choice.get("logprobs") or {})
         first = _first(entries, text, has_thoughts=bool(_thoughts(message)))
@@ -60,6 +66,17 @@ def parse_reply(data: bytes) -> Reply | None:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     return Reply(None if text is None else _whole(text), first, manner, usage if isinstance(usage, int) else None)
+
+
+def is_message_missing(data: bytes) -> bool:
+    """Whether a body is a chat completion whose choices are there, and hold no message."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    choices = value.get("choices", ()) if isinstance(value, dict) and "error" not in value else ()
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return choices in (None, []) or (isinstance(first, dict) and first.get("message") is None)
 
 
 def word_of(token: str) -> str:
@@ -127,11 +144,15 @@ def _manner(message: dict[str, Any], text: str | None, finish: Any) -> str:
         said.append("it thinks before it answers")
     if finish == "length" and not (text or "").strip():
         said.append("its tokens ended before an answer")
-    if finish == "content_filter":
+    if _is_filtered(finish):
         said.append("a filter of the service kept the answer back")
     if message.get("refusal"):
         said.append(f"it refuses: {str(message['refusal'])[:80]!r}")
     return "; ".join(said)
+
+
+def _is_filtered(finish: Any) -> bool:
+    return str(finish).startswith("content_filter")  # Google names the category behind it
 
 
 def _whole(text: str) -> str:
