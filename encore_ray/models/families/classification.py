@@ -108,6 +108,7 @@ def _has_own_class(folder: ModelFolder) -> bool:
 
 def headless(folder: ModelFolder, account: Account) -> ModelError:
     """For a model without a head that is known here: what it lacks, what in it might be one, and what to do."""
+    folder.refuse_wrapped()
     kinds = folder.config.architectures or []
     beside = [name for name in account.beside() if folder.shapes[name] is None or len(folder.shapes[name] or ()) < 3]
     if beside:

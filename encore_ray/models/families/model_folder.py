@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -139,10 +140,33 @@ class ModelFolder:
         account = self.account(opened.auto_class)
         known = opened.reads.union(account.beside() if opened.replaces_heads else ())
         left = [n for n in account.left if n not in known and not any(re.search(each, n) for each in opened.idle)]
+        if left or account.problems:
+            self.refuse_wrapped()
         if left:
             raise refuse_left(self.path, account.class_name, left)
         if account.problems:
             raise refuse_missing(self.path, account.class_name, account.problems)
+
+    def refuse_wrapped(self) -> None:
+        """Refuse a model that was saved with what stood around it, so that no weight has the name of its own.
+
+        Raises:
+            ModelError: without the first parts of their names, weights are the body's; with them, none is.
+        """
+        shapes, prefix = self.shapes, ""
+        account = self.account(AutoModel)
+        while not account.body_parts and shapes:
+            part, _ = Counter(name.partition(".")[0] for name in shapes).most_common(1)[0]
+            shapes = {name.removeprefix(f"{part}."): shape for name, shape in shapes.items() if "." in name}
+            prefix += f"{part}."
+            trusted = self.source.trust_remote_code
+            account = keep_account(AutoModel, self.path, self.config, shapes, trust_remote_code=trusted)
+        if prefix and account.body_parts:
+            raise ModelError(
+                f"{self.path}: the names of its weights begin with {prefix}, which is none of {account.class_name}'s: "
+                "what stood around the model was saved with it, as by DDP, FSDP, torch.compile or DeepSpeed-Chat. Take "
+                f"{prefix} off the names in its files, or save the model inside, and score that."
+            )
 
     def read(self, name: str) -> Tensor:
         """One tensor as it is stored, in its own dtype; ModelError if it is not there."""

@@ -27,7 +27,7 @@ from torch import Tensor
 from encore_ray.errors import ModelError
 from encore_ray.models.files.digests import file_digest
 from encore_ray.models.files.foreign import foreign
-from encore_ray.models.files.stores import Stored, list_tensors
+from encore_ray.models.files.stores import Stored, list_tensors, refuse_empty
 from encore_ray.models.spec.files import ADAPTER_FILE, FORM_FILE, RULES_FILE
 
 WEIGHTS, PICKLED = "adapter_model.safetensors", "adapter_model.bin"
@@ -36,6 +36,7 @@ _OWN_FILES = (ADAPTER_FILE, WEIGHTS, PICKLED, "README.md")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _HEADS_OF_BASE = (RULES_FILE, FORM_FILE)  # of heads that the adapter may have replaced
 _TOKENIZER = re.compile(r"(token|vocab|merges|special|added|chat_)")
+_MERGED_BY = b"3"  # another one for another way of merging: what was made by this one is not found
 _SHARD_BYTES = 4_000_000_000
 # Settings under which an adapter is more than low-rank matrices beside whole weights.
 _BEYOND = (
@@ -51,6 +52,9 @@ _BEYOND = (
 )
 _MATRIX = re.compile(r"^(?P<module>.+)\.lora_(?P<side>A|B)(\.\w+)?(\.weight)?$")
 _EMBEDDING = re.compile(r"^(?P<module>.+)\.lora_embedding_(?P<side>A|B)(\.\w+)?$")
+# What stands before a weight's own name: of peft, also twice, and of what a trainer puts around a model.
+_WRAPPERS = re.compile(r"^((base_model\.model|module|_orig_mod)\.)+")
+_REPLACED = re.compile(r"\.original_module(\.\w+)?\.")  # the base's own, beside what was trained in its place
 
 
 def merged_folder(folder: Path, *, fetch: Callable[[str, str | None], Path], allow_pickle: bool) -> Path:
@@ -130,7 +134,7 @@ def _base(folder: Path, config: Mapping[str, Any], fetch: Callable[[str, str | N
 
 def _state(folder: Path, base: Path) -> str:
     """A name for an adapter and its base as they are now."""
-    sha = hashlib.sha256(b"2")
+    sha = hashlib.sha256(_MERGED_BY)
     for file in (file for part in (folder, base) for file in sorted(part.iterdir()) if file.is_file()):
         sha.update(f"{file.parent == base} {file.name} {file_digest(file)[0]}\n".encode())
     return sha.hexdigest()[:32]
@@ -158,7 +162,9 @@ def _merge(folder: Path, base: Path, config: Mapping[str, Any], place: Path, *, 
     stored = list_tensors(base, read_pickle=read_pickle, allow_pickle=allow_pickle)
     if not stored:
         raise _refusal(folder, base, "its base holds no *.safetensors weights")
-    updates, whole = _sorted_out(folder, base, _adapter_tensors(folder, read_pickle), stored)
+    tensors = _adapter_tensors(folder, read_pickle)
+    updates, whole = _sorted_out(folder, base, tensors, stored)
+    _check_effect(folder, base, config, updates, whole, stored)
     written: dict[str, str] = {}
     shard: dict[str, Tensor] = {}
 
@@ -191,10 +197,15 @@ def _read(file: Path, name: str, read_pickle: Callable[[Path], Mapping[str, Tens
 def _adapter_tensors(folder: Path, read_pickle: Callable[[Path], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
     if (folder / WEIGHTS).exists():
         with foreign(folder, f"weights ({WEIGHTS})"):
-            return load_file(folder / WEIGHTS)
-    if (folder / PICKLED).exists():
-        return read_pickle(folder / PICKLED)
-    raise ModelError(f"{folder} is a PEFT adapter without its weights: {WEIGHTS} is missing. Fetch or save it again.")
+            tensors: Mapping[str, Tensor] = load_file(folder / WEIGHTS)
+    elif (folder / PICKLED).exists():
+        tensors = read_pickle(folder / PICKLED)
+    else:
+        raise ModelError(
+            f"{folder} is a PEFT adapter without its weights: {WEIGHTS} is missing. Fetch or save it again."
+        )
+    refuse_empty(folder, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    return tensors
 
 
 def _sorted_out(
@@ -205,12 +216,12 @@ def _sorted_out(
     whole: dict[str, Tensor] = {}
     lost: list[str] = []
     for name, tensor in tensors.items():
-        plain = name.removeprefix("base_model.").removeprefix("model.")
+        if _REPLACED.search(name):
+            continue
+        plain = _WRAPPERS.sub("", name)
         found = _MATRIX.match(plain) or _EMBEDDING.match(plain)
         if not found:
-            plain = re.sub(r"\.(modules_to_save|original_module)(\.default)?\.", ".", plain).replace(
-                ".base_layer.", "."
-            )
+            plain = re.sub(r"\.modules_to_save(\.default)?\.", ".", plain).replace(".base_layer.", ".")
             whole[_in_base(plain, stored) or plain] = tensor
             continue
         target = _in_base(f"{found['module']}.weight", stored)
@@ -224,6 +235,31 @@ def _sorted_out(
     if lost:
         raise _refusal(folder, base, f"{len(lost)} of its tensors have no place in it ({', '.join(lost[:5])})")
     return updates, whole
+
+
+def _check_effect(
+    folder: Path,
+    base: Path,
+    config: Mapping[str, Any],
+    updates: Mapping[str, _Update],
+    whole: Mapping[str, Tensor],
+    stored: Mapping[str, Stored],
+) -> None:
+    """Refuse an adapter that would leave the base, or what was trained beside its matrices, as they were."""
+    problems = []
+    if not updates and not whole:
+        problems.append("its weights file holds no tensor")
+    if updates and not any(bool(update.b.any()) for update in updates.values() if update.b is not None):
+        problems.append("all of its B matrices are 0, as before training")
+    for module in config.get("modules_to_save") or ():
+        within = re.compile(rf"(^|\.){re.escape(module)}\.")
+        if any(map(within.search, stored)) and not any(map(within.search, whole)):
+            problems.append(f"{module}, which was trained beside its matrices (modules_to_save), is not in its file")
+    if problems:
+        raise ModelError(
+            f"{folder} is a PEFT adapter of {base} that was not saved as it was trained: {'; '.join(problems)}. Scores "
+            "would be the base's. Save it again from the training, or score the base by its own name."
+        )
 
 
 def _in_base(name: str, stored: Mapping[str, Stored]) -> str | None:

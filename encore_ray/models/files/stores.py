@@ -1,6 +1,7 @@
 """Weight files of a model: which tensors lie in which of them, and of what shape, without reading one."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def list_tensors(folder: Path, *, read_pickle: ReadPickle, allow_pickle: bool) -
         allow_pickle: else a pickle's tensors are known only where an index names them.
 
     Raises:
-        ModelError: a file is damaged, or one that the index names is not there, or lacks a tensor.
+        ModelError: a file is damaged, or one that the index names is not there, or lacks a tensor; weights are empty.
     """
     found: dict[str, Stored] = {}
     for single, index in _STORES:
@@ -57,7 +58,21 @@ def list_tensors(folder: Path, *, read_pickle: ReadPickle, allow_pickle: bool) -
         if file.exists() and (_is_safe(file) or allow_pickle):
             found = {**_tensors_of(file, read_pickle), **found}
             break
+    refuse_empty(folder, {name: stored.shape for name, stored in found.items()})
     return found
+
+
+def refuse_empty(folder: Path, shapes: Mapping[str, tuple[int, ...] | None]) -> None:
+    """Refuse weights of which nothing but the name was saved, by their names."""
+    empty = sorted(
+        name for name, shape in shapes.items() if shape and not math.prod(shape) and name.endswith(("weight", "bias"))
+    )
+    if empty:
+        raise ModelError(
+            f"{folder}: {len(empty)} of {len(shapes)} weights are empty ({', '.join(empty[:8])}), as DeepSpeed's "
+            "ZeRO-3 leaves those that lie on other GPUs. Make whole ones from the training's checkpoint "
+            "(zero_to_fp32.py), or train with stage3_gather_16bit_weights_on_model_save, and score those."
+        )
 
 
 def _is_safe(file: Path) -> bool:

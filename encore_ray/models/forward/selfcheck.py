@@ -26,7 +26,7 @@ def check_scorer(scorer: PairScorer, pairs: TokenizedPairs, *, name: str) -> flo
         The difference of the middle rule, in standard deviations of the checked scores.
 
     Raises:
-        ModelError: they differ by more than rounding explains; names the model and the difference.
+        ModelError: they differ by more than rounding explains, or the model gives no number; names the model.
     """
     if not len(pairs) or scorer.strategy == "one_by_one":
         return 0.0
@@ -37,10 +37,16 @@ def check_scorer(scorer: PairScorer, pairs: TokenizedPairs, *, name: str) -> flo
         by.score(several)[:, :, : len(scorer.model.names)].reshape(2 * len(several), -1).astype(np.float64)
         for by in (scorer, PairScorer(scorer.model, strategy="one_by_one"))
     )
+    dtype = str(scorer.model.dtype).removeprefix("torch.")
+    if not np.isfinite(expected_SK).any():
+        raise ModelError(
+            f"{name}: the model gives no number of any of {len(few)} pairs of this job in {dtype}, one by one in "
+            "transformers' own way. Its weights hold NaN or overflow: fetch or save it again, or score in the type it "
+            "was trained in (score.dtype)."
+        )
     difference_K = _differences(found_SK, expected_SK)
     # A mistake in attention moves all rules; one alone may have a tiny deviation of its own.
     difference = float(np.median(difference_K))
-    dtype = str(scorer.model.dtype).removeprefix("torch.")
     if difference <= TOLERANCE_SD[dtype]:
         return difference
     rule = scorer.model.names[int(difference_K.argmax())]

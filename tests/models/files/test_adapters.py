@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from encore_ray.errors import ModelError
@@ -15,6 +16,7 @@ from encore_ray.models.spec.source import ModelSource
 from tests.models import tiny
 
 IDS = list(range(10, 40))
+HEAD = "base_model.model.score.weight"
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning", "ignore::UserWarning:peft")
 
@@ -123,6 +125,58 @@ def test_another_adapter_is_refused_with_what_to_do(tmp_path, changes, message):
     adapter, _ = make(tmp_path)
     edit(adapter, **changes)
     with pytest.raises(ModelError, match=f"is a PEFT adapter of .*{message}.*merge_and_unload"):
+        load_rules(ModelSource(adapter))
+
+
+def edit_tensors(adapter, change):
+    file = adapter / "adapter_model.safetensors"
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+
+
+def with_the_bases_head_beside_it(tensors):
+    """As state_dict() has it."""
+    head = tensors.pop(HEAD)
+    stem = HEAD.removesuffix("weight")
+    beside = {f"{stem}original_module.weight": torch.ones_like(head)}
+    return {**tensors, f"{stem}modules_to_save.default.weight": head, **beside}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        with_the_bases_head_beside_it,
+        lambda tensors: {f"base_model.model.{name}": tensor for name, tensor in tensors.items()},  # wrapped twice
+        lambda tensors: {f"module.{name}": tensor for name, tensor in tensors.items()},  # by DDP
+    ],
+    ids=["original_module", "nested", "module"],
+)
+def test_whatever_stood_around_an_adapter_when_it_was_saved_it_is_the_same(tmp_path, change):
+    adapter, _ = make(tmp_path)
+    expected = tiny.score_one(load_model(adapter, device="cpu"), IDS)
+    edit_tensors(adapter, change)
+    assert tiny.score_one(load_model(adapter, device="cpu"), IDS).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: {}, "its weights file holds no tensor"),
+        (lambda tensors: dict.fromkeys(tensors, torch.zeros(0)), r"weights are empty .*ZeRO-3.*zero_to_fp32"),
+        (
+            lambda tensors: {name: 0 * tensor if "lora_B" in name else tensor for name, tensor in tensors.items()},
+            "all of its B matrices are 0.*Save it again",
+        ),
+        (
+            lambda tensors: {name: tensor for name, tensor in tensors.items() if name != HEAD},
+            "score, which was trained beside its matrices .modules_to_save., is not in its file",
+        ),
+    ],
+    ids=["nothing", "ZeRO-3", "untrained", "no head"],
+)
+def test_an_adapter_that_would_leave_its_base_as_it_was_is_refused(tmp_path, change, message):
+    adapter, _ = make(tmp_path)
+    edit_tensors(adapter, change)
+    with pytest.raises(ModelError, match=message):
         load_rules(ModelSource(adapter))
 
 

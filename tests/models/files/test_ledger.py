@@ -1,6 +1,7 @@
 """The ledger of tensors: every one of a checkpoint is used, or the model is refused by that tensor's name."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,29 @@ def test_damaged_weights_are_told_by_their_file_before_anything_is_loaded(tmp_pa
     with pytest.raises(ModelError, match="Fetch or save the model again") as caught:
         load_rules(ModelSource(folder))
     assert message in str(caught.value)
+
+
+def test_weights_that_are_only_names_are_refused_with_what_makes_them_whole(tmp_path):
+    folder = tiny.save_classifier(tmp_path, "llama")
+    edit_tensors(folder, lambda tensors: tensors.update({n: torch.zeros(0) for n in tensors if "mlp" in n}))
+    with pytest.raises(ModelError, match=r"weights are empty .*mlp.*ZeRO-3.*zero_to_fp32\.py"):
+        load_rules(ModelSource(folder))
+
+
+@pytest.mark.parametrize("around", ["module.", "_orig_mod.module.", "rwtransformer."])
+@pytest.mark.parametrize("head", ["score", "v_head"])
+def test_what_stood_around_a_model_when_it_was_saved_is_named(tmp_path, around, head):
+    own = "" if around == "rwtransformer." else around
+
+    def wrap(tensors):
+        for name in list(tensors):
+            inside = f"{own}{head}.weight" if name == "score.weight" else around + name.removeprefix("model.")
+            tensors[inside] = tensors.pop(name)
+
+    folder = tiny.save_classifier(tmp_path, "llama")
+    edit_tensors(folder, wrap)
+    with pytest.raises(ModelError, match=rf"the names of its weights begin with {re.escape(around)}, .* Take "):
+        load_rules(ModelSource(folder))
 
 
 CONFIGS = {

@@ -86,6 +86,14 @@ def test_a_soft_capped_model_cannot_be_run_as_a_tree():
         check_scorer(scorer, forked_pairs(), name="gemma2")
 
 
+def test_a_model_that_gives_no_number_is_told_from_one_whose_strategy_is_wrong(llama):
+    model = with_heads(llama)
+    with torch.no_grad():
+        model.heads.outputs.weight.fill_(torch.nan)
+    with pytest.raises(ModelError, match=r"gives no number .* in float32, .* hold NaN or overflow"):
+        check_scorer(PairScorer(model), forked_pairs(), name="llama")
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_rules_that_never_fire_raise_no_alarm(llama, dtype):
     model = with_heads(llama, dtype=dtype)
