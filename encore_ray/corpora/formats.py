@@ -43,8 +43,9 @@ def choose_layout(found: Mapping[str, Shape], *, format_name: str = AUTO, where:
     """
     if not found:
         raise DataError(
-            f"{where}: not one of its rows can be read as a JSON object with columns. Each line must be one object, "
-            'as {"prompt": ..., "chosen": ..., "rejected": ...}, in UTF-8.'
+            f"{where}: not one of its rows can be read as a JSON object with columns, or as CSV under a header. Each "
+            'line must be one, as {"prompt": ..., "chosen": ..., "rejected": ...}, in UTF-8; UTF-16, as Excel writes '
+            "it, becomes that by `iconv -f UTF-16 -t UTF-8`."
         )
     if all(shape is Shape.NULL for shape in found.values()):
         raise DataError(
@@ -162,6 +163,12 @@ LAYOUTS: tuple[Layout, ...] = (
         {"instruction": TALK, CHOSEN: REPLY, REJECTED: REPLY},
         frozenset({"instruction", "input", CHOSEN, REJECTED}),
         sided.alpaca,
+    ),
+    Layout(
+        "alpaca",
+        {"instruction": TALK, "output": LISTS},
+        frozenset({"instruction", "input", "output"}),
+        sided.alpaca_outputs,
     ),
     _asked("orca", "question", prompt="question"),
     _asked("orca", "asked", prompt="input"),

@@ -8,6 +8,7 @@ NOTES = {
     "system_from_column": "rows have a system text in a column of its own, which became a system turn",
     "history_from_column": "rows have earlier turns in a column of their own, which were put in front",
     "turns_cut": "rows hold turns after those that were judged, which were left out",
+    "outputs_left_out": "further responses of a list stand behind the first two, and were left out",
     "ties": "comparisons ended in a tie: both responses were kept as single ones",
     "tied_pairs": "pairs of responses are rated alike, and were left out",
     "unrated_responses": "responses of several have no rating, and were left out",

@@ -1,7 +1,8 @@
 """How the rows of one file become candidates: its layout, and the columns beside it that belong to the conversation.
 
 A `system` column is a system turn and a `history` earlier turns, where a layout does not read them itself. Pictures,
-tools and a context are more than a pair can hold: a row that has any goes to quarantine, unless they are ignored.
+tools and a context are more than a pair can hold, and so is the `input` that an `instruction` of Alpaca's form goes on
+in, where that alone is mapped: a row that has any goes to quarantine, unless they are ignored.
 """
 
 from collections import Counter
@@ -26,6 +27,7 @@ SYSTEM_COLUMNS = ("system", "system_prompt", "system_message")
 HISTORY_COLUMNS = ("history",)
 PICTURES = ("images", "image", "videos", "video", "audios", "audio")
 NEEDED = ("tools", "context")
+INSTRUCTION, INPUT = "instruction", "input"
 BESIDE = (*SYSTEM_COLUMNS, *HISTORY_COLUMNS, *PICTURES, *NEEDED)
 LISTS_FROM_TEXT, SYSTEM_TURNS, HISTORIES = "lists_from_text", "system_from_column", "history_from_column"
 TIES = "ties"
@@ -144,7 +146,8 @@ def find_beside(
     reads_prompt = columns is not None or bool(layout.uses & _PROMPTS)
     system = next((name for name in SYSTEM_COLUMNS if name in free), None)
     history = next((name for name in HISTORY_COLUMNS if name in free), None)
-    refused = [name for name in (*PICTURES, *NEEDED) if name in free and name not in taken]
+    needed = (*NEEDED, INPUT) if columns is not None and columns[PROMPT] == INSTRUCTION else NEEDED
+    refused = [name for name in (*PICTURES, *needed) if name in free and name not in taken]
     if history and not reads_prompt:
         refused, history = [*refused, history], None
     if columns is not None:

@@ -12,6 +12,8 @@ from encore_ray.corpora.turns.standard import is_empty
 from encore_ray.corpora.turns.transcripts import ASSISTANT, USER, Turn
 from encore_ray.schema import CHOSEN, PROMPT, REJECTED, Reason
 
+OUTPUTS_LEFT_OUT = "outputs_left_out"
+
 
 def transcripts(row: Row) -> list[Candidate]:
     chosen = transcript_turns(row.get(CHOSEN), where=CHOSEN)
@@ -85,7 +87,22 @@ def rmb(row: Row) -> list[Candidate]:
 
 
 def alpaca(row: Row) -> list[Candidate]:
-    """LLaMA-Factory's Alpaca form: instruction and input are one user turn, as its trainer joins them."""
+    """LLaMA-Factory's Alpaca form."""
+    return [_pair(_instructed(row), row)]
+
+
+def alpaca_outputs(row: Row) -> list[Candidate]:
+    """Its older form: `output` lists the better response, then the other one. Its trainer reads no third."""
+    outputs = responses_of(row.get("output"), "output")
+    if len(outputs) < 2:
+        raise BadRow(Reason.MISSING_FIELD, "output: expected two responses, the better one first; found one")
+    begin = _instructed(row)
+    better, worse = (continued(begin, response, f"output {place}") for place, response in enumerate(outputs[:2], 1))
+    return [Candidate(better, worse, notes=(OUTPUTS_LEFT_OUT,) * (len(outputs) - 2))]
+
+
+def _instructed(row: Row) -> Opening:
+    """Instruction and input as one user turn, as LLaMA-Factory joins them."""
     instruction = text_of(row.get("instruction"), where="instruction")
     begin = opening(instruction, where="instruction")
     extra = row.get("input")
@@ -93,7 +110,7 @@ def alpaca(row: Row) -> list[Candidate]:
         if begin.is_transcript:
             raise BadRow(Reason.UNREAD_TRANSCRIPT, "instruction is a transcript, and there is an input beside it")
         begin = Opening([(USER, f"{instruction}\n{text_of(extra, where='input')}")])
-    return [_pair(begin, row)]
+    return begin
 
 
 def sharegpt(row: Row) -> list[Candidate]:

@@ -225,6 +225,7 @@ ALPACA = {
     "system": "Be brief.",
     "history": [["Hi.", "Hello."]],
 }
+ALPACA_OUTPUTS = {"instruction": "Name a moon.", "input": "", "output": ["Titan.", "Mars.", "The sun."]}
 SHAREGPT = {
     "conversations": [_said("human", "A moon."), _said("gpt", "Io. Another?"), _said("human", "Yes.")],
     "system": "Be brief.",
@@ -479,6 +480,13 @@ PUBLISHED = [
         ],
         history_from_column=1,
         system_from_column=1,
+    ),
+    case(
+        "LLaMA-Factory, responses in a list",
+        "alpaca",
+        [ALPACA_OUTPUTS],
+        [([user("Name a moon.")], "Titan.", "Mars.")],
+        outputs_left_out=1,
     ),
     case(
         "LLaMA-Factory, ShareGPT",

@@ -163,3 +163,12 @@ def test_columns_to_carry_are_chosen_beside_a_mapping(tmp_path: Path):
     done = prepare(InputSpec(str(path), columns=ColumnMap.of(PAIR)), columns=["n"])
     assert done.table.column_names[-1] == "n"
     assert "label" not in done.table.column_names
+
+
+def test_an_input_beside_a_mapped_instruction_is_not_left_out_unseen(tmp_path: Path):
+    columns = {"prompt": "instruction", "chosen": "output[0]", "rejected": "output[1]"}
+    rows = [{"instruction": "Add.", "input": text, "output": ["3", "4"]} for text in ("1 + 2", "", None)]
+    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    done = prepared(path, columns)
+    assert (done.reasons, len(done.pairs)) == ({"unread_column": 1}, 2)
+    assert len(prepared(path, columns, ignored=["input"]).pairs) == 3
