@@ -1,5 +1,6 @@
 """One MLflow store, spoken to by explicit run ids; every call can be repeated without making doubles."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -7,6 +8,7 @@ import os
 import posixpath
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ import mlflow  # noqa: E402 - reads the settings above when it is imported
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
+from encore_ray import durable  # noqa: E402
 from encore_ray.tracking.refusals import ID_PREFIX, deleted, unknown_id  # noqa: E402
 from encore_ray.tracking.uris import artifact_root  # noqa: E402
 
@@ -46,7 +49,8 @@ class MlflowStore:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         self._uri = uri
-        self._client = mlflow.MlflowClient(tracking_uri=uri)
+        with _first_alone(uri):
+            self._client = mlflow.MlflowClient(tracking_uri=uri)
 
     def has_run(self, run_id: str) -> bool:
         """Whether a run is there and not deleted."""
@@ -158,6 +162,19 @@ class MlflowStore:
         from encore_ray.tracking.composer import log_composer  # mlflow.pyfunc imports for a second, few runs need it
 
         log_composer(self._client, run_id=run_id, experiment_id=self.experiment_of(run_id), weights=weights)
+
+
+@contextlib.contextmanager
+def _first_alone(uri: str) -> Iterator[None]:
+    """Let jobs that start together open a sqlite file one after the other: the first makes its tables."""
+    scheme, _, path = uri.partition(":///")
+    if scheme.partition("+")[0] != "sqlite":
+        yield
+        return
+    name = hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:12]
+    with open(os.path.join(tempfile.gettempdir(), f"encore-ray-{os.getuid()}-tables-{name}.lock"), "a") as handle:
+        durable.try_lock(handle, waits=True)
+        yield
 
 
 def valid_name(name: str) -> str:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +210,11 @@ def test_thousands_of_metrics_arrive_whole(run_folder: Folder, sqlite_uri: str):
     assert progress["failed"] == []
     assert len(job.data.metrics) == 30
     assert _history(sqlite_uri, job, "m29") == [(step, 0.5) for step in range(300)]
+
+
+def test_jobs_that_start_together_find_the_tables_of_a_new_store_made_once(tmp_path: Path) -> None:
+    opened = "import sys; from encore_ray.tracking.mlflow_store import MlflowStore as S; S(sys.argv[1])"
+    command = [sys.executable, "-c", opened, f"sqlite:///{tmp_path}/mlflow.db"]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    ends = [(process.communicate(timeout=120)[1], process.returncode) for process in processes]
+    assert [code for _, code in ends] == [0, 0, 0], ends
