@@ -19,12 +19,14 @@ class Case:
         says: regular expressions, each found in what was printed (runs of white space are one space).
         never: regular expressions that are not.
         check: looks at the folder in which it ran; raises on what is wrong.
+        needs: a program of others that it is about; without it the case is not tried, which is told.
     """
 
     exits: tuple[int, ...]
     says: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
     check: Callable[[Path], None] | None = None
+    needs: str | None = None
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -146,12 +148,10 @@ def adapter_values(folder: Path) -> None:
     close(scores(folder), np.array(right))
 
 
-def used_or_refused(folder: Path) -> None:
+def all_tensors_used(folder: Path) -> None:
     plain = reference(folder / "model-head-bias", folder)
-    if folder.joinpath("out/head-bias/scores/_SUCCESS").exists():
-        close(scores(folder, "out/head-bias"), plain + 1.5)
-    if folder.joinpath("out/head-normalised/scores/_SUCCESS").exists():
-        close(scores(folder, "out/head-normalised"), (plain - 0.7) / 2)
+    close(scores(folder, "out/head-bias"), plain + 1.5)
+    close(scores(folder, "out/head-normalised"), (plain - 0.7) / 2)
 
 
 def system_stays_out(folder: Path) -> None:
@@ -213,8 +213,8 @@ EXPECTED: dict[str, Case] = {
     "10-template-refuses-late": Case((3,), ("score.system", "system"), check=system_stays_out),
     "11-template-date": Case((0, 0), ("True",)),
     "13-rm-adapter": Case((0,), ("adapter",), check=adapter_values),
-    "14-rm-unused-tensors": Case((0, 4, 0), ("mean", "std"), check=used_or_refused),
-    "15-data-message-keys": Case((0, 0), check=keys_left_out),
+    "14-rm-unused-tensors": Case((0, 0, 0), check=all_tensors_used),
+    "15-data-message-keys": Case((0, 3), ("tool_calls",), check=keys_left_out),
     "17-rm-missing-package": Case((4, 4), ("flash_attn", "bitsandbytes")),
     "18-run-no-flock": Case((0,), ("lock",)),
     "20-export-margin-in-loss": Case((0, 0), ("margin",), check=no_margin_in_loss),
@@ -224,8 +224,8 @@ EXPECTED: dict[str, Case] = {
     "27-rm-text-pair": Case((0,), ("score.template",)),
     "29-ray-memory-pressure": Case((4,), ("memory",), check=no_row_blamed),
     "30-judge-legacy-logprobs": Case((0, 0, 0, 0), ("all or nothing",)),
-    "31-judge-context": Case((0, 0), ("context",)),
-    "34-ray-uv-run": Case((0,)),
+    "31-judge-context": Case((0, 2), ("too long for its context", "lost their beginning")),
+    "34-ray-uv-run": Case((0,), needs="uv"),
     "37-data-sharegpt": Case((0, 0), check=share_gpt),
     "38-data-rmb-rmbench": Case((0, 0, 0), check=nine_pairs),
     "39-data-null-response": Case((3, 0, 3), ("d.parquet", "max_bad_fraction"), ("Traceback",)),

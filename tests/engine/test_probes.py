@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from encore_ray.config import ClusterOptions
+from encore_ray.engine.on_ray.cluster import cluster
 from encore_ray.engine.on_ray.probes import require_cluster, require_temporary_folder
 from encore_ray.errors import ClusterError, ConfigError
 
@@ -59,3 +61,14 @@ def test_a_cluster_that_listens_is_joined() -> None:
         head.listen()
         require_cluster(f"127.0.0.1:{head.getsockname()[1]}")
         require_cluster("auto")
+
+
+def test_whatever_ray_raises_when_it_starts_is_the_clusters_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(**options: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr("ray.init", start)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    said = "Ray does not start on this machine: The current node timed out"
+    with pytest.raises(ClusterError, match=said), cluster(ClusterOptions()):
+        raise AssertionError("it did not start")

@@ -86,7 +86,7 @@ def _connect(options: ClusterOptions) -> None:
                 ray.init(address="local", include_dashboard=False, **quiet)
         else:
             ray.init(address=address, runtime_env={"env_vars": dict(WORKER_ENV)}, **quiet)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # of a node that starts too slowly Ray raises just that
         raise ClusterError(_not_joined(address, error)) from None
 
 
