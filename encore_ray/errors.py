@@ -8,7 +8,7 @@
     `- ModelError       (4)    the model cannot be loaded or does not do what it must
 
 Anything else that is raised is a defect of ours: exit code 1, with its traceback. An interrupt is neither: Ctrl-C
-ends with 130, SIGTERM (`Terminated`) with 143.
+ends with 130, SIGTERM (`Terminated`) with 143, SIGHUP (`HungUp`) with 129.
 """
 
 from encore_ray.redaction import redact
@@ -18,6 +18,12 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: handled as an interrupt, so that the job ends cleanly."""
 
     exit_code = 143
+
+
+class HungUp(Terminated):
+    """SIGHUP, of a terminal that is closed: handled in the same way."""
+
+    exit_code = 129
 
 
 class EncoreError(Exception):

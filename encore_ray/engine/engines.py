@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from encore_ray.config import ClusterOptions
 from encore_ray.engine.base import Engine
-from encore_ray.engine.interrupts import sigterm_interrupts
+from encore_ray.engine.interrupts import signals_interrupt
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.progress import Progress
 from encore_ray.engine.visible import Visible
@@ -47,7 +47,7 @@ class Engines:
         self._meters: Meters | None = None
 
     def __enter__(self) -> Self:
-        self._held.enter_context(sigterm_interrupts())
+        self._held.enter_context(signals_interrupt())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:

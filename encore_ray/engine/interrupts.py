@@ -1,25 +1,47 @@
-"""SIGTERM as an interrupt, so that a command ends cleanly by either."""
+"""SIGTERM, and SIGHUP of a terminal that is closed, as interrupts, so that a command ends cleanly by any of them."""
 
 import contextlib
+import os
+import select
 import signal
 import threading
 from collections.abc import Iterator
 
-from encore_ray.errors import Terminated
+from encore_ray.errors import HungUp, Terminated
+
+_RAISES = {signal.SIGTERM: Terminated, signal.SIGHUP: HungUp}
 
 
 @contextlib.contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """Turn SIGTERM into Terminated. Ray installs a handler of its own when it starts: to be used again after that."""
+def signals_interrupt() -> Iterator[None]:
+    """Turn SIGTERM into Terminated and SIGHUP into HungUp; one that is ignored, as by `nohup`, stays so.
+
+    Ray installs a handler of its own when it starts: to be used again after that.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def interrupt(signum: int, frame: object) -> None:
-        raise Terminated
+        if signum == signal.SIGHUP:
+            _leave_closed_terminal()
+        raise _RAISES[signal.Signals(signum)]
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    heeded = [number for number in _RAISES if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave_closed_terminal() -> None:
+    """Write to nowhere from now on what would go to a terminal that is not there any more, and fail there."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        poll = select.poll()
+        poll.register(number, 0)
+        if any(state & select.POLLHUP for _, state in poll.poll(0)):
+            os.dup2(nowhere, number)
+    os.close(nowhere)

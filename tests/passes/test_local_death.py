@@ -2,14 +2,17 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from encore_ray.errors import HungUp
 from tests.passes import jobs
 from tests.passes.lethal import KILL, SLEEP
 
@@ -27,6 +30,20 @@ from tests.passes.lethal import LethalScores
 by_ratings.unit_by_ratings = lambda rules: LethalScores(rules, {lethal})
 main(sys.argv[1:])
 """
+SLOW_COMMAND = """
+import sys, time
+from encore_ray.cli import main
+from encore_ray.passes.scorers import by_ratings
+
+ratings = by_ratings.unit_by_ratings
+
+def slow(rules):
+    work = ratings(rules)
+    return lambda unit, attempt: (time.sleep(1), work(unit, attempt))[1]
+
+by_ratings.unit_by_ratings = slow
+main(sys.argv[1:])
+"""
 RULES = "- {name: kind, text: Is kind., higher_is: better, scale: {levels: [1, 2, 3, 4, 5]}}\n"
 
 
@@ -38,6 +55,24 @@ def command(how: str, *words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def rated_job(folder: Path, *, unit_timeout_s: int) -> Path:
+    """The configuration of a job over pairs that bring their ratings."""
+    corpus = jobs.write_corpus(folder / "corpus.jsonl", num_pairs=NUM_PAIRS)
+    rows = [json.loads(line) for line in corpus.read_text().splitlines()]
+    rated = [{**row, "chosen__kind": n % 5 + 1, "rejected__kind": 3} for n, row in enumerate(rows)]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rated))
+    (folder / "rules.yaml").write_text(RULES)
+    job = jobs.config(
+        folder,
+        model=None,
+        rules=str(folder / "rules.yaml"),
+        prepare={"unit_pairs": 10, "max_bad_fraction": 0.05},
+        cluster={"engine": "auto", "unit_timeout_s": unit_timeout_s, "no_progress_timeout_s": 240},
+    )
+    (folder / "job.yaml").write_text(job.to_yaml())
+    return folder / "job.yaml"
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("how", "code", "reason"), [(KILL, -signal.SIGKILL, "kills_worker"), (SLEEP, 4, "hangs")], ids=["killed", "hung"]
@@ -45,22 +80,11 @@ def command(how: str, *words: str) -> "subprocess.CompletedProcess[str]":
 def test_a_pair_that_ends_this_process_is_left_out_by_the_same_command_on_ray(
     how: str, code: int, reason: str, tmp_path: Path
 ) -> None:
-    corpus = jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=NUM_PAIRS)
-    rows = [json.loads(line) for line in corpus.read_text().splitlines()]
-    rated = [{**row, "chosen__kind": n % 5 + 1, "rejected__kind": 3} for n, row in enumerate(rows)]
-    corpus.write_text("".join(json.dumps(row) + "\n" for row in rated))
-    (tmp_path / "rules.yaml").write_text(RULES)
-    job = jobs.config(
-        tmp_path,
-        model=None,
-        rules=str(tmp_path / "rules.yaml"),
-        prepare={"unit_pairs": 10, "max_bad_fraction": 0.05},
-        cluster={"engine": "auto", "unit_timeout_s": 8, "no_progress_timeout_s": 240},
-    )
-    (tmp_path / "job.yaml").write_text(job.to_yaml())
+    job = rated_job(tmp_path, unit_timeout_s=8)
+    rows = [json.loads(line) for line in (tmp_path / "corpus.jsonl").read_text().splitlines()]
     run = tmp_path / "run"
 
-    died = command(how, "run", str(tmp_path / "job.yaml"))
+    died = command(how, "run", str(job))
     assert died.returncode == code, died.stderr
     if how == SLEEP:
         said, _, stacks = died.stderr.partition("Thread 0x")
@@ -71,7 +95,7 @@ def test_a_pair_that_ends_this_process_is_left_out_by_the_same_command_on_ray(
     assert not (run / "scores" / "_SUCCESS").exists()
     kept = jobs.commit_times(run, "scores")
 
-    ended = command(how, "run", str(tmp_path / "job.yaml"))
+    ended = command(how, "run", str(job))
     assert ended.returncode == 0, ended.stderr
     assert jobs.commit_times(run, "scores").items() >= kept.items()
     scored = set(jobs.table(run / "scores").column("pair_id").to_pylist())
@@ -79,6 +103,23 @@ def test_a_pair_that_ends_this_process_is_left_out_by_the_same_command_on_ray(
     (row,) = quarantined(run / "quarantine" / "score")
     assert (row["pair_id"], row["reason"]) == (LETHAL, reason)
     assert not (run / "scores" / "attempts").exists()
+
+
+def test_a_terminal_that_is_closed_ends_the_command_as_an_interrupt_does(tmp_path: Path) -> None:
+    job = rated_job(tmp_path, unit_timeout_s=200)
+    run = tmp_path / "run"
+    number, terminal = pty.fork()
+    if number == 0:
+        os.environ.update(ENCORE_RAY_CLUSTER_ENGINE="auto", ENCORE_RAY_TRACKING_ENABLED="false")
+        os.execv(sys.executable, [sys.executable, "-c", SLOW_COMMAND, "run", str(job)])
+    end = time.monotonic() + 100
+    while not list((run / "scores").glob("commits/*")):
+        assert time.monotonic() < end, os.read(terminal, 10_000)
+        time.sleep(0.02)
+    os.close(terminal)
+    _, status = os.waitpid(number, 0)
+    assert os.waitstatus_to_exitcode(status) == HungUp.exit_code
+    assert not (run / "scores" / "_SUCCESS").exists()
 
 
 def quarantined(folder: Path) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from ray._private import ray_constants
 from ray.data import DataContext
 
 from encore_ray.config import ClusterOptions
-from encore_ray.engine.interrupts import sigterm_interrupts
+from encore_ray.engine.interrupts import signals_interrupt
 from encore_ray.engine.on_ray.nodes import live_nodes
 from encore_ray.engine.on_ray.probes import require_cluster, require_temporary_folder
 from encore_ray.engine.pools import Node, Resources
@@ -49,7 +49,7 @@ def cluster(options: ClusterOptions) -> Iterator[Resources]:
     context.set_config(_UNIT_TIMEOUT, options.unit_timeout)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        with sigterm_interrupts():
+        with signals_interrupt():
             yield resources(grows=options.autoscaling)
     finally:
         if ours:
