@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.parquet import OpenedTable, OpenTable, open_parquet
-from encore_ray.folder.pass_table import read_manifest
+from encore_ray.folder.seal import read_manifest
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
+    COMMITS_DIR,
     MANIFEST_FILE,
     PLAN_FILE,
     RULES_FILE,
@@ -79,7 +80,7 @@ def table_units(uri: str) -> list[TableUnit]:
         ConfigError: nothing is there. DataError: the pass has not finished, or a file is not Parquet.
     """
     folder = Folder(uri)
-    if folder.exists(PLAN_FILE) or folder.exists(MANIFEST_FILE):
+    if any(folder.exists(name) for name in (PLAN_FILE, MANIFEST_FILE, COMMITS_DIR)):
         return [TableUnit(f.unit, folder, f.file, f.rows, f.digest) for f in read_manifest(folder)]
     # Spark and others write folders that are called x.parquet: what it is decides, not its name.
     files = [(folder, name) for name in folder.names() if name.endswith(".parquet")]
