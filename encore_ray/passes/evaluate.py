@@ -16,6 +16,7 @@ from encore_ray.folder.composed import composed_weights
 from encore_ray.folder.score_block import resampling_keys
 from encore_ray.folder.spec import EVALUATE
 from encore_ray.folder.tables import TableUnit, count_numbers, table_units
+from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.report.figure import evaluation_figure
 from encore_ray.report.tables.summary import summary
 from encore_ray.run import Record, Run, Step
@@ -70,6 +71,7 @@ class Evaluate(Step[Evaluation]):
         units = table_units(rewards)
         if not units:
             raise DataError(f"{rewards} holds no rewards: there is nothing to evaluate.")
+        refuse_foreign_repeats(units, run.reducer)
         weights = composed_weights(Folder(rewards))
         measure = partial(_Measure, margin_tolerance(weights), margin_reach(weights))
         statistics: RewardStatistics = run.reducer.total("evaluate", measure, units)
