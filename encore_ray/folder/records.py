@@ -4,7 +4,7 @@ So which units stand, made from what, is known from a listing; a record is read 
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -54,7 +54,10 @@ class Records:
 
     def read_all(self) -> dict[str, Commit | None]:
         """All records by path, those of other plans and inputs too; None for what cannot be read."""
-        paths = [f"{COMMITS_DIR}/{name}" for name in self.folder.names(COMMITS_DIR)]
+        return self.read_many([f"{COMMITS_DIR}/{name}" for name in self.folder.names(COMMITS_DIR)])
+
+    def read_many(self, paths: Sequence[str]) -> dict[str, Commit | None]:
+        """The records at these paths, see `read`."""
         with ThreadPoolExecutor(READERS) as pool:
             return dict(zip(paths, pool.map(self.read, paths), strict=True))
 
