@@ -114,14 +114,14 @@ def _sealed(folder: Folder) -> dict[str, Any] | None:
 
 def _check_manifest(folder: Folder, files: Sequence[DataFile], sealed: Mapping[str, Any]) -> None:
     """The digest covers names, rows and digests of all files in their order."""
-    if manifest_digest(files) == sealed.get("manifest_digest"):
-        return
-    raise DataError(
-        f"{folder.path(MANIFEST_FILE)} is not what {SUCCESS_FILE} seals: it names {len(files):,} files of "
-        f"{sum(file.rows for file in files):,} rows, sealed were {sealed.get('num_files')} files of "
-        f"{sealed.get('num_rows')} rows (digest {manifest_digest(files)[:12]}, sealed "
-        f"{str(sealed.get('manifest_digest'))[:12]}). {_AGAIN}"
-    )
+    digest, num_rows = manifest_digest(files), sum(file.rows for file in files)
+    then = [sealed.get(key) for key in ("manifest_digest", "num_files", "num_rows")]
+    if then != [digest, len(files), num_rows]:
+        raise DataError(
+            f"{folder.path(MANIFEST_FILE)} is not what {SUCCESS_FILE} seals: it names {len(files)} files of {num_rows} "
+            f"rows, sealed were {then[1]} files of {then[2]} rows (digest {digest[:12]}, sealed {str(then[0])[:12]}). "
+            f"{_AGAIN}"
+        )
 
 
 def _check_plan(folder: Folder, sealed: Mapping[str, Any]) -> None:

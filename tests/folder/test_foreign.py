@@ -13,6 +13,7 @@ from encore_ray.folder import foreign
 from encore_ray.folder.foreign import content_digests
 from encore_ray.folder.tables import by_content, table_units
 from encore_ray.storage import Folder
+from tests.object_store import Store
 
 
 def write(path: Path, values: list[float]) -> None:
@@ -21,7 +22,7 @@ def write(path: Path, values: list[float]) -> None:
     pq.write_table(table, path, compression="none", use_dictionary=False)
 
 
-def digests(uri: Path) -> list[str]:
+def digests(uri: Path | str) -> list[str]:
     return [unit.digest for unit in by_content(table_units(str(uri)))]
 
 
@@ -64,6 +65,15 @@ def test_a_store_without_etags_is_read() -> None:
         folder.write_table(name, pa.table({"x": [1 if name == "c" else 0]}))
     a, b, c = content_digests([(folder, name) for name in ("a", "b", "c")])
     assert a == b != c
+
+
+def test_a_store_tells_by_its_etag_what_an_object_holds(s3: Store) -> None:
+    folder, told = Folder("s3://runs/tables"), []
+    for values in ([0, 1], [0, 1], [1, 0]):
+        folder.write_table("x.parquet", pa.table({"x": values}))
+        told.append(digests("s3://runs/tables/x.parquet"))
+    assert told[0] == told[1] != told[2]
+    assert told[0][0].startswith("etag ")
 
 
 def test_a_file_that_is_replaced_while_a_command_reads_it_is_named(tmp_path: Path) -> None:

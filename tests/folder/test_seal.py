@@ -61,6 +61,7 @@ SPOILT = {
     "no manifest": (lambda f: (f / "manifest.parquet").unlink(), r"manifest\.parquet is not there"),
     "seal": (lambda f: (f / "_SUCCESS").write_text("{"), "_SUCCESS is damaged.*by the same command"),
     "list": (lambda f: (f / "_SUCCESS").write_text("[]"), "_SUCCESS is damaged"),
+    "rows": (lambda f: change_json(f / "_SUCCESS", num_rows=4), "of 3 rows, sealed were 3 files of 4 rows"),
     "digest": (lambda f: change_json(f / "_SUCCESS", manifest_digest="0" * 64), "sealed 000000000000"),
     "facts": (lambda f: change_json(f / "plan.json", facts={"model": "n"}), r"plan\.json is not what _SUCCESS seals"),
     "plan": (lambda f: (f / "plan.json").write_text("{"), r"plan\.json is not what _SUCCESS seals"),
