@@ -47,7 +47,8 @@ from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import ClusterOptions, TrackingOptions, WeighOptions
 from encore_ray.engine.on_ray.cluster import cluster
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.pass_table import PassTable, read_manifest
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.seal import read_manifest
 from encore_ray.folder.tables import RULES_METADATA
 from encore_ray.passes.compose import Compose
 from encore_ray.passes.weigh import Weigh

@@ -8,7 +8,7 @@ Tables are Parquet. A pass folder (pairs/, scores/, rewards/) holds
     attempts/*         while the pass runs: marks of the units in work
     commits/*.json     one record a finished unit: first writer wins
     manifest.parquet   unit, file, rows, digest: what readers read
-    _SUCCESS           row counts and fingerprint, written last
+    _SUCCESS           counts, fingerprint, digest of the manifest, quarantine files: written last, compared by readers
 """
 
 from enum import StrEnum

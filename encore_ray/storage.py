@@ -152,7 +152,8 @@ class Folder:
         inner = self._inner(name)
         with self._reaching(name):
             try:
-                entries = self._fs[0].ls(inner, detail=False)
+                # fsspec takes each name of a local folder through several functions: 0.1 s for 10,000.
+                entries = os.listdir(inner) if self.is_local else self._fs[0].ls(inner, detail=False)
             except (FileNotFoundError, NotADirectoryError):
                 return []
         paths = (str(entry).rstrip("/") for entry in entries)

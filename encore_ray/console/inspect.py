@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,8 @@ from encore_ray.console.show import (
 )
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder import spec
-from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.parquet import open_parquet
+from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.status import run_status
 from encore_ray.folder.tables import TableUnit, table_units
 from encore_ray.plain_yaml import NotYaml, parse_yaml
@@ -185,11 +186,9 @@ def _show_model(path: str, console: Console) -> None:
 def _show_quarantine(folder: Folder, console: Console) -> None:
     reasons: Counter[str] = Counter()
     example: dict[str, dict[str, Any]] = {}
-    for name in folder.names():
-        for file in folder.child(name).names():
-            for row in folder.child(name).read_table(file, columns=[REASON, SOURCE, LINE, DETAIL]).to_pylist():
-                reasons[row[REASON]] += 1
-                example.setdefault(row[REASON], row)
+    for row in (row for name in folder.names() for row in _quarantined(folder, name)):
+        reasons[row[REASON]] += 1
+        example.setdefault(row[REASON], row)
     console.print(f"[bold]{escape(folder.uri)}[/]: {sum(reasons.values()):,} rows in quarantine", soft_wrap=True)
     if not reasons:
         return
@@ -200,6 +199,16 @@ def _show_quarantine(folder: Folder, console: Console) -> None:
         row = example[reason]
         table.add_row(reason, f"{count:,}", escape(row[SOURCE]), str(row[LINE]), escape(row[DETAIL]))
     console.print(table)
+
+
+def _quarantined(folder: Folder, name: str) -> Iterator[dict[str, Any]]:
+    """Rows in the quarantine of a pass: in the files that its seal names, as they were; in all while there is none."""
+    table = pass_tables(Folder(folder.uri.rstrip("/").rpartition("/")[0] or "/")).get(name)
+    sealed = (table.sealed() or {}).get(QUARANTINE_DIR) if table else None
+    files = {f"{name}/{file}": None for file in folder.names(name)} if sealed is None else sealed
+    for file, digest in sorted(files.items()):
+        with open_parquet(folder, file, digest=digest) as parquet:
+            yield from parquet.read(columns=[REASON, SOURCE, LINE, DETAIL]).to_pylist()
 
 
 def _show_table(path: str, console: Console) -> None:

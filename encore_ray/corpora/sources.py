@@ -70,7 +70,7 @@ class SourceFile:
     Attributes:
         uri: absolute local path, or URL.
         size: bytes as stored, i.e. compressed for `.gz`.
-        stamp: cheap identity: size and mtime_ns of a local file, size and ETag or blob id of a remote one.
+        stamp: cheap identity: size, mtime_ns and ctime_ns of a local file, size and ETag or blob id of a remote one.
         subset, format, columns: of the input that named it.
     """
 
@@ -208,7 +208,9 @@ def _is_hidden(name: str) -> bool:
 
 def file_stamp(name: str, info: dict[str, Any]) -> str:
     """Cheap identity of a file's content, from what its file system tells of it (`info`)."""
-    if "ino" in info:  # a local file; fsspec's mtime is a float that loses nanoseconds
-        return f"{info['size']}-{os.stat(name).st_mtime_ns}"
+    if "ino" in info:  # a local file; fsspec's times are floats that lose nanoseconds
+        found = os.stat(name)
+        # Whoever copies may set mtime (rsync -t, touch -r); ctime is the kernel's own.
+        return f"{info['size']}-{found.st_mtime_ns}-{found.st_ctime_ns}"
     mark = next((str(info[key]).strip('"') for key in _STAMPS if info.get(key)), "")
     return f"{info['size']}-{mark}"

@@ -59,7 +59,11 @@ def run_units(
         max_bad_fraction: of rows in quarantine; the pass stops once it shows that there will be more.
         on_commit: called with each commit, standing and new ones.
     """
-    commits = table.resume({task.unit: task.input_digest for task in tasks}, overwrite=overwrite)
+    commits = table.resume(
+        {task.unit: task.input_digest for task in tasks},
+        overwrite=overwrite,
+        inputs={task.unit: task.facts or {"file": task.source} for task in tasks},
+    )
     todo = [task for task in tasks if task.unit not in commits]
     rows = {task.unit: task.rows for task in tasks}
     total_rows = sum(rows.values())

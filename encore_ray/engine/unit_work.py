@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import Commit, LeftOut
+from encore_ray.folder.commits import INPUT, Commit, LeftOut
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import TableUnit
 from encore_ray.schema import Reason
@@ -29,6 +29,7 @@ class Task:
         payload: what the worker needs.
         source: the file that it is made from, for messages.
         left_out: rows that the work must not touch.
+        facts: what its input is, for people: they stand in the commit. {} where its digest says it all.
     """
 
     unit: str
@@ -37,13 +38,15 @@ class Task:
     payload: Any
     source: str
     left_out: tuple[LeftOut, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"unit {self.unit} of {self.source}"
 
 
 def unit_task(unit: TableUnit) -> Task:
-    """The task of a pass that makes each unit from one of another pass's."""
+    """The task of a pass that makes each unit from one of another pass's, or of a table known `by_content`."""
+    assert unit.digest, f"{unit.where} is not known by content"
     return Task(unit.unit, unit.digest, unit.rows, unit, unit.folder.path(unit.file))
 
 
@@ -74,6 +77,8 @@ class CommittedWork:
             return standing
         attempt = Attempt(self._table, item.unit, item.input_digest, item.left_out)
         attempt.notes[WORKER] = f"{os.uname().nodename}/{os.getpid()}"
+        if item.facts:
+            attempt.notes[INPUT] = dict(item.facts)
         return attempt.commit(self._work(item.payload, attempt))
 
 

@@ -5,8 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from encore_ray.folder.versions import is_readable
 from encore_ray.schema import SCHEMA_VERSION, Reason
 from encore_ray.storage import Written, from_json, to_json
+
+INPUT = "input"  # key of a commit's notes: what the unit was made from, where that is more than its digest tells
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,10 @@ class Commit:
 
     @classmethod
     def from_json(cls, data: bytes) -> "Commit":
+        """A record as it was written; ValueError, KeyError or TypeError for what is none, or of an unread version."""
         record = from_json(data)
+        if not is_readable(record):
+            raise ValueError("it is no record, or of a version that is not read")
         return cls(
             unit=record["unit"],
             plan=record["plan"],

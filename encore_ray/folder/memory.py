@@ -40,6 +40,10 @@ class MemoryUnit(TableUnit):
         return cls("scores", Folder("/memory"), "scores", table.num_rows, "", table=table)
 
     @property
+    def is_foreign(self) -> bool:
+        return True
+
+    @property
     def where(self) -> str:
         return "scores"
 

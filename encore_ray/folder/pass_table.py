@@ -9,25 +9,26 @@ reader and are deleted before the pass is sealed. The same command again runs th
 import re
 import time
 from collections.abc import Container, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
-from encore_ray.folder import spec
-from encore_ray.folder.commits import Commit, DataFile, manifest_digest
+from encore_ray.folder import spec, versions
+from encore_ray.folder.commits import Commit
 from encore_ray.folder.in_flight import InFlight
 from encore_ray.folder.lock import LOCK_FILE
-from encore_ray.folder.provenance import is_same
+from encore_ray.folder.provenance import input_refusal, is_same
+from encore_ray.folder.records import Records
+from encore_ray.folder.seal import lost_quarantine, manifest_table, read_manifest, read_seal, seal_content
 from encore_ray.folder.spec import Pass, outdated_by
 from encore_ray.schema import (
     ATTEMPTS_DIR,
     COMMITS_DIR,
     DATA_DIR,
     MANIFEST_FILE,
-    MANIFEST_SCHEMA,
     NONCE_FILE,
     PLAN_FILE,
     QUARANTINE_DIR,
@@ -39,8 +40,6 @@ from encore_ray.storage import Folder, fingerprint, from_json
 
 ATTEMPT_FILE = re.compile(r".+-[0-9a-f]{8}\.parquet")  # as Attempt names its files; no other file is ever deleted
 STRAY = frozenset({NONCE_FILE, LOCK_FILE, "lost+found"})  # what may lie in the folder of a pass that has not begun
-STAMP_DIGITS = 12  # of a record's name, in hexadecimal digits
-READERS = 16  # commit records read at a time: they are tiny, the wait is the file system's
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,8 @@ class PassTable:
                 are added, the pass starts over without being asked.
 
         Raises:
-            ResumeRefused: the folder holds results made from other facts; names both and what differs.
+            ResumeRefused: the folder holds results made from other facts, or of a version that is not read; names both
+                and what differs.
             ConfigError: it holds those of another pass, or foreign files.
         """
         opened = replace(self, plan=fingerprint(facts))
@@ -99,18 +99,30 @@ class PassTable:
         self, facts: Mapping[str, Any], *, overwrite: bool = False, derived: Container[str] = frozenset()
     ) -> bool:
         """Whether the folder holds results made from these facts; raises ResumeRefused as `open` would."""
-        standing = self.standing_facts()
+        standing, plan = self.standing_facts(), self._standing_plan()
         if standing is None and self.folder.exists(PLAN_FILE):
             standing = {}  # a damaged plan is of nothing that is known
         self._refuse_another_pass()
+        if plan and not versions.is_readable(plan) and not overwrite:
+            raise ResumeRefused(versions.refusal(plan, where=self.folder.uri))
         return is_same(self.folder.uri, standing, facts, overwrite=overwrite, derived=derived)
 
     def standing_facts(self) -> dict[str, Any] | None:
-        """What the standing results were made from; None where there are none, or the plan is damaged."""
+        """What the standing results were made from; None where that is not known.
+
+        There are none, or the plan is damaged, or of a version that is not read.
+        """
+        plan = self._standing_plan()
         try:
-            return dict(self._standing_plan()["facts"])
+            return dict(plan["facts"]) if versions.is_readable(plan) else None
         except (KeyError, TypeError, ValueError):
             return None
+
+    def check_version(self) -> None:
+        """Raise DataError where the standing results are of a version that is not read."""
+        plan = self._standing_plan()
+        if plan:
+            versions.check_version(plan, where=self.folder.uri)
 
     def _standing_plan(self) -> dict[str, Any]:
         """The content of plan.json; {} where there is none, or it is damaged."""
@@ -150,63 +162,66 @@ class PassTable:
         self._sweep(self.quarantine_folder, self.name, set())
         self.folder.delete(WORK_FILE)
 
+    @property
+    def records(self) -> Records:
+        """Its commit records."""
+        return Records(self.folder, self.plan)
+
     def record(self, unit: str, input_digest: str) -> str:
         """Where the commit of a unit is, made from this input under the facts of this table."""
-        assert self.plan, f"{self.folder.uri} was not opened"
-        return f"{COMMITS_DIR}/{unit}-{fingerprint([self.plan, input_digest])[:STAMP_DIGITS]}.json"
+        return self.records.path(unit, input_digest)
 
     def commits(self) -> dict[str, Commit]:
         """Commit records of the standing plan, by unit."""
         plan = self.plan or fingerprint(self.standing_facts())
-        return {commit.unit: commit for commit in self._records().values() if commit and commit.plan == plan}
+        return {commit.unit: commit for commit in self.records.read_all().values() if commit and commit.plan == plan}
 
     def commit(self, unit: str, input_digest: str) -> Commit | None:
         """A unit's commit; None when there is none, or when a disk has damaged it since: the unit is not done."""
-        return self._read_record(self.record(unit, input_digest))
+        return self.records.read(self.record(unit, input_digest))
 
-    def _records(self) -> dict[str, Commit | None]:
-        """All records by path, those of other plans and inputs too; None for what cannot be read."""
-        paths = [f"{COMMITS_DIR}/{name}" for name in self.folder.names(COMMITS_DIR)]
-        with ThreadPoolExecutor(READERS) as pool:
-            return dict(zip(paths, pool.map(self._read_record, paths), strict=True))
-
-    def _read_record(self, path: str) -> Commit | None:
-        try:
-            return Commit.from_json(self.folder.read_bytes(path))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return None
-
-    def resume(self, digests: Mapping[str, str], *, overwrite: bool = False) -> dict[str, Commit]:
+    def resume(
+        self,
+        digests: Mapping[str, str],
+        *,
+        overwrite: bool = False,
+        inputs: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> dict[str, Commit]:
         """The commits that stand, for units by name and digest of what each is made from.
 
         Added units are simply not committed yet; the seal is broken until they are. A unit whose input has changed or
         is no longer part of the job would mix results: the pass starts over if `overwrite`, else ResumeRefused names
         the first of them.
+
+        Args:
+            inputs: what is known of what units are made from, for the message; see `input_refusal`.
         """
         whole = self._whole_commits()
         commits = {commit.unit: commit for commit in whole if digests.get(commit.unit) == commit.input_digest}
-        for commit in whole:
-            unit = commit.unit
-            if unit in commits:
-                continue
-            if overwrite:
-                self.start_over()
-                return {}
-            now = f"is now {digests[unit][:12]}" if unit in digests else "is not part of the job any more"
-            raise ResumeRefused(
-                f"{self.folder.uri}: unit {unit} was made from input {commit.input_digest[:12]}, which {now}. "
-                "Use --overwrite to start over, or another run folder."
-            )
+        other = [commit for commit in whole if commit.unit not in commits]
+        if other and overwrite:
+            self.start_over()
+            return {}
+        if other:
+            raise ResumeRefused(input_refusal(self.folder.uri, other, digests, inputs))
         if digests.keys() - commits.keys():
             self.outdate()
         return commits
 
     def _whole_commits(self) -> list[Commit]:
-        """Commits of this plan whose files are there; any other record is deleted."""
+        """Commits of this plan whose files are there, those in quarantine too; any other record is deleted."""
+        records = self.records.read_all()
         present = {f"{DATA_DIR}/{name}" for name in self.folder.names(DATA_DIR)}
+        quarantined = [commit.quarantine.file for commit in records.values() if commit and commit.quarantine]
+        lost = set(lost_quarantine(self.quarantine_folder, quarantined))
         whole = []
-        for path, commit in self._records().items():
-            if commit and commit.plan == self.plan and present.issuperset(file.file for file in commit.data):
+        for path, commit in records.items():
+            if (
+                commit
+                and commit.plan == self.plan
+                and present.issuperset(file.file for file in commit.data)
+                and not (commit.quarantine and commit.quarantine.file in lost)
+            ):
                 whole.append(commit)
             else:
                 self.outdate()
@@ -221,24 +236,13 @@ class PassTable:
             commits: their records.
             counts: totals to record in _SUCCESS.
         """
-        files = [file for unit in units for file in commits[unit].data]
-        quarantined = [commits[unit].quarantine for unit in units]
-        self._sweep(self.folder, DATA_DIR, {file.file for file in files})
-        self._sweep(self.quarantine_folder, self.name, {written.file for written in quarantined if written})
-        self._sweep_records({self.record(unit, commits[unit].input_digest) for unit in units})
+        ordered = [commits[unit] for unit in units]
+        self._sweep(self.folder, DATA_DIR, {file.file for commit in ordered for file in commit.data})
+        self._sweep(self.quarantine_folder, self.name, {one.quarantine.file for one in ordered if one.quarantine})
+        self.records.sweep({self.record(commit.unit, commit.input_digest) for commit in ordered})
         self.in_flight.clear()
-        rows = [vars(file) for file in files]
-        manifest = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
-        digest = manifest_digest(files)
-        done = {
-            "schema_version": SCHEMA_VERSION,
-            "fingerprint": self.folder.read_json(PLAN_FILE)["fingerprint"],
-            "manifest_digest": digest,
-            "num_units": len(units),
-            "num_files": len(files),
-            "num_rows": sum(file.rows for file in files),
-            "counts": dict(counts),
-        }
+        done = seal_content(self.folder.read_json(PLAN_FILE)["fingerprint"], ordered, counts)
+        manifest, digest = manifest_table(ordered), str(done["manifest_digest"])
         if self.sealed() == done and self._manifest_is(manifest):
             return digest
         self.folder.delete(SUCCESS_FILE)
@@ -258,18 +262,17 @@ class PassTable:
             self.run.delete(name)
         self.folder.delete(SUCCESS_FILE)
 
-    def sealed(self) -> dict[str, Any] | None:
-        """The content of _SUCCESS; None while the pass is not finished, or when the file is damaged."""
+    def is_whole(self) -> bool:
+        """Whether the pass is finished, and what it sealed is there."""
         try:
-            return dict(from_json(self.folder.read_bytes(SUCCESS_FILE)))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
+            read_manifest(self.folder)
+        except DataError:
+            return False
+        return True
 
-    def _sweep_records(self, named: set[str]) -> None:
-        for name in self.folder.names(COMMITS_DIR):
-            if f"{COMMITS_DIR}/{name}" not in named:
-                self.folder.delete(f"{COMMITS_DIR}/{name}")
-        self.folder.sweep_temporaries(COMMITS_DIR)
+    def sealed(self) -> dict[str, Any] | None:
+        """The content of _SUCCESS, see `read_seal`."""
+        return read_seal(self.folder)
 
     @staticmethod
     def _sweep(folder: Folder, subfolder: str, named: set[str]) -> None:
@@ -288,17 +291,3 @@ def pass_table(run: Folder, one: Pass) -> PassTable:
     """The table of one pass of a run."""
     assert one.table is not None, f"{one.name} writes no table"
     return PassTable(run.child(one.table), run, one.name, outdated=outdated_by(one.name))
-
-
-def read_manifest(folder: Folder) -> list[DataFile]:
-    """The files of a finished pass in order; DataError when the pass has not finished."""
-    if not folder.exists(SUCCESS_FILE):
-        raise DataError(f"{folder.uri} is not finished (no {SUCCESS_FILE}): run the pass that writes it to its end.")
-    manifest = folder.read_table(MANIFEST_FILE)
-    if not manifest.schema.equals(MANIFEST_SCHEMA):
-        raise DataError(
-            f"{folder.path(MANIFEST_FILE)} is no manifest of ours: it has the columns "
-            f"{', '.join(manifest.column_names[:6])}. Make the table again, or move this file and {SUCCESS_FILE} away "
-            "from a table that was made elsewhere."
-        )
-    return [DataFile(**row) for row in manifest.to_pylist()]

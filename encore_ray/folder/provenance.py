@@ -6,12 +6,14 @@ The one check of all resumes: tables, weights, heads, trainings and energies are
 import hashlib
 import json
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from encore_ray.errors import ResumeRefused
+from encore_ray.folder.commits import INPUT, Commit
 from encore_ray.storage import fingerprint
 
+_REMEDY = "Use --overwrite to start over, or another run folder."
 _MISSING = object()  # a fact that is not there, which null is not: it has another fingerprint
 
 
@@ -57,10 +59,41 @@ def differing(found: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def refusal(where: str, found: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The message that refuses a resume: both fingerprints and every fact that differs."""
-    changes = [f"{key} was {_short(_fact(found, key))}, is {_short(_fact(now, key))}" for key in differing(found, now)]
     return (
         f"{where} holds results with fingerprint {fingerprint(found)[:12]}; this command would make "
-        f"{fingerprint(now)[:12]}: {'; '.join(changes)}. Use --overwrite to start over, or another run folder."
+        f"{fingerprint(now)[:12]}: {_changes(found, now)}. {_REMEDY}"
+    )
+
+
+def input_refusal(
+    where: str, others: Sequence[Commit], digests: Mapping[str, str], inputs: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """The message that refuses a resume since units were made from other input; it says of the first what differs.
+
+    Args:
+        where: the table.
+        others: the commits of these units.
+        digests: of what each unit of the job is made from now.
+        inputs: facts of the same, where they are known.
+    """
+    commit = min(others, key=lambda commit: commit.unit not in digests)  # one that has changed tells more than one gone
+    then: Mapping[str, Any] = commit.notes.get(INPUT, {})
+    more = f" (and {len(others) - 1:,} more units)" if others[1:] else ""
+    made = f"{where}: unit {commit.unit}{more} was made from input {commit.input_digest[:12]}"
+    same = (unit for unit, facts in inputs.items() if then and facts.get("content") == then["content"])
+    unit = commit.unit if commit.unit in digests else next(same, None)  # the same content, read in another way
+    if unit is None:
+        told = f" ({then['file']}, content {_short(then['content'])})" if then else ""
+        return f"{made}{told}, which is not part of the job any more. {_REMEDY}"
+    facts = inputs.get(unit, {})
+    told = f" ({facts['file']})" if "file" in facts and not then else ""
+    changes = f": {_changes(then, facts)}" if then and facts else ""
+    return f"{made}, which is now {digests[unit][:12]}{told}{changes}. {_REMEDY}"
+
+
+def _changes(found: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{key} was {_short(_fact(found, key))}, is {_short(_fact(now, key))}" for key in differing(found, now)
     )
 
 

@@ -19,7 +19,8 @@ class PassStatus:
     """One pass of a run.
 
     Attributes:
-        state: "not started", "unfinished" or "finished"; whether a process is at work is not known from a folder.
+        state: "not started", "unfinished" or "finished" (and all that was sealed is there); whether a process is at
+            work is not known from a folder.
         done_units, total_units, done_rows, total_rows: from the commits and the pass's own plan.
         rows_per_second: over the last units, None with fewer than two.
         idle_seconds: since the last unit was committed, None before the first.
@@ -46,11 +47,13 @@ def run_status(run: Folder) -> list[PassStatus]:
     """The passes that every job has, in order, then the further ones that were begun: fits that go on, then others.
 
     Raises:
-        ConfigError: the folder is not a run.
+        ConfigError: the folder is not a run. DataError: a pass of it is of a version that is not read.
     """
     tables = pass_tables(run)
     if not run.exists(CONFIG_FILE) and not any(table.folder.exists(PLAN_FILE) for table in tables.values()):
         raise ConfigError(f"{run.uri} is not a run folder: no pass has begun in it.")
+    for table in tables.values():
+        table.check_version()
     always = [
         _table_status(tables[one.name]) if one.table else _file_status(run, one) for one in spec.PASSES if one.in_job
     ]
@@ -103,7 +106,7 @@ def _table_status(table: PassTable) -> PassStatus:
         rate = rows / (recent[-1].finished_at - recent[0].finished_at)
     return PassStatus(
         name=table.name,
-        state="finished" if table.sealed() else "unfinished",
+        state="finished" if table.is_whole() else "unfinished",
         done_units=len(commits),
         total_units=num_units,
         done_rows=counts.get("rows", 0),

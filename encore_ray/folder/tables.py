@@ -3,30 +3,36 @@
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.folder.foreign import content_digests, footer_digest, foreign_files, parts
 from encore_ray.folder.parquet import OpenedTable, OpenTable, open_parquet
-from encore_ray.folder.pass_table import read_manifest
+from encore_ray.folder.seal import read_manifest
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
+    COMMITS_DIR,
     MANIFEST_FILE,
     PLAN_FILE,
     RULES_FILE,
     chosen_column,
     rejected_column,
 )
-from encore_ray.storage import Folder, fingerprint, from_json
+from encore_ray.storage import Folder, from_json
 
-FOREIGN_UNIT_ROWS = 65_536
 RULES_METADATA = b"encore_ray.rules"
 
 
 @dataclass(frozen=True)
 class TableUnit:
-    """A part of a table that one task reads: a whole file, or some row groups of a foreign one."""
+    """A part of a table that one task reads: a whole file, or some row groups of a foreign one.
+
+    Attributes:
+        digest: of its content; "" of a foreign one, until `by_content` has read it.
+        row_groups, footer: of a foreign one, what is read, and the digest of the footer that its file must have.
+    """
 
     unit: str
     folder: Folder
@@ -34,6 +40,12 @@ class TableUnit:
     rows: int
     digest: str
     row_groups: tuple[int, ...] | None = None
+    footer: str = ""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it was made elsewhere, where nobody has looked at its ids."""
+        return self.row_groups is not None
 
     @property
     def where(self) -> str:
@@ -50,6 +62,8 @@ class TableUnit:
         """The unit for reading; a file of our own (whole files are) must be what its commit says."""
         digest = self.digest if self.row_groups is None else None
         with open_parquet(self.folder, self.file, digest=digest) as parquet:
+            if self.footer and footer_digest(parquet) != self.footer:
+                raise DataError(f"{self.where} was replaced while the command read it. Give the command again.")
             yield OpenTable(parquet, self.row_groups)
 
     def read(self, columns: Sequence[str]) -> pa.Table:
@@ -76,21 +90,31 @@ def table_units(uri: str) -> list[TableUnit]:
     """The units of a table: a finished pass folder, any folder of Parquet files, or one file.
 
     Raises:
-        ConfigError: nothing is there. DataError: the pass has not finished, or a file is not Parquet.
+        ConfigError: nothing is there. DataError: the pass has not finished, what it sealed is not what is there, or a
+            file is not Parquet.
     """
     folder = Folder(uri)
-    if folder.exists(PLAN_FILE) or folder.exists(MANIFEST_FILE):
+    if any(folder.exists(name) for name in (PLAN_FILE, MANIFEST_FILE, COMMITS_DIR)):
         return [TableUnit(f.unit, folder, f.file, f.rows, f.digest) for f in read_manifest(folder)]
-    # Spark and others write folders that are called x.parquet: what it is decides, not its name.
-    files = [(folder, name) for name in folder.names() if name.endswith(".parquet")]
-    if not files:
-        files = [(folder, f"data/{name}") for name in folder.names("data") if name.endswith(".parquet")]
-    if not files and uri.endswith(".parquet"):
-        parent, _, name = uri.rpartition("/")
-        files = [(Folder(parent or "/"), name)]
-    if not files or not all(parent.exists(name) for parent, name in files):
-        raise ConfigError(f"{uri}: no such table. Expected a folder of Parquet files, or one .parquet file.")
-    return [unit for number, (parent, name) in enumerate(files) for unit in _foreign_units(parent, name, number)]
+    return [
+        TableUnit(f"{number:05d}-{part.row_groups[0]:05d}", parent, name, part.rows, "", part.row_groups, part.footer)
+        for number, (parent, name) in enumerate(foreign_files(uri))
+        for part in parts(parent, name)
+    ]
+
+
+def by_content(units: Sequence[TableUnit]) -> list[TableUnit]:
+    """The same units; those of tables made elsewhere get a digest of what their files hold, which takes a read."""
+    files = list(dict.fromkeys((unit.folder, unit.file) for unit in units if unit.row_groups is not None))
+    digests = dict(zip(files, content_digests(files), strict=True))
+
+    def known(unit: TableUnit) -> TableUnit:
+        if unit.row_groups is None:
+            return unit
+        content = digests[unit.folder, unit.file]
+        return replace(unit, digest=f"{content}-{unit.row_groups[0]}-{len(unit.row_groups)}")
+
+    return [known(unit) for unit in units]
 
 
 def count_numbers(uri: str) -> int:
@@ -170,23 +194,3 @@ def table_rules(units: Sequence[TableUnit], rules: RuleSet | None, *, weighed: R
             "Use the rules.yaml that belongs to these scores."
         )
     return rules
-
-
-def _foreign_units(folder: Folder, file: str, number: int) -> Iterator[TableUnit]:
-    with open_parquet(folder, file) as parquet:
-        stamp = fingerprint([file, parquet.metadata.num_rows, parquet.metadata.serialized_size, _stamp(folder, file)])
-        sizes = [parquet.metadata.row_group(index).num_rows for index in range(parquet.metadata.num_row_groups)]
-    group: list[int] = []
-    rows = 0
-    for index, size in enumerate(sizes):
-        group.append(index)
-        rows += size
-        if rows >= FOREIGN_UNIT_ROWS or (rows and index == len(sizes) - 1):
-            name = f"{number:05d}-{group[0]:05d}"
-            yield TableUnit(name, folder, file, rows, f"{stamp}-{group[0]}-{len(group)}", tuple(group))
-            group, rows = [], 0
-
-
-def _stamp(folder: Folder, file: str) -> str:
-    info = folder.info(file)
-    return str(info.get("ETag") or info.get("mtime") or info.get("size"))

@@ -33,6 +33,7 @@ from encore_ray.folder.tables import TableUnit, count_numbers, table_rules, tabl
 from encore_ray.passes.bradley_terry import fit_bradley_terry
 from encore_ray.passes.evaluate import LENGTHS, how_much_shorter
 from encore_ray.passes.external_rewards import OtherRewards, check_some_known, open_rewards, other_margins
+from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.passes.selection.selected import Selection, find_selection, read_selection
 from encore_ray.passes.weigh import choose_binnings
 from encore_ray.rules import RuleSet
@@ -100,7 +101,10 @@ def compare_units(
         selection: of the run that the scores are of: what its rules say competes too, beside rules drawn at random.
     """
     scores = units[0].table_name
+    refuse_foreign_repeats(units, reducer)
     others = [open_rewards(name, uri, units) for name, uri in (beside or {}).items()]
+    for other in others:
+        refuse_foreign_repeats(list(other.units.values()), reducer)
     binnings = choose_binnings(units, rules, options, reducer)
     swept = sweep_binnings(rules, binnings)
     measure = partial(_Measure, rules, binnings, list(swept.values()), options.clip)

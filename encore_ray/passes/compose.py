@@ -23,7 +23,8 @@ from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.score_block import read_scores
 from encore_ray.folder.spec import COMPOSE
-from encore_ray.folder.tables import TableUnit, column_names, count_numbers, table_rules, table_units
+from encore_ray.folder.tables import TableUnit, by_content, column_names, count_numbers, table_rules, table_units
+from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import (
@@ -42,6 +43,8 @@ from encore_ray.schema import (
 )
 from encore_ray.storage import fingerprint
 
+KNOWN_BY = "content"  # fact of rewards of scores made elsewhere: those of before, known by size and time, are made anew
+
 
 @dataclass(frozen=True)
 class Compose(Step[dict[str, int]]):
@@ -57,7 +60,8 @@ class Compose(Step[dict[str, int]]):
         pairs: pairs/ folder whose texts and further columns are put beside the rewards; a run takes its own.
 
     Raises:
-        DataError: weights and scores are of different rules. ResumeRefused: rewards of other weights or scores.
+        DataError: weights and scores are of different rules, or a pair_id of scores made elsewhere is repeated.
+        ResumeRefused: rewards of other weights or scores.
     """
 
     spec = COMPOSE
@@ -73,7 +77,8 @@ class Compose(Step[dict[str, int]]):
         weights, scores = self.weights, self.scores or run.path(SCORES_DIR)
         pairs = self.pairs if self.scores else run.path(PAIRS_DIR)
         output = PassTable(run.folder, run.folder, COMPOSE.name) if self.scores else run.table(COMPOSE)
-        units = table_units(scores)
+        units = by_content(table_units(scores))
+        refuse_foreign_repeats(units, run.reducer)
         rules = table_rules(units, self.rules or (None if self.scores else run.rules), weighed=weights.rule_set)
         _check_rules(rules, weights, scores)
         texts = {unit.unit: unit for unit in table_units(pairs)} if pairs else {}
@@ -84,9 +89,10 @@ class Compose(Step[dict[str, int]]):
                 "rules": rules.fingerprint,
                 "pairs": bool(pairs),
                 "columns": _all_columns(units, texts),
+                **({"scores": KNOWN_BY} if any(unit.is_foreign for unit in units) else {}),
             },
             overwrite=run.overwrite,
-            derived={"weights"},
+            derived={"weights", "scores"},
         )
         tasks = []
         for unit in units:

@@ -6,15 +6,17 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.artifacts import Metrics, WeightsFile, read_weights
+from encore_ray.artifacts import Metrics, WeightsFile
 from encore_ray.composition.evaluate.evaluation import RewardStatistics
 from encore_ray.composition.evaluate.margins import margin_reach
 from encore_ray.composition.evaluate.rewardbench2 import Responses
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.errors import DataError
+from encore_ray.folder.composed import composed_weights
 from encore_ray.folder.score_block import resampling_keys
 from encore_ray.folder.spec import EVALUATE
 from encore_ray.folder.tables import TableUnit, count_numbers, table_units
+from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.report.figure import evaluation_figure
 from encore_ray.report.tables.summary import summary
 from encore_ray.run import Record, Run, Step
@@ -69,7 +71,8 @@ class Evaluate(Step[Evaluation]):
         units = table_units(rewards)
         if not units:
             raise DataError(f"{rewards} holds no rewards: there is nothing to evaluate.")
-        weights = read_weights(Folder(rewards))
+        refuse_foreign_repeats(units, run.reducer)
+        weights = composed_weights(Folder(rewards))
         measure = partial(_Measure, margin_tolerance(weights), margin_reach(weights))
         statistics: RewardStatistics = run.reducer.total("evaluate", measure, units)
         metrics = Metrics.of(statistics.metrics(entropy_accuracy=weights.entropy_accuracy))

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.artifacts import read_weights
 from encore_ray.composition.measure.ties import tie_tolerances
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import first_texts, row_numbers
+from encore_ray.folder.composed import composed_weights
 from encore_ray.folder.score_block import numbers
 from encore_ray.folder.tables import TableUnit, column_names, table_units
 from encore_ray.schema import (
@@ -64,7 +64,7 @@ def open_rewards(name: str, uri: str, scores: Sequence[TableUnit]) -> OtherRewar
         raise DataError(f"{name}: {uri} holds no rewards. Expected {expected}; found {', '.join(found)}.")
     folder, tolerance = Folder(uri), None
     if folder.exists(WEIGHTS_FILE):
-        tolerance = margin_tolerance(read_weights(folder))
+        tolerance = margin_tolerance(composed_weights(folder))
     return OtherRewards(name, columns, tolerance, units)
 
 

@@ -4,7 +4,6 @@ First every range of every file is scanned (rows, digest, columns), so that layo
 and line numbers are known before anything is written. Then each range is converted and committed.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +17,6 @@ from encore_ray.corpora.scan import RangeScan, ranges, scan
 from encore_ray.corpora.sources import SourceFile
 from encore_ray.corpora.tables import TableSpec
 from encore_ray.engine.base import Engine
-from encore_ray.engine.unit_work import Task
 from encore_ray.errors import DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import manifest_digest, total_counts
@@ -26,10 +24,10 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.quarantine import check_bad_fraction
 from encore_ray.folder.spec import PREPARE
 from encore_ray.folder.tables import TableUnit
+from encore_ray.passes.known_inputs import unit_tasks
 from encore_ray.passes.repeats import count_contradictions, count_repeats, refuse_repeated_ids
 from encore_ray.run import Dataset, Record, Run, Step
 from encore_ray.schema import CONTENT_ID, REASON_COUNT, Reason
-from encore_ray.storage import fingerprint
 
 TRIAL_UNITS = 16  # a trial's units are small, so that all actors have work
 
@@ -104,7 +102,7 @@ class Prepare(Step[Prepared]):
         if self.limit is not None:
             splits, settings = _trial(corpus, settings, self.limit)
         output = run.table(PREPARE).open(_facts(corpus, options, settings), overwrite=run.overwrite)
-        tasks = [_task(split, settings.limit_rows) for split in splits]
+        tasks = unit_tasks(splits, output, limit_rows=settings.limit_rows)
         convert = partial(_Convert, corpus.table, settings)
         commits = run.finish(output, tasks, convert, leaves_out=True, max_bad_fraction=options.max_bad_fraction)
         counts = total_counts(commits.values())
@@ -199,26 +197,6 @@ def _scan_all(files: Sequence[SourceFile], engine: Engine, *, leaves_out: bool) 
     order = {file.uri: number for number, file in enumerate(files)}
     whole = [scan for scan in scans if scan.part.file.uri not in problems]
     return sorted(whole, key=lambda scan: (order[scan.part.file.uri], scan.part.start)), list(problems.values())
-
-
-def _task(split: Split, limit_rows: int | None) -> Task:
-    """A unit is named by its file and place, so that inputs added later leave it as it is."""
-    file, reading = split.part.file, split.reading
-    name = hashlib.sha256(f"{file.uri}\0{file.subset}".encode()).hexdigest()[:12]
-    facts: dict[str, Any] = {
-        "content": reading.digest,
-        "ordinal": reading.ordinal,
-        "layout": reading.layout.name,
-        "ids": reading.id_column,
-        "range": [split.part.start, split.part.end, split.first_line],
-    }
-    if reading.columns:
-        facts["columns"] = reading.columns.to_facts()
-    if reading.beside.read or reading.beside.refused:
-        facts["beside"] = [reading.beside.system, reading.beside.history, *reading.beside.refused]
-    digest = fingerprint(facts)
-    rows = split.num_rows if limit_rows is None else min(split.num_rows, limit_rows)
-    return Task(f"{name}-{split.part.start:015d}", digest, rows, split, file.uri)
 
 
 def _facts(corpus: CorpusPlan, options: PrepareOptions, settings: ConvertSettings) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from functools import partial
 import numpy as np
 
 from encore_ray.composition.hashing.keys import hash_keys
+from encore_ray.composition.hashing.texts import Texts
 from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import DataError
+from encore_ray.folder.columns import first_texts
 from encore_ray.folder.tables import TableUnit
 from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT_ID, REJECTED
 
@@ -31,8 +33,7 @@ class _Hashes:
     num_partitions: int
 
     def __call__(self, units: tuple[TableUnit, ...]) -> np.ndarray:
-        hashes = [hash_keys(unit.read([self.column]).column(0).to_pylist()) for unit in units]
-        together = np.concatenate(hashes)
+        together = np.concatenate([_texts(unit, self.column).hash_N() for unit in units])
         return together[together % np.uint64(self.num_partitions) == self.partition]
 
 
@@ -45,10 +46,20 @@ class _Find:
     def __call__(self, units: tuple[TableUnit, ...]) -> list[tuple[str, str]]:
         found = []
         for unit in units:
-            ids = unit.read([PAIR_ID]).column(0).to_pylist()
-            hashes = hash_keys(ids).tolist()
-            found += [(id_, unit.unit) for id_, hash_ in zip(ids, hashes, strict=True) if hash_ in self.wanted]
+            ids = _texts(unit, PAIR_ID)
+            hashes = ids.hash_N().tolist()
+            found += [(ids[row], unit.unit) for row, hash_ in enumerate(hashes) if hash_ in self.wanted]
         return found
+
+
+def _texts(unit: TableUnit, column: str) -> Texts:
+    """Values of a column as text, none where it is not there; DataError where one is null."""
+    table = unit.read([column])
+    if not table.num_columns:
+        return Texts.of([])  # the pass that needs it names it
+    if table.column(0).null_count:
+        raise DataError(f"{unit.where}: {table.column(0).null_count} rows have no {column}.")
+    return first_texts([table.column(0)])
 
 
 def count_repeats(
@@ -119,7 +130,26 @@ def count_contradictions(units: Sequence[TableUnit], reducer: Reducer) -> int:
 
 
 def refuse_repeated_ids(units: Sequence[TableUnit], reducer: Reducer) -> None:
-    """Raise DataError when an id occurs twice; names the first of them and the remedy."""
+    """Raise DataError when a given id occurs twice; names the first of them and the remedy."""
+    remedy = "Make them unique, or use --ids row to replace them by ids of ours."
+    _refuse(units, reducer, "given ids occur", lambda unit: f"unit {unit.unit}", remedy)
+
+
+def refuse_foreign_repeats(units: Sequence[TableUnit], reducer: Reducer) -> None:
+    """Raise DataError when a table made elsewhere holds a pair_id twice: its pair would count twice.
+
+    Of our own tables `prepare` has seen to that.
+    """
+    if units and all(unit.is_foreign for unit in units):
+        remedy = "Leave out the rows or files that repeat others, or give each pair an id of its own."
+        what = f"pair_ids of {units[0].table_name} occur"
+        _refuse(units, reducer, what, lambda unit: unit.where, f"Each pair counts once. {remedy}")
+
+
+def _refuse(
+    units: Sequence[TableUnit], reducer: Reducer, what: str, place: Callable[[TableUnit], str], remedy: str
+) -> None:
+    by_name = {unit.unit: unit for unit in units}
 
     def compare(hashes: np.ndarray) -> None:
         wanted = frozenset(hashes.tolist())
@@ -129,10 +159,10 @@ def refuse_repeated_ids(units: Sequence[TableUnit], reducer: Reducer) -> None:
                 places[pair_id].append(unit)
         twice = sorted(pair_id for pair_id, where in places.items() if len(where) > 1)
         if twice:
+            where = dict.fromkeys(place(by_name[unit]) for unit in sorted(places[twice[0]]))
             raise DataError(
-                f"{len(twice)} given ids occur more than once: {', '.join(map(repr, twice[:EXAMPLES]))}"
-                f"{' …' if len(twice) > EXAMPLES else ''} (units {', '.join(places[twice[0]][:2])}). "
-                "Make them unique, or use --ids row to replace them by ids of ours."
+                f"{len(twice):,} {what} more than once: {', '.join(map(repr, twice[:EXAMPLES]))}"
+                f"{' …' if len(twice) > EXAMPLES else ''} ({', '.join(list(where)[:2])}). {remedy}"
             )
 
     count_repeats(units, PAIR_ID, reducer, on_repeats=compare)

@@ -30,6 +30,7 @@ from encore_ray.folder.score_block import read_scores, stream_scores
 from encore_ray.folder.spec import COMPOSE, WEIGH
 from encore_ray.folder.tables import TableUnit, count_numbers, table_rules, table_units
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
+from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import COMPARISON_FILE, REWARDS_DIR, SCORES_DIR, SUBSET, WEIGHTS_FILE
@@ -84,7 +85,8 @@ class Weigh(Step[Weights]):
 
 
 def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOptions, reducer: Reducer) -> Weights:
-    """Weights from the units of a table of scores."""
+    """Weights from the units of a table of scores; DataError where one made elsewhere repeats a pair_id."""
+    refuse_foreign_repeats(units, reducer)
     binnings = choose_binnings(units, rules, options, reducer)
     statistics: RuleStatistics = reducer.total("weigh", partial(_Measure, rules, binnings, options.clip), units)
     scheme = find_scheme(options.scheme).of_options(options)

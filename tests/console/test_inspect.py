@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,19 @@ def test_a_quarantine_tells_reasons_with_the_first_row_of_each(run: Path) -> Non
         assert part in text
     (file,) = (run / "quarantine" / "prepare").iterdir()
     assert "empty_field" in inspected(file)
+
+
+def test_a_quarantine_is_what_the_seal_says_and_nothing_beside_it(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    quarantine = tmp_path / "run" / "quarantine"
+    (file,) = (quarantine / "prepare").iterdir()
+    shutil.copy(file, file.with_name("u0-00000000.parquet"))  # of an attempt that came too late
+    assert "1 rows in quarantine" in inspected(quarantine)
+    for spoil in (lambda: file.write_bytes(file.read_bytes()[:-1]), file.unlink):
+        spoil()
+        for path in (quarantine, tmp_path / "run"):
+            with pytest.raises(DataError, match=file.name):
+                inspected(path)
 
 
 def test_an_empty_quarantine_is_shown_as_empty(tmp_path: Path) -> None:

@@ -104,6 +104,15 @@ def test_the_stamp_changes_when_a_file_is_rewritten_with_the_same_size(tmp_path:
     assert list_files([InputSpec(str(path))])[0].stamp != before
 
 
+def test_the_stamp_changes_when_whoever_rewrites_a_file_keeps_its_time(tmp_path: Path):
+    path = write_jsonl(tmp_path / "a.jsonl", [ROW])
+    before, state = list_files([InputSpec(str(path))])[0].stamp, path.stat()
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (state.st_size, state.st_mtime_ns)
+    assert list_files([InputSpec(str(path))])[0].stamp != before
+
+
 @pytest.mark.parametrize("kind", ["parquet", "jsonl.gz", "json.gz"])
 def test_a_truncated_file_fails_by_name(tmp_path: Path, kind: str):
     path = write_as(tmp_path, kind, [ROW] * 50)

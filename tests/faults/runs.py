@@ -22,7 +22,8 @@ import yaml
 from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.errors import DataError, EncoreError
 from encore_ray.folder.commits import DataFile
-from encore_ray.folder.pass_table import PassTable, read_manifest
+from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.seal import read_manifest
 from encore_ray.rules import RuleSet
 from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, PAIR_ID, WEIGHTS_FILE
 from encore_ray.storage import Folder, content_digest

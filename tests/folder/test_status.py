@@ -68,6 +68,10 @@ def test_a_pass_is_finished_when_it_is_sealed_and_not_before(tmp_path: Path) -> 
     assert run_status(Folder(str(tmp_path)))[0].state == "unfinished"
     table.seal(["a"], commits, total_counts(commits.values()))
     assert run_status(Folder(str(tmp_path)))[0].state == "finished"
+    seal = table.folder.read_bytes("_SUCCESS")
+    table.folder.write_atomic("_SUCCESS", seal.replace(b'"manifest_digest": "', b'"manifest_digest": "0'))
+    assert run_status(Folder(str(tmp_path)))[0].state == "unfinished"  # what is there is not what was sealed
+    table.folder.write_atomic("_SUCCESS", seal)
     table.resume({"a": "d", "added": "e"})
     assert run_status(Folder(str(tmp_path)))[0].state == "unfinished"
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from encore_ray.artifacts import read_weights
 from encore_ray.composition.weigh.linear import linear_reward
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.pass_table import read_manifest
+from encore_ray.folder.composed import composed_weights
+from encore_ray.folder.seal import read_manifest
 from encore_ray.folder.tables import TableUnit, table_rules, table_units
 from encore_ray.models.spec.conversation import CLOCK, Reading
 from encore_ray.models.spec.files import FACTS
@@ -55,7 +55,7 @@ def export_model(
     _require_place(Folder(output), overwrite=overwrite)
     rewards = run.child(REWARDS_DIR)
     read_manifest(rewards)  # its weights are the run's only once it is composed to the end
-    weights = read_weights(rewards)
+    weights = composed_weights(rewards)
     linear = linear_reward(weights)
     units = table_units(run.child(SCORES_DIR).uri)
     rules = table_rules(units, None)

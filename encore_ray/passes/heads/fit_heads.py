@@ -10,7 +10,7 @@ from encore_ray.artifacts import FitReport
 from encore_ray.errors import DataError
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import FEATURES, FIT_HEADS
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.tables import by_content, table_units
 from encore_ray.models.spec.files import FIT_FILE
 from encore_ray.passes.heads.features import FeatureModel, FeatureWriter
 from encore_ray.passes.heads.map_reduce_fit import FittedHeads, fit_heads
@@ -112,7 +112,7 @@ def fit_facts(embeddings: Mapping[str, Any], labels: str, rules: RuleSet) -> dic
         labels: table of the labels, made from the same pairs.
         rules: of the heads.
     """
-    units = fingerprint([[unit.unit, unit.digest] for unit in table_units(labels)])
+    units = fingerprint([[unit.unit, unit.digest] for unit in by_content(table_units(labels))])
     return {"embeddings": dict(embeddings), "labels": units, "rules": rules.to_list()}
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encore_ray.artifacts import RefineReport, read_weights
+from encore_ray.artifacts import RefineReport
 from encore_ray.composition.evaluate.calibration import calibrate
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.engine.base import Send
+from encore_ray.folder.composed import composed_weights
 from encore_ray.folder.spec import FIT_REWARD
 from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.refine.energies import REWARD_ENERGY, units_fingerprint
@@ -81,7 +82,7 @@ def fit_refinement(
         ResumeRefused: other energies are there. DataError: too few pairs, or none that agrees with its label.
     """
     units = embedded_units(run, REWARD)
-    weights = read_weights(run.child(REWARDS_DIR))
+    weights = composed_weights(run.child(REWARDS_DIR))
     facts = {"units": units_fingerprint(units), "settings": asdict(settings), "noise": list(noise)}
     standing = REWARD_ENERGY.standing_report(run, facts, overwrite=overwrite)
     if standing is not None:

@@ -1,7 +1,6 @@
 """Exported datasets, read by the code that trainers read them with."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.commits import DataFile
+from encore_ray.folder.attempt import Attempt
+from encore_ray.folder.pass_table import pass_tables
 from encore_ray.folder.tables import table_units
 from encore_ray.passes.export.layouts import LAYOUTS
 from encore_ray.passes.export.rewards import ExportReport, export_rewards
-from encore_ray.schema import MANIFEST_SCHEMA, MESSAGES
+from encore_ray.schema import MESSAGES
 from encore_ray.storage import Folder
 from tests.corpora.prepared import prepare
 from tests.models import tiny
@@ -119,24 +119,19 @@ def test_pairs_with_an_improbable_label_are_left_out_and_counted(tmp_path: Path)
         export_rewards(run, run.child("out"), **how)
     with pytest.raises(ConfigError, match="must lie between 0 and 1, found 40"):
         export_rewards(run, run.child("out"), **{**how, "min_confidence": 40})
-    refined = run.child("refined")
-    refined.write_json("plan.json", {})
-    files = [
-        DataFile(unit.unit, written.file, written.rows, written.digest)
-        for unit, ids in zip(table_units(run.child("rewards").uri), (["p1", "p0"], ["p2"]), strict=True)
-        for probability in [{"p0": 0.9, "p1": 0.1, "p2": 0.4}]
-        for table in [pa.table({"pair_id": ids, "label_probability": [probability[one] for one in ids]})]
-        for written in [refined.write_table(f"data/{unit.unit}.parquet", table)]
-    ]
-    refined.write_table("manifest.parquet", pa.Table.from_pylist([vars(f) for f in files], schema=MANIFEST_SCHEMA))
-    refined.write_json("_SUCCESS", {})
+    refined, probability = pass_tables(run)["refine"].open({}), {"p0": 0.9, "p1": 0.1, "p2": 0.4}
+    for unit, ids in zip(table_units(run.child("rewards").uri), (["p1", "p0"], ["p2"]), strict=True):
+        attempt = Attempt(refined, unit.unit, "digest")
+        attempt.write(pa.table({"pair_id": ids, "label_probability": [probability[one] for one in ids]}))
+        attempt.commit({"rows": len(ids)})
+    commits = refined.commits()
+    refined.seal(sorted(commits), commits, {})
     report = export_rewards(run, run.child("out"), **how)
     assert (report.written, report.unsure, report.negative) == (2, 1, 0)
     lines = run.child("out").read_bytes("train.jsonl").decode().splitlines()
     assert [json.loads(line)["margin"] for line in lines] == [2.0, 0.5]  # p0 and p2; of p1 .1 < .4
     assert "1 pairs left out: their label is less probable" in str(report)
-    files[0] = replace(files[0], unit="other")
-    refined.write_table("manifest.parquet", pa.Table.from_pylist([vars(f) for f in files], schema=MANIFEST_SCHEMA))
+    refined.seal(sorted(commits)[1:], commits, {})
     with pytest.raises(DataError, match="run `encore-ray refine apply` again"):
         export_rewards(run, run.child("again"), **how)
 

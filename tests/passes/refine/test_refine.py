@@ -172,9 +172,9 @@ def test_rewards_without_energies_or_embeddings_are_refused(tmp_path: Path) -> N
     run = write_run(tmp_path / "run")
     with pytest.raises(ConfigError, match="run `encore-ray refine fit` first"):
         fitted_energies(run)
-    embeddings = run.child("embeddings")
-    manifest = embeddings.read_table("manifest.parquet")
-    embeddings.write_table("manifest.parquet", manifest.slice(1))
+    embeddings = pass_tables(run)["embed"].open({})
+    commits = embeddings.commits()
+    embeddings.seal(sorted(commits)[1:], commits, {})
     with pytest.raises(DataError, match="lacks 1 of 5 units of rewards/, first of all u000"):
         embedded_units(run, REWARD)
 

@@ -1,0 +1,167 @@
+"""The seal of a finished pass: _SUCCESS says what the table holds, and whoever opens it finds just that, or an error.
+
+Compared are the manifest (digest, files, rows), the plan, the names of its files and of its quarantine. What a data
+file holds is compared with the digest in the manifest when it is read (`folder/parquet.py`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from encore_ray.errors import DataError
+from encore_ray.folder.commits import Commit, DataFile, manifest_digest
+from encore_ray.folder.versions import check_version, is_readable
+from encore_ray.schema import (
+    CONFIG_FILE,
+    DATA_DIR,
+    MANIFEST_FILE,
+    MANIFEST_SCHEMA,
+    PLAN_FILE,
+    QUARANTINE_DIR,
+    SCHEMA_VERSION,
+    SUCCESS_FILE,
+)
+from encore_ray.storage import Folder, fingerprint, from_json
+
+_AGAIN = "Run the pass that writes it again, by the same command: what stands is not done anew."
+
+
+def seal_content(plan: str, commits: Sequence[Commit], counts: Mapping[str, int]) -> dict[str, Any]:
+    """The content of _SUCCESS.
+
+    Args:
+        plan: fingerprint of the facts.
+        commits: of the units in their order.
+        counts: totals of the pass.
+    """
+    files = [file for commit in commits for file in commit.data]
+    quarantined = [commit.quarantine for commit in commits if commit.quarantine]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "fingerprint": plan,
+        "manifest_digest": manifest_digest(files),
+        "num_units": len(commits),
+        "num_files": len(files),
+        "num_rows": sum(file.rows for file in files),
+        "counts": dict(counts),
+        "quarantine": {written.file: written.digest for written in quarantined},
+    }
+
+
+def manifest_table(commits: Sequence[Commit]) -> pa.Table:
+    """The content of manifest.parquet."""
+    return pa.Table.from_pylist([vars(file) for commit in commits for file in commit.data], schema=MANIFEST_SCHEMA)
+
+
+def read_seal(folder: Folder) -> dict[str, Any] | None:
+    """The content of _SUCCESS; None while the pass is not finished, or when the file is damaged or not readable."""
+    try:
+        content = dict(from_json(folder.read_bytes(SUCCESS_FILE)))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return content if is_readable(content) else None
+
+
+def read_manifest(folder: Folder) -> list[DataFile]:
+    """The files of a finished pass in order.
+
+    Raises:
+        DataError: the pass has not finished, is of a version that is not read, or what lies there is not what it
+            sealed: another manifest or plan, a data file or a quarantine file that is not there.
+    """
+    sealed = _sealed(folder)
+    if sealed is not None:
+        check_version(sealed, where=folder.uri)
+    manifest = folder.read_table(MANIFEST_FILE)
+    if not manifest.schema.equals(MANIFEST_SCHEMA):
+        raise DataError(
+            f"{folder.path(MANIFEST_FILE)} is no manifest of ours: it has the columns "
+            f"{', '.join(manifest.column_names[:6])}. Make the table again, or move this file and {SUCCESS_FILE} away "
+            "from a table that was made elsewhere."
+        )
+    if sealed is None:
+        raise DataError(f"{folder.path(SUCCESS_FILE)} is damaged: it is no seal of ours. {_AGAIN}")
+    files = [DataFile(**row) for row in manifest.to_pylist()]
+    _check_manifest(folder, files, sealed)
+    _check_plan(folder, sealed)
+    present = set(folder.names(DATA_DIR))
+    _refuse_lost(folder, [file.file for file in files if file.file.removeprefix(f"{DATA_DIR}/") not in present])
+    _check_quarantine(folder, sealed)
+    return files
+
+
+def lost_quarantine(quarantine: Folder, files: Iterable[str]) -> list[str]:
+    """Which of the files, by paths in the run's quarantine, are not there."""
+    wanted = list(files)
+    passes = {file.partition("/")[0] for file in wanted}
+    present = {f"{name}/{file}" for name in passes for file in quarantine.names(name)}
+    return [file for file in wanted if file not in present]
+
+
+def _sealed(folder: Folder) -> dict[str, Any] | None:
+    """The content of _SUCCESS of any version; None where it is damaged. DataError where it is not there."""
+    try:
+        content = from_json(folder.read_bytes(SUCCESS_FILE))
+    except FileNotFoundError:
+        raise DataError(
+            f"{folder.uri} is not finished (no {SUCCESS_FILE}): run the pass that writes it to its end."
+        ) from None
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _check_manifest(folder: Folder, files: Sequence[DataFile], sealed: Mapping[str, Any]) -> None:
+    """The digest covers names, rows and digests of all files in their order."""
+    digest, num_rows = manifest_digest(files), sum(file.rows for file in files)
+    then = [sealed.get(key) for key in ("manifest_digest", "num_files", "num_rows")]
+    if then != [digest, len(files), num_rows]:
+        raise DataError(
+            f"{folder.path(MANIFEST_FILE)} is not what {SUCCESS_FILE} seals: it names {len(files)} files of {num_rows} "
+            f"rows, sealed were {then[1]} files of {then[2]} rows (digest {digest[:12]}, sealed {str(then[0])[:12]}). "
+            f"{_AGAIN}"
+        )
+
+
+def _check_plan(folder: Folder, sealed: Mapping[str, Any]) -> None:
+    """A copy of a table may lack its plan; where it has one, it must be that which was sealed."""
+    try:
+        plan = from_json(folder.read_bytes(PLAN_FILE))
+        found = fingerprint(plan["facts"])
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        plan, found = {}, "none"
+    if found != sealed.get("fingerprint"):
+        raise DataError(
+            f"{folder.path(PLAN_FILE)} is not what {SUCCESS_FILE} seals: its facts have the fingerprint {found[:12]}, "
+            f"sealed was {str(sealed.get('fingerprint'))[:12]}. It was changed or damaged: make the table anew with "
+            "--overwrite."
+        )
+    check_version(plan, where=folder.path(PLAN_FILE))
+
+
+def _refuse_lost(folder: Folder, lost: Sequence[str]) -> None:
+    if lost:
+        raise DataError(
+            f"{folder.path(lost[0])} is not there{f', nor are {len(lost) - 1:,} more' if lost[1:] else ''}: "
+            f"{SUCCESS_FILE} names it. Run the pass that writes it again, by the same command: it makes what is lost."
+        )
+
+
+def _check_quarantine(folder: Folder, sealed: Mapping[str, Any]) -> None:
+    """In its run, a table has its quarantine; a copy of the table alone need not, nor one of before it was sealed."""
+    files = sealed.get("quarantine") or {}
+    parent = folder.uri.rstrip("/").rpartition("/")[0] or "/"
+    if not files or not (folder.is_local or parent.count("/") > 1):
+        return
+    run = Folder(parent)
+    quarantine = run.child(QUARANTINE_DIR)
+    lost = lost_quarantine(quarantine, files) if run.exists(CONFIG_FILE) or quarantine.exists() else []
+    if lost:
+        raise DataError(
+            f"{quarantine.path(lost[0])} is not there"
+            f"{f', nor are {len(lost) - 1:,} more' if lost[1:] else ''}: rows of {folder.uri} that could not be used "
+            "were in it. Run the pass that writes it again, by the same command: it does these units anew."
+        )
