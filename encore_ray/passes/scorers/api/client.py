@@ -17,6 +17,7 @@ from urllib3.util import Retry
 from encore_ray.config import RateOptions
 from encore_ray.engine.watchdog import CalledOff, advance
 from encore_ray.errors import ClusterError, ConfigError
+from encore_ray.passes.scorers.api.bodies import read_body
 from encore_ray.passes.scorers.api.connection import KEY_VARIABLE, connect, endpoint, headers
 from encore_ray.passes.scorers.api.refusals import Refusal, excerpt, read_refusal
 from encore_ray.passes.scorers.api.replies import Refused, Reply, parse_reply
@@ -34,7 +35,7 @@ class _Patience(Retry):
     url: str
 
     def increment(self, *args: Any, response: BaseHTTPResponse | None = None, **values: Any) -> Self:
-        if response is not None and (refusal := read_refusal(response.status, response.data)).is_quota:
+        if response is not None and (refusal := read_refusal(response.status, read_body(response))).is_quota:
             raise used_up(self.url, refusal)
         return super().increment(*args, response=response, **values)
 
@@ -103,15 +104,19 @@ class ApiClient:
         data = json.dumps(body, ensure_ascii=False).encode()
         while True:
             try:
-                response = self._pool.urlopen("POST", self._url, body=data, headers=self._headers, retries=retry)
+                response = self._post(data, retry)
                 retry = response.retries or retry
                 if response.status != 200:
-                    return self._about_this(read_refusal(response.status, response.data))
-                reply = parse_reply(response.data)
+                    return self._about_this(read_refusal(response.status, read_body(response)))
+                try:
+                    received = read_body(response, refuses=True)
+                    reply = parse_reply(received)
+                    wrong: Exception = ProtocolError(f"a reply that is no chat completion: {excerpt(received)}")
+                except HTTPError as error:  # a connection that is lost within the body, or one without end
+                    reply, wrong = None, error
                 if reply is not None:
                     self._has_answered = True
                     return reply
-                wrong = ProtocolError(f"a reply that is no chat completion: {excerpt(response.data)}")
                 retry = retry.increment("POST", self._url, error=wrong)
             except HTTPError as error:
                 reason = getattr(error, "reason", None) or error
@@ -121,6 +126,11 @@ class ApiClient:
                     "command goes on."
                 ) from error
             retry.sleep()
+
+    def _post(self, data: bytes, retry: Retry) -> BaseHTTPResponse:
+        return self._pool.urlopen(
+            "POST", self._url, body=data, headers=self._headers, retries=retry, preload_content=False
+        )
 
     def stop(self) -> None:
         """Ask no more: threads that wait for their turn, or to try again, get CalledOff."""
@@ -172,8 +182,8 @@ class ApiClient:
             if not self._has_answered:
                 self._wait_for_turn()
                 data = json.dumps({**body, "messages": _SHORT}, ensure_ascii=False).encode()
-                response = self._pool.urlopen("POST", self._url, body=data, headers=self._headers, retries=self._retry)
-                self._has_answered = response.status == 200 and parse_reply(response.data) is not None
+                response = self._post(data, self._retry)
+                self._has_answered = response.status == 200 and parse_reply(read_body(response)) is not None
             return self._has_answered
 
     def _wait_for_turn(self) -> None:
