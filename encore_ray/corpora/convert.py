@@ -20,7 +20,9 @@ from encore_ray.corpora.values import json_text
 from encore_ray.errors import DataError
 from encore_ray.schema import PROMPT, QUARANTINE_SCHEMA, Reason
 
-RAW_CHARS = 1 << 20
+RAW_CHARS = 1 << 20  # of a row that are kept in quarantine
+RAW_CHARS_OF_ALL = 64 << 20  # of a split; of rows after these only their beginning
+RAW_CHARS_OF_LATER = 1 << 10
 
 _Prepared = tuple[SourceRow, dict[str, Any]]  # a row and its values as its layout reads them
 
@@ -91,6 +93,7 @@ class SplitConverter:
         self._counts: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
         self._outcome: SplitOutcome | None = None
+        self._raw_chars = 0
 
     @property
     def outcome(self) -> SplitOutcome:
@@ -200,8 +203,10 @@ class SplitConverter:
 
     def _put_in_quarantine(self, row: SourceRow, problem: BadRow) -> None:
         raw, detail = row.text(), problem.detail
-        if len(raw) > RAW_CHARS:
-            detail = f"{detail} (raw row: the first {RAW_CHARS} of {len(raw)} characters)"
+        most = RAW_CHARS if self._raw_chars < RAW_CHARS_OF_ALL else RAW_CHARS_OF_LATER
+        if len(raw) > most:
+            detail = f"{detail} (raw row: the first {most} of {len(raw)} characters)"
+        self._raw_chars += min(len(raw), most)
         self._quarantine.append(
             {
                 "source": self._split.part.file.uri,
@@ -209,7 +214,7 @@ class SplitConverter:
                 "pair_id": None,
                 "reason": problem.reason.value,
                 "detail": detail,
-                "raw": raw[:RAW_CHARS],
+                "raw": raw[:most],
             }
         )
 

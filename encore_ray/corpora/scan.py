@@ -44,6 +44,7 @@ class RangeScan:
         num_lines: lines (blank ones too), array elements or table rows.
         num_rows: the same without blank lines.
         columns: by name, in the order of first appearance, over the rows that can be read.
+        num_too_long: of these rows, those over the limit.
         rule_names: how often each list occurs in the `rule_names` column (of the first 100 different ones).
     """
 
@@ -53,6 +54,7 @@ class RangeScan:
     digest: ContentDigest
     columns: dict[str, ColumnScan]
     rule_names: Counter[tuple[str, ...]]
+    num_too_long: int = 0
 
 
 def ranges(file: SourceFile, *, range_bytes: int = RANGE_BYTES) -> list[FileRange]:
@@ -101,14 +103,14 @@ def _row_group_runs(file: SourceFile, rows: list[int]) -> list[FileRange]:
 def _scan_text(part: FileRange, row_bytes: int) -> RangeScan:
     shapes: dict[str, ShapeCounts] = {}
     rule_names: Counter[tuple[str, ...]] = Counter()
-    num_rows = 0
+    num_rows = num_too_long = 0
 
     def observed() -> Iterator[bytes | TooLong]:
-        nonlocal num_rows
+        nonlocal num_rows, num_too_long
         for item in text_items(part, row_bytes=row_bytes):
             yield item
             if isinstance(item, TooLong):
-                num_rows += 1
+                num_rows, num_too_long = num_rows + 1, num_too_long + 1
                 continue
             if item.isspace() or not item:
                 continue
@@ -131,7 +133,7 @@ def _scan_text(part: FileRange, row_bytes: int) -> RangeScan:
 
     digest = ContentDigest.of(observed())
     columns = {name: ColumnScan(counts) for name, counts in shapes.items()}
-    return RangeScan(part, digest.num_items, num_rows, digest, columns, rule_names)
+    return RangeScan(part, digest.num_items, num_rows, digest, columns, rule_names, num_too_long)
 
 
 def _scan_delimited(part: FileRange, row_bytes: int) -> RangeScan:
@@ -149,6 +151,7 @@ def _scan_delimited(part: FileRange, row_bytes: int) -> RangeScan:
 
 def _scan_table(part: FileRange, row_bytes: int) -> RangeScan:
     rule_names: Counter[tuple[str, ...]] = Counter()
+    num_too_long = 0
     with reading(part.file.uri), open_table(part.file) as table:
         schema = table.schema
         if len(set(schema.names)) != len(schema.names):
@@ -158,12 +161,13 @@ def _scan_table(part: FileRange, row_bytes: int) -> RangeScan:
         columns = {name: ColumnScan(Counter(), plain_type(schema.field(name).type)) for name in schema.names}
         for piece in pieces(table.batches(part.start, part.end, rows=_BATCH_ROWS), row_bytes):
             batch = piece.batch
+            num_too_long += len(piece.too_long) - batch.num_rows
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 columns[name].shapes.update(column_shapes(column))
             if RULE_NAMES in schema.names:
                 for value in batch.column(RULE_NAMES).to_pylist():
                     _note_rule_names(value, rule_names)
-    return RangeScan(part, num_rows, num_rows, digest, columns, rule_names)
+    return RangeScan(part, num_rows, num_rows, digest, columns, rule_names, num_too_long)
 
 
 def _note_rule_names(value: object, seen: Counter[tuple[str, ...]]) -> None:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,3 +150,11 @@ def test_a_small_archive_of_one_huge_row_takes_little_memory(tmp_path: Path, nam
     said, mb = shown.stdout.split()
     assert said == found
     assert int(mb) < 200  # of 300 MiB in one row; the limit is 16 MiB, held as bytes and as text
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_file_of_nothing_but_rows_that_are_too_long_is_refused_with_the_option(tmp_path: Path, name: str):
+    (tmp_path / "a.jsonl").write_bytes(lines(LONG, LONG))
+    pq.write_table(pa.Table.from_pylist([LONG, LONG]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"all of its 2 rows are longer than prepare.max_row_bytes"):
+        prepare_bounded(tmp_path / name)
