@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from encore_ray.artifacts import Metrics, WeightsFile
+from encore_ray.composition.measure.binning import choose_binning
+from encore_ray.composition.measure.problems import Offenders, ScoreProblems
 from encore_ray.console.show import show_comparison, show_left_out, show_metrics, show_weights
 from encore_ray.console.terminal import Terminal
 from encore_ray.errors import DataError
@@ -22,6 +24,7 @@ from encore_ray.redaction import RedactingFormatter
 from encore_ray.report.drawing.markup import tag
 from encore_ray.report.page import render_page
 from encore_ray.report.tables.summary import summary
+from encore_ray.rules import Rule, Scale
 from encore_ray.visible import MOST_ROWS, MOST_SAID, more, said, short, visible, visible_lines
 from tests.report_contents import make_contents, stats
 
@@ -149,3 +152,15 @@ def test_a_note_has_neither_markdown_nor_controls_of_the_data():
 
 def test_markup_shows_controls_in_texts_and_attributes():
     assert not steers(tag("p", NASTY, title=NASTY))
+
+
+def test_mlflow_is_told_of_the_largest_subsets_only():
+    figures = nasty_metrics(1000).figures()
+    assert sum(name.startswith("accuracy/") for name in figures) == 100
+
+
+def test_ids_of_the_data_are_one_line_of_an_error():
+    problems = ScoreProblems(non_finite=Offenders.of([f"{NASTY}\nencore-ray: all is well", "x" * 5000]))
+    rule = Rule("harm", "Is it?", "better", Scale(0.0, 1.0))
+    (sentence,) = problems.sentences(rule, binning=choose_binning(rule, num_bins=20))
+    assert not steers(sentence) and "\n" not in sentence and len(sentence) < 1000
