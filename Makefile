@@ -13,6 +13,9 @@ FAST := tests/artifacts tests/cli tests/composition tests/console tests/corpora 
 	tests/test_config.py tests/test_errors.py tests/test_jobs.py tests/test_redaction.py tests/test_rule_pools.py \
 	tests/test_rules.py tests/test_storage.py
 
+# Shared among processes as tests/conftest.py says, which puts those that take longest first.
+SHARED := -n auto --dist loadgroup --no-loadscope-reorder
+
 .PHONY: help demo test test-fast check faults soak fuzz cases clean
 
 help: ## Show this list
@@ -21,14 +24,11 @@ help: ## Show this list
 demo: $(STAMP) ## Run the whole job on a planted corpus, into demo-run/
 	$(BIN)/encore-ray demo
 
-test: $(STAMP) ## Run every test: those without a cluster on all cores at once, then those that share one Ray
-	@status=0; \
-	$(BIN)/python -m pytest -m "not ray" -n logical --dist loadfile || status=$$?; \
-	$(BIN)/python -m pytest -m ray || status=$$?; \
-	exit $$status
+test: $(STAMP) ## Run every test, in several processes
+	$(BIN)/python -m pytest $(SHARED)
 
 test-fast: $(STAMP) ## Run the tests that need no cluster and no model
-	$(BIN)/python -m pytest -m "not ray" -n logical --dist loadfile $(FAST)
+	$(BIN)/python -m pytest $(SHARED) -m "not ray" $(FAST)
 
 check: $(STAMP) ## Run ruff, pyright, import-linter and, where its database answers, pip-audit
 	$(BIN)/ruff check .

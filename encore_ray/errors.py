@@ -12,6 +12,7 @@ ends with 130, SIGTERM (`Terminated`) with 143, SIGHUP (`HungUp`) with 129.
 """
 
 from encore_ray.redaction import redact
+from encore_ray.visible import said
 
 
 class Terminated(KeyboardInterrupt):
@@ -27,12 +28,12 @@ class HungUp(Terminated):
 
 
 class EncoreError(Exception):
-    """Base of all errors that say what happened, where, and what to do about it; never with credentials."""
+    """Base of all errors that say what happened, where, and what to do about it; without credentials and controls."""
 
     exit_code = 2
 
     def __init__(self, message: str):
-        super().__init__(redact(message))
+        super().__init__(said(redact(message)))
 
 
 class ConfigError(EncoreError):

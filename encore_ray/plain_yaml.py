@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+MAX_BYTES = 8 << 20
+MAX_VALUES = 1_000_000
+
 _MERGE = "tag:yaml.org,2002:merge"  # `<<`, whose keys others may replace
 
 
@@ -43,11 +46,38 @@ class _Strict(yaml.SafeLoader):
         return node
 
 
+def _num_values(node: yaml.Node, known: dict[int, int]) -> int:
+    """Values in a node with every alias written out: few lines of aliases of aliases may be billions."""
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = MAX_VALUES + 1  # as long as it is looked into: an alias of what it lies in never ends
+    found = 1
+    if isinstance(node, yaml.MappingNode):
+        found += sum(_num_values(key, known) + _num_values(value, known) for key, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        found += sum(_num_values(item, known) for item in node.value)
+    known[id(node)] = found
+    return found
+
+
 def parse_yaml(data: str | bytes) -> Any:
-    """The value of a YAML document; NotYaml where it has none that is plain."""
+    """The value of a YAML document; NotYaml where it has none that is plain, or one too large to be written by hand."""
+    if len(data) > MAX_BYTES:
+        raise NotYaml(f"has {len(data):,} bytes; at most {MAX_BYTES:,} are read as YAML")
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
-        return yaml.load(text, _Strict)  # noqa: S506  a SafeLoader
+        loader = _Strict(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            if _num_values(node, {}) > MAX_VALUES:
+                raise NotYaml(f"has more than {MAX_VALUES:,} values where its aliases (*name) are written out")
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except NotYaml:
+        raise
     except UnicodeDecodeError as error:
         raise NotYaml(f"is not UTF-8 text: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date as 2026-13-45

@@ -7,6 +7,8 @@ left are the addresses of services, as of an MLflow server with a password, and 
 import logging
 import re
 
+from encore_ray.visible import visible_lines
+
 _STARS = "***"
 _VALUE = r"[^\s&;,\"'<>()\[\]{}]+"
 
@@ -43,7 +45,7 @@ def redact(text: str) -> str:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats log records, those of libraries too, without credentials."""
+    """Formats log records, those of libraries too, without credentials and control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        return visible_lines(redact(super().format(record)))

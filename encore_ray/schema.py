@@ -150,6 +150,7 @@ class Reason(StrEnum):
     NO_COMMON_PROMPT = "no_common_prompt"
     LAST_TURN_NOT_ASSISTANT = "last_turn_not_assistant"
     FIELD_TOO_LARGE = "field_too_large"
+    ROW_TOO_LARGE = "row_too_large"
     BAD_LABEL = "bad_label"
     BAD_RATING = "bad_rating"
     NO_RESPONSE = "no_response"

@@ -36,11 +36,27 @@ settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: tests about Ray wait a third of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What asks for a cluster is about Ray."""
+    """What asks for a cluster is about Ray; it comes first, since it takes longest.
+
+    Several processes share the tests by groups: those that use the session's Ray, those that start a Ray of their own,
+    and each other file.
+    """
+    order = {"session's Ray": 0, "Rays of their own": 1}
+    groups: dict[pytest.Item, str] = {}
     for item in items:
-        if CLUSTERS.intersection(getattr(item, "fixturenames", ())):
+        fixtures = getattr(item, "fixturenames", ())
+        if CLUSTERS.intersection(fixtures):
             item.add_marker("ray")
+        own, shared = (item.get_closest_marker("ray"), "ray_engine" in fixtures)
+        groups[item] = "session's Ray" if shared else "Rays of their own" if own else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    items.sort(key=lambda item: order.get(groups[item], 2))
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """YAML is read in one way only: what PyYAML would pass over is refused, in every file that people write."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,22 @@ def test_a_damaged_configuration_of_a_run_tells_nothing(tmp_path: Path, content:
 def test_a_configuration_of_a_run_is_told_without_credentials(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("tracking: {uri: 'http://me:secret@host/x'}")
     assert stored_config(Folder(str(tmp_path))) == {"tracking": {"uri": "http://host/x"}}
+
+
+def test_a_document_larger_than_anybody_writes_is_refused_unread():
+    with pytest.raises(NotYaml, match=r"has 8,388,609 bytes; at most 8,388,608"):
+        parse_yaml(b"#" * ((8 << 20) + 1))
+
+
+def test_aliases_of_aliases_are_refused_before_anything_is_made_of_them():
+    # 9 values, then eight times nine aliases of the line before: 9^9 values in 300 bytes.
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{name}: &{name} [{', '.join(['*' + before] * 9)}]" for before, name in itertools.pairwise("abcdefghi")]
+    with pytest.raises(NotYaml, match="more than 1,000,000 values where its aliases"):
+        parse_yaml("\n".join(lines))
+    assert parse_yaml("\n".join(lines[:3]))["c"] == [[["x"] * 9] * 9] * 9
+
+
+def test_an_alias_of_what_it_lies_in_is_refused():
+    with pytest.raises(NotYaml, match="aliases"):
+        parse_yaml("a: &a [1, *a]")

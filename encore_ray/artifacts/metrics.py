@@ -6,6 +6,8 @@ from encore_ray.artifacts.artifact import Artifact, Part
 from encore_ray.artifacts.figures import Correlations, Stats
 from encore_ray.schema import METRICS_FILE
 
+MOST_CURVES = 100  # subsets, the largest, that MLflow is told of
+
 Scores = dict[str, float | None]
 
 
@@ -84,7 +86,8 @@ class Metrics(Artifact):
             "ties": all_pairs.ties,
             "losses": all_pairs.losses,
         }
-        flat |= {f"accuracy/{name}": stats.accuracy for name, stats in self.subsets.items()}
+        shown = self.subsets.items() if len(self.subsets) <= MOST_CURVES else self.largest_subsets[:MOST_CURVES]
+        flat |= {f"accuracy/{name}": stats.accuracy for name, stats in shown}
         flat["rewardbench_safety"] = self.rewardbench_safety
         for benchmark, scores in self.benchmarks.items():
             flat |= {f"{benchmark}/{name}": score for name, score in (scores or {}).items()}

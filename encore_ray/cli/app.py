@@ -6,16 +6,17 @@ import sys
 import traceback
 from importlib.metadata import version
 
-from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
 from encore_ray.cli.chain import Chain
 from encore_ray.cli.overview import HELP, VERSION, show_overview
 from encore_ray.cli.parsing import COMMANDS, Command, parse
+from encore_ray.console.terminal import Terminal
 from encore_ray.errors import EncoreError, Terminated
 from encore_ray.proxies import spare_loopback
 from encore_ray.redaction import RedactingFormatter, redact
+from encore_ray.visible import visible_lines
 
 INTERRUPTED = 130
 
@@ -36,13 +37,13 @@ def main(argv: list[str] | None = None) -> None:
         show_overview(ALL_COMMANDS, Console())
         sys.exit(0)
     spare_loopback()
-    errors = Console(stderr=True)
+    errors = Terminal(stderr=True)
     handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
     handler.setFormatter(RedactingFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     code = 1
     try:
-        parse(args, ALL_COMMANDS).main(Console())
+        parse(args, ALL_COMMANDS).main(Terminal())
         code = 0
     except EncoreError as error:
         errors.print(f"[bold red]encore-ray:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
@@ -53,6 +54,6 @@ def main(argv: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception:
-        sys.stderr.write(redact(traceback.format_exc()))
+        sys.stderr.write(visible_lines(redact(traceback.format_exc())))
         errors.print("[bold red]encore-ray:[/] this is a bug in encore-ray; please report it with the lines above.")
     sys.exit(code)

@@ -48,6 +48,9 @@ class PrepareOptions(Section):
     unit_pairs: int = Field(default=1024, ge=1, le=1_000_000, description="Most pairs in a unit of work.")
     max_bad_fraction: float = Field(default=0.01, ge=0, le=1, description="Share of bad rows past which the job fails.")
     max_field_bytes: int = Field(default=1 << 20, ge=1, description="Longest text field; longer ones make a row bad.")
+    max_row_bytes: int = Field(
+        default=16 << 20, ge=1, description="Longest row; a longer one is bad, and is never held in memory as a whole."
+    )
 
 
 class ScoreOptions(Section):

@@ -56,6 +56,7 @@ from encore_ray.schema import (
     SUCCESS_FILE,
 )
 from encore_ray.storage import Folder, require_paths
+from encore_ray.visible import MOST_ROWS, more, short, visible
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ SHOWN: tuple[_Shown, ...] = (
 )
 
 CELL = 60
+_MOST_OF_A_DETAIL = 1000  # characters
 REPORT_NAME = "report.json"  # of energies that were fitted, in their folder
 
 
@@ -152,13 +154,15 @@ def _show_run(run: Folder, console: Console) -> None:
 
 def _show_rules(rules: RuleSet, console: Console) -> None:
     console.print(f"{len(rules)} rules", highlight=False)
-    for rule in rules:
+    for rule in list(rules)[:MOST_ROWS]:
         levels = rule.scale.levels
         scale = f"{len(levels)} levels, " if levels else ""
         scale += f"{rule.scale.lo:g} to {rule.scale.hi:g}"
         facts = f"higher is {rule.higher_is} · {scale} · link {rule.link} · out of range: {rule.out_of_range}"
         console.print(Padding(Text.assemble((rule.name, "bold"), f"  {facts}"), (0, 0, 0, 2)))
-        console.print(Padding(Text(rule.text), (0, 0, 0, 6)))
+        console.print(Padding(Text(visible(rule.text)), (0, 0, 0, 6)))
+    if len(rules) > MOST_ROWS:
+        console.print(f"  {more(len(rules) - MOST_ROWS, 'rules', 'the file')}", highlight=False)
 
 
 def _show_model(path: str, console: Console) -> None:
@@ -197,7 +201,8 @@ def _show_quarantine(folder: Folder, console: Console) -> None:
         table.add_column(column, overflow="fold")
     for reason, count in reasons.most_common():
         row = example[reason]
-        table.add_row(reason, f"{count:,}", escape(row[SOURCE]), str(row[LINE]), escape(row[DETAIL]))
+        source, detail = visible(row[SOURCE]), short(row[DETAIL], _MOST_OF_A_DETAIL)
+        table.add_row(reason, f"{count:,}", escape(source), str(row[LINE]), escape(detail))
     console.print(table)
 
 
@@ -239,7 +244,10 @@ def _show_first_row(unit: TableUnit, console: Console) -> None:
     for column in (kind, "type", "first row"):
         table.add_column(column, overflow="fold")
     row = first.to_pylist()[0] if first.num_rows else {}
-    for field in first.schema:
+    for field in list(first.schema)[:MOST_ROWS]:
         text = json.dumps(row.get(field.name), ensure_ascii=False, default=str)
-        table.add_row(field.name, str(field.type), escape(text if len(text) <= CELL else f"{text[:CELL]}…"))
+        value = visible(text if len(text) <= CELL else f"{text[:CELL]}…")
+        table.add_row(escape(short(field.name)), escape(short(str(field.type))), escape(value))
+    if len(first.schema) > MOST_ROWS:
+        table.add_row(f"and {len(first.schema) - MOST_ROWS:,} more columns")
     console.print(table)

@@ -38,11 +38,13 @@ from encore_ray.schema import (
     WEIGHTS_FILE,
 )
 from encore_ray.tracking import how_to_open
+from encore_ray.visible import MOST_ROWS, more, short, visible
 
 if TYPE_CHECKING:
     from encore_ray.job import JobResult
 
 MOST_SHOWN = 10  # likely label errors
+_MOST_OF_A_WARNING = 1000  # characters
 
 
 def show_job(result: "JobResult", *, console: Console) -> None:
@@ -124,7 +126,7 @@ def show_label_errors(errors: LabelErrors, *, console: Console) -> None:
     table.add_column("the least probable", overflow="fold")
     table.add_column("probability", justify="right")
     for each in errors.pairs[:MOST_SHOWN]:
-        table.add_row(Text(each.pair_id), percent(each.label_probability, digits=2))
+        table.add_row(Text(short(each.pair_id)), percent(each.label_probability, digits=2))
     console.print(table)
 
 
@@ -136,7 +138,14 @@ def show_weights(weights: WeightsFile, *, console: Console) -> None:
         console.print(Padding(Text(meaning, style="dim"), (0, 0, 0, 2)))
     console.print()
     console.print(Text(entropy_against_accuracy(weights.entropy_accuracy)))
-    for warning in weights.warnings:
+    _show_warnings(weights.warnings, WEIGHTS_FILE, console=console)
+
+
+def _show_warnings(warnings: Sequence[str], where: str, *, console: Console) -> None:
+    shown = [short(warning, _MOST_OF_A_WARNING) for warning in warnings[:MOST_ROWS]]
+    if len(warnings) > MOST_ROWS:
+        shown.append(more(len(warnings) - MOST_ROWS, "warnings", where))
+    for warning in shown:
         console.print(Text.assemble(("! ", "yellow"), warning))
 
 
@@ -151,9 +160,9 @@ def show_comparison(comparison: Comparison, *, console: Console, told: Collectio
     console.print(comparison_table(comparison))
     console.print()
     console.print(Text(comparison.verdict))
-    for warning in comparison.warnings:
-        if warning not in told:
-            console.print(Text.assemble(("! ", "yellow"), warning))
+    known = set(told)
+    untold = [warning for warning in comparison.warnings if warning not in known]
+    _show_warnings(untold, COMPARISON_FILE, console=console)
 
 
 def show_heads(report: FitReport, *, console: Console) -> None:
@@ -203,15 +212,20 @@ def show_selection(counts: Mapping[str, int], *, console: Console) -> None:
     table = Table(box=None, padding=(0, 2), header_style="bold")
     table.add_column("rule", overflow="fold")
     table.add_column("selected for", justify="right")
-    for rule, num_pairs in sorted(selected.items(), key=lambda item: -item[1]):
+    ordered = sorted(selected.items(), key=lambda item: -item[1])
+    for rule, num_pairs in ordered[:MOST_ROWS]:
         table.add_row(rule, f"{num_pairs / max(counts['pairs'], 1):.1%} of pairs")
+    if len(ordered) > MOST_ROWS:
+        table.caption, table.caption_justify = more(len(ordered) - MOST_ROWS, "rules", "the report"), "left"
     console.print(table)
 
 
 def show_left_out(problems: Sequence[str], *, console: Console) -> None:
     """Files that were left out, each with the reason."""
-    for problem in problems:
-        console.print(f"! Left out: {problem}", highlight=False, soft_wrap=True, markup=False)
+    for problem in problems[:MOST_ROWS]:
+        console.print(f"! Left out: {visible(problem)}", highlight=False, soft_wrap=True, markup=False)
+    if len(problems) > MOST_ROWS:
+        console.print(f"! {len(problems) - MOST_ROWS:,} more files are left out.", highlight=False)
 
 
 def show_reasons(counts: Mapping[str, int], *, console: Console) -> None:

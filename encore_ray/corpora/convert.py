@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from encore_ray.corpora.bounded import ROW_BYTES
 from encore_ray.corpora.layouts.columns import at_path
 from encore_ray.corpora.pairs import Candidate, canonical_pair, short_hash
 from encore_ray.corpora.plan import Split
@@ -19,7 +20,9 @@ from encore_ray.corpora.values import json_text
 from encore_ray.errors import DataError
 from encore_ray.schema import PROMPT, QUARANTINE_SCHEMA, Reason
 
-RAW_CHARS = 1 << 20
+RAW_CHARS = 1 << 20  # of a row that are kept in quarantine
+RAW_CHARS_OF_ALL = 64 << 20  # of a split; of rows after these only their beginning
+RAW_CHARS_OF_LATER = 1 << 10
 
 _Prepared = tuple[SourceRow, dict[str, Any]]  # a row and its values as its layout reads them
 
@@ -32,12 +35,14 @@ class ConvertSettings:
         unit_pairs: most pairs in a unit; only a group of more pairs than that is a larger unit, of its own.
         unit_bytes: most bytes of source rows in a unit of more than one row, so that long texts fit memory.
         max_field_bytes: a row with a column of more UTF-8 bytes (of a list: as JSON) is quarantined.
+        max_row_bytes: a longer row is quarantined, and not held as a whole.
         limit_rows: stop after this many source rows; None reads them all.
     """
 
     unit_pairs: int = 1024
     unit_bytes: int = 64 << 20
     max_field_bytes: int = 1 << 20
+    max_row_bytes: int = ROW_BYTES
     limit_rows: int | None = None
 
 
@@ -88,6 +93,7 @@ class SplitConverter:
         self._counts: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
         self._outcome: SplitOutcome | None = None
+        self._raw_chars = 0
 
     @property
     def outcome(self) -> SplitOutcome:
@@ -125,8 +131,12 @@ class SplitConverter:
     def _readable_rows(self) -> Iterator[_Prepared]:
         """Rows as their layout reads them; the others are put in quarantine on the way."""
         split, reading = self._split, self._split.reading
-        for row in read_rows(split.part, first_line=split.first_line, columns=reading.decoded):
-            if self._counts["rows_in"] == self._settings.limit_rows:
+        settings = self._settings
+        rows = read_rows(
+            split.part, first_line=split.first_line, columns=reading.decoded, row_bytes=settings.max_row_bytes
+        )
+        for row in rows:
+            if self._counts["rows_in"] == settings.limit_rows:
                 return
             left_out = self._left_out.get(self._counts["rows_in"])
             self._counts["rows_in"] += 1
@@ -134,7 +144,7 @@ class SplitConverter:
             try:
                 if left_out or row.problem:
                     raise left_out or row.problem  # type: ignore[misc]
-                _check_sizes(row, self._settings.max_field_bytes)
+                _check_sizes(row, settings.max_field_bytes)
                 values = reading.prepare(row.values, notes)
                 if reading.layout.joins_rows:
                     reading.layout.read([values])
@@ -193,8 +203,10 @@ class SplitConverter:
 
     def _put_in_quarantine(self, row: SourceRow, problem: BadRow) -> None:
         raw, detail = row.text(), problem.detail
-        if len(raw) > RAW_CHARS:
-            detail = f"{detail} (raw row: the first {RAW_CHARS} of {len(raw)} characters)"
+        most = RAW_CHARS if self._raw_chars < RAW_CHARS_OF_ALL else RAW_CHARS_OF_LATER
+        if len(raw) > most:
+            detail = f"{detail} (raw row: the first {most} of {len(raw)} characters)"
+        self._raw_chars += min(len(raw), most)
         self._quarantine.append(
             {
                 "source": self._split.part.file.uri,
@@ -202,7 +214,7 @@ class SplitConverter:
                 "pair_id": None,
                 "reason": problem.reason.value,
                 "detail": detail,
-                "raw": raw[:RAW_CHARS],
+                "raw": raw[:most],
             }
         )
 
@@ -246,7 +258,10 @@ def _check_sizes(row: SourceRow, limit: int) -> None:
     sizes = _text_sizes(row) if row.batch is None else _arrow_sizes(row.batch, row.index, limit)
     for name, size in sizes:
         if size > limit:
-            raise BadRow(Reason.FIELD_TOO_LARGE, f"{name}: expected at most {limit} bytes, found {size}")
+            raise BadRow(
+                Reason.FIELD_TOO_LARGE,
+                f"{name}: expected at most {limit} bytes, found {size} (prepare.max_field_bytes)",
+            )
 
 
 def _text_sizes(row: SourceRow) -> Iterator[tuple[str, int]]:

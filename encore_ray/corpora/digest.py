@@ -9,9 +9,17 @@ It identifies content; it is no defence against somebody who builds two files wi
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 _PRIME = 2**255 - 19
 _BASE = int.from_bytes(hashlib.sha256(b"encore-ray content digest").digest(), "big") % _PRIME
+
+
+class Hashed(Protocol):
+    """An item that is not held as a whole."""
+
+    @property
+    def sha256(self) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -22,10 +30,11 @@ class ContentDigest:
     num_items: int = 0
 
     @classmethod
-    def of(cls, items: Iterable[bytes]) -> "ContentDigest":
+    def of(cls, items: Iterable[bytes | Hashed]) -> "ContentDigest":
         value, power, num_items = 0, 1, 0
         for item in items:
-            value += int.from_bytes(hashlib.sha256(item).digest(), "big") * power
+            digest = hashlib.sha256(item).digest() if isinstance(item, bytes) else item.sha256
+            value += int.from_bytes(digest, "big") * power
             power = power * _BASE % _PRIME
             num_items += 1
         return cls(value % _PRIME, num_items)

@@ -115,6 +115,7 @@ def plan(
         if any(scan.num_rows for scan in parts):
             names = sum((scan.rule_names for scan in parts), Counter[tuple[str, ...]]())
             try:
+                _refuse_long_rows(parts)
                 reading = _reading(
                     parts[0].part.file, found, digest, ordinals[digest], names, ids, rule_names, tuple(ignored)
                 )
@@ -135,6 +136,16 @@ def plan(
         passthrough=merge_columns(tables, only=columns),
     )
     return CorpusPlan(tuple(files), table)
+
+
+def _refuse_long_rows(parts: Sequence[RangeScan]) -> None:
+    """DataError where no row of a file is short enough to be looked at."""
+    num_rows = sum(scan.num_rows for scan in parts)
+    if num_rows == sum(scan.num_too_long for scan in parts):
+        raise DataError(
+            f"{parts[0].part.file.uri}: all of its {num_rows:,} rows are longer than prepare.max_row_bytes. Raise it, "
+            "if they are no mistake, or leave the file out."
+        )
 
 
 def _add_columns(parts: Sequence[RangeScan]) -> dict[str, ColumnScan]:

@@ -8,17 +8,19 @@ import functools
 import io
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from encore_ray.corpora.bounded import ROW_BYTES, TooLong, array_elements, read_line, too_large
 from encore_ray.corpora.kinds.delimited import delimited_rows
 from encore_ray.corpora.kinds.tables import TABLE_KINDS, open_table
+from encore_ray.corpora.row_sizes import pieces
 from encore_ray.corpora.sources import SourceFile, open_text, reading
 from encore_ray.corpora.values import json_text, plain_type
-from encore_ray.errors import DataError
 from encore_ray.schema import Reason
 
 MAX_DEPTH = 100
@@ -76,24 +78,34 @@ class SourceRow:
         return json_text({name: _readable(self.batch.column(name), self.index) for name in self.batch.schema.names})
 
 
-def text_items(part: FileRange) -> Iterator[bytes]:
-    """The lines of a text range without their line feeds, or the elements of a JSON array, as bytes."""
+def text_items(part: FileRange, *, row_bytes: int = ROW_BYTES) -> Iterator[bytes | TooLong]:
+    """The lines of a text range without their line feeds, or the elements of a JSON array, as bytes.
+
+    Raises:
+        DataError: the file cannot be read, or is an array with an element of more than `row_bytes`.
+    """
     file = part.file
     with reading(file.uri), open_text(file) as handle:
         reader = io.BufferedReader(handle, _BUFFER_BYTES)  # type: ignore[arg-type]  # fsspec files are raw enough
-        if file.kind == "json" and reader.peek(64)[:64].removeprefix(_BOM).lstrip()[:1] == b"[":
-            yield from _array_elements(reader.read(), file.uri)
+        start = reader.peek(64)[:64]
+        if file.kind == "json" and start.removeprefix(_BOM).lstrip()[:1] == b"[":
+            reader.read(len(_BOM) if start.startswith(_BOM) else 0)
+            yield from array_elements(reader, file.uri, row_bytes)
             return
         offset = part.start
         if offset:
             reader.seek(offset - 1)
             # The line that this completes belongs to the range before; not read on where it fills all of this one.
-            offset += len(reader.readline(part.end - offset + 1)) - 1
+            offset += _pass_line(reader, part.end - offset + 1) - 1
         splittable = file.kind == "jsonl" and not file.gzipped
         while not splittable or offset < part.end:
-            line = reader.readline()
+            line = read_line(reader, row_bytes)
             if not line:
                 return
+            if isinstance(line, TooLong):
+                yield line
+                offset += line.size + 1
+                continue
             if offset == 0:
                 yield line.removeprefix(_BOM).removesuffix(b"\n")
             else:
@@ -101,23 +113,41 @@ def text_items(part: FileRange) -> Iterator[bytes]:
             offset += len(line)
 
 
-def read_rows(part: FileRange, *, first_line: int, columns: Collection[str]) -> Iterator[SourceRow]:
+def _pass_line(reader: io.BufferedReader, most: int) -> int:
+    """Read to the end of a line, yet at most so many bytes, and keep none; how many there were."""
+    passed = 0
+    while passed < most:
+        piece = reader.readline(min(most - passed, _BUFFER_BYTES))
+        passed += len(piece)
+        if not piece or piece.endswith(b"\n"):
+            break
+    return passed
+
+
+def read_rows(
+    part: FileRange, *, first_line: int, columns: Collection[str], row_bytes: int = ROW_BYTES
+) -> Iterator[SourceRow]:
     """The rows of a range in order.
 
     Args:
         first_line: number of the range's first line, element or row.
         columns: the ones that a table's row decodes; text rows have them all.
+        row_bytes: a row of more is a problem, and is not held as a whole.
 
     Raises:
         DataError: the file cannot be read.
     """
     if part.file.kind in TABLE_KINDS:
-        yield from _table_rows(part, first_line, columns)
+        yield from _table_rows(part, first_line, columns, row_bytes)
         return
     if part.file.kind in ("csv", "tsv"):
-        yield from _delimited_rows(part.file, first_line)
+        yield from _delimited_rows(part.file, first_line, row_bytes)
         return
-    for line, item in enumerate(text_items(part), start=first_line):
+    for line, item in enumerate(text_items(part, row_bytes=row_bytes), start=first_line):
+        if isinstance(item, TooLong):
+            said = too_large(f"the row has {item.size} bytes", row_bytes)
+            yield SourceRow(line, problem=BadRow(Reason.ROW_TOO_LARGE, said), raw=item.head)
+            continue
         if item.isspace() or not item:
             continue
         try:
@@ -176,53 +206,40 @@ def _depth(value: Any) -> int:
     return depth - 1
 
 
-def _array_elements(data: bytes, uri: str) -> Iterator[bytes]:
-    text = data.removeprefix(_BOM).decode("utf-8", "surrogateescape")
-    decoder, space = json.JSONDecoder(), re.compile(r"[ \t\r\n]*")
-
-    def after_space(position: int) -> int:
-        found = space.match(text, position)
-        assert found
-        return found.end()
-
-    try:
-        position = after_space(after_space(0) + 1)
-        while text[position : position + 1] != "]":
-            _, end = decoder.raw_decode(text, position)
-            yield text[position:end].encode("utf-8", "surrogateescape")
-            position = after_space(end)
-            if text[position : position + 1] == ",":
-                position = after_space(position + 1)
-            elif text[position : position + 1] != "]":
-                raise json.JSONDecodeError("Expecting ',' or ']'", text, position)
-        if after_space(position + 1) != len(text):
-            raise json.JSONDecodeError("Extra data", text, position + 1)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"Cannot read {uri} as a JSON array: {error}. Mend it, or write one object a line.") from None
-
-
-def _delimited_rows(file: SourceFile, first_line: int) -> Iterator[SourceRow]:
+def _delimited_rows(file: SourceFile, first_line: int, row_bytes: int) -> Iterator[SourceRow]:
     with reading(file.uri):
-        for line, cells in enumerate(delimited_rows(file), start=first_line):
+        for line, cells in enumerate(delimited_rows(file, row_bytes=row_bytes), start=first_line):
             reason = Reason.MALFORMED_CSV if cells.is_utf8 else Reason.INVALID_UTF8
             problem = BadRow(reason, cells.problem) if cells.problem else None
             yield SourceRow(line, cells.values, problem, cells.raw)
 
 
-def _table_rows(part: FileRange, first_line: int, columns: Collection[str]) -> Iterator[SourceRow]:
+def _table_rows(part: FileRange, first_line: int, columns: Collection[str], row_bytes: int) -> Iterator[SourceRow]:
     with reading(part.file.uri), open_table(part.file) as table:
         line = first_line
-        for stored in table.batches(part.start, part.end, rows=_BATCH_ROWS):
-            batch = _plain(stored)
-            wanted = batch.select([name for name in batch.schema.names if name in columns])
-            try:
-                batch.validate(full=True)  # Arrow reads a string column without looking whether it is UTF-8
-                rows = wanted.to_pylist()
-            except (pa.ArrowInvalid, UnicodeDecodeError):
-                rows = [None] * batch.num_rows
-            for index, values in enumerate(rows):
-                yield _table_row(batch, index, line, values, wanted)
+        for piece in pieces(table.batches(part.start, part.end, rows=_BATCH_ROWS), row_bytes):
+            rows = _read_out(piece.batch, columns)
+            for index, size in enumerate(piece.too_long):
+                if size:
+                    said = too_large(f"the row has {size} bytes", row_bytes)
+                    problem = BadRow(Reason.ROW_TOO_LARGE, said)
+                    yield SourceRow(line, problem=problem, raw=piece.head(index))
+                else:
+                    yield next(rows)(line)
                 line += 1
+
+
+def _read_out(stored: pa.RecordBatch, columns: Collection[str]) -> Iterator[Callable[[int], SourceRow]]:
+    """The rows of a batch, each with its line still to be told."""
+    batch = _plain(stored)
+    wanted = batch.select([name for name in batch.schema.names if name in columns])
+    try:
+        batch.validate(full=True)  # Arrow reads a string column without looking whether it is UTF-8
+        rows = wanted.to_pylist()
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        rows = [None] * batch.num_rows
+    for index, values in enumerate(rows):
+        yield partial(_table_row, batch, index, values, wanted)
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -233,7 +250,7 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _table_row(
-    batch: pa.RecordBatch, index: int, line: int, values: dict[str, Any] | None, wanted: pa.RecordBatch
+    batch: pa.RecordBatch, index: int, values: dict[str, Any] | None, wanted: pa.RecordBatch, line: int
 ) -> SourceRow:
     if values is not None:
         return SourceRow(line, values, batch=batch, index=index)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from encore_ray.corpora.bounded import ROW_BYTES, TooLong
 from encore_ray.corpora.column_shapes import column_shapes
 from encore_ray.corpora.digest import ContentDigest
 from encore_ray.corpora.kinds.tables import TABLE_KINDS, open_table
 from encore_ray.corpora.ratings import RULE_NAMES
+from encore_ray.corpora.row_sizes import pieces
 from encore_ray.corpora.rows import BadRow, FileRange, parse_object, read_rows, text_items
 from encore_ray.corpora.sources import SourceFile, reading
 from encore_ray.corpora.values import ShapeCounts, plain_type, shape_of
@@ -42,6 +44,7 @@ class RangeScan:
         num_lines: lines (blank ones too), array elements or table rows.
         num_rows: the same without blank lines.
         columns: by name, in the order of first appearance, over the rows that can be read.
+        num_too_long: of these rows, those over the limit.
         rule_names: how often each list occurs in the `rule_names` column (of the first 100 different ones).
     """
 
@@ -51,6 +54,7 @@ class RangeScan:
     digest: ContentDigest
     columns: dict[str, ColumnScan]
     rule_names: Counter[tuple[str, ...]]
+    num_too_long: int = 0
 
 
 def ranges(file: SourceFile, *, range_bytes: int = RANGE_BYTES) -> list[FileRange]:
@@ -72,15 +76,18 @@ def ranges(file: SourceFile, *, range_bytes: int = RANGE_BYTES) -> list[FileRang
     return [FileRange(file, start, min(start + range_bytes, file.size)) for start in starts]
 
 
-def scan(part: FileRange) -> RangeScan:
+def scan(part: FileRange, *, row_bytes: int = ROW_BYTES) -> RangeScan:
     """Look at one range.
+
+    Args:
+        row_bytes: a longer row is counted, and not held as a whole.
 
     Raises:
         DataError: the file cannot be read, or has more than 4,096 different columns.
     """
     if part.file.kind in TABLE_KINDS:
-        return _scan_table(part)
-    return _scan_delimited(part) if part.file.kind in ("csv", "tsv") else _scan_text(part)
+        return _scan_table(part, row_bytes)
+    return _scan_delimited(part, row_bytes) if part.file.kind in ("csv", "tsv") else _scan_text(part, row_bytes)
 
 
 def _row_group_runs(file: SourceFile, rows: list[int]) -> list[FileRange]:
@@ -93,15 +100,18 @@ def _row_group_runs(file: SourceFile, rows: list[int]) -> list[FileRange]:
     return [*runs, FileRange(file, start, len(rows))]
 
 
-def _scan_text(part: FileRange) -> RangeScan:
+def _scan_text(part: FileRange, row_bytes: int) -> RangeScan:
     shapes: dict[str, ShapeCounts] = {}
     rule_names: Counter[tuple[str, ...]] = Counter()
-    num_rows = 0
+    num_rows = num_too_long = 0
 
-    def observed() -> Iterator[bytes]:
-        nonlocal num_rows
-        for item in text_items(part):
+    def observed() -> Iterator[bytes | TooLong]:
+        nonlocal num_rows, num_too_long
+        for item in text_items(part, row_bytes=row_bytes):
             yield item
+            if isinstance(item, TooLong):
+                num_rows, num_too_long = num_rows + 1, num_too_long + 1
+                continue
             if item.isspace() or not item:
                 continue
             num_rows += 1
@@ -123,15 +133,15 @@ def _scan_text(part: FileRange) -> RangeScan:
 
     digest = ContentDigest.of(observed())
     columns = {name: ColumnScan(counts) for name, counts in shapes.items()}
-    return RangeScan(part, digest.num_items, num_rows, digest, columns, rule_names)
+    return RangeScan(part, digest.num_items, num_rows, digest, columns, rule_names, num_too_long)
 
 
-def _scan_delimited(part: FileRange) -> RangeScan:
+def _scan_delimited(part: FileRange, row_bytes: int) -> RangeScan:
     """CSV and TSV have their digest line by line, as any text: a copy with other line ends is another content."""
     shapes: dict[str, ShapeCounts] = {}
     num_rows = 0
-    digest = ContentDigest.of(text_items(part))
-    for row in read_rows(part, first_line=1, columns=()):
+    digest = ContentDigest.of(text_items(part, row_bytes=row_bytes))
+    for row in read_rows(part, first_line=1, columns=(), row_bytes=row_bytes):
         num_rows += 1
         for name, value in row.values.items():
             shapes.setdefault(name, Counter())[shape_of(value)] += 1
@@ -139,8 +149,9 @@ def _scan_delimited(part: FileRange) -> RangeScan:
     return RangeScan(part, num_rows, num_rows, digest, columns, Counter())
 
 
-def _scan_table(part: FileRange) -> RangeScan:
+def _scan_table(part: FileRange, row_bytes: int) -> RangeScan:
     rule_names: Counter[tuple[str, ...]] = Counter()
+    num_too_long = 0
     with reading(part.file.uri), open_table(part.file) as table:
         schema = table.schema
         if len(set(schema.names)) != len(schema.names):
@@ -148,13 +159,15 @@ def _scan_table(part: FileRange) -> RangeScan:
         num_rows = sum(table.rows()[part.start : part.end])
         digest = table.digest(part.start, part.end) if num_rows or part.end > part.start else ContentDigest()
         columns = {name: ColumnScan(Counter(), plain_type(schema.field(name).type)) for name in schema.names}
-        for batch in table.batches(part.start, part.end, rows=_BATCH_ROWS):
+        for piece in pieces(table.batches(part.start, part.end, rows=_BATCH_ROWS), row_bytes):
+            batch = piece.batch
+            num_too_long += len(piece.too_long) - batch.num_rows
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 columns[name].shapes.update(column_shapes(column))
             if RULE_NAMES in schema.names:
                 for value in batch.column(RULE_NAMES).to_pylist():
                     _note_rule_names(value, rule_names)
-    return RangeScan(part, num_rows, num_rows, digest, columns, rule_names)
+    return RangeScan(part, num_rows, num_rows, digest, columns, rule_names, num_too_long)
 
 
 def _note_rule_names(value: object, seen: Counter[tuple[str, ...]]) -> None:

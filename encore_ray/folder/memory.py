@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -21,8 +22,12 @@ class OpenedMemory:
     def names(self) -> list[str]:
         return list(self.table.column_names)
 
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.table.column_names)
+
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        return self.table if columns is None else self.table.select([c for c in columns if c in self.names])
+        return self.table if columns is None else self.table.select([c for c in columns if c in self._known])
 
     def num_nulls(self, column: str) -> int:
         return self.table.column(column).null_count

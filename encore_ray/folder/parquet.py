@@ -45,7 +45,8 @@ class OpenTable:
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The named columns in that order, those that the file lacks left out; None: all."""
-        wanted = None if columns is None else [column for column in columns if column in self.names]
+        known = set(self.names)
+        wanted = None if columns is None else [column for column in columns if column in known]
         # On one thread: there is a task for each CPU already.
         if self.row_groups is None:
             table = self.parquet.read(columns=wanted, use_threads=False)

@@ -1,6 +1,7 @@
 """The scores of one unit as arrays, with the ids and keys of its rows."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -103,11 +104,11 @@ class _Late(Sequence[Item]):
 
 
 def _check_columns(unit: TableUnit, opened: OpenedTable, columns: Sequence[str]) -> None:
-    names = opened.names
-    missing = [name for name in (PAIR_ID, *columns) if name not in names]
+    times = Counter(opened.names)
+    missing = [name for name in (PAIR_ID, *columns) if name not in times]
     if missing:
         raise DataError(f"{unit.where} lacks the column {', '.join(missing)}.")
-    repeated = [name for name in (*_READ, *columns) if names.count(name) > 1]
+    repeated = [name for name in (*_READ, *columns) if times[name] > 1]
     if repeated:
         raise DataError(f"{unit.where} has the column {', '.join(repeated)} more than once.")
     num_nameless = opened.num_nulls(PAIR_ID)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from encore_ray.config import PrepareOptions
+from encore_ray.corpora.bounded import ROW_BYTES
 from encore_ray.corpora.convert import ConvertSettings, SplitConverter
 from encore_ray.corpora.plan import CorpusPlan, Split, plan
 from encore_ray.corpora.rows import BadRow, FileRange
@@ -92,13 +93,17 @@ class Prepare(Step[Prepared]):
         options = self.options
         files = [file if file.format != "auto" else replace(file, format=options.format) for file in self.files]
         leaves_out = options.unreadable == "leave_out"
-        scans, unread = _scan_all(files, run.engine, leaves_out=leaves_out)
+        scans, unread = _scan_all(files, run.engine, leaves_out=leaves_out, row_bytes=options.max_row_bytes)
         corpus = plan(
             scans, ids=options.ids, columns=options.columns, ignored=options.ignore or (), leaves_out=leaves_out
         )
         unread += [file.problem for file in corpus.files if file.problem]
         splits = corpus.splits
-        settings = ConvertSettings(unit_pairs=options.unit_pairs, max_field_bytes=options.max_field_bytes)
+        settings = ConvertSettings(
+            unit_pairs=options.unit_pairs,
+            max_field_bytes=options.max_field_bytes,
+            max_row_bytes=options.max_row_bytes,
+        )
         if self.limit is not None:
             splits, settings = _trial(corpus, settings, self.limit)
         output = run.table(PREPARE).open(_facts(corpus, options, settings), overwrite=run.overwrite)
@@ -140,12 +145,12 @@ class _Unread:
 class _Scan:
     """Scans one range: runs in a worker. On request it tells what is wrong with a file instead of ending the pass."""
 
-    def __init__(self, leaves_out: bool):
-        self._leaves_out = leaves_out
+    def __init__(self, leaves_out: bool, row_bytes: int):
+        self._leaves_out, self._row_bytes = leaves_out, row_bytes
 
     def __call__(self, part: FileRange) -> RangeScan | _Unread:
         try:
-            return scan(part)
+            return scan(part, row_bytes=self._row_bytes)
         except DataError as error:
             if not self._leaves_out:
                 raise
@@ -177,7 +182,9 @@ class _Convert:
         }
 
 
-def _scan_all(files: Sequence[SourceFile], engine: Engine, *, leaves_out: bool) -> tuple[list[RangeScan], list[str]]:
+def _scan_all(
+    files: Sequence[SourceFile], engine: Engine, *, leaves_out: bool, row_bytes: int
+) -> tuple[list[RangeScan], list[str]]:
     """Scans of all ranges, the files in their given order; and what is wrong with files that are left out."""
     parts: list[FileRange] = []
     problems: dict[str, str] = {}
@@ -189,7 +196,7 @@ def _scan_all(files: Sequence[SourceFile], engine: Engine, *, leaves_out: bool) 
                 raise
             problems[file.uri] = str(error)
     scans: list[RangeScan] = []
-    for found in engine.map_units(partial(_Scan, leaves_out), parts):
+    for found in engine.map_units(partial(_Scan, leaves_out, row_bytes), parts):
         if isinstance(found, _Unread):
             problems[found.uri] = found.problem
         else:
@@ -200,7 +207,8 @@ def _scan_all(files: Sequence[SourceFile], engine: Engine, *, leaves_out: bool) 
 
 
 def _facts(corpus: CorpusPlan, options: PrepareOptions, settings: ConvertSettings) -> dict[str, Any]:
-    return {
+    more = {} if settings.max_row_bytes == ROW_BYTES else {"max_row_bytes": settings.max_row_bytes}
+    return more | {
         "ids": options.ids,
         "unit_pairs": settings.unit_pairs,
         "max_field_bytes": settings.max_field_bytes,
@@ -236,5 +244,6 @@ _ADVICE = {
     Reason.UNREAD_COLUMN: "say what it is by inputs[].columns, or that it is no part of the conversation by "
     "prepare.ignore.",
     Reason.UNREAD_TRANSCRIPT: "turns are in one text, in an unknown form. Give them as [{role, content}, ...].",
+    Reason.ROW_TOO_LARGE: "rows are longer than prepare.max_row_bytes. Raise it, if these are no mistake.",
     Reason.BAD_LABEL: "if the labels are others than the format has, map them by inputs[].columns and chosen_if.",
 }

@@ -24,6 +24,7 @@ from encore_ray.redaction import redact
 ID_PREFIX = "id:"
 MAX_EXPERIMENT_CHARS = 500
 ASK_TIMEOUT_S = 2.0
+_MOST_BYTES = 1 << 20  # of an answer
 
 SERVERS = ("http", "https")
 DATABASES = ("postgresql", "mysql", "mssql")
@@ -218,11 +219,11 @@ def _of_server(uri: str, experiment: str) -> str | None:
         request.add_header("Authorization", authorization)
     try:
         with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as answer:  # noqa: S310
-            found = _json(answer.read())
+            found = _json(answer.read(_MOST_BYTES))
     except urllib.error.HTTPError as error:
         if error.code != 404:
             return None
-        said = _json(error.read()).get("error_code")
+        said = _json(error.read(_MOST_BYTES)).get("error_code")
         if said is None:
             return "no MLflow answers there (404). Correct the address, its path too."
         return unknown_id(experiment) if by_id else None

@@ -20,6 +20,7 @@ from encore_ray.tracking.journal import Event, Journal
 from encore_ray.tracking.refusals import is_database_server, refuse_permanent
 from encore_ray.tracking.uris import default_uri
 from encore_ray.tracking.writer import Writer
+from encore_ray.visible import visible_lines
 
 logger = logging.getLogger("encore_ray")
 
@@ -184,10 +185,10 @@ def open_tracker(
 
 
 def _text(value: Any) -> str:
-    """A value as text that any store takes: JSON if nested, without credentials, valid UTF-8."""
+    """A value as text that any store takes: JSON if nested, without credentials, no control characters."""
     if isinstance(value, Mapping | list | tuple):
         value = json.dumps(value, ensure_ascii=False, default=str)
-    return redact(str(value)).encode("utf-8", "backslashreplace").decode()
+    return visible_lines(redact(str(value)))
 
 
 def _user() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from encore_ray.corpora.bounded import ROW_BYTES
 from encore_ray.corpora.convert import ConvertSettings, SplitConverter
 from encore_ray.corpora.notes import NOTES
 from encore_ray.corpora.plan import CorpusPlan, plan
@@ -45,10 +46,12 @@ def prepare(
     *inputs: Path | str | InputSpec,
     range_bytes: int = RANGE_BYTES,
     settings: ConvertSettings | None = None,
+    row_bytes: int = ROW_BYTES,
     **options: Any,
 ) -> Prepared:
     specs = [spec if isinstance(spec, InputSpec) else InputSpec(str(spec)) for spec in inputs]
-    scans = [scan(part) for file in list_files(specs) for part in ranges(file, range_bytes=range_bytes)]
+    parts = [part for file in list_files(specs) for part in ranges(file, range_bytes=range_bytes)]
+    scans = [scan(part, row_bytes=row_bytes) for part in parts]
     made = plan(scans, **options)
     units: list[pa.Table] = []
     outcomes = []

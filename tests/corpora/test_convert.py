@@ -1,3 +1,4 @@
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,15 @@ def test_a_file_that_changed_after_the_scan_fails_by_name(tmp_path: Path, rewrit
     converter = SplitConverter(made.splits[0], table=made.table)
     with pytest.raises(DataError, match=rf"corpus\.jsonl\.gz has changed since it was listed and scanned: {how}"):
         list(converter.units())
+
+
+def test_bad_rows_without_end_keep_their_beginnings_alone(tmp_path: Path):
+    # 80 rows of 1 MiB: the first 64 fill what a split keeps whole.
+    path = tmp_path / "a.jsonl.gz"
+    with gzip.GzipFile(path, "wb", compresslevel=1) as handle:
+        for _ in range(80):
+            handle.write(b"x" * (1 << 20) + b"\n")
+        handle.write(json.dumps(numbered(1)[0]).encode())
+    done = prepare(path)
+    assert [len(row["raw"]) for row in done.quarantine] == [1 << 20] * 64 + [1 << 10] * 16
+    assert "the first 1024 of 1048576 characters" in done.quarantine[-1]["detail"]

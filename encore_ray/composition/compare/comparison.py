@@ -171,11 +171,10 @@ def _histogram(binning: Binning, counts: RuleCounts) -> dict[str, Any]:
 
 
 def _correlations(differences: Moments, names: list[str]) -> dict[str, Any]:
-    matrix = [[differences.correlation(i, j) for j in range(len(names))] for i in range(len(names))]
+    r_KK = differences.correlation_KK
+    matrix = [[None if math.isnan(r) else r for r in row] for row in r_KK.tolist()]
     redundant = [
-        {"a": names[i], "b": names[j], "r": r}
-        for i in range(len(names))
-        for j in range(i + 1, len(names))
-        if (r := matrix[i][j]) is not None and abs(r) >= REDUNDANT
+        {"a": names[i], "b": names[j], "r": matrix[i][j]}
+        for i, j in np.argwhere(np.triu(np.abs(r_KK) >= REDUNDANT, 1)).tolist()
     ]
     return {"of": "score differences", "matrix": matrix, "redundant": redundant}

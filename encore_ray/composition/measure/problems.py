@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from encore_ray.composition.measure.binning import Binning
 from encore_ray.rules import Rule
+from encore_ray.visible import short
 
 NUM_IDS_SHOWN = 5
 
@@ -69,4 +70,4 @@ def _smallest(pair_ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def _listed(offenders: Offenders) -> str:
-    return ", ".join(offenders.first_ids)
+    return ", ".join(map(short, offenders.first_ids))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encore_ray.composition.sums.exact import ExactSum
+
 _GRID_BITS = 17  # a step is 2^-17: rounding moves a standard deviation of .001 by 2.5 parts in a million
 _LIMIT = 8.0  # values beyond count as this much
 _ROWS = 4096  # (8 * 2^17)^2 * 2^12 = 2^52: every sum of products is exact in float64, whatever the order
@@ -48,20 +50,22 @@ class Moments:
         spread_KK = self.count * self.product_KK - np.multiply.outer(self.sum_K, self.sum_K)
         return (spread_KK / (self.count << _GRID_BITS) ** 2).astype(np.float64)
 
-    def correlation(self, i: int, j: int) -> float | None:
-        """Pearson correlation of two quantities; None where one of them is constant."""
-        if not self.count:
-            return None
-        variance_i, variance_j = float(self.covariance_KK[i, i]), float(self.covariance_KK[j, j])
-        if variance_i == 0 or variance_j == 0:
-            return None
-        return min(max(float(self.covariance_KK[i, j]) / math.sqrt(variance_i * variance_j), -1.0), 1.0)
+    @cached_property
+    def correlation_KK(self) -> NDArray[np.float64]:
+        """Pearson correlations, NaN where a quantity is constant; needs one value or more."""
+        variance_K = np.diag(self.covariance_KK)
+        product_KK = np.multiply.outer(variance_K, variance_K)
+        r_KK = np.full_like(product_KK, np.nan)
+        varies_KK = np.logical_and.outer(variance_K > 0, variance_K > 0)
+        np.divide(self.covariance_KK, np.sqrt(product_KK), out=r_KK, where=varies_KK)
+        return np.clip(r_KK, -1.0, 1.0)
 
     def deviation(self, factor_K: Sequence[float] | NDArray[np.float64]) -> float:
         """Population standard deviation of the sum of the quantities, each times its factor."""
         factor_K = np.asarray(factor_K, dtype=np.float64)
         terms_KK = factor_K[:, None] * factor_K[None, :] * self.covariance_KK
-        return math.sqrt(max(math.fsum(terms_KK.ravel().tolist()), 0.0))
+        upper = np.concatenate([np.diag(terms_KK), 2 * terms_KK[np.triu_indices_from(terms_KK, 1)]])  # symmetric
+        return math.sqrt(max(float(ExactSum.of(upper)), 0.0))
 
 
 def _integers(values: NDArray[np.float64]) -> Any:

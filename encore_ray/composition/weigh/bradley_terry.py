@@ -20,6 +20,8 @@ GOAL = 1e-10  # largest component of the (projected) gradient at which a fit is 
 
 _MAX_STEPS = 100
 _ARMIJO = 1e-4  # least share of the decrease that the slope promises
+_PATIENCE = 3  # exchanges of all rules at once that need not better anything
+_MAX_PIVOTS = 100  # about ten are usual, whatever K is
 _ROUNDING = 1e-12  # a smaller relative change of the loss is lost in the rounding of its sum
 
 
@@ -181,7 +183,11 @@ def _solution(point: _Point, num_steps: int) -> Solution:
 
 
 def nonnegative_minimum(matrix_KK: NDArray[np.float64], pull_K: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The v >= 0 that minimises 1/2 v.M.v - p.v, by an active set.
+    """The v >= 0 that minimises 1/2 v.M.v - p.v, by an active set that begins at the one found by pivoting.
+
+    Pivoting takes about ten solves whatever K is, and is right but for rounding; the active set, which alone takes a
+    solve for each rule, sees to the rest. The value is that of one solve for the free rules: who found them changes
+    no bit.
 
     Args:
         matrix_KK: symmetric, positive definite.
@@ -190,16 +196,16 @@ def nonnegative_minimum(matrix_KK: NDArray[np.float64], pull_K: NDArray[np.float
     Source: Lawson and Hanson, Solving Least Squares Problems, 1974, ch. 23.
     """
     num_rules = len(pull_K)
-    value_K, free_K, refused_K = np.zeros(num_rules), np.zeros(num_rules, dtype=bool), np.zeros(num_rules, dtype=bool)
-    for _ in range(10 * num_rules):  # each round frees one rule; about K rounds are usual
+    free_K, value_K = _pivoted(matrix_KK, pull_K)
+    refused_K = np.zeros(num_rules, dtype=bool)
+    for _ in range(10 * num_rules):  # each round frees one rule
         gain_K = np.where(free_K | refused_K, 0.0, pull_K - matrix_KK @ value_K)
         added = int(gain_K.argmax())
         if gain_K[added] <= 0:
             break
         free_K[added] = True
         while True:
-            inner_K = np.zeros(num_rules)
-            inner_K[free_K] = _solve(matrix_KK[np.ix_(free_K, free_K)], pull_K[free_K])
+            inner_K = _solve_free(matrix_KK, pull_K, free_K)
             blocked_K = free_K & (inner_K <= 0)
             if not blocked_K.any():
                 refused_K[:] = False
@@ -213,6 +219,45 @@ def nonnegative_minimum(matrix_KK: NDArray[np.float64], pull_K: NDArray[np.float
             free_K &= value_K > 0
             free_K[np.flatnonzero(blocked_K)[room_K.argmin()]] = False
             value_K[~free_K] = 0.0
+    return value_K
+
+
+def _pivoted(
+    matrix_KK: NDArray[np.float64], pull_K: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which rules are free at that minimum, and their values, all > 0, which are least for just these rules.
+
+    All rules on the wrong side change sides at once, as long as they become fewer; where they do not, one at a time.
+
+    Source: Portugal, Judice and Vicente, Mathematics of Computation 63, 1994.
+    """
+    free_K, value_K = np.zeros(len(pull_K), dtype=bool), np.zeros(len(pull_K))
+    fewest, patience = len(pull_K) + 1, _PATIENCE
+    for _ in range(_MAX_PIVOTS):
+        wrong_K = np.where(free_K, value_K <= 0, pull_K - matrix_KK @ value_K > 0)
+        num_wrong = int(wrong_K.sum())
+        if not num_wrong:
+            break
+        if num_wrong < fewest:
+            fewest, patience = num_wrong, _PATIENCE
+        elif patience:
+            patience -= 1
+        else:
+            wrong_K[: np.flatnonzero(wrong_K)[-1]] = False
+        free_K ^= wrong_K
+        value_K = _solve_free(matrix_KK, pull_K, free_K)
+    while (blocked_K := free_K & (value_K <= 0)).any():
+        free_K &= ~blocked_K
+        value_K = _solve_free(matrix_KK, pull_K, free_K)
+    return free_K, value_K
+
+
+def _solve_free(
+    matrix_KK: NDArray[np.float64], pull_K: NDArray[np.float64], free_K: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The v that minimises the same among those that are 0 for all rules but the free ones."""
+    value_K = np.zeros(len(pull_K))
+    value_K[free_K] = _solve(matrix_KK[np.ix_(free_K, free_K)], pull_K[free_K])
     return value_K
 
 

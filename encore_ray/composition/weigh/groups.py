@@ -13,6 +13,7 @@ from encore_ray.composition.weigh.rewards import ComposedRewards, compose
 from encore_ray.composition.weigh.scheme import Evidence, Scheme
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import DataError
+from encore_ray.visible import short
 
 Groups = dict[str, dict[str, Any]]
 
@@ -57,7 +58,7 @@ def weigh_groups(groups: Groups | None, *, scheme: Scheme, evidence: Evidence) -
         try:
             kept_weight = scheme.weigh(replace(evidence, entropy_K=entropy_K)).tolist()
         except DataError as error:
-            raise DataError(f"Subset {name}: {error}") from None
+            raise DataError(f"Subset {short(name)}: {error}") from None
         weights = dict.fromkeys(group["entropies"], 0.0) | dict(zip(evidence.names, kept_weight, strict=True))
         weighed[name] = {**group, "weights": weights}
     return weighed
@@ -69,7 +70,7 @@ def warn_of_small_groups(groups: Groups, *, num_cells: int) -> list[str]:
     small = sorted((group["num_responses"], name) for name, group in groups.items() if group["num_responses"] < limit)
     if not small:
         return []
-    named = ", ".join(f"{name} ({number:,})" for number, name in small[:5])
+    named = ", ".join(f"{short(name)} ({number:,})" for number, name in small[:5])
     more = f" and {len(small) - 5} more" if len(small) > 5 else ""
     return [
         f"Subsets with under {limit:,} responses have weights of their own, by entropies that so few do not show well: "

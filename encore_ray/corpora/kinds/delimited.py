@@ -8,10 +8,11 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from encore_ray.corpora.bounded import ROW_BYTES, too_large
 from encore_ray.corpora.sources import SourceFile, open_text
 from encore_ray.errors import DataError
 
-_CELL_CHARS = 1 << 30
+_FIELD_CHARS = 1 << 30  # the parser's own limit, never met: lines are counted before it sees them
 _SAID = "it begins with a header: prompt, chosen, rejected, for example"
 
 
@@ -25,18 +26,49 @@ class Cells:
     is_utf8: bool = True
 
 
-def delimited_rows(file: SourceFile) -> Iterator[Cells]:
+class _Lines:
+    """The lines of one row after another, which must not have more than `limit` characters together.
+
+    Where a row ends that is too long cannot be told: a quote that is never closed takes in all that follows.
+    """
+
+    def __init__(self, text: io.TextIOWrapper, uri: str, limit: int):
+        self._text, self._uri, self._limit = text, uri, limit
+        self._num_rows, self._left = 0, limit
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(self._left + 1)
+        if not line:
+            raise StopIteration
+        self._left -= len(line)
+        if self._left < 0:
+            raise DataError(
+                f"{self._uri}: {too_large(f'row {self._num_rows} (0: the header)', self._limit)}. Raise it, or "
+                "look for a quote that is never closed."
+            )
+        return line
+
+    def end_row(self) -> None:
+        self._num_rows, self._left = self._num_rows + 1, self._limit
+
+
+def delimited_rows(file: SourceFile, *, row_bytes: int = ROW_BYTES) -> Iterator[Cells]:
     """The rows of a file behind its header, without blank lines.
 
     Raises:
-        DataError: no header, or a name that stands in it twice.
+        DataError: no header, or a name that stands in it twice; a row of more than `row_bytes` characters.
     """
-    csv.field_size_limit(_CELL_CHARS)
+    csv.field_size_limit(_FIELD_CHARS)
     with open_text(file) as handle:
         text = io.TextIOWrapper(handle, "utf-8-sig", "surrogateescape", newline="")  # type: ignore[arg-type]
-        reader = csv.reader(text, delimiter="\t" if file.kind == "tsv" else ",", strict=True)
+        lines = _Lines(text, file.uri, row_bytes)
+        reader = csv.reader(lines, delimiter="\t" if file.kind == "tsv" else ",", strict=True)
         names = _header(reader, file)
         while names:
+            lines.end_row()
             try:
                 cells = next(reader)
             except StopIteration:

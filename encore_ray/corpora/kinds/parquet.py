@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encore_ray.corpora.digest import ContentDigest
+from encore_ray.corpora.kinds.parquet_pages import large_dictionaries
 from encore_ray.corpora.sources import SourceFile, open_bytes
 from encore_ray.pickled import refuse_pickles
 
 _PIECE_BYTES = 1 << 20
+_BATCH_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,29 @@ class ParquetTable:
             return ContentDigest.of(_stored_digest(group, handle, head) for group in groups)
 
     def batches(self, start: int, end: int, *, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-        if start < end:
-            yield from self.table.iter_batches(rows, row_groups=list(range(start, end)), columns=columns)
+        for group in range(start, end):
+            stored = self.table.metadata.row_group(group)
+            mean = max(1, stored.total_byte_size // max(stored.num_rows, 1))
+            size = max(1, min(rows, _BATCH_BYTES // mean))
+            yield from self.table.iter_batches(size, row_groups=[group], columns=columns)
 
 
 @contextlib.contextmanager
 def open_parquet(file: SourceFile) -> Iterator[ParquetTable]:
-    """The open table; pyarrow would leave a handle that we opened open."""
-    with open_bytes(file) as handle, pq.ParquetFile(handle) as table:
-        refuse_pickles(table.schema_arrow, file.uri)
-        yield ParquetTable(table, file)
+    """The open table; pyarrow would leave a handle that we opened open.
+
+    Columns with a large dictionary keep it: each row that names a value of it would take its memory again.
+
+    Raises:
+        DataError: columns of pickles; a page so large that it cannot be read in bounded memory.
+    """
+    with open_bytes(file) as handle:
+        with pq.ParquetFile(handle) as plain:
+            refuse_pickles(plain.schema_arrow, file.uri)
+            large = large_dictionaries(plain.metadata, handle, file.uri)
+        handle.seek(0)
+        with pq.ParquetFile(handle, read_dictionary=large) as table:
+            yield ParquetTable(table, file)
 
 
 def _stored_digest(group: pq.RowGroupMetaData, handle: IO[bytes], head: bytes) -> bytes:

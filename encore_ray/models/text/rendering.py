@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from encore_ray.errors import DataError, ModelError
 from encore_ray.models.spec.conversation import TEMPLATES, Message, Reading, System, Template
 from encore_ray.models.text.chat_template import TemplateOverrun, chat_template, sees_clock
+from encore_ray.visible import short
 
 _OVERRUNS = 3  # conversations without an end, after which the template is at fault
 
@@ -85,10 +86,10 @@ class Renderer:
                 self._count_overrun(error)
             said = str(error) if str(error) else type(error).__name__
             kind = "" if type(error).__module__.startswith("jinja2") else f"{type(error).__name__}: "
-            roles = ", ".join(message["role"] for message in conversation)
+            roles = short(", ".join(message["role"] for message in conversation))
             raise DataError(
-                f"The model's chat template refuses pair {name} (roles: {roles}): {kind}{said}. Prepare it without "
-                "such turns."
+                f"The model's chat template refuses pair {short(name)} (roles: {roles}): {kind}{said}. Prepare it "
+                "without such turns."
             ) from error
         return text, any(message["content"] not in text for message in conversation)
 

@@ -48,6 +48,7 @@ from encore_ray.schema import (
     selected_column,
 )
 from encore_ray.storage import fingerprint
+from encore_ray.visible import short
 
 SelectBy = Literal["auto", "scores", "adapter"]
 
@@ -257,9 +258,10 @@ class _Select:
         finite_KN = np.isfinite(d_KN)
         if not finite_KN.all():
             k, place = np.argwhere(~finite_KN)[0].tolist()
+            first = short(block.pair_ids[int(np.flatnonzero(taken_N)[place])])
             raise DataError(
                 f"{unit.folder.path(unit.file)}: {int((~finite_KN).sum()):,} scores are not finite, first of all of "
-                f"pair {block.pair_ids[int(np.flatnonzero(taken_N)[place])]} under rule {self._rules.names[k]}. Remove "
+                f"pair {first} under rule {self._rules.names[k]}. Remove "
                 "or rescore these pairs."
             )
         return d_KN

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterable
 from typing import TypeAlias
 
+from encore_ray.visible import visible_lines
+
 _VOID = frozenset({"br", "col", "hr", "img", "link", "meta"})
 _SHAPES = frozenset({"circle", "ellipse", "line", "path", "polygon", "polyline", "rect", "use"})
-_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_ILLEGAL = re.compile("[\ufdd0-\ufdef\ufffe\uffff]")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 
 
@@ -24,8 +26,8 @@ Value: TypeAlias = "str | float | bool | None"
 
 
 def escape(text: str) -> Markup:
-    """Text as HTML; characters that no document may hold become U+FFFD."""
-    return Markup(_ILLEGAL.sub("\ufffd", text).translate(_ENTITIES))
+    """Text as HTML, controls made visible; other characters that no document may hold become U+FFFD."""
+    return Markup(_ILLEGAL.sub("\ufffd", visible_lines(text)).translate(_ENTITIES))
 
 
 def join(*children: Child) -> Markup:

@@ -7,10 +7,12 @@ from encore_ray.artifacts.figures import Stats
 from encore_ray.report.charts.tracks import interval_track
 from encore_ray.report.drawing.markup import Child, Markup, tag
 from encore_ray.report.drawing.scales import AxisScale
+from encore_ray.visible import short
 
 _JOINTS = frozenset("_-./")
 _PARTS = re.compile("([_./-])")
 _BREAK = Markup("<wbr/>")
+MOST_ROWS = 500
 
 
 def section(anchor: str, title: str, takeaway: Child, *body: Child) -> Markup:
@@ -32,7 +34,10 @@ def scrolling(label: str, *content: Child, tall: bool = False) -> Markup:
 
 
 def table(head: Sequence[Child], rows: Sequence[Markup], *, class_: str | None = None) -> Markup:
-    """A table; heads may hold markup, as an axis."""
+    """A table of the first 500 rows, and how many more there are; heads may hold markup, as an axis."""
+    if len(rows) > MOST_ROWS:
+        left = f"and {len(rows) - MOST_ROWS:,} more: see report/tables of the run"
+        rows = [*rows[:MOST_ROWS], tag("tr", tag("td", left, colspan=str(len(head))))]
     cells = [cell if isinstance(cell, Markup) and cell.startswith("<th") else column(cell) for cell in head]
     return tag("table", tag("thead", tag("tr", cells)), tag("tbody", rows), class_=class_)
 
@@ -53,8 +58,8 @@ def named(name: str, *notes: Child, title: str | None = None) -> Markup:
 
 
 def breakable(name: str) -> Markup:
-    """A name of the data: apart from the direction of the text around it, and broken where its parts end."""
-    return tag("bdi", [[part, _BREAK] if part in _JOINTS else part for part in _PARTS.split(name)])
+    """A name of the data: apart from the direction of the text around it, and broken where its parts end; shortened."""
+    return tag("bdi", [[part, _BREAK] if part in _JOINTS else part for part in _PARTS.split(short(name))])
 
 
 def stats_track(stats: Stats, *, scale: AxisScale, kind: str, references: Sequence[tuple[float, str]] = ()) -> Markup:

@@ -21,6 +21,8 @@ from encore_ray.report.sections.parts import (
 )
 
 _SHOWN_HISTOGRAMS = 12
+_MOST_HISTOGRAMS = 100
+_MOST_MAPPED = 100  # rules
 _SHOWN_PAIRS = 10
 _BESIDE = 12  # rules whose matrix leaves room for a table beside it
 
@@ -31,7 +33,10 @@ def histograms(contents: ReportContents) -> Markup | None:
     drawn = [_histogram(rule, rule.histogram) for rule in rules if rule.histogram]
     if not drawn:
         return None
-    first, rest = drawn[:_SHOWN_HISTOGRAMS], drawn[_SHOWN_HISTOGRAMS:]
+    first, rest = drawn[:_SHOWN_HISTOGRAMS], drawn[_SHOWN_HISTOGRAMS:_MOST_HISTOGRAMS]
+    others = f"The other {plural(len(rest), 'rule')}"
+    if len(drawn) > _MOST_HISTOGRAMS:
+        others = f"The next {len(rest)} of {len(drawn):,} rules"
     return section(
         "histograms",
         "How each rule scores",
@@ -39,7 +44,7 @@ def histograms(contents: ReportContents) -> Markup | None:
         "has low entropy whether it is right or not.",
         legend([("chosen area", "chosen responses"), ("rejected outline", "rejected responses")]),
         tag("div", first, class_="multiples"),
-        details(f"The other {plural(len(rest), 'rule')}", tag("div", rest, class_="multiples")) if rest else None,
+        details(others, tag("div", rest, class_="multiples")) if rest else None,
     )
 
 
@@ -68,7 +73,10 @@ def correlations(contents: ReportContents) -> Markup | None:
         for a, b, r in pairs[:_SHOWN_PAIRS]
     ]
     strongest = table(["rule", "and", column("r", class_="number")], rows, class_="strongest")
+    mapped = correlation_map(names[:_MOST_MAPPED], [row[:_MOST_MAPPED] for row in matrix[:_MOST_MAPPED]])
     note = f"Correlation of the {found.of}, chosen minus rejected; the stronger the colour, the closer r is to 1 or −1."
+    if len(names) > _MOST_MAPPED:
+        note += f" The first {_MOST_MAPPED} of {len(names):,} rules."
     return section(
         "correlations",
         "Rules that say the same",
@@ -76,7 +84,7 @@ def correlations(contents: ReportContents) -> Markup | None:
         legend([("positive square", "r above 0"), ("negative square", "r under 0")]),
         tag(
             "div",
-            scrolling("Correlation of the rules", correlation_map(names, matrix)),
+            scrolling("Correlation of the rules", mapped),
             tag("div", tag("h3", "The strongest"), scrolling("The strongest correlations", strongest)),
             class_="beside" if len(names) <= _BESIDE else "stacked",
         ),

@@ -7,6 +7,7 @@ from rich.text import Text
 from encore_ray.artifacts import Comparison
 from encore_ray.artifacts.comparison import Line
 from encore_ray.artifacts.figures import Difference, Stats
+from encore_ray.visible import short
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -46,7 +47,7 @@ def comparison_table(comparison: Comparison) -> Table:
 def _row(line: Line) -> list[str | Text]:
     effective = line.effective_num_rules
     return [
-        Text(f"{line.name}{' *' if line.uses_labels else ''}"),
+        Text(f"{short(line.name)}{' *' if line.uses_labels else ''}"),
         _share(line.all),
         _share(line.heldout),
         _points(line.difference_to_uniform) if line.name != "uniform" else "",

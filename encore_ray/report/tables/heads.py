@@ -5,6 +5,7 @@ from rich.text import Text
 
 from encore_ray.artifacts import FitReport
 from encore_ray.report.tables.weights import COMPACT
+from encore_ray.visible import MOST_ROWS, more
 
 
 def heads_table(report: FitReport) -> Table:
@@ -18,7 +19,7 @@ def heads_table(report: FitReport) -> Table:
     table.add_column("fit", no_wrap=True)
     for name in ("labels", "yes", "AUC", "R²"):
         table.add_column(name, justify="right", no_wrap=True)
-    for head in report.rules:
+    for head in report.rules[:MOST_ROWS]:
         table.add_row(
             Text(head.name),
             head.fit,
@@ -27,6 +28,8 @@ def heads_table(report: FitReport) -> Table:
             _figure(head.auc, head.auc_low, head.auc_high),
             _figure(head.r2, head.r2_low, head.r2_high),
         )
+    if len(report.rules) > MOST_ROWS:
+        table.caption, table.caption_justify = more(len(report.rules) - MOST_ROWS, "rules", report.FILE), "left"
     return table
 
 

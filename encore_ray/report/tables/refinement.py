@@ -7,6 +7,7 @@ from rich.table import Table
 
 from encore_ray.artifacts.refine import Calibration, ControlFigures, RefinedRule
 from encore_ray.report.drawing.numbers import percent, percent_interval, plain, points, points_interval
+from encore_ray.visible import MOST_ROWS, more
 
 _COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False, "show_edge": False}
 
@@ -41,9 +42,11 @@ def refined_rules_table(rules: list[RefinedRule]) -> Table:
     table.add_column("rule", max_width=30, overflow="fold")
     for name in ("base", "linear\nrefit", "refined", "above base,\npoints (95%)"):
         table.add_column(name, justify="right", no_wrap=True)
-    for rule in rules:
+    for rule in rules[:MOST_ROWS]:
         accuracies = [percent(control.accuracy) for control in rule.controls]
         table.add_row(rule.name, *accuracies, _above_base(rule.controls[-1]))
+    if len(rules) > MOST_ROWS:
+        table.caption, table.caption_justify = more(len(rules) - MOST_ROWS, "rules", "the report"), "left"
     return table
 
 

@@ -1,7 +1,14 @@
 """The result in a few lines of Markdown: what MLflow shows at the top of the run."""
 
+import re
+
 from encore_ray.artifacts import Metrics, WeightsFile
 from encore_ray.report.drawing.numbers import weight_writer
+from encore_ray.schema import WEIGHTS_FILE
+from encore_ray.visible import MOST_ROWS, more, short
+
+_MARKS = re.compile(r"[\\`*\[\]<>|]")
+_MOST_OF_A_WARNING = 1000  # characters
 
 
 def summary(metrics: Metrics, weights: WeightsFile) -> str:
@@ -13,7 +20,17 @@ def summary(metrics: Metrics, weights: WeightsFile) -> str:
         lines[0] += f": accuracy **{overall.accuracy:.1%}** ({interval})"
     lines += ["", "| rule | weight | entropy | accuracy |", "|---|---|---|---|"]
     write_weight = weight_writer(rule.weight for rule in weights.rules)
-    for rule in weights.by_weight:
+    for rule in weights.by_weight[:MOST_ROWS]:
         accuracy = "" if rule.accuracy is None else f"{rule.accuracy:.1%}"
         lines.append(f"| {rule.name} | {write_weight(rule.weight)} | {rule.entropy:.3f} | {accuracy} |")
-    return "\n".join([*lines, "", *(f"- {warning}" for warning in weights.warnings)])
+    if len(weights.rules) > MOST_ROWS:
+        lines += ["", more(len(weights.rules) - MOST_ROWS, "rules of less weight", WEIGHTS_FILE)]
+    warnings = [f"- {_plain(warning)}" for warning in weights.warnings[:MOST_ROWS]]
+    if len(weights.warnings) > MOST_ROWS:
+        warnings.append(f"- {more(len(weights.warnings) - MOST_ROWS, 'warnings', WEIGHTS_FILE)}")
+    return "\n".join([*lines, "", *warnings])
+
+
+def _plain(text: str) -> str:
+    """A sentence with names of the data in it, of which nothing is Markdown or HTML."""
+    return _MARKS.sub(r"\\\g<0>", short(text, _MOST_OF_A_WARNING))

@@ -6,6 +6,7 @@ from rich.text import Text
 from encore_ray.artifacts import TrainReport
 from encore_ray.report.drawing.numbers import plain
 from encore_ray.report.tables.weights import COMPACT
+from encore_ray.visible import MOST_ROWS, more
 
 _NAMES = {"r2": "R²", "f1": "F1", "accuracy": "accuracy"}
 
@@ -19,8 +20,10 @@ def training_table(report: TrainReport) -> Table:
     table.add_column("rule", overflow="fold", max_width=36, min_width=18)
     for name in ("targets", "loss", _NAMES[best.merit_name]):
         table.add_column(name, justify="right", no_wrap=True)
-    for name, rule in best.rules.items():
+    for name, rule in list(best.rules.items())[:MOST_ROWS]:
         table.add_row(Text(name), f"{rule.num:,}", f"{rule.loss:.4f}", plain(rule.merit))
+    if len(best.rules) > MOST_ROWS:
+        table.caption, table.caption_justify = more(len(best.rules) - MOST_ROWS, "rules", report.FILE), "left"
     if len(best.rules) > 1:
         table.add_row("[bold]all", f"{best.num:,}", f"{best.loss:.4f}", plain(best.merit))
     return table

@@ -13,6 +13,8 @@ from encore_ray.artifacts.metrics import Scores
 from encore_ray.artifacts.weights import WeighedRule
 from encore_ray.composition.compare.verdict import NOISE, SIGNAL, UNCLEAR
 from encore_ray.report.drawing.numbers import count, p_value, weight_writer
+from encore_ray.schema import METRICS_FILE, WEIGHTS_FILE
+from encore_ray.visible import MOST_ROWS, more, short
 
 FLAG_MEANINGS = {
     "mode_share": "nearly all responses get the same score, so low entropy says little",
@@ -49,7 +51,7 @@ def weights_table(weights: WeightsFile) -> Table:
     marks = _marks(weights)
     rules = weights.by_weight
     write_weight = weight_writer(rule.weight for rule in rules)
-    for rule in rules:
+    for rule in rules[:MOST_ROWS]:
         share = rule.contribution_share
         table.add_row(
             Text(rule.name),
@@ -60,6 +62,9 @@ def weights_table(weights: WeightsFile) -> Table:
             "" if share is None else f"{share:.1%}",
             Text("".join(sorted(marks[flag] for flag in rule.flags)), style="yellow"),
         )
+    if len(rules) > MOST_ROWS:
+        table.caption = more(len(rules) - MOST_ROWS, "rules of less weight", WEIGHTS_FILE)
+        table.caption_justify = "left"
     return table
 
 
@@ -70,8 +75,11 @@ def metrics_table(metrics: Metrics) -> Table:
     for name in ("pairs", "accuracy", "95% interval", "strict", "wins", "ties", "losses"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row(*_metrics_row("all pairs", metrics.overall), style="bold", end_section=True)
-    for name, stats in metrics.subsets.items():
-        table.add_row(*_metrics_row(name, stats))
+    is_long = len(metrics.subsets) > MOST_ROWS
+    for name, stats in metrics.largest_subsets[:MOST_ROWS] if is_long else metrics.subsets.items():
+        table.add_row(*_metrics_row(short(name), stats))
+    if is_long:
+        table.add_row(Text(more(len(metrics.subsets) - MOST_ROWS, "smaller subsets", METRICS_FILE), style="dim"))
     if metrics.subsets:
         table.add_section()
     for name, stats in metrics.baselines.items():

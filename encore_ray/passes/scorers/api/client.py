@@ -17,6 +17,7 @@ from urllib3.util import Retry
 from encore_ray.config import RateOptions
 from encore_ray.engine.watchdog import CalledOff, advance
 from encore_ray.errors import ClusterError, ConfigError
+from encore_ray.passes.scorers.api.bodies import read_body
 from encore_ray.passes.scorers.api.connection import KEY_VARIABLE, connect, endpoint, headers, untrusted
 from encore_ray.passes.scorers.api.refusals import Refusal, error_within, excerpt, read_refusal
 from encore_ray.passes.scorers.api.replies import Refused, Reply, is_message_missing, parse_reply
@@ -36,7 +37,7 @@ class _Patience(Retry):
     def increment(
         self, *args: Any, response: BaseHTTPResponse | None = None, error: Exception | None = None, **values: Any
     ) -> Self:
-        if response is not None and (refusal := read_refusal(response.status, response.data)).is_quota:
+        if response is not None and (refusal := read_refusal(response.status, read_body(response))).is_quota:
             raise used_up(self.url, refusal)
         if isinstance(error, SSLError) and (wrong := untrusted(self.url, error)):
             raise wrong
@@ -108,19 +109,20 @@ class ApiClient:
         is_silent = False  # it answered, with no message in it
         while True:
             try:
-                response = self._pool.urlopen("POST", self._url, body=data, headers=self._headers, retries=retry)
+                response = self._post(data, retry)
                 retry = response.retries or retry
                 if response.status != 200:
-                    return self._about_this(read_refusal(response.status, response.data))
-                reply = parse_reply(response.data)
+                    return self._about_this(read_refusal(response.status, read_body(response)))
+                received, lost = _received(response)
+                reply = parse_reply(received)
                 if reply is not None:
                     self._has_answered = True
                     return reply
-                refusal = error_within(response.data)
+                refusal = error_within(received)
                 if refusal is not None and (refusal.is_quota or refusal.status not in _BUSY):
                     return self._about_this(refusal)
-                is_silent = is_message_missing(response.data)
-                wrong = ProtocolError(f"a reply that is no chat completion: {excerpt(response.data)}")
+                is_silent = is_message_missing(received)
+                wrong = lost or ProtocolError(f"a reply that is no chat completion: {excerpt(received)}")
                 retry = retry.increment("POST", self._url, error=wrong)
             except HTTPError as error:
                 if is_silent and self._answers_a_short_one(body):
@@ -133,6 +135,11 @@ class ApiClient:
         return ClusterError(
             f"The judge at {self._url} failed {self._options.retries + 1} times, at last with {reason}. See that it "
             "runs, or be more patient (rate.retries, rate.timeout_s). All answers are kept: the same command goes on."
+        )
+
+    def _post(self, data: bytes, retry: Retry) -> BaseHTTPResponse:
+        return self._pool.urlopen(
+            "POST", self._url, body=data, headers=self._headers, retries=retry, preload_content=False
         )
 
     def stop(self) -> None:
@@ -188,12 +195,10 @@ class ApiClient:
                 self._wait_for_turn()
                 data = json.dumps({**body, "messages": _SHORT}, ensure_ascii=False).encode()
                 try:
-                    response = self._pool.urlopen(
-                        "POST", self._url, body=data, headers=self._headers, retries=self._retry
-                    )
+                    response = self._post(data, self._retry)
+                    self._has_answered = response.status == 200 and parse_reply(read_body(response)) is not None
                 except HTTPError as error:
                     raise self._failed(error) from error
-                self._has_answered = response.status == 200 and parse_reply(response.data) is not None
             return self._has_answered
 
     def _wait_for_turn(self) -> None:
@@ -215,6 +220,14 @@ def used_up(url: str, refusal: Refusal) -> ClusterError:
         f"The judge at {url} {_said(refusal)}. What was paid for is used up, and waiting does not mend that: nothing "
         "more is asked. See its plan and billing. All answers are kept: the same command goes on."
     )
+
+
+def _received(response: BaseHTTPResponse) -> tuple[bytes, HTTPError | None]:
+    """The body of a reply; nothing, and why, where the connection is lost within it or it has no end."""
+    try:
+        return read_body(response, refuses=True), None
+    except HTTPError as error:
+        return b"", error
 
 
 def _said(refusal: Refusal) -> str:
