@@ -27,14 +27,14 @@ ALL_COMMANDS: dict[str, type[Command]] = {**_FIRST, "chain": Chain, **COMMANDS}
 def main(argv: list[str] | None = None) -> None:
     """Run a command, or tell the version, and exit.
 
-    Codes: 0 done, 2 configuration, 3 data, 4 cluster or model, 130 / 143 interrupted, 1 a bug.
+    Codes: 0 done, 2 configuration, 3 data, 4 cluster or model, 129 / 130 / 143 interrupted, 1 a bug.
     """
     args = sys.argv[1:] if argv is None else argv
     if args == [VERSION]:
         print(f"encore-ray {version('encore-ray')}")
         sys.exit(0)
     if args[:1] and args[0] in HELP:
-        show_overview(ALL_COMMANDS, Console())
+        show_overview(ALL_COMMANDS, Terminal())
         sys.exit(0)
     spare_loopback()
     errors = Terminal(stderr=True)
