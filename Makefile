@@ -14,7 +14,7 @@ FAST := tests/artifacts tests/cli tests/composition tests/console tests/corpora 
 	tests/test_rules.py tests/test_storage.py
 
 # Shared among processes as tests/conftest.py says, which puts those that take longest first.
-SHARED := -n auto --dist loadgroup --no-loadscope-reorder
+SHARED := -n auto --dist loadscope --no-loadscope-reorder
 
 .PHONY: help demo test test-fast check faults soak fuzz cases clean
 

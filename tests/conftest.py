@@ -5,7 +5,9 @@ the mark `ray` where it starts a Ray of its own.
 """
 
 import os
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,9 @@ from hypothesis import settings
 from tests.interrupts import heed_interrupts
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
+
     from encore_ray.engine.on_ray.engine import RayEngine
     from tests.object_store import Store
 
@@ -36,27 +41,42 @@ settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
 
 
+OWN_RAY = "Rays of their own"
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than there are cores: tests about Ray wait a third of their time."""
     return (os.cpu_count() or 1) + 1
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What asks for a cluster is about Ray; it comes first, since it takes longest.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
+    """Several processes share the tests by groups."""
+    from xdist.scheduler import LoadScopeScheduling
 
-    Several processes share the tests by groups: those that use the session's Ray, those that start a Ray of their own,
-    and each other file.
-    """
-    order = {"session's Ray": 0, "Rays of their own": 1}
-    groups: dict[pytest.Item, str] = {}
+    class ByGroups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(config.rootpath / nodeid.partition("::")[0])
+
+    return ByGroups(config, log)
+
+
+@cache
+def group(file: Path) -> str:
+    """What a file's tests run together with, in one process: others that start a Ray, or use the session's, or none."""
+    text = file.read_text(encoding="utf-8")
+    if "ray_engine" in text:
+        return f"the session's Ray in {file.parent}"
+    return OWN_RAY if re.search(rf"mark\.ray|\b({'|'.join(CLUSTERS)}): [A-Z]", text) else str(file)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks for a cluster is about Ray; it comes first, since it takes longest."""
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if CLUSTERS.intersection(fixtures):
+        if CLUSTERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("ray")
-        own, shared = (item.get_closest_marker("ray"), "ray_engine" in fixtures)
-        groups[item] = "session's Ray" if shared else "Rays of their own" if own else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
-    items.sort(key=lambda item: order.get(groups[item], 2))
+    items.sort(key=lambda item: (group(item.path) == str(item.path), group(item.path) != OWN_RAY))
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ import xxhash
 
 from encore_ray.errors import ConfigError
 from encore_ray.folder.parquet import open_parquet
+from encore_ray.folder.spec import writer_of
 from encore_ray.storage import Folder
 
 FOREIGN_UNIT_ROWS = 65_536
@@ -47,7 +48,10 @@ def foreign_files(uri: str) -> list[tuple[Folder, str]]:
         parent, _, name = uri.rpartition("/")
         files = [(Folder(parent or "/"), name)]
     if not files or not all(parent.exists(name) for parent, name in files):
-        raise ConfigError(f"{uri}: no such table. Expected a folder of Parquet files, or one .parquet file.")
+        raise ConfigError(
+            f"{uri}: no such table. Expected a folder of Parquet files, or one .parquet file. In a run, "
+            f"{writer_of(uri)} comes first."
+        )
     return files
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from encore_ray.errors import DataError
 from encore_ray.folder.commits import Commit, DataFile, manifest_digest
+from encore_ray.folder.spec import writer_of
 from encore_ray.folder.versions import check_version, is_readable
 from encore_ray.schema import (
     CONFIG_FILE,
@@ -105,7 +106,7 @@ def _sealed(folder: Folder) -> dict[str, Any] | None:
         content = from_json(folder.read_bytes(SUCCESS_FILE))
     except FileNotFoundError:
         raise DataError(
-            f"{folder.uri} is not finished (no {SUCCESS_FILE}): run the pass that writes it to its end."
+            f"{folder.uri} is not finished (no {SUCCESS_FILE}): run {writer_of(folder.uri)} to its end."
         ) from None
     except ValueError:
         return None

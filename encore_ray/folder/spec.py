@@ -116,6 +116,13 @@ def find_pass(name: str) -> Pass:
     return next(one for one in PASSES if one.name == name)
 
 
+def writer_of(table: str) -> str:
+    """How a message names what writes a table of that path: the command, where it lies where a run has it."""
+    name = table.rstrip("/").rpartition("/")[2]
+    found = next((one for one in PASSES if one.table == name), None)
+    return "the pass that writes it" if found is None else f"`encore-ray {found.label}`"
+
+
 def downstream(name: str) -> list[Pass]:
     """All passes that are made from what this one writes, directly or by way of others, in their order."""
     reached, before = {name}, 0

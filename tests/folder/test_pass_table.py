@@ -249,7 +249,7 @@ def test_an_added_input_is_accepted_and_breaks_the_seal_until_it_is_done(table: 
     grown = {"new": "digest-new", **UNITS}
     assert table.resume(grown) == before
     assert table.sealed() is None
-    with pytest.raises(DataError, match=r"scores is not finished \(no _SUCCESS\)"):
+    with pytest.raises(DataError, match=r"scores is not finished \(no _SUCCESS\): run `encore-ray score` to its end"):
         read_manifest(table.folder)
     do_all(table, grown, value=7.0)
     assert values(table) == [7.0, 7.0, *[0.0] * 6]

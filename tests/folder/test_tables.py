@@ -76,10 +76,13 @@ def test_a_folder_that_is_called_like_a_file_is_a_folder(tmp_path: Path) -> None
     assert ids_of(tmp_path / "scores.parquet") == ["a"]
 
 
-@pytest.mark.parametrize("name", ["nowhere", "nowhere.parquet", "empty"])
-def test_a_place_without_a_table_is_the_users_mistake(tmp_path: Path, name: str) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match=f"{name}: no such table"):
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("nowhere", "the pass that writes it"), ("nowhere.parquet", "the pass"), ("scores", "`encore-ray score`")],
+)
+def test_a_place_without_a_table_is_the_users_mistake(tmp_path: Path, name: str, first: str) -> None:
+    (tmp_path / "scores").mkdir()
+    with pytest.raises(ConfigError, match=f"{name}: no such table.* In a run, {first}"):
         table_units(str(tmp_path / name))
 
 
