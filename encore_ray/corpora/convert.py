@@ -196,6 +196,8 @@ class SplitConverter:
         self._counts["pairs_out"] += len(records)
         self._counts["singles"] += sum(record.pair.rejected is None for record in records)
         self._counts["identical"] += sum(record.pair.is_identical for record in records)
+        if nothing_said := sum(record.pair.nothing_said for record in records):
+            self._notes["nothing_said"] += nothing_said
         try:
             return build_table(records, spec=self._table, used=self._split.reading.used)
         except (pa.ArrowException, OverflowError, TypeError) as error:

@@ -9,6 +9,7 @@ NOTES = {
     "history_from_column": "rows have earlier turns in a column of their own, which were put in front",
     "turns_cut": "rows hold turns after those that were judged, which were left out",
     "outputs_left_out": "further responses of a list stand behind the first two, and were left out",
+    "nothing_said": "responses are the word nan, none or null, as tables write what is empty: see who said it",
     "ties": "comparisons ended in a tie: both responses were kept as single ones",
     "tied_pairs": "pairs of responses are rated alike, and were left out",
     "unrated_responses": "responses of several have no rating, and were left out",

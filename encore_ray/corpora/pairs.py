@@ -9,6 +9,8 @@ from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import USER, Turn, check_conversation
 from encore_ray.schema import Reason
 
+_EMPTY_WORDS = frozenset({"nan", "none", "null", "<na>"})
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -50,6 +52,11 @@ class CanonicalPair:
     @property
     def is_identical(self) -> bool:
         return self.chosen == self.rejected
+
+    @property
+    def nothing_said(self) -> int:
+        """Responses that are a word by which tables write what is empty."""
+        return sum(side[-1][1].strip().lower() in _EMPTY_WORDS for side in (self.chosen, self.rejected) if side)
 
 
 def canonical_pair(candidate: Candidate) -> CanonicalPair:

@@ -176,3 +176,18 @@ def test_bad_rows_without_end_keep_their_beginnings_alone(tmp_path: Path):
     done = prepare(path)
     assert [len(row["raw"]) for row in done.quarantine] == [1 << 20] * 64 + [1 << 10] * 16
     assert "the first 1024 of 1048576 characters" in done.quarantine[-1]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "count"), [("nan", 1), (" None", 1), ("NULL", 1), ("<NA>", 1), ("None.", 0), ("No", 0)]
+)
+def test_words_by_which_tables_write_what_is_empty_are_counted_as_responses(
+    tmp_path: Path, reply: str, count: int
+) -> None:
+    rows = [
+        {"prompt": "Hi.", "chosen": "Yes.", "rejected": reply},
+        {"prompt": "So?", "chosen": "Yes.", "rejected": "No."},
+    ]
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", rows))
+    assert len(done.pairs) == 2
+    assert done.notes.get("nothing_said", 0) == count
