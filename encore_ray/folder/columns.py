@@ -13,6 +13,24 @@ from encore_ray.composition.measure.statistics import Subsets
 Column = TypeVar("Column", pa.Array, pa.ChunkedArray)
 
 
+def holds_numbers(column: pa.ChunkedArray) -> bool:
+    """Whether a column is of numbers, also decimal ones or those of a dictionary, as categories are."""
+    kind = _plain(column.type)
+    is_any = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null)
+    return any(is_kind(kind) for is_kind in is_any)
+
+
+def holds_texts(column: pa.ChunkedArray) -> bool:
+    """Whether a column is of texts, also those of a dictionary, as categories are."""
+    kind = _plain(column.type)
+    is_any = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    return any(is_kind(kind) for is_kind in is_any)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
 def floats(column: pa.ChunkedArray) -> np.ndarray:
     """Numbers in float32 where stored so, else in float64; NaN where null. ArrowInvalid if float64 cannot hold one."""
     if not pa.types.is_float32(column.type):

@@ -14,7 +14,7 @@ from encore_ray.composition.hashing.texts import Texts
 from encore_ray.composition.measure.scores import PairScores
 from encore_ray.composition.measure.statistics import Subsets
 from encore_ray.errors import DataError
-from encore_ray.folder.columns import any_valid, first_texts, floats, subsets
+from encore_ray.folder.columns import any_valid, first_texts, floats, holds_numbers, holds_texts, subsets
 from encore_ray.folder.parquet import OpenedTable
 from encore_ray.folder.tables import TableUnit
 from encore_ray.rules import RuleSet
@@ -125,7 +125,7 @@ def _subsets(unit: TableUnit, table: pa.Table) -> Subsets | None:
     if SUBSET not in table.column_names:
         return None
     column = table.column(SUBSET)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_null(column.type)):
+    if not holds_texts(column):
         raise DataError(f"{unit.where}: column {SUBSET} must hold texts, found {column.type}.")
     return subsets(column)
 
@@ -133,7 +133,7 @@ def _subsets(unit: TableUnit, table: pa.Table) -> Subsets | None:
 def numbers(unit: TableUnit, table: pa.Table, name: str) -> np.ndarray:
     """A column of a unit's table as `floats`; DataError names a column that holds something else."""
     column = table.column(name)
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
+    if not holds_numbers(column):
         raise DataError(f"{unit.where}: column {name} must hold numbers, found {column.type}.")
     try:
         return floats(column)

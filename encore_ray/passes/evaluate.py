@@ -12,6 +12,7 @@ from encore_ray.composition.evaluate.margins import margin_reach
 from encore_ray.composition.evaluate.rewardbench2 import Responses
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.errors import DataError
+from encore_ray.folder.columns import holds_numbers
 from encore_ray.folder.composed import composed_weights
 from encore_ray.folder.score_block import resampling_keys
 from encore_ray.folder.spec import EVALUATE
@@ -119,10 +120,7 @@ def how_much_shorter(table: pa.Table) -> np.ndarray:
 
 def _holds_numbers(table: pa.Table, name: str) -> bool:
     """Whether the column is there; one of tokens themselves, in a table made elsewhere, tells no length."""
-    if name not in table.column_names:
-        return False
-    kind = table.schema.field(name).type
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
+    return name in table.column_names and holds_numbers(table.column(name))
 
 
 def _responses(table: pa.Table) -> Responses | None:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from encore_ray.composition.hashing.keys import folds_of, hash_keys
 from encore_ray.composition.hashing.splitmix import mix
 from encore_ray.errors import DataError
-from encore_ray.folder.columns import first_texts, row_numbers
+from encore_ray.folder.columns import first_texts, holds_numbers, row_numbers
 from encore_ray.folder.parquet import open_parquet
 from encore_ray.folder.score_block import resampling_keys
 from encore_ray.folder.tables import TableUnit, table_units
@@ -215,7 +215,7 @@ def _labels(unit: TableUnit, table: pa.Table, path: Path, rule: Rule, row_N: pa.
     if pa.types.is_boolean(column.type):
         low, high = pa.scalar(rule.scale.lo, pa.float64()), pa.scalar(rule.scale.hi, pa.float64())
         column = pc.call_function("if_else", [column, high, low])
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
+    if not holds_numbers(column):
         raise DataError(
             f"{unit.folder.path(unit.file)}: labels {'.'.join(path)} must be numbers or booleans, found {column.type}."
         )
