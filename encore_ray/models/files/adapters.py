@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -25,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from encore_ray.errors import ModelError
+from encore_ray.models.files.cache import cache_folder
 from encore_ray.models.files.digests import file_digest
 from encore_ray.models.files.foreign import foreign
 from encore_ray.models.files.stores import Stored, list_tensors, refuse_empty
@@ -73,7 +73,7 @@ def merged_folder(folder: Path, *, fetch: Callable[[str, str | None], Path], all
     """
     config = _config(folder)
     base = _base(folder, config, fetch)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "encore-ray", "merged")
+    cache = cache_folder("merged")
     place = cache / _state(folder, base)
     if place.is_dir():
         return place

@@ -16,6 +16,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from encore_ray.errors import ModelError
+from encore_ray.models.files.cache import cache_folder
 
 _SETTLED_S = 3.0  # after which no file system gives a further change the same time
 _TRIES = 3
@@ -74,8 +75,7 @@ def _read(file: Path) -> tuple[str, Stamp]:
 
 
 def _entry(file: Path) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "encore-ray", "digests")
-    return cache / hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:32]
+    return cache_folder("digests") / hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:32]
 
 
 @contextlib.contextmanager

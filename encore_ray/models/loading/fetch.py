@@ -1,5 +1,7 @@
 """Model files on this machine: local folders and hub snapshots, and which of them decide a score."""
 
+import fnmatch
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,19 @@ _FILES = (
     "*.tiktoken",
 )
 _PICKLES = ("*.bin",)
+_NAMED_TEMPLATES = "additional_chat_templates/*.jinja"
+# What trainers and people leave beside a model, and nobody reads with it.
+_BESIDE = (
+    RULES_FILE,
+    "README*",
+    "LICENSE*",
+    "requirements*.txt",
+    "training_args*",
+    "trainer_state.json",
+    "*_results.json",
+    "optimizer.bin",
+    "scheduler.bin",
+)
 
 
 def fetch_model(source: ModelSource) -> Path:
@@ -96,8 +111,23 @@ def wanted_files(*, allow_pickle: bool) -> list[str]:
 
 def deciding_files(folder: Path) -> list[Path]:
     """The files of a model's folder that decide its scores, in order."""
-    found = {file for pattern in (*_patterns(), *_PICKLES) for file in folder.glob(pattern)}
-    return sorted(file for file in found if file.name != RULES_FILE)
+    patterns = (*_patterns(), *_PICKLES, _NAMED_TEMPLATES)
+    found = {file for pattern in patterns for file in folder.glob(pattern)}
+    found |= {folder / name for index in folder.glob("*.index.json") for name in _shards(index)}
+    return sorted(file for file in found if file.is_file() and not _decides_nothing(file.name))
+
+
+def _decides_nothing(name: str) -> bool:
+    return name.startswith(".") or any(fnmatch.fnmatch(name, pattern) for pattern in _BESIDE)
+
+
+def _shards(index: Path) -> set[str]:
+    """The files that an index of weights names, in subfolders too; none of one that cannot be read."""
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
+    return {name for name in named if isinstance(name, str)}
 
 
 def _patterns() -> list[str]:

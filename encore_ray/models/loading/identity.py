@@ -6,7 +6,6 @@ unit, since weights may be mapped from them: scores are those of the digest, or 
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,29 +25,37 @@ class ModelIdentity:
         source: the path or hub id as given.
         revision: commit of the hub snapshot; None for a local folder.
         digest: SHA-256 over names and contents of the files that decide a score; of all members, where it has some.
+        folder: where it lies here.
         members: folders of the members in order, or its own.
-        stamps: of those files, as they were when they were read.
+        files: the digest of each, and its stamp when it was last looked at.
     """
 
     source: str
     revision: str | None
     digest: str
+    folder: Path
     members: tuple[Path, ...]
-    stamps: Mapping[Path, Stamp]
+    files: dict[Path, tuple[str, Stamp]]
 
     def check(self) -> None:
-        """Make sure that the files are still those that were read.
+        """Make sure that the files are still those that were read; one whose stamp has changed is read again.
 
         Raises:
-            ModelError: one was changed, added or deleted; names it and the node.
+            ModelError: one was changed, added or deleted, or its folder is a link to another by now; names it and the
+                node.
         """
-        now = {file: _stamp(file) for member in self.members for file in deciding_files(member)}
-        changed = [file for file in sorted(now.keys() | self.stamps.keys()) if now.get(file) != self.stamps.get(file)]
-        if changed:
-            raise ModelError(
-                f"{changed[0]} on node {os.uname().nodename} was changed while the model was in use. What was made "
-                "since is not kept. Give each version of a model a folder of its own, and start again."
-            )
+        place = Path(self.source).expanduser()
+        if place.is_dir() and place.resolve() != self.folder:
+            raise _changed(place)
+        now = {file for member in self.members for file in deciding_files(member)}
+        for file in sorted(now ^ self.files.keys()):
+            raise _changed(file)
+        for file, (digest, stamp) in list(self.files.items()):
+            if _stamp(file) != stamp:
+                found = file_digest(file)
+                if found[0] != digest:
+                    raise _changed(file)
+                self.files[file] = found
 
 
 def identify_model(source: ModelSource) -> ModelIdentity:
@@ -57,12 +64,12 @@ def identify_model(source: ModelSource) -> ModelIdentity:
     Every byte is read once a machine (about a second a gigabyte), see `file_digest`.
     """
     folder, members = fetch_model(source), fetch_members(source)
-    stamps: dict[Path, Stamp] = {}
-    digests = [_digest(member, stamps) for member in members]
+    files: dict[Path, tuple[str, Stamp]] = {}
+    digests = [_digest(member, files) for member in members]
     if members != [folder]:  # where the members lie decides no score: their digests stand for them
         digests = [hashlib.sha256("\n".join(digests).encode()).hexdigest()]
     commit = folder.name if folder.parent.name == "snapshots" else None
-    return ModelIdentity(str(source.path), commit, digests[0], tuple(members), stamps)
+    return ModelIdentity(str(source.path), commit, digests[0], folder, tuple(members), files)
 
 
 def require_model(source: ModelSource, digest: str, *, name: str) -> ModelIdentity:
@@ -86,12 +93,19 @@ def require_model(source: ModelSource, digest: str, *, name: str) -> ModelIdenti
     return found
 
 
-def _digest(folder: Path, stamps: dict[Path, Stamp]) -> str:
+def _digest(folder: Path, files: dict[Path, tuple[str, Stamp]]) -> str:
     sha = hashlib.sha256()
     for file in deciding_files(folder):
-        digest, stamps[file] = file_digest(file)
-        sha.update(f"{file.name}\0{digest}\n".encode())
+        files[file] = file_digest(file)
+        sha.update(f"{file.relative_to(folder).as_posix()}\0{files[file][0]}\n".encode(errors="surrogateescape"))
     return sha.hexdigest()
+
+
+def _changed(path: Path) -> ModelError:
+    return ModelError(
+        f"{path} on node {os.uname().nodename} was changed while the model was in use. What was made since is not "
+        "kept. Give each version of a model a folder of its own, and start again."
+    )
 
 
 def _stamp(file: Path) -> Stamp | None:

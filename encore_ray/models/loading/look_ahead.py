@@ -49,7 +49,7 @@ def look_ahead(readings: Sequence[MemberReading], sample: Iterable[Sides], *, is
     num_pairs = sum(len(ids) for *_, ids in parts)
     found = [_look(reading, parts) for reading in readings]
     for reading, seen in zip(readings, found, strict=True):
-        _compare(reading.conversations, parts, seen.refused)
+        _compare(reading, parts, seen.refused)
     notes = [note for reading in readings for note in reading.notes]
     notes += _template_notes(found, f"of {num_pairs:,} pairs" if is_whole else f"of the {num_pairs:,} pairs looked at")
     for reading, seen in zip(readings, found, strict=True):
@@ -84,12 +84,13 @@ def _look(reading: MemberReading, parts: Sequence[Sides]) -> _Seen:
     return seen
 
 
-def _compare(conversations: ConversationTokenizer, parts: Sequence[Sides], refused: Container[int]) -> None:
+def _compare(reading: MemberReading, parts: Sequence[Sides], refused: Container[int]) -> None:
     """Compare the tokens of the first pairs that the template takes with those that transformers itself makes."""
     pairs = ((prompt, one, name) for part in parts for prompt, one, _, name in zip(*part, strict=True))
     taken = (pair for number, pair in enumerate(pairs) if number not in refused)
     for prompt, answer, name in itertools.islice(taken, COMPARED):
-        check_tokens(conversations, [[*prompt, *answer]], [name])
+        turns = [*prompt, *answer] if reading.asks is None else reading.asks(prompt, answer)
+        check_tokens(reading.conversations, [turns], [name], to_answer=reading.asks is not None)
 
 
 def _look_at(conversations: ConversationTokenizer, part: Sides, numbers: Sequence[int], seen: _Seen) -> None:

@@ -3,14 +3,23 @@
 The check of the scores (`forward.selfcheck`) begins at token ids; both together reach from the messages to the scores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from encore_ray.errors import ModelError
 from encore_ray.models.spec.conversation import Message
 from encore_ray.models.text.conversations import ConversationTokenizer
 
 
-def check_tokens(conversations: ConversationTokenizer, turns: Sequence[Sequence[Message]], names: Sequence[str]) -> int:
+def check_tokens(
+    conversations: ConversationTokenizer,
+    turns: Sequence[Sequence[Message]],
+    names: Sequence[str],
+    *,
+    to_answer: bool = False,
+) -> int:
     """Compare with `apply_chat_template` of the model's own tokenizer.
 
     Left out are conversations that differ on purpose: texts that spell control tokens, which stay text with us, and
@@ -20,6 +29,7 @@ def check_tokens(conversations: ConversationTokenizer, turns: Sequence[Sequence[
         conversations: of the model.
         turns: whole conversations that its template takes.
         names: theirs, for the error.
+        to_answer: they end where the assistant's next turn begins.
 
     Returns:
         The number of conversations that were compared.
@@ -33,7 +43,8 @@ def check_tokens(conversations: ConversationTokenizer, turns: Sequence[Sequence[
     for conversation, name in zip(turns, names, strict=True):
         if conversations.spells_control_tokens(conversation):
             continue
-        ours, theirs = conversations.encode([conversation], [name])[0], _by_transformers(conversations, conversation)
+        ours = conversations.encode([conversation], [name], to_answer=to_answer)[0]
+        theirs = _by_transformers(conversations, conversation, to_answer=to_answer)
         if ours[:1] == [conversations.bos_id] and theirs[:1] != ours[:1]:
             ours = ours[1:]
         if ours != theirs:
@@ -42,14 +53,21 @@ def check_tokens(conversations: ConversationTokenizer, turns: Sequence[Sequence[
     return compared
 
 
-def _by_transformers(conversations: ConversationTokenizer, conversation: Sequence[Message]) -> list[int]:
-    tokenizer = conversations.tokenizer
-    template = conversations.chat_template
-    options = {} if template is None else {"chat_template": template}
+def _by_transformers(
+    conversations: ConversationTokenizer, conversation: Sequence[Message], *, to_answer: bool
+) -> list[int]:
+    tokenizer, template = conversations.tokenizer, conversations.chat_template
+    turns = list(conversations.folded(conversation))
+    options: dict[str, Any] = {"add_generation_prompt": True, "enable_thinking": False} if to_answer else {}
+    found: Any
     try:
-        found = tokenizer.apply_chat_template(
-            list(conversations.folded(conversation)), tokenize=True, return_dict=False, **options
-        )
+        if template is not None:
+            found = PreTrainedTokenizerBase.apply_chat_template(
+                tokenizer, turns, chat_template=template, tokenize=True, return_dict=False, **options
+            )
+        else:  # a way of its own, which need not know all options of others
+            found = tokenizer.apply_chat_template(turns, tokenize=True, **options)
+            found = found["input_ids"] if isinstance(found, Mapping) else found
         return [int(token) for token in found]
     except Exception as error:
         raise ModelError(

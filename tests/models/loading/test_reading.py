@@ -229,6 +229,14 @@ def test_of_a_judge_the_question_counts(tmp_path):
     assert look_ahead([reading], sample("No."), is_whole=True)[1].endswith("none of 3 conversations is longer")
 
 
+def test_of_a_judge_the_turns_that_it_reads_are_compared(tmp_path):
+    folder = save(tmp_path, "writes the bos")
+    refuses = "{% if messages[-1].role != 'user' %}{{ raise_exception('a question comes last') }}{% endif %}"
+    options = reads(template="file", source=refuses + tiny.TEMPLATE)
+    (reading,) = plan_judge_readings(ModelSource(folder), options, asks=asks)
+    assert not any("refuses" in note for note in look_ahead([reading], sample("No."), is_whole=True))
+
+
 def test_one_of_several_templates_is_read_by_its_name_and_needs_one(tmp_path):
     folder = save(tmp_path, "writes the bos")
     (folder / "chat_template.jinja").unlink(missing_ok=True)

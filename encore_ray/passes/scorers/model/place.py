@@ -11,6 +11,7 @@ from typing import Any
 
 from encore_ray.corpora.sources import file_stamp
 from encore_ray.errors import ConfigError, ModelError
+from encore_ray.models.files.cache import cache_folder
 from encore_ray.models.loading.fetch import wanted_files
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.remote import describe, file_system, is_trouble
@@ -34,7 +35,7 @@ def local_model(source: ModelSource) -> ModelSource:
     with _copying(path):
         fs, inner = file_system(path)
         files = _model_files(fs, inner, path, allow_pickle=source.allow_pickle)
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "encore-ray", "models")
+        cache = cache_folder("models")
         place = cache / fingerprint([path, files])[:32]
         if not place.is_dir():
             cache.mkdir(parents=True, exist_ok=True)
