@@ -68,6 +68,7 @@ def test_whatever_ray_raises_when_it_starts_is_the_clusters_error(monkeypatch: p
         raise Exception("The current node timed out during startup.")
 
     monkeypatch.setattr("ray.init", start)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # whatever tests ran before in this process
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     said = "Ray does not start on this machine: The current node timed out"
     with pytest.raises(ClusterError, match=said), cluster(ClusterOptions()):
