@@ -15,4 +15,4 @@ class Terminal(Console):
         """As of any console; segments that are no controls of its own are made visible."""
         for segment in super().render(renderable, options):
             text = segment.text if segment.control else visible_lines(segment.text)
-            yield segment if text is segment.text or text == segment.text else Segment(text, segment.style)
+            yield segment if text == segment.text else Segment(text, segment.style)

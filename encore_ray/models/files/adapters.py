@@ -7,7 +7,6 @@ the base alone where peft is not installed; here peft is not needed, and what is
 Source: LoRA, arXiv 2106.09685; rank-stabilised scaling, arXiv 2312.03732; github.com/huggingface/peft.
 """
 
-import fcntl
 import hashlib
 import json
 import math
@@ -24,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from encore_ray.errors import ModelError
-from encore_ray.models.files.cache import cache_folder
+from encore_ray.models.files.cache import cache_folder, made_once
 from encore_ray.models.files.digests import file_digest
 from encore_ray.models.files.foreign import foreign
 from encore_ray.models.files.stores import Stored, list_tensors, refuse_empty
@@ -73,20 +72,8 @@ def merged_folder(folder: Path, *, fetch: Callable[[str, str | None], Path], all
     """
     config = _config(folder)
     base = _base(folder, config, fetch)
-    cache = cache_folder("merged")
-    place = cache / _state(folder, base)
-    if place.is_dir():
-        return place
-    cache.mkdir(parents=True, exist_ok=True)
-    with open(f"{place}.lock", "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not place.is_dir():
-            unfinished = place.with_suffix(".part")
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a merge that was killed; the lock is ours
-            unfinished.mkdir()
-            _merge(folder, base, config, unfinished, allow_pickle=allow_pickle)
-            unfinished.rename(place)
-    return place
+    place = cache_folder("merged") / _state(folder, base)
+    return made_once(place, lambda into: _merge(folder, base, config, into, allow_pickle=allow_pickle))
 
 
 def _refusal(folder: Path, base: object, reason: str) -> ModelError:

@@ -1,9 +1,7 @@
 """Where models lie: copied from an object store once a node, whole or not at all; written to a folder of their own."""
 
-import fcntl
 import fnmatch
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -11,7 +9,7 @@ from typing import Any
 
 from encore_ray.corpora.sources import file_stamp
 from encore_ray.errors import ConfigError, ModelError
-from encore_ray.models.files.cache import cache_folder
+from encore_ray.models.files.cache import cache_folder, made_once
 from encore_ray.models.loading.fetch import wanted_files
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.remote import describe, file_system, is_trouble
@@ -35,14 +33,8 @@ def local_model(source: ModelSource) -> ModelSource:
     with _copying(path):
         fs, inner = file_system(path)
         files = _model_files(fs, inner, path, allow_pickle=source.allow_pickle)
-        cache = cache_folder("models")
-        place = cache / fingerprint([path, files])[:32]
-        if not place.is_dir():
-            cache.mkdir(parents=True, exist_ok=True)
-            with open(f"{place}.lock", "a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if not place.is_dir():
-                    _copy(fs, inner, files, place)
+        place = cache_folder("models") / fingerprint([path, files])[:32]
+        made_once(place, lambda into: _copy(fs, inner, files, into))
     return source.at(str(place))
 
 
@@ -100,14 +92,11 @@ def _model_files(fs: Any, inner: str, path: str, *, allow_pickle: bool) -> dict[
     return {relative: file_stamp(name, found[name]) for name, relative in names.items() if name in wanted}
 
 
-def _copy(fs: Any, inner: str, files: dict[str, str], place: Path) -> None:
-    unfinished = place.with_suffix(".part")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a copy that was killed; the lock is ours
+def _copy(fs: Any, inner: str, files: dict[str, str], into: Path) -> None:
     for name in files:
-        target = unfinished / name
+        target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
         fs.get_file(f"{inner.rstrip('/')}/{name}", str(target))
-    unfinished.rename(place)
 
 
 @contextmanager
