@@ -58,19 +58,26 @@ def reference(model: Path, folder: Path, *, of_head: Callable[[np.ndarray], np.n
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     loaded = AutoModelForSequenceClassification.from_pretrained(model, num_labels=1, dtype=torch.float32).eval()
+
+    def read(ids: Any) -> Any:
+        if of_head is None:
+            return loaded(ids).logits[0, 0]
+        return of_head(loaded.model(ids).last_hidden_state[0, -1].numpy())
+
+    return of_chosen(folder, tokenizer, read)
+
+
+def of_chosen(folder: Path, tokenizer: Any, read: Callable[[Any], Any]) -> np.ndarray:
+    """What is read of the tokens of each chosen response, from the messages on."""
+    import torch
+
     values = []
     with torch.inference_mode():
         for line in folder.joinpath("pairs.jsonl").read_text().splitlines():
             pair = json.loads(line)
-            messages = [
-                {"role": "user", "content": pair["prompt"]},
-                {"role": "assistant", "content": pair["chosen"]},
-            ]
+            messages = [{"role": "user", "content": pair["prompt"]}, {"role": "assistant", "content": pair["chosen"]}]
             ids = tokenizer.apply_chat_template(messages, return_tensors="pt", return_dict=True)["input_ids"]
-            if of_head is None:
-                values.append(float(loaded(ids).logits[0, 0]))
-            else:
-                values.append(float(of_head(loaded.model(ids).last_hidden_state[0, -1].numpy())))
+            values.append(float(read(ids)))
     return np.array(values)
 
 
@@ -138,14 +145,7 @@ def adapter_values(folder: Path) -> None:
     base = AutoModelForSequenceClassification.from_pretrained(folder / "model/base", num_labels=1, dtype=torch.float32)
     loaded = PeftModel.from_pretrained(base, str(folder / "model")).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder / "model/base")
-    right = []
-    with torch.inference_mode():
-        for line in folder.joinpath("pairs.jsonl").read_text().splitlines():
-            pair = json.loads(line)
-            messages = [{"role": "user", "content": pair["prompt"]}, {"role": "assistant", "content": pair["chosen"]}]
-            ids = tokenizer.apply_chat_template(messages, return_tensors="pt", return_dict=True)["input_ids"]
-            right.append(float(loaded(input_ids=ids).logits[0, 0]))
-    close(scores(folder), np.array(right))
+    close(scores(folder), of_chosen(folder, tokenizer, lambda ids: loaded(input_ids=ids).logits[0, 0]))
 
 
 def all_tensors_used(folder: Path) -> None:
