@@ -1,5 +1,6 @@
 """One unit of a pass that writes tables, in a worker: done and committed, or only tried."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from encore_ray.errors import EncoreError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import INPUT, Commit, LeftOut
 from encore_ray.folder.pass_table import PassTable
@@ -79,7 +81,13 @@ class CommittedWork:
         attempt.notes[WORKER] = f"{os.uname().nodename}/{os.getpid()}"
         if item.facts:
             attempt.notes[INPUT] = dict(item.facts)
-        return attempt.commit(self._work(item.payload, attempt))
+        try:
+            counts = self._work(item.payload, attempt)
+        except BaseException:  # a full disk, or a driver that has ended: its next one may be done before this
+            with contextlib.suppress(EncoreError):
+                attempt.discard()
+            raise
+        return attempt.commit(counts)
 
 
 class _Fruitless(Attempt):

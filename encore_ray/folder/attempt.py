@@ -57,7 +57,10 @@ class Attempt:
         return Attempt(other, self.unit, self.input_digest, self.left_out, notes=dict(self.notes))
 
     def commit(self, counts: Mapping[str, int]) -> Commit:
-        """Publish: the first attempt's record stands and is returned, whoever wrote it."""
+        """Publish: the first attempt's record stands and is returned, whoever wrote it.
+
+        One that is not the first takes its files away: the pass may have been sealed since, and swept before they came.
+        """
         now = time.time()
         commit = Commit(
             unit=self.unit,
@@ -73,4 +76,12 @@ class Attempt:
         record = self.table.record(self.unit, self.input_digest)
         if self.table.folder.create_once(record, commit.to_json()):
             return commit
+        self.discard()
         return Commit.from_json(self.table.folder.read_bytes(record))
+
+    def discard(self) -> None:
+        """Delete what it wrote, which no record will name."""
+        for file in self.data:
+            self.table.folder.delete(file.file)
+        if self.quarantined:
+            self.table.quarantine_folder.delete(self.quarantined.file)
