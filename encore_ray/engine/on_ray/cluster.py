@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from ray.data import DataContext
 from encore_ray.config import ClusterOptions
 from encore_ray.engine.interrupts import signals_interrupt
 from encore_ray.engine.on_ray.nodes import live_nodes
+from encore_ray.engine.on_ray.of_ones_own import of_ones_own
 from encore_ray.engine.on_ray.probes import require_cluster, require_temporary_folder
 from encore_ray.engine.pools import Node, Resources
 from encore_ray.errors import ClusterError
@@ -82,7 +82,7 @@ def _connect(options: ClusterOptions) -> None:
             # Local workers inherit our environment; a runtime environment would keep Ray from starting them ahead.
             for name, value in WORKER_ENV.items():
                 os.environ.setdefault(name, value)
-            with _without_banner(), _on_this_machine():
+            with of_ones_own():
                 ray.init(address="local", include_dashboard=False, **quiet)
         else:
             ray.init(address=address, runtime_env={"env_vars": dict(WORKER_ENV)}, **quiet)
@@ -97,33 +97,3 @@ def _not_joined(address: str, error: Exception) -> str:
     if isinstance(error, ray.exceptions.RuntimeEnvSetupError) and ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV:
         said += " Under `uv run` Ray uploads the whole folder: RAY_ENABLE_UV_RUN_RUNTIME_ENV=0 keeps it from that."
     return said
-
-
-@contextlib.contextmanager
-def _on_this_machine() -> Iterator[None]:
-    """Let a Ray that starts now listen to this machine only, unless RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER says otherwise.
-
-    Ray has no argument for it: it refuses 127.0.0.1 as its address, but takes it by itself where there are no clusters.
-    Nor has it one against its hook for `uv run`, which uploads the folder that workers on this machine stand in.
-    """
-    before = ray_constants.ENABLE_RAY_CLUSTER, ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV
-    ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in os.environ and before[0]
-    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER, ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = before
-
-
-@contextlib.contextmanager
-def _without_banner() -> Iterator[None]:
-    """Keep what Ray's core writes straight to the process's stderr while it starts from the user's terminal."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
