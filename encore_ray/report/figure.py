@@ -52,8 +52,10 @@ def evaluation_figure(metrics: Metrics, weights: WeightsFile, *, kind: Literal["
         _label_rules(left, canvas, rules)
         file = io.BytesIO()
         # Without a date or a version in it, equal figures are equal files.
-        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-        figure.savefig(file, format=kind, metadata=metadata)
+        if kind == "svg":
+            figure.savefig(file, format=kind, metadata={"Date": None, "Creator": None})
+        else:  # savefig would draw twice, to lay out what is laid out
+            canvas.print_png(file, metadata={"Software": None})
     return file.getvalue()
 
 
