@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from encore_ray.arrays import rows_to_table
 from encore_ray.corpora.bounded import ROW_BYTES
 from encore_ray.corpora.layouts.columns import at_path
 from encore_ray.corpora.pairs import Candidate, canonical_pair, short_hash
@@ -236,7 +237,7 @@ class SplitConverter:
             pairs_out=counts["pairs_out"],
             singles=counts["singles"],
             identical=counts["identical"],
-            quarantine=pa.Table.from_pylist(self._quarantine, schema=QUARANTINE_SCHEMA),
+            quarantine=rows_to_table(self._quarantine, QUARANTINE_SCHEMA),
             notes=dict(sorted(self._notes.items())),
             reasons=dict(sorted(Counter(str(entry["reason"]) for entry in self._quarantine).items())),
         )

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from encore_ray.arrays import to_numpy
 from encore_ray.corpora.values import json_text, plain_type
 
 _PIECE_BYTES = 64 << 20
@@ -86,7 +87,7 @@ def _sizes(array: pa.Array) -> NDArray[np.int64]:
         return sum((_sizes(array.field(i)) for i in range(kind.num_fields)), np.zeros(len(array), dtype=np.int64))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
         end_M = np.concatenate([[0], np.cumsum(_sizes(array.values if not pa.types.is_map(kind) else _entries(array)))])
-        offset_N = array.offsets.to_numpy(zero_copy_only=False)
+        offset_N = to_numpy(array.offsets)
         return (end_M[offset_N[1:]] - end_M[offset_N[:-1]]).astype(np.int64)
     return np.full(len(array), array.nbytes // max(len(array), 1), dtype=np.int64)
 
@@ -99,20 +100,20 @@ def _entries(array: Any) -> pa.StructArray:
 
 
 def _lengths(array: pa.Array) -> NDArray[np.int64]:
-    return pc.fill_null(pc.call_function("binary_length", [array]), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return to_numpy(pc.call_function("binary_length", [array]), null=0).astype(np.int64)
 
 
 def _view_lengths(array: pa.Array) -> NDArray[np.int64]:
     """Arrow has no function for them: a view is four whole numbers, the first of them the length."""
     first = 4 * array.offset
     length_N = np.frombuffer(array.buffers()[1] or b"", dtype=np.int32)[first : first + 4 * len(array) : 4]
-    return np.where(array.is_valid().to_numpy(zero_copy_only=False), length_N, 0).astype(np.int64)
+    return np.where(to_numpy(array.is_valid()), length_N, 0).astype(np.int64)
 
 
 def _picked(size_M: NDArray[np.int64], indices: pa.Array) -> NDArray[np.int64]:
     """The sizes of a dictionary's values, for each row that names one."""
-    index_N = pc.fill_null(indices, 0).to_numpy(zero_copy_only=False)
-    valid_N = indices.is_valid().to_numpy(zero_copy_only=False)
+    index_N = to_numpy(indices, null=0)
+    valid_N = to_numpy(indices.is_valid())
     return np.where(valid_N, size_M[index_N] if len(size_M) else 0, 0).astype(np.int64)
 
 

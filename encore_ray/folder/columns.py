@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from encore_ray.arrays import to_numpy
 from encore_ray.composition.hashing.texts import Texts
 from encore_ray.composition.measure.statistics import Subsets
 
@@ -35,14 +36,14 @@ def floats(column: pa.ChunkedArray) -> np.ndarray:
     """Numbers in float32 where stored so, else in float64; NaN where null. ArrowInvalid if float64 cannot hold one."""
     if not pa.types.is_float32(column.type):
         column = column.cast(pa.float64())
-    return column.to_numpy()
+    return to_numpy(column)
 
 
 def any_valid(columns: Iterable[pa.ChunkedArray]) -> np.ndarray:
     """Bool, which rows have a value in any of the columns; no column is asked for behind one without nulls."""
     valid_N = np.zeros(1, dtype=bool)
     for column in columns:
-        valid_N = valid_N | column.is_valid().to_numpy()
+        valid_N = valid_N | to_numpy(column.is_valid())
         if not column.null_count:
             break
     return valid_N
@@ -69,15 +70,15 @@ def row_numbers(ids: Column, *, among: pa.Array | pa.ChunkedArray) -> Column:
 
 def places(ids: pa.ChunkedArray, *, among: pa.ChunkedArray) -> np.ndarray:
     """The row of each id in another column, int64; -1 where it is not there."""
-    return row_numbers(ids, among=among).fill_null(-1).to_numpy().astype(np.int64)
+    return to_numpy(row_numbers(ids, among=among), null=-1).astype(np.int64)
 
 
 def subsets(column: pa.ChunkedArray) -> Subsets:
     """Names of subsets, numbered as they first occur."""
     runs = pc.call_function("run_end_encode", [_in_one_piece(column.cast(pa.large_string()))])  # mostly few and long
     encoded = runs.values.dictionary_encode()
-    code_R = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    num_rows_R = np.diff(runs.run_ends.to_numpy(), prepend=0)
+    code_R = to_numpy(encoded.indices, null=-1).astype(np.int64)
+    num_rows_R = np.diff(to_numpy(runs.run_ends), prepend=0)
     return Subsets(tuple(encoded.dictionary.to_pylist()), np.repeat(code_R, num_rows_R))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from encore_ray.arrays import rows_to_table
 from encore_ray.errors import DataError
 from encore_ray.folder.commits import Commit, DataFile, manifest_digest
 from encore_ray.folder.spec import writer_of
@@ -52,7 +53,7 @@ def seal_content(plan: str, commits: Sequence[Commit], counts: Mapping[str, int]
 
 def manifest_table(commits: Sequence[Commit]) -> pa.Table:
     """The content of manifest.parquet."""
-    return pa.Table.from_pylist([vars(file) for commit in commits for file in commit.data], schema=MANIFEST_SCHEMA)
+    return rows_to_table((vars(file) for commit in commits for file in commit.data), MANIFEST_SCHEMA)
 
 
 def read_seal(folder: Folder) -> dict[str, Any] | None:

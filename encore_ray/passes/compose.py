@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.arrays import to_arrow
 from encore_ray.composition.weigh.groups import compose_by_group
 from encore_ray.composition.weigh.rewards import compose
 from encore_ray.composition.weigh.weights import Weights
@@ -155,9 +156,9 @@ def compose_unit(
     columns: dict[str, pa.Array | pa.ChunkedArray] = {name: block.table.column(name) for name in carried}
     for name in (SUBSET, PROMPT_ID, GROUP_ID):
         columns.setdefault(name, pa.nulls(block.table.num_rows, pa.string()))
-    columns[CHOSEN_REWARD] = pa.array(rewards.chosen_N)
-    columns[REJECTED_REWARD] = pa.array(rewards.rejected_N, mask=single_N)
-    columns[MARGIN] = pa.array(rewards.margin_N, mask=single_N)
+    columns[CHOSEN_REWARD] = to_arrow(rewards.chosen_N)
+    columns[REJECTED_REWARD] = to_arrow(rewards.rejected_N, null_N=single_N)
+    columns[MARGIN] = to_arrow(rewards.margin_N, null_N=single_N)
     if texts is not None:
         columns.update(_texts(texts, block.table.column(PAIR_ID), skip=columns.keys() | scored))
     singles = int(np.count_nonzero(single_N))

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.arrays import to_numpy
 from encore_ray.artifacts import Metrics, WeightsFile
 from encore_ray.composition.evaluate.evaluation import RewardStatistics
 from encore_ray.composition.evaluate.margins import margin_reach
@@ -141,4 +142,4 @@ def _ids(table: pa.Table, name: str) -> list[str | None]:
 
 
 def _floats(table: pa.Table, name: str) -> np.ndarray:
-    return table.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return to_numpy(table.column(name).cast(pa.float64()))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.arrays import to_numpy
 from encore_ray.composition.measure.ties import tie_tolerances
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.errors import DataError
@@ -84,10 +85,7 @@ def other_margins(rewards: OtherRewards, unit: str, pair_ids: Sequence[str]) -> 
         raise DataError(f"{rewards.name}: {source.folder.path(source.file)} lacks the column {', '.join(missing)}.")
     known = pa.array(first_texts([table.column(PAIR_ID)]), pa.string())
     row_N = row_numbers(pa.array(pair_ids, pa.string()), among=known)
-    sides = [
-        pa.array(numbers(source, table, name), pa.float64()).take(row_N).to_numpy(zero_copy_only=False)
-        for name in rewards.columns
-    ]
+    sides = [to_numpy(pa.array(numbers(source, table, name), pa.float64()).take(row_N)) for name in rewards.columns]
     with np.errstate(invalid="ignore", over="ignore"):
         margin_N = sides[0] - sides[1]
         rounding_N = tie_tolerances(np.abs(sides[0]) + np.abs(sides[1]))

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("ray", "torch", "transformers", "mlflow", "matplotlib", "scipy")  # pyarrow loads pandas by itself
+HEAVY = ("ray", "torch", "transformers", "mlflow", "matplotlib", "scipy", "pandas")
 NUM_PAIRS = 40
 
 # In the order in which they are done; what a command may load beside numpy, pyarrow and the command line's own.
 LOADS: dict[tuple[str, ...], set[str]] = {
-    ("prepare", "--input", "rated.jsonl", "--run", "run"): set(),
-    ("run", "job.yaml"): {"matplotlib"},
+    ("prepare", "--input", "rated.jsonl", "--run", "run"): {"pandas"},  # pyarrow takes a list to a column by it
+    ("run", "job.yaml"): {"matplotlib", "pandas"},
     ("weigh", "--scores", "run/scores", "--output", "weights.json"): set(),
     ("compose", "--scores", "run/scores", "--weights", "weights.json", "--output", "rewards"): set(),
     ("evaluate", "--rewards", "rewards", "--output", "evaluated"): {"matplotlib"},
     ("compare", "--scores", "run/scores", "--output", "compared"): set(),
-    ("select", "--run", "run", "--num-rules", "1"): set(),
+    ("select", "--run", "run", "--num-rules", "1"): {"pandas"},
     ("status", "run"): set(),
     ("inspect", "run"): set(),
     ("inspect", "weights.json"): set(),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.arrays import to_numpy
 from encore_ray.config import ScoreOptions
 from encore_ray.engine.pools import Resources
 from encore_ray.folder.attempt import Attempt
@@ -103,5 +104,5 @@ def read_features(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     sides = []
     for name in SIDES:
         column = table.column(name).combine_chunks()
-        sides.append(column.flatten().to_numpy().reshape(len(column), column.type.list_size).astype(np.float64))
+        sides.append(to_numpy(column.flatten()).reshape(len(column), column.type.list_size).astype(np.float64))
     return sides[0], sides[1]

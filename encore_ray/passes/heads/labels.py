@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from encore_ray.arrays import to_numpy
 from encore_ray.composition.hashing.keys import folds_of, hash_keys
 from encore_ray.composition.hashing.splitmix import mix
 from encore_ray.errors import DataError
@@ -219,7 +220,7 @@ def _labels(unit: TableUnit, table: pa.Table, path: Path, rule: Rule, row_N: pa.
         raise DataError(
             f"{unit.folder.path(unit.file)}: labels {'.'.join(path)} must be numbers or booleans, found {column.type}."
         )
-    label_N = column.cast(pa.float64(), safe=False).take(row_N).to_numpy()
+    label_N = to_numpy(column.cast(pa.float64(), safe=False).take(row_N))
     if rule.out_of_range == "clip":  # an infinite label stays, and is refused
         label_N = np.where(np.isinf(label_N), label_N, np.clip(label_N, rule.scale.lo, rule.scale.hi))
     return label_N

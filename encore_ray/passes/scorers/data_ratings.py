@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.arrays import to_numpy
 from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.scorers.outputs import CARRIED, TEXTS, UnitOutputs, without
@@ -30,14 +31,14 @@ class DataRatings:
         sides = [(chosen_column(name), rejected_column(name)) for name in self._rules.names]
         table = unit.read([*CARRIED, *TEXTS, *(column for pair in sides for column in pair)])
         kept = without(table, left_out)
-        columns = [[kept.column(name).cast(pa.float32()).to_numpy() for name in pair] for pair in sides]
+        columns = [[to_numpy(kept.column(name).cast(pa.float32())) for name in pair] for pair in sides]
         scores_N2K = np.array(columns, dtype=np.float32).transpose(2, 1, 0)
         return UnitOutputs(unit, table, left_out, scores_N2K, FACTS, columns=length_columns(kept))
 
 
 def length_columns(pairs: pa.Table) -> dict[str, pa.Array]:
     """The length of both responses in characters; null where there is none."""
-    single = pairs.column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+    single = to_numpy(pairs.column(REJECTED).is_null())
     return {
         CHOSEN_CHARS: pa.array(_num_chars(pairs.column(CHOSEN)), pa.int32()),
         REJECTED_CHARS: pa.array(_num_chars(pairs.column(REJECTED)), pa.int32(), mask=single),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.arrays import to_numpy
 from encore_ray.errors import DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.columns import places
@@ -101,5 +102,5 @@ def read_embeddings(unit: TableUnit, pair_ids: pa.ChunkedArray) -> np.ndarray:
     width = sides[0].type.list_size
     found_N2D = np.full((len(row_N), 2, width), np.nan, dtype=np.float16)
     for side, column in enumerate(sides):
-        found_N2D[there_N, side] = column.flatten().to_numpy().reshape(-1, width)[row_N[there_N]]
+        found_N2D[there_N, side] = to_numpy(column.flatten()).reshape(-1, width)[row_N[there_N]]
     return found_N2D

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.arrays import rows_to_table, to_numpy
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.tables import TableUnit
@@ -64,7 +65,7 @@ class UnitOutputs:
     @cached_property
     def single_N(self) -> np.ndarray:
         """Which of them are a single response."""
-        return self.kept.column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+        return to_numpy(self.kept.column(REJECTED).is_null())
 
     @property
     def metadata(self) -> dict[bytes, bytes]:
@@ -129,7 +130,7 @@ def _quarantine_table(unit: TableUnit, table: pa.Table, bad: Sequence[LeftOut]) 
         }
         for pair, row in zip(bad, rows, strict=True)
     ]
-    return pa.Table.from_pylist(records, schema=QUARANTINE_SCHEMA)
+    return rows_to_table(records, QUARANTINE_SCHEMA)
 
 
 def non_finite(values_N2D: np.ndarray, single_N: np.ndarray) -> np.ndarray:

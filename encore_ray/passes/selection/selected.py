@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.arrays import to_numpy
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import floats, places
 from encore_ray.folder.pass_table import PassTable, pass_tables
@@ -76,7 +77,7 @@ def read_selection(unit: TableUnit, pair_ids: pa.ChunkedArray, rules: RuleSet) -
     """
     columns = _read(unit, [selected_column(name) for name in rules.names], "`encore-ray select --overwrite`")
     place_N = places(pair_ids, among=columns.column(PAIR_ID))
-    mask_KM = np.array([column.to_numpy() for column in columns.columns[1:]], dtype=bool)
+    mask_KM = np.array([to_numpy(column) for column in columns.columns[1:]], dtype=bool)
     return _with_end(mask_KM, end=False)[:, place_N]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from encore_ray.arrays import to_numpy
 from encore_ray.composition.hashing.keys import hash_keys, is_heldout
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import row_numbers
@@ -101,7 +102,7 @@ class RowReader:
         """
         table = unit.responses.read([PAIR_ID, PROMPT_ID, GROUP_ID, PROMPT, CHOSEN, REJECTED])
         keys = resampling_keys(table)
-        pair_N = ~table.column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+        pair_N = ~to_numpy(table.column(REJECTED).is_null())
         target_N2K = np.full((table.num_rows, 2, len(self.rules)), np.nan, dtype=np.float32)
         is_tie_NK = np.zeros((table.num_rows, len(self.rules)), dtype=bool)
         label_2NK = None
@@ -151,7 +152,7 @@ def _matched(unit: TableUnit, columns: Sequence[str], pairs: pa.Table) -> NDArra
     if missing:
         raise DataError(f"{unit.folder.path(unit.file)} lacks the column {missing[0]}: it is no selection of rules.")
     row_N = row_numbers(pairs.column(PAIR_ID), among=table.column(PAIR_ID))
-    values = [table.column(name).cast(pa.int8()).cast(pa.float64()).take(row_N).to_numpy() for name in columns]
+    values = [to_numpy(table.column(name).cast(pa.int8()).cast(pa.float64()).take(row_N)) for name in columns]
     return np.stack(values, axis=1)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from encore_ray.arrays import rows_to_table
 from encore_ray.artifacts import Comparison, Metrics
 from encore_ray.artifacts.figures import Difference
 from encore_ray.artifacts.refine import Calibration
@@ -133,7 +134,7 @@ def report_tables(contents: ReportContents) -> dict[str, pa.Table]:
 def _table(columns: Mapping[str, pa.DataType], rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Rows as a table of these columns; what a row lacks is null, what it has beyond them is left out."""
     schema = pa.schema(list(columns.items()))
-    return pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows], schema=schema)
+    return rows_to_table(rows, schema)
 
 
 def _schemes(comparison: Comparison) -> pa.Table:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.arrays import to_numpy
 from encore_ray.errors import DataError
 from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.pass_table import PassTable
@@ -65,7 +66,7 @@ class ModelForward:
         left_N = np.ones(len(row_N), dtype=bool)
         left_N[list(scored.too_long)] = False
         bad = [*refused, *too_long]
-        single_N = without(table, bad).column(REJECTED).is_null().to_numpy(zero_copy_only=False)
+        single_N = to_numpy(without(table, bad).column(REJECTED).is_null())
         # Files of before do not name the template: the same scores are the same bytes, and the commit names it.
         facts = {key: value for key, value in self._model.facts.items() if key != TEMPLATE}
         template = {TEMPLATE: self._model.facts[TEMPLATE]} if TEMPLATE in self._model.facts else {}
