@@ -107,6 +107,31 @@ def save_qrm(folder: Path, family: str = "llama", *, transform: bool = True, **o
     return save(folder, family, tensors, **settings), rewards
 
 
+def save_urm(folder: Path, num_attributes: int = 5, **options: Any) -> tuple[Path, Reference]:
+    """URM: a mean and a spread for each attribute; the reference returns the means and, last, the mixed reward."""
+    torch.manual_seed(4)
+    weight = torch.randn(num_attributes * 2, 32)
+    mixture = torch.nn.Sequential(
+        torch.nn.Linear(32, 32), torch.nn.SELU(), torch.nn.Linear(32, 32), torch.nn.SELU(),
+        torch.nn.Linear(32, num_attributes),
+    )  # fmt: skip
+    tensors = {"score.weight": weight} | {f"weights.fc.{name}": value for name, value in mixture.state_dict().items()}
+
+    @torch.no_grad()
+    def official(hidden_D: Tensor) -> Tensor:
+        rewards = (weight @ hidden_D).view(-1, num_attributes, 2)[:, :, 0].view(-1, num_attributes)
+        return torch.cat([rewards[0], (rewards * mixture(hidden_D.unsqueeze(0))).sum(dim=-1)])
+
+    labels = {k: f"LABEL_{k}" for k in range(2 * num_attributes)}
+    settings = {
+        "architecture": "LlamaForSequenceClassificationWithNormal_Weights",
+        "id2label": labels,
+        "label2id": {label: k for k, label in labels.items()},
+        **options,
+    }
+    return save(folder, "llama", tensors, **settings), official
+
+
 def save_ldl(folder: Path, **options: Any) -> tuple[Path, Reference]:
     """LDL: 3 objectives of ten levels; the reference returns their expected levels and, last, the gated score."""
     torch.manual_seed(3)

@@ -7,6 +7,7 @@ from encore_ray.models.families.classification import Classifiers
 from encore_ray.models.families.family import Family
 from encore_ray.models.families.label_distribution import LabelDistributionModels
 from encore_ray.models.families.linear_head import LinearHeadModels
+from encore_ray.models.families.mean_and_spread import MeanAndSpreadModels
 from encore_ray.models.families.model_folder import ModelFolder, Opened
 from encore_ray.models.families.own_form import OwnFormModels
 from encore_ray.models.families.regression_layer import RegressionLayerModels
@@ -17,6 +18,7 @@ FAMILIES: tuple[Family, ...] = (
     LabelDistributionModels(),
     RegressionLayerModels(),
     ScoreHeadModels(),
+    MeanAndSpreadModels(),
     LinearHeadModels(),
 )
 OTHERS = Classifiers()

@@ -93,7 +93,7 @@ def _fold(folder: ModelFolder) -> Tensor:
     if stated is None and num_quantiles == 1:
         return weight_OD.to(torch.float32)  # ArmoRM: its rewards are taken before the transform
     if stated is None and num_quantiles == 2:
-        raise folder.refuse("num_quantiles in config.json", "two outputs an objective, maybe mean and spread (URM)")
+        raise folder.refuse("num_quantiles in config.json", "two outputs an objective, maybe mean and spread")
     weight_KD = weight_OD.view(num_objectives, num_quantiles, -1).mean(dim=1)
     if TRANSFORM in folder.tensors:
         weight_KD = folder.read(TRANSFORM).to(torch.float64).T @ weight_KD

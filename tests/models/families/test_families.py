@@ -22,7 +22,7 @@ from encore_ray.models.loading.identity import identify_model
 from encore_ray.models.spec.source import ModelSource
 from tests.models import tiny, tiny_families
 
-FAMILIES = ("armorm", "qrm", "qrm_gemma", "ldl", "beaver")
+FAMILIES = ("armorm", "qrm", "qrm_gemma", "ldl", "urm", "beaver")
 
 
 def build(name: str, folder: Path):
@@ -36,6 +36,8 @@ def build(name: str, folder: Path):
         return *tiny_families.save_qrm(folder, "gemma2", transform=False, architecture=gemma), 5
     if name == "ldl":
         return *tiny_families.save_ldl(folder), 3
+    if name == "urm":
+        return *tiny_families.save_urm(folder), 5
     return *tiny_families.save_beaver(folder), 1
 
 
@@ -146,11 +148,14 @@ def test_a_safe_rlhf_tokenizer_with_a_chat_template_keeps_it(tmp_path):
     assert load(folder, 1).conversations.tokenizer.chat_template == tiny.TEMPLATE
 
 
-@pytest.mark.parametrize("save", [tiny_families.save_armorm, tiny_families.save_qrm, tiny_families.save_ldl])
+SAVES = [tiny_families.save_armorm, tiny_families.save_qrm, tiny_families.save_ldl, tiny_families.save_urm]
+
+
+@pytest.mark.parametrize("save", SAVES)
 def test_a_family_that_reads_chats_is_refused_without_a_chat_template(tmp_path, save):
     folder, _ = save(tmp_path, tok=tiny.tokenizer())
     with pytest.raises(ModelError, match="chat template, but its tokenizer has none"):
-        load(folder, {"save_armorm": 19, "save_qrm": 5, "save_ldl": 3}[save.__name__])
+        load(folder, {"save_armorm": 19, "save_qrm": 5, "save_ldl": 3, "save_urm": 5}[save.__name__])
 
 
 def test_the_models_own_code_is_not_needed_and_not_run(tmp_path):
@@ -202,6 +207,7 @@ def test_a_pickle_that_runs_code_is_refused_even_if_pickles_are_allowed(tmp_path
         ("armorm", "helpsteer-helpfulness", "code-readability", 19),
         ("qrm", "helpsteer-helpfulness", "helpsteer-verbosity", 5),
         ("ldl", "objective_1", "objective_3", 3),
+        ("urm", "helpfulness", "verbosity", 5),
         ("beaver", "reward", "reward", 1),
     ],
 )
@@ -272,6 +278,37 @@ def test_a_level_network_of_another_build_is_refused(tmp_path, network, message)
     torch.save(network, folder / "regression_layer.pt")
     with pytest.raises(ModelError, match=message):
         load(folder, 3)
+
+
+def test_the_means_of_urm_and_no_spreads_make_up_its_own_reward_under_its_mixture(tmp_path):
+    """Of three attributes, so that no name is known; the mixture's weights depend on the text, and are asked for."""
+    folder, official = tiny_families.save_urm(tmp_path, num_attributes=3)
+    model = load(folder, 3)
+    hidden_D = last_hidden(model, [7, 8, 9, 10])
+    *means, reward = official(hidden_D).tolist()
+    tensors = load_file(folder / "model.safetensors")
+    weigh_H = hidden_D
+    for layer in (0, 2, 4):
+        weigh_H = tensors[f"weights.fc.{layer}.weight"] @ weigh_H + tensors[f"weights.fc.{layer}.bias"]
+        weigh_H = torch.nn.functional.selu(weigh_H) if layer < 4 else weigh_H
+    scores = tiny.score_one(model, [7, 8, 9, 10])
+    assert weigh_H.numpy() @ scores == pytest.approx(reward, abs=1e-5)
+    np.testing.assert_allclose(scores, means, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("edit", "found"),
+    [
+        (lambda tensors: tensors.update({"score.weight": torch.zeros(9, 32)}), r"\[9, 32\]"),
+        (lambda tensors: tensors.update({"score.weight": torch.zeros(5, 32)}), r"\[5, 32\]"),
+        (lambda tensors: tensors.pop("weights.fc.4.weight"), r"has no tensor weights\.fc\.4\.weight"),
+    ],
+)
+def test_a_mean_and_a_spread_are_there_for_each_output_of_the_mixture(tmp_path, edit, found):
+    folder, _ = tiny_families.save_urm(tmp_path)
+    edit_tensors(folder, edit)
+    with pytest.raises(ModelError, match=found):
+        load_rules(ModelSource(folder), rules=tiny_families.rules(5))
 
 
 def test_levels_that_are_not_ten_each_are_refused(tmp_path):
