@@ -258,7 +258,8 @@ def open_run(
                 folder.sweep_temporaries(name)
         tracker = held.enter_context(_tracker(folder, tracking, params, journal=journal, resume=not overwrite))
         display = held.enter_context(Display(console or Console(quiet=True)))
-        engines = held.enter_context(Engines(cluster, folder, ends_process=console is not None))
+        ends_process = console is not None
+        engines = held.enter_context(Engines(cluster, folder, ends_process=ends_process, before_end=tracker.break_off))
         try:
             yield Run(folder, overwrite, engines, tracker, display)
         except KeyboardInterrupt:

@@ -2,17 +2,18 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from encore_ray.config import ClusterOptions
 from encore_ray.engine.base import Engine
+from encore_ray.engine.ending import end_process, say_last
 from encore_ray.engine.interrupts import signals_interrupt
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.progress import Progress
 from encore_ray.engine.visible import Visible
-from encore_ray.errors import ConfigError
+from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.folder.in_flight import InFlight
 from encore_ray.schema import NONCE_FILE
 from encore_ray.storage import Folder
@@ -34,11 +35,21 @@ class Engines:
     Args:
         options: which engine, which cluster.
         run: the run folder; of a command with explicit paths, where its results go.
-        ends_process: whether a hang in this process may end it: it is the command's own.
+        ends_process: whether a hang in this process, or the loss of its Ray, may end it: it is the command's own.
+        before_end: told of the loss; it is not waited for longer than it takes.
     """
 
-    def __init__(self, options: ClusterOptions, run: Folder, *, ends_process: bool = False):
+    def __init__(
+        self,
+        options: ClusterOptions,
+        run: Folder,
+        *,
+        ends_process: bool = False,
+        before_end: Callable[[ClusterError], object] = lambda error: None,
+    ):
         self._options = options
+        self._ends_process = ends_process
+        self._before_end = before_end
         self._unit_timeout_s = options.unit_timeout if ends_process else float("inf")
         self._run = run
         self._held = contextlib.ExitStack()
@@ -84,7 +95,9 @@ class Engines:
         from encore_ray.engine.on_ray.nodes import check_nodes
 
         if self._resources is None:
-            self._resources = self._held.enter_context(cluster(self._options))
+            self._resources = self._held.enter_context(
+                cluster(self._options, lost=self._end if self._ends_process else None)
+            )
             self._meters = Meters(self._run.name)
         if self._visible is None or not set(paths).issubset(self._visible.asked):
             before = self._visible.asked if self._visible else ()
@@ -102,6 +115,14 @@ class Engines:
         """Tell Prometheus, by Ray's exporter, where there is one."""
         if self._meters is not None:
             self._meters(progress)
+
+    def _end(self, error: ClusterError) -> None:
+        """End the command, from a thread: whatever the main one did now could wait for Ray, or be ended by it."""
+        say_last(str(error))
+        try:
+            self._before_end(error)
+        finally:
+            end_process()
 
     def _is_small(self, numbers: int | None, in_flight: InFlight | None) -> bool:
         if numbers is None or numbers > LOCAL_NUMBERS or self._options.address is not None:

@@ -18,18 +18,16 @@ from functools import partial
 from typing import Any, TypeVar
 
 from encore_ray.engine.base import EngineName, Send
+from encore_ray.engine.ending import end_process, say_last
 from encore_ray.engine.outcomes import Lost
 from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool, find_crew
 from encore_ray.engine.watchdog import Watchdog
-from encore_ray.errors import ClusterError
 from encore_ray.folder.in_flight import STDERR, InFlight
-from encore_ray.redaction import redact
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
 _AHEAD = 2  # units handed to each thread: more would only hold results
-_SHOW_CURSOR = "\x1b[?25h"
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,7 @@ def _watchdog(timeout_s: float, in_work: Collection[Any] = ()) -> Watchdog:
 
 
 def _end_command(timeout_s: float, in_work: Collection[Any]) -> None:
-    """End this process, of which no thread can be ended alone; say which of the marked units hang, if there are any.
-
-    Nothing here waits for a lock that what hangs may hold, as those of logging or of a console.
-    """
+    """End this process, of which no thread can be ended alone; say which of the marked units hang, if there are any."""
     named = "; ".join(map(str, list(in_work)))
     message = (
         f"No unit has finished in this process for {timeout_s:g} s (cluster.unit_timeout_s)"
@@ -89,10 +84,9 @@ def _end_command(timeout_s: float, in_work: Collection[Any]) -> None:
         + ("The same command hands what was in work to Ray, unless engine: local is asked for. " if named else "")
         + "If a unit honestly takes that long, raise the limit, or make units smaller (prepare.unit_pairs)."
     )
-    cursor = _SHOW_CURSOR if os.isatty(STDERR) else ""  # a bar may have hidden it
-    os.write(STDERR, redact(f"{cursor}\nencore-ray: {message}\n\n").encode())
+    say_last(message)
     faulthandler.dump_traceback(STDERR)
-    os._exit(ClusterError.exit_code)
+    end_process()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from encore_ray.errors import ConfigError
+from encore_ray.errors import ConfigError, EncoreError
 from encore_ray.redaction import redact
 from encore_ray.storage import Folder, to_json
 from encore_ray.tracking.courier import Courier
@@ -25,6 +25,7 @@ from encore_ray.visible import visible_lines
 logger = logging.getLogger("encore_ray")
 
 FLUSH_TIMEOUT_S = 60.0
+LAST_WORD_TIMEOUT_S = 2.0  # for the journal, of a process that must end
 FIRST_WORD_TIMEOUT_S = 30.0  # importing mlflow takes most of it
 NO_ERROR = {"error": ""}  # what a resumed run says of the error of its last attempt
 
@@ -112,14 +113,23 @@ class Tracker(_Run):
         self._courier = courier
         self._folder = journal_folder
         self._resumed = resumed
+        self._pass: PassTracker | None = None
 
     def start_pass(self, name: str) -> PassTracker:
         """The nested run of a pass: a new one, or after a resume the one that the pass already has."""
-        tracker = PassTracker(self._writer, job=self._job, pass_name=name)
+        tracker = self._pass = PassTracker(self._writer, job=self._job, pass_name=name)
         tracker._record("begin", {"name": _text(name)})
         if self._resumed:
             tracker.set_tags(NO_ERROR)
         return tracker
+
+    def break_off(self, error: EncoreError) -> None:
+        """Note, before the process ends at once, that the job and its last pass failed; the courier delivers it."""
+        for run in (self._pass, self):
+            if run is not None:
+                _Run.__exit__(run, type(error), error, None)
+        if self._writer is not None:
+            self._writer.close(timeout_s=LAST_WORD_TIMEOUT_S)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         super().__exit__(kind, error, _)

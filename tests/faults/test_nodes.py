@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.plans import CommandPlan
-from tests.faults.runs import Reference, Setup, judge, start_command
+from encore_ray.storage import Folder
+from encore_ray.tracking.journal import Journal, Position
+from tests.faults.plans import CommandPlan, Fault
+from tests.faults.runs import Reference, Setup, judge, run_command, start_command
 from tests.passes import jobs
 
 NUM_UNITS = 24
@@ -78,5 +80,27 @@ def test_a_node_that_dies_in_the_middle_is_not_missed(
             assert process.wait(120) == 0, output.read_text()
     assert at_death < NUM_UNITS
     assert "Traceback" not in output.read_text()
+    verdict = judge(run, reference)
+    assert verdict.survived, verdict
+
+
+@pytest.mark.parametrize(("action", "said"), [("kill_node", "The raylet of this node"), ("kill_gcs", "The GCS")])
+def test_a_driver_whose_ray_is_killed_says_so_and_the_same_command_resumes(
+    setup: Setup, reference: Reference, action: str, said: str
+) -> None:
+    run = setup.folder / action
+    fault = Fault(0, "worker", "score", "before", 6, action)
+    tracked = ["--set", "tracking.enabled=true"]
+    ended = run_command(setup, run.name, CommandPlan([fault]), folder=setup.folder / f"{action}-0", more=tracked)
+    assert ended.fired == [fault] and not ended.problems, ended.output
+    assert ended.code == 4
+    (line,) = [line for line in ended.output.splitlines() if line.startswith("encore-ray:")]
+    assert said in line and "the same command resumes the job" in line
+    ends = [event for _, event in Journal(Folder(str(run))).read(Position()) if event.kind == "end"]
+    assert [(event.pass_name, event.body["status"]) for event in ends[-2:]] == [("score", "FAILED"), ("", "FAILED")]
+    kept = jobs.commit_times(run, "scores")
+    again = run_command(setup, run.name, CommandPlan(), folder=setup.folder / f"{action}-1", more=tracked)
+    assert again.code == 0, again.output
+    assert jobs.commit_times(run, "scores").items() >= kept.items()
     verdict = judge(run, reference)
     assert verdict.survived, verdict

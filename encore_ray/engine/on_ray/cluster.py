@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
@@ -13,6 +13,7 @@ from ray.data import DataContext
 
 from encore_ray.config import ClusterOptions
 from encore_ray.engine.interrupts import signals_interrupt
+from encore_ray.engine.on_ray.lifelines import watching
 from encore_ray.engine.on_ray.nodes import live_nodes
 from encore_ray.engine.on_ray.of_ones_own import of_ones_own
 from encore_ray.engine.on_ray.probes import require_cluster, require_temporary_folder
@@ -30,18 +31,21 @@ _UNIT_TIMEOUT = "encore_ray.unit_timeout_s"  # in Ray Data's context, beside the
 
 
 @contextlib.contextmanager
-def cluster(options: ClusterOptions) -> Iterator[Resources]:
+def cluster(options: ClusterOptions, *, lost: Callable[[ClusterError], object] | None = None) -> Iterator[Resources]:
     """Join the Ray cluster, or start a local one, for the duration of the block.
 
     A Ray session that the process already has is used and left alone.
+
+    Args:
+        options: the section of the configuration.
+        lost: called from a thread when this node's raylet or the GCS is gone, see `lifelines`; None: Ray's own affair.
 
     Raises:
         ConfigError: the address is none, or Ray's temporary folder does not do. ClusterError: the cluster cannot be
             reached, or Ray does not start.
     """
     ours = not ray.is_initialized()
-    if ours:
-        _connect(options)
+    address = _connect(options) if ours else ""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -49,7 +53,10 @@ def cluster(options: ClusterOptions) -> Iterator[Resources]:
     context.set_config(_UNIT_TIMEOUT, options.unit_timeout)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        with signals_interrupt():
+        with contextlib.ExitStack() as watched:
+            watched.enter_context(signals_interrupt())
+            if lost is not None:
+                watched.enter_context(watching(address == "local", lost))
             yield resources(grows=options.autoscaling)
     finally:
         if ours:
@@ -68,7 +75,8 @@ def resources(*, grows: bool = False) -> Resources:
     return Resources(nodes, grows)
 
 
-def _connect(options: ClusterOptions) -> None:
+def _connect(options: ClusterOptions) -> str:
+    """Join or start Ray; returns its address, or "local" for one of our own."""
     # Ray's core tells the driver's terminal about actors of Ray Data that restart fine (ray-project/ray#53727).
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -88,6 +96,7 @@ def _connect(options: ClusterOptions) -> None:
             ray.init(address=address, runtime_env={"env_vars": dict(WORKER_ENV)}, **quiet)
     except Exception as error:  # of a node that starts too slowly Ray raises just that
         raise ClusterError(_not_joined(address, error)) from None
+    return address
 
 
 def _not_joined(address: str, error: Exception) -> str:
