@@ -13,11 +13,12 @@ from the index of a pandas frame; else every row is a pair of its own.
 import sys
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from encore_ray import durable
 from encore_ray.artifacts import Comparison, WeightsFile, read_weights
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import WeighOptions
@@ -79,8 +80,7 @@ class WeighedRules(_Table):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights.json, as `encore-ray weigh` does."""
-        with open(path, "wb") as file:
-            file.write(WeightsFile.of_weights(self.weights).to_json())
+        durable.replace_file(absolute(fspath(path)), [WeightsFile.of_weights(self.weights).to_json()])
 
     def __repr__(self) -> str:
         told = ", ".join(f"{rule.name} {rule.weight:.3g}" for rule in self.weights.rules[:6])

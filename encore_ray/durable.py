@@ -5,19 +5,21 @@ done there instead stands here, and nowhere else.
 """
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 TEMP_PREFIX = ".tmp-"
 DECIDED_PREFIX = f"{TEMP_PREFIX}decided-"
 
 _CONTENT = "content"  # of a decision
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE, of renameat2(2)
 PATIENCE_S = 1.0  # for a winner to put its file in place, before a loser does it for it
 
 # What a file system answers that does not know the call.
@@ -31,7 +33,50 @@ _TAKEN = {errno.EEXIST, errno.ENOTEMPTY}
 def replace_file(final: str, chunks: Iterable[bytes]) -> None:
     """Write or replace a file; a reader sees the old or the new one."""
     os.replace(_write_temporary(final, chunks), final)
-    _fsync_folder(os.path.dirname(final))
+    _fsync(os.path.dirname(final))
+
+
+@contextlib.contextmanager
+def replacing_folder(final: str) -> Iterator[str]:
+    """A new folder to fill, which takes the place of `final` when the block ends well: the old one is there, or this.
+
+    Where the file system cannot exchange two folders, there is neither for an instant. A writer that is killed leaves
+    its folder beside, for the next one to delete.
+    """
+    final = os.path.realpath(final)
+    parent, name = os.path.split(final)
+    unfinished = os.path.join(parent, f"{TEMP_PREFIX}{name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    os.makedirs(unfinished)
+    try:
+        yield unfinished
+        for folder, _, files in os.walk(unfinished):
+            for file in files:
+                _fsync(os.path.join(folder, file))
+            _fsync(folder)
+        if not os.path.isdir(final) or not os.listdir(final):
+            os.rename(unfinished, final)
+        elif not _exchange(unfinished, final):
+            old = f"{unfinished}.old"
+            os.rename(final, old)
+            os.rename(unfinished, final)
+            shutil.rmtree(old)
+        _fsync(parent)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _exchange(one: str, other: str) -> bool:
+    """Let two folders change places at once; False where that cannot be done."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:  # a C library that does not know it
+        return False
+    if rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
+        return True
+    error = ctypes.get_errno()
+    if error not in _UNKNOWN | {errno.EINVAL}:
+        raise OSError(error, os.strerror(error), other)
+    return False
 
 
 def create_file(final: str, data: bytes) -> None:
@@ -54,7 +99,7 @@ def create_file(final: str, data: bytes) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
-    _fsync_folder(os.path.dirname(final))
+    _fsync(os.path.dirname(final))
 
 
 def try_lock(file: IO[Any], *, waits: bool = False) -> bool:
@@ -92,7 +137,7 @@ def _decide(temporary: str, final: str) -> None:
     os.mkdir(mine)
     try:
         os.rename(temporary, os.path.join(mine, _CONTENT))
-        _fsync_folder(mine)
+        _fsync(mine)
         if os.path.lexists(final):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final)
         os.rename(mine, decision)
@@ -146,8 +191,8 @@ def _write_temporary(final: str, chunks: Iterable[bytes]) -> str:
     return temporary
 
 
-def _fsync_folder(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _fsync(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:

@@ -7,7 +7,7 @@ the BOS when we cut a conversation's start, transformers does not.
 """
 
 import copy
-import tempfile
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
+from encore_ray import durable
 from encore_ray.errors import ModelError
 from encore_ray.models.export.export_tokenizer import make_export_tokenizer, probe_ids
 from encore_ray.models.families.families import open_model
@@ -119,16 +120,12 @@ def fold_model(
     setattr(model.config, FACTS, {**facts, "offset": offset})
     shifted = Scale(scale.lo - offset, scale.hi - offset)
     reward = RuleSet([Rule(REWARD, text, "better", shifted, out_of_range="clip")])
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished, no_progress_bar():
+    with durable.replacing_folder(str(folder)) as unfinished, no_progress_bar():
         model.save_pretrained(unfinished)
         exported.tokenizer.save_pretrained(unfinished)
         make_legible(Path(unfinished))
         (Path(unfinished) / RULES_FILE).write_text(reward.to_yaml(), encoding="utf-8")
-        for stale in folder.glob("model*.safetensors*"):
-            stale.unlink()
-        for file in sorted(Path(unfinished).iterdir(), key=lambda file: file.name == "config.json"):
-            file.replace(folder / file.name)
+        _keep_others(folder, Path(unfinished))
     num_rules = sum(factor != 0 for factor in factor_K)
     return FoldedModel(
         folder,
@@ -139,6 +136,17 @@ def fold_model(
         pad_token=exported.tokenizer.pad_token,
         is_new=exported.has_new_pad,
     )
+
+
+def _keep_others(folder: Path, unfinished: Path) -> None:
+    """What lies beside a model that is replaced stays there; its own weights do not."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.match("model*.safetensors*") or (unfinished / entry.name).exists():
+            continue
+        if entry.is_dir():
+            shutil.copytree(entry, unfinished / entry.name, symlinks=True)
+        else:
+            shutil.copy2(entry, unfinished / entry.name, follow_symlinks=False)
 
 
 def _refusal(path: str | Path, reason: str) -> ModelError:

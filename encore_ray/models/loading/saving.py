@@ -13,7 +13,7 @@ from encore_ray.models.families.loaders import no_progress_bar
 from encore_ray.models.files.legible import make_legible
 from encore_ray.models.forward.heads import LinearHeads, num_outputs
 from encore_ray.models.spec.conversation import Template
-from encore_ray.models.spec.files import HEADS_FILE, RULES_FILE
+from encore_ray.models.spec.files import FORM_FILE, HEADS_FILE, RULES_FILE
 from encore_ray.models.spec.forward import Pooling
 from encore_ray.models.text.conversations import default_template
 from encore_ray.rules import RuleSet
@@ -43,6 +43,8 @@ def save_multihead(
     folder = Path(folder)
     assert heads.weight.shape == (num_outputs(rules), backbone.config.get_text_config().hidden_size)
     folder.mkdir(parents=True, exist_ok=True)
+    # Written last: a writer that is killed over another model leaves none, and no mixture.
+    (folder / FORM_FILE).unlink(missing_ok=True)
     with no_progress_bar():
         backbone.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
