@@ -86,7 +86,8 @@ def input_refusal(
         told = f" ({then['file']}, content {_short(then['content'])})" if then else ""
         return f"{made}{told}, which is not part of the job any more. {_REMEDY}"
     facts = inputs.get(unit, {})
-    told = f" ({facts['file']})" if "file" in facts and not then else ""
+    is_told = bool(then) and then.get("file") != facts.get("file")  # by what has changed
+    told = f" ({facts['file']})" if "file" in facts and not is_told else ""
     changes = f": {_changes(then, facts)}" if then and facts else ""
     return f"{made}, which is now {digests[unit][:12]}{told}{changes}. {_REMEDY}"
 
