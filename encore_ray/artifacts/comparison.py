@@ -96,8 +96,8 @@ class ComparedRule(RuleFigures):
     histogram: Histogram | None = None
 
 
-class RedundantPair(Part):
-    """Two rules that say nearly the same, and the correlation of their score differences."""
+class RulePair(Part):
+    """Two rules, and the correlation of their score differences."""
 
     a: str
     b: str
@@ -105,11 +105,19 @@ class RedundantPair(Part):
 
 
 class RuleCorrelations(Part):
-    """Correlations of every two rules, in rule order; None where a rule never varies."""
+    """Correlations of the rules.
+
+    Attributes:
+        matrix: of every two of the first rules, in rule order; None where a rule never varies.
+        closest: of all rules, the pairs that correlate most, the closest first; none in files of before.
+        redundant: those of them that say nearly the same. num_redundant: how many of all pairs do.
+    """
 
     of: str
     matrix: list[list[float | None]]
-    redundant: list[RedundantPair]
+    closest: list[RulePair] = Field(default_factory=list)
+    redundant: list[RulePair]
+    num_redundant: int | None = None
 
 
 class SampleSize(Part):

@@ -35,12 +35,13 @@ def write_verdict(comparison: Mapping[str, Any]) -> str:
 def write_warnings(comparison: Mapping[str, Any], *, left_out: Sequence[str]) -> list[str]:
     """Sentences about the comparison itself, beyond those about weights and rules."""
     warnings = list(left_out)
-    pairs = comparison["correlations"]["redundant"]
-    if pairs:
-        named = "; ".join(f"{pair['a']} and {pair['b']} (r = {pair['r']:+.2f})" for pair in pairs[:5])
-        more = f"; and {len(pairs) - 5} more" if len(pairs) > 5 else ""
+    correlations = comparison["correlations"]
+    if correlations["redundant"]:
+        pairs, more = correlations["redundant"][:5], correlations["num_redundant"] - 5
+        named = "; ".join(f"{pair['a']} and {pair['b']} (r = {pair['r']:+.2f})" for pair in pairs)
+        named += f"; and {more:,} more" if more > 0 else ""
         warnings.append(
-            f"Rules that tell the same story count twice: {named}{more}. Their score differences hardly differ: try "
+            f"Rules that tell the same story count twice: {named}. Their score differences hardly differ: try "
             "one of each."
         )
     coins = [rule for rule in comparison["rules"] if _is_coin(rule)]

@@ -1,8 +1,7 @@
 """The scores themselves: how chosen and rejected responses are rated, and which rules say the same."""
 
-from collections.abc import Sequence
 
-from encore_ray.artifacts.comparison import Histogram, RedundantPair
+from encore_ray.artifacts.comparison import Histogram, RuleCorrelations
 from encore_ray.report.charts.heatmaps import correlation_map
 from encore_ray.report.charts.histograms import mean_score, rule_histogram
 from encore_ray.report.data.contents import ReportContents, ReportedRule, reported_rules
@@ -55,7 +54,7 @@ def correlations(contents: ReportContents) -> Markup | None:
     if not comparison or not found or len(comparison.rule_names) < 2:
         return None
     names, matrix = comparison.rule_names, found.matrix
-    pairs = sorted(
+    pairs = [(pair.a, pair.b, pair.r) for pair in found.closest] or sorted(
         ((names[b], names[a], r) for a, row in enumerate(matrix) for b, r in enumerate(row[:a]) if r is not None),
         key=lambda pair: -abs(pair[2]),
     )
@@ -80,7 +79,7 @@ def correlations(contents: ReportContents) -> Markup | None:
     return section(
         "correlations",
         "Rules that say the same",
-        _redundancy(found.redundant, pairs[0]),
+        _redundancy(found, pairs[0]),
         legend([("positive square", "r above 0"), ("negative square", "r under 0")]),
         tag(
             "div",
@@ -119,11 +118,12 @@ def _histogram(rule: ReportedRule, found: Histogram) -> Markup:
     )
 
 
-def _redundancy(redundant: Sequence[RedundantPair], strongest: tuple[str, str, float]) -> str:
-    if redundant:
-        listed = ", ".join(f"{pair.a} and {pair.b} ({signed(pair.r)})" for pair in redundant[:3])
-        more = f", and {len(redundant) - 3} more" if len(redundant) > 3 else ""
-        are = "is" if len(redundant) == 1 else "are"
-        return f"{plural(len(redundant), 'pair')} of rules {are} nearly the same: {listed}{more}."
+def _redundancy(found: RuleCorrelations, strongest: tuple[str, str, float]) -> str:
+    num_pairs = len(found.redundant) if found.num_redundant is None else found.num_redundant
+    if found.redundant:
+        listed = ", ".join(f"{pair.a} and {pair.b} ({signed(pair.r)})" for pair in found.redundant[:3])
+        more = f", and {num_pairs - 3:,} more" if num_pairs > 3 else ""
+        are = "is" if num_pairs == 1 else "are"
+        return f"{plural(num_pairs, 'pair')} of rules {are} nearly the same: {listed}{more}."
     a, b, r = strongest
     return f"No two rules are redundant; the closest are {a} and {b} with r = {signed(r)}."

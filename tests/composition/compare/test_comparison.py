@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from encore_ray.composition.compare.comparison import _correlations
 from encore_ray.composition.hashing.keys import is_heldout
+from encore_ray.composition.sums.moments import Moments
 from encore_ray.rules import RuleSet, Scale
+from encore_ray.storage import to_json
 from tests.composition.builders import RATINGS, make_rule, make_rules
 from tests.composition.compared import compare
 
@@ -308,3 +311,15 @@ def test_a_selection_that_does_not_beat_rules_drawn_at_random_is_warned_about():
         assert bool(said) == is_warned
         if said:
             assert "The rules selected for each pair agree with 0.0% of the labels" in said[0]
+
+
+def test_of_many_rules_the_closest_pairs_are_told_and_how_many_are_nearly_the_same():
+    names = [f"rule{k}" for k in range(300)]
+    values_KN = np.random.default_rng(0).normal(size=(300, 50))
+    values_KN[250:] = values_KN[249]  # 51 rules are the same: 51 * 50 / 2 pairs
+    found = _correlations(Moments.of(values_KN), names)
+    assert [len(row) for row in found["matrix"]] == [100] * 100
+    assert len(found["closest"]) == len(found["redundant"]) == 100
+    assert found["num_redundant"] == 51 * 50 // 2
+    assert all({pair["a"], pair["b"]} <= set(names[249:]) for pair in found["closest"])
+    assert len(to_json(found)) < 400_000

@@ -36,7 +36,7 @@ def comparison(*lines: dict[str, Any], **values: Any) -> dict[str, Any]:
         "baselines": [],
         "sweep": {"cells": cells},
         "rules": [],
-        "correlations": {"redundant": []},
+        "correlations": {"redundant": [], "num_redundant": 0},
         "entropy_accuracy": correlation(),
         "sample_size": {"weight_error": 0.005, "target": 0.01, "needed_pairs": 250, "enough": True},
     }
