@@ -22,6 +22,7 @@ from encore_ray.errors import DataError
 from encore_ray.schema import PROMPT, QUARANTINE_SCHEMA, Reason
 
 RAW_CHARS = 1 << 20  # of a row that are kept in quarantine
+PACKED_ROWS = 8_192  # of quarantine that are held as Python objects, six times the size of Arrow's
 RAW_CHARS_OF_ALL = 64 << 20  # of a split; of rows after these only their beginning
 RAW_CHARS_OF_LATER = 1 << 10
 
@@ -90,7 +91,9 @@ class SplitConverter:
         self._left_out = left_out
         self._table = table
         self._settings = settings or ConvertSettings()
-        self._quarantine: list[dict[str, Any]] = []
+        self._quarantine: list[pa.Table] = []
+        self._to_pack: list[dict[str, Any]] = []
+        self._reasons: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
         self._outcome: SplitOutcome | None = None
@@ -210,7 +213,8 @@ class SplitConverter:
         if len(raw) > most:
             detail = f"{detail} (raw row: the first {most} of {len(raw)} characters)"
         self._raw_chars += min(len(raw), most)
-        self._quarantine.append(
+        self._reasons[problem.reason.value] += 1
+        self._to_pack.append(
             {
                 "source": self._split.part.file.uri,
                 "line": row.line,
@@ -220,6 +224,12 @@ class SplitConverter:
                 "raw": raw[:most],
             }
         )
+        if len(self._to_pack) == PACKED_ROWS:
+            self._pack()
+
+    def _pack(self) -> None:
+        self._quarantine.append(rows_to_table(self._to_pack, QUARANTINE_SCHEMA))
+        self._to_pack = []
 
     def _finish(self) -> None:
         counts = self._counts
@@ -229,17 +239,19 @@ class SplitConverter:
         stamp = current_stamp(file)
         if stamp != file.stamp:
             raise self._changed(f"its size and time or version were {file.stamp} then, {stamp} now")
-        assert counts["rows_in"] == counts["rows_kept"] + len(self._quarantine)
+        self._pack()
+        quarantine = pa.concat_tables(self._quarantine)
+        assert counts["rows_in"] == counts["rows_kept"] + quarantine.num_rows
         self._outcome = SplitOutcome(
             rows_in=counts["rows_in"],
             rows_kept=counts["rows_kept"],
-            rows_quarantined=len(self._quarantine),
+            rows_quarantined=quarantine.num_rows,
             pairs_out=counts["pairs_out"],
             singles=counts["singles"],
             identical=counts["identical"],
-            quarantine=rows_to_table(self._quarantine, QUARANTINE_SCHEMA),
+            quarantine=quarantine,
             notes=dict(sorted(self._notes.items())),
-            reasons=dict(sorted(Counter(str(entry["reason"]) for entry in self._quarantine).items())),
+            reasons=dict(sorted(self._reasons.items())),
         )
 
     def _changed(self, how: str) -> DataError:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encore_ray.corpora import convert
 from encore_ray.corpora.convert import RAW_CHARS, ConvertSettings, SplitConverter
 from encore_ray.corpora.plan import plan
 from encore_ray.corpora.rows import BadRow
@@ -191,3 +192,15 @@ def test_words_by_which_tables_write_what_is_empty_are_counted_as_responses(
     done = prepare(write_jsonl(tmp_path / "a.jsonl", rows))
     assert len(done.pairs) == 2
     assert done.notes.get("nothing_said", 0) == count
+
+
+def test_quarantine_is_the_same_however_many_of_its_rows_are_packed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join([json.dumps({**TEXT, "n": 1}), *(f"{{ {number}" for number in range(10))]))
+    whole = prepare(InputSpec(str(path), format="trl"))
+    assert whole.reasons == {"malformed_json": 10}
+    for number in (1, 3, 10):
+        monkeypatch.setattr(convert, "PACKED_ROWS", number)
+        assert prepare(InputSpec(str(path), format="trl")).quarantine == whole.quarantine
