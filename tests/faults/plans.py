@@ -9,12 +9,15 @@ import os
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import psutil
+
 Role = Literal["driver", "worker"]
 
+SPOILS_A_JOB = 3
 PASSES = ("prepare", "score", "weigh", "compose", "evaluate", "compare", "report")
 # Which pass takes a step, by the first mark that its name holds.
 _MARKS = {
@@ -41,7 +44,8 @@ ENDINGS: dict[str, tuple[frozenset[int], str]] = {
     "kill": (frozenset({-9}), "kill -9 of the driver"),
     "kill_driver": (frozenset({-9}), "kill -9 of the driver"),
     "tear": (frozenset({-9}), "kill -9 of the driver"),
-    "kill_node": (frozenset({1, 4}), "kill -9 of the driver's node"),  # 1 where Ray itself ends the driver
+    "kill_node": (frozenset({4}), "kill -9 of the driver's raylet"),
+    "kill_gcs": (frozenset({4}), "kill -9 of the GCS"),
     "terminate": (frozenset({143, 0}), "SIGTERM"),
     "interrupt": (frozenset({130, 0}), "Ctrl-C"),
     "full": (frozenset({2, 3, 4}), "full disk"),
@@ -49,6 +53,8 @@ ENDINGS: dict[str, tuple[frozenset[int], str]] = {
     "broken": (frozenset({2, 3, 4}), "input/output error"),
     "vanish": (frozenset({0, 2, 3, 4}), "input file vanishes"),
     "truncate": (frozenset({0, 2, 3, 4}), "input file is truncated"),
+    "swap": (frozenset({0, 4}), "model replaced while it scores"),
+    "crowd": (frozenset({0, 4}), "memory taken by a neighbour"),
 }
 # The job goes on after these, in a worker.
 HARMLESS = {
@@ -58,12 +64,16 @@ HARMLESS = {
     "slow": "slow worker",
     "zombie": "zombie worker",
     "hang": "hanging worker",
+    "clock": "clock jumps",
 }
+
+_NO_DEATHS = frozenset({"slow", "clock"})
 
 # How often each is drawn. "input" vanishes or is truncated.
 _ENDING_WEIGHTS = {
     "kill_driver": 28,
-    "kill_node": 4,
+    "kill_node": 5,
+    "kill_gcs": 3,
     "tear": 15,
     "terminate": 12,
     "interrupt": 12,
@@ -71,9 +81,13 @@ _ENDING_WEIGHTS = {
     "read_only": 7,
     "broken": 7,
     "input": 7,
+    "swap": 6,
+    "crowd": 3,
 }
-_DISK_ACTIONS = frozenset({"tear", "full", "read_only", "broken", "input"})
-_HARMLESS_WEIGHTS = {"kill": 49, "tear": 12, "kill_later": 18, "slow": 8, "zombie": 11, "hang": 2}
+CROWD_BYTES = 1 << 30  # of a neighbour; half of it is what Ray's limit leaves free
+_DISK_ACTIONS = frozenset({"tear", "full", "read_only", "broken", "input", "swap"})
+_OF_WORKERS = frozenset({"kill_driver", "kill_node", "kill_gcs", "crowd"})
+_HARMLESS_WEIGHTS = {"kill": 49, "tear": 12, "kill_later": 18, "slow": 8, "zombie": 11, "hang": 2, "clock": 10}
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,8 @@ class Fault:
     Attributes:
         number: unique in its job. nth: at which time that any process of the role takes the step; from 1.
         side: "before" or "after" the step. action: see `armed/sitecustomize.py`.
-        seconds: of actions that take or wait for a time. path: of actions on an input.
+        seconds: of actions that take or wait for a time, or by which a clock jumps.
+        path: of actions on a file, relative to the folder of all files.
     """
 
     number: int
@@ -103,6 +118,13 @@ class Fault:
     def codes(self) -> frozenset[int]:
         """Return codes that a command may have after this fault."""
         return ENDINGS[self.action][0] if self.ends_command else frozenset({0})
+
+    @property
+    def named(self) -> str:
+        """What a command that it ends says in its error; "" where that follows from where it strikes."""
+        if self.action == "swap":  # the file, or the model where a process that begins finds another one
+            return f"/{os.path.dirname(self.path)}"
+        return "memory" if self.action == "crowd" else self.path
 
     @property
     def kind(self) -> str:
@@ -137,19 +159,36 @@ class Steps:
 
 @dataclass(frozen=True)
 class CommandPlan:
-    """The faults of one command, to be put into the processes' environment."""
+    """The faults of one command, to be put into the processes' environment.
+
+    Attributes:
+        spoils: what is spoilt before it begins, of `spoils.SPOILS`: the first of these that there is something of.
+    """
 
     faults: list[Fault] = field(default_factory=list)
     trace: bool = False
     pace_s: float = 0.0
+    spoils: tuple[str, ...] = ()
 
-    def write(self, folder: Path, run: str) -> dict[str, str]:
-        """Write the plan into a folder of its own; returns the variables that arm it."""
+    def write(self, folder: Path, run: str, *, files: Path = Path()) -> dict[str, str]:
+        """Write the plan into a folder of its own; returns the variables that arm it.
+
+        Args:
+            folder: for the plan.
+            run: the run folder.
+            files: where the paths of faults begin.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         plan = {"run": run, "folder": str(folder), "trace": self.trace, "pace_s": self.pace_s}
-        (folder / "plan.json").write_text(json.dumps({**plan, "faults": [asdict(fault) for fault in self.faults]}))
+        faults = [{**asdict(fault), "path": str(files / fault.path)} for fault in self.faults]
+        (folder / "plan.json").write_text(json.dumps({**plan, "crowd_bytes": CROWD_BYTES, "faults": faults}))
         search = [str(Path(__file__).parent / "armed"), str(Path(__file__).parents[2])]
-        return {"FAULT_PLAN": str(folder / "plan.json"), "PYTHONPATH": os.pathsep.join(search)}
+        variables = {"FAULT_PLAN": str(folder / "plan.json"), "PYTHONPATH": os.pathsep.join(search)}
+        if any(fault.action == "crowd" for fault in self.faults):
+            memory = psutil.virtual_memory()
+            threshold = (memory.total - memory.available + CROWD_BYTES / 2) / memory.total
+            variables |= {"RAY_memory_usage_threshold": f"{threshold:.4f}", "RAY_memory_monitor_refresh_ms": "100"}
+        return variables
 
     def fired(self, folder: Path) -> list[Fault]:
         """The faults that happened, in order."""
@@ -176,13 +215,25 @@ class Draw:
         steps: of an undisturbed run.
         inputs: files that may vanish or be truncated. None: neither these nor the run folder are on a disk that faults
             could be made on.
+        model: files of its weights, if there is a model.
+        spoils: what may be spoilt between commands.
     """
 
-    def __init__(self, seed: int, steps: Steps, inputs: Sequence[Path] | None):
+    def __init__(
+        self,
+        seed: int,
+        steps: Steps,
+        inputs: Sequence[str] | None,
+        *,
+        model: Sequence[str] = (),
+        spoils: Sequence[str] = (),
+    ):
         self._seed = seed
         self._steps = steps
         self._inputs = list(inputs or ())
-        without = _DISK_ACTIONS if inputs is None else frozenset[str]()
+        self._model = list(model)
+        self._spoils = list(spoils)
+        without = _DISK_ACTIONS if inputs is None else frozenset[str]() if model else frozenset({"swap"})
         self._weights = {action: weight for action, weight in _ENDING_WEIGHTS.items() if action not in without}
 
     def job(self, number: int, *, endings: int, harmless: int) -> list[CommandPlan]:
@@ -204,7 +255,21 @@ class Draw:
             faults = [*faults, *([ending] if ending else [])]
             plans.append(CommandPlan([_numbered(fault, count + index) for index, fault in enumerate(faults)]))
             before, count = at, count + len(faults)
-        return plans
+        return self._spoiling(plans, number)
+
+    def _spoiling(self, plans: list[CommandPlan], number: int) -> list[CommandPlan]:
+        """Before some of the commands after the first, something is spoilt: one kind after another over all jobs."""
+        if not self._spoils:
+            return plans
+        rng = random.Random(f"{self._seed}/{number}/spoils")
+        chosen = set(rng.sample(range(1, len(plans)), min(SPOILS_A_JOB, len(plans) - 1)))
+        deck = list(self._spoils)
+        random.Random(f"{self._seed}/spoils").shuffle(deck)
+        found = []
+        for index, plan in enumerate(plans):
+            at = (number * SPOILS_A_JOB + sum(other < index for other in chosen)) % len(deck)
+            found.append(replace(plan, spoils=(*deck[at:], *deck[:at])) if index in chosen else plan)
+        return found
 
     def _ending(self, rng: random.Random, number: int) -> Fault:
         if number % 2 == 0:
@@ -214,9 +279,12 @@ class Draw:
             return self._fault(rng, "driver", step, "kill", side=rng.choice(["before", "after"]))
         action = rng.choices(list(self._weights), list(self._weights.values()))[0]
         if action == "input":
-            path, action = str(rng.choice(self._inputs)), rng.choice(["vanish", "truncate"])
+            path, action = rng.choice(self._inputs), rng.choice(["vanish", "truncate"])
             return self._fault(rng, "worker", rng.choice(["scan", "convert"]), action, path=path)
-        role: Role = "worker" if action in ("kill_driver", "kill_node") else rng.choice(["driver", "worker"])
+        if action == "swap":
+            step = rng.choice(self._steps.of("worker", [PASSES.index("score")]))
+            return self._fault(rng, "worker", step, action, path=rng.choice(self._model))
+        role: Role = "worker" if action in _OF_WORKERS else rng.choice(["driver", "worker"])
         steps = self._steps.of(role)
         if action == "tear":
             role, steps = "driver", [step for step in self._steps.of("driver") if step.startswith("write")]
@@ -236,8 +304,12 @@ class Draw:
         if not steps:
             return None
         seconds = {"kill_later": rng.uniform(0, 0.3), "slow": rng.uniform(0.5, 3), "zombie": rng.uniform(0.2, 6)}
+        seconds["clock"] = rng.choice([-1, 1]) * 10 ** rng.uniform(0, 6)
         side = "before" if action in ("tear", "zombie") else rng.choice(["before", "after"])
-        return self._fault(rng, "worker", rng.choice(steps), action, side=side, seconds=seconds.get(action, 0.0))
+        role: Role = "worker"
+        if action == "clock" and rng.random() < 0.5 and (driven := self._steps.of("driver", passes)):
+            role, steps = "driver", driven
+        return self._fault(rng, role, rng.choice(steps), action, side=side, seconds=seconds.get(action, 0.0))
 
     def _fault(self, rng: random.Random, role: Role, step: str, action: str, **values: object) -> Fault:
         most = self._steps.times[role, step]
@@ -258,7 +330,7 @@ def _spread(faults: list[Fault]) -> list[Fault]:
     kept = []
     for fault in faults:
         at = pass_of(fault.step)
-        seen[at] += fault.action != "slow"
-        if fault.action == "slow" or seen[at] <= 2:
+        seen[at] += fault.action not in _NO_DEATHS
+        if fault.action in _NO_DEATHS or seen[at] <= 2:
             kept.append(fault)
     return kept

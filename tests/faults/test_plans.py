@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.faults.armed.sitecustomize import FUNCTIONS, STORE_FUNCTIONS, file_step
-from tests.faults.plans import PASSES, CommandPlan, Draw, Fault, Role, Steps, pass_of
+from tests.faults.plans import PASSES, SPOILS_A_JOB, CommandPlan, Draw, Fault, Role, Steps, pass_of
 
 TIMES: dict[tuple[Role, str], int] = {
     ("driver", "replace pairs/_SUCCESS"): 1,
@@ -24,7 +24,7 @@ TIMES: dict[tuple[Role, str], int] = {
     ("worker", "link scores/commits/*"): 24,
     ("worker", "write rewards/data/*"): 24,
 }
-INPUT = Path("/corpus.jsonl")
+INPUT = "corpus.jsonl"
 WRITER = """
 import os, sys
 sys.orig_argv = ["-m", "encore_ray.cli"]
@@ -89,7 +89,15 @@ def test_an_object_store_is_struck_by_what_can_happen_to_it() -> None:
     faults = [
         fault for number in range(40) for plan in draw.job(number, endings=4, harmless=0) for fault in plan.faults
     ]
-    assert {fault.action for fault in faults} == {"kill", "kill_driver", "kill_node", "terminate", "interrupt"}
+    assert {fault.action for fault in faults} == {
+        "kill",
+        "kill_driver",
+        "kill_node",
+        "kill_gcs",
+        "crowd",
+        "terminate",
+        "interrupt",
+    }
 
 
 def armed(folder: Path, faults: list[Fault]) -> tuple[CommandPlan, dict[str, str]]:
@@ -132,3 +140,47 @@ def test_a_plan_is_readable(tmp_path: Path) -> None:
     CommandPlan([fault]).write(tmp_path, str(tmp_path / "run"))
     assert json.loads((tmp_path / "plan.json").read_text())["faults"][0]["step"] == "score"
     assert str(fault) == "kill -9 of a worker, after the 3rd `score` of a worker"
+
+
+def test_all_kinds_of_spoils_come_one_after_another_and_never_before_the_first_command() -> None:
+    kinds = [f"kind-{number}" for number in range(7)]
+    jobs = [Draw(3, Steps(TIMES), [INPUT], spoils=kinds).job(number, endings=5, harmless=2) for number in range(7)]
+    assert jobs == [
+        Draw(3, Steps(TIMES), [INPUT], spoils=kinds).job(number, endings=5, harmless=2) for number in range(7)
+    ]
+    drawn = [plan.spoils for plans in jobs for plan in plans if plan.spoils]
+    assert len(drawn) == 7 * SPOILS_A_JOB
+    assert all(sorted(spoils) == kinds for spoils in drawn)  # where there is nothing of the first, the next is taken
+    assert {spoils[0] for spoils in drawn[:7]} == set(kinds)
+    assert not any(plans[0].spoils for plans in jobs)
+    bare = [Draw(3, Steps(TIMES), [INPUT]).job(number, endings=5, harmless=2) for number in range(7)]
+    assert [[plan.faults for plan in plans] for plans in jobs] == [[plan.faults for plan in plans] for plans in bare]
+
+
+CLOCK = """
+import os, sys, time
+sys.orig_argv = ["-m", "encore_ray.cli"]
+import sitecustomize
+sitecustomize.arm(os.environ["PLAN"])
+before = time.time()
+os.replace(f"{sys.argv[1]}/a", f"{sys.argv[1]}/b")
+print(round(time.time() - before), round(time.time_ns() / 1e9 - before))
+"""
+
+
+def test_a_clock_jumps_for_the_process_that_takes_the_step(tmp_path: Path) -> None:
+    _, environment = armed(tmp_path, [Fault(0, "driver", "replace b", "after", 1, "clock", seconds=-86400)])
+    (tmp_path / "run" / "a").touch()
+    command = [sys.executable, "-c", CLOCK, str(tmp_path / "run")]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert said.stdout.split() == ["-86400", "-86400"], said.stderr
+
+
+def test_a_model_that_is_replaced_in_place_has_the_size_and_times_of_before(tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"0123456789")
+    os.utime(weights, ns=(1, 2))
+    _, environment = armed(tmp_path, [Fault(0, "driver", "replace a", "before", 1, "swap", path=str(weights))])
+    assert write_three(tmp_path, environment).returncode == 0
+    assert weights.read_bytes() == b"01234567\x399" and Path(f"{weights}.away").read_bytes() == b"0123456789"
+    assert (weights.stat().st_size, weights.stat().st_mtime_ns) == (10, 2)

@@ -1,6 +1,5 @@
 """The scores themselves: how chosen and rejected responses are rated, and which rules say the same."""
 
-
 from encore_ray.artifacts.comparison import Histogram, RuleCorrelations
 from encore_ray.report.charts.heatmaps import correlation_map
 from encore_ray.report.charts.histograms import mean_score, rule_histogram

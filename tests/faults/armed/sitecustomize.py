@@ -15,6 +15,7 @@ import importlib.util
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -36,6 +37,7 @@ STORE_FUNCTIONS = (
 )
 ERRORS = {"full": errno.ENOSPC, "read_only": errno.EROFS, "broken": errno.EIO}
 TEMPORARY = ".tmp-"
+CROWD_S = 10
 
 
 class Plan:
@@ -48,6 +50,7 @@ class Plan:
         self.trace = plan["trace"]
         self.pace_s = plan["pace_s"]
         self.faults = plan["faults"]
+        self.crowd_bytes = plan["crowd_bytes"]
         self.is_zombie = False
 
     def step(self, name, side, handle=None):
@@ -84,6 +87,8 @@ class Plan:
             os.kill(self._driver(), signal.SIGKILL)
         elif action == "kill_node":  # of a worker: Ray's own process, with all that it started
             os.kill(os.getppid(), signal.SIGKILL)
+        elif action == "kill_gcs":
+            os.kill(self._child_of_driver("gcs_server"), signal.SIGKILL)
         elif action == "terminate":
             os.kill(self._driver(), signal.SIGTERM)
         elif action == "interrupt":  # Ctrl-C reaches every process in the terminal's foreground
@@ -95,6 +100,20 @@ class Plan:
                 time.sleep(3600)
         elif action == "zombie":
             self._become_zombie(fault["seconds"])
+        elif action == "clock":
+            turn_clock(fault["seconds"])
+        elif action == "crowd":  # a process of nobody's, for a while
+            taking = f"import time; taken = b'x' * {self.crowd_bytes}; time.sleep({CROWD_S})"
+            environment = {name: value for name, value in os.environ.items() if name != "FAULT_PLAN"}
+            subprocess.Popen([sys.executable, "-c", taking], env=environment, start_new_session=True)
+        elif action == "swap":  # under the same name, size and time
+            stamp = os.stat(fault["path"])
+            os.rename(fault["path"], fault["path"] + ".away")
+            with open(fault["path"] + ".away", "rb") as kept, open(fault["path"], "wb") as other:
+                content = bytearray(kept.read())
+                content[-2] ^= 1  # the last tensor has another last number
+                other.write(content)
+            os.utime(fault["path"], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
         elif action == "vanish":
             os.rename(fault["path"], fault["path"] + ".away")
         elif action == "truncate":
@@ -115,9 +134,28 @@ class Plan:
         os.closerange(3, 65536)
         time.sleep(seconds)
 
+    def _child_of_driver(self, name):
+        driver = self._driver()
+        for number in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{number}/stat") as file:
+                    called, _, rest = file.read().partition("(")[2].rpartition(")")
+            except OSError:
+                continue
+            if called == name and int(rest.split()[1]) == driver:
+                return int(number)
+        raise LookupError(f"{name} is no child of the driver")
+
     def _driver(self):
         with open(os.path.join(self.folder, "driver")) as file:
             return int(file.read())
+
+
+def turn_clock(seconds):
+    """Let the time of day jump, for whoever asks the module `time` from now on."""
+    now, now_ns = time.time, time.time_ns
+    time.time = lambda: now() + seconds
+    time.time_ns = lambda: now_ns() + int(seconds * 1e9)
 
 
 def file_step(run, path):
