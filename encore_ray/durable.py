@@ -102,14 +102,18 @@ def create_file(final: str, data: bytes) -> None:
     _fsync(os.path.dirname(final))
 
 
-def try_lock(file: IO[Any], *, waits: bool = False) -> bool:
+def try_lock(file: IO[Any], *, waits: bool = False, shared: bool = False) -> bool:
     """Lock an open file until it is closed or the process ends; False where its file system has no locks.
+
+    Args:
+        waits: for another process that holds it.
+        shared: beside others who ask for no more.
 
     Raises:
         BlockingIOError: another process holds it, and this one is not to wait.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if waits else fcntl.LOCK_NB))
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise

@@ -21,6 +21,7 @@ from encore_ray.config import ClusterOptions, TrackingOptions
 from encore_ray.engine.base import Engine
 from encore_ray.engine.display import Display
 from encore_ray.engine.engines import Engines
+from encore_ray.engine.interrupts import signals_interrupt
 from encore_ray.engine.pools import ActorPool, Resources, TaskPool
 from encore_ray.engine.progress import Progress
 from encore_ray.engine.reduce import Reducer
@@ -28,7 +29,7 @@ from encore_ray.engine.run_units import run_units
 from encore_ray.engine.unit_work import Task, Write
 from encore_ray.errors import ConfigError
 from encore_ray.folder.commits import Commit
-from encore_ray.folder.lock import only_driver
+from encore_ray.folder.driver.lock import only_driver, require_driver
 from encore_ray.folder.pass_table import PassTable, pass_table
 from encore_ray.folder.spec import Pass, driver_folders
 from encore_ray.folder.status import run_status
@@ -127,6 +128,7 @@ class Run:
     def do(self, step: Step[Result]) -> Result:
         """Do a pass: inside its own nested MLflow run, with its progress shown, by the engine that suits it."""
         spec = step.spec
+        require_driver()
         with self.tracker.start_pass(spec.name) as tracked:
             engine = self._choose(step)
             tracked.log_params({"engine": engine.name})
@@ -189,7 +191,8 @@ class Run:
         self.display.note(text)
 
     def watch(self, progress: Progress) -> None:
-        """Show, measure and track how far the pass that runs is."""
+        """Show, measure and track how far the pass that runs is; ClusterError where another driver took over."""
+        require_driver(ask=False)
         self.display(progress)
         self.engines.measure(progress)
         if progress.done_rows > progress.resumed_rows:
@@ -252,8 +255,9 @@ def open_run(
     """
     spare_loopback()  # for workers and the courier too, whoever calls
     with contextlib.ExitStack() as held:
+        held.enter_context(signals_interrupt())  # before anything is held that must be let go
         if journal:
-            held.enter_context(only_driver(folder))
+            held.enter_context(only_driver(folder, timeout_s=cluster.lock_timeout_s))
             for name in driver_folders():
                 folder.sweep_temporaries(name)
         tracker = held.enter_context(_tracker(folder, tracking, params, journal=journal, resume=not overwrite))
@@ -263,6 +267,7 @@ def open_run(
         try:
             yield Run(folder, overwrite, engines, tracker, display)
         except KeyboardInterrupt:
+            require_driver(ask=False)  # another one took over: then nobody interrupted this one
             _say_how_to_resume(folder)
             raise
 

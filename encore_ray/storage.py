@@ -196,7 +196,9 @@ class Folder:
             except OSError as error:
                 if not is_taken(error):
                     raise
-                return self.read_bytes(name) == data
+                with contextlib.suppress(FileNotFoundError):  # it was another's, and is deleted since
+                    return self.read_bytes(name) == data
+                return False
         return True
 
     def write_json(self, name: str, value: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from encore_ray import durable
 from encore_ray.errors import ConfigError
-from encore_ray.folder.lock import only_driver
+from encore_ray.folder.driver.lock import only_driver
 from encore_ray.storage import Folder
 
 NO_LINKS = [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS]

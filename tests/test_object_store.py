@@ -17,7 +17,8 @@ from encore_ray.cli import main
 from encore_ray.config.sources import read_rules
 from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.lock import only_driver
+from encore_ray.folder.driver.entries import LEASE_DIR
+from encore_ray.folder.driver.lock import only_driver
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.models.loading.identity import identify_model
 from encore_ray.models.spec.source import ModelSource
@@ -107,7 +108,7 @@ def test_a_store_that_lets_the_last_writer_win_is_refused_before_any_work(failin
 
 def test_a_store_with_conditional_writes_is_probed_without_a_trace(s3: Store) -> None:
     with only_driver(Folder("s3://runs/held")):
-        assert s3.objects("runs") == {}
+        assert {key.rpartition("/")[0] for key in s3.objects("runs")} == {f"held/{LEASE_DIR}"}
 
 
 # First writers

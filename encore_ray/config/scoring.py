@@ -255,6 +255,12 @@ class ClusterOptions(Section):
     no_progress_timeout_s: float = Field(
         default=3600, gt=0, description="Stop the job when no unit finishes anywhere for this many seconds."
     )
+    lock_timeout_s: float = Field(
+        default=0,
+        ge=0,
+        description="How many seconds to wait for another command that works on the run folder, before this one is "
+        "refused. 0: not at all.",
+    )
 
     @property
     def unit_timeout(self) -> float:

@@ -26,6 +26,7 @@ from encore_ray.artifacts import (
 )
 from encore_ray.console.show import (
     show_comparison,
+    show_driver,
     show_heads,
     show_label_errors,
     show_metrics,
@@ -38,6 +39,7 @@ from encore_ray.console.show import (
 )
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder import spec
+from encore_ray.folder.driver.lock import driver_of
 from encore_ray.folder.parquet import open_parquet
 from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.status import run_status
@@ -138,6 +140,7 @@ def _show_yaml(path: str, data: bytes, console: Console) -> None:
 def _show_run(run: Folder, console: Console) -> None:
     console.print(f"[bold]{escape(run.uri)}[/]: a run", soft_wrap=True)
     show_status(run_status(run), console=console)
+    show_driver(driver_of(run), console=console)
     told: list[str] = []
     for file in (name for one in spec.PASSES for name in one.files if run.exists(name)):
         for shown in (each for each in SHOWN if file == each.kind.FILE):

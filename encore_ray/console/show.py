@@ -234,6 +234,12 @@ def show_reasons(counts: Mapping[str, int], *, console: Console) -> None:
         console.print(f"  {count:>9,}  {reason}", highlight=False)
 
 
+def show_driver(driver: str | None, *, console: Console) -> None:
+    """Who works on a run, see `driver_of`."""
+    said = f"At work: {driver}." if driver else "No command works on it now."
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
+
+
 def show_status(statuses: Sequence[PassStatus], *, console: Console) -> None:
     """The six passes of a run: how far each is, and for how long nothing has been committed; fits 80 columns."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")

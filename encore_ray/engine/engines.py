@@ -15,7 +15,6 @@ from encore_ray.engine.progress import Progress
 from encore_ray.engine.visible import Visible
 from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.folder.in_flight import InFlight
-from encore_ray.schema import NONCE_FILE
 from encore_ray.storage import Folder
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Engines:
             self._held.__exit__(kind, error, _)
         finally:
             if self._visible is not None:
-                self._run.delete(NONCE_FILE)
+                self._visible.forget()
 
     def choose(self, *, numbers: int | None, paths: Sequence[str] = (), in_flight: InFlight | None = None) -> Engine:
         """The engine for a pass.

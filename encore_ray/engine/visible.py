@@ -1,5 +1,6 @@
 """What every node must see before it works: the run folder, the inputs and the model."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,12 @@ class Visible:
             if not fs.exists(inner):
                 found.append(path)
         return found
+
+    def forget(self) -> None:
+        """Delete the nonce, unless another driver has replaced it since."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.run.read_bytes(NONCE_FILE).decode() == self.nonce:
+                self.run.delete(NONCE_FILE)
 
     def check(self) -> None:
         """Raise ClusterError when the calling process does not see everything."""

@@ -18,8 +18,10 @@ import pyarrow as pa
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.folder import spec, versions
 from encore_ray.folder.commits import Commit
+from encore_ray.folder.driver.entries import LEASE_DIR
+from encore_ray.folder.driver.local import LOCK_FILE
+from encore_ray.folder.driver.lock import require_driver
 from encore_ray.folder.in_flight import InFlight
-from encore_ray.folder.lock import LOCK_FILE
 from encore_ray.folder.provenance import input_refusal, is_same
 from encore_ray.folder.records import Records
 from encore_ray.folder.seal import lost_quarantine, manifest_table, read_manifest, read_seal, seal_content
@@ -39,7 +41,8 @@ from encore_ray.schema import (
 from encore_ray.storage import Folder, fingerprint, from_json
 
 ATTEMPT_FILE = re.compile(r".+-[0-9a-f]{8}\.parquet")  # as Attempt names its files; no other file is ever deleted
-STRAY = frozenset({NONCE_FILE, LOCK_FILE, "lost+found"})  # what may lie in the folder of a pass that has not begun
+# What may lie in the folder of a pass that has not begun.
+STRAY = frozenset({NONCE_FILE, LOCK_FILE, LEASE_DIR, "lost+found"})
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,7 @@ class PassTable:
             counts: totals to record in _SUCCESS.
         """
         ordered = [commits[unit] for unit in units]
+        require_driver()
         self._sweep(self.folder, DATA_DIR, {file.file for commit in ordered for file in commit.data})
         self._sweep(self.quarantine_folder, self.name, {one.quarantine.file for one in ordered if one.quarantine})
         self.records.sweep({self.record(commit.unit, commit.input_digest) for commit in ordered})
@@ -258,6 +262,7 @@ class PassTable:
 
     def outdate(self) -> None:
         """Break the seal, since the pass is about to change; what was made from it goes first."""
+        require_driver()
         for name in self.outdated:
             self.run.delete(name)
         self.folder.delete(SUCCESS_FILE)

@@ -19,8 +19,8 @@ class PassStatus:
     """One pass of a run.
 
     Attributes:
-        state: "not started", "unfinished" or "finished" (and all that was sealed is there); whether a process is at
-            work is not known from a folder.
+        state: "not started", "unfinished" or "finished" (and all that was sealed is there); `driver_of` says whether a
+            process is at work.
         done_units, total_units, done_rows, total_rows: from the commits and the pass's own plan.
         rows_per_second: over the last units, None with fewer than two.
         idle_seconds: since the last unit was committed, None before the first.

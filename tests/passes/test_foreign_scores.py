@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.cli import main
-from encore_ray.folder.lock import only_driver
+from encore_ray.folder.driver.lock import only_driver
 from encore_ray.storage import Folder
 from tests.passes import jobs
 

@@ -39,16 +39,19 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Say how far a run is, from another terminal."""
+    """Say how far a run is and which process works on it, from another terminal."""
 
     run: tyro.conf.Positional[Annotated[str, flag("RUN")]]
     """Run folder."""
 
     def main(self, console: Console) -> None:
-        from encore_ray.console.show import show_status
+        from encore_ray.console.show import show_driver, show_status
+        from encore_ray.folder.driver.lock import driver_of
         from encore_ray.folder.status import run_status
 
-        show_status(run_status(Folder(absolute(self.run))), console=console)
+        run = Folder(absolute(self.run))
+        show_status(run_status(run), console=console)
+        show_driver(driver_of(run), console=console)
 
 
 @dataclass(frozen=True, kw_only=True)

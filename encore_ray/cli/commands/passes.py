@@ -191,7 +191,7 @@ class Compose:
         require_paths([scores or folder.path(SCORES_DIR), path, pairs, rules_path])
         from encore_ray.artifacts import read_weights
         from encore_ray.console.show import show_counts
-        from encore_ray.folder.lock import only_driver
+        from encore_ray.folder.driver.lock import only_driver
         from encore_ray.passes.compose import Compose as ComposePass
 
         parent, _, name = path.rpartition("/")
@@ -199,7 +199,7 @@ class Compose:
         rules = read_rules(rules_path) if rules_path else None
         with contextlib.ExitStack() as held:
             if output is not None:  # a table of units, as in a run folder, which open_command holds
-                held.enter_context(only_driver(Folder(output)))
+                held.enter_context(only_driver(Folder(output), timeout_s=self.cluster.lock_timeout_s))
             run = held.enter_context(
                 open_command(
                     output or folder.uri,

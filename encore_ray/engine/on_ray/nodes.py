@@ -30,6 +30,15 @@ def check_nodes(run: Folder, paths: Sequence[str]) -> Visible:
     nonce = uuid.uuid4().hex
     run.write_atomic(NONCE_FILE, nonce.encode())
     visible = Visible(run, nonce, tuple(path for path in paths if not is_remote(path)), tuple(paths))
+    try:
+        _ask_nodes(visible)
+    except BaseException:
+        visible.forget()
+        raise
+    return visible
+
+
+def _ask_nodes(visible: Visible) -> None:
     # Tried again by us: Ray's own retries have no end where memory is short.
     look = ray.remote(num_cpus=0, max_retries=0)(Visible.problems)
     found: dict[str, Any] = {}
@@ -48,7 +57,6 @@ def check_nodes(run: Folder, paths: Sequence[str]) -> Visible:
             blind.append(unseen_message(name, problems))
     if blind:
         raise ClusterError("\n".join(blind))
-    return visible
 
 
 def _answer(asked: Any, reference: Any, visible: Visible, memory: MemoryPatience) -> Any:

@@ -165,7 +165,7 @@ def file_step(run, path):
     folder, _, name = path[len(run) :].rpartition("/")
     if (
         name.startswith(TEMPORARY)
-        or folder.endswith(("data", "commits", "attempts"))
+        or folder.endswith(("data", "commits", "attempts", ".encore-ray-lease"))
         or folder.startswith(("quarantine", "report"))
     ):
         name = "*"
