@@ -143,8 +143,8 @@ class FaultProxy(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, store: Store, plan: Plan):
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, store: Store, plan: Plan, address: str):
+        super().__init__((address, 0), _Handler)
         self.target = urlsplit(store.endpoint).netloc
         self.plan = plan
         self.lock = threading.Lock()
@@ -153,15 +153,15 @@ class FaultProxy(ThreadingHTTPServer):
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http://{self.server_address[0]}:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that break off are expected here."""
 
 
 @contextlib.contextmanager
-def fault_proxy(store: Store, plan: Plan) -> Iterator[FaultProxy]:
-    proxy = FaultProxy(store, plan)
+def fault_proxy(store: Store, plan: Plan, *, address: str = "127.0.0.1") -> Iterator[FaultProxy]:
+    proxy = FaultProxy(store, plan, address)
     thread = threading.Thread(target=proxy.serve_forever)
     thread.start()
     try:

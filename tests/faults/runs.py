@@ -249,15 +249,21 @@ def start_command(
     folder: Path,
     more: Sequence[str] = (),
     engine: EngineName = "ray",
+    where: Sequence[str] = (),
 ) -> tuple["subprocess.Popen[bytes]", Path]:
-    """The command's process, in a group of its own as a terminal has it, and the file that takes its output."""
+    """The command's process, in a group of its own as a terminal has it, and the file that takes its output.
+
+    Args:
+        setup, name, folder, more, engine: see `run_command`.
+        where: words before the command, which lead it to another host.
+    """
     armed = plan.write(folder, setup.run(name), files=setup.folder)
     on_ray = {"ENCORE_RAY_CLUSTER_ENGINE": engine, "RAY_TMPDIR": str(ray_folder())}
     environment = {**os.environ, **setup.environment, **armed, **on_ray}
     output = folder / "output"
     with output.open("wb") as handle:  # not a pipe: Ray's processes outlive a killed driver, and would keep it open
         process = subprocess.Popen(
-            [sys.executable, "-m", "encore_ray.cli", "run", str(setup.job(name)), *more],
+            [*where, sys.executable, "-m", "encore_ray.cli", "run", str(setup.job(name)), *more],
             stdin=subprocess.DEVNULL,
             stdout=handle,
             stderr=subprocess.STDOUT,
