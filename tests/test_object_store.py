@@ -123,8 +123,6 @@ def test_of_two_attempts_at_a_unit_the_second_adopts_the_first(s3: Store) -> Non
     committed = first.commit({"rows": 2})
     assert zombie.commit({"rows": 2}) == committed
     assert committed.data == tuple(first.data)
-    assert len(table.folder.names("data")) == 2
-    table.seal(["u"], {"u": committed}, {"rows": 2})
     assert [f"data/{name}" for name in table.folder.names("data")] == [first.data[0].file]
 
 
