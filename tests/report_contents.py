@@ -252,7 +252,6 @@ def _comparison(
         "num_singles": 0,
         "num_keys": 900,
         "heldout": {"num_pairs": 200, "num_keys": 180},
-        "replicates": 200,
         "temperature": 2.0,
         "log_base": "e",
         "estimator": "plugin",

@@ -133,7 +133,6 @@ class Comparison(Artifact):
 
     Attributes:
         beside: rewards made elsewhere. baselines: trivial rules.
-        replicates: of the bootstrap.
         theory_check: entropy against fitted weights.
         world: what entropy says of accuracy, by name.
     """
@@ -143,7 +142,6 @@ class Comparison(Artifact):
 
     num_pairs: int
     heldout: HeldOut
-    replicates: int | None = None
     temperature: float
     log_base: str = "e"
     rule_names: list[str]

@@ -53,17 +53,21 @@ class Difference(Part):
 
 
 class Correlations(Part):
-    """Two correlations over rules, each with its p-value and, from comparison.json, its 95 % bootstrap interval."""
+    """Two correlations over rules with their p-values, which are over rules.
+
+    Attributes:
+        pearson_noise_free: from comparison.json, without the noise of the pairs; None where rules differ by no more.
+        pearson_low, pearson_high: its 95 % interval, over prompts.
+    """
 
     pearson: float | None
     pearson_p: float | None
     spearman: float | None
     spearman_p: float | None
     num_rules: int
+    pearson_noise_free: float | None = None
     pearson_low: float | None = None
     pearson_high: float | None = None
-    spearman_low: float | None = None
-    spearman_high: float | None = None
 
     @property
     def world(self) -> str:

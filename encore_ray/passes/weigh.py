@@ -106,10 +106,19 @@ def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOption
 def _outdate_others(run: Run, weights: Weights) -> None:
     """Rewards and comparisons of other weights are not the run's any more, until they are made anew: they go first."""
     composed = run.folder.child(REWARDS_DIR)
-    if composed.exists(WEIGHTS_FILE) and _content(composed, WEIGHTS_FILE) != weights.to_dict():
+    if composed.exists(WEIGHTS_FILE) and not _composes_alike(_content(composed, WEIGHTS_FILE), weights):
         run.table(COMPOSE).outdate()
     if not is_of_weights(_content(run.folder, COMPARISON_FILE), weights):
         run.folder.delete(COMPARISON_FILE)
+
+
+def _composes_alike(content: Any, weights: Weights) -> bool:
+    """Whether rewards of those weights are rewards of these: an earlier version gave the figures other intervals."""
+    try:
+        composed = Weights.from_dict(content)
+    except DataError:
+        return False
+    return (composed.fingerprint, composed.facts) == (weights.fingerprint, weights.facts)
 
 
 def _content(folder: Folder, name: str) -> Any:

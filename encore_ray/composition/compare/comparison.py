@@ -11,7 +11,7 @@ from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.entries import baseline_entries, beside_entries, scheme_entries
 from encore_ray.composition.compare.lineup import Lineup, SweepCell
 from encore_ray.composition.compare.reliability import (
-    ReplicatedRules,
+    LeftOutRules,
     check_theory,
     correlate_accuracy,
     estimate_sample_size,
@@ -19,7 +19,6 @@ from encore_ray.composition.compare.reliability import (
 from encore_ray.composition.compare.verdict import name_world, write_verdict, write_warnings
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.binning import Binning
-from encore_ray.composition.measure.bootstrap import NUM_REPLICATES
 from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.sums.moments import Moments
 from encore_ray.composition.weigh.evidence import Learned, kept_rules
@@ -56,8 +55,8 @@ def write_comparison(
     width_K = np.array(weights.width_K)
     fitted_K = _fitted_weights(diagnostics, weights, learned)
     deviation_K = [math.sqrt(diagnostics.differences.covariance_KK[k, k]) * width for k, width in enumerate(width_K)]
-    replicated = ReplicatedRules.of(diagnostics, weights)
-    entropy_accuracy = correlate_accuracy(weights, replicated)
+    left_out = LeftOutRules.of(diagnostics, weights)
+    entropy_accuracy = correlate_accuracy(weights, left_out)
     num_schemes = len(lineup.entrants)
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -65,7 +64,6 @@ def write_comparison(
         "num_singles": statistics.num_singles,
         "num_keys": statistics.num_keys,
         "heldout": {"num_pairs": diagnostics.num_heldout, "num_keys": diagnostics.heldout_keys.count},
-        "replicates": NUM_REPLICATES,
         "temperature": temperature,
         "log_base": weights.log_base,
         "estimator": weights.estimator,
@@ -87,7 +85,7 @@ def write_comparison(
         "correlations": _correlations(diagnostics.differences, names),
         "entropy_accuracy": entropy_accuracy.to_dict(),
         "theory_check": check_theory(weights, bradley_terry_K=fitted_K, deviation_K=deviation_K).to_dict(),
-        "sample_size": estimate_sample_size(diagnostics, weights, replicated, temperature=temperature).to_dict(),
+        "sample_size": estimate_sample_size(diagnostics, weights, left_out, temperature=temperature).to_dict(),
     }
     content["world"] = name_world(content["entropy_accuracy"])
     content["verdict"] = write_verdict(content)

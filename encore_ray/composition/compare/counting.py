@@ -1,7 +1,7 @@
 """What every entrant gets right, counted side by side in one pass over the pairs: whole numbers that add up exactly.
 
 Axes: W weightings and E entrants, see `encore_ray.composition.compare.weightings`; then rewards made elsewhere and the
-trivial baselines follow along E. B replicates of the Poisson bootstrap, the first of which is the corpus itself.
+trivial baselines follow along E. J buckets of prompts.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from encore_ray.composition.compare.weightings import Weightings, rows_of_subsets, wins_and_ties
 from encore_ray.composition.hashing.keys import DistinctKeys
 from encore_ray.composition.measure.baselines import BASELINES
-from encore_ray.composition.measure.bootstrap import MAX_ROWS, draw_replicates, replicate_sums
+from encore_ray.composition.measure.jackknife import buckets_of, sum_buckets
 from encore_ray.composition.measure.statistics import MAX_SUBSETS
+
+PART_ROWS = 4096  # margins of all weightings are computed for so many pairs at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +60,14 @@ class LineupCounts:
     Attributes:
         corpus: all pairs. subsets: pairs of each named subset; None with more than 200 subsets.
         count_2W2: int64, wins and ties of each weighting on the calibration and on the held-out pairs.
-        points_2BE3: int64, on the calibration and on the held-out pairs, in each replicate: points of each entrant
-            (twice the wins and once the ties), pairs it knows, and points of uniform weights on these.
+        points_2JE3: int64, on the calibration and on the held-out pairs, in each bucket: points of each entrant (twice
+            the wins and once the ties), pairs it knows, and points of uniform weights on these.
     """
 
     corpus: SplitCounts
     subsets: dict[str, SplitCounts] | None
     count_2W2: NDArray[np.int64]
-    points_2BE3: NDArray[np.int64]
+    points_2JE3: NDArray[np.int64]
 
     @classmethod
     def measure(
@@ -95,9 +97,8 @@ class LineupCounts:
         count_2W2 = np.zeros((2, weightings.num_weightings, 2), dtype=np.int64)
         count_NE3 = np.empty((d_KN.shape[1], num_entrants, 3), dtype=np.int16)
         names = subsets or [None] * d_KN.shape[1]
-        points = []
-        for start in range(0, max(d_KN.shape[1], 1), MAX_ROWS):
-            rows = slice(start, start + MAX_ROWS)
+        for start in range(0, max(d_KN.shape[1], 1), PART_ROWS):
+            rows = slice(start, start + PART_ROWS)
             win_WN, tie_WN = wins_and_ties(
                 d_KN[:, rows], weightings, names[rows], [mask_KN[:, rows] for mask_KN in masks]
             )
@@ -105,7 +106,6 @@ class LineupCounts:
                 count_2W2[part, :, 0] += win_WN[:, rows_of_part].sum(axis=1)
                 count_2W2[part, :, 1] += tie_WN[:, rows_of_part].sum(axis=1)
             count_NE3[rows] = _count_pairs(win_WN, tie_WN, weightings.members_E, [margin_N[rows] for margin_N in given])
-            points.append(_replicate(count_NE3[rows], hash_N[rows], heldout_N[rows], weightings.uniform))
         known = [~np.isnan(margin_N) for margin_N in (*beside, shorter_N)]
 
         def split(row_N: NDArray[np.intp]) -> SplitCounts:
@@ -121,7 +121,7 @@ class LineupCounts:
             corpus=split(np.arange(d_KN.shape[1])),
             subsets=None if len(named) > MAX_SUBSETS else {name: split(rows) for name, rows in named.items()},
             count_2W2=count_2W2,
-            points_2BE3=np.sum(points, axis=0),
+            points_2JE3=_by_bucket(count_NE3, hash_N, heldout_N, weightings.uniform),
         )
 
     def __add__(self, other: "LineupCounts") -> "LineupCounts":
@@ -129,7 +129,7 @@ class LineupCounts:
             corpus=self.corpus + other.corpus,
             subsets=_merge(self.subsets, other.subsets),
             count_2W2=self.count_2W2 + other.count_2W2,
-            points_2BE3=self.points_2BE3 + other.points_2BE3,
+            points_2JE3=self.points_2JE3 + other.points_2JE3,
         )
 
 
@@ -153,17 +153,15 @@ def _count_pairs(
     return count_NE3
 
 
-def _replicate(
+def _by_bucket(
     count_NE3: NDArray[np.int16], hash_N: NDArray[np.uint64], heldout_N: NDArray[np.bool_], uniform: int
 ) -> NDArray[np.int64]:
-    """Points, pairs and uniform's points on these pairs, of both parts in the corpus and in every replicate."""
-    known_NE = count_NE3[..., 0]
-    points_NE = 2 * count_NE3[..., 1] + count_NE3[..., 2]
+    """Points, pairs and uniform's points on these pairs, of both parts in every bucket."""
+    known_NE = count_NE3[..., 0].astype(np.int64)
+    points_NE = 2 * count_NE3[..., 1].astype(np.int64) + count_NE3[..., 2]
     value_NE3 = np.stack([points_NE, known_NE, points_NE[:, uniform, None] * known_NE], axis=2)
-    value_NC = value_NE3.reshape(len(hash_N), -1).astype(np.float32)
-    draw_NB = np.concatenate([np.ones((len(hash_N), 1), np.float32), draw_replicates(hash_N)], axis=1)
-    sums = [replicate_sums(draw_NB[rows], value_NC[rows]) for rows in (~heldout_N, heldout_N)]
-    return np.stack(sums).reshape(2, draw_NB.shape[1], *value_NE3.shape[1:])
+    bucket_N = buckets_of(hash_N)
+    return np.stack([sum_buckets(bucket_N[rows], value_NE3[rows]) for rows in (~heldout_N, heldout_N)])
 
 
 def _merge(a: dict[str, SplitCounts] | None, b: dict[str, SplitCounts] | None) -> dict[str, SplitCounts] | None:

@@ -1,7 +1,7 @@
 """What `compare` measures of each rule beyond the statistics that weights need, by one map-reduce pass.
 
-It tells how far to trust them: other bins, the calibration pairs alone, correlations between rules, and replicates of
-the Poisson bootstrap.
+It tells how far to trust them: other bins, the calibration pairs alone, correlations between rules, and how often each
+rule is right in each bucket of prompts.
 """
 
 from collections.abc import Sequence
@@ -12,34 +12,30 @@ from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.hashing.keys import DistinctKeys
 from encore_ray.composition.measure.binning import Binning, snap
-from encore_ray.composition.measure.bootstrap import MAX_ROWS, draw_replicates, replicate_sums
 from encore_ray.composition.measure.differences import RuleAgreement
+from encore_ray.composition.measure.jackknife import buckets_of, sum_buckets
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.measure.ties import tie_tolerance
 from encore_ray.composition.sums.moments import Moments
 from encore_ray.rules import FLOAT32_MAX, RuleSet
 
+PART_ROWS = 4096  # measured at a time, so that the arrays in between stay in the processor's cache
+
 
 @dataclass(frozen=True, eq=False)
-class Replicates:
-    """Bootstrap replicates of what entropies and accuracies come from; ``+`` is exact.
+class BucketPoints:
+    """How often each rule is right in each bucket of prompts; ``+`` is exact.
 
     Attributes:
-        count_KBL: for each rule int64 [B, L], its pooled histogram in each replicate.
-        points_BK: int64, twice the wins and once the ties of each rule.
-        num_pairs_B: int64.
+        points_JK: int64, twice the wins and once the ties of each rule.
+        num_pairs_J: int64.
     """
 
-    count_KBL: tuple[NDArray[np.int64], ...]
-    points_BK: NDArray[np.int64]
-    num_pairs_B: NDArray[np.int64]
+    points_JK: NDArray[np.int64]
+    num_pairs_J: NDArray[np.int64]
 
-    def __add__(self, other: "Replicates") -> "Replicates":
-        return Replicates(
-            tuple(a + b for a, b in zip(self.count_KBL, other.count_KBL, strict=True)),
-            self.points_BK + other.points_BK,
-            self.num_pairs_B + other.num_pairs_B,
-        )
+    def __add__(self, other: "BucketPoints") -> "BucketPoints":
+        return BucketPoints(self.points_JK + other.points_JK, self.num_pairs_J + other.num_pairs_J)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +49,7 @@ class RuleDiagnostics:
         swept_SK: for each of S ways to choose bins, K pooled int64 histograms.
         differences: moments of polarity (chosen - rejected), in shares of each rule's range.
         responses: moments of polarity score, of all responses, in shares of each rule's range.
-        replicates: of the whole corpus, by resampling key.
+        points: of the whole corpus.
     """
 
     statistics: RuleStatistics
@@ -62,7 +58,7 @@ class RuleDiagnostics:
     swept_SK: tuple[tuple[NDArray[np.int64], ...], ...]
     differences: Moments
     responses: Moments
-    replicates: Replicates
+    points: BucketPoints
 
     @classmethod
     def measure(
@@ -89,8 +85,8 @@ class RuleDiagnostics:
         """
         parts = []
         num_rows = len(has_rejected_N)
-        for start in range(0, max(num_rows, 1), MAX_ROWS):
-            rows = slice(start, start + MAX_ROWS)
+        for start in range(0, max(num_rows, 1), PART_ROWS):
+            rows = slice(start, start + PART_ROWS)
             part = _PartDiagnostics.of(
                 [_finite(column, rows) for column in chosen_KN],
                 [_finite(column, rows) for column in rejected_KN],
@@ -112,7 +108,7 @@ class RuleDiagnostics:
             swept_SK=total.swept_SK,
             differences=total.differences,
             responses=total.responses,
-            replicates=total.replicates,
+            points=total.points,
         )
 
     @property
@@ -128,7 +124,7 @@ class RuleDiagnostics:
             swept_SK=_add_histograms(self.swept_SK, other.swept_SK),
             differences=self.differences + other.differences,
             responses=self.responses + other.responses,
-            replicates=self.replicates + other.replicates,
+            points=self.points + other.points,
         )
 
 
@@ -140,7 +136,7 @@ class _PartDiagnostics:
     swept_SK: tuple[tuple[NDArray[np.int64], ...], ...]
     differences: Moments
     responses: Moments
-    replicates: Replicates
+    points: BucketPoints
 
     @classmethod
     def of(
@@ -156,26 +152,20 @@ class _PartDiagnostics:
         heldout_N: NDArray[np.bool_],
     ) -> "_PartDiagnostics":
         pair_N = np.flatnonzero(is_pair_N)
-        row_N = np.arange(len(is_pair_N))
-        offset_K = np.cumsum([0, *(binning.num_cells for binning in binnings)])
-        num_cells, num_rules = int(offset_K[-1]), len(rules)
-        # One product with the draws gives every replicate: cells of both responses, points, and the pairs themselves.
-        value_NC = np.zeros((len(is_pair_N), num_cells + num_rules + 1), dtype=np.float32)
-        value_NC[pair_N, -1] = 1
+        points_PK = np.ones((len(pair_N), len(rules)), dtype=np.int64)
         difference_KP, share_KR = [], []
-        for k, (rule, binning) in enumerate(zip(rules, binnings, strict=True)):
-            chosen_N, rejected_P = chosen_KN[k], rejected_KN[k][pair_N]
-            value_NC[row_N, offset_K[k] + binning.assign(chosen_N)] += 1
-            value_NC[pair_N, offset_K[k] + binning.assign(rejected_P)] += 1
-            chosen_N, rejected_P = snap(chosen_N, scale=rule.scale), snap(rejected_P, scale=rule.scale)
+        for k, rule in enumerate(rules):
+            chosen_N, rejected_P = (
+                snap(score_R, scale=rule.scale) for score_R in (chosen_KN[k], rejected_KN[k][pair_N])
+            )
             d_P = rule.polarity * (chosen_N[pair_N] - rejected_P)
             tolerance = tie_tolerance(rule.scale.width)
-            value_NC[pair_N, num_cells + k] = 1.0 + (d_P > tolerance) - (d_P < -tolerance)
+            points_PK[:, k] += (d_P > tolerance).astype(np.int64) - (d_P < -tolerance)
             difference_KP.append(d_P / rule.scale.width)
             share_R = (np.concatenate([chosen_N, rejected_P]) - rule.scale.lo) / rule.scale.width
             share_KR.append(rule.polarity * share_R)
         share_KP = np.stack(difference_KP)
-        sums_BC = replicate_sums(draw_replicates(hash_N), value_NC)
+        bucket_P = buckets_of(hash_N[pair_N])
         return cls(
             calibration=RuleAgreement.of(share_KP[:, ~heldout_N[pair_N]], rules=rules, score_range="unit"),
             swept_SK=tuple(
@@ -184,10 +174,8 @@ class _PartDiagnostics:
             ),
             differences=Moments.of(share_KP),
             responses=Moments.of(np.stack(share_KR)),
-            replicates=Replicates(
-                tuple(sums_BC[:, offset_K[k] : offset_K[k + 1]] for k in range(num_rules)),
-                sums_BC[:, num_cells:-1],
-                sums_BC[:, -1],
+            points=BucketPoints(
+                sum_buckets(bucket_P, points_PK), sum_buckets(bucket_P, np.ones(len(pair_N), dtype=np.int64))
             ),
         )
 
@@ -197,7 +185,7 @@ class _PartDiagnostics:
             swept_SK=_add_histograms(self.swept_SK, other.swept_SK),
             differences=self.differences + other.differences,
             responses=self.responses + other.responses,
-            replicates=self.replicates + other.replicates,
+            points=self.points + other.points,
         )
 
 

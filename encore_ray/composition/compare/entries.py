@@ -11,7 +11,7 @@ from encore_ray.composition.compare.counting import EntrantCounts, LineupCounts,
 from encore_ray.composition.compare.lineup import Entrant, Lineup
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.baselines import BASELINES
-from encore_ray.composition.measure.bootstrap import percentile_interval
+from encore_ray.composition.measure.jackknife import jackknife_interval, without_each
 from encore_ray.composition.sums.moments import Moments
 from encore_ray.composition.weigh.formulas import effective_num_rules
 
@@ -70,8 +70,8 @@ def _agreement(entrant: Entrant, e: int, counts: LineupCounts, *, known: int | N
         "all": statistics(counts.corpus.all) if on_all else None,
         "heldout": statistics(counts.corpus.heldout),
         "subsets": {name: of_subset(split) for name, split in sorted((counts.subsets or {}).items())},
-        "difference_to_uniform": _difference(counts.points_2BE3[1, :, e]),
-        "difference_to_uniform_all": _difference(counts.points_2BE3[:, :, e].sum(axis=0)) if on_all else None,
+        "difference_to_uniform": _difference(counts.points_2JE3[1, :, e]),
+        "difference_to_uniform_all": _difference(counts.points_2JE3[:, :, e].sum(axis=0)) if on_all else None,
     }
 
 
@@ -100,18 +100,18 @@ def _statistics(part: EntrantCounts, e: int, *, num_draws: int, known: int | Non
     return counts
 
 
-def _difference(points_B3: NDArray[np.int64]) -> dict[str, float | None]:
-    """Accuracy above uniform weights on the same pairs, with the interval over the replicates that have any."""
-    filled = points_B3[:, 1] > 0
-    if not filled[0]:
+def _difference(points_J3: NDArray[np.int64]) -> dict[str, float | None]:
+    """Accuracy above uniform weights on the same pairs, with its interval over the prompts of all buckets."""
+    points, num_pairs, uniform = points_J3.sum(axis=0).tolist()
+    if not num_pairs:
         return {"value": None, "low": None, "high": None}
-    difference_B = (points_B3[filled, 0] - points_B3[filled, 2]) / (2 * points_B3[filled, 1])
-    interval = percentile_interval(difference_B[1:])
-    return {
-        "value": float(difference_B[0]),
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-    }
+    value = (points - uniform) / (2 * num_pairs)
+    rest_J3 = without_each(points_J3, points_J3[:, 1] > 0)
+    interval = None
+    if rest_J3[:, 1].all():
+        without_J = (rest_J3[:, 0] - rest_J3[:, 2]) / (2 * rest_J3[:, 1])
+        interval = jackknife_interval(value, without_J, low=-1.0, high=1.0)
+    return {"value": value, "low": interval.low if interval else None, "high": interval.high if interval else None}
 
 
 def _spread_of_draws(counts: LineupCounts, members: tuple[int, ...]) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of what a comparison says of a corpus: what its figures would be in other corpora like it."""
+"""Intervals of what a comparison says of a corpus: what its figures would be in other corpora like it."""
 
 import math
 from collections.abc import Sequence
@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
-from encore_ray.composition.measure.agreement import Correlation, Interval, correlate
-from encore_ray.composition.measure.bootstrap import percentile_interval
-from encore_ray.composition.measure.entropy import entropy
+from encore_ray.composition.measure.agreement import Correlation, correlate
+from encore_ray.composition.measure.disattenuation import NoiseFreeCorrelation, remove_noise
+from encore_ray.composition.measure.entropy import entropies_without_each
+from encore_ray.composition.measure.jackknife import jackknife_interval
 from encore_ray.composition.weigh.evidence import kept_rules
 from encore_ray.composition.weigh.formulas import encore
+from encore_ray.composition.weigh.weighing import correlated_rules
 from encore_ray.composition.weigh.weights import Weights
 
 WEIGHT_ERROR_TARGET = 0.01  # relative half-width of a weight's 95 % interval
@@ -21,19 +23,18 @@ LEAST_WEIGHT = 1e-3  # a rule of less decides nothing, however far off its weigh
 
 
 @dataclass(frozen=True)
-class IntervalCorrelation:
-    """A correlation over rules, with the 95 % bootstrap intervals over pairs of its two coefficients."""
+class CorrelationWithoutNoise:
+    """A correlation over rules as it was found, and its Pearson coefficient without the noise of the pairs."""
 
     found: Correlation
-    pearson: Interval | None
-    spearman: Interval | None
+    noise_free: NoiseFreeCorrelation | None
 
     def to_dict(self) -> dict[str, Any]:
+        interval = self.noise_free.interval if self.noise_free else None
         return self.found.to_dict() | {
-            "pearson_low": self.pearson.low if self.pearson else None,
-            "pearson_high": self.pearson.high if self.pearson else None,
-            "spearman_low": self.spearman.low if self.spearman else None,
-            "spearman_high": self.spearman.high if self.spearman else None,
+            "pearson_noise_free": self.noise_free.value if self.noise_free else None,
+            "pearson_low": interval.low if interval else None,
+            "pearson_high": interval.high if interval else None,
         }
 
 
@@ -42,8 +43,8 @@ class SampleSize:
     """Whether the corpus is large enough for its weights.
 
     Attributes:
-        weight_error: half the 95 % bootstrap interval of an ENCORE weight over the weight, the largest of all rules
-            of weight .001 or more; None where no replicate tells.
+        weight_error: half the 95 % interval of an ENCORE weight over the weight, the largest of all rules of weight
+            .001 or more; None where all prompts are in one bucket.
         needed_pairs: pairs at which it would be 1 %, as errors fall with the square root of the number.
     """
 
@@ -72,37 +73,41 @@ class SampleSize:
 
 
 @dataclass(frozen=True, eq=False)
-class ReplicatedRules:
-    """Entropy and accuracy of each rule in the replicates that have pairs, [R, K]."""
+class LeftOutRules:
+    """Entropy and accuracy of each rule without each bucket of prompts that holds a response, [J, K]."""
 
-    entropy_RK: NDArray[np.float64]
-    accuracy_RK: NDArray[np.float64]
+    entropy_JK: NDArray[np.float64]
+    accuracy_JK: NDArray[np.float64]
 
     @classmethod
-    def of(cls, diagnostics: RuleDiagnostics, weights: Weights) -> "ReplicatedRules":
-        """The replicates' figures, estimated as those of the weights are."""
-        replicates = diagnostics.replicates
-        filled = np.flatnonzero(replicates.num_pairs_B)
-        rows = [
-            [entropy(count_BL[b], log_base=weights.log_base, estimator=weights.estimator) for b in filled]
-            for count_BL in replicates.count_KBL
+    def of(cls, diagnostics: RuleDiagnostics, weights: Weights) -> "LeftOutRules":
+        """The figures, estimated as those of the weights are; NaN where no other bucket has what they need."""
+        counts_K, points = diagnostics.statistics.counts_K, diagnostics.points
+        entropy_KJ = [
+            entropies_without_each(counts.bucket_JL, log_base=weights.log_base, estimator=weights.estimator)
+            for counts in counts_K
         ]
-        accuracy_RK = replicates.points_BK[filled] / (2 * replicates.num_pairs_B[filled, None])
-        return cls(np.array(rows).reshape(len(replicates.count_KBL), len(filled)).T, accuracy_RK)
+        filled_J = counts_K[0].bucket_JL.any(axis=1)  # by single responses, too
+        points_JK = points.points_JK.sum(axis=0) - points.points_JK[filled_J]
+        num_pairs_J = points.num_pairs_J.sum() - points.num_pairs_J[filled_J]
+        accuracy_JK = np.full(points_JK.shape, np.nan)
+        np.divide(points_JK, 2 * num_pairs_J[:, None], out=accuracy_JK, where=num_pairs_J[:, None] > 0)
+        return cls(np.array(entropy_KJ).T, accuracy_JK)
 
 
-def correlate_accuracy(weights: Weights, replicated: ReplicatedRules) -> IntervalCorrelation:
-    """Entropy against accuracy over the rules whose entropy is above 0: what ENCORE takes to be strongly negative."""
-    used = [k for k, rule in enumerate(weights.rules) if rule.entropy.value > 0 and rule.accuracy is not None]
-    found = [
-        correlate(entropy_K.tolist(), accuracy_K.tolist())
-        for entropy_K, accuracy_K in zip(replicated.entropy_RK[:, used], replicated.accuracy_RK[:, used], strict=True)
-    ]
-    return IntervalCorrelation(
-        weights.entropy_accuracy,
-        percentile_interval([one.pearson for one in found if one.pearson is not None]),
-        percentile_interval([one.spearman for one in found if one.spearman is not None]),
+def correlate_accuracy(weights: Weights, left_out: LeftOutRules) -> CorrelationWithoutNoise:
+    """Entropy against accuracy over the `correlated_rules`: what ENCORE takes to be strongly negative."""
+    used = correlated_rules(weights.rules)
+    rules = [weights.rules[k] for k in used]
+    if weights.entropy_accuracy.pearson is None:
+        return CorrelationWithoutNoise(weights.entropy_accuracy, None)
+    noise_free = remove_noise(
+        np.array([rule.entropy.value for rule in rules]),
+        np.array([rule.accuracy for rule in rules], dtype=np.float64),
+        without_x_JK=left_out.entropy_JK[:, used],
+        without_y_JK=left_out.accuracy_JK[:, used],
     )
+    return CorrelationWithoutNoise(weights.entropy_accuracy, noise_free)
 
 
 def check_theory(
@@ -124,15 +129,15 @@ def check_theory(
 
 
 def estimate_sample_size(
-    diagnostics: RuleDiagnostics, weights: Weights, replicated: ReplicatedRules, *, temperature: float
+    diagnostics: RuleDiagnostics, weights: Weights, left_out: LeftOutRules, *, temperature: float
 ) -> SampleSize:
-    """How far the ENCORE weights of the kept rules move from replicate to replicate."""
+    """How far the ENCORE weights of the kept rules move from corpus to corpus."""
     kept = kept_rules(diagnostics.statistics, min_active=weights.min_active)
-    drawn = [encore(row, temperature=temperature) for row in replicated.entropy_RK[:, kept].tolist()]
+    without_JK = np.array([encore(row, temperature=temperature) for row in left_out.entropy_JK[:, kept].tolist()])
     weight_K = encore([weights.rules[k].entropy.value for k in kept], temperature=temperature)
     errors = []
-    for column, weight in zip(np.array(drawn).reshape(-1, len(kept)).T, weight_K.tolist(), strict=True):
-        interval = percentile_interval(column)
+    for without_J, weight in zip(without_JK.T, weight_K.tolist(), strict=True):
+        interval = jackknife_interval(weight, without_J)
         if interval is not None and weight >= LEAST_WEIGHT:
             errors.append((interval.high - interval.low) / 2 / weight)
     return SampleSize(temperature, diagnostics.statistics.num_pairs, max(errors, default=None))

@@ -1,4 +1,4 @@
-"""Rewards side by side on the same pairs: accuracies and differences to the base, with Poisson-bootstrap intervals."""
+"""Rewards side by side on the same pairs: accuracies and differences to the base, with intervals over prompts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encore_ray.composition.measure.agreement import Interval, Tally
-from encore_ray.composition.measure.bootstrap import MAX_ROWS, draw_replicates, percentile_interval, replicate_sums
+from encore_ray.composition.measure.jackknife import buckets_of, jackknife_interval, sum_buckets, without_each
 
 BASE = "base"
 
@@ -19,7 +19,7 @@ class Control:
 
     Attributes:
         accuracy: a tie is half a win.
-        interval, difference_interval: 95 %, over prompts; None without a replicate that has pairs.
+        interval, difference_interval: 95 %, over prompts; None where one bucket of them holds all.
         difference: accuracy minus that of the base reward.
     """
 
@@ -71,24 +71,20 @@ def compare_rewards(
         [1 + np.sign(np.where(np.abs(m_N) <= tolerance, 0.0, m_N)) for m_N in margin_by_name.values()]
         + [np.ones(len(hash_N))],
         axis=1,
-    ).astype(np.float32)
-    sum_BC = sum(
-        replicate_sums(draw_replicates(hash_N[start : start + MAX_ROWS]), points_NC[start : start + MAX_ROWS])
-        for start in range(0, len(hash_N), MAX_ROWS)
-    )
-    assert isinstance(sum_BC, np.ndarray), "no pair to compare rewards on"
-    sum_BC = sum_BC[sum_BC[:, -1] > 0]
-    accuracy_BC = sum_BC[:, :-1] / (2 * sum_BC[:, -1:])
+    ).astype(np.int64)
+    assert len(points_NC), "no pair to compare rewards on"
+    points_JC = sum_buckets(buckets_of(hash_N), points_NC)
+    rest_JC = without_each(points_JC, points_JC[:, -1] > 0)
+    if len(rest_JC) == 1:
+        rest_JC = rest_JC[:0]  # there is nothing without the one bucket
+    accuracy_JC = rest_JC[:, :-1] / (2 * rest_JC[:, -1:])
     base = names.index(BASE)
     base_accuracy = tallies[base].accuracy or 0.0
-    return [
-        Control(
-            name,
-            tally,
-            tally.accuracy or 0.0,
-            percentile_interval(accuracy_BC[:, c]),
-            (tally.accuracy or 0.0) - base_accuracy,
-            percentile_interval(accuracy_BC[:, c] - accuracy_BC[:, base]),
-        )
-        for c, (name, tally) in enumerate(zip(names, tallies, strict=True))
-    ]
+    controls = []
+    for c, (name, tally) in enumerate(zip(names, tallies, strict=True)):
+        accuracy = tally.accuracy or 0.0
+        difference, difference_J = accuracy - base_accuracy, accuracy_JC[:, c] - accuracy_JC[:, base]
+        interval = jackknife_interval(accuracy, accuracy_JC[:, c], low=0.0, high=1.0)
+        difference_interval = jackknife_interval(difference, difference_J, low=-1.0, high=1.0)
+        controls.append(Control(name, tally, accuracy, interval, difference, difference_interval))
+    return controls

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encore_ray.composition.measure.entropy import Z_95
+Z_95 = 1.959963984540054  # the 0.975 quantile of the normal distribution
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.binning import Binning, snap
+from encore_ray.composition.measure.jackknife import NUM_BUCKETS
 from encore_ray.composition.measure.problems import Offenders, ScoreProblems
 from encore_ray.composition.measure.ties import tie_tolerance
 from encore_ray.composition.sums.exact import ExactSum, PowerSums
@@ -33,6 +34,7 @@ class RuleCounts:
         rule, binning: what was counted, in which cells.
         joint_LL: int64, pairs with the chosen response in cell i and the rejected in cell j.
         single_L: int64, single responses a cell.
+        bucket_JL: int64, all responses a cell of each bucket of prompts.
         tally: wins, ties and losses of the rule alone, polarity applied.
         num_active: pairs whose two scores differ by one step or more.
         sum_d, sum_squared_d: of d = chosen - rejected over pairs, in score units, without polarity.
@@ -46,6 +48,7 @@ class RuleCounts:
     binning: Binning
     joint_LL: NDArray[np.int64]
     single_L: NDArray[np.int64]
+    bucket_JL: NDArray[np.int64]
     tally: Tally
     num_active: int
     sum_d: ExactSum
@@ -67,6 +70,7 @@ class RuleCounts:
             binning=self.binning,
             joint_LL=self.joint_LL + other.joint_LL,
             single_L=self.single_L + other.single_L,
+            bucket_JL=self.bucket_JL + other.bucket_JL,
             tally=self.tally + other.tally,
             num_active=self.num_active + other.num_active,
             sum_d=self.sum_d + other.sum_d,
@@ -87,12 +91,19 @@ class MeasuredRule:
 
 
 def measure_rule(
-    rule: Rule, score_AP: NDArray[np.float64], *, name: Name, binning: Binning, clip: bool
+    rule: Rule,
+    score_AP: NDArray[np.float64],
+    *,
+    bucket_P: NDArray[np.int64],
+    name: Name,
+    binning: Binning,
+    clip: bool,
 ) -> MeasuredRule:
     """Count one rule's scores of P pairs or of P single responses.
 
     Args:
         score_AP: of the chosen (A = 0) and the rejected (A = 1) response of pairs, or one row of single responses.
+        bucket_P: bucket of the resampling key of each of the P.
         name: the pair_ids of some of the P, by their numbers; for messages only.
         clip: count scores out of range in the end cells whatever the rule says.
 
@@ -124,6 +135,7 @@ def measure_rule(
         binning=binning,
         joint_LL=joint_LL,
         single_L=single_L,
+        bucket_JL=_count_buckets(cell_AP, bucket_P, binning.num_cells),
         tally=differences.tally,
         num_active=differences.num_active,
         sum_d=differences.sums.total,
@@ -193,6 +205,12 @@ def _count_cells(cell_AP: NDArray[np.int32], size: int) -> tuple[NDArray[np.int6
         return np.zeros((size, size), dtype=np.int64), np.bincount(cell_AP[0], minlength=size)
     joint_LL = np.bincount(cell_AP[0] * size + cell_AP[1], minlength=size * size).reshape(size, size)
     return joint_LL, np.zeros(size, dtype=np.int64)
+
+
+def _count_buckets(cell_AP: NDArray[np.int32], bucket_P: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Counts of all responses, chosen, rejected and single pooled, by bucket and cell."""
+    place_AP = bucket_P * size + cell_AP
+    return np.bincount(place_AP.ravel(), minlength=NUM_BUCKETS * size).reshape(NUM_BUCKETS, size)
 
 
 def _are_levels(score_AP: NDArray[np.float64], cell_AP: NDArray[np.int32], binning: Binning) -> bool:

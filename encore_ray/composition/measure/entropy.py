@@ -1,16 +1,17 @@
-"""Shannon entropy of a rule's rating histogram (plug-in or Miller-Madow), with its delta-method interval."""
+"""Shannon entropy of a rule's rating histogram (plug-in or Miller-Madow), with its interval over prompts."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encore_ray.composition.measure.jackknife import jackknife_interval
+
 LogBase = Literal["e", "2"]
 Estimator = Literal["plugin", "miller_madow"]
-
-Z_95 = 1.959963984540054  # the 0.975 quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,7 @@ def entropy(count_L: NDArray[np.int64], *, log_base: LogBase = "e", estimator: E
 
     Source: ENCORE, arXiv 2503.20995 (plug-in, natural log); Miller 1955 for the correction.
     """
-    occupied = [int(count) for count in count_L if count]
-    n = sum(occupied)
-    assert n > 0, "an empty histogram has no entropy"
-    if len(occupied) == 1:
-        return 0.0
-    nats = math.log(n) - math.fsum(count * math.log(count) for count in occupied) / n
-    if estimator == "miller_madow":
-        nats += (len(occupied) - 1) / (2 * n)
-    return _from_nats(max(nats, 0.0), log_base)
+    return _of_counts(count_L.tolist(), log_base=log_base, estimator=estimator)
 
 
 def max_entropy(num_cells: int, *, log_base: LogBase = "e") -> float:
@@ -49,32 +42,45 @@ def max_entropy(num_cells: int, *, log_base: LogBase = "e") -> float:
 
 
 def estimate_entropy(
-    joint_LL: NDArray[np.int64],
-    single_L: NDArray[np.int64],
-    *,
-    log_base: LogBase = "e",
-    estimator: Estimator = "plugin",
+    count_JL: NDArray[np.int64], *, log_base: LogBase = "e", estimator: Estimator = "plugin"
 ) -> Entropy:
-    """Entropy of chosen and rejected pooled, with a 95 % delta-method interval.
+    """Entropy of a histogram, with its 95 % interval over prompts.
 
-    The two responses of a pair are not independent, so the variance sums over pairs, not over responses: with
-    e = -log p(cell) - H, it is the sum over pairs of (e_chosen + e_rejected)^2, plus e^2 of each single response,
-    over the squared number of responses.
+    Responses of one prompt, of one pair above all, are not independent: the jackknife leaves out prompts by the bucket.
+    The interval is around the entropy less its bias, as few prompts of many responses leave cells emptier than they
+    are. Responses of one bucket alone tell nothing of others: the interval is all that an entropy can be.
 
     Args:
-        joint_LL: number of pairs with the chosen response in cell i (row) and the rejected in cell j (column).
-        single_L: number of single responses a cell.
+        count_JL: int64, the responses a cell of each bucket of prompts, not all 0.
     """
-    count_L = joint_LL.sum(axis=1) + joint_LL.sum(axis=0) + single_L
-    n = int(count_L.sum())
-    plugin = entropy(count_L)
-    surprise = [math.log(n) - math.log(int(count)) - plugin if count else 0.0 for count in count_L]
-    terms = [int(joint_LL[i, j]) * (surprise[i] + surprise[j]) ** 2 for i, j in zip(*np.nonzero(joint_LL), strict=True)]
-    terms += [int(single_L[i]) * surprise[i] ** 2 for i in np.flatnonzero(single_L)]
-    half_width = _from_nats(Z_95 * math.sqrt(math.fsum(terms)) / n, log_base)
+    count_L = count_JL.sum(axis=0)
     value = entropy(count_L, log_base=log_base, estimator=estimator)
     ceiling = max(max_entropy(len(count_L), log_base=log_base), value)
-    return Entropy(value, max(value - half_width, 0.0), min(value + half_width, ceiling))
+    without_J = entropies_without_each(count_JL, log_base=log_base, estimator=estimator)
+    interval = jackknife_interval(value, without_J, low=0.0, high=ceiling, unbiased=True)
+    return Entropy(value, interval.low, interval.high) if interval else Entropy(value, 0.0, ceiling)
+
+
+def entropies_without_each(
+    count_JL: NDArray[np.int64], *, log_base: LogBase = "e", estimator: Estimator = "plugin"
+) -> list[float]:
+    """The entropy without each bucket that holds a response; NaN where no other does."""
+    rest_JL = count_JL.sum(axis=0) - count_JL[count_JL.any(axis=1)]
+    if len(rest_JL) == 1:
+        return [math.nan]
+    return [_of_counts(count_L, log_base=log_base, estimator=estimator) for count_L in rest_JL.tolist()]
+
+
+def _of_counts(counts: Sequence[int], *, log_base: LogBase, estimator: Estimator) -> float:
+    occupied = [count for count in counts if count]
+    n = sum(occupied)
+    assert n > 0, "an empty histogram has no entropy"
+    if len(occupied) == 1:
+        return 0.0
+    nats = math.log(n) - math.fsum([count * math.log(count) for count in occupied]) / n
+    if estimator == "miller_madow":
+        nats += (len(occupied) - 1) / (2 * n)
+    return _from_nats(max(nats, 0.0), log_base)
 
 
 def _from_nats(nats: float, log_base: LogBase) -> float:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.counts import PART_ROWS, MeasuredRule, RuleCounts, measure_rule
+from encore_ray.composition.measure.jackknife import buckets_of
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet
 
@@ -73,6 +74,8 @@ class RuleStatistics:
         num_pairs = int(np.count_nonzero(is_pair_N))
         number, code_N = subset_codes([] if subsets is None else subsets)
         parts = _parts(is_pair_N, pair_ids)
+        hash_N = hash_keys(keys)
+        bucket_N = buckets_of(hash_N)
         is_one_subset = len(number) == 1 and not code_N.any()  # the usual case: what is counted already
         counts_K: list[RuleCounts] = []
         count_KSL: list[NDArray[np.int64]] = []
@@ -80,7 +83,15 @@ class RuleStatistics:
         for rule, binning, chosen_N, rejected_N in zip(rules, binnings, chosen_KN, rejected_KN, strict=True):
             sides = np.asarray(chosen_N), np.asarray(rejected_N)
             measured = [
-                measure_rule(rule, part.scores(*sides), name=part.names, binning=binning, clip=clip) for part in parts
+                measure_rule(
+                    rule,
+                    part.scores(*sides),
+                    bucket_P=bucket_N[part.rows],
+                    name=part.names,
+                    binning=binning,
+                    clip=clip,
+                )
+                for part in parts
             ]
             counts_K.append(reduce(add, (of_part.counts for of_part in measured)))
             if 0 < len(number) <= MAX_SUBSETS:
@@ -97,7 +108,7 @@ class RuleStatistics:
             num_pairs=num_pairs,
             num_singles=len(is_pair_N) - num_pairs,
             clip=clip,
-            keys=DistinctKeys.of(hash_keys(keys)[is_pair_N]),
+            keys=DistinctKeys.of(hash_N[is_pair_N]),
             counts_K=tuple(counts_K),
             subset_counts=by_name if len(number) <= MAX_SUBSETS else None,
         )

@@ -1,6 +1,7 @@
 """From the statistics of a corpus to the weights of its rules."""
 
 import math
+from collections.abc import Sequence
 from typing import get_args
 
 from encore_ray.composition.measure.agreement import Correlation, correlate
@@ -10,7 +11,7 @@ from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.sums.exact import standard_deviation
 from encore_ray.composition.weigh.evidence import Learned, active_pair_share, gather_evidence, kept_rules
-from encore_ray.composition.weigh.flags import flag_rule, write_warnings
+from encore_ray.composition.weigh.flags import DROPPED_BY_MIN_ACTIVE, flag_rule, write_warnings
 from encore_ray.composition.weigh.groups import group_entropies, warn_of_small_groups, weigh_groups
 from encore_ray.composition.weigh.scheme import Scheme
 from encore_ray.composition.weigh.schemes import Encore
@@ -58,10 +59,7 @@ def weigh(
     assert learned or not scheme.uses_labels, f"{scheme.name} needs what the labels say"
     counts_K = statistics.counts_K
 
-    entropy_K = [
-        estimate_entropy(counts.joint_LL, counts.single_L, log_base=log_base, estimator=estimator)
-        for counts in counts_K
-    ]
+    entropy_K = [estimate_entropy(counts.bucket_JL, log_base=log_base, estimator=estimator) for counts in counts_K]
     kept = kept_rules(statistics, min_active=min_active)
     evidence = gather_evidence(
         statistics, entropy_K, kept=kept, log_base=log_base, score_range=score_range, learned=learned
@@ -185,12 +183,20 @@ def _contribution_shares(
     return [part / total for part in part_K] if total else [None] * len(counts_K)
 
 
-def _entropy_accuracy(rules: list[RuleWeight]) -> Correlation:
-    """Correlation of entropy with accuracy over rules whose entropy is above 0."""
-    entropies: list[float] = []
-    accuracies: list[float] = []
-    for rule in rules:
-        if rule.entropy.value > 0 and rule.accuracy is not None:
-            entropies.append(rule.entropy.value)
-            accuracies.append(rule.accuracy)
-    return correlate(entropies, accuracies)
+def correlated_rules(rules: Sequence[RuleWeight]) -> list[int]:
+    """Numbers of the rules over which entropy and accuracy are correlated: they have both, and may have a weight.
+
+    A rule of entropy 0 never varies: it agrees with half of the labels whatever it is about.
+    """
+    return [
+        k
+        for k, rule in enumerate(rules)
+        if rule.entropy.value > 0 and rule.accuracy is not None and DROPPED_BY_MIN_ACTIVE not in rule.flags
+    ]
+
+
+def _entropy_accuracy(rules: Sequence[RuleWeight]) -> Correlation:
+    """Correlation of entropy with accuracy over `correlated_rules`."""
+    used = [rules[k] for k in correlated_rules(rules)]
+    accuracies = [rule.accuracy for rule in used if rule.accuracy is not None]
+    return correlate([rule.entropy.value for rule in used], accuracies)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from encore_ray.composition.weigh.flags import DROPPED_BY_MIN_ACTIVE
 from encore_ray.report.charts.text import shorten, text_width
 from encore_ray.report.data.contents import ReportedRule, flag_order
 from encore_ray.report.drawing.markup import Markup, decimal, tag
@@ -108,7 +109,8 @@ def _axes(x: AxisScale, y: AxisScale, inside: Box, *, unit: str) -> list[Markup]
 
 def _trend(rules: Sequence[ReportedRule], x: AxisScale, y: AxisScale) -> Markup | None:
     """The least-squares line, over the rules that the correlation is of."""
-    points = [(rule.entropy, _accuracy(rule)) for rule in rules if rule.entropy > 0]
+    used = [rule for rule in rules if rule.entropy > 0 and DROPPED_BY_MIN_ACTIVE not in rule.flags]
+    points = [(rule.entropy, _accuracy(rule)) for rule in used]
     x_mean = math.fsum(point[0] for point in points) / len(points)
     y_mean = math.fsum(point[1] for point in points) / len(points)
     spread = math.fsum((point[0] - x_mean) ** 2 for point in points)

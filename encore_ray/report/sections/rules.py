@@ -93,18 +93,21 @@ def _correlation(contents: ReportContents) -> Correlations | None:
 
 
 def _correlations_in_words(comparison: Comparison | None) -> Markup | None:
-    """The correlations with their bootstrap intervals, and the paper's own check."""
+    """The correlations, the first without the noise of the pairs too, and the paper's own check."""
     if not comparison:
         return None
     entries: list[tuple[str, Child]] = []
     found, theory = comparison.entropy_accuracy, comparison.theory_check
-    for name, r, p, low, high in (
-        ("Pearson", found.pearson, found.pearson_p, found.pearson_low, found.pearson_high),
-        ("Spearman", found.spearman, found.spearman_p, found.spearman_low, found.spearman_high),
+    for name, r, p in (
+        ("Pearson", found.pearson, found.pearson_p),
+        ("Spearman", found.spearman, found.spearman_p),
     ):
         if r is not None:
-            interval = "" if low is None else f", 95% {signed(low)} to {signed(high)}"
-            entries.append((f"{name}, entropy and accuracy", f"{signed(r)} ({p_value(p)}{interval})"))
+            entries.append((f"{name}, entropy and accuracy", f"{signed(r)} ({p_value(p)}, over rules)"))
+    if found.pearson_low is not None:
+        value = "not known" if found.pearson_noise_free is None else signed(found.pearson_noise_free)
+        interval = f"95% {signed(found.pearson_low)} to {signed(found.pearson_high)}, over prompts"
+        entries.append(("Pearson without the noise of the pairs", f"{value} ({interval})"))
     if theory and theory.pearson is not None:
         entries.append(
             (

@@ -150,14 +150,12 @@ def _note(comparison: Comparison) -> str:
         else f"all {plural(comparison.num_pairs, 'pair')}, none of which is held out: too few prompts to judge what "
         "learns from labels",
         "a tie is half a win",
-        "lines are 95% intervals; the best of so many looks a little better than it is",
+        "lines are 95% intervals over prompts; the best of so many looks a little better than it is",
     ]
     if comparison.beside:
         parts.append(
             "rewards made elsewhere are evaluated on the pairs that they know, whatever they have learned from"
         )
-    if comparison.replicates:
-        parts.append(f"differences to uniform by a bootstrap of {plural(comparison.replicates, 'replicate')}")
     return "; ".join(parts) + "."
 
 

@@ -51,8 +51,8 @@ def test_parts_add_up_to_the_whole() -> None:
         for p in (slice(0, 7), slice(7, N))
     ]
     both = parts[0] + parts[1]
-    np.testing.assert_array_equal(both.count_KRYC, whole.count_KRYC)
-    np.testing.assert_allclose(both.moment_KR4, whole.moment_KR4)
+    np.testing.assert_array_equal(both.count_KJYC, whole.count_KJYC)
+    np.testing.assert_allclose(both.moment_KJ4, whole.moment_KJ4)
 
 
 def test_rows_of_one_prompt_count_as_one() -> None:

@@ -149,7 +149,8 @@ def test_ratings_are_measured_alike_whether_or_not_a_score_beside_them_is_a_leve
     rules = RuleSet([make_rule(scale=tenths, higher_is="worse")])
     ratings_2N = (rng.integers(0, 11, (2, 500)) / 10).astype(np.float32)
     stray = np.array([[0.55]], dtype=np.float32), np.array([[0.52]], dtype=np.float32)
-    apart = measure(ratings_2N[:1], ratings_2N[1:], rules=rules) + measure(*stray, rules=rules)
+    of_stray = measure(*stray, rules=rules, keys=["p0500"])
+    apart = measure(ratings_2N[:1], ratings_2N[1:], rules=rules) + of_stray
     beside = [np.hstack([side_N[None], one]) for side_N, one in zip(ratings_2N, stray, strict=True)]
     together = measure(*beside, rules=rules)
     assert together.counts_K[0].num_off_level == 2
