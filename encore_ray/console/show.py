@@ -62,6 +62,11 @@ def show_job(result: "JobResult", *, console: Console) -> None:
         "identical": (prepared, "have the same response on both sides"),
         "repeated_content": (prepared, "repeat the content of an earlier pair"),
         "contradictory": (prepared, "contradict another pair of the same responses: no reward is right on both"),
+        "prompt_ids_of_several_prompts": (
+            prepared,
+            "prompt_ids of the data stand beside several prompts: each is one prompt to all intervals and to what is "
+            "held out. Where inputs number theirs alike, set prepare.ignore to [prompt_id]",
+        ),
         "singles": (prepared, "are single responses: scored, but not compared"),
         **{key: (prepared, words) for key, words in NOTES.items()},
     }

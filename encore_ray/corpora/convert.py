@@ -173,7 +173,8 @@ class SplitConverter:
         candidates = reading.candidates([values for _, values in rows], notes)
         pairs = [canonical_pair(candidate) for candidate in candidates]
         ratings = reading.ratings.read(values) if reading.ratings else None
-        subset = _subset(values, reading.subset_column) if reading.subset_column else reading.subset
+        subset = _name(values, reading.subset_column) if reading.subset_column else reading.subset
+        prompt_id = _name(values, reading.prompt_id_column) if reading.prompt_id_column else None
         key = f"{reading.digest}:{reading.ordinal}:{row.line}"
         given = _given_id(values, reading.id_column) if reading.id_column else None
         if len(pairs) == 1 and not reading.layout.is_grouped:
@@ -185,6 +186,7 @@ class SplitConverter:
         return [
             PairRecord(
                 pair_id,
+                prompt_id or pair.prompt_id,
                 group_id,
                 subset,
                 pair,
@@ -308,7 +310,8 @@ def _given_id(values: dict[str, Any], column: str) -> str:
     return str(value)
 
 
-def _subset(values: dict[str, Any], column: str) -> str | None:
+def _name(values: dict[str, Any], column: str) -> str | None:
+    """What a row names in a column that may be empty: its subset, its prompt."""
     value = at_path(values, column)
     if value is None:
         return None

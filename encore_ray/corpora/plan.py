@@ -23,7 +23,7 @@ from encore_ray.corpora.sources import SourceFile
 from encore_ray.corpora.tables import TableSpec, merge_columns
 from encore_ray.corpora.values import STORED, TEXTUAL, WHOLE, Shape, usual_shape
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.schema import PAIR_ID, SUBSET
+from encore_ray.schema import PAIR_ID, PROMPT_ID, SUBSET
 
 Ids = Literal["auto", "row"]
 
@@ -73,6 +73,11 @@ class CorpusPlan:
         return sum(file.num_rows for file in self.files)
 
     @property
+    def has_prompt_ids(self) -> bool:
+        """Whether a file says which of its pairs are of one prompt."""
+        return any(split.reading.prompt_id_column for split in self.splits)
+
+    @property
     def rated_rules(self) -> tuple[str, ...]:
         """Rules whose ratings the corpus brings along; none when a model has to score it."""
         return self.table.rated_rules
@@ -94,7 +99,7 @@ def plan(
         ids: "auto" takes `pair_id`, else `id`, where a file has it; "row" makes ids from content and line.
         columns: source columns to pass through; all by default. Ratings are always kept.
         rule_names: rules of the lists `chosen_scores` and `rejected_scores`, in their order.
-        ignored: columns that are not read as part of the conversation, although their name says so.
+        ignored: columns that are not read as part of the conversation, although their name says so; prompt_id, too.
         leaves_out: leave out a file whose layout is not recognised, instead of refusing all.
 
     Raises:
@@ -179,12 +184,15 @@ def _reading(
         subset_column = SUBSET
     if file.subset is not None:
         subset_column = None
+    prompt_id_column = None
+    if shapes.get(PROMPT_ID, Shape.NESTED) in _ID_SHAPES and PROMPT_ID not in ignored:
+        prompt_id_column = PROMPT_ID
     ratings = None
     if layout.can_be_rated:
         ratings = find_ratings(common, rule_names=names, given=given_rules, has_rejected=not layout.is_single)
     beside = find_beside(layout, shapes, columns=file.columns, ignored=ignored)
     used = {*layout.uses, *map(top_of, beside.read)}
-    used |= {top_of(name) for name in (id_column, subset_column) if name}
+    used |= {top_of(name) for name in (id_column, prompt_id_column, subset_column) if name}
     return Reading(
         layout=layout,
         digest=digest,
@@ -197,6 +205,7 @@ def _reading(
         beside=beside,
         columns=file.columns,
         ignored=ignored,
+        prompt_id_column=prompt_id_column,
     )
 
 

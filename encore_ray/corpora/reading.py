@@ -65,6 +65,7 @@ class Reading:
         digest: of the file's content; equal for a plain and a compressed copy of a text.
         ordinal: how many files before this one have the same digest; with it, ids made from rows are unique.
         id_column: the source column of `pair_id`, or None for ids made from digest, ordinal and line.
+        prompt_id_column: the source column of `prompt_id`, or None for hashes of the prompts.
         subset: the name for all rows, or None.
         subset_column: the source column of `subset`, or None.
         used: source columns that are not passed through.
@@ -84,6 +85,7 @@ class Reading:
     beside: Beside = Beside()
     columns: ColumnMap | None = None
     ignored: tuple[str, ...] = ()
+    prompt_id_column: str | None = None
 
     @property
     def decoded(self) -> frozenset[str]:

@@ -70,6 +70,7 @@ class PairRecord:
     """One pair with all that its row in pairs/ holds."""
 
     pair_id: str
+    prompt_id: str
     group_id: str | None
     subset: str | None
     pair: CanonicalPair
@@ -148,7 +149,7 @@ def build_table(records: Sequence[PairRecord], *, spec: TableSpec, used: frozens
     columns: list[Any] = [
         pa.array([record.pair_id for record in records], pa.string()),
         pa.array([pair.content_id for pair in pairs], pa.string()),
-        pa.array([pair.prompt_id for pair in pairs], pa.string()),
+        pa.array([record.prompt_id for record in records], pa.string()),
         pa.array([record.group_id for record in records], pa.string()),
         _messages([pair.prompt for pair in pairs]),
         _messages([pair.chosen for pair in pairs]),

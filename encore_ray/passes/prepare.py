@@ -26,10 +26,11 @@ from encore_ray.folder.quarantine import check_bad_fraction
 from encore_ray.folder.spec import PREPARE
 from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.known_inputs import unit_tasks
-from encore_ray.passes.repeats import count_contradictions, count_repeats, refuse_repeated_ids
+from encore_ray.passes.repeats import count_contradictions, count_repeats, count_several_prompts, refuse_repeated_ids
 from encore_ray.run import Dataset, Record, Run, Step
-from encore_ray.schema import CONTENT_ID, REASON_COUNT, Reason
+from encore_ray.schema import CONTENT_ID, PROMPT, PROMPT_ID, REASON_COUNT, Reason
 
+SEVERAL_PROMPTS = "prompt_ids_of_several_prompts"
 TRIAL_UNITS = 16  # a trial's units are small, so that all actors have work
 
 
@@ -49,7 +50,8 @@ class Prepared:
 
     Attributes:
         counts: rows, kept, quarantined, pairs, singles, identical, repeated_content, contradictory, reason.<reason>,
-            and what was done to read the rows, as lists_from_text; files_left_out where there are any.
+            and what was done to read the rows, as lists_from_text; files_left_out where there are any; where the data
+            has prompt_ids, how many of them stand for several prompts.
         corpus_rows: rows of the whole corpus; more than counts["rows"] in a trial.
         rated_rules: rules whose ratings the corpus brings along.
         inputs: the files.
@@ -119,12 +121,16 @@ class Prepare(Step[Prepared]):
         units = [TableUnit(file.unit, output.folder, file.file, file.rows, file.digest) for file in files_out]
         done = output.sealed()
         if done and done["manifest_digest"] == manifest_digest(files_out):
-            counts |= {name: done["counts"].get(name, 0) for name in ("repeated_content", "contradictory")}
+            names_done = ("repeated_content", "contradictory", *([SEVERAL_PROMPTS] if corpus.has_prompt_ids else []))
+            counts |= {name: done["counts"].get(name, 0) for name in names_done}
         else:
             if any(split.reading.id_column for split in splits):
                 refuse_repeated_ids(units, run.reducer)
             counts["repeated_content"] = count_repeats(units, CONTENT_ID, run.reducer)
-            counts["contradictory"] = count_contradictions(units, run.reducer)
+            given = corpus.has_prompt_ids
+            counts["contradictory"] = count_contradictions(units, run.reducer, by=PROMPT if given else PROMPT_ID)
+            if given:
+                counts[SEVERAL_PROMPTS] = count_several_prompts(units, run.reducer)
         output.seal(names, commits, counts)
         inputs = tuple(PreparedInput(f.file.uri, f.digest, f.num_rows, f.layout) for f in corpus.files)
         return Prepared(counts, corpus.num_rows, corpus.rated_rules, inputs, tuple(unread))
@@ -207,7 +213,9 @@ def _scan_all(
 
 
 def _facts(corpus: CorpusPlan, options: PrepareOptions, settings: ConvertSettings) -> dict[str, Any]:
-    more = {} if settings.max_row_bytes == ROW_BYTES else {"max_row_bytes": settings.max_row_bytes}
+    more: dict[str, Any] = {} if settings.max_row_bytes == ROW_BYTES else {"max_row_bytes": settings.max_row_bytes}
+    if corpus.has_prompt_ids:
+        more["prompt_ids"] = "given"
     return more | {
         "ids": options.ids,
         "unit_pairs": settings.unit_pairs,

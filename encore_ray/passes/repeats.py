@@ -18,7 +18,7 @@ from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import DataError
 from encore_ray.folder.columns import first_texts
 from encore_ray.folder.tables import TableUnit
-from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT_ID, REJECTED
+from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT, PROMPT_ID, REJECTED
 
 PARTITION_ROWS = 1 << 24
 EXAMPLES = 5
@@ -93,8 +93,9 @@ def count_repeats(
 @dataclass(frozen=True)
 class _Directions:
     """Of the pairs of a few units, of one partition: a hash of prompt and responses whichever is chosen; its last bit
-    tells which is."""
+    tells which is. The column `by` says which pairs are of one prompt."""
 
+    by: str
     partition: int
     num_partitions: int
 
@@ -102,31 +103,64 @@ class _Directions:
         keys: list[str] = []
         turned: list[bool] = []
         for unit in units:
-            for row in unit.read([PROMPT_ID, CHOSEN, REJECTED]).to_pylist():
+            for row in unit.read([self.by, CHOSEN, REJECTED]).to_pylist():
                 if row[REJECTED] is None or row[CHOSEN] == row[REJECTED]:
                     continue
                 sides = [json.dumps(row[side], ensure_ascii=False) for side in (CHOSEN, REJECTED)]
                 turned.append(sides[0] > sides[1])
-                keys.append("\0".join([row[PROMPT_ID], *sorted(sides)]))
+                keys.append("\0".join([json.dumps(row[self.by], ensure_ascii=False), *sorted(sides)]))
         hashes = hash_keys(keys) & ~np.uint64(1)
         hashes |= np.array(turned, dtype=np.uint64)
         return hashes[(hashes >> np.uint64(1)) % np.uint64(self.num_partitions) == self.partition]
 
 
-def count_contradictions(units: Sequence[TableUnit], reducer: Reducer) -> int:
+def count_contradictions(units: Sequence[TableUnit], reducer: Reducer, *, by: str) -> int:
     """How many times two pairs of the same prompt and responses have opposite labels, each pair counted once.
 
     Of n pairs one way round and m the other way, min(n, m).
+
+    Args:
+        by: the column that tells prompts apart: prompt_id, if it is a hash of the prompt, else the prompt.
     """
     num_partitions = -(-sum(unit.rows for unit in units) // PARTITION_ROWS)
     tasks = reducer.chunks(units)
     opposed = 0
     for partition in range(num_partitions):
-        parts = list(reducer.map(partial(_Directions, partition, num_partitions), tasks))
+        parts = list(reducer.map(partial(_Directions, by, partition, num_partitions), tasks))
         hashes, counts = np.unique(np.concatenate(parts), return_counts=True)
         next_to = hashes[:-1] ^ np.uint64(1) == hashes[1:]
         opposed += int(np.minimum(counts[:-1], counts[1:])[next_to & (hashes[:-1] & np.uint64(1) == 0)].sum())
     return opposed
+
+
+@dataclass(frozen=True)
+class _PromptsOfIds:
+    """The prompts of each prompt_id in a few units, of one partition: hashes of id and both, [N, 2], each once."""
+
+    partition: int
+    num_partitions: int
+
+    def __call__(self, units: tuple[TableUnit, ...]) -> np.ndarray:
+        parts = []
+        for unit in units:
+            rows = unit.read([PROMPT_ID, PROMPT]).to_pylist()
+            ids = [row[PROMPT_ID] for row in rows]
+            both = [f"{row[PROMPT_ID]}\0{json.dumps(row[PROMPT], ensure_ascii=False)}" for row in rows]
+            parts.append(np.stack([hash_keys(ids), hash_keys(both)], axis=1))
+        hash_N2 = np.concatenate(parts)
+        return np.unique(hash_N2[hash_N2[:, 0] % np.uint64(self.num_partitions) == self.partition], axis=0)
+
+
+def count_several_prompts(units: Sequence[TableUnit], reducer: Reducer) -> int:
+    """How many prompt_ids stand for more than one prompt."""
+    num_partitions = -(-sum(unit.rows for unit in units) // PARTITION_ROWS)
+    tasks = reducer.chunks(units)
+    several = 0
+    for partition in range(num_partitions):
+        parts = list(reducer.map(partial(_PromptsOfIds, partition, num_partitions), tasks))
+        hash_N2 = np.unique(np.concatenate(parts), axis=0)
+        several += int((np.unique(hash_N2[:, 0], return_counts=True)[1] > 1).sum())
+    return several
 
 
 def refuse_repeated_ids(units: Sequence[TableUnit], reducer: Reducer) -> None:

@@ -146,7 +146,7 @@ def test_every_column_that_is_no_text_of_the_pair_is_kept(tmp_path: Path):
     kept = ("is_response_0_safe", "is_response_1_safe", "better_response_id", "safer_response_id")
     assert {name: pair[name] for name in kept} == {name: PKU[name] for name in kept}
     [pair] = prepared(tmp_path, ULTRAFEEDBACK).pairs
-    assert (pair["score_chosen"], pair["source_prompt_id"]) == (8.5, "086b3e24")
+    assert (pair["score_chosen"], pair["prompt_id"]) == (8.5, "086b3e24")
     assert json.loads(pair["messages"]) == ULTRAFEEDBACK["messages"]
     [pair] = prepared(tmp_path, REWARDBENCH).pairs
     assert (pair["pair_id"], pair["subset"]) == ("2430", "xstest-should-respond")

@@ -53,7 +53,7 @@ def test_a_column_of_nulls_is_kept(tmp_path: Path):
 def test_columns_under_our_names_are_kept_as_source_columns(tmp_path: Path):
     done = passed(tmp_path, [{"prompt_id": "p", "group_id": 3, "margin": 0.5, "truncated": True, "source_margin": 7}])
     [pair] = done.pairs
-    assert (pair["source_prompt_id"], pair["source_group_id"], pair["source_truncated"]) == ("p", 3, True)
+    assert (pair["prompt_id"], pair["source_group_id"], pair["source_truncated"]) == ("p", 3, True)
     assert (pair["source_margin"], pair["source_source_margin"]) == (7, 0.5)
     assert pair["group_id"] is None
 

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from encore_ray.config import InputOptions, PrepareOptions
 from encore_ray.corpora.inputs import input_specs
+from encore_ray.corpora.pairs import short_hash
 from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.errors import DataError, ResumeRefused
+from encore_ray.folder.tables import table_units
 from encore_ray.passes import repeats
 from encore_ray.passes.prepare import Prepare, Prepared
+from encore_ray.schema import PROMPT_ID
 from encore_ray.storage import Folder
 from tests.corpora.prepared import assistant, user, write_jsonl
 from tests.passes.doing import do
@@ -63,6 +66,40 @@ def test_partitions_do_not_change_the_count(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(repeats, "PARTITION_ROWS", 3)
     rows = [pair(f"q{n}", *sides) for n in range(8) for sides in (("a", "b"), ("b", "a"))]
     assert prepared(tmp_path / "run", write_jsonl(tmp_path / "a.jsonl", rows)).counts["contradictory"] == 8
+
+
+def prompt_ids(folder: Path) -> list[str]:
+    units = table_units(str(folder / "pairs"))
+    return [value for unit in units for value in unit.read([PROMPT_ID]).column(0).to_pylist()]
+
+
+def test_the_datas_own_prompt_ids_are_those_of_its_pairs(tmp_path: Path):
+    rows = [{**pair("q", "a", "b"), "prompt_id": "x"}, {**pair("r", "a", "b"), "prompt_id": "x"}]
+    first = write_jsonl(tmp_path / "a.jsonl", [*rows, {**pair("q", "b", "a"), "prompt_id": None}])
+    second = write_jsonl(tmp_path / "b.jsonl", [{**pair("s", "a", "b"), "prompt_id": 7}])
+    made = prepared(tmp_path / "run", first, second)
+    of_q = short_hash('[["user","q"]]')
+    assert prompt_ids(tmp_path / "run") == ["x", "x", of_q, "7"]
+    assert made.counts["prompt_ids_of_several_prompts"] == 1  # x stands beside q and r
+    assert made.counts["contradictory"] == 1  # of one text, whatever the ids say
+    assert prepared(tmp_path / "run", first, second).counts == made.counts
+    with pytest.raises(ResumeRefused, match="prompt_ids was"):
+        prepared(tmp_path / "run", first, second, ignore=["prompt_id"])
+    counts = prepared(tmp_path / "text", first, second, ignore=["prompt_id"]).counts
+    assert prompt_ids(tmp_path / "text")[::2] == [of_q, of_q]
+    assert "prompt_ids_of_several_prompts" not in counts
+
+
+def test_equal_prompt_ids_of_two_inputs_are_one_prompt(tmp_path: Path):
+    files = [write_jsonl(tmp_path / f"{q}.jsonl", [{**pair(q, "a", "b"), "prompt_id": 1}]) for q in ("q", "r")]
+    counts = prepared(tmp_path / "run", *files).counts
+    assert (prompt_ids(tmp_path / "run"), counts["prompt_ids_of_several_prompts"]) == (["1", "1"], 1)
+
+
+def test_a_prompt_id_that_is_no_text_sends_its_row_to_quarantine(tmp_path: Path):
+    rows = [{**pair("q", "a", "b"), "prompt_id": value} for value in ("x", "y", [1])]
+    counts = prepared(tmp_path / "run", write_jsonl(tmp_path / "a.jsonl", rows)).counts
+    assert (counts["kept"], counts["reason.wrong_type"]) == (2, 1)
 
 
 def test_prompts_without_a_response_do_not_fail_a_job_and_are_counted(tmp_path: Path):

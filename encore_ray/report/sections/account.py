@@ -19,6 +19,7 @@ _NOTES = {
     "truncated": "longer than the model takes: they lost their beginning",
     "repeated_content": "the content of an earlier pair once more",
     "contradictory": "the opposite label of another pair with the same responses: no reward is right on both",
+    "prompt_ids_of_several_prompts": "prompt_ids of the data beside several prompts: one prompt each to all intervals",
     "identical": "the same response on both sides",
     "singles": "one response only: scored, not compared",
     **NOTES,
