@@ -2,6 +2,9 @@
 
     minimise  sum over responses of log(1 + exp(z)) - y z  +  penalty / 2 |w|^2 ,   z = w.x + b
 
+with no penalty on b: the mean of the probabilities is the share of yes labels. Where all labels are the same there is
+no minimum; the head then gives every response (yes + 1/2) / (labels + 1), as Krichevsky and Trofimov estimate it.
+
 All heads, penalties and folds are fitted side by side: each is one problem, and a pass over the responses takes a step
 of all that are not done. The Hessian is never more than a quarter of the Gram matrix, which the ridge sums have, so the
 step that this bound gives always improves; momentum makes up for its caution. That needs D numbers a problem and pass,
@@ -22,7 +25,8 @@ from encore_ray.composition.heads.ridge import PENALTIES, LinearFit, ResponseSum
 GOAL = 1e-8  # nats a response that the next step would still gain, at which a problem is done
 MAX_PASSES = 200
 _BOUND = 0.25  # of the second derivative of log(1 + exp(z))
-_BIAS_PENALTY = 0.25  # as of one response at z = 0: where all labels are the same, b stays finite
+BALANCE = 1e-9  # of the labels, by which the probabilities' sum may miss that of the labels
+BALANCE_PASSES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +55,12 @@ class LogisticSums:
     Attributes:
         heldout_loss_P: nats, of the fold that is left out.
         slope_P, gradient_PD: of the loss of the other folds, by b and by w, penalties not counted.
+        curvature_P: of the same, by b twice.
     """
 
     heldout_loss_P: NDArray[np.float64]
     slope_P: NDArray[np.float64]
+    curvature_P: NDArray[np.float64]
     gradient_PD: NDArray[np.float64]
 
     @classmethod
@@ -73,9 +79,12 @@ class LogisticSums:
         held_NP = fold_N[:, None] == heads.without_P
         z_NP = embedding_ND @ heads.weight_PD.T + heads.bias_P
         softplus_NP = np.logaddexp(0.0, z_NP)
-        miss_NP = np.where(present_NP & ~held_NP, np.exp(z_NP - softplus_NP) - label_NP, 0.0)
+        share_NP = np.exp(z_NP - softplus_NP)
+        counts_NP = present_NP & ~held_NP
+        miss_NP = np.where(counts_NP, share_NP - label_NP, 0.0)
+        curvature_NP = np.where(counts_NP, share_NP * (1 - share_NP), 0.0)
         loss_NP = np.where(present_NP & held_NP, softplus_NP - label_NP * z_NP, 0.0)
-        return cls(loss_NP.sum(axis=0), miss_NP.sum(axis=0), miss_NP.T @ embedding_ND)
+        return cls(loss_NP.sum(axis=0), miss_NP.sum(axis=0), curvature_NP.sum(axis=0), miss_NP.T @ embedding_ND)
 
     def __add__(self, other: "LogisticSums") -> "LogisticSums":
         return LogisticSums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
@@ -146,10 +155,12 @@ class _Search:
         without_P = np.array([-1 if problem.without is None else problem.without for problem in problems])
         size = mean_PD.shape[1]
         here_PE = np.zeros((len(problems), size + 1))  # w, then b for centred embeddings
+        yes_P = np.array([self._num_yes(problem) for problem in problems])
+        here_PE[:, size] = np.log((yes_P + 0.5) / (num_P - yes_P + 0.5))
         ahead_PE = here_PE.copy()
         momentum_P = np.ones(len(problems))
-        loss_P = np.zeros(len(problems))
-        todo = np.arange(len(problems))
+        differ_P = (yes_P > 0) & (yes_P < num_P)
+        todo = np.flatnonzero(differ_P)
         num_passes = 0
         while len(todo) and num_passes < MAX_PASSES:
             at_TE = ahead_PE[todo]
@@ -160,7 +171,7 @@ class _Search:
             gradient_TE = np.column_stack(
                 [
                     sums.gradient_PD - mean_PD[todo] * sums.slope_P[:, None] + penalty_P[todo, None] * weight_TD,
-                    sums.slope_P + _BIAS_PENALTY * at_TE[:, size],
+                    sums.slope_P,
                 ]
             )
             step_TE = self._step(gradient_TE, [problems[p] for p in todo.tolist()], penalty_P[todo])
@@ -170,12 +181,26 @@ class _Search:
             before_T = np.where(turned_T, 1.0, momentum_P[todo])
             momentum_T = (1 + np.sqrt(1 + 4 * before_T**2)) / 2
             ahead_PE[todo] = next_TE + np.where(turned_T, 0.0, (before_T - 1) / momentum_T)[:, None] * moved_TE
-            here_PE[todo], momentum_P[todo], loss_P[todo] = next_TE, momentum_T, sums.heldout_loss_P
+            here_PE[todo], momentum_P[todo] = next_TE, momentum_T
             gain_T = (gradient_TE * step_TE).sum(axis=1) / 2
             todo = todo[gain_T > GOAL * np.maximum(num_P[todo], 1.0)]
         weight_PD = here_PE[:, :size]
         bias_P = here_PE[:, size] - (weight_PD * mean_PD).sum(axis=1)
-        return _Found(weight_PD, bias_P, loss_P, num_passes, is_exact=not len(todo))
+        sums = self._measure(ProblemHeads(rule_P, without_P, weight_PD, bias_P))
+        num_passes += 1
+        for _ in range(BALANCE_PASSES):  # Newton's steps of b alone, from close by
+            unbalanced_P = differ_P & (np.abs(sums.slope_P) > BALANCE * num_P)
+            if not unbalanced_P.any():
+                break
+            bias_P = bias_P - np.where(unbalanced_P, sums.slope_P / np.where(differ_P, sums.curvature_P, 1.0), 0.0)
+            sums = self._measure(ProblemHeads(rule_P, without_P, weight_PD, bias_P))
+            num_passes += 1
+        return _Found(weight_PD, bias_P, sums.heldout_loss_P, num_passes, is_exact=not len(todo))
+
+    def _num_yes(self, problem: Problem) -> float:
+        """The sum of a problem's labels."""
+        kept_F = np.arange(NUM_FOLDS) != (-1 if problem.without is None else problem.without)
+        return float(self._sums.label_FK[kept_F, problem.rule].sum())
 
     def _spectrum(self, problem: Problem) -> Spectrum:
         key = (self._group_of[problem.rule], problem.without)
@@ -192,5 +217,5 @@ class _Search:
         for spectrum in {id(spectrum): spectrum for spectrum in spectra}.values():
             mine = [p for p, each in enumerate(spectra) if each is spectrum]
             step_PE[mine, :-1] = spectrum.solve_each(gradient_PE[mine, :-1], penalty_P[mine], share=_BOUND)
-            step_PE[mine, -1] = gradient_PE[mine, -1] / (_BOUND * spectrum.num + _BIAS_PENALTY)
+            step_PE[mine, -1] = gradient_PE[mine, -1] / (_BOUND * spectrum.num)
         return step_PE
