@@ -60,9 +60,13 @@ class SourceFigures(Part):
 
 
 class Calibration(Part):
-    """The sources of a label's probability, the one that fits best first, and which of them is used."""
+    """The sources of a label's probability, the one that fits best first.
 
-    used: str
+    Attributes:
+        used: the one that is read; None where it is no better than a coin.
+    """
+
+    used: str | None
     sources: list[SourceFigures]
 
 

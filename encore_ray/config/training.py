@@ -73,7 +73,10 @@ class FitHeadsOptions(Section):
 class RefineOptions(Section):
     negatives: int = Field(default=768, gt=0, description="Of fit: negatives for each response. Time grows with them.")
     sigma: float = Field(
-        default=3.5, gt=0, description="Of fit: spread of the negatives, in standard deviations of the reward."
+        default=3.5,
+        gt=0,
+        description="Of fit: spread of the negatives, in standard deviations of the reward; 0.875 is that of the "
+        "official code.",
     )
     beta: float = Field(default=0.1, gt=0, description="Of fit: spread of the positive, as a share of sigma.")
     learning_rate: float = Field(default=9e-5, gt=0, description="Of fit: of AdamW.")

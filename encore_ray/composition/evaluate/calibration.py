@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 NUM_BINS = 10
 RIDGE = 1.0  # on a standard deviation of x and on b, beside the summed loss: finite where the label is always right
+COIN_LOSS = math.log(2)  # nats a label, of whoever says one half each time
 LIKELY_ERROR = 0.05  # a label that is less probable is listed
 _MAX_STEPS = 50
 _LEAST = 1e-12  # probabilities are kept so far from 0 and 1
@@ -134,6 +135,11 @@ class ProbabilitySource:
     fitted_log_loss: float
     reliability: Reliability
 
+    @property
+    def beats_coin(self) -> bool:
+        """See `beats_coin`."""
+        return beats_coin(slope=self.logistic.slope, log_loss=self.reliability.log_loss)
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "source": self.name,
@@ -141,6 +147,15 @@ class ProbabilitySource:
             "fitted_log_loss": self.fitted_log_loss,
             **self.reliability.to_dict(),
         }
+
+
+def beats_coin(*, slope: float, log_loss: float) -> bool:
+    """Whether probabilities are of use: they rise with what they are read from, and lose less than a coin's on others.
+
+    Args:
+        log_loss: nats a label, of pairs that nothing was fitted to.
+    """
+    return slope > 0 and log_loss < COIN_LOSS
 
 
 def calibrate(

@@ -5,7 +5,9 @@
 The first wide layer is linear in (e, tower(y)), so the embedding's part of it is computed once a response, whatever
 number of rewards is tried. K energies, one a head, share that part; the rest is their own.
 
-Source: EBRM, arXiv 2504.13134.
+Source: EBRM, arXiv 2504.13134. Its official code, github.com/AnamikaLochab/EBRM, also drops half of what leaves the
+first two layers of the tower (16 and 32) in training; here the tower is left whole, so that the energies of all rewards
+that are tried for a response come from one tower.
 """
 
 from collections.abc import Sequence

@@ -7,10 +7,11 @@ NUM_GRID = 41  # rewards at which an energy is tried
 
 @dataclass(frozen=True)
 class EnergySettings:
-    """How energies are trained; the defaults are the paper's.
+    """How energies are trained; the defaults are the numbers of the official code.
 
     Attributes:
-        sigma: of the negatives, in standard deviations of the reward.
+        sigma: of the negatives, in standard deviations of the reward. The official code scales rewards to a standard
+            deviation of 4 before: its 3.5 is .875 of one, and negatives here lie four times as far apart.
         beta: the positive's noise is beta * sigma.
         num_negatives: M.
         regularisation: lambda, on the mean squared energy.

@@ -166,7 +166,14 @@ def _refined_units(run: Folder) -> dict[str, TableUnit]:
     """The units of refined/ by name."""
     if not run.child(REFINED_DIR).exists(PLAN_FILE):
         raise ConfigError(f"{run.path(REFINED_DIR)} is not there: --min-confidence needs `encore-ray refine apply`.")
-    return {unit.unit: unit for unit in table_units(run.child(REFINED_DIR).uri)}
+    units = {unit.unit: unit for unit in table_units(run.child(REFINED_DIR).uri)}
+    tables = (unit.read([LABEL_PROBABILITY]) for unit in units.values())
+    if all(table.column(0).null_count == table.num_rows for table in tables):
+        raise DataError(
+            f"{run.path(REFINED_DIR)} knows no label's probability: there is no pair, or what it would be read from "
+            "is no better than a coin, see the verdict of `encore-ray refine fit`. Leave out --min-confidence."
+        )
+    return units
 
 
 def _label_probabilities(unit: TableUnit, refined: dict[str, TableUnit]) -> dict[str, float]:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.artifacts import LabelErrors
-from encore_ray.composition.evaluate.calibration import LIKELY_ERROR, Logistic
+from encore_ray.composition.evaluate.calibration import LIKELY_ERROR, Logistic, beats_coin
 from encore_ray.engine.pools import keeping_pool
 from encore_ray.engine.unit_work import Write, unit_task
 from encore_ray.errors import ResumeRefused
@@ -138,8 +138,10 @@ class _RefineRewards:
     def __init__(self, run: Folder):
         self._refiner = REWARD_ENERGY.load(run)
         calibration = self._refiner.facts["calibration"]
-        source = next(one for one in calibration["sources"] if one["source"] == calibration["used"])
-        self._logistic = Logistic(source["slope"], source["intercept"])
+        source = next((one for one in calibration["sources"] if one["source"] == calibration["used"]), None)
+        # An earlier version used what is worse than a coin, too.
+        is_used = source is not None and beats_coin(slope=source["slope"], log_loss=source["log_loss"])
+        self._logistic = Logistic(source["slope"], source["intercept"]) if source is not None and is_used else None
         self._reads_margin = calibration["used"] == MARGIN
 
     def __call__(self, unit: EmbeddedUnit, attempt: Attempt) -> Mapping[str, int]:
@@ -149,7 +151,7 @@ class _RefineRewards:
         refined = RefinedRows.of(rows, self._refiner)
         r_N2, at_end_N2 = refined.r_N2K[:, :, 0], refined.at_end_N2K[:, :, 0]
         x_N = rows.r_N2K[:, 0, 0] - rows.r_N2K[:, 1, 0] if self._reads_margin else refined.odds_N
-        probability_N = self._logistic.probability(x_N)
+        probability_N = self._logistic.probability(x_N) if self._logistic else np.full(len(x_N), np.nan)
         single_N, unknown_N = ~rows.pair_N, np.isnan(probability_N)
         columns: dict[str, Any] = {name: table.column(name) for name in CARRIED if name in table.column_names}
         columns[CHOSEN_REFINED] = pa.array(r_N2[:, 0])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encore_ray.artifacts import RefineReport
-from encore_ray.composition.evaluate.calibration import calibrate
+from encore_ray.composition.evaluate.calibration import ProbabilitySource, calibrate
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.engine.base import Send
@@ -101,8 +101,10 @@ def fit_refinement(
         controls += [{"noise": level, **control.to_dict()} for control in found.controls(tolerance)]
         trainer.note(_verdict(found.controls(tolerance), level))
     assert kept is not None and heldout is not None
-    verdict = _verdict(heldout.controls(tolerance), 0.0) + advice(kept.facts)
-    report = _report(kept, heldout, controls, verdict=verdict)
+    sources = calibrate({MARGIN: heldout.base_N, DENSITY: heldout.odds_N}, fitted_N=~heldout.test_N)
+    used = find_used(sources)
+    verdict = _verdict(heldout.controls(tolerance), 0.0) + advice(kept.facts) + ("" if used else _no_use(sources))
+    report = _report(kept, heldout, controls, verdict=verdict, sources=sources)
     REWARD_ENERGY.keep(run, kept.with_facts({"made_from": facts, "calibration": report["calibration"]}), report)
     return report
 
@@ -160,10 +162,35 @@ def _fit_and_evaluate(training: Training, send: Send) -> tuple["Refiner", _Heldo
     return refiner, _HeldoutPairs(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
+def find_used(sources: Sequence[ProbabilitySource]) -> str | None:
+    """What the probability of a label is read from: what fits best, unless that is no better than a coin on others.
+
+    None then: the other one is not tried in its place, since that would choose by the pairs that judge it.
+    """
+    return sources[0].name if sources[0].beats_coin else None
+
+
+def _no_use(sources: Sequence[ProbabilitySource]) -> str:
+    first = sources[0]
+    what = (
+        "fall as it rises"
+        if first.logistic.slope <= 0
+        else f"lose {first.reliability.log_loss:.3f} nats a label on other pairs, a coin .693"
+    )
+    return (
+        f" Probabilities of labels read from the {first.name}, which fits best, {what}: none is given, and no label is "
+        "called a likely error."
+    )
+
+
 def _report(
-    refiner: "Refiner", heldout: _HeldoutPairs, controls: list[dict[str, Any]], *, verdict: str
+    refiner: "Refiner",
+    heldout: _HeldoutPairs,
+    controls: list[dict[str, Any]],
+    *,
+    verdict: str,
+    sources: Sequence[ProbabilitySource],
 ) -> dict[str, Any]:
-    sources = calibrate({MARGIN: heldout.base_N, DENSITY: heldout.odds_N}, fitted_N=~heldout.test_N)
     settings = refiner.facts["settings"]
     num_test = int(heldout.test_N.sum())
     return {
@@ -180,7 +207,7 @@ def _report(
         "controls": controls,
         "at_end": float(heldout.at_end_N.mean()),
         "outside": float(heldout.outside_N.mean()),
-        "calibration": {"used": sources[0].name, "sources": [source.to_dict() for source in sources]},
+        "calibration": {"used": find_used(sources), "sources": [source.to_dict() for source in sources]},
         # The density is about as wide as the noise that training added, whatever the labels are worth.
         "density_width": {"mean": float(heldout.width_N.mean()), "beta_sigma": settings["beta"] * settings["sigma"]},
     }

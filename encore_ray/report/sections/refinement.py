@@ -35,7 +35,8 @@ def _of_reward(report: RefineReport) -> list[Markup]:
     note = (
         f"Learnt from {pairs.agreeing:,} pairs whose base rewards agree with the label, calibrated on "
         f"{pairs.calibration:,} held-out pairs, evaluated on {pairs.test:,} others; lines are 95% intervals. What a "
-        f"probability is read from was chosen on the pairs that calibrate: {calibration.used}."
+        f"probability is read from was chosen on the pairs that calibrate: {calibration.sources[0].source}"
+        + ("." if calibration.used else ", which is no better than a coin on the others: none is given.")
     )
     return [
         tag(

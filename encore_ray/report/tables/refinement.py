@@ -56,7 +56,7 @@ def _above_base(control: ControlFigures) -> str:
 
 
 def calibration_table(calibration: Calibration) -> Table:
-    """Each source of a label's probability, evaluated on pairs that it was not fitted to; the first one is used."""
+    """Each source of a label's probability, evaluated on pairs that it was not fitted to; which one is used."""
     table = Table(title="Probability that the chosen response is better", title_justify="left", **_COMPACT)
     table.add_column("read from", no_wrap=True)
     for name in ("log loss", "Brier", "calibration error", "slope"):

@@ -136,6 +136,18 @@ def test_pairs_with_an_improbable_label_are_left_out_and_counted(tmp_path: Path)
         export_rewards(run, run.child("again"), **how)
 
 
+def test_labels_of_which_no_probability_is_known_cannot_be_left_out_by_it(tmp_path: Path) -> None:
+    run = write_rewards(tmp_path, [{"margin": 2.0}])
+    refined = pass_tables(run)["refine"].open({})
+    (unit,) = table_units(run.child("rewards").uri)
+    attempt = Attempt(refined, unit.unit, "digest")
+    attempt.write(pa.table({"pair_id": ["p0"], "label_probability": pa.array([None], pa.float64())}))
+    attempt.commit({"rows": 1})
+    refined.seal([unit.unit], refined.commits(), {})
+    with pytest.raises(DataError, match=r"no better than a coin.*Leave out --min-confidence"):
+        export_rewards(run, run.child("out"), layout="trl", on_negative_margin="keep", min_confidence=0.4)
+
+
 def test_an_unknown_layout_or_choice_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     run = write_rewards(tmp_path, [{}])
     with pytest.raises(ConfigError, match="--format csv: known are trl, openrlhf, llamafactory"):

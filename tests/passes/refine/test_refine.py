@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from encore_ray.artifacts import LabelErrors
+from encore_ray.composition.evaluate.calibration import COIN_LOSS
 from encore_ray.config import RefineOptions
 from encore_ray.engine.base import Send
 from encore_ray.engine.on_ray.engine import RayEngine, Result
@@ -95,6 +96,14 @@ def test_nothing_is_learnt_from_the_pairs_that_test(fitted: Folder, tmp_path: Pa
     assert spoilt.read_bytes("refine/energy.safetensors") == fitted.read_bytes("refine/energy.safetensors")
     base = {run: run.read_json("refine/report.json")["controls"][0]["wins"] for run in (spoilt, fitted)}
     assert base[spoilt] == report["pairs"]["test"] - base[fitted]
+    # On labels that were turned round, probabilities are worse than a coin's: none is used.
+    first = report["calibration"]["sources"][0]
+    assert (report["calibration"]["used"], first["log_loss"] > COIN_LOSS) == (None, True)
+    assert "a coin .693: none is given" in report["verdict"]
+    assert fitted.read_json("refine/report.json")["calibration"]["used"] is not None
+    assert do(spoilt, Refine())["likely_label_errors"] == 0
+    assert jobs.table(Path(spoilt.uri) / "refined").column("label_probability").null_count == 600
+    assert LabelErrors.read(spoilt).pairs == []
 
 
 def test_the_same_fit_stands_and_another_is_refused(fitted: Folder) -> None:
