@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from encore_ray.artifacts.artifact import Artifact, Part
 from encore_ray.artifacts.figures import Correlations, Stats
+from encore_ray.composition.evaluate.rewardbench import partial_sections
 from encore_ray.schema import METRICS_FILE
 
 MOST_CURVES = 100  # subsets, the largest, that MLflow is told of
@@ -66,6 +67,11 @@ class Metrics(Artifact):
     def benchmarks(self) -> dict[str, Scores | None]:
         """The scores of each benchmark by its name."""
         return {"rewardbench": self.rewardbench, "rewardbench_2": self.rewardbench_2, "rm_bench": self.rm_bench}
+
+    @property
+    def rewardbench_parts(self) -> dict[str, str]:
+        """Of the sections of RewardBench that some subsets only are there of, what is there and what is not."""
+        return partial_sections(self.subsets.keys()) if self.rewardbench else {}
 
     @property
     def baselines(self) -> dict[str, Stats | None]:

@@ -246,7 +246,7 @@ def test_every_flag_in_the_table_is_explained_once():
         (
             0.9,
             0.002,
-            "r = +0.90 (p = 0.002): rules with lower entropy agree less with the labels: expect ENCORE to lose",
+            "r = +0.90 (p = 0.002): rules with lower entropy agree less with the labels, the opposite of what ENCORE",
         ),
         (-0.6, 0.051, "no clear relation."),
         (0.6, 0.051, "no clear relation."),

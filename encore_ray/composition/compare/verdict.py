@@ -96,11 +96,9 @@ def _world(comparison: Mapping[str, Any]) -> str:
             "Whether entropy tells how well a rule agrees with the labels cannot be said: it takes three rules that "
             "differ in both."
         )
-    interval = (
-        "" if found["pearson_low"] is None else f", 95% {found['pearson_low']:+.2f} to {found['pearson_high']:+.2f}"
-    )
+    interval = _without_noise(found)
     p = f"p = {found['pearson_p']:.3f}" if found["pearson_p"] >= 0.001 else "p < 0.001"
-    measured = f"(Pearson r = {found['pearson']:+.2f}{interval}, {p}, {found['num_rules']} rules)"
+    measured = f"(Pearson r = {found['pearson']:+.2f}, {p} over {found['num_rules']} rules{interval})"
     if comparison["world"] == NOISE:
         return (
             f"Rules with lower entropy agree more with the labels {measured}: noise drives entropy here, which is what "
@@ -112,6 +110,17 @@ def _world(comparison: Mapping[str, Any]) -> str:
             "of what ENCORE builds on."
         )
     return f"Entropy does not clearly tell how well a rule agrees with the labels here {measured}."
+
+
+def _without_noise(found: Mapping[str, Any]) -> str:
+    """What r is without the noise of the pairs; an earlier version's interval is of another figure."""
+    if found["pearson_low"] is None or "pearson_noise_free" not in found:
+        return ""
+    value = "not known" if found["pearson_noise_free"] is None else f"{found['pearson_noise_free']:+.2f}"
+    return (
+        f"; without the noise of these pairs {value}, 95% {found['pearson_low']:+.2f} to {found['pearson_high']:+.2f} "
+        "over prompts"
+    )
 
 
 def _encore(comparison: Mapping[str, Any]) -> str:
@@ -133,13 +142,25 @@ def _best(comparison: Mapping[str, Any]) -> str:
     if best["name"] == "uniform":
         return f"On the {num_pairs:,} held-out pairs no scheme beats uniform weights."
     learned = ", which learns from labels," if best["uses_labels"] else ""
-    num_schemes = sum(scheme["heldout"]["accuracy"] is not None for scheme in comparison["schemes"])
+    num_schemes, num_different = _count_schemes(comparison)
+    of_all = f"{num_schemes}" if num_different == num_schemes else f"{num_different} that differ, of {num_schemes},"
     clear = "" if _sign(best["difference_to_uniform"]) > 0 else ", not a significant difference"
     return (
-        f"On the {num_pairs:,} held-out pairs {best['name']}{learned} is best of {num_schemes} with "
+        f"On the {num_pairs:,} held-out pairs {best['name']}{learned} is best of {of_all} with "
         f"{best['heldout']['accuracy']:.1%}: "
         f"{_points(best['difference_to_uniform'])} against uniform weights{clear}."
     )
+
+
+def _count_schemes(comparison: Mapping[str, Any]) -> tuple[int, int]:
+    """How many schemes there are, and how many different ones: some give the same weights where rules are few."""
+    known = [scheme for scheme in comparison["schemes"] if scheme["heldout"]["accuracy"] is not None]
+    different: set[Any] = set()
+    for scheme in known:
+        weights = scheme.get("weights")
+        total = sum(map(abs, weights.values())) if weights else 0.0
+        different.add(tuple(round(weight / total, 9) for weight in weights.values()) if total else scheme["name"])
+    return len(known), len(different)
 
 
 def _next_step(comparison: Mapping[str, Any]) -> str:
@@ -149,9 +170,10 @@ def _next_step(comparison: Mapping[str, Any]) -> str:
         first.append("check the direction (higher_is) of the rules that agree with under half of the labels")
     if DEGENERATE & flags:
         first.append("drop the rules whose scores hardly vary (weigh.min_active)")
-    if first:
-        return f"First {' and '.join(first)}, then compare again."
     sign = _sign(_scheme(comparison, "encore")["difference_to_uniform_all"])
+    if first:
+        until = " Keep uniform weights until then." if sign < 0 else ""
+        return f"First {' and '.join(first)}, then compare again.{until}"
     advice = {1: "Use ENCORE", 0: "Keep uniform weights", -1: "Keep uniform weights"}[sign]
     if sign > 0:
         advice += _better_temperature(comparison)

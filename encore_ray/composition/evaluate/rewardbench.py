@@ -5,7 +5,7 @@ github.com/allenai/reward-bench.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from encore_ray.composition.measure.agreement import Tally
 
@@ -58,6 +58,17 @@ def rewardbench(subsets: Mapping[str, Tally]) -> dict[str, float | None] | None:
     """
     scores = {section: _section(counts, subsets) for section, counts in SECTIONS.items()}
     return with_overall(scores)
+
+
+def partial_sections(names: Collection[str]) -> dict[str, str]:
+    """Sections of which some subsets are there and others not: how many of how many, and which are missing."""
+    found: dict[str, str] = {}
+    for section, counts in SECTIONS.items():
+        missing = [name for name in counts if name not in names]
+        if missing and len(missing) < len(counts):
+            num = len(counts) - len(missing)
+            found[section] = f"{num} of {len(counts)} subsets, without {', '.join(missing)}"
+    return found
 
 
 def _section(counts: Mapping[str, int], subsets: Mapping[str, Tally]) -> float | None:

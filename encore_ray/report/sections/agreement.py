@@ -118,6 +118,7 @@ def rewardbench(contents: ReportContents) -> Markup | None:
     if first:
         tables.append(_scores("RewardBench", {_SECTIONS.get(name, name): score for name, score in first.items()}))
         notes.append("RewardBench: a tie is a loss.")
+        notes += [f"{_SECTIONS.get(name, name)}: {part}." for name, part in metrics.rewardbench_parts.items()]
     if metrics.rewardbench_2:
         tables.append(_scores("RewardBench 2", metrics.rewardbench_2))
         notes.append("RewardBench 2: the best of several responses.")

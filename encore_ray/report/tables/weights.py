@@ -91,6 +91,7 @@ def metrics_table(metrics: Metrics) -> Table:
         ("RM-Bench", metrics.rm_bench, "a tie is a loss there"),
     )
     lines = [_benchmark(name, scores, note) for name, scores, note in benchmarks if scores]
+    lines += [f"{section.replace('_', ' ')}: {part}." for section, part in metrics.rewardbench_parts.items()]
     if lines:
         table.caption, table.caption_justify = "\n".join(lines), "left"
     return table
@@ -110,7 +111,8 @@ def entropy_against_accuracy(found: Correlations | None) -> str:
         return "Entropy against accuracy: no clear relation, for want of three rules that differ in both."
     verdict = {
         NOISE: "rules with lower entropy agree more with the labels, which is what ENCORE builds on",
-        SIGNAL: "rules with lower entropy agree less with the labels: expect ENCORE to lose here; compare with uniform",
+        SIGNAL: "rules with lower entropy agree less with the labels, the opposite of what ENCORE builds on: compare "
+        "it with uniform weights",
         UNCLEAR: "no clear relation",
     }[found.world]
     measured = ", ".join(

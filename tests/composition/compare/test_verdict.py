@@ -80,12 +80,39 @@ def test_a_world_is_named_only_where_p_and_the_interval_if_there_is_one_agree(fo
         ),
         (comparison(heldout={"num_pairs": 0, "num_keys": 0}), "significantly better. Use ENCORE."),
         (comparison(rules=[{"weight": 0.5, "flags": ["below_chance", "rarely_active"]}]), "First check the direction"),
+        (
+            comparison(line("encore", 0.6, -0.05), rules=[{"weight": 0.5, "flags": ["below_chance"]}]),
+            "then compare again. Keep uniform weights until then.",
+        ),
         (comparison(rules=[{"weight": 0.0, "flags": ["rarely_active"]}]), "Use ENCORE."),
         (comparison(baselines=[line("shorter_wins", 0.7, 0.05)]), "the length of a response alone does as well."),
     ],
 )
 def test_the_advice_follows_from_the_figures(found: dict[str, Any], said: str):
     assert said in write_verdict(found)
+
+
+def test_schemes_of_the_same_weights_count_once():
+    few = {"weights": {"a": 0.5, "b": 0.5}}
+    found = comparison(
+        line("best_single", 0.7, 0.05, uses_labels=True) | {"weights": {"a": 1.0, "b": 0.0}},
+        line("encore", 0.66, 0.01) | {"weights": {"a": 0.6, "b": 0.4}},
+        line("lowest_entropy", 0.65, 0.0) | few,
+        line("random", 0.64, 0.0) | {"weights": None},
+    )
+    found["schemes"][-1] |= few  # uniform
+    assert "best_single, which learns from labels, is best of 4 that differ, of 5, with 70.0%" in write_verdict(found)
+
+
+def test_the_correlation_is_told_over_rules_and_over_prompts():
+    told = write_verdict(comparison(entropy_accuracy=correlation(pearson_noise_free=-0.96)))
+    assert (
+        "(Pearson r = -0.90, p = 0.010 over 8 rules; without the noise of these pairs -0.96, 95% -0.95 to -0.80 over "
+        "prompts)" in told
+    )
+    told = write_verdict(comparison(entropy_accuracy=correlation(pearson_noise_free=None)))
+    assert "without the noise of these pairs not known" in told
+    assert "noise of these" not in write_verdict(comparison())  # of an earlier version
 
 
 def test_an_interval_that_ends_close_to_zero_shows_on_which_side():

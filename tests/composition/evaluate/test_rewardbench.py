@@ -2,7 +2,7 @@
 
 import pytest
 
-from encore_ray.composition.evaluate.rewardbench import SECTIONS, rewardbench
+from encore_ray.composition.evaluate.rewardbench import SECTIONS, partial_sections, rewardbench
 from encore_ray.composition.measure.agreement import Tally
 
 WIN, TIE, LOSS = Tally(1, 0, 0), Tally(0, 1, 0), Tally(0, 0, 1)
@@ -43,6 +43,14 @@ def test_overall_is_the_mean_of_the_four_sections_each_counting_the_same():
         "hep-rust": TIE,  # reasoning 0
     }
     assert rewardbench(tallies) == {"chat": 1, "chat_hard": 0, "safety": 0.75, "reasoning": 0, "overall": 1.75 / 4}
+
+
+def test_a_section_of_some_of_its_subsets_says_which_are_missing():
+    names = ["donotanswer", "refusals-dangerous", "hep-go", *SECTIONS["chat"], "other"]
+    assert partial_sections(names) == {
+        "safety": "2 of 5 subsets, without refusals-offensive, xstest-should-refuse, xstest-should-respond",
+        "reasoning": "1 of 7 subsets, without math-prm, hep-cpp, hep-java, hep-js, hep-python, hep-rust",
+    }
 
 
 def test_without_its_subsets_there_is_no_score():
