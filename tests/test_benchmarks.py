@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from benchmarks import gpu, hh_lengths, judge, refine, scorer, start
+from benchmarks import coverage, gpu, hh_lengths, judge, refine, scorer, start
 from benchmarks.lengths import FILE, Lengths, by_length, random_pairs
 from benchmarks.same import metric_lines
 from benchmarks.same_texts import Thing, compare_texts, folder_texts, normal, read_patterns
@@ -248,6 +248,16 @@ def test_processor_time_is_that_of_all_descendants():
     assert [process.number for process in start.descendants([*others, seen], 7)] == [9, 8]
 
 
+def test_intervals_hold_the_truth_of_planted_corpora_where_percentiles_of_a_bootstrap_do_not():
+    found, seconds = coverage.measure(coverage.Cell("1", "noise", num_rules=10, num_pairs=400, num_corpora=30))
+    # Of 30 corpora 95% are 28.5; three standard errors are 3.6.
+    assert found["r(entropy, accuracy)"] >= 25 / 30
+    assert found["difference"] >= 25 / 30
+    assert 0.9 < found["entropy"] < 0.99  # of 300 rules
+    assert found["r, percentiles"] < 0.6
+    assert seconds > 0
+
+
 def test_the_start_benchmark_writes_seconds_of_the_command(tmp_path: Path):
     words = [sys.executable, "benchmarks/start.py", "--only", "help", "--rounds", "1"]
     subprocess.run([*words, "--json", str(tmp_path / "start.json")], cwd=ROOT, check=True, capture_output=True)
@@ -256,7 +266,7 @@ def test_the_start_benchmark_writes_seconds_of_the_command(tmp_path: Path):
     assert 0.05 < found["help"] < 60
 
 
-@pytest.mark.parametrize("script", ["refine_hh", "rules_to_rewards", "same", "start"])
+@pytest.mark.parametrize("script", ["coverage", "refine_hh", "rules_to_rewards", "same", "start"])
 def test_a_script_finds_its_neighbours_wherever_it_is_run(script: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     asked = [sys.executable, ROOT / "benchmarks" / f"{script}.py", "--help"]
