@@ -84,10 +84,25 @@ class RuleCounts:
 
 @dataclass(frozen=True, eq=False)
 class MeasuredRule:
-    """One rule's counts and, for counting by group, the cell of each score."""
+    """One rule's counts and what else others make of its scores.
+
+    Attributes:
+        cell_AP: the cell of each score, for counting by group.
+        score_AP: the scores in float64, ratings that are a declared level as that level; None where all of them are the
+            level of their cell.
+    """
 
     counts: RuleCounts
     cell_AP: NDArray[np.int32]
+    score_AP: NDArray[np.float64] | None
+
+    @property
+    def score_or_difference_P(self) -> NDArray[np.float64]:
+        """d = chosen - rejected of pairs, the score of single responses: in score units, without polarity."""
+        score_AP = self.score_AP
+        if score_AP is None:
+            score_AP = np.asarray(self.counts.binning.levels)[self.cell_AP]
+        return score_AP[0] - score_AP[1] if len(score_AP) == 2 else score_AP[0]
 
 
 def measure_rule(
@@ -120,7 +135,8 @@ def measure_rule(
     cell_AP = binning.assign(score_AP, are_covered=are_covered)
     joint_LL, single_L = _count_cells(cell_AP, binning.num_cells)
     num_off_level = 0
-    if _are_levels(score_AP, cell_AP, binning):
+    are_levels = _are_levels(score_AP, cell_AP, binning)
+    if are_levels:
         level_L = np.asarray(binning.levels)
         differences = _Differences.of((level_L[:, None] - level_L).ravel(), rule, binning, count_D=joint_LL.ravel())
     else:
@@ -145,7 +161,7 @@ def measure_rule(
         distinct=frozenset() if rule.scale.levels is not None else _distinct(score_AP),
         problems=problems,
     )
-    return MeasuredRule(counts, cell_AP)
+    return MeasuredRule(counts, cell_AP, None if are_levels else score_AP)
 
 
 @dataclass(frozen=True)

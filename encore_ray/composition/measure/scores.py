@@ -13,6 +13,7 @@ from encore_ray.composition.hashing.keys import is_heldout
 from encore_ray.composition.measure.binning import Binning, choose_binning
 from encore_ray.composition.measure.differences import signed_differences
 from encore_ray.composition.measure.score_range import ScoreRange
+from encore_ray.composition.measure.side_by_side import Compared
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet
@@ -52,7 +53,13 @@ class PairScores:
 
 
 def measure_statistics(
-    scores: PairScores, rules: RuleSet, binnings: Sequence[Binning], *, clip: bool
+    scores: PairScores,
+    rules: RuleSet,
+    binnings: Sequence[Binning],
+    *,
+    clip: bool,
+    with_products: bool = False,
+    compared: Compared | None = None,
 ) -> RuleStatistics:
     """What weights are computed from; see `RuleStatistics.measure`."""
     return RuleStatistics.measure(
@@ -65,6 +72,8 @@ def measure_statistics(
         keys=scores.keys,
         subsets=scores.subsets,
         clip=clip,
+        with_products=with_products,
+        compared=compared,
     )
 
 

@@ -12,8 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.binning import Binning
+from encore_ray.composition.measure.buckets import BucketSums
 from encore_ray.composition.measure.counts import PART_ROWS, MeasuredRule, RuleCounts, measure_rule
 from encore_ray.composition.measure.jackknife import buckets_of
+from encore_ray.composition.measure.products import DifferenceProducts
+from encore_ray.composition.measure.side_by_side import Compared, SideBySide
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet
 
@@ -34,6 +37,8 @@ class RuleStatistics:
         keys: distinct resampling keys of the pairs.
         counts_K: one entry a rule, in rule order.
         subset_counts: for each named subset K pooled histograms; None with more than 200 subsets.
+        products: how the rules' differences go together; None where it was not asked for.
+        buckets: the same and the histograms by buckets of prompts; None where it was not asked for.
     """
 
     num_pairs: int
@@ -42,6 +47,8 @@ class RuleStatistics:
     keys: DistinctKeys
     counts_K: tuple[RuleCounts, ...]
     subset_counts: SubsetCounts | None
+    products: DifferenceProducts | None = None
+    buckets: BucketSums | None = None
 
     @classmethod
     def measure(
@@ -56,6 +63,8 @@ class RuleStatistics:
         keys: Sequence[str],
         subsets: Sequence[str | None] | None = None,
         clip: bool = False,
+        with_products: bool = False,
+        compared: Compared | None = None,
     ) -> "RuleStatistics":
         """Measure one unit of scores. Bad scores are recorded, never raised here: see `raise_problems`.
 
@@ -68,6 +77,8 @@ class RuleStatistics:
             keys: N resampling keys: prompt_id, else group_id, else pair_id.
             subsets: N names, None where a row has none; None where no row has one.
             clip: count scores out of range in the end cells for every rule, not only where a rule says so.
+            with_products: measure also how the rules' differences go together, which keeps them all in memory.
+            compared: of which responses to measure that also by buckets of prompts, for an interval; None: of none.
         """
         assert len(chosen_KN) == len(rejected_KN) == len(binnings) == len(rules), "one column and binning a rule"
         is_pair_N = np.asarray(has_rejected_N, dtype=bool)
@@ -79,6 +90,7 @@ class RuleStatistics:
         is_one_subset = len(number) == 1 and not code_N.any()  # the usual case: what is counted already
         counts_K: list[RuleCounts] = []
         count_KSL: list[NDArray[np.int64]] = []
+        measured_KP: list[list[MeasuredRule]] = []
         # Rule by rule, so that columns may be read one by one.
         for rule, binning, chosen_N, rejected_N in zip(rules, binnings, chosen_KN, rejected_KN, strict=True):
             sides = np.asarray(chosen_N), np.asarray(rejected_N)
@@ -94,6 +106,8 @@ class RuleStatistics:
                 for part in parts
             ]
             counts_K.append(reduce(add, (of_part.counts for of_part in measured)))
+            if with_products:
+                measured_KP.append(measured)
             if 0 < len(number) <= MAX_SUBSETS:
                 if is_one_subset:
                     count_KSL.append(counts_K[-1].count_L[None])
@@ -104,6 +118,10 @@ class RuleStatistics:
                 ]
                 count_KSL.append(reduce(add, by_part))
         by_name = {name: tuple(count_SL[code] for count_SL in count_KSL) for name, code in number.items()}
+        side_by_side = None
+        if with_products:
+            hash_RP = [hash_N[part.rows] for part in parts]
+            side_by_side = SideBySide.of(measured_KP, hash_RP, [part.num_sides for part in parts])
         return cls(
             num_pairs=num_pairs,
             num_singles=len(is_pair_N) - num_pairs,
@@ -111,6 +129,8 @@ class RuleStatistics:
             keys=DistinctKeys.of(hash_N[is_pair_N]),
             counts_K=tuple(counts_K),
             subset_counts=by_name if len(number) <= MAX_SUBSETS else None,
+            products=side_by_side.products() if side_by_side else None,
+            buckets=side_by_side.buckets(compared, binnings) if side_by_side and compared else None,
         )
 
     @property
@@ -139,6 +159,8 @@ class RuleStatistics:
             keys=self.keys + other.keys,
             counts_K=tuple(a + b for a, b in zip(self.counts_K, other.counts_K, strict=True)),
             subset_counts=_merge_subsets(self.subset_counts, other.subset_counts),
+            products=self.products + other.products if self.products and other.products else None,
+            buckets=self.buckets + other.buckets if self.buckets and other.buckets else None,
         )
 
     def raise_problems(self) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_SMALLEST_EXPONENT = -1074  # every finite float64 is a whole multiple of 2^-1074
-_ONE = 1 << -_SMALLEST_EXPONENT
-_SIGNIFICAND = 53
+SMALLEST_EXPONENT = -1074  # every finite float64 is a whole multiple of 2^-1074
+_ONE = 1 << -SMALLEST_EXPONENT
+SIGNIFICAND = 53
 _BLAS_ROWS = 8192
 _LARGEST = 2.0**998  # beyond, the constants that cut off pieces would overflow; scores end at 2^128
 
@@ -31,8 +31,8 @@ class ExactSum:
     @classmethod
     def of(cls, values_N: NDArray[np.float64]) -> "ExactSum":
         """The sum of float64 values of any number and order, of at most 2^998 each."""
-        bits = _SIGNIFICAND - 1 - len(values_N).bit_length()
-        return cls(sum(_numerator(piece_N.sum()) for piece_N in _pieces(values_N, bits)))
+        bits = SIGNIFICAND - 1 - len(values_N).bit_length()
+        return cls(sum(_numerator(piece_N.sum()) for piece_N in pieces(values_N, bits)))
 
     @classmethod
     def of_squares(cls, values_N: NDArray[np.float64]) -> "ExactSum":
@@ -65,10 +65,10 @@ class PowerSums:
             bound: no value is larger in magnitude; None: it is looked for. It changes no sum.
         """
         size = len(values_N) if count_N is None else int(count_N.sum())
-        bits = (_SIGNIFICAND - size.bit_length()) // 2
+        bits = (SIGNIFICAND - size.bit_length()) // 2
         total = squares = 0
         larger: list[NDArray[np.float64]] = []
-        for piece_N in _pieces(values_N, bits, bound=bound):
+        for piece_N in pieces(values_N, bits, bound=bound):
             counted_N = piece_N if count_N is None else piece_N * count_N
             total += _numerator(counted_N.sum())
             squares += _numerator(_dot(counted_N, piece_N))
@@ -94,25 +94,32 @@ def standard_deviation(total: ExactSum, squares: ExactSum, *, count: int) -> flo
     return math.sqrt(variance(total, squares, count=count))
 
 
-def _pieces(values_N: NDArray[np.float64], bits: int, *, bound: float | None = None) -> Iterator[NDArray[np.float64]]:
+def pieces(
+    values: NDArray[np.float64], bits: int, *, bound: float | NDArray[np.float64] | None = None
+) -> Iterator[NDArray[np.float64]]:
     """Arrays that add up to the values; in each all numbers are multiples of one unit, and at most 2^bits units.
+
+    Args:
+        bound: no value is larger in magnitude; None: it is looked for. An array of bounds, one a row, gives each row
+            units of its own. With e the exponent that frexp finds in a bound, the unit of the first piece is
+            2^(e - bits), and that of each further one smaller by 2^(bits + 1).
 
     Source: the extraction of Rump, Ogita and Oishi, SIAM J. Sci. Comput. 2008, algorithm 3.2.
     """
-    assert values_N.dtype == np.float64
-    peak = bound if bound is not None else max(float(values_N.max(initial=0.0)), -float(values_N.min(initial=0.0)))
-    assert peak <= _LARGEST, "exact sums are of finite values that are far from overflow"
-    exponent = math.frexp(peak)[1]
-    rest_N = values_N
+    assert values.dtype == np.float64
+    peak = bound if bound is not None else max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
+    assert np.max(peak) <= _LARGEST, "exact sums are of finite values that are far from overflow"
+    exponent = np.frexp(peak)[1]
+    rest = values
     while True:
         # In the binade of this constant, float64 is spaced by the unit of the piece.
-        anchor = 1.5 * 2.0 ** (exponent + _SIGNIFICAND - 1 - bits)
-        piece_N = rest_N + anchor
-        piece_N -= anchor
-        yield piece_N
-        if np.array_equal(piece_N, rest_N):
+        anchor = 1.5 * 2.0 ** (exponent + (SIGNIFICAND - 1.0 - bits))
+        piece = rest + anchor
+        piece -= anchor
+        yield piece
+        if np.array_equal(piece, rest):
             return
-        rest_N = rest_N - piece_N
+        rest = rest - piece
         exponent -= bits + 1  # what is left is at most half a unit
 
 
