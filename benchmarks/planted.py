@@ -1,43 +1,106 @@
-"""Where ENCORE helps and where it does not, on ratings with planted truth: the README's table.
+"""Where ENCORE helps and where it does not, with and without labels, on ratings with planted truth: the README's table.
 
-python benchmarks/planted.py
+python benchmarks/planted.py [--pairs 20000] [--seed 3] [--ratings FOLDER] [--json FILE]
+
+FOLDER holds further tables of ratings, each NAME.parquet with NAME.rules.yaml beside it.
 """
 
+import argparse
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import pyarrow as pa
+
+import encore_ray
+from benchmarks.tables import show, write_json
 from encore_ray.composition.measure.agreement import Tally
-from encore_ray.composition.measure.binning import choose_binning
-from encore_ray.composition.measure.statistics import RuleStatistics
-from encore_ray.composition.weigh.rewards import compose, margin_tolerance
-from encore_ray.composition.weigh.schemes import Encore, Uniform
-from encore_ray.composition.weigh.weighing import weigh
+from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.corpora.planted.corpus import WORLDS, World, planted_ratings
+from encore_ray.rules import RuleSet
+from encore_ray.schema import MARGIN, chosen_column, rejected_column
 
 NUM_PAIRS, SEED = 20_000, 3
-SCHEMES = (Uniform(), Encore(2.0), Encore(0.5))
+SCHEMES = {
+    "uniform": {"scheme": "uniform"},
+    "encore_2": {"temperature": 2.0},
+    "encore_.5": {"temperature": 0.5},
+    "consensus": {"scheme": "consensus"},
+    "forced": {"scheme": "consensus", "force_consensus": True},
+}
 
 
-def row(world: World) -> str:
-    """One line of the table: correlation of entropy with accuracy, and the accuracy under each scheme."""
-    planted = planted_ratings(world, num_pairs=NUM_PAIRS, seed=SEED)
-    sides = list(planted.chosen_NK.T), list(planted.rejected_NK.T)
-    ids = [str(number) for number in range(NUM_PAIRS)]
-    statistics = RuleStatistics.measure(
-        *sides,
-        rules=planted.rules,
-        binnings=[choose_binning(rule) for rule in planted.rules],
-        has_rejected_N=[True] * NUM_PAIRS,
-        pair_ids=ids,
-        keys=ids,
+@dataclass(frozen=True)
+class Figures:
+    """What one table of ratings shows.
+
+    Attributes:
+        entropy_accuracy, entropy_loading: Pearson r over the rules, with and without labels.
+        explained, num_groups, trusted: of the consensus.
+        accuracies: over all pairs, of each of SCHEMES.
+    """
+
+    entropy_accuracy: float | None
+    entropy_loading: float | None
+    explained: float | None
+    num_groups: int
+    trusted: bool
+    accuracies: dict[str, float]
+
+
+def figures(scores: pa.Table | Path, rules: RuleSet | Path) -> Figures:
+    """The figures of one table, its scores added up as they are."""
+    accuracies, weights = {}, None
+    for name, options in SCHEMES.items():
+        weights = encore_ray.weigh(scores, rules, options={**options, "score_range": "raw"}).weights
+        margin_N = encore_ray.compose(scores, weights).table[MARGIN].to_numpy()
+        accuracy = Tally.of(margin_N, tolerance=margin_tolerance(weights)).accuracy
+        assert accuracy is not None, "a table without a pair"
+        accuracies[name] = accuracy
+    assert weights is not None
+    assert weights.consensus is not None, "the last scheme looks at it"
+    return Figures(
+        entropy_accuracy=weights.entropy_accuracy.pearson,
+        entropy_loading=weights.consensus.entropy_loading.pearson,
+        explained=weights.consensus.explained,
+        num_groups=len(weights.consensus.groups),
+        trusted=weights.consensus.trusted,
+        accuracies=accuracies,
     )
-    accuracies = []
-    for scheme in SCHEMES:
-        weights = weigh(statistics, scheme=scheme)
-        margin_N = compose(*sides, weights=weights).margin_N
-        accuracies.append(Tally.of(margin_N, tolerance=margin_tolerance(weights)).accuracy)
-    pearson = weigh(statistics).entropy_accuracy.pearson
-    return " | ".join([f"| {world:<21}", f"{pearson:+.2f}", *(f"{accuracy:.3f}" for accuracy in accuracies)]) + " |"
+
+
+def planted(world: World, *, num_pairs: int, seed: int) -> Figures:
+    """The figures of one planted world."""
+    made = planted_ratings(world, num_pairs=num_pairs, seed=seed)
+    columns = {}
+    for k, name in enumerate(made.rules.names):
+        columns |= {chosen_column(name): made.chosen_NK[:, k], rejected_column(name): made.rejected_NK[:, k]}
+    return figures(pa.table(columns), made.rules)
+
+
+def cells(found: Figures) -> list[str]:
+    """One line of the table."""
+    correlations = ["" if r is None else f"{r:+.2f}" for r in (found.entropy_accuracy, found.entropy_loading)]
+    explained = f"{found.explained or 0:.3f}, {found.num_groups}{'' if found.trusted else ': not trusted'}"
+    return [*correlations, explained, *(f"{accuracy:.3f}" for accuracy in found.accuracies.values())]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=NUM_PAIRS)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--ratings", type=Path)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    found = {world: planted(world, num_pairs=options.pairs, seed=options.seed) for world in WORLDS}
+    tables = sorted(options.ratings.glob("*.parquet")) if options.ratings else []
+    found |= {table.stem: figures(table, table.with_suffix(".rules.yaml")) for table in tables}
+    header = ["ratings", "r(H, accuracy)", "r(H, loading)", "explained, groups"]
+    show([*header, *SCHEMES], [[name, *cells(each)] for name, each in found.items()])
+    write_json(options.json, {name: asdict(each) for name, each in found.items()})
 
 
 if __name__ == "__main__":
-    print("| world                 | r(entropy, accuracy) | uniform | ENCORE, tau 2 | ENCORE, tau 0.5 |")
-    for world in WORLDS:
-        print(row(world))
+    main()

@@ -6,7 +6,15 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from encore_ray.artifacts.artifact import Artifact, Part
-from encore_ray.artifacts.figures import Correlations, Difference, ListOrNull, RuleFigures, Stats, entropy_unit
+from encore_ray.artifacts.figures import (
+    ConsensusFigures,
+    Correlations,
+    Difference,
+    ListOrNull,
+    RuleFigures,
+    Stats,
+    entropy_unit,
+)
 from encore_ray.schema import COMPARISON_FILE
 
 
@@ -135,6 +143,7 @@ class Comparison(Artifact):
         beside: rewards made elsewhere. baselines: trivial rules.
         theory_check: entropy against fitted weights.
         world: what entropy says of accuracy, by name.
+        consensus: what the rules have in common; older versions do not tell it.
     """
 
     FILE: ClassVar[str] = COMPARISON_FILE
@@ -154,6 +163,7 @@ class Comparison(Artifact):
     entropy_accuracy: Correlations
     theory_check: Correlations | None = None
     sample_size: SampleSize | None = None
+    consensus: ConsensusFigures | None = None
     world: str
     verdict: str
     warnings: list[str]
@@ -175,5 +185,7 @@ class Comparison(Artifact):
             flat[f"accuracy/{line.name}"] = line.heldout.accuracy
             flat[f"difference_to_uniform/{line.name}"] = line.difference_to_uniform.value
         flat["entropy_accuracy_pearson"] = self.entropy_accuracy.pearson
+        if self.consensus:
+            flat |= self.consensus.figures()
         flat["weight_error"] = self.sample_size.weight_error if self.sample_size else None
         return flat

@@ -75,6 +75,53 @@ class Correlations(Part):
         return name_world(self.model_dump(exclude_unset=True))  # an interval that is null is another thing than none
 
 
+class LengthCorrelations(Part):
+    """How the verdicts by consensus go with those by the length of responses; None where none is decided."""
+
+    num_pairs: int
+    shorter_wins: float | None
+    longer_wins: float | None
+
+
+class ConsensusFigures(Part):
+    """What all rules have in common, told without a label.
+
+    Attributes:
+        num_pairs: pairs of responses that it is told by.
+        explained: share of the squared correlations that one factor explains. trusted: whether that is enough.
+        groups: near-duplicates, by name; a rule that says something of its own is alone.
+        loadings: correlation of each rule with what all have in common; None for a rule that never varies.
+        world: what entropy says of signal and noise, by name. verdict: the same in words.
+        length: None where no length is known, or the consensus is not trusted.
+        matrix: correlations of every two rules about zero. residuals: what the factor leaves of them. In rule order,
+            None where a rule never varies; in comparison.json only.
+    """
+
+    num_pairs: int
+    explained: float | None
+    trusted: bool
+    num_groups: int
+    groups: list[list[str]]
+    loadings: dict[str, float | None]
+    clipped: list[str]
+    entropy_loading: Correlations
+    world: str
+    verdict: str
+    length: LengthCorrelations | None = None
+    matrix: list[list[float | None]] | None = None
+    residuals: list[list[float | None]] | None = None
+
+    def figures(self) -> dict[str, float | None]:
+        """The figures that are worth a curve or a column in MLflow."""
+        loadings = {f"loading/{name}": loading for name, loading in self.loadings.items()}
+        return {
+            "consensus_explained": self.explained,
+            "consensus_trusted": float(self.trusted),
+            "entropy_loading_pearson": self.entropy_loading.pearson,
+            **loadings,
+        }
+
+
 class RuleFigures(Part):
     """What is known of one rule under a weighting; None for what no pair tells.
 

@@ -7,7 +7,8 @@ since it was written. The view here also tells of files that must not compose an
 from typing import Any, ClassVar, Literal, Self
 
 from encore_ray.artifacts.artifact import Artifact, Part
-from encore_ray.artifacts.figures import Correlations, RuleFigures, entropy_unit
+from encore_ray.artifacts.figures import ConsensusFigures, Correlations, RuleFigures, entropy_unit
+from encore_ray.composition.consensus.verdict import IMPOSSIBLE
 from encore_ray.composition.measure.agreement import Interval
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.schema import WEIGHTS_FILE
@@ -35,6 +36,21 @@ class WeighedRule(RuleFigures):
     binning: Cells
 
 
+class ByScores(Part):
+    """What the scores' own entropies are, and the weights that these would give."""
+
+    entropies: dict[str, float]
+    weights: dict[str, float]
+
+
+class RatedBy(Part):
+    """The table of ratings whose entropies weigh."""
+
+    table: str
+    num_responses: int
+    by_scores: ByScores
+
+
 class WeightsFile(Artifact):
     """The weights of all rules, and how they were made.
 
@@ -43,6 +59,8 @@ class WeightsFile(Artifact):
         temperature: of scheme encore, else None.
         num_keys: distinct prompts: the sample size of every interval of an accuracy; older versions do not tell it.
         uses_labels: whether the weights were learned from labels.
+        ratings: whose entropies weigh, where it is not the scores'.
+        consensus: of the rules, where the scheme looks at it, or there is no pair.
         fingerprint: of what decides a composed reward.
     """
 
@@ -62,6 +80,8 @@ class WeightsFile(Artifact):
     warnings: list[str]
     num_keys: int | None = None
     uses_labels: bool = False
+    consensus: ConsensusFigures | None = None
+    ratings: RatedBy | None = None
     fingerprint: str
 
     @classmethod
@@ -88,4 +108,13 @@ class WeightsFile(Artifact):
         for rule in self.rules:
             flat |= {f"entropy/{rule.name}": rule.entropy, f"weight/{rule.name}": rule.weight}
             flat[f"accuracy/{rule.name}"] = rule.accuracy
+        if self.consensus:
+            flat |= self.consensus.figures()
         return flat
+
+    @property
+    def label_free_verdict(self) -> str | None:
+        """What can be said without labels, in words; None where pairs are there to say more, and it was not asked."""
+        if self.consensus:
+            return self.consensus.verdict
+        return None if self.num_pairs else IMPOSSIBLE

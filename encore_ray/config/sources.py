@@ -186,6 +186,9 @@ def _resolve_paths(values: Mapping[str, Any], *, base: str) -> dict[str, Any]:
     template = score.get("template") if isinstance(score, Mapping) else None
     if isinstance(score, Mapping) and isinstance(template, str) and template.endswith((".jinja", ".jinja2", ".j2")):
         resolved["score"] = {**score, "template": absolute(template, base=base)}
+    weigh = resolved.get("weigh")
+    if isinstance(weigh, Mapping) and isinstance(weigh.get("ratings"), str) and weigh["ratings"]:
+        resolved["weigh"] = {**weigh, "ratings": absolute(weigh["ratings"], base=base)}
     if "inputs" in resolved:
         items = resolved["inputs"] if isinstance(resolved["inputs"], list) else [resolved["inputs"]]
         resolved["inputs"] = [_resolve_input(item, base) for item in items]

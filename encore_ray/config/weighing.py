@@ -28,7 +28,14 @@ class WeighOptions(Section):
         default=None, ge=1, description="How many rules lowest_entropy keeps, with equal weights. Default: 5."
     )
     rule: str | None = Field(default=None, description="The rule that has all the weight under single.")
+    force_consensus: bool = Field(
+        default=False, description="Weigh by consensus even where the rules share no single direction."
+    )
     seed: int = Field(default=0, ge=0, description="Seed of the random weights.")
+    ratings: str | None = Field(
+        default=None,
+        description="A second table under the same rules, as a judge's ratings, whose entropies weigh the scores.",
+    )
     by_group: bool = Field(
         default=False,
         description="Weigh each subset by its own entropies and compose its pairs with them; others by those of all.",
@@ -65,6 +72,17 @@ class WeighOptions(Section):
             raise ValueError(
                 f"num_rules belongs to scheme {_that_take('num_rules')}; {self.scheme} would weigh all rules"
             )
+        if self.force_consensus and "force_consensus" not in scheme.takes:
+            raise ValueError(
+                f"force_consensus belongs to scheme {_that_take('force_consensus')}; {self.scheme} has nothing to force"
+            )
+        if self.ratings is not None and "ratings" not in scheme.takes:
+            raise ValueError(
+                f"ratings belongs to schemes that weigh by entropy, {_that_take('ratings')}; {self.scheme} would not "
+                "look at them"
+            )
+        if self.ratings is not None and self.by_group:
+            raise ValueError("ratings and by_group exclude each other: a subset weighs by the entropies of its scores")
         if self.by_group and not scheme.weighs_by_entropy:
             by_entropy = ", ".join(other.name for other in SCHEMES if other.weighs_by_entropy)
             raise ValueError(

@@ -136,8 +136,11 @@ def show_label_errors(errors: LabelErrors, *, console: Console) -> None:
 
 
 def show_weights(weights: WeightsFile, *, console: Console) -> None:
-    """The weights, what their flags mean, whether entropy tells here what ENCORE takes it for, and the warnings."""
+    """What is known without labels, weights, flags, whether entropy is what ENCORE takes it for, and the warnings."""
     console.print()
+    if weights.label_free_verdict:
+        console.print(Text(weights.label_free_verdict))
+        console.print()
     console.print(weights_table(weights))
     for meaning in flag_legend(weights):
         console.print(Padding(Text(meaning, style="dim"), (0, 0, 0, 2)))
@@ -162,6 +165,9 @@ def show_metrics(metrics: Metrics, *, console: Console) -> None:
 def show_comparison(comparison: Comparison, *, console: Console, told: Collection[str] = ()) -> None:
     """Every scheme beside uniform weights, the verdict, and the warnings that were not `told` with the weights."""
     console.print()
+    if comparison.consensus:
+        console.print(Text(comparison.consensus.verdict))
+        console.print()
     console.print(comparison_table(comparison))
     console.print()
     console.print(Text(comparison.verdict))

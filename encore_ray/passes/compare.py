@@ -35,10 +35,11 @@ from encore_ray.passes.evaluate import LENGTHS, how_much_shorter
 from encore_ray.passes.external_rewards import OtherRewards, check_some_known, open_rewards, other_margins
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.passes.selection.selected import Selection, find_selection, read_selection
-from encore_ray.passes.weigh import choose_binnings
+from encore_ray.passes.weigh import choose_binnings, measure_ratings
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import PAIR_ID, SCORES_DIR, SUBSET
+from encore_ray.storage import absolute
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Compare(Step[Comparison]):
 
     @property
     def paths(self) -> Sequence[str]:
-        return list(self.beside.values())
+        ratings = [absolute(self.options.ratings)] if self.options.ratings else []
+        return [*self.beside.values(), *ratings]
 
     def numbers(self, run: Run) -> int:
         return 4 * count_numbers(self.scores or run.path(SCORES_DIR))  # read so often, by the rounds and the fit
@@ -123,6 +125,9 @@ def compare_units(
             f"{scores} holds {statistics.num_singles:,} single responses and no pair: schemes are compared by how they "
             "tell a chosen from a rejected response."
         )
+    ratings = measure_ratings(rules, options, reducer)
+    if ratings is not None:
+        ratings.statistics.raise_problems()
     kept = kept_rules(statistics, min_active=options.min_active)
     fit = None
     if diagnostics.calibration.num_pairs:
@@ -139,6 +144,8 @@ def compare_units(
         by_group=options.by_group,
         swept_num_bins=list(swept),
         selection=selection.facts if selection else None,
+        force_consensus=options.force_consensus,
+        ratings=ratings,
     )
     weightings = lineup.weightings
     count = partial(_Count, rules, options.score_range, weightings, others, selection=selection, seed=options.seed)
@@ -151,6 +158,7 @@ def compare_units(
         lineup=lineup,
         temperature=options.temperature,
         beside=beside,
+        ratings=ratings,
     )
     check_some_known(comparison["beside"], scores)
     return comparison

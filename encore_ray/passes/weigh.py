@@ -16,8 +16,10 @@ from encore_ray.artifacts import WeightsFile, read_weights
 from encore_ray.composition.compare.comparison import is_of_weights
 from encore_ray.composition.measure.binning import Binning, choose_binning
 from encore_ray.composition.measure.scores import ScoreExtremes, measure_statistics
+from encore_ray.composition.measure.side_by_side import Compared
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.weigh.evidence import Learned, kept_rules
+from encore_ray.composition.weigh.rated import Ratings
 from encore_ray.composition.weigh.scheme import Scheme
 from encore_ray.composition.weigh.schemes import find_scheme
 from encore_ray.composition.weigh.weighing import check_statistics, weigh
@@ -28,13 +30,14 @@ from encore_ray.errors import DataError, ResumeRefused
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.score_block import read_scores, stream_scores
 from encore_ray.folder.spec import COMPOSE, WEIGH
-from encore_ray.folder.tables import TableUnit, count_numbers, table_rules, table_units
+from encore_ray.folder.tables import TableUnit, carried_rules, count_numbers, table_rules, table_units
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
 from encore_ray.passes.repeats import refuse_foreign_repeats
+from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import COMPARISON_FILE, REWARDS_DIR, SCORES_DIR, SUBSET, WEIGHTS_FILE
-from encore_ray.storage import Folder
+from encore_ray.storage import Folder, absolute
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class Weigh(Step[Weights]):
     scores: str | None = None
     rules: RuleSet | None = None
     output: str = WEIGHTS_FILE
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return [absolute(self.options.ratings)] if self.options.ratings else []
 
     def numbers(self, run: Run) -> int:
         return count_numbers(self.scores or run.path(SCORES_DIR))
@@ -88,8 +95,11 @@ def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOption
     """Weights from the units of a table of scores; DataError where one made elsewhere repeats a pair_id."""
     refuse_foreign_repeats(units, reducer)
     binnings = choose_binnings(units, rules, options, reducer)
-    statistics: RuleStatistics = reducer.total("weigh", partial(_Measure, rules, binnings, options.clip), units)
     scheme = find_scheme(options.scheme).of_options(options)
+    measure = partial(_Measure, rules, binnings, options.clip)
+    statistics: RuleStatistics = reducer.total("weigh", partial(measure, scheme.needs_consensus, None), units)
+    if not statistics.num_pairs:  # how rules agree on responses to one prompt is all that can be told of them
+        statistics = reducer.total("weigh", partial(measure, True, "siblings"), units)
     learned = _learn(scheme, units, statistics, options, reducer) if scheme.uses_labels else None
     return weigh(
         statistics,
@@ -100,7 +110,37 @@ def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOption
         score_range=options.score_range,
         by_group=options.by_group,
         learned=learned,
+        ratings=measure_ratings(rules, options, reducer),
     )
+
+
+def measure_ratings(rules: RuleSet, options: WeighOptions, reducer: Reducer) -> Ratings | None:
+    """What the entropies are of where the options name a second table; None where they do not.
+
+    Its rules are those that stand with it, so that ratings may have another scale than scores; else the scores' own.
+
+    Raises:
+        DataError: it lacks a rule or a column of one, or holds what cannot be weighed.
+    """
+    if not options.ratings:
+        return None
+    units = table_units(absolute(options.ratings))
+    carried = carried_rules(units[0]) if units else None
+    missing = [name for name in rules.names if carried is not None and name not in carried.names]
+    if carried is not None and missing:
+        raise DataError(
+            f"weigh.ratings: {units[0].table_name} has no rule {', '.join(missing)}, of which there are scores. "
+            "Ratings and scores must be of the same rules."
+        )
+    rated = rules if carried is None else RuleSet(carried[carried.names.index(name)] for name in rules.names)
+    rated = table_rules(units, rated)
+    refuse_foreign_repeats(units, reducer)
+    binnings = choose_binnings(units, rated, options, reducer)
+    measure = partial(_Measure, rated, binnings, options.clip, False, None)
+    statistics: RuleStatistics = reducer.total("ratings", measure, units)
+    if not statistics.num_responses:
+        raise DataError(f"weigh.ratings: {units[0].table_name} holds no rating.")
+    return Ratings(redact(absolute(options.ratings)), statistics)
 
 
 def _outdate_others(run: Run, weights: Weights) -> None:
@@ -162,12 +202,28 @@ def _learn(
 class _Measure:
     """Statistics of one unit: runs in a worker."""
 
-    def __init__(self, rules: RuleSet, binnings: Sequence[Binning], clip: bool):
+    def __init__(
+        self,
+        rules: RuleSet,
+        binnings: Sequence[Binning],
+        clip: bool,
+        with_products: bool,
+        buckets_of: Compared | None,
+    ):
         self._rules, self._binnings, self._clip = rules, binnings, clip
+        self._with_products = with_products
+        self._buckets_of: Compared | None = buckets_of
 
     def __call__(self, unit: TableUnit) -> RuleStatistics:
         with stream_scores(unit, self._rules, extra=[SUBSET]) as block:
-            return measure_statistics(block, self._rules, self._binnings, clip=self._clip)
+            return measure_statistics(
+                block,
+                self._rules,
+                self._binnings,
+                clip=self._clip,
+                with_products=self._with_products,
+                buckets_of=self._buckets_of,
+            )
 
 
 def choose_binnings(

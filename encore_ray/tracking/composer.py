@@ -14,6 +14,7 @@ from mlflow.entities import LoggedModelOutput
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 
+from encore_ray.composition.weigh.weights import Weights
 from encore_ray.rules import Scale
 from encore_ray.schema import SUBSET, chosen_column, rejected_column
 
@@ -64,7 +65,7 @@ def save_composer(path: Path, *, weights: bytes, mlflow_model: Model | None = No
         example |= {chosen_column(rule["name"]): scale.hi, rejected_column(rule["name"]): scale.lo}
     names = [rule["name"] for rule in content["rules"]]
     columns = [ColSpec("double", column, required=False) for column in dict.fromkeys([*example, *names])]
-    weighed_groups = [name for name, group in (content["groups"] or {}).items() if "weights" in group]
+    weighed_groups = list(Weights.from_dict(content).group_weights)
     if weighed_groups:
         example[SUBSET] = weighed_groups[0]
         columns.append(ColSpec("string", SUBSET, required=False))

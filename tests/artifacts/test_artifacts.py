@@ -237,6 +237,8 @@ def test_the_figures_of_the_other_files_are_named_by_scheme_rule_and_reward():
         "heldout_pairs",
         *(f"{figure}/{name}" for name in schemes for figure in ("accuracy", "difference_to_uniform")),
         "entropy_accuracy_pearson",
+        *("consensus_explained", "consensus_trusted", "entropy_loading_pearson"),
+        *(f"loading/{name}" for name in comparison.rule_names),
         "weight_error",
     ]
     assert FitReport.of(_fit()).figures() == {

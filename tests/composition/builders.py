@@ -36,6 +36,7 @@ def measure(
     keys: Sequence[str] | None = None,
     subsets: Sequence[str | None] | None = None,
     clip: bool = False,
+    with_products: bool = False,
 ) -> RuleStatistics:
     """Statistics of (some rows of) score arrays; row i is pair ``p000i`` with a prompt of its own."""
     chosen_KN, rejected_KN = np.asarray(chosen_KN), np.asarray(rejected_KN)
@@ -54,6 +55,8 @@ def measure(
         keys=[(keys or pair_ids)[row] for row in chosen_rows],
         subsets=None if subsets is None else [subsets[row] for row in chosen_rows],
         clip=clip,
+        with_products=with_products,
+        buckets_of=("pairs" if has_N.any() else "siblings") if with_products else None,
     )
 
 

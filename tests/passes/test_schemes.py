@@ -10,17 +10,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import encore_ray
 from encore_ray.cli import main
 from encore_ray.composition.hashing.keys import is_heldout
 from encore_ray.composition.measure.differences import RuleAgreement, signed_differences
 from encore_ray.composition.weigh.bradley_terry import Terms, fit
+from encore_ray.config import WeighOptions
 from encore_ray.engine.base import Engine
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.engine.pools import Node, Resources
 from encore_ray.engine.reduce import Reducer
+from encore_ray.errors import DataError
 from encore_ray.folder.tables import table_units
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
+from encore_ray.passes.weigh import weigh_units
 from encore_ray.rules import RuleSet
 from tests.passes import jobs
 
@@ -204,6 +208,8 @@ def test_options_that_cannot_be_met_are_the_users_mistake(
         (["random", "--seed", "3"], {"seed": 3, "draw": 0}),
         (["single", "--rule", "harm"], {"rule": "harm"}),
         (["inverse_variance"], {}),
+        (["consensus"], {"force_consensus": False}),
+        (["consensus_encore", "--force-consensus"], {"force_consensus": True}),
         (["one_minus_entropy", "--by-group"], {"by_group": True}),
     ],
 )
@@ -241,3 +247,96 @@ def test_results_go_where_a_folder_or_file_can_be(
     (tmp_path / "file").write_text("mine")
     weigh(place, tmp_path / "file" / "w.json", code=2)  # a file, where a folder is expected
     assert f"Cannot reach or write {tmp_path}/file" in " ".join(capsys.readouterr().err.split())
+
+
+def test_weights_by_consensus_are_the_same_to_the_last_bit_however_the_table_is_cut(
+    place: Path, tmp_path: Path, ray_engine: RayEngine
+) -> None:
+    options = WeighOptions(scheme="consensus", force_consensus=True)
+    found = [
+        weigh_units(table_units(str(place / table)), RULES, options, Reducer(engine)).to_dict()
+        for table in ("one.parquet", "groups", "many")
+        for engine in (LocalEngine(), ray_engine)
+    ]
+    found.append(weigh(place, tmp_path / "w.json", "--scheme", "consensus", "--force-consensus"))
+    found.append(encore_ray.weigh(scores(), RULES, options=options).weights.to_dict())
+    assert found == [found[0]] * 8
+    assert found[0]["explained"] is not None
+
+
+def test_weights_by_consensus_say_what_they_rest_on(place: Path, tmp_path: Path) -> None:
+    weights = weigh(place, tmp_path / "w.json", "--scheme", "consensus")
+    assert (weights["trusted"], weights["num_groups"], len(weights["groups"])) == (False, 4, 4)
+    assert [rule["weight"] for rule in weights["rules"]] == [0.25] * 4
+    assert all(-1 < rule["loading"] < 1 for rule in weights["rules"])
+    assert set(weights["subsets"]) == {"even", "odd"}  # whose entropies stand under groups elsewhere
+    [said] = [warning for warning in weights["warnings"] if "share no single direction" in warning]
+    assert "as far as 4 groups of rules that differ can tell (it takes 5" in said
+    forced = weigh(place, tmp_path / "f.json", "--scheme", "consensus", "--force-consensus")
+    assert len({rule["weight"] for rule in forced["rules"]}) > 1
+    assert any("were forced all the same" in warning for warning in forced["warnings"])
+
+
+def test_weights_by_consensus_compose(place: Path, tmp_path: Path) -> None:
+    weights = weigh(place, tmp_path / "w.json", "--scheme", "consensus", "--force-consensus")
+    margin_N = compose(place, tmp_path).column("margin").drop_null().to_numpy()
+    assert len(margin_N) == weights["num_pairs"]
+
+
+def test_single_responses_to_one_prompt_tell_the_consensus_of_rules(tmp_path: Path) -> None:
+    table = scores()
+    single = {name: table.column(name) for name in table.column_names if not name.startswith("rejected__")}
+    nothing = pa.nulls(NUM_PAIRS, pa.float32())
+    answers = pa.table(single | {f"rejected__{name}": nothing for name in RULES.names})
+    by_consensus = encore_ray.weigh(answers, RULES, options={"scheme": "consensus"}).weights.to_dict()
+    assert by_consensus["consensus"]["num_pairs"] == 300 * 3  # three responses a prompt, three pairs of them
+    # whatever weighs the rules, what can be told of them without a label is told
+    assert encore_ray.weigh(answers, RULES).weights.to_dict()["consensus"] == by_consensus["consensus"]
+    alone = answers.drop_columns(["prompt_id"])
+    assert encore_ray.weigh(alone, RULES).weights.consensus is None
+    with pytest.raises(DataError, match="needs pairs, or several responses to one prompt"):
+        encore_ray.weigh(alone, RULES, options={"scheme": "consensus"})
+
+
+def test_a_second_table_of_ratings_gives_the_entropies(place: Path, tmp_path: Path) -> None:
+    ratings = scores().take(np.arange(500))
+    (tmp_path / "rated").mkdir()
+    pq.write_table(ratings, tmp_path / "rated" / "ratings.parquet")
+    (tmp_path / "rated" / "rules.yaml").write_text(RuleSet(RULES[::-1]).to_yaml())  # in another order
+    by_ratings = weigh(place, tmp_path / "w.json", "--ratings", tmp_path / "rated")
+    of_ratings, of_scores = (encore_ray.weigh(table, RULES).weights.to_dict() for table in (ratings, scores()))
+    figures = ("entropy", "weight")
+    assert [[rule[key] for key in figures] for rule in by_ratings["rules"]] == [
+        [rule[key] for key in figures] for rule in of_ratings["rules"]
+    ]
+    # all else is of the scores, whose own entropies and weights stand beside
+    assert by_ratings["counts_sha256"] == of_scores["counts_sha256"]
+    assert [rule["accuracy"] for rule in by_ratings["rules"]] == [rule["accuracy"] for rule in of_scores["rules"]]
+    beside = by_ratings["ratings"]["by_scores"]
+    assert beside["entropies"] == {rule["name"]: rule["entropy"] for rule in of_scores["rules"]}
+    assert beside["weights"] == {rule["name"]: rule["weight"] for rule in of_scores["rules"]}
+    assert by_ratings["ratings"]["counts_sha256"] == of_ratings["counts_sha256"]
+    weigh(place, tmp_path / "w.json", code=2)  # weights by the scores' entropies are others
+
+
+def test_encore_competes_by_the_entropies_of_ratings_too(place: Path, tmp_path: Path) -> None:
+    pq.write_table(scores().take(np.arange(500)), tmp_path / "ratings.parquet")
+    options = {"ratings": str(tmp_path / "ratings.parquet")}
+    compared = encore_ray.compare(scores(), RULES, options=options)
+    lines = {line.name: line for line in compared.comparison.schemes}
+    by_ratings = encore_ray.weigh(scores(), RULES, options=options).weights
+    assert lines["encore_by_ratings"].weights == {rule.name: rule.weight for rule in by_ratings.rules}
+    assert by_ratings.rated is not None
+    assert lines["encore"].weights == by_ratings.rated.weights
+    assert {"consensus", "consensus_encore", "encore", "encore_by_ratings"} <= {*compared.to_pandas()["scheme"]}
+
+
+def test_ratings_that_cannot_weigh_are_refused(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rated").mkdir()
+    pq.write_table(scores(), tmp_path / "rated" / "ratings.parquet")
+    (tmp_path / "rated" / "rules.yaml").write_text(RuleSet(RULES[:2]).to_yaml())
+    weigh(place, tmp_path / "w.json", "--ratings", tmp_path / "rated", code=3)
+    assert "has no rule level, noise, of which there are scores" in " ".join(capsys.readouterr().err.split())
+    weigh(place, tmp_path / "w.json", "--ratings", tmp_path / "rated", "--scheme", "uniform", code=2)
+    assert "ratings belongs to schemes that weigh by entropy" in " ".join(capsys.readouterr().err.split())
+    weigh(place, tmp_path / "w.json", "--ratings", tmp_path / "nothing", code=2)

@@ -14,11 +14,15 @@ from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.entropy import Entropy
 from encore_ray.composition.weigh.groups import compose_by_group
 from encore_ray.composition.weigh.rewards import compose
+from encore_ray.composition.weigh.schemes import Consensus
+from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
+from encore_ray.corpora.planted.corpus import planted_ratings
 from encore_ray.rules import Scale
-from encore_ray.storage import Folder
+from encore_ray.storage import Folder, to_json
 from encore_ray.tracking.composer import save_composer
 from encore_ray.tracking.delivery import Delivery
+from tests.composition.builders import measure
 from tests.tracking.conftest import job_of, journaling_tracker
 
 NUM_PAIRS = 200
@@ -175,3 +179,19 @@ def test_weights_by_group_compose_each_row_by_its_subset(grouped: mlflow.pyfunc.
 def test_weights_by_group_refuse_a_table_without_subsets(grouped: mlflow.pyfunc.PyFuncModel):
     with pytest.raises(ValueError, match="differ by subset, and the scores lack the column subset"):
         grouped.predict(_table(_weights(), *_scores()))
+
+
+def test_weights_by_consensus_compose_as_a_model(tmp_path):
+    planted = planted_ratings("noise", num_pairs=300, seed=2)
+    sides = planted.chosen_NK.T, planted.rejected_NK.T
+    weights = weigh(measure(*sides, rules=planted.rules, with_products=True), scheme=Consensus())
+    assert weights.consensus is not None and weights.consensus.trusted
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)  # mlflow 3.17 under pandas 3
+        save_composer(tmp_path / "model", weights=to_json(weights.to_dict()))
+    found = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    columns = {f"chosen__{name}": planted.chosen_NK[:, k] for k, name in enumerate(planted.rules.names)}
+    columns |= {f"rejected__{name}": planted.rejected_NK[:, k] for k, name in enumerate(planted.rules.names)}
+    np.testing.assert_array_equal(
+        found.predict(pd.DataFrame(columns))["margin"], compose(*sides, weights=weights).margin_N
+    )

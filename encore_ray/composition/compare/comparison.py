@@ -9,6 +9,7 @@ import numpy as np
 from encore_ray.composition.compare.counting import LineupCounts
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.entries import baseline_entries, beside_entries, scheme_entries
+from encore_ray.composition.compare.label_free import consensus_entry, label_free_choice
 from encore_ray.composition.compare.lineup import Lineup, SweepCell
 from encore_ray.composition.compare.reliability import (
     LeftOutRules,
@@ -20,8 +21,10 @@ from encore_ray.composition.compare.verdict import name_world, write_verdict, wr
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.counts import RuleCounts
+from encore_ray.composition.measure.entropy import entropy
 from encore_ray.composition.sums.moments import Moments
 from encore_ray.composition.weigh.evidence import Learned, kept_rules
+from encore_ray.composition.weigh.rated import Ratings
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.schema import SCHEMA_VERSION
 
@@ -39,6 +42,7 @@ def write_comparison(
     lineup: Lineup,
     temperature: float,
     beside: Mapping[str, str] | None = None,
+    ratings: Ratings | None = None,
 ) -> dict[str, Any]:
     """All of comparison.json; null for what no pair tells.
 
@@ -49,6 +53,7 @@ def write_comparison(
         lineup: who competed.
         temperature: tau of ENCORE.
         beside: where the rewards made elsewhere came from, by name, in the order of the counts.
+        ratings: the table by whose entropies ENCORE competed too.
     """
     statistics = diagnostics.statistics
     names = [rule.name for rule in weights.rules]
@@ -71,6 +76,7 @@ def write_comparison(
         "min_active": weights.min_active,
         "clip": weights.clip,
         "counts_sha256": weights.counts_sha256,
+        "ratings": _ratings(ratings, weights) if ratings else None,
         "rule_names": names,
         "schemes": scheme_entries(lineup, counts, names=names, width_K=width_K, responses=diagnostics.responses),
         "beside": beside_entries(beside or {}, counts, num_schemes=num_schemes),
@@ -85,9 +91,11 @@ def write_comparison(
         "correlations": _correlations(diagnostics.differences, names),
         "entropy_accuracy": entropy_accuracy.to_dict(),
         "theory_check": check_theory(weights, bradley_terry_K=fitted_K, deviation_K=deviation_K).to_dict(),
+        "consensus": consensus_entry(diagnostics, counts, lineup, weights=weights),
         "sample_size": estimate_sample_size(diagnostics, weights, left_out, temperature=temperature).to_dict(),
     }
     content["world"] = name_world(content["entropy_accuracy"])
+    content["label_free"] = label_free_choice(lineup, counts)
     content["verdict"] = write_verdict(content)
     content["warnings"] = [*weights.warnings, *write_warnings(content, left_out=lineup.left_out)]
     return content
@@ -106,7 +114,23 @@ def is_of_weights(comparison: Any, weights: Weights) -> bool:
         return False
     shared = ("log_base", "estimator", "score_range", "min_active", "clip", "counts_sha256")
     same = all(comparison.get(name) == getattr(weights, name) for name in shared)
+    ratings = comparison.get("ratings") or {}
+    same = same and ratings.get("counts_sha256") == (weights.rated.counts_sha256 if weights.rated else None)
     return same and weights.temperature in (None, comparison.get("temperature"))
+
+
+def _ratings(ratings: Ratings, weights: Weights) -> dict[str, Any]:
+    """The table whose entropies competed, and these."""
+    statistics = ratings.statistics
+    return {
+        "table": ratings.table,
+        "counts_sha256": statistics.counts_sha256,
+        "num_responses": statistics.num_responses,
+        "entropies": {
+            counts.rule.name: entropy(counts.count_L, log_base=weights.log_base, estimator=weights.estimator)
+            for counts in statistics.counts_K
+        },
+    }
 
 
 def _fitted_weights(diagnostics: RuleDiagnostics, weights: Weights, learned: Learned) -> list[float] | None:

@@ -62,12 +62,15 @@ class LineupCounts:
         count_2W2: int64, wins and ties of each weighting on the calibration and on the held-out pairs.
         points_2JE3: int64, on the calibration and on the held-out pairs, in each bucket: points of each entrant (twice
             the wins and once the ties), pairs it knows, and points of uniform weights on these.
+        length_4: int64, of the pairs whose lengths are known: how many there are, have no tie by consensus, are of
+            different length, and how many more of those have the shorter response ahead by consensus than the longer.
     """
 
     corpus: SplitCounts
     subsets: dict[str, SplitCounts] | None
     count_2W2: NDArray[np.int64]
     points_2JE3: NDArray[np.int64]
+    length_4: NDArray[np.int64]
 
     @classmethod
     def measure(
@@ -97,6 +100,7 @@ class LineupCounts:
         count_2W2 = np.zeros((2, weightings.num_weightings, 2), dtype=np.int64)
         count_NE3 = np.empty((d_KN.shape[1], num_entrants, 3), dtype=np.int16)
         names = subsets or [None] * d_KN.shape[1]
+        length_4 = np.zeros(4, dtype=np.int64)
         for start in range(0, max(d_KN.shape[1], 1), PART_ROWS):
             rows = slice(start, start + PART_ROWS)
             win_WN, tie_WN = wins_and_ties(
@@ -106,6 +110,9 @@ class LineupCounts:
                 count_2W2[part, :, 0] += win_WN[:, rows_of_part].sum(axis=1)
                 count_2W2[part, :, 1] += tie_WN[:, rows_of_part].sum(axis=1)
             count_NE3[rows] = _count_pairs(win_WN, tie_WN, weightings.members_E, [margin_N[rows] for margin_N in given])
+            if weightings.consensus is not None:
+                [w] = weightings.members_E[weightings.consensus]
+                length_4 += _beside_length(win_WN[w], tie_WN[w], shorter_N[rows])
         known = [~np.isnan(margin_N) for margin_N in (*beside, shorter_N)]
 
         def split(row_N: NDArray[np.intp]) -> SplitCounts:
@@ -122,6 +129,7 @@ class LineupCounts:
             subsets=None if len(named) > MAX_SUBSETS else {name: split(rows) for name, rows in named.items()},
             count_2W2=count_2W2,
             points_2JE3=_by_bucket(count_NE3, hash_N, heldout_N, weightings.uniform),
+            length_4=length_4,
         )
 
     def __add__(self, other: "LineupCounts") -> "LineupCounts":
@@ -130,7 +138,19 @@ class LineupCounts:
             subsets=_merge(self.subsets, other.subsets),
             count_2W2=self.count_2W2 + other.count_2W2,
             points_2JE3=self.points_2JE3 + other.points_2JE3,
+            length_4=self.length_4 + other.length_4,
         )
+
+
+def _beside_length(
+    win_N: NDArray[np.bool_], tie_N: NDArray[np.bool_], shorter_N: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """The counts of `length_4` of some pairs; which response was chosen changes none of them."""
+    known_N = ~np.isnan(shorter_N)
+    verdict_N = np.where(tie_N, 0, np.where(win_N, 1, -1))[known_N]
+    length_N = np.sign(shorter_N[known_N]).astype(np.int64)
+    counts = (known_N.sum(), np.count_nonzero(verdict_N), np.count_nonzero(length_N), (verdict_N * length_N).sum())
+    return np.array(counts, dtype=np.int64)
 
 
 def _count_pairs(

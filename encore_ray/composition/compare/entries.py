@@ -100,6 +100,11 @@ def _statistics(part: EntrantCounts, e: int, *, num_draws: int, known: int | Non
     return counts
 
 
+def points_difference(points_JE3: NDArray[np.int64], e: int, other: int) -> dict[str, float | None]:
+    """Accuracy of one entrant above that of another, both of which know all pairs, with its interval."""
+    return _difference(np.stack([points_JE3[:, e, 0], points_JE3[:, e, 1], points_JE3[:, other, 0]], axis=1))
+
+
 def _difference(points_J3: NDArray[np.int64]) -> dict[str, float | None]:
     """Accuracy above uniform weights on the same pairs, with its interval over the prompts of all buckets."""
     points, num_pairs, uniform = points_J3.sum(axis=0).tolist()

@@ -9,19 +9,24 @@ from numpy.typing import NDArray
 
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.weightings import TopRuleWeights, Weightings
+from encore_ray.composition.consensus.consensus import Consensus
+from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.entropy import Entropy, entropy
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.measure.ties import linear_reach, tie_tolerance
-from encore_ray.composition.weigh.evidence import Learned, gather_evidence, kept_rules
+from encore_ray.composition.weigh.evidence import Learned, consensus_of, gather_evidence, kept_rules
 from encore_ray.composition.weigh.groups import group_entropies, weigh_groups
+from encore_ray.composition.weigh.rated import Ratings
 from encore_ray.composition.weigh.scheme import Competition, Evidence, Scheme
 from encore_ray.composition.weigh.schemes import SCHEMES, Encore, Uniform
+from encore_ray.composition.weigh.schemes import Consensus as ByConsensus
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import DataError
 
 TEMPERATURES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 BY_GROUP = "encore_by_group"
+BY_RATINGS = "encore_by_ratings"
 
 # Equal weights and ENCORE's inside the selected rules of each pair, and equal weights of as many drawn at random.
 SELECTED = {
@@ -61,6 +66,7 @@ class Lineup:
     Attributes:
         cell_weighting_C: which weighting each cell is.
         left_out: why a scheme gives no weights here, a sentence each.
+        consensus: of the kept rules.
     """
 
     entrants: tuple[Entrant, ...]
@@ -68,6 +74,7 @@ class Lineup:
     cell_weighting_C: tuple[int, ...]
     weightings: Weightings
     left_out: tuple[str, ...]
+    consensus: Consensus | None = None
 
 
 def line_up(
@@ -81,6 +88,8 @@ def line_up(
     by_group: bool,
     swept_num_bins: Sequence[int | None],
     selection: Mapping[str, Any] | None = None,
+    force_consensus: bool = False,
+    ratings: Ratings | None = None,
 ) -> Lineup:
     """Weigh the kept rules under every scheme.
 
@@ -95,6 +104,8 @@ def line_up(
         swept_num_bins: the number of bins of each of `diagnostics.swept_SK`.
         selection: of the rules that each pair deserves: `num_rules` a pair, as many as max_discrepancy then keeps, and
             what else it is told by; None where no rules are selected. See `SELECTED`.
+        force_consensus: let weights by consensus compete even where they are not to be trusted.
+        ratings: a second table under the same rules, by whose entropies ENCORE competes too.
     """
     rules = _KeptRules.of(diagnostics.statistics, weights, learned)
     evidence = rules.evidence([rule.entropy for rule in weights.rules])
@@ -105,12 +116,16 @@ def line_up(
         seed=seed,
         num_kept=len(rules.kept),
         num_selected=selection["num_rules"] if selection else None,
+        force_consensus=force_consensus,
     )
     entrants, top_rules, left_out = _enter_schemes(competition, evidence, rules)
     by_subset = None
     if by_group:
         by_subset = _weigh_subsets(encore, evidence, rules)
         entrants.append(Entrant(BY_GROUP, encore.params | {"by_group": True}, False, None))
+    if ratings is not None:
+        weight_K = rules.weigh(encore, rules.rated(ratings))
+        entrants.append(Entrant(BY_RATINGS, encore.params | {"ratings": ratings.table}, False, weight_K[None]))
     by_mask: tuple[NDArray[np.float64], ...] = ()
     if selection is not None:
         equal_K, encore_K = (rules.weigh(scheme, evidence) for scheme in (Uniform(), encore))
@@ -135,9 +150,10 @@ def line_up(
         pair_tolerance=tie_tolerance(max(weights.width_K)),
         members_E=_number_weightings(entrants, num_linear=len(weight_LK)),
         uniform=next(number for number, entrant in enumerate(entrants) if entrant.name == Uniform.name),
+        consensus=next((number for number, entrant in enumerate(entrants) if entrant.name == ByConsensus.name), None),
     )
     cell_weighting_C = tuple(range(len(linear), len(weight_LK)))
-    return Lineup(tuple(entrants), tuple(cells), cell_weighting_C, weightings, tuple(left_out))
+    return Lineup(tuple(entrants), tuple(cells), cell_weighting_C, weightings, tuple(left_out), rules.consensus)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,13 +164,16 @@ class _KeptRules:
     weights: Weights
     learned: Learned
     kept: list[int]
+    consensus: Consensus | None
 
     @classmethod
     def of(cls, statistics: RuleStatistics, weights: Weights, learned: Learned) -> "_KeptRules":
-        return cls(statistics, weights, learned, kept_rules(statistics, min_active=weights.min_active))
+        kept = kept_rules(statistics, min_active=weights.min_active)
+        consensus = consensus_of(statistics, kept=kept, score_range=weights.score_range)
+        return cls(statistics, weights, learned, kept, consensus)
 
-    def evidence(self, entropy_K: Sequence[Entropy]) -> Evidence:
-        """What schemes see, given the entropies of all rules."""
+    def evidence(self, entropy_K: Sequence[Entropy], counted_K: Sequence[RuleCounts] | None = None) -> Evidence:
+        """What schemes see, given the entropies of all rules, and what they are of; None for the scores."""
         return gather_evidence(
             self.statistics,
             entropy_K,
@@ -162,12 +181,21 @@ class _KeptRules:
             log_base=self.weights.log_base,
             score_range=self.weights.score_range,
             learned=self.learned,
+            consensus=self.consensus,
+            counted_K=counted_K,
         )
 
     def counted_anew(self, count_KL: Sequence[NDArray[np.int64]]) -> Evidence:
         """What schemes see, given the histograms of all rules in other bins."""
         values = [entropy(n_L, log_base=self.weights.log_base, estimator=self.weights.estimator) for n_L in count_KL]
         return self.evidence([Entropy(value, value, value) for value in values])
+
+    def rated(self, ratings: Ratings) -> Evidence:
+        """What schemes see, given the entropies of a second table."""
+        log_base, estimator = self.weights.log_base, self.weights.estimator
+        counted_K = ratings.statistics.counts_K
+        values = [entropy(counts.count_L, log_base=log_base, estimator=estimator) for counts in counted_K]
+        return self.evidence([Entropy(value, value, value) for value in values], counted_K)
 
     def weigh(self, scheme: Scheme, evidence: Evidence) -> NDArray[np.float64]:
         """The weights of all rules, 0 for those that may have none."""

@@ -49,7 +49,7 @@ def diagnose(
 ) -> RuleDiagnostics:
     """Round one, of some rows."""
     return RuleDiagnostics.measure(
-        measure_statistics(scores, rules, binnings, clip=clip),
+        measure_statistics(scores, rules, binnings, clip=clip, with_products=True, compared="pairs"),
         chosen_KN=scores.chosen_KN,
         rejected_KN=scores.rejected_KN,
         rules=rules,

@@ -6,10 +6,11 @@ Everything is read from the content of comparison.json, so that the words and th
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from encore_ray.composition.consensus.verdict import CLEAR_P as CLEAR_P
+from encore_ray.composition.consensus.verdict import NOISE, SIGNAL, name_direction
+from encore_ray.composition.consensus.verdict import UNCLEAR as UNCLEAR
 from encore_ray.composition.weigh.flags import BELOW_CHANCE, DEGENERATE
 
-NOISE, SIGNAL, UNCLEAR = "noise_drives_entropy", "signal_drives_entropy", "unclear"
-CLEAR_P = 0.05  # two-sided: above it, a correlation over so few rules says nothing
 COIN = 0.02
 
 
@@ -19,16 +20,18 @@ def name_world(correlation: Mapping[str, Any]) -> str:
     Args:
         correlation: the ``entropy_accuracy`` object of comparison.json, or that of weights.json, which has no interval.
     """
-    r = correlation["pearson"]
-    low, high = (correlation.get(f"pearson_{end}", r) for end in ("low", "high"))
-    if r is None or low is None or high is None or correlation["pearson_p"] >= CLEAR_P:
-        return UNCLEAR
-    return NOISE if high < 0 else SIGNAL if low > 0 else UNCLEAR
+    return name_direction(correlation)
 
 
 def write_verdict(comparison: Mapping[str, Any]) -> str:
-    """Three or four sentences: the world, ENCORE against uniform weights, the best scheme, the next step."""
-    sentences = [_world(comparison), _encore(comparison), _best(comparison), _next_step(comparison)]
+    """A few sentences: the world, ENCORE against uniform weights, the best schemes, the next step."""
+    sentences = [
+        _world(comparison),
+        _encore(comparison),
+        write_label_free_choice(comparison.get("label_free")),
+        _best(comparison),
+        _next_step(comparison),
+    ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -83,6 +86,38 @@ def _selection_warnings(comparison: Mapping[str, Any]) -> list[str]:
         f"The rules selected for each pair agree with {selected:.1%} of the labels, as many drawn at random with "
         f"{drawn:.1%}: this selection buys nothing here."
     ]
+
+
+def write_label_free_choice(found: Mapping[str, Any] | None) -> str:
+    """Which label-free scheme is best and whether that is clear, and what choosing without labels costs here."""
+    if found is None:
+        return ""
+    sentences = []
+    if found["second"] is not None:
+        alike = f" (and so {_listed(found['alike'])})" if found["alike"] else ""
+        clear = "significantly better" if _sign(found["difference"]) > 0 else "not a significant difference"
+        sentences.append(
+            f"Of the schemes that look at no label {found['best']}{alike} is best with {found['accuracy']:.1%}: "
+            f"{_points(found['difference'])} against the next, {found['second']}, {clear}."
+        )
+    heldout = found["heldout"]
+    if heldout is not None:
+        why = "consensus is trusted" if found["trusted"] else "consensus is not trusted"
+        chosen = f"Without labels one would choose {found['choice']} here ({why})"
+        if heldout["best"] == found["choice"] or heldout["difference"]["value"] == 0:
+            sentences.append(f"{chosen}: on the held-out pairs no scheme is right more often.")
+        else:
+            learned = ", which learns from labels" if heldout["uses_labels"] else ""
+            clear = "" if _sign(heldout["difference"]) < 0 else ", not a significant difference"
+            sentences.append(
+                f"{chosen}: on the held-out pairs {_points(heldout['difference'])} against the best, {heldout['best']}"
+                f"{learned}{clear}."
+            )
+    return " ".join(sentences)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)
 
 
 def _scheme(comparison: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -175,14 +210,27 @@ def _next_step(comparison: Mapping[str, Any]) -> str:
         until = " Keep uniform weights until then." if sign < 0 else ""
         return f"First {' and '.join(first)}, then compare again.{until}"
     advice = {1: "Use ENCORE", 0: "Keep uniform weights", -1: "Keep uniform weights"}[sign]
-    if sign > 0:
+    if _consensus_is_best(comparison):
+        advice = "Weigh by consensus"
+    elif sign > 0:
         advice += _better_temperature(comparison)
     best = _best_heldout(comparison)
-    if best["uses_labels"] and _clearly_above(best, _scheme(comparison, "encore")):
+    advised = "consensus" if advice == "Weigh by consensus" else "encore"
+    if best["uses_labels"] and _clearly_above(best, _scheme(comparison, advised)):
         advice += f", or fit weights to labels ({best['name']}) if new pairs will be labelled like these"
     if _lost_to_length(comparison):
         advice += "; but mend the rules first: the length of a response alone does as well"
     return f"{advice}."
+
+
+def _consensus_is_best(comparison: Mapping[str, Any]) -> bool:
+    """Whether consensus is trusted, significantly better than uniform weights, and no worse than ENCORE."""
+    found = comparison.get("consensus")
+    if not (found and found["trusted"]):
+        return False
+    consensus = _scheme(comparison, "consensus")
+    ahead = consensus["all"]["accuracy"] >= _scheme(comparison, "encore")["all"]["accuracy"]
+    return ahead and _sign(consensus["difference_to_uniform_all"]) > 0
 
 
 def _better_temperature(comparison: Mapping[str, Any]) -> str:

@@ -38,6 +38,7 @@ class Weightings:
         tolerance_L, pair_tolerance: margins of at most so much are ties: of linear rewards, and of all others.
         members_E: for each entrant the weightings whose counts it adds up.
         uniform: which entrant the others are compared with.
+        consensus: which entrant weighs by consensus; None where none does.
     """
 
     weight_LK: NDArray[np.float64]
@@ -50,6 +51,7 @@ class Weightings:
     pair_tolerance: float
     members_E: tuple[tuple[int, ...], ...]
     uniform: int
+    consensus: int | None = None
 
     @property
     def num_weightings(self) -> int:

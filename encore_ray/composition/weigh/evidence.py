@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from encore_ray.composition.consensus.consensus import Consensus, find_consensus
 from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.differences import RuleAgreement
 from encore_ray.composition.measure.entropy import Entropy, LogBase, max_entropy
@@ -63,6 +66,20 @@ def active_pair_share(counts: RuleCounts) -> float | None:
     return counts.num_active / counts.tally.num_pairs if counts.tally.num_pairs else None
 
 
+def consensus_of(statistics: RuleStatistics, *, kept: Sequence[int], score_range: ScoreRange) -> Consensus | None:
+    """The consensus of the kept rules; None where it was not measured, or no two responses can be compared.
+
+    Over the pairs, or where there are none over the single responses that share their prompt.
+    """
+    products = statistics.products.best if statistics.products else None
+    if products is None or not products.count:
+        return None
+    rules = [statistics.counts_K[k].rule for k in kept]
+    factor_K = np.array([rule.polarity / score_divisor(rule.scale, score_range) for rule in rules])
+    moment_KK = products.mean_KK[np.ix_(kept, kept)] * factor_K[:, None] * factor_K
+    return find_consensus(moment_KK, num_pairs=products.count)
+
+
 def gather_evidence(
     statistics: RuleStatistics,
     entropy_K: Sequence[Entropy],
@@ -71,6 +88,8 @@ def gather_evidence(
     log_base: LogBase,
     score_range: ScoreRange,
     learned: Learned | None = None,
+    consensus: Consensus | None = None,
+    counted_K: Sequence[RuleCounts] | None = None,
 ) -> Evidence:
     """The evidence of the kept rules, in rule order.
 
@@ -80,15 +99,19 @@ def gather_evidence(
         kept: numbers of the rules that may have a weight, ascending.
         score_range: "unit" makes variances those of scores mapped to [0, 1].
         learned: of the kept rules; None where the scheme needs none.
+        consensus: of the kept rules, see `consensus_of`.
+        counted_K: counts of all K rules that the entropies are of; None for those of `statistics`.
     """
     counts_K = [statistics.counts_K[k] for k in kept]
+    cells_K = [(counted_K or statistics.counts_K)[k].binning.num_cells for k in kept]
     return Evidence(
         names=tuple(counts.rule.name for counts in counts_K),
         entropy_K=tuple(entropy_K[k].value for k in kept),
-        max_entropy_K=tuple(max_entropy(counts.binning.num_cells, log_base=log_base) for counts in counts_K),
+        max_entropy_K=tuple(max_entropy(num_cells, log_base=log_base) for num_cells in cells_K),
         variance_K=_variances(counts_K, statistics.num_pairs, score_range) if statistics.num_pairs else None,
         accuracy_K=learned.accuracy_K if learned else None,
         bradley_terry=learned.fit.weights if learned and learned.fit else None,
+        consensus=consensus,
     )
 
 

@@ -6,6 +6,7 @@ from statistics import NormalDist
 from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.weigh.bradley_terry import GOAL
+from encore_ray.composition.weigh.consensus_record import ConsensusRecord
 from encore_ray.composition.weigh.evidence import Learned
 from encore_ray.composition.weigh.formulas import effective_num_rules
 from encore_ray.composition.weigh.scheme import Scheme
@@ -20,6 +21,8 @@ LOOKS_LIKE_RATINGS = "looks_like_ratings"  # at most 64 distinct scores on a sca
 CLIPPED = "clipped"  # scores out of range were counted in an end cell
 OFF_LEVEL = "off_level"  # scores that are none of the declared levels
 DROPPED_BY_MIN_ACTIVE = "dropped_by_min_active"  # weight 0, because asked for
+DISAGREES = "disagrees"  # with what all rules have in common, so that consensus gives it no weight
+LOADING_CLIPPED = "loading_clipped"  # it goes with what all rules have in common as well as is allowed
 
 DEGENERATE = frozenset({MODE_SHARE, LOW_ENTROPY, RARELY_ACTIVE})
 
@@ -36,6 +39,7 @@ def flag_rule(
     active_pair_share: float | None,
     statistics: RuleStatistics,
     dropped: bool,
+    consensus: ConsensusRecord | None = None,
 ) -> tuple[str, ...]:
     """The flags of one rule, in the order of the constants above.
 
@@ -43,7 +47,9 @@ def flag_rule(
         entropy_share: H / log(cells), in [0, 1].
         statistics: of all rules: how many responses and independent pairs there are.
         dropped: whether the min_active guard took the rule out.
+        consensus: of a scheme that weighs by it.
     """
+    name = counts.rule.name
     checks = {
         MODE_SHARE: mode_share >= _MAX_MODE_SHARE,
         LOW_ENTROPY: entropy_share < _MIN_ENTROPY_SHARE,
@@ -53,6 +59,8 @@ def flag_rule(
         CLIPPED: counts.num_clipped > 0,
         OFF_LEVEL: counts.num_off_level > 0,
         DROPPED_BY_MIN_ACTIVE: dropped,
+        DISAGREES: consensus is not None and name in consensus.opposed,
+        LOADING_CLIPPED: consensus is not None and name in consensus.clipped,
     }
     return tuple(flag for flag, holds in checks.items() if holds)
 
@@ -65,6 +73,7 @@ def write_warnings(
     learned: Learned | None,
     min_active: float | None,
     ranges_differ: bool,
+    consensus: ConsensusRecord | None = None,
 ) -> tuple[str, ...]:
     """Sentences a user can act on, the one about degenerate rules first.
 
@@ -72,6 +81,7 @@ def write_warnings(
         rules: the weighed rules, in the order of `statistics.counts_K`; their weights not all 0.
         learned: what a scheme that uses labels learned from.
         ranges_differ: scores of different ranges are added as they are.
+        consensus: of a scheme that weighs by it.
     """
     warnings: list[str] = []
     total = sum(abs(rule.weight) for rule in rules)
@@ -101,6 +111,8 @@ def write_warnings(
         )
     if learned:
         warnings += _warn_of_learned(rules, scheme, learned)
+    if consensus:
+        warnings += consensus.warnings(forced=bool(scheme.params.get("force_consensus")))
     for rule, counts in zip(rules, statistics.counts_K, strict=True):
         warnings += _warn_of_rule(rule, counts, statistics)
     clipped = [

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from encore_ray.composition.consensus.consensus import Consensus
+
 Lesson = Literal["accuracies", "bradley_terry"]  # what can be learned from labels
 
 
@@ -25,6 +27,7 @@ class Evidence:
             measured or without such pairs.
         bradley_terry: weights fitted on the calibration pairs: free under False, on the simplex under True (left out
             where all are 0); None where not fitted.
+        consensus: of the rules; None where it was not measured, or no two responses can be compared.
     """
 
     names: tuple[str, ...]
@@ -33,6 +36,7 @@ class Evidence:
     variance_K: tuple[float, ...] | None = None
     accuracy_K: tuple[float, ...] | None = None
     bradley_terry: Mapping[bool, tuple[float, ...]] | None = None
+    consensus: Consensus | None = None
 
 
 class SchemeOptions(Protocol):
@@ -50,6 +54,9 @@ class SchemeOptions(Protocol):
     @property
     def seed(self) -> int: ...
 
+    @property
+    def force_consensus(self) -> bool: ...
+
 
 @dataclass(frozen=True)
 class Competition:
@@ -61,6 +68,7 @@ class Competition:
         seed: of random weights.
         num_kept: how many rules may have a weight.
         num_selected: how many rules a pair a selection keeps that competes too; None without one.
+        force_consensus: whether consensus weights count even where they are not to be trusted.
     """
 
     temperature: float
@@ -68,6 +76,7 @@ class Competition:
     seed: int
     num_kept: int
     num_selected: int | None
+    force_consensus: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,7 @@ class Scheme(ABC):
         takes: the options of `weigh` that are its own.
         lesson: what it learns from which response was chosen; None where it looks at no labels.
         weighs_by_entropy: whether it looks at entropies only, so that each subset can be weighed by its own.
+        needs_consensus: whether it looks at how the rules agree with each other, which takes a longer look at scores.
         why_no_reward: for a scheme whose weights differ from pair to pair, why `weigh` refuses it, after its name.
     """
 
@@ -88,6 +98,7 @@ class Scheme(ABC):
     takes: ClassVar[tuple[str, ...]] = ()
     lesson: ClassVar[Lesson | None] = None
     weighs_by_entropy: ClassVar[bool] = False
+    needs_consensus: ClassVar[bool] = False
     why_no_reward: ClassVar[str | None] = None
 
     @classmethod

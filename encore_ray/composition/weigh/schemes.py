@@ -28,7 +28,7 @@ class Encore(Scheme):
 
     name = "encore"
     label = "ENCORE"
-    takes = ("temperature",)
+    takes = ("temperature", "ratings")
     weighs_by_entropy = True
 
     @classmethod
@@ -53,6 +53,7 @@ class OneMinusEntropy(Scheme):
 
     name = "one_minus_entropy"
     label = "1 − H / log B"
+    takes = ("ratings",)
     weighs_by_entropy = True
 
     def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
@@ -70,7 +71,7 @@ class LowestEntropy(Scheme):
 
     name = "lowest_entropy"
     label = "Lowest entropy"
-    takes = ("num_rules",)
+    takes = ("num_rules", "ratings")
     weighs_by_entropy = True
 
     @classmethod
@@ -197,6 +198,65 @@ class InverseVariance(Scheme):
 
 
 @dataclass(frozen=True)
+class Consensus(Scheme):
+    """Weights by how far each rule goes with what all have in common; equal ones where that is not to be trusted.
+
+    See `encore_ray.composition.consensus.consensus`.
+    """
+
+    force_consensus: bool = False
+
+    name = "consensus"
+    label = "Consensus"
+    takes = ("force_consensus",)
+    needs_consensus = True
+
+    @classmethod
+    def of_options(cls, options: SchemeOptions) -> Self:
+        return cls(force_consensus=options.force_consensus)
+
+    @classmethod
+    def competing(cls, competition: Competition) -> Sequence[Self]:
+        return (cls(force_consensus=competition.force_consensus),)
+
+    def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
+        if evidence.consensus is None:
+            needed = "pairs, or several responses to one prompt, to see how the rules agree with each other"
+            raise DataError(_needs_pairs(self.name, needed))
+        return evidence.consensus.weigh(force=self.force_consensus)
+
+
+@dataclass(frozen=True)
+class ConsensusEncore(Consensus):
+    """Consensus weights times ENCORE's, divided by their sum."""
+
+    temperature: float = 2.0
+
+    name = "consensus_encore"
+    label = "Consensus × ENCORE"
+    takes = ("force_consensus", "temperature", "ratings")
+
+    @classmethod
+    def of_options(cls, options: SchemeOptions) -> Self:
+        return cls(options.force_consensus, options.temperature)
+
+    @classmethod
+    def competing(cls, competition: Competition) -> Sequence[Self]:
+        return (cls(competition.force_consensus, competition.temperature),)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {"temperature": float(self.temperature), "force_consensus": self.force_consensus}
+
+    def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
+        weight_K = super().weigh(evidence)
+        kept = np.flatnonzero(weight_K)  # among these the lowest entropy has a weight, however small the temperature
+        entropies = [evidence.entropy_K[k] for k in kept]
+        weight_K[kept] = normalise((weight_K[kept] * encore(entropies, temperature=self.temperature)).tolist())
+        return weight_K
+
+
+@dataclass(frozen=True)
 class BradleyTerry(Scheme):
     """The weights of any sign that are fitted to the calibration pairs.
 
@@ -287,6 +347,8 @@ SCHEMES: tuple[type[Scheme], ...] = (
     Single,
     BestSingle,
     InverseVariance,
+    Consensus,
+    ConsensusEncore,
     BradleyTerry,
     BradleyTerrySimplex,
     MaxDiscrepancy,

@@ -2,17 +2,29 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from encore_ray.composition.measure.agreement import Correlation, correlate
 from encore_ray.composition.measure.counts import RuleCounts
-from encore_ray.composition.measure.entropy import Estimator, LogBase, estimate_entropy, max_entropy
+from encore_ray.composition.measure.entropy import Entropy, Estimator, LogBase, estimate_entropy, max_entropy
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.sums.exact import standard_deviation
-from encore_ray.composition.weigh.evidence import Learned, active_pair_share, gather_evidence, kept_rules
+from encore_ray.composition.weigh.consensus_record import ConsensusRecord
+from encore_ray.composition.weigh.evidence import (
+    Learned,
+    active_pair_share,
+    consensus_of,
+    gather_evidence,
+    kept_rules,
+)
 from encore_ray.composition.weigh.flags import DROPPED_BY_MIN_ACTIVE, flag_rule, write_warnings
 from encore_ray.composition.weigh.groups import group_entropies, warn_of_small_groups, weigh_groups
+from encore_ray.composition.weigh.rated import RatedRecord, Ratings
 from encore_ray.composition.weigh.scheme import Scheme
 from encore_ray.composition.weigh.schemes import Encore
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
@@ -32,6 +44,7 @@ def weigh(
     score_range: ScoreRange = "declared",
     by_group: bool = False,
     learned: Learned | None = None,
+    ratings: Ratings | None = None,
 ) -> Weights:
     """Weigh the rules of a whole corpus.
 
@@ -44,6 +57,7 @@ def weigh(
             "raw" adds scores of different ranges as they are.
         by_group: also weights of each subset, from its own histograms; for a scheme that looks at entropies only.
         learned: of the rules that `kept_rules` keeps; needed by a scheme that uses labels.
+        ratings: a second table under the same rules, whose entropies weigh; None for those of the scores.
 
     Raises:
         ConfigError: an unknown option value, an option of the scheme out of its range.
@@ -59,14 +73,51 @@ def weigh(
     assert learned or not scheme.uses_labels, f"{scheme.name} needs what the labels say"
     counts_K = statistics.counts_K
 
-    entropy_K = [estimate_entropy(counts.bucket_JL, log_base=log_base, estimator=estimator) for counts in counts_K]
+    own_K = _entropies(counts_K, log_base=log_base, estimator=estimator)
+    entropy_K, counted_K = own_K, counts_K
+    if ratings is not None:
+        assert not by_group, "subsets have entropies of the scores alone"
+        ratings.statistics.raise_problems()
+        counted_K = ratings.statistics.counts_K
+        entropy_K = _entropies(counted_K, log_base=log_base, estimator=estimator)
     kept = kept_rules(statistics, min_active=min_active)
+    consensus = None
+    if scheme.needs_consensus or not statistics.num_pairs:
+        consensus = consensus_of(statistics, kept=kept, score_range=score_range)
     evidence = gather_evidence(
-        statistics, entropy_K, kept=kept, log_base=log_base, score_range=score_range, learned=learned
+        statistics,
+        entropy_K,
+        kept=kept,
+        log_base=log_base,
+        score_range=score_range,
+        learned=learned,
+        consensus=consensus,
+        counted_K=counted_K,
     )
-    weight_K = [0.0] * len(counts_K)
-    for k, weight in zip(kept, scheme.weigh(evidence).tolist(), strict=True):
-        weight_K[k] = weight
+    record = None
+    if consensus is not None:
+        record = ConsensusRecord.of(
+            consensus,
+            statistics=statistics,
+            kept=kept,
+            entropy_K=[entropy.value for entropy in entropy_K],
+            log_base=log_base,
+            estimator=estimator,
+        )
+    weight_K = _of_all_rules(scheme.weigh(evidence), kept, len(counts_K))
+    rated = None
+    if ratings is not None:
+        by_scores = replace(
+            evidence,
+            entropy_K=tuple(own_K[k].value for k in kept),
+            max_entropy_K=tuple(max_entropy(counts_K[k].binning.num_cells, log_base=log_base) for k in kept),
+        )
+        rated = RatedRecord.of(
+            ratings,
+            names=[counts.rule.name for counts in counts_K],
+            entropy_K=[entropy.value for entropy in own_K],
+            weight_K=_of_all_rules(scheme.weigh(by_scores), kept, len(counts_K)),
+        )
     contribution_K = _contribution_shares(counts_K, weight_K, score_range=score_range)
     groups = group_entropies(statistics, log_base=log_base, estimator=estimator)
     if by_group:
@@ -79,10 +130,11 @@ def weigh(
         flags = flag_rule(
             counts,
             mode_share=mode_share,
-            entropy_share=entropy_K[k].value / max_entropy(counts.binning.num_cells, log_base=log_base),
+            entropy_share=entropy_K[k].value / max_entropy(counted_K[k].binning.num_cells, log_base=log_base),
             active_pair_share=active,
             statistics=statistics,
             dropped=k not in kept,
+            consensus=record if scheme.needs_consensus else None,
         )
         has_pairs = statistics.num_pairs > 0
         rules.append(
@@ -110,6 +162,7 @@ def weigh(
         learned=learned,
         min_active=min_active,
         ranges_differ=ranges_differ and score_range == "raw",
+        consensus=record if scheme.needs_consensus else None,
     )
     if by_group:
         num_cells = max(counts.binning.num_cells for counts in counts_K)
@@ -133,6 +186,9 @@ def weigh(
         entropy_accuracy=_entropy_accuracy(rules),
         warnings=warnings,
         groups=groups,
+        consensus=record,
+        by_consensus=scheme.needs_consensus,
+        rated=rated,
     )
 
 
@@ -162,6 +218,18 @@ def check_ranges(rules: RuleSet, *, score_range: ScoreRange) -> bool:
             "Set weigh.score_range to unit (each mapped to [0, 1]) or raw (added as they are), by flag --score-range."
         )
     return other is not None
+
+
+def _entropies(counts_K: Sequence[RuleCounts], *, log_base: LogBase, estimator: Estimator) -> list[Entropy]:
+    return [estimate_entropy(counts.bucket_JL, log_base=log_base, estimator=estimator) for counts in counts_K]
+
+
+def _of_all_rules(kept_weight_K: NDArray[np.float64], kept: Sequence[int], num_rules: int) -> list[float]:
+    """The weights of all rules, 0 for those that were dropped."""
+    weight_K = [0.0] * num_rules
+    for k, weight in zip(kept, kept_weight_K.tolist(), strict=True):
+        weight_K[k] = weight
+    return weight_K
 
 
 def _check_choice(what: str, value: str, known: tuple[str, ...]) -> None:

@@ -8,13 +8,16 @@ from encore_ray.composition.measure.agreement import Correlation
 from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.entropy import Entropy, Estimator, LogBase
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
+from encore_ray.composition.weigh.consensus_record import ConsensusRecord
 from encore_ray.composition.weigh.formulas import effective_num_rules
+from encore_ray.composition.weigh.rated import RatedRecord
 from encore_ray.errors import DataError
 from encore_ray.rules import HigherIs, Rule, RuleSet, Scale
 from encore_ray.schema import SCHEMA_VERSION
 from encore_ray.storage import fingerprint
 
-_SHARED_PARAMS = {"estimator", "score_range", "min_active", "clip", "by_group"}  # of every scheme
+_FIT = ("explained", "trusted", "num_groups", "groups")  # of a consensus, where the scheme weighs by it
+_SHARED_PARAMS = {"estimator", "score_range", "min_active", "clip", "by_group", "ratings"}  # of every scheme
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,9 @@ class Weights:
         num_keys: distinct prompts (else groups, else pairs): the sample size of every interval of an accuracy.
         groups: each subset's entropies, {} without subsets, None when there were too many to count; with the subset's
             own weights where weighed by group.
+        consensus: of the rules, where the scheme looks at it, or there is no label; else None.
+        by_consensus: whether the scheme weighs by it.
+        rated: whose entropies weigh, where it is not the scores'; else None.
     """
 
     scheme: str
@@ -127,6 +133,9 @@ class Weights:
     entropy_accuracy: Correlation
     warnings: tuple[str, ...]
     groups: dict[str, Any] | None
+    consensus: ConsensusRecord | None = None
+    by_consensus: bool = False
+    rated: RatedRecord | None = None
 
     @property
     def names(self) -> list[str]:
@@ -192,12 +201,17 @@ class Weights:
             "min_active": self.min_active,
             "clip": self.clip,
             **({"by_group": True} if self.group_weights else {}),
+            **({"ratings": self.rated.table} if self.rated else {}),
             **self.scheme_params,
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of weights.json."""
-        return {
+        """The content of weights.json.
+
+        Weights by consensus name its fit beside the scheme, and its groups of near-duplicates under ``groups``; the
+        entropies of subsets then stand under ``subsets``.
+        """
+        content = {
             "schema_version": SCHEMA_VERSION,
             "scheme": self.scheme,
             "params": self._params,
@@ -216,6 +230,15 @@ class Weights:
             "num_calibration_pairs": self.num_calibration_pairs,
             "fingerprint": self.fingerprint,
         }
+        if self.rated is not None:
+            content["ratings"] = self.rated.to_dict()
+        if self.consensus is not None:
+            content["consensus"] = self.consensus.to_dict()
+        if self.consensus is not None and self.by_consensus:
+            content |= {"subsets": self.groups} | {name: content["consensus"][name] for name in _FIT}
+            for rule in content["rules"]:
+                rule["loading"] = self.consensus.loadings[rule["name"]]
+        return content
 
     @classmethod
     def from_dict(cls, value: dict[str, Any], *, where: str = "weights.json") -> "Weights":
@@ -268,5 +291,8 @@ class Weights:
             rules=tuple(RuleWeight.from_dict(rule) for rule in value["rules"]),
             entropy_accuracy=Correlation(**value["entropy_accuracy"]),
             warnings=tuple(value["warnings"]),
-            groups=value["groups"],
+            groups=value["subsets"] if "subsets" in value else value["groups"],
+            consensus=ConsensusRecord.from_dict(value["consensus"]) if value.get("consensus") else None,
+            by_consensus="subsets" in value,
+            rated=RatedRecord.from_dict(value["ratings"]) if value.get("ratings") else None,
         )

@@ -38,6 +38,7 @@ def headline(contents: ReportContents) -> Markup:
         tag("p", tag("span", "encore-ray", class_="brand"), " ", tag("bdi", contents.title), class_="eyebrow"),
         tag("h1", _result(contents)),
         _world(contents.comparison),
+        _label_free(contents),
         tag("div", _cards(contents), class_="cards"),
         tag("p", _verdict(contents), class_="verdict"),
     )
@@ -102,6 +103,15 @@ def _world(comparison: Comparison | None) -> Markup | None:
     world = comparison.world
     name, kind, meaning = WORLDS.get(world, (world.replace("_", " "), "plain", None))
     return tag("p", chip(name, kind=f"world {kind}"), " ", meaning, class_="meaning")
+
+
+def _label_free(contents: ReportContents) -> Markup | None:
+    """What can be said without labels, of the comparison's pairs or else of the weights."""
+    if contents.comparison and contents.comparison.consensus:
+        return tag("p", contents.comparison.consensus.verdict, class_="verdict label-free")
+    if contents.weights and contents.weights.label_free_verdict:
+        return tag("p", contents.weights.label_free_verdict, class_="verdict label-free")
+    return None
 
 
 def _cards(contents: ReportContents) -> list[Markup]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from encore_ray.artifacts import Comparison, WeightsFile
 from encore_ray.artifacts.figures import Correlations
+from encore_ray.artifacts.weights import ByScores
 from encore_ray.composition.compare.verdict import UNCLEAR
 from encore_ray.report.charts.scatter import scatter
 from encore_ray.report.charts.tracks import bar_track
@@ -57,12 +58,14 @@ def weights_table(contents: ReportContents) -> Markup | None:
         return None
     top = max(abs(rule.weight) for rule in rules)
     has_labels = any(rule.bradley_terry_weight is not None for rule in rules)
+    rated = contents.weights.ratings if contents.weights else None
     head = [
         "rule",
         column("weight", class_="plot"),
         column(class_="number"),
         column("share of the margin", class_="number", title="weight times spread of the score differences"),
-        column(f"entropy, {unit_of(contents)}", class_="number"),
+        column(f"entropy{' of the ratings' if rated else ''}, {unit_of(contents)}", class_="number"),
+        *([column("entropy of the scores", class_="number"), column("weight by it", class_="number")] if rated else []),
         column("accuracy", class_="number"),
         column("wins", class_="number"),
         column("ties", class_="number"),
@@ -71,7 +74,7 @@ def weights_table(contents: ReportContents) -> Markup | None:
         column("fullest cell", class_="number", title="share of responses with the most frequent score"),
         *([column("Bradley–Terry weight", class_="number")] if has_labels else []),
     ]
-    rows = [_rule_row(rule, top, has_labels=has_labels) for rule in rules]
+    rows = [_rule_row(rule, top, has_labels=has_labels, by_scores=rated.by_scores if rated else None) for rule in rules]
     return section(
         "rules",
         "The rules and their weights",
@@ -118,7 +121,7 @@ def _correlations_in_words(comparison: Comparison | None) -> Markup | None:
     return definitions(entries) if entries else None
 
 
-def _rule_row(rule: ReportedRule, top: float, *, has_labels: bool) -> Markup:
+def _rule_row(rule: ReportedRule, top: float, *, has_labels: bool, by_scores: ByScores | None) -> Markup:
     accuracy_note = percent_interval(rule.accuracy_low, rule.accuracy_high) if rule.accuracy is not None else None
     kind = "flagged" if rule.flags else "rule"
     direction = None if rule.higher_is == "better" else "a higher score is worse"
@@ -130,6 +133,8 @@ def _rule_row(rule: ReportedRule, top: float, *, has_labels: bool) -> Markup:
         number(rule.weight_text),
         number(percent(rule.contribution_share)),
         number(plain(rule.entropy), note=f"± {plain(rule.entropy_error)}"),
+        number(plain(by_scores.entropies[rule.name])) if by_scores else None,
+        number(percent(by_scores.weights[rule.name])) if by_scores else None,
         number(percent(rule.accuracy), note=accuracy_note),
         *(number(count(value)) for value in (rule.wins, rule.ties, rule.losses)),
         number(percent(rule.active_pair_share)),

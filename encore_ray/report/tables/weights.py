@@ -25,6 +25,8 @@ FLAG_MEANINGS = {
     "clipped": "some scores lay outside its scale and count in the end cells",
     "off_level": "some scores are none of the declared levels",
     "dropped_by_min_active": "weight 0, because --min-active was given",
+    "disagrees": "it goes against what all rules have in common, and consensus gives it no weight; check higher_is",
+    "loading_clipped": "it goes with what all rules have in common as well as is allowed; its weight may be too large",
 }
 COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False, "show_edge": False}
 
@@ -51,9 +53,13 @@ def weights_table(weights: WeightsFile) -> Table:
     marks = _marks(weights)
     rules = weights.by_weight
     write_weight = weight_writer(rule.weight for rule in rules)
+    rated = weights.ratings
+    if rated:
+        table.add_column("by scores\nentropy", justify="right", no_wrap=True)
+        table.add_column("\nweight", justify="right", no_wrap=True)
     for rule in rules[:MOST_ROWS]:
         share = rule.contribution_share
-        table.add_row(
+        cells = [
             Text(rule.name),
             rule.higher_is,
             f"{rule.entropy:.3f} [dim]± {rule.entropy_error:.3f}[/dim]",
@@ -61,7 +67,10 @@ def weights_table(weights: WeightsFile) -> Table:
             write_weight(rule.weight),
             "" if share is None else f"{share:.1%}",
             Text("".join(sorted(marks[flag] for flag in rule.flags)), style="yellow"),
-        )
+        ]
+        if rated:
+            cells += [f"{rated.by_scores.entropies[rule.name]:.3f}", write_weight(rated.by_scores.weights[rule.name])]
+        table.add_row(*cells)
     if len(rules) > MOST_ROWS:
         table.caption = more(len(rules) - MOST_ROWS, "rules of less weight", WEIGHTS_FILE)
         table.caption_justify = "left"

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from encore_ray.corpora.planted.corpus import World, planted_ratings
+from tests.composition.builders import make_rules
 from tests.composition.compared import compare
 
 # uniform, ENCORE at .25, .5, 1 and 2, one_minus_entropy, bradley_terry
@@ -55,7 +57,8 @@ def test_noise_drives_entropy_in_the_first_world(worlds: dict[World, dict[str, A
     assert comparison["world"] == "noise_drives_entropy"
     assert "what ENCORE builds on" in comparison["verdict"]
     assert "significantly better" in comparison["verdict"]
-    assert "Use ENCORE and try temperature 0.25" in comparison["verdict"]
+    assert "Of the schemes that look at no label consensus is best with 7" in comparison["verdict"]
+    assert "Weigh by consensus." in comparison["verdict"]
     assert comparison["theory_check"]["pearson"] < -0.8
     assert comparison["warnings"] == []
 
@@ -64,7 +67,8 @@ def test_signal_drives_entropy_in_the_second_world(worlds: dict[World, dict[str,
     comparison = worlds["signal"]
     assert comparison["world"] == "signal_drives_entropy"
     assert "significantly worse" in comparison["verdict"]
-    assert "Keep uniform weights, or fit weights to labels" in comparison["verdict"]
+    assert "Without labels one would choose consensus here (consensus is trusted)" in comparison["verdict"]
+    assert "Weigh by consensus." in comparison["verdict"]
     assert comparison["theory_check"]["pearson"] > 0.8
 
 
@@ -87,6 +91,53 @@ def test_the_wrong_sign_rule_of_the_fourth_world_is_flagged(worlds: dict[World, 
     assert [name for name in flags if "below_chance" in flags[name]] == ["wrong_sign"]
     assert next(rule for rule in comparison["rules"] if rule["name"] == "wrong_sign")["bradley_terry_weight"] < 0
     assert "First check the direction (higher_is)" in comparison["verdict"]
+
+
+@pytest.mark.parametrize("world", MEASURED)
+def test_what_is_told_without_labels_is_what_the_labels_tell(world: World, worlds: dict[World, dict[str, Any]]):
+    consensus, label_free = (worlds[world][name] for name in ("consensus", "label_free"))
+    assert consensus["trusted"]
+    found = consensus["entropy_loading"]
+    assert found["pearson"] == pytest.approx(worlds[world]["entropy_accuracy"]["pearson"], abs=0.1)
+    assert found["pearson_low"] < found["pearson"] < found["pearson_high"]
+    assert consensus["world"] == worlds[world]["world"]
+    assert (label_free["choice"], label_free["best"]) == ("consensus", "consensus")
+    assert label_free["difference"]["value"] > 0
+    # no scheme that learns from labels is better by what 4,000 held-out pairs can show
+    assert -0.01 < label_free["heldout"]["difference"]["value"] <= 0
+    difference = _scheme(worlds[world], "consensus")["difference_to_uniform_all"]
+    assert difference["low"] > 0.02
+
+
+def test_consensus_times_encore_is_between_the_two_where_noise_drives_entropy(
+    worlds: dict[World, dict[str, Any]],
+):
+    accuracies = {
+        name: _scheme(worlds["noise"], name)["all"]["accuracy"] for name in ("encore", "consensus_encore", "consensus")
+    }
+    assert accuracies["encore"] < accuracies["consensus_encore"] < accuracies["consensus"] + 0.005
+
+
+def test_rules_that_share_the_length_are_seen_to():
+    rng = np.random.default_rng(5)
+    shorter_N = rng.integers(-400, 400, 4000)
+    score_2KN = 0.5 + rng.normal(0, 0.08, (2, 6, 4000))
+    score_2KN[0] += shorter_N / 2500
+    rules = make_rules(6)
+    swapped_N = rng.random(4000) < 0.5  # which response was chosen says nothing, and changes nothing
+    a_KN, b_KN = (np.where(swapped_N, x, y) for x, y in (score_2KN, score_2KN[::-1]))
+    found = [
+        compare(*sides, rules=rules, shorter_N=length_N)["consensus"]
+        for sides, length_N in (
+            ((np.clip(score_2KN[0], 0, 1), np.clip(score_2KN[1], 0, 1)), shorter_N),
+            ((np.clip(b_KN, 0, 1), np.clip(a_KN, 0, 1)), np.where(swapped_N, -shorter_N, shorter_N)),
+        )
+    ]
+    assert found[0] == found[1]
+    assert found[0]["trusted"]
+    assert found[0]["length"]["shorter_wins"] > 0.5
+    assert found[0]["length"]["longer_wins"] == -found[0]["length"]["shorter_wins"]
+    assert "the consensus goes with the shorter response" in found[0]["verdict"]
 
 
 def test_fewer_pairs_give_wider_intervals_and_say_how_many_are_needed():

@@ -5,12 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encore_ray.composition.consensus.consensus import find_consensus
 from encore_ray.composition.weigh.formulas import effective_num_rules, encore, one_minus_entropy, uniform
 from encore_ray.composition.weigh.scheme import Evidence, Scheme
 from encore_ray.composition.weigh.schemes import (
     BestSingle,
     BradleyTerry,
     BradleyTerrySimplex,
+    Consensus,
+    ConsensusEncore,
     Encore,
     InverseVariance,
     LowestEntropy,
@@ -97,6 +100,8 @@ ALL: list[Scheme] = [
     Single("rule0"),
     BestSingle(),
     InverseVariance(),
+    Consensus(),
+    ConsensusEncore(temperature=0.5),
     BradleyTerrySimplex(),
 ]
 
@@ -109,6 +114,7 @@ def test_weights_are_not_negative_and_sum_to_one(entropies, scheme):
         variance_K=tuple(float(k) for k in range(1, num_rules + 1)),
         accuracy_K=tuple(k / num_rules for k in range(num_rules)),
         bradley_terry={True: tuple(1 / num_rules for _ in range(num_rules))},
+        consensus=find_consensus(np.full((num_rules, num_rules), 0.25) + np.eye(num_rules), num_pairs=9),
     )
     weight_K = scheme.weigh(known)
     assert weight_K.shape == (num_rules,)
@@ -128,6 +134,8 @@ def test_schemes_are_told_apart_by_name_and_by_whether_they_use_labels():
         "single": False,
         "best_single": True,
         "inverse_variance": False,
+        "consensus": False,
+        "consensus_encore": False,
         "bradley_terry_simplex": True,
         "bradley_terry": True,
     }
@@ -207,3 +215,27 @@ def test_a_fit_that_is_all_zero_gives_no_weights(scheme):
     # the simplex leaves an all-zero fit out: it cannot be divided by its sum
     with pytest.raises(DataError, match=f"{scheme.name} gives every rule weight 0: no rule agrees"):
         scheme.weigh(evidence([0.0, 1.0], bradley_terry={False: (0.0, 0.0)}))
+
+
+ALIKE = find_consensus(np.full((5, 5), 0.25) + 0.75 * np.eye(5), num_pairs=9)
+
+
+def test_consensus_times_encore_is_their_product_over_its_sum():
+    # five rules of loading .5 each, so that consensus weights are .2 each, times exp(0), exp(-ln 3) and 0 for the rest
+    weight_K = ConsensusEncore(temperature=1.0).weigh(evidence([0.0, math.log(3), 900, 900, 900], consensus=ALIKE))
+    assert ALIKE.trusted
+    assert weight_K == pytest.approx([0.75, 0.25, 0, 0, 0], abs=1e-12)
+
+
+def test_consensus_times_encore_is_known_where_encore_gives_all_to_a_rule_without_consensus():
+    r_KK = np.full((6, 6), 0.25) + 0.75 * np.eye(6)
+    r_KK[0, 1:] = r_KK[1:, 0] = -0.2
+    found = evidence([0.0, 1, 2, 3, 4, 5], consensus=find_consensus(r_KK, num_pairs=9))
+    weight_K = ConsensusEncore(force_consensus=True, temperature=1e-3).weigh(found)
+    assert weight_K.tolist() == [0, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("scheme", [Consensus(), ConsensusEncore()])
+def test_consensus_without_two_responses_to_compare_is_refused(scheme):
+    with pytest.raises(DataError, match=f"Scheme {scheme.name} needs pairs, or several responses to one prompt"):
+        scheme.weigh(evidence([0.1, 0.2]))

@@ -1,0 +1,1 @@
+"""How rules agree with each other, and what that tells of them without a label."""
