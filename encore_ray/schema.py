@@ -108,6 +108,7 @@ RELEVANCE_DIR, SELECTION_DIR, FEATURES_DIR, EMBEDDINGS_DIR, REFINE_DIR, REFINED_
 RULE_REFINE_DIR, REFINED_SCORES_DIR = f"{REFINE_DIR}/rules", "refined_scores"
 ENERGY_TENSORS_FILE, ENERGY_FILE = f"{REFINE_DIR}/energy.safetensors", f"{REFINE_DIR}/energy.json"
 REFINE_REPORT_FILE, LABEL_ERRORS_FILE = f"{REFINE_DIR}/report.json", f"{REFINE_DIR}/label_errors.json"
+CONSENSUS_FILE = "report/consensus.svg"
 ROBUSTNESS_FILE, RELIABILITY_FILE = f"{REFINE_DIR}/robustness.svg", f"{REFINE_DIR}/reliability.svg"
 RULE_ENERGY_TENSORS_FILE, RULE_ENERGY_FILE, RULE_REFINE_REPORT_FILE = (
     f"{RULE_REFINE_DIR}/{name}" for name in ("energy.safetensors", "energy.json", "report.json")

@@ -25,11 +25,14 @@ from encore_ray.folder.tables import run_rules
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.selection.selected import find_selection
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
-from encore_ray.report.data.contents import ReportContents, SelectionSummary
+from encore_ray.report.charts.loadings import HEIGHT, WIDTH, loadings_chart
+from encore_ray.report.data.contents import ReportContents, SelectionSummary, reported_rules
 from encore_ray.report.data.data_tables import report_tables
 from encore_ray.report.page import render_page
+from encore_ray.report.sections.consensus import consensus_of
+from encore_ray.report.sections.rules import unit_of
 from encore_ray.run import Run
-from encore_ray.schema import RELIABILITY_FILE, REPORT_FILE, REPORT_TABLES_DIR, ROBUSTNESS_FILE
+from encore_ray.schema import CONSENSUS_FILE, RELIABILITY_FILE, REPORT_FILE, REPORT_TABLES_DIR, ROBUSTNESS_FILE
 from encore_ray.storage import Folder
 
 Kind = TypeVar("Kind", bound=Artifact)
@@ -61,6 +64,10 @@ def make_report(folder: Folder, *, weights: WeightsFile | None = None) -> dict[s
     if contents.refined:
         files[ROBUSTNESS_FILE] = picture(robustness_chart(contents.refined.controls))
         files[RELIABILITY_FILE] = picture(reliability_chart(contents.refined.calibration))
+    consensus = consensus_of(contents)
+    if consensus:
+        chart = loadings_chart(consensus, reported_rules(contents), unit=unit_of(contents))
+        files[CONSENSUS_FILE] = picture(chart, width=WIDTH, height=HEIGHT)
     for name, table in report_tables(contents).items():
         file = io.BytesIO()
         pq.write_table(table, file, compression="zstd")

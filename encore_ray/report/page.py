@@ -6,6 +6,7 @@ from encore_ray.report.data.contents import ReportContents
 from encore_ray.report.drawing.markup import Markup, tag
 from encore_ray.report.sections.account import rows_account, settings
 from encore_ray.report.sections.agreement import margins, rewardbench, subsets
+from encore_ray.report.sections.consensus import consensus
 from encore_ray.report.sections.headline import headline, warnings
 from encore_ray.report.sections.refinement import refinement
 from encore_ray.report.sections.rules import entropy_accuracy, weights_table
@@ -19,6 +20,7 @@ STYLES = ("palette.css", "page.css", "lines.css")
 _SECTIONS = (
     ("warnings", "Warnings", warnings),
     ("entropy", "Entropy", entropy_accuracy),
+    ("consensus", "Consensus", consensus),
     ("schemes", "Weightings", schemes),
     ("rules", "Rules", weights_table),
     ("selection", "Selection", selection),

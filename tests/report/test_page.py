@@ -116,7 +116,7 @@ def test_a_comparison_as_it_is_really_made_has_every_section():
     found = compare(planted.chosen_NK.T, planted.rejected_NK.T, rules=planted.rules, subsets=subsets)
     contents = ReportContents("run", comparison=Comparison.of(json.loads(to_json(found))), rules=planted.rules)
     page = render_page(contents)
-    assert sections(page) == {"warnings", "entropy", "rules"} | OF_COMPARISON | {"settings"}
+    assert sections(page) == {"warnings", "entropy", "consensus", "rules"} | OF_COMPARISON | {"settings"}
     assert [words(row)[:6] for row in element(parse(page), "schemes").iter("tr")].count("ENCORE") == 2  # x discrepancy
     tables = report_tables(contents)
     assert tables["rules"].num_rows == 13

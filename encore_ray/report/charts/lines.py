@@ -128,16 +128,16 @@ def _reliability_mark(source: str, cell: ReliabilityCell, x: AxisScale) -> _Mark
     return _Mark(x(cell.confidence), interval.low, cell.right, interval.high, title)
 
 
-def picture(chart: Markup) -> bytes:
-    """A chart as an SVG file, light or dark as its reader prefers."""
+def picture(chart: Markup, *, width: float = _WIDTH, height: float = _HEIGHT) -> bytes:
+    """A chart as an SVG file of this size in pixels, light or dark as its reader prefers."""
     style = "".join(
         files("encore_ray.report").joinpath(name).read_text("utf-8") for name in ("palette.css", "lines.css")
     )
     framed = chart.replace(
-        "<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{decimal(_WIDTH)}" height="{decimal(_HEIGHT)}" ', 1
+        "<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{decimal(width)}" height="{decimal(height)}" ', 1
     )
     start = framed.index(">") + 1
-    paper = tag("rect", class_="paper", width=_WIDTH, height=_HEIGHT, rx=8)
+    paper = tag("rect", class_="paper", width=width, height=height, rx=8)
     return (framed[:start] + tag("style", Markup(style)) + paper + framed[start:] + "\n").encode()
 
 
