@@ -222,7 +222,7 @@ class _Measure:
                 self._binnings,
                 clip=self._clip,
                 with_products=self._with_products,
-                buckets_of=self._buckets_of,
+                compared=self._buckets_of,
             )
 
 
