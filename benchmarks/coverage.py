@@ -5,7 +5,8 @@ python benchmarks/coverage.py [--corpora 200] [--json coverage.json]
 Corpora of the two planted worlds, noise drives entropy and signal drives entropy, of 6 and 10 rules, 400 and 4,000
 pairs, each pair with a prompt of its own, five pairs a prompt, or a geometric number of mean five (~5). Pairs of a
 prompt share the chosen response. The truth of a cell is what 1,000,000 pairs show. Every interval is made by the
-functions that `weigh` and `compare` make it with. Percentiles of 200 replicates of a Poisson bootstrap stand beside
+functions that `weigh` and `compare` make it with; of r(entropy, loading), from the differences as whole numbers.
+Percentiles of 200 replicates of a Poisson bootstrap stand beside
 some: of r, and of the difference to uniform weights.
 """
 
@@ -28,8 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.tables import machine, show, write_json
+from encore_ray.composition.consensus.consensus import find_consensus
+from encore_ray.composition.consensus.left_out import correlate_loading
 from encore_ray.composition.hashing.splitmix import mix
 from encore_ray.composition.measure.agreement import Interval, correlate
+from encore_ray.composition.measure.buckets import NUM_BUCKETS as COARSE
 from encore_ray.composition.measure.disattenuation import remove_noise
 from encore_ray.composition.measure.entropy import entropies_without_each, entropy
 from encore_ray.composition.measure.jackknife import (
@@ -96,9 +100,10 @@ def _rate(
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """The figures of a corpus, or of all corpora alike: r, entropies [K], ENCORE weights [K], accuracy, difference."""
+    """The figures of all corpora alike: entropies and ENCORE weights are of K rules, r is of entropy with accuracy."""
 
     r: float
+    r_loading: float
     entropy_K: NDArray[np.float64]
     weight_K: NDArray[np.float64]
     accuracy: float
@@ -127,9 +132,12 @@ def truth(*, world: str, num_rules: int, layout: str) -> Figures:
         float(np.mean(np.concatenate([part.point_N(w_K) for part in parts]))) / 2
         for w_K in (weight_K, np.ones(num_rules))
     )
+    moment_KK = sum(_products(part, np.zeros_like(part.prompt_N))[0] for part in parts)
+    consensus = find_consensus(np.asarray(moment_KK, dtype=np.float64), num_pairs=TRUTH_PAIRS)
     r = correlate(entropy_K.tolist(), accuracy_K.tolist()).pearson
-    assert r is not None
-    return Figures(r, entropy_K, weight_K, accuracy, accuracy - uniform)
+    r_loading = correlate(entropy_K.tolist(), list(consensus.loading_K)).pearson
+    assert r is not None and r_loading is not None
+    return Figures(r, r_loading, entropy_K, weight_K, accuracy, accuracy - uniform)
 
 
 def _count_buckets(corpus: Corpus, bucket_N: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -141,6 +149,13 @@ def _count_buckets(corpus: Corpus, bucket_N: NDArray[np.int64]) -> NDArray[np.in
             for chosen_N, rejected_N in zip(corpus.chosen_NK.T, corpus.rejected_NK.T, strict=True)
         ]
     ).reshape(-1, NUM_BUCKETS, LEVELS)
+
+
+def _products(corpus: Corpus, bucket_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sums of d_j d_k by bucket, [G, K, K]."""
+    difference_NK = corpus.chosen_NK - corpus.rejected_NK
+    parts = [difference_NK[bucket_N == bucket] for bucket in range(COARSE)]
+    return np.stack([part_NK.T @ part_NK for part_NK in parts])
 
 
 def intervals(corpus: Corpus, true: Figures, seed: int) -> dict[str, list[bool]]:
@@ -159,6 +174,17 @@ def intervals(corpus: Corpus, true: Figures, seed: int) -> dict[str, list[bool]]
     noise_free = remove_noise(
         entropy_K, ratio_C[:num_rules], without_x_JK=without_JK, without_y_JK=ratio_JC[:, :num_rules]
     )
+    product_GKK = _products(corpus, bucket_N // (NUM_BUCKETS // COARSE))
+    consensus = find_consensus(product_GKK.sum(axis=0).astype(np.float64), num_pairs=len(hash_N))
+    with_loading = correlate_loading(
+        entropy_K,
+        np.array(consensus.loading_K),
+        count_KJL=list(count_KJL),
+        product_GKK=product_GKK,
+        polarity_K=[1] * num_rules,
+        groups=consensus.groups,
+        used=range(num_rules),
+    )
     weight_K = encore(entropy_K.tolist())
     weight_JK = np.array([encore(row) for row in without_JK.tolist()])
     heldout_N = mix(hash_N) % np.uint64(5) == 0
@@ -167,6 +193,7 @@ def intervals(corpus: Corpus, true: Figures, seed: int) -> dict[str, list[bool]]
     difference = jackknife_interval(ratio_C[-1], ratio_JC[:, -1])
     return {
         "r(entropy, accuracy)": [_holds(noise_free.interval if noise_free else None, true.r)],
+        "r(entropy, loading)": [_holds(with_loading.interval if with_loading else None, true.r_loading)],
         "entropy": [
             _holds(
                 jackknife_interval(entropy_K[k], without_JK[:, k], low=0.0, high=np.log(LEVELS), unbiased=True),

@@ -208,11 +208,11 @@ class _Measure:
         binnings: Sequence[Binning],
         clip: bool,
         with_products: bool,
-        buckets_of: Compared | None,
+        compared: Compared | None,
     ):
         self._rules, self._binnings, self._clip = rules, binnings, clip
         self._with_products = with_products
-        self._buckets_of: Compared | None = buckets_of
+        self._compared: Compared | None = compared
 
     def __call__(self, unit: TableUnit) -> RuleStatistics:
         with stream_scores(unit, self._rules, extra=[SUBSET]) as block:
@@ -222,7 +222,7 @@ class _Measure:
                 self._binnings,
                 clip=self._clip,
                 with_products=self._with_products,
-                compared=self._buckets_of,
+                compared=self._compared,
             )
 
 

@@ -56,7 +56,7 @@ def measure(
         subsets=None if subsets is None else [subsets[row] for row in chosen_rows],
         clip=clip,
         with_products=with_products,
-        buckets_of=("pairs" if has_N.any() else "siblings") if with_products else None,
+        compared=("pairs" if has_N.any() else "siblings") if with_products else None,
     )
 
 

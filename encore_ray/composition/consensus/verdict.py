@@ -69,7 +69,7 @@ def _measured(correlation: Mapping[str, Any]) -> str:
     r, low, high = correlation["pearson"], correlation.get("pearson_low"), correlation.get("pearson_high")
     if r is None:
         return "no correlation: it takes three rules that differ in both"
-    interval = "" if low is None or high is None else f", 95% {low:+.2f} to {high:+.2f}"
+    interval = "" if low is None or high is None else f", 95% {low:+.2f} to {high:+.2f} over prompts"
     p = f"p = {correlation['pearson_p']:.3f}" if correlation["pearson_p"] >= 0.001 else "p < 0.001"
     return f"r(entropy, loading) = {r:+.2f}{interval}, {p}, {correlation['num_rules']} rules"
 

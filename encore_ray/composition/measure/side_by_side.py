@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encore_ray.composition.measure.binning import Binning
-from encore_ray.composition.measure.buckets import BucketSums
+from encore_ray.composition.measure.buckets import BucketProducts
 from encore_ray.composition.measure.counts import MeasuredRule
 from encore_ray.composition.measure.products import DifferenceProducts, Siblings, find_siblings
 
@@ -22,7 +22,6 @@ class SideBySide:
     Attributes:
         difference_KP: chosen - rejected, score_KS: of the single responses; in score units, without polarity.
         hash_P, hash_S: of their resampling keys.
-        measured_KM, hash_MN, num_sides_M: the parts that these are of.
     """
 
     difference_KP: NDArray[np.float64]
@@ -30,9 +29,6 @@ class SideBySide:
     siblings: Siblings
     hash_P: NDArray[np.uint64]
     hash_S: NDArray[np.uint64]
-    measured_KM: Sequence[Sequence[MeasuredRule]]
-    hash_MN: Sequence[NDArray[np.uint64]]
-    num_sides_M: Sequence[int]
 
     @classmethod
     def of(
@@ -69,9 +65,6 @@ class SideBySide:
             siblings=find_siblings(hash_S),
             hash_P=hash_P,
             hash_S=hash_S,
-            measured_KM=measured_KM,
-            hash_MN=hash_MN,
-            num_sides_M=num_sides_M,
         )
 
     def products(self) -> DifferenceProducts:
@@ -79,14 +72,11 @@ class SideBySide:
         of_siblings = self.siblings.differences(self.score_KS)
         return DifferenceProducts.of([self.difference_KP], of_siblings, num_rules=len(self.difference_KP))
 
-    def buckets(self, compared: Compared, binnings: Sequence[Binning]) -> BucketSums:
-        """The same by buckets of prompts, with the histograms of all responses."""
+    def buckets(self, compared: Compared, binnings: Sequence[Binning]) -> BucketProducts:
+        """The same by buckets of prompts."""
         difference_KD, hash_D = self.difference_KP, self.hash_P
         if compared == "siblings":
             none = np.zeros((len(binnings), 0))
             difference_KD = np.concatenate([none, *self.siblings.differences(self.score_KS)], axis=1)
             hash_D = self.hash_S[self.siblings.first_D]
-        cell_KR = [np.concatenate([part.cell_AP.ravel() for part in measured_M]) for measured_M in self.measured_KM]
-        sides = zip(self.hash_MN, self.num_sides_M, strict=True)
-        hash_R = np.concatenate([np.tile(hash_N, num_sides) for hash_N, num_sides in sides])
-        return BucketSums.of(difference_KD, hash_D, cell_KR, hash_R, binnings=binnings)
+        return BucketProducts.of(difference_KD, hash_D, binnings=binnings)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.binning import Binning
-from encore_ray.composition.measure.buckets import BucketSums
+from encore_ray.composition.measure.buckets import BucketProducts
 from encore_ray.composition.measure.counts import PART_ROWS, MeasuredRule, RuleCounts, measure_rule
 from encore_ray.composition.measure.jackknife import buckets_of
 from encore_ray.composition.measure.products import DifferenceProducts
@@ -48,7 +48,7 @@ class RuleStatistics:
     counts_K: tuple[RuleCounts, ...]
     subset_counts: SubsetCounts | None
     products: DifferenceProducts | None = None
-    buckets: BucketSums | None = None
+    buckets: BucketProducts | None = None
 
     @classmethod
     def measure(

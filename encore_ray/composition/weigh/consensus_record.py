@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from encore_ray.composition.consensus.consensus import Consensus
-from encore_ray.composition.consensus.left_out import entropy_loading_interval
+from encore_ray.composition.consensus.left_out import correlate_loading
 from encore_ray.composition.consensus.one_factor import LARGEST
 from encore_ray.composition.consensus.verdict import name_label_free_world, why_not_trusted, write_label_free_verdict
 from encore_ray.composition.measure.agreement import Correlation, Interval, correlate
+from encore_ray.composition.measure.disattenuation import NoiseFreeCorrelation
 from encore_ray.composition.measure.entropy import Estimator, LogBase
 from encore_ray.composition.measure.statistics import RuleStatistics
 
@@ -25,7 +28,7 @@ class ConsensusRecord:
         loadings: of each rule of the weighing; None for one that never varies, or was dropped.
         clipped: rules whose loading is the largest that is allowed.
         entropy_loading: over the rules with entropy above 0: without a label, what r(entropy, accuracy) is with labels.
-        interval: of its Pearson coefficient, 95 %, over prompts; None where it was not measured.
+        noise_free: its Pearson coefficient without the noise of the pairs; None where that was not measured.
     """
 
     num_pairs: int
@@ -35,7 +38,7 @@ class ConsensusRecord:
     loadings: dict[str, float | None]
     clipped: tuple[str, ...]
     entropy_loading: Correlation
-    interval: Interval | None = None
+    noise_free: NoiseFreeCorrelation | None = None
 
     @classmethod
     def of(
@@ -63,14 +66,16 @@ class ConsensusRecord:
         }
         used = [k for k, name in enumerate(names) if loadings[name] is not None and entropy_K[k] > 0]
         entropy_loading = correlate([entropy_K[k] for k in used], [loadings[names[k]] or 0.0 for k in used])
-        interval = None
-        if statistics.buckets is not None:
-            interval = entropy_loading_interval(
-                statistics.buckets,
+        noise_free = None
+        if statistics.buckets is not None and entropy_loading.pearson is not None:
+            noise_free = correlate_loading(
+                np.array(entropy_K),
+                np.array([loadings[name] or 0.0 for name in names]),
+                count_KJL=[counts.bucket_JL for counts in statistics.counts_K],
+                product_GKK=statistics.buckets.product_GKK,
                 polarity_K=[counts.rule.polarity for counts in statistics.counts_K],
                 groups=[[kept[k] for k in group] for group in consensus.groups],
                 used=used,
-                found=entropy_loading.pearson,
                 log_base=log_base,
                 estimator=estimator,
             )
@@ -82,7 +87,7 @@ class ConsensusRecord:
             loadings=loadings,
             clipped=tuple(names[k] for k, clipped in zip(kept, consensus.clipped_K, strict=True) if clipped),
             entropy_loading=entropy_loading,
-            interval=interval,
+            noise_free=noise_free,
         )
 
     @property
@@ -126,8 +131,13 @@ class ConsensusRecord:
     def to_dict(self) -> dict[str, Any]:
         """The ``consensus`` object of weights.json and, with more in it, of comparison.json."""
         entropy_loading = self.entropy_loading.to_dict()
-        if self.interval is not None:
-            entropy_loading |= {"pearson_low": self.interval.low, "pearson_high": self.interval.high}
+        if self.noise_free is not None:
+            interval = self.noise_free.interval
+            entropy_loading |= {
+                "pearson_noise_free": self.noise_free.value,
+                "pearson_low": interval.low,
+                "pearson_high": interval.high,
+            }
         content: dict[str, Any] = {
             "num_pairs": self.num_pairs,
             "explained": self.explained,
@@ -144,7 +154,7 @@ class ConsensusRecord:
     def from_dict(cls, value: dict[str, Any]) -> "ConsensusRecord":
         """Inverse of `to_dict`; KeyError or TypeError on anything else."""
         entropy_loading = dict(value["entropy_loading"])
-        low, high = entropy_loading.pop("pearson_low", None), entropy_loading.pop("pearson_high", None)
+        found, low, high = (entropy_loading.pop(f"pearson_{key}", None) for key in ("noise_free", "low", "high"))
         return cls(
             num_pairs=value["num_pairs"],
             explained=value["explained"],
@@ -153,5 +163,5 @@ class ConsensusRecord:
             loadings=dict(value["loadings"]),
             clipped=tuple(value["clipped"]),
             entropy_loading=Correlation(**entropy_loading),
-            interval=Interval(low, high) if low is not None else None,
+            noise_free=NoiseFreeCorrelation(found, Interval(low, high)) if low is not None else None,
         )
