@@ -4,7 +4,7 @@
 # needs nothing but the NVIDIA driver of the host. For CPUs only, name an index with CPU builds of torch, a quarter of
 # the size; its 2.13.0+cpu meets the constraint torch==2.13.0 and is preferred:
 #   docker build --tag encore-ray:0.1.0-cpu --build-arg PIP_EXTRA_INDEX_URL=... .
-FROM python:3.11-slim
+FROM python:3.11-slim-bookworm
 
 # wget: KubeRay's probes. openssh-client, rsync: Ray's cluster launcher. procps: what Ray's dashboard reads.
 RUN apt-get update \
@@ -34,4 +34,6 @@ RUN pip install --no-deps . \
     && encore-ray --version
 
 USER ray
+# Ray's launcher mounts what is to lie below ~ in the HOME that the image names, else in /root.
+ENV HOME=/home/ray
 WORKDIR /home/ray
