@@ -9,14 +9,14 @@ STAMP := .venv/.installed
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-FAST := tests/artifacts tests/cli tests/composition tests/console tests/corpora tests/folder tests/report tests/submit \
-	tests/test_config.py tests/test_errors.py tests/test_jobs.py tests/test_redaction.py tests/test_rule_pools.py \
+FAST := tests/artifacts tests/cli tests/composition tests/console tests/corpora tests/folder tests/image tests/report \
+	tests/submit tests/test_config.py tests/test_errors.py tests/test_jobs.py tests/test_redaction.py tests/test_rule_pools.py \
 	tests/test_rules.py tests/test_storage.py
 
 # Shared among processes as tests/conftest.py says, which puts those that take longest first.
 SHARED := -n auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: help demo test test-fast check faults soak fuzz cases clean
+.PHONY: help demo test test-fast check faults soak fuzz cases image clean
 
 help: ## Show this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ fuzz: $(STAMP) ## Read 10,000 spoiled corpora, and prepare 200 by the command (S
 
 cases: $(STAMP) ## Try what public reports describe, from the folder that ENCORE_RAY_CASES names
 	$(BIN)/python -m tests.cases
+
+image: $(STAMP) ## Build the Dockerfile's image without Docker, and run jobs in it as clouds do (root)
+	$(BIN)/python -m tests.image
 
 clean: ## Remove .venv, demo-run/ and caches
 	rm -rf .venv demo-run build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -20,7 +20,7 @@ _SERVER = """
 import logging, sys
 from moto.server import ThreadedMotoServer
 logging.disable()
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server = ThreadedMotoServer(ip_address=sys.argv[1], port=0, verbose=False)
 server.start()
 print("http://%s:%d" % server.get_host_and_port(), flush=True)
 sys.stdin.read()
@@ -90,9 +90,10 @@ class Store:
 
 
 @contextlib.contextmanager
-def store_server() -> Iterator[Store]:
+def store_server(host: str = "127.0.0.1") -> Iterator[Store]:
+    """A server that listens to an address of this machine."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER],
+        [sys.executable, "-c", _SERVER, host],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
