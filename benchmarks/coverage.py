@@ -21,8 +21,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
@@ -299,6 +297,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     cells = [Cell(*kind, options.corpora) for kind in product(LAYOUTS, WORLDS, (6, 10), (400, 4000))]
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # of the processes that are started now
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         measured = list(pool.map(measure, cells))
     found = {cell.name: coverage for cell, (coverage, _) in zip(cells, measured, strict=True)}

@@ -14,11 +14,11 @@ NUM_PAIRS = 40
 # In the order in which they are done; what a command may load beside numpy, pyarrow and the command line's own.
 LOADS: dict[tuple[str, ...], set[str]] = {
     ("prepare", "--input", "rated.jsonl", "--run", "run"): {"pandas"},  # pyarrow takes a list to a column by it
-    ("run", "job.yaml"): {"matplotlib", "pandas"},
-    ("weigh", "--scores", "run/scores", "--output", "weights.json"): set(),
+    ("run", "job.yaml"): {"matplotlib", "pandas", "scipy"},
+    ("weigh", "--scores", "run/scores", "--output", "weights.json"): {"scipy"},  # quantiles of Student's t
     ("compose", "--scores", "run/scores", "--weights", "weights.json", "--output", "rewards"): set(),
     ("evaluate", "--rewards", "rewards", "--output", "evaluated"): {"matplotlib"},
-    ("compare", "--scores", "run/scores", "--output", "compared"): set(),
+    ("compare", "--scores", "run/scores", "--output", "compared"): {"scipy"},
     ("select", "--run", "run", "--num-rules", "1"): {"pandas"},
     ("status", "run"): set(),
     ("inspect", "run"): set(),
