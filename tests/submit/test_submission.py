@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from ray.job_submission import JobSubmissionClient
 
+from encore_ray.cli.commands.submit import what_next
 from encore_ray.config import JobConfig
 from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.submit.submission import connect, follow, submission_prefix, submit
@@ -129,6 +130,11 @@ def test_a_job_that_somebody_stops_ends_with_its_exit_code_here(
         output = process.communicate(timeout=60)[0]
     assert process.returncode == 143, output
     assert f"The job {name} ended with exit code 143. The same command resumes it." in output
+
+
+@pytest.mark.parametrize(("code", "resumes"), [(1, True), (2, False), (3, False), (4, True), (143, True)])
+def test_a_job_that_was_refused_is_not_said_to_resume_as_it_is(code: int, resumes: bool) -> None:
+    assert ("mended" in what_next(code)) != resumes
 
 
 def test_a_run_folder_has_one_job_at_a_time(client: JobSubmissionClient, head: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from encore_ray.cli.commands.jobs import Run
 from encore_ray.cli.flags import flag
 from encore_ray.config.sources import assigned_values, load_config
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.shell import command
 
 
@@ -54,8 +55,19 @@ class Submit(Run):
             _say(console, f"\nThe job {name} goes on.\n{how}")
             raise
         if code:
-            _say(console, f"The job {name} ended with exit code {code}. The same command resumes it.")
+            wrong = code in (ConfigError.exit_code, DataError.exit_code)
+            after = (
+                "Once what it names is mended, the same command goes on." if wrong else "The same command resumes it."
+            )
+            _say(console, f"The job {name} ended with exit code {code}. {after}")
             sys.exit(code)
+
+
+def what_next(code: int) -> str:
+    """What a person may do after a job that ended with this exit code."""
+    if code in (ConfigError.exit_code, DataError.exit_code):
+        return "Once what it names is mended, the same command goes on."
+    return "The same command resumes it."
 
 
 def _say(console: Console, text: str) -> None:
