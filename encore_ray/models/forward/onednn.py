@@ -34,11 +34,12 @@ class OneDnnLinear(nn.Linear):
     """A linear layer whose product oneDNN computes while no gradient is asked for."""
 
     packs = False
+    dtypes: tuple[torch.dtype, ...] = ()  # of weights that oneDNN multiplies on this machine
     _packed: "_Packed | None" = None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (nn.Linear's name)
-        if torch.is_grad_enabled() or self.weight.device.type != "cpu":
-            return super().forward(input)
+        if torch.is_grad_enabled() or self.weight.device.type != "cpu" or self.weight.dtype not in self.dtypes:
+            return super().forward(input)  # the weight may have been cast or moved since it was taken
         if torch.compiler.is_compiling():  # it would take the operator apart, and multiply float32 by MKL again
             return _opaque(input, self.weight, self.bias)
         if not self.packs:
@@ -79,7 +80,7 @@ def use_onednn(module: nn.Module) -> None:
     """
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return
-    # Half precision needs instructions that older processors lack, which torch's own product does without.
+    # Half precision needs instructions that many processors lack, which torch's own product does without.
     has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     dtypes = (torch.float32, torch.bfloat16) if has_bf16 else (torch.float32,)
     linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
@@ -87,7 +88,8 @@ def use_onednn(module: nn.Module) -> None:
     packs = sum(layer.weight.nbytes for layer in layers) <= _MOST_PACKED
     for layer in layers:
         layer.__class__ = OneDnnLinear
-        cast(OneDnnLinear, layer).packs = packs
+        taken = cast(OneDnnLinear, layer)
+        taken.packs, taken.dtypes = packs, dtypes
 
 
 def keep_no_copies(module: nn.Module) -> None:

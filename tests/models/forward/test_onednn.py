@@ -32,6 +32,16 @@ def test_products_of_any_number_of_slots(layer, num_slots):
     assert_right(layer, num_slots=num_slots)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_weight_that_was_cast_since_is_multiplied_on_any_processor(layer, dtype):
+    assert_right(layer)
+    layer.to(dtype)
+    input_TD = torch.randn(7, 24, dtype=dtype)
+    expected = input_TD.double() @ layer.weight.detach().double().T + layer.bias.detach().double()
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(input_TD).double(), expected, atol=2e-2, rtol=2e-2)
+
+
 def test_a_packed_weight_follows_every_change_of_the_weight(layer):
     assert_right(layer)
     with torch.no_grad():
