@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from tests.faults.plans import CommandPlan, Fault
 from tests.faults.runs import Reference, Setup, judge, litter, run_command
@@ -37,6 +38,7 @@ PLANS = (
 CODES = [-9, -9, 143, 130, 0]
 
 
+@pytest.mark.timeout(600)
 def test_one_fault_after_another_comes_to_the_same(setup: Setup, reference: Reference) -> None:
     run = setup.folder / "disturbed"
     commits: dict[str, int] = {}
