@@ -149,7 +149,7 @@ def apply_run(run: Folder) -> list[float]:
     units = embedded_units(run, REWARD)
     small = training_blocks(units[:1], noise=0.0, seed=0)
     refiner = Refiner.of(fit_energies(small, settings=replace(STREAMED, num_negatives=1)))
-    source = {"source": MARGIN, "slope": 1.0, "intercept": 0.0}
+    source = {"source": MARGIN, "slope": 1.0, "intercept": 0.0, "log_loss": 0.5}
     REWARD_ENERGY.keep(run, refiner.with_facts({"calibration": {"used": MARGIN, "sources": [source]}}), {})
     work = CommittedWork(pass_tables(run)["refine"].open({}), partial(_RefineRewards, run))
     held: list[float] = []
