@@ -27,7 +27,7 @@ with warnings.catch_warnings():
     import mlflow.store.tracking.sqlalchemy_store
 
 
-def eventually(condition: Callable[[], bool], *, what: str, timeout_s: float = 60.0) -> None:
+def eventually(condition: Callable[[], bool], *, what: str, timeout_s: float = 180.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for {what}"
