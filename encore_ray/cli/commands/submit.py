@@ -55,11 +55,7 @@ class Submit(Run):
             _say(console, f"\nThe job {name} goes on.\n{how}")
             raise
         if code:
-            wrong = code in (ConfigError.exit_code, DataError.exit_code)
-            after = (
-                "Once what it names is mended, the same command goes on." if wrong else "The same command resumes it."
-            )
-            _say(console, f"The job {name} ended with exit code {code}. {after}")
+            _say(console, f"The job {name} ended with exit code {code}. {what_next(code)}")
             sys.exit(code)
 
 

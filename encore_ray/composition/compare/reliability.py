@@ -12,7 +12,7 @@ from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.measure.agreement import Correlation, correlate
 from encore_ray.composition.measure.disattenuation import NoiseFreeCorrelation, remove_noise
 from encore_ray.composition.measure.entropy import entropies_without_each
-from encore_ray.composition.measure.jackknife import jackknife_interval
+from encore_ray.composition.measure.jackknife import jackknife_interval, without_each
 from encore_ray.composition.weigh.evidence import kept_rules
 from encore_ray.composition.weigh.formulas import encore
 from encore_ray.composition.weigh.weighing import correlated_rules
@@ -88,8 +88,8 @@ class LeftOutRules:
             for counts in counts_K
         ]
         filled_J = counts_K[0].bucket_JL.any(axis=1)  # by single responses, too
-        points_JK = points.points_JK.sum(axis=0) - points.points_JK[filled_J]
-        num_pairs_J = points.num_pairs_J.sum() - points.num_pairs_J[filled_J]
+        points_JK = without_each(points.points_JK, filled_J)
+        num_pairs_J = without_each(points.num_pairs_J, filled_J)
         accuracy_JK = np.full(points_JK.shape, np.nan)
         np.divide(points_JK, 2 * num_pairs_J[:, None], out=accuracy_JK, where=num_pairs_J[:, None] > 0)
         return cls(np.array(entropy_KJ).T, accuracy_JK)

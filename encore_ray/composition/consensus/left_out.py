@@ -9,6 +9,7 @@ from encore_ray.composition.consensus.one_factor import fit_one_factor
 from encore_ray.composition.measure.buckets import merge_buckets
 from encore_ray.composition.measure.disattenuation import NoiseFreeCorrelation, remove_noise
 from encore_ray.composition.measure.entropy import Estimator, LogBase, entropies_without_each
+from encore_ray.composition.measure.jackknife import without_each
 
 
 def correlate_loading(
@@ -38,8 +39,7 @@ def correlate_loading(
     """
     count_KGL = [merge_buckets(count_JL) for count_JL in count_KJL]
     filled_G = count_KGL[0].any(axis=1)  # by single responses, too
-    rest_GKK = (product_GKK.sum(axis=0) - product_GKK[filled_G]).astype(np.float64)
-    loading_JG = _loadings(rest_GKK, polarity_K=polarity_K, groups=groups)
+    loading_JG = _loadings(without_each(product_GKK, filled_G), polarity_K=polarity_K, groups=groups)
     if loading_JG is None:
         return None
     place = {k: g for g, group in enumerate(groups) for k in group}

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from encore_ray.artifacts.figures import ConsensusFigures
+from encore_ray.report.charts.names import leader, name_text
 from encore_ray.report.charts.text import shorten, text_width
 from encore_ray.report.data.contents import ReportedRule
 from encore_ray.report.drawing.markup import Markup, decimal, tag
 from encore_ray.report.drawing.numbers import compact, percent, signed
-from encore_ray.report.drawing.placement import NEAR, Box, Label, place_labels
+from encore_ray.report.drawing.placement import Box, place_labels
 from encore_ray.report.drawing.scales import AxisScale, fit_scale, ticks
 
 WIDTH, HEIGHT = 980.0, 470.0
@@ -18,7 +19,6 @@ _FONT_SIZE, _RADIUS = 12.0, 6.5
 _LEAST_WITH_FIGURES = 30.0  # pixels of a cell
 _STEPS = 10  # shades of each sign
 _RESIDUAL = 0.2  # from which a residual has the full shade
-_FREE = 1.0  # square pixels that a name may share with something else
 
 
 def loadings_chart(consensus: ConsensusFigures, rules: Sequence[ReportedRule], *, unit: str) -> Markup:
@@ -60,9 +60,9 @@ def _plot(consensus: ConsensusFigures, by_name: Mapping[str, ReportedRule], *, u
     )
     return [
         *_axes(x, y, unit=unit, has_labels=any(rule.accuracy is not None for rule, _ in points)),
-        *(_leader(x(rule.entropy), y(loading), label) for (rule, loading), label in zip(points, labels, strict=True)),
+        *(leader(x(rule.entropy), y(loading), label) for (rule, loading), label in zip(points, labels, strict=True)),
         *(_mark(rule, loading, x, y) for rule, loading in points),
-        *(_name(text, label) for text, label in zip(texts, labels, strict=True)),
+        *(name_text(text, label) for text, label in zip(texts, labels, strict=True)),
     ]
 
 
@@ -108,22 +108,6 @@ def _mark(rule: ReportedRule, loading: float, x: AxisScale, y: AxisScale) -> Mar
         cy=y(loading),
         r=_RADIUS,
     )
-
-
-def _leader(x: float, y: float, label: Label) -> Markup | None:
-    """A thin line from a mark to a name that stands far from it."""
-    if label.distance <= NEAR or label.covered > _FREE:
-        return None
-    end_x, end_y = label.box.nearest(x, y)
-    return tag("line", class_="leader", x1=x, y1=y, x2=end_x, y2=end_y)
-
-
-def _name(text: str, label: Label) -> Markup | None:
-    """A name where there is room for it; marks tell theirs when pointed at."""
-    if label.covered > _FREE:
-        return None
-    middle_x, middle_y = label.box.middle
-    return tag("text", text, class_="name", x=middle_x, y=middle_y + 4, text_anchor="middle")
 
 
 def _matrices(consensus: ConsensusFigures) -> list[Markup]:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encore_ray.composition.weigh.flags import DROPPED_BY_MIN_ACTIVE
+from encore_ray.report.charts.names import leader, name_text
 from encore_ray.report.charts.text import shorten, text_width
 from encore_ray.report.data.contents import ReportedRule, flag_order
 from encore_ray.report.drawing.markup import Markup, decimal, tag
 from encore_ray.report.drawing.numbers import compact, percent
-from encore_ray.report.drawing.placement import NEAR, Box, Label, place_labels
+from encore_ray.report.drawing.placement import Box, place_labels
 from encore_ray.report.drawing.scales import AxisScale, fit_scale, ticks
 
 
@@ -34,7 +35,6 @@ NARROW = Paper("narrow", 358, 400, max_names=14, max_letters=20)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 28.0, 46.0
 _FONT_SIZE = 12.0
 _LEAST_RADIUS, _MOST_RADIUS = 3.5, 11.0
-_FREE = 1.0  # square pixels that a name may share with something else
 
 
 def scatter(rules: Sequence[ReportedRule], *, unit: str, line: bool) -> list[Markup]:
@@ -77,9 +77,9 @@ def _draw(rules: Sequence[ReportedRule], paper: Paper, *, unit: str, line: bool)
         _axes(x, y, inside, unit=unit),
         _trend(rules, x, y) if line else None,
         [_intervals(rule, x, y) for rule in rules],
-        [_leader(rule, label, x, y) for rule, label in zip(rules, labels, strict=False)],
+        [leader(x(rule.entropy), y(_accuracy(rule)), label) for rule, label in zip(rules, labels, strict=False)],
         [_mark(rule, radius, x, y) for rule, radius in zip(rules, radii, strict=True)],
-        [_name(name, label) for name, label in zip(names, labels, strict=True)],
+        [name_text(name, label) for name, label in zip(names, labels, strict=True)],
         class_=f"chart scatter {paper.name}",
         viewBox=f"0 0 {decimal(paper.width)} {decimal(paper.height)}",
         role="img",
@@ -145,23 +145,6 @@ def _mark(rule: ReportedRule, radius: float, x: AxisScale, y: AxisScale) -> Mark
     corners = ((0, -reach), (reach, 0), (0, reach), (-reach, 0))
     points = " ".join(f"{decimal(center_x + dx)},{decimal(center_y + dy)}" for dx, dy in corners)
     return tag("polygon", title, class_="mark flagged", points=points)
-
-
-def _leader(rule: ReportedRule, label: Label, x: AxisScale, y: AxisScale) -> Markup | None:
-    """A thin line from a mark to a name that stands far from it."""
-    if label.distance <= NEAR or label.covered > _FREE:
-        return None
-    center_x, center_y = x(rule.entropy), y(_accuracy(rule))
-    end_x, end_y = label.box.nearest(center_x, center_y)
-    return tag("line", class_="leader", x1=center_x, y1=center_y, x2=end_x, y2=end_y)
-
-
-def _name(name: str, label: Label) -> Markup | None:
-    """A name where there is room for it; marks tell theirs when pointed at."""
-    if label.covered > _FREE:
-        return None
-    middle_x, middle_y = label.box.middle
-    return tag("text", name, class_="name", x=middle_x, y=middle_y + 4, text_anchor="middle")
 
 
 def _radii(rules: Sequence[ReportedRule]) -> list[float]:
