@@ -24,6 +24,7 @@ from encore_ray.folder.driver.lock import driver_of, only_driver, require_driver
 from encore_ray.folder.driver.process import Driver
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.storage import Folder
+from tests.folder.driver.holding import holding
 from tests.object_store import FaultProxy, Store, always, fault_proxy, random_faults
 
 RUN = Folder("s3://runs/held")
@@ -69,21 +70,8 @@ def proxy(s3: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
 def holder(run: Folder = RUN, *, endpoint: str = "", term_s: float = TERM_S) -> "Iterator[subprocess.Popen[str]]":
     """A process that holds a folder until its standard input ends."""
     environment = {**os.environ, **({"AWS_ENDPOINT_URL": endpoint, "AWS_MAX_ATTEMPTS": "2"} if endpoint else {})}
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, run.uri, str(term_s)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == "held\n"
+    with holding(HOLDER, run.uri, str(term_s), environment=environment) as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 @contextlib.contextmanager

@@ -3,9 +3,7 @@
 import contextlib
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from encore_ray.folder.driver.local import LOCK_FILE
 from encore_ray.folder.driver.lock import driver_of, only_driver
 from encore_ray.folder.driver.process import Driver, moment
 from encore_ray.storage import Folder
+from tests.folder.driver.holding import holding
 
 HOLDER = """
 import sys
@@ -29,20 +28,9 @@ with only_driver(Folder(sys.argv[1])):
 """
 
 
-@contextlib.contextmanager
-def holder(run: Path) -> "Iterator[subprocess.Popen[str]]":
+def holder(run: Path) -> "contextlib.AbstractContextManager[subprocess.Popen[str]]":
     """A process that holds a folder until its standard input ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == "held\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    return holding(HOLDER, str(run))
 
 
 def take(run: Path, *, timeout_s: float = 0.0) -> None:
