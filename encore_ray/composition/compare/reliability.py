@@ -87,7 +87,7 @@ class LeftOutRules:
             entropies_without_each(counts.bucket_JL, log_base=weights.log_base, estimator=weights.estimator)
             for counts in counts_K
         ]
-        filled_J = counts_K[0].bucket_JL.any(axis=1)  # by single responses, too
+        filled_J = counts_K[0].bucket_JL.sum(axis=1) > 0  # by single responses, too
         points_JK = without_each(points.points_JK, filled_J)
         num_pairs_J = without_each(points.num_pairs_J, filled_J)
         accuracy_JK = np.full(points_JK.shape, np.nan)

@@ -38,7 +38,7 @@ def correlate_loading(
         for all rules.
     """
     count_KGL = [merge_buckets(count_JL) for count_JL in count_KJL]
-    filled_G = count_KGL[0].any(axis=1)  # by single responses, too
+    filled_G = count_KGL[0].sum(axis=1) > 0  # by single responses, too
     loading_JG = _loadings(without_each(product_GKK, filled_G), polarity_K=polarity_K, groups=groups)
     if loading_JG is None:
         return None
