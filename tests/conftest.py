@@ -1,7 +1,7 @@
 """Shared fixtures: one Ray session for everything that needs a cluster, and the optional real corpora.
 
 Commands and jobs do their work in this process, unless a test is about Ray: then it asks for `ray_engine`, or bears
-the mark `ray` where it starts a Ray of its own.
+the mark `ray` where it starts a Ray of its own. They keep nothing in MLflow, unless it asks for `tracked`.
 """
 
 import os
@@ -29,6 +29,7 @@ os.environ.update(
     RAY_AUTH_MODE="disabled",
     RAY_metrics_report_interval_ms="4000",
     ENCORE_RAY_CLUSTER_ENGINE="local",
+    ENCORE_RAY_TRACKING_ENABLED="false",
 )
 
 heed_interrupts()
@@ -88,6 +89,12 @@ def _engine(request: pytest.FixtureRequest) -> Iterator[None]:
         if request.node.get_closest_marker("ray"):
             patch.setenv("ENCORE_RAY_CLUSTER_ENGINE", "ray")
         yield
+
+
+@pytest.fixture
+def tracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep runs in MLflow, as commands do: each then waits for a process that imports it."""
+    monkeypatch.delenv("ENCORE_RAY_TRACKING_ENABLED")
 
 
 @pytest.fixture(scope="session")

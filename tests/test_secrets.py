@@ -65,6 +65,7 @@ def closed_port() -> int:
 # Secrets
 
 
+@pytest.mark.usefixtures("tracked")
 def test_no_planted_secret_is_in_any_byte_that_a_job_leaves(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

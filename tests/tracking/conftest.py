@@ -50,6 +50,11 @@ def journaling_tracker(run_folder: Folder, *, experiment: str = "tests") -> Trac
     return tracker
 
 
+@pytest.fixture(autouse=True)
+def _tracked(tracked: None) -> None:
+    pass
+
+
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Folder:
     return Folder(str(tmp_path / "run"))
