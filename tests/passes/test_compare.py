@@ -112,6 +112,7 @@ def test_inspect_explains_a_comparison(
     assert "Rule wrong_sign agrees with" in said
 
 
+@pytest.mark.usefixtures("tracked")
 def test_a_comparison_is_tracked_as_a_pass_of_its_own(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
