@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.arrays import to_arrow
+from encore_ray.composition.measure.vetoes import VetoCounts
 from encore_ray.composition.weigh.groups import compose_by_group
 from encore_ray.composition.weigh.rewards import compose
 from encore_ray.composition.weigh.weights import Weights
@@ -25,17 +26,20 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.score_block import read_scores
 from encore_ray.folder.spec import COMPOSE
 from encore_ray.folder.tables import TableUnit, by_content, column_names, count_numbers, table_rules, table_units
+from encore_ray.folder.vetoes import veto_columns
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import (
     CHOSEN_REWARD,
+    CHOSEN_VETO_COUNT,
     GROUP_ID,
     MARGIN,
     PAIR_ID,
     PAIRS_DIR,
     PROMPT_ID,
     REJECTED_REWARD,
+    REJECTED_VETO_COUNT,
     SCORES_DIR,
     SUBSET,
     WEIGHTS_FILE,
@@ -52,7 +56,9 @@ class Compose(Step[dict[str, int]]):
     """Write rewards/ from scores and weights; resumable.
 
     Makes counts: rows, pairs, singles; with weights by group also rows without one (`without_group`), composed by the
-    weights of all.
+    weights of all; with hard rules also the pairs that a veto decides (`decided_by_veto`), those of which both
+    responses break a rule (`both_break`), and of each rule the responses that break it (`chosen_breaks.<rule>`,
+    `rejected_breaks.<rule>`).
 
     Attributes:
         weights: from `weigh`, on these rules.
@@ -158,11 +164,21 @@ def compose_unit(
         columns.setdefault(name, pa.nulls(block.table.num_rows, pa.string()))
     columns[CHOSEN_REWARD] = to_arrow(rewards.chosen_N)
     columns[REJECTED_REWARD] = to_arrow(rewards.rejected_N, null_N=single_N)
-    columns[MARGIN] = to_arrow(rewards.margin_N, null_N=single_N)
+    columns[MARGIN] = to_arrow(rewards.margin_N, null_N=np.isnan(rewards.margin_N))
+    columns |= veto_columns(rewards.broken)
+    if rewards.broken is not None:
+        counts |= _count_vetoes(VetoCounts.of(rewards.broken))
     if texts is not None:
         columns.update(_texts(texts, block.table.column(PAIR_ID), skip=columns.keys() | scored))
     singles = int(np.count_nonzero(single_N))
     return pa.table(columns), counts | {"pairs": counts["rows"] - singles, "singles": singles}
+
+
+def _count_vetoes(found: VetoCounts) -> dict[str, int]:
+    counts = {"decided_by_veto": found.decided, "both_break": found.both}
+    for prefix, count_V in ((CHOSEN_VETO_COUNT, found.chosen_V), (REJECTED_VETO_COUNT, found.rejected_V)):
+        counts |= {f"{prefix}{name}": count for name, count in zip(found.names, count_V.tolist(), strict=True)}
+    return counts
 
 
 def _texts(unit: TableUnit, pair_ids: pa.ChunkedArray, *, skip: Any) -> dict[str, pa.ChunkedArray]:

@@ -28,6 +28,8 @@ class Evidence:
         bradley_terry: weights fitted on the calibration pairs: free under False, on the simplex under True (left out
             where all are 0); None where not fitted.
         consensus: of the rules; None where it was not measured, or no two responses can be compared.
+        points_K: prior factor of each rule, > 0; None where no rule has points. No scheme looks at it: see
+            `encore_ray.composition.weigh.points`.
     """
 
     names: tuple[str, ...]
@@ -37,6 +39,7 @@ class Evidence:
     accuracy_K: tuple[float, ...] | None = None
     bradley_terry: Mapping[bool, tuple[float, ...]] | None = None
     consensus: Consensus | None = None
+    points_K: tuple[float, ...] | None = None
 
 
 class SchemeOptions(Protocol):
