@@ -67,7 +67,8 @@ class Compose(Step[dict[str, int]]):
         pairs: pairs/ folder whose texts and further columns are put beside the rewards; a run takes its own.
 
     Raises:
-        DataError: weights and scores are of different rules, or a pair_id of scores made elsewhere is repeated.
+        DataError: weights and scores are of different rules or vetoes, or a pair_id of scores made elsewhere is
+            repeated.
         ResumeRefused: rewards of other weights or scores.
     """
 
@@ -88,6 +89,7 @@ class Compose(Step[dict[str, int]]):
         refuse_foreign_repeats(units, run.reducer)
         rules = table_rules(units, self.rules or (None if self.scores else run.rules), weighed=weights.rule_set)
         _check_rules(rules, weights, scores)
+        _check_vetoes(rules, weights, named=self.rules is not None or (run.rules is not None and not self.scores))
         texts = {unit.unit: unit for unit in table_units(pairs)} if pairs else {}
         output = output.open(
             {
@@ -204,4 +206,23 @@ def _check_rules(rules: RuleSet, weights: Weights, scores: str) -> None:
         raise DataError(
             f"Rules differ: the weights have {len(weighed)} ({', '.join(weighed[:5])} …), {scores} has {len(rules)} "
             f"({', '.join(rules.names[:5])} …). Rerun `encore-ray weigh` on these scores."
+        )
+
+
+def _check_vetoes(rules: RuleSet, weights: Weights, *, named: bool) -> None:
+    """DataError where weights would pass over a veto, because they were made before it.
+
+    Args:
+        named: the rules are those that the user names; those that a table carries may be older than the weights, which
+            then add vetoes of their own.
+    """
+    changed = [
+        f"{rule.name} (veto {rule.veto or 'none'}, weighed with {weight.veto or 'none'})"
+        for rule, weight in zip(rules, weights.rules, strict=True)
+        if rule.veto != weight.veto and (named or rule.veto)
+    ]
+    if changed:
+        raise DataError(
+            f"Vetoes differ from those that were weighed: {', '.join(changed)}. Rerun `encore-ray weigh`, or name the "
+            "rules that were weighed by --rules."
         )

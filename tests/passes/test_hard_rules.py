@@ -20,6 +20,7 @@ from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.tables import table_units
 from encore_ray.folder.vetoes import decided_pairs, read_vetoes, veto_columns
+from encore_ray.passes.compose import Compose
 from encore_ray.passes.export.rewards import export_rewards
 from encore_ray.passes.export.selection import export_selection
 from encore_ray.passes.external_rewards import open_rewards, other_margins
@@ -28,6 +29,7 @@ from encore_ray.rules import Rule, RuleSet, Scale, Veto
 from encore_ray.schema import MESSAGES
 from encore_ray.storage import Folder
 from tests.passes import jobs
+from tests.passes.doing import do
 from tests.passes.selectable import RULES as PLANTED
 from tests.passes.selectable import SINGLE, UNIT_PAIRS, seal, units, with_rules, write_run
 
@@ -281,3 +283,25 @@ def test_a_selection_with_vetoes_exports_no_margins_for_a_loss(tmp_path: Path) -
     export_selection(run, run.child("out"), layout="trl", margin="gap")
     lines = [json.loads(line) for line in run.child("out").read_bytes("train.jsonl").splitlines()]
     assert [line["gap"] for line in lines].count(None) == 1
+
+
+def test_rewards_of_weights_from_before_a_veto_are_refused(table: pa.Table, place: Path, tmp_path: Path) -> None:
+    before = RuleSet([RULES[0], replace(RULES[1], veto=Veto("below", 0.2)), replace(RULES[2], veto=None)])
+    weights = encore_ray.weigh(table, before).weights
+    said = r"safe \(veto below 0\.3, weighed with below 0\.2\), harm \(veto above 0\.8, weighed with none\)"
+    for rules in (None, RULES):  # a rules.yaml lies beside the scores
+        with pytest.raises(DataError, match=said):
+            do(Folder(str(tmp_path / "a")), Compose(weights, str(place / "scores"), rules))
+    counts = do(Folder(str(tmp_path / "b")), Compose(weights, str(place / "scores"), before))
+    assert counts["chosen_breaks.safe"] == sum(score < 0.2 for score in table["chosen__safe"].to_pylist())
+
+
+def test_weights_may_have_a_veto_that_a_table_of_scores_does_not_know_yet(table: pa.Table, tmp_path: Path) -> None:
+    older = RuleSet(replace(rule, veto=None) for rule in RULES)
+    (tmp_path / "scores").mkdir()
+    pq.write_table(with_rules(table, older), tmp_path / "scores" / "0.parquet")
+    weights = encore_ray.weigh(table, RULES).weights
+    counts = do(Folder(str(tmp_path / "a")), Compose(weights, str(tmp_path / "scores")))
+    assert counts["decided_by_veto"] == sum(map(abs, decided_by_hand(table)))
+    with pytest.raises(DataError, match="veto none, weighed with below"):
+        do(Folder(str(tmp_path / "b")), Compose(weights, str(tmp_path / "scores"), older))

@@ -119,7 +119,8 @@ def write_warnings(
             "nothing here."
         )
     if consensus:
-        warnings += consensus.warnings(forced=bool(scheme.params.get("force_consensus")))
+        forced = bool(scheme.params.get("force_consensus"))
+        warnings += consensus.warnings(forced=forced, with_points=bool(with_points))
     for rule, counts in zip(rules, statistics.counts_K, strict=True):
         warnings += _warn_of_rule(rule, counts, statistics)
     clipped = [

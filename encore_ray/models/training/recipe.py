@@ -195,7 +195,10 @@ class TrainRecipe:
                 for rule in self.rules
             )
         scales = [Scale(lo, hi) if lo < hi else Scale(lo - 1, lo + 1) for lo, hi in scale]
-        return RuleSet(replace(regressed_rule(rule), scale=own) for rule, own in zip(self.rules, scales, strict=True))
+        # A veto is a score on the ratings' scale, which these heads do not have.
+        return RuleSet(
+            replace(regressed_rule(rule), scale=own, veto=None) for rule, own in zip(self.rules, scales, strict=True)
+        )
 
     def _folder(self) -> ModelFolder:
         return ModelFolder(self.base.at(fetch_only_member(self.base)))
