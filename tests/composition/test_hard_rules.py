@@ -61,6 +61,17 @@ def test_a_veto_changes_no_reward_and_takes_the_margin_of_the_pairs_that_it_deci
     assert soft.broken is None
 
 
+@given(st.permutations(range(3)), st.integers(0, 100))
+def test_permuting_rules_changes_no_decision(order, seed):
+    sides = scores(seed)
+    permuted = RuleSet(HARD[k] for k in order)
+    found = compose(*sides[:, order], weights=weigh(measure(*sides[:, order], rules=permuted)))
+    whole = compose(*sides, weights=weigh(measure(*sides, rules=HARD)))
+    assert found.broken is not None and whole.broken is not None
+    assert (found.broken.decided_N == whole.broken.decided_N).all()
+    assert [sorted(names) for names in found.broken.listed[0]] == [sorted(names) for names in whole.broken.listed[0]]
+
+
 def test_rows_composed_by_group_are_decided_alike():
     sides, subsets = scores(1), [None, "a", "b"] * 20
     has_N = np.arange(60) % 7 != 0

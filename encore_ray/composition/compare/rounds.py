@@ -14,7 +14,7 @@ from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.weightings import Weightings
 from encore_ray.composition.hashing.keys import hash_keys, is_heldout
 from encore_ray.composition.measure.binning import Binning, choose_binning
-from encore_ray.composition.measure.differences import signed_shares
+from encore_ray.composition.measure.differences import signed_differences, signed_shares
 from encore_ray.composition.measure.score_range import ScoreRange
 from encore_ray.composition.measure.scores import PairScores, measure_statistics
 from encore_ray.composition.measure.statistics import Subsets
@@ -100,7 +100,7 @@ def count_lineup(
         soft_margins = [soft.rewards(shares[0]) - soft.rewards(shares[1]) for soft in weightings.soft_mins]
     subsets = None if scores.subsets is None else Subsets.of(scores.subsets)
     return LineupCounts.measure(
-        scores.differences(pair_N, rules=rules, score_range=score_range),
+        signed_differences(chosen_KP, rejected_KP, rules=rules, score_range=score_range),
         weightings=weightings,
         hash_N=hash_keys(scores.keys)[pair_N],
         heldout_N=is_heldout(scores.keys)[pair_N],

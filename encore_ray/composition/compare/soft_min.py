@@ -70,11 +70,14 @@ class SoftMin:
         kept = list(self.rules)
         for start in range(0, len(reward_N), _TILE):
             rows = slice(start, start + _TILE)
-            z_VN = (share_KN[kept, rows] - self.mean_V[:, None]) / self.deviation_V[:, None]
-            term_VN = np.log(self.weight_V)[:, None] - self.sharpness * z_VN
+            term_VN = share_KN[kept, rows]
+            term_VN -= self.mean_V[:, None]
+            term_VN *= (-self.sharpness / self.deviation_V)[:, None]  # -k z
+            term_VN += np.log(self.weight_V)[:, None]
             top_N = np.max(term_VN, axis=0)  # the largest exponent is 0: nothing overflows, and the sum is >= 1
+            np.exp(np.subtract(term_VN, top_N, out=term_VN), out=term_VN)
             total_N = np.zeros(len(top_N))
             for term_N in term_VN:
-                total_N += np.exp(term_N - top_N)
+                total_N += term_N
             reward_N[rows] = -(top_N + np.log(total_N)) / self.sharpness
         return reward_N
