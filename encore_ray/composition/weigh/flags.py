@@ -9,6 +9,7 @@ from encore_ray.composition.weigh.bradley_terry import GOAL
 from encore_ray.composition.weigh.consensus_record import ConsensusRecord
 from encore_ray.composition.weigh.evidence import Learned
 from encore_ray.composition.weigh.formulas import effective_num_rules
+from encore_ray.composition.weigh.points import takes_points
 from encore_ray.composition.weigh.scheme import Scheme
 from encore_ray.composition.weigh.schemes import BradleyTerry
 from encore_ray.composition.weigh.weights import RuleWeight
@@ -111,8 +112,15 @@ def write_warnings(
         )
     if learned:
         warnings += _warn_of_learned(rules, scheme, learned)
+    with_points = [rule.name for rule in rules if rule.points is not None]
+    if with_points and not takes_points(scheme):
+        warnings.append(
+            f"Scheme {scheme.name} learns from labels and takes no points: those of {', '.join(with_points)} count for "
+            "nothing here."
+        )
     if consensus:
-        warnings += consensus.warnings(forced=bool(scheme.params.get("force_consensus")))
+        forced = bool(scheme.params.get("force_consensus"))
+        warnings += consensus.warnings(forced=forced, with_points=bool(with_points))
     for rule, counts in zip(rules, statistics.counts_K, strict=True):
         warnings += _warn_of_rule(rule, counts, statistics)
     clipped = [
