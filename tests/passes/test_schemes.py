@@ -15,6 +15,7 @@ from encore_ray.cli import main
 from encore_ray.composition.hashing.keys import is_heldout
 from encore_ray.composition.measure.differences import RuleAgreement, signed_differences
 from encore_ray.composition.weigh.bradley_terry import Terms, fit
+from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import WeighOptions
 from encore_ray.engine.base import Engine
 from encore_ray.engine.local import LocalEngine
@@ -296,6 +297,32 @@ def test_single_responses_to_one_prompt_tell_the_consensus_of_rules(tmp_path: Pa
     assert encore_ray.weigh(alone, RULES).weights.consensus is None
     with pytest.raises(DataError, match="needs pairs, or several responses to one prompt"):
         encore_ray.weigh(alone, RULES, options={"scheme": "consensus"})
+
+
+def test_single_responses_that_stand_in_several_units_are_not_compared_and_that_is_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    score_KN = np.clip(0.5 + 0.1 * (rng.normal(size=600) + rng.normal(size=(6, 600))), 0, 1).astype(np.float32)
+    columns = {f"chosen__r{k}": score_N for k, score_N in enumerate(score_KN)}
+    columns |= {f"rejected__r{k}": pa.nulls(600, pa.float32()) for k in range(6)}
+    ids = {"pair_id": [f"s{row}" for row in range(600)], "prompt_id": [f"p{row // 3}" for row in range(600)]}
+    table = pa.table(ids | columns)
+
+    def weighed(name: str, cuts: list[pa.Table]) -> Weights:
+        (tmp_path / name).mkdir()
+        for number, part in enumerate(cuts):
+            pq.write_table(part, tmp_path / name / f"{number}.parquet")
+        return encore_ray.weigh(tmp_path / name, [f"r{k}" for k in range(6)]).weights
+
+    by_prompt = weighed("sorted", [table.slice(start, 150) for start in range(0, 600, 150)])
+    assert by_prompt == encore_ray.weigh(table).weights  # whole prompts: as in one piece
+    assert by_prompt.consensus is not None and by_prompt.consensus.num_pairs == 200 * 3
+    assert not any("several units" in warning for warning in by_prompt.warnings)
+    halves = weighed("halves", [table.slice(0, 301), table.slice(301)])  # one prompt is cut in 1 and 2 responses
+    assert halves.consensus is not None and halves.consensus.num_pairs == 199 * 3 + 1
+    assert any("Those to 0.5% of the prompts stand in several units" in warning for warning in halves.warnings)
+    dealt = weighed("dealt", [table.take(list(range(start, 600, 3))) for start in range(3)])
+    assert dealt.consensus is None
+    assert any("Those to 100.0% of the prompts stand in several units" in warning for warning in dealt.warnings)
 
 
 def test_a_second_table_of_ratings_gives_the_entropies(place: Path, tmp_path: Path) -> None:

@@ -14,8 +14,12 @@ CLEAR_P = 0.05  # two-sided: above it, a correlation over so few rules says noth
 SHARED = 0.5  # a correlation with the length of responses from which it may be all that rules share
 
 IMPOSSIBLE = (
-    "Without labels nothing can be said of what drives entropy here: there are no two responses to one prompt to see "
-    "how the rules agree on them."
+    "Without labels nothing can be said of what drives entropy here: no two responses to one prompt stand in one unit, "
+    "to see how the rules agree on them."
+)
+ASK_WITHOUT_LABELS = (
+    "What drives entropy can also be told without labels, by how the rules agree: `encore-ray compare` does, and so "
+    "does weigh.scheme consensus."
 )
 
 

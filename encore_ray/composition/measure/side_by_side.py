@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.buckets import BucketProducts
 from encore_ray.composition.measure.counts import MeasuredRule
-from encore_ray.composition.measure.products import DifferenceProducts, Siblings, find_siblings
+from encore_ray.composition.measure.products import DifferenceProducts
+from encore_ray.composition.measure.siblings import PromptUnits, Siblings
+from encore_ray.composition.sums.products import ProductSums
 
 Compared = Literal["pairs", "siblings"]  # chosen with rejected, or single responses to one prompt with each other
 
@@ -62,21 +64,22 @@ class SideBySide:
         return cls(
             difference_KP=difference_KP,
             score_KS=score_KS,
-            siblings=find_siblings(hash_S),
+            siblings=Siblings.of(hash_S),
             hash_P=hash_P,
             hash_S=hash_S,
         )
 
     def products(self) -> DifferenceProducts:
         """How the differences go together."""
-        of_siblings = self.siblings.differences(self.score_KS)
-        return DifferenceProducts.of([self.difference_KP], of_siblings, num_rules=len(self.difference_KP))
+        return DifferenceProducts(ProductSums.of(self.difference_KP), self.siblings.products(self.score_KS))
 
     def buckets(self, compared: Compared, binnings: Sequence[Binning]) -> BucketProducts:
         """The same by buckets of prompts."""
-        difference_KD, hash_D = self.difference_KP, self.hash_P
         if compared == "siblings":
-            none = np.zeros((len(binnings), 0))
-            difference_KD = np.concatenate([none, *self.siblings.differences(self.score_KS)], axis=1)
-            hash_D = self.hash_S[self.siblings.first_D]
-        return BucketProducts.of(difference_KD, hash_D, binnings=binnings)
+            return BucketProducts.of_siblings(self.score_KS, self.siblings, binnings=binnings)
+        return BucketProducts.of(self.difference_KP, self.hash_P, binnings=binnings)
+
+    @property
+    def prompt_units(self) -> PromptUnits:
+        """Which prompts have single responses here."""
+        return PromptUnits.of(self.hash_S)

@@ -16,6 +16,7 @@ from encore_ray.composition.measure.buckets import BucketProducts
 from encore_ray.composition.measure.counts import PART_ROWS, MeasuredRule, RuleCounts, measure_rule
 from encore_ray.composition.measure.jackknife import buckets_of
 from encore_ray.composition.measure.products import DifferenceProducts
+from encore_ray.composition.measure.siblings import PromptUnits
 from encore_ray.composition.measure.side_by_side import Compared, SideBySide
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet
@@ -39,6 +40,7 @@ class RuleStatistics:
         subset_counts: for each named subset K pooled histograms; None with more than 200 subsets.
         products: how the rules' differences go together; None where it was not asked for.
         buckets: the same and the histograms by buckets of prompts; None where it was not asked for.
+        prompt_units: in how many units each prompt has single responses; None where no differences were asked for.
     """
 
     num_pairs: int
@@ -49,6 +51,7 @@ class RuleStatistics:
     subset_counts: SubsetCounts | None
     products: DifferenceProducts | None = None
     buckets: BucketProducts | None = None
+    prompt_units: PromptUnits | None = None
 
     @classmethod
     def measure(
@@ -131,6 +134,7 @@ class RuleStatistics:
             subset_counts=by_name if len(number) <= MAX_SUBSETS else None,
             products=side_by_side.products() if side_by_side else None,
             buckets=side_by_side.buckets(compared, binnings) if side_by_side and compared else None,
+            prompt_units=side_by_side.prompt_units if side_by_side else None,
         )
 
     @property
@@ -161,6 +165,7 @@ class RuleStatistics:
             subset_counts=_merge_subsets(self.subset_counts, other.subset_counts),
             products=self.products + other.products if self.products and other.products else None,
             buckets=self.buckets + other.buckets if self.buckets and other.buckets else None,
+            prompt_units=self.prompt_units + other.prompt_units if self.prompt_units and other.prompt_units else None,
         )
 
     def raise_problems(self) -> None:

@@ -38,7 +38,21 @@ class ProductSums:
         total_KK = np.zeros((num_rules, num_rules), dtype=object)
         for start in range(0, count, _BLOCKS * _ROWS):
             total_KK += _products(value_KN[:, start : start + _BLOCKS * _ROWS])
-        return cls(count, tuple(total_KK[np.triu_indices(num_rules)].tolist()))
+        return cls.of_matrix(count, total_KK)
+
+    @classmethod
+    def of_matrix(cls, count: int, numerator_KK: NDArray[np.object_]) -> "ProductSums":
+        """The sums of a symmetric matrix of numerators."""
+        return cls(count, tuple(numerator_KK[np.triu_indices(len(numerator_KK))].tolist()))
+
+    @property
+    def numerator_KK(self) -> NDArray[np.object_]:
+        """The numerators as a symmetric matrix of Python integers."""
+        numerator_KK = np.zeros((self.num_rules, self.num_rules), dtype=object)
+        upper = np.triu_indices(self.num_rules)
+        numerator_KK[upper] = self.numerators
+        numerator_KK.T[upper] = self.numerators
+        return numerator_KK
 
     @cached_property
     def num_rules(self) -> int:

@@ -90,10 +90,11 @@ def write_warnings(
     if degenerate:
         weight = sum(abs(rule.weight) for rule in degenerate) / total
         described = (_describe_degenerate(rule, share=rule.weight / total) for rule in degenerate)
+        drop = ", or drop them: set weigh.min_active to 0.10" if statistics.num_pairs else ""
         warnings.append(
             f"{weight:.1%} of the weight is on {len(degenerate)} of {len(rules)} rules whose scores hardly vary: "
             f"{'; '.join(described)}. A rule that almost never fires has low entropy "
-            "without saying much. Remove such rules, or drop them: set weigh.min_active to 0.10."
+            f"without saying much. Remove such rules{drop}."
         )
     dropped = [rule for rule in rules if DROPPED_BY_MIN_ACTIVE in rule.flags]
     if dropped:
@@ -117,6 +118,13 @@ def write_warnings(
         warnings.append(
             f"Scheme {scheme.name} learns from labels and takes no points: those of {', '.join(with_points)} count for "
             "nothing here."
+        )
+    spread = statistics.prompt_units.spread_share if statistics.prompt_units and not statistics.num_pairs else 0.0
+    if spread:
+        warnings.append(
+            "How rules agree is told by the single responses to one prompt that stand in one unit: up to 1,024 rows "
+            f"of a run, a file or some 65,000 rows of one made elsewhere. Those to {spread:.1%} of the prompts stand "
+            "in several units, and are not all compared. Rows that are sorted by prompt have few such prompts."
         )
     if consensus:
         forced = bool(scheme.params.get("force_consensus"))

@@ -221,7 +221,7 @@ class Consensus(Scheme):
 
     def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
         if evidence.consensus is None:
-            needed = "pairs, or several responses to one prompt, to see how the rules agree with each other"
+            needed = "pairs, or several responses to one prompt in one unit, to see how the rules agree with each other"
             raise DataError(_needs_pairs(self.name, needed))
         return evidence.consensus.weigh(force=self.force_consensus)
 
