@@ -18,6 +18,7 @@ from encore_ray.artifacts import (
     TrainReport,
     WeightsFile,
 )
+from encore_ray.composition.consensus.verdict import ASK_WITHOUT_LABELS
 from encore_ray.corpora.notes import NOTES
 from encore_ray.engine.display import duration
 from encore_ray.folder.status import PassStatus
@@ -83,7 +84,7 @@ def show_job(result: "JobResult", *, console: Console) -> None:
             console.print(f"{counts[key]:,} {words}.", highlight=False)
     show_left_out(result.left_out, console=console)
     show_reasons({**prepared, **{k: v for k, v in scored.items() if k.startswith(REASON_COUNT)}}, console=console)
-    show_weights(WeightsFile.of_weights(result.weights), console=console)
+    show_weights(WeightsFile.of_weights(result.weights), console=console, compared=result.comparison is not None)
     show_metrics(result.metrics, console=console)
     if result.comparison is not None:
         show_comparison(result.comparison, console=console, told=result.weights.warnings)
@@ -143,17 +144,22 @@ def show_label_errors(errors: LabelErrors, *, console: Console) -> None:
     console.print(table)
 
 
-def show_weights(weights: WeightsFile, *, console: Console) -> None:
-    """What is known without labels, weights, flags, whether entropy is what ENCORE takes it for, and the warnings."""
+def show_weights(weights: WeightsFile, *, console: Console, compared: bool = False) -> None:
+    """What is known without labels, weights, flags, whether entropy is what ENCORE takes it for, and the warnings.
+
+    Args:
+        compared: a comparison of the same scores is shown as well, which tells more.
+    """
     console.print()
-    if weights.label_free_verdict:
-        console.print(Text(weights.label_free_verdict))
+    if weights.label_free_verdict or not compared:
+        console.print(Text(weights.label_free_verdict or ASK_WITHOUT_LABELS))
         console.print()
     console.print(weights_table(weights))
     for meaning in flag_legend(weights):
         console.print(Padding(Text(meaning, style="dim"), (0, 0, 0, 2)))
     console.print()
-    console.print(Text(entropy_against_accuracy(weights.entropy_accuracy)))
+    if weights.num_pairs:
+        console.print(Text(entropy_against_accuracy(weights.entropy_accuracy)))
     _show_warnings(weights.warnings, WEIGHTS_FILE, console=console)
 
 

@@ -188,6 +188,26 @@ def test_the_weights_of_rules_with_names_of_18_characters_and_five_flags_fit_80_
     assert "abcde" in printed
 
 
+def test_vetoes_points_and_the_weights_by_scores_take_no_column_of_80():
+    content = _weights_content(3)
+    for number, rule in enumerate(content["rules"]):
+        rule["name"] = f"a_name_of_18_chars{number}"[-18:]
+    content["rules"][0] |= {"flags": list(FLAG_MEANINGS)[:5], "veto": {"above": 0.25}, "points": 3.0}
+    plainly = _printed(weights_table(WeightsFile.of(content)), width=80)
+    by_scores = {rule["name"]: 0.125 for rule in content["rules"]}
+    content["ratings"] = {
+        "table": "ratings.parquet",
+        "num_responses": 2000,
+        "by_scores": {"entropies": by_scores, "weights": by_scores},
+    }
+    for printed, num_rated in ((plainly, 0), (_printed(weights_table(WeightsFile.of(content)), width=80), 3)):
+        assert max(map(len, printed.splitlines())) <= 80
+        assert all(rule["name"] in printed for rule in content["rules"])
+        assert "veto above 0.25" in printed and "points 3" in printed
+        assert "abcde" in printed and "share" in printed and "flags" in printed
+        assert printed.count("by scores 0.125") == printed.count("12.5%") == num_rated
+
+
 def test_the_interval_of_a_rule_counts_distinct_prompts_where_they_are_known():
     content = _weights_content(1)
     # Half the Wilson interval of 80.5% over 1,000 pairs is 2.5%; over 100 prompts it is 7.7%.
@@ -199,6 +219,7 @@ def test_a_rule_without_pairs_says_so_instead_of_a_number():
     printed = _printed(weights_table(_weights(2, pairs=False)))
     assert printed.count("no pairs") == 2
     assert "None" not in printed
+    assert "2,000 single responses" in " ".join(printed.split())
 
 
 def test_a_name_that_looks_like_markup_is_printed_as_it_is():

@@ -3,6 +3,7 @@
 from encore_ray.artifacts import Comparison
 from encore_ray.artifacts.figures import Difference, Stats
 from encore_ray.composition.compare.verdict import NOISE, SIGNAL, UNCLEAR
+from encore_ray.composition.consensus.verdict import ASK_WITHOUT_LABELS
 from encore_ray.report.charts.tracks import axis_track
 from encore_ray.report.data.contents import Contender, ReportContents, find_contender
 from encore_ray.report.drawing.markup import Child, Markup, tag
@@ -91,7 +92,7 @@ def _result(contents: ReportContents) -> str:
 def _verdict(contents: ReportContents) -> Child:
     if contents.comparison:
         return contents.comparison.verdict
-    if contents.weights and contents.weights.entropy_accuracy:
+    if contents.weights and contents.weights.num_pairs:
         return entropy_against_accuracy(contents.weights.entropy_accuracy)
     return None
 
@@ -109,9 +110,10 @@ def _label_free(contents: ReportContents) -> Markup | None:
     """What can be said without labels, of the comparison's pairs or else of the weights."""
     if contents.comparison and contents.comparison.consensus:
         return tag("p", contents.comparison.consensus.verdict, class_="verdict label-free")
-    if contents.weights and contents.weights.label_free_verdict:
-        return tag("p", contents.weights.label_free_verdict, class_="verdict label-free")
-    return None
+    found = contents.weights.label_free_verdict if contents.weights else None
+    if contents.weights and not contents.comparison:
+        found = found or ASK_WITHOUT_LABELS
+    return tag("p", found, class_="verdict label-free") if found else None
 
 
 def _cards(contents: ReportContents) -> list[Markup]:

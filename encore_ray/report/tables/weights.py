@@ -35,19 +35,18 @@ def weights_table(weights: WeightsFile) -> Table:
     """The rules and their weights, the heaviest first; fits 80 columns.
 
     `share` is what a rule makes of the margin's spread: a rule with a high weight whose scores never differ makes none.
+    Veto and points stand below the rule's name; below entropy and weight by ratings stand those by the scores.
     """
     params = f", temperature {weights.temperature:g}" if weights.temperature is not None else ""
+    counted = f"{weights.num_pairs:,} pairs" if weights.num_pairs else f"{weights.num_responses:,} single responses"
     table = Table(
-        title=f"Weights ({weights.scheme}{params}): {weights.num_pairs:,} pairs, "
+        title=f"Weights ({weights.scheme}{params}): {counted}, "
         f"act like {weights.effective_num_rules:.1f} of {len(weights.rules)} rules",
         title_justify="left",
         **COMPACT,
     )
     table.add_column("rule", overflow="fold", max_width=30, min_width=18)
     table.add_column("higher\nis", no_wrap=True)
-    with_prior = any(rule.veto or rule.points is not None for rule in weights.rules)
-    if with_prior:
-        table.add_column("veto,\npoints", no_wrap=True)
     table.add_column(f"entropy,\n{weights.unit}", justify="right", no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("weight", justify="right", no_wrap=True)
@@ -57,24 +56,21 @@ def weights_table(weights: WeightsFile) -> Table:
     rules = weights.by_weight
     write_weight = weight_writer(rule.weight for rule in rules)
     rated = weights.ratings
-    if rated:
-        table.add_column("by scores\nentropy", justify="right", no_wrap=True)
-        table.add_column("\nweight", justify="right", no_wrap=True)
     for rule in rules[:MOST_ROWS]:
         share = rule.contribution_share
-        cells = [
-            Text(rule.name),
+        entropy, weight = f"{rule.entropy:.3f} [dim]± {rule.entropy_error:.3f}[/dim]", write_weight(rule.weight)
+        if rated:
+            entropy += f"\n[dim]by scores {rated.by_scores.entropies[rule.name]:.3f}[/dim]"
+            weight += f"\n[dim]{write_weight(rated.by_scores.weights[rule.name])}[/dim]"
+        table.add_row(
+            Text.assemble(rule.name, *((f"\n{line}", "dim") for line in _prior(rule))),
             rule.higher_is,
-            *([_prior(rule)] if with_prior else []),
-            f"{rule.entropy:.3f} [dim]± {rule.entropy_error:.3f}[/dim]",
+            entropy,
             _rule_accuracy(rule, weights),
-            write_weight(rule.weight),
+            weight,
             "" if share is None else f"{share:.1%}",
             Text("".join(sorted(marks[flag] for flag in rule.flags)), style="yellow"),
-        ]
-        if rated:
-            cells += [f"{rated.by_scores.entropies[rule.name]:.3f}", write_weight(rated.by_scores.weights[rule.name])]
-        table.add_row(*cells)
+        )
     if len(rules) > MOST_ROWS:
         table.caption = more(len(rules) - MOST_ROWS, "rules of less weight", WEIGHTS_FILE)
         table.caption_justify = "left"
@@ -158,10 +154,10 @@ def _marks(weights: WeightsFile) -> dict[str, str]:
     return dict(zip([*known, *sorted(present - set(known))], string.ascii_lowercase, strict=False))
 
 
-def _prior(rule: WeighedRule) -> str:
-    """A rule's veto and points, as far as it has them."""
-    points = [] if rule.points is None else [f"x {rule.points:g}"]
-    return ", ".join([*([written_veto(rule)] if rule.veto else []), *points])
+def _prior(rule: WeighedRule) -> list[str]:
+    """A rule's veto and points in words, as far as it has them."""
+    points = [] if rule.points is None else [f"points {rule.points:g}"]
+    return [*([f"veto {written_veto(rule)}"] if rule.veto else []), *points]
 
 
 def _rule_accuracy(rule: WeighedRule, weights: WeightsFile) -> str:
