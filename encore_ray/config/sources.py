@@ -225,5 +225,6 @@ def _describe(kind: type[BaseModel], problem: Any) -> str:
         return f"{name}: missing"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
-        return f"{name}: {message}" if not message.startswith(name.rsplit(".", 1)[-1]) else message
+        is_named = not location or message.startswith(location[-1])
+        return message if is_named else f"{name}: {message}"
     return f"{name}: {message[0].lower()}{message[1:]}, found {problem['input']!r}"

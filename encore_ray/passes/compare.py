@@ -127,7 +127,7 @@ def compare_units(
         )
     ratings = measure_ratings(rules, options, reducer)
     if ratings is not None:
-        ratings.statistics.raise_problems()
+        ratings.raise_problems()
     kept = kept_rules(statistics, min_active=options.min_active)
     fit = None
     if diagnostics.calibration.num_pairs:

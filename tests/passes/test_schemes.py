@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -366,4 +367,12 @@ def test_ratings_that_cannot_weigh_are_refused(place: Path, tmp_path: Path, caps
     assert "has no rule level, noise, of which there are scores" in " ".join(capsys.readouterr().err.split())
     weigh(place, tmp_path / "w.json", "--ratings", tmp_path / "rated", "--scheme", "uniform", code=2)
     assert "ratings belongs to schemes that weigh by entropy" in " ".join(capsys.readouterr().err.split())
+    wide = scores()
+    columns = [name for name in wide.column_names if "__" in name]
+    for name in columns:
+        wide = wide.set_column(wide.column_names.index(name), name, pc.add(wide.column(name), np.float32(4)))
+    pq.write_table(wide, tmp_path / "wide.parquet")
+    for command in (encore_ray.weigh, encore_ray.compare):
+        with pytest.raises(DataError, match=r"(?s)weigh\.ratings, .*wide\.parquet: Rule .* out of range.*rules\.yaml of"):
+            command(scores(), RULES, options={"ratings": str(tmp_path / "wide.parquet")})
     weigh(place, tmp_path / "w.json", "--ratings", tmp_path / "nothing", code=2)

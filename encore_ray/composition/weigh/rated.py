@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,16 @@ class Ratings:
 
     table: str
     statistics: RuleStatistics
+
+    def raise_problems(self) -> None:
+        """Raise DataError if a rating is not finite, or out of range where its rule does not clip."""
+        try:
+            self.statistics.raise_problems()
+        except DataError as error:
+            raise DataError(
+                f"weigh.ratings, {self.table}: {error}\nRatings on another scale than the scores' need a rules.yaml of "
+                "their own, beside them."
+            ) from None
 
 
 @dataclass(frozen=True)

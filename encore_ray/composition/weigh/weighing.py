@@ -78,7 +78,7 @@ def weigh(
     entropy_K, counted_K = own_K, counts_K
     if ratings is not None:
         assert not by_group, "subsets have entropies of the scores alone"
-        ratings.statistics.raise_problems()
+        ratings.raise_problems()
         counted_K = ratings.statistics.counts_K
         entropy_K = _entropies(counted_K, log_base=log_base, estimator=estimator)
     kept = kept_rules(statistics, min_active=min_active)

@@ -120,13 +120,14 @@ def written_veto(rule: RuleFigures) -> str:
 
 
 def decided_by_veto(found: DecidedByVeto) -> str:
-    """How many pairs the hard rules decide, how often as labelled, and how many of both responses, in words."""
+    """How many pairs the hard rules decide, how often as labelled, and how many responses break them, in words."""
     text = f"Vetoes of {', '.join(found.rules)} decide {found.num_pairs:,} pairs"
     if found.num_pairs:
         text += f", {found.right:,} ({found.right / found.num_pairs:.1%}) as labelled"
     if found.both_break:
         text += f"; of {found.both_break:,} pairs both responses break a hard rule, and their rewards decide"
-    return f"{text}."
+    broken = ", ".join(f"{name} {rule.chosen + rule.rejected:,}" for name, rule in found.rules.items())
+    return f"{text}. Responses that break them: {broken}."
 
 
 def entropy_against_accuracy(found: Correlations | None) -> str:
