@@ -50,8 +50,7 @@ def write_label_free_verdict(consensus: Mapping[str, Any]) -> str:
         SIGNAL: "signal drives entropy: rules with lower entropy go less far with what all rules have in common, the "
         "opposite of what ENCORE builds on",
         UNCLEAR: "the rules share one direction, and entropy does not clearly tell how far each goes with it",
-        UNKNOWN: "what drives entropy cannot be known: the rules share no single direction, "
-        f"{why_not_trusted(consensus)}",
+        UNKNOWN: f"what drives entropy cannot be known: {why_not_trusted(consensus)}",
     }[world]
     measured = f" ({_measured(consensus['entropy_loading'])})" if world != UNKNOWN else ""
     return f"Without labels: {said}{measured}.{_nuisance(consensus)}"
@@ -61,12 +60,13 @@ def why_not_trusted(consensus: Mapping[str, Any]) -> str:
     """What keeps a consensus from being trusted, as a clause."""
     num_groups = consensus["num_groups"]
     if num_groups < MIN_GROUPS:
-        return (
-            f"as far as {num_groups} groups of rules that differ can tell (it takes {MIN_GROUPS}: one factor fits "
-            "almost any four)"
-        )
+        found = "1 group of rules differs" if num_groups == 1 else f"{num_groups} groups of rules differ"
+        return f"{found}, which is not enough (it takes {MIN_GROUPS}: one factor fits almost any four)"
     explained = consensus["explained"] or 0.0
-    return f"one factor explains {explained:.3f} of how {num_groups} groups of rules agree (it takes {MIN_EXPLAINED:g})"
+    return (
+        f"the rules share no single direction, one factor explains {explained:.3f} of how {num_groups} groups of them "
+        f"agree (it takes {MIN_EXPLAINED:g})"
+    )
 
 
 def _measured(correlation: Mapping[str, Any]) -> str:

@@ -90,6 +90,10 @@ class ConsensusRecord:
             noise_free=noise_free,
         )
 
+    def weighs(self, *, forced: bool) -> bool:
+        """Whether weights by consensus are others than equal ones: only then loadings and groups decide anything."""
+        return self.trusted or forced
+
     @property
     def near_duplicates(self) -> tuple[tuple[str, ...], ...]:
         """The groups of two rules or more."""
@@ -115,9 +119,12 @@ class ConsensusRecord:
                 else f"All rules that vary weigh alike{', but for their points' if with_points else ''}: consensus "
                 "weights are not trusted here."
             )
-            warnings.append(f"The rules share no single direction, {why_not_trusted(self.to_dict())}. {taken}")
+            why = why_not_trusted(self.to_dict())
+            warnings.append(f"{why[0].upper()}{why[1:]}. {taken}")
         elif forced:
             warnings.append("Consensus weights were forced; here they are trusted without that.")
+        if not self.weighs(forced=forced):
+            return warnings
         if self.near_duplicates:
             named = "; ".join(" and ".join(group) for group in self.near_duplicates)
             warnings.append(f"Rules that say nearly the same share the weight of one: {named}.")

@@ -48,7 +48,7 @@ def flag_rule(
         entropy_share: H / log(cells), in [0, 1].
         statistics: of all rules: how many responses and independent pairs there are.
         dropped: whether the min_active guard took the rule out.
-        consensus: of a scheme that weighs by it.
+        consensus: of a scheme whose weights follow it.
     """
     name = counts.rule.name
     checks = {

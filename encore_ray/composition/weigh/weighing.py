@@ -124,6 +124,8 @@ def weigh(
     if by_group:
         groups = weigh_groups(groups, scheme=scheme, evidence=evidence)
 
+    forced = bool(scheme.params.get("force_consensus"))
+    weighs_by_consensus = scheme.needs_consensus and record is not None and record.weighs(forced=forced)
     rules: list[RuleWeight] = []
     for k, counts in enumerate(counts_K):
         mode_share = int(counts.count_L.max()) / statistics.num_responses
@@ -135,7 +137,7 @@ def weigh(
             active_pair_share=active,
             statistics=statistics,
             dropped=k not in kept,
-            consensus=record if scheme.needs_consensus else None,
+            consensus=record if weighs_by_consensus else None,
         )
         has_pairs = statistics.num_pairs > 0
         rules.append(

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +11,8 @@ from encore_ray.composition.weigh.schemes import Consensus, ConsensusEncore, Enc
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.corpora.planted.corpus import planted_ratings
-from tests.composition.builders import measure
+from encore_ray.rules import RuleSet
+from tests.composition.builders import make_rule, measure
 
 N = 200
 PLANTED = planted_ratings("noise_and_wrong_sign", num_pairs=N, seed=6)
@@ -55,3 +57,21 @@ def test_consensus_times_encore_is_temperature_and_consensus_in_the_file():
     content = weighed(*SIDES, scheme=ConsensusEncore(temperature=0.5)).to_dict()
     assert (content["scheme"], content["temperature"]) == ("consensus_encore", 0.5)
     assert content["params"]["force_consensus"] is False
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_of_consensus_weights_that_are_equal_nothing_is_said_that_holds_for_others_alone(force: bool):
+    chosen_KN, rejected_KN = np.random.default_rng(8).random((2, 3, 200)).astype(np.float32)
+    chosen_KN[1], rejected_KN[1] = chosen_KN[0], rejected_KN[0]
+    chosen_KN[2], rejected_KN[2] = 1 - chosen_KN[0], 1 - rejected_KN[0]
+    rules = RuleSet([make_rule(name) for name in ("one", "copy", "against")])
+    statistics = measure(chosen_KN, rejected_KN, rules=rules, with_products=True)
+    content = weigh(statistics, scheme=Consensus(force_consensus=force)).to_dict()
+    assert content["trusted"] is False
+    assert (len({rule["weight"] for rule in content["rules"]}) > 1) is force
+    said = " ".join(content["warnings"])
+    assert "2 groups of rules differ, which is not enough (it takes 5" in said
+    assert ("share the weight of one" in said) is force
+    assert ("gets no weight from consensus" in said) is force
+    flags = {flag for rule in content["rules"] for flag in rule["flags"]}
+    assert ({"disagrees", "loading_clipped"} & flags != set()) is force
