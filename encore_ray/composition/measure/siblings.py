@@ -93,9 +93,15 @@ class PromptUnits:
         return float((self.num_units > 1).mean()) if len(self.hashes) else 0.0
 
     def __add__(self, other: "PromptUnits") -> "PromptUnits":
-        hashes, place = np.unique(np.concatenate([self.hashes, other.hashes]), return_inverse=True)
-        num_units = np.bincount(place, weights=np.concatenate([self.num_units, other.num_units]))
-        return PromptUnits(hashes[:MAX_HASHES], num_units[:MAX_HASHES].astype(np.int64))
+        few, many = sorted((self, other), key=lambda part: len(part.hashes))
+        place_F = np.searchsorted(many.hashes, few.hashes)
+        known_F = place_F < len(many.hashes)
+        known_F[known_F] = many.hashes[place_F[known_F]] == few.hashes[known_F]
+        num_units = many.num_units.copy()
+        num_units[place_F[known_F]] += few.num_units[known_F]
+        hashes = np.insert(many.hashes, place_F[~known_F], few.hashes[~known_F])
+        num_units = np.insert(num_units, place_F[~known_F], few.num_units[~known_F])
+        return PromptUnits(hashes[:MAX_HASHES], num_units[:MAX_HASHES])
 
 
 def sibling_buckets(
