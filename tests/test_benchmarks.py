@@ -28,7 +28,7 @@ Finish = Callable[[], dict]
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Finish]]:
     """The benchmarks that start Ray, side by side: each waits for it most of the time."""
-    unset = ("ENCORE_RAY_CORPORA", "ENCORE_RAY_CLUSTER_ENGINE")
+    unset = ("ENCORE_RAY_CORPORA", "ENCORE_RAY_CLUSTER_ENGINE", "ENCORE_RAY_TRACKING_ENABLED")
     environment = {key: value for key, value in os.environ.items() if key not in unset}
     tiny = {
         "job": ("--pairs", "40", "--rounds", "1", "--actors", "1", "--hidden-size", "64", "--layers", "1"),

@@ -15,7 +15,7 @@ COIN = 0.02
 
 
 def name_world(correlation: Mapping[str, Any]) -> str:
-    """What entropy says of accuracy: a Pearson r with p < .05 whose bootstrap interval leaves out 0, or unclear.
+    """What entropy says of accuracy: a Pearson r with p < .05 whose interval leaves out 0, or unclear.
 
     Args:
         correlation: the ``entropy_accuracy`` object of comparison.json, or that of weights.json, which has no interval.
