@@ -6,7 +6,7 @@ prompt and responses are used up; all others, labels included, are passed throug
 
 from collections.abc import Mapping
 
-from encore_ray.corpora.layouts import judged, ranked, sided
+from encore_ray.corpora.layouts import judged, ranked, sided, trees
 from encore_ray.corpora.layouts.layout import (
     ID,
     LISTS,
@@ -290,7 +290,28 @@ LAYOUTS: tuple[Layout, ...] = (
         is_grouped=True,
         can_be_rated=False,
         rules=_HELPSTEER2_RULES,
-        joins_rows=True,
+        joined_by=PROMPT,
+        check=ranked.helpsteer2_row,
+    ),
+    Layout(
+        "oasst",
+        {trees.TREE_ID: TEXT, PROMPT: MESSAGE},
+        frozenset({PROMPT}),
+        trees.nested,
+        is_grouped=True,
+        can_be_rated=False,
+        own_form=frozenset({PROMPT}),
+    ),
+    Layout(
+        "oasst",
+        {**dict.fromkeys((trees.TREE_ID, trees.MESSAGE_ID, trees.PARENT_ID, "text", "role"), TEXT), "rank": NUMBER},
+        frozenset({trees.PARENT_ID, "text", "role"}),
+        trees.flat,
+        is_grouped=True,
+        can_be_rated=False,
+        joined_by=trees.TREE_ID,
+        check=trees.check_message,
+        also=frozenset({"deleted"}),
     ),
     Layout(
         "single",

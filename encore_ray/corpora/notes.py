@@ -13,6 +13,9 @@ NOTES = {
     "ties": "comparisons ended in a tie: both responses were kept as single ones",
     "tied_pairs": "pairs of responses are rated alike, and were left out",
     "unrated_responses": "responses of several have no rating, and were left out",
+    "lone_replies": "replies of a tree are the only one to their turn: nothing to compare, and left out",
+    "ranked_user_turns": "turns of a person are ranked, too: only an assistant's replies were compared",
+    "deleted_messages": "messages of a tree were deleted or answer one that was, and were left out",
     "missing_ratings": "ratings are missing",
     "files_left_out": "files could not be read, and were left out",
 }

@@ -103,7 +103,7 @@ class Reading:
             if items is not None:
                 values[name] = items
                 notes[LISTS_FROM_TEXT] += 1
-        for name in (*self.layout.uses, *self.beside.read):
+        for name in (*(self.layout.uses - self.layout.own_form), *self.beside.read):
             value = values.get(name)
             if isinstance(value, list | dict):
                 values[name] = standard(value, where=name, notes=notes)
@@ -111,7 +111,7 @@ class Reading:
 
     def candidates(self, rows: Sequence[Mapping[str, Any]], notes: Counter[str]) -> list[Candidate]:
         """The candidates of one prepared row, or of all that are joined."""
-        made = self.layout.read(rows if self.layout.joins_rows else rows[0])
+        made = self.layout.read(rows if self.layout.joined_by else rows[0])
         if self.beside.read:
             system, history = self._before(rows[0], notes)
             if system is not None or history:
