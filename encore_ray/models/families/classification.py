@@ -117,14 +117,15 @@ def headless(folder: ModelFolder, account: Account) -> ModelError:
             f"known as {', '.join(NAMES)}: rename it in the files, or save backbone and head in our own form "
             "(save_multihead)."
         )
-    elif any("CausalLM" in kind or "LMHead" in kind for kind in kinds):
+    elif any("CausalLM" in kind or "LMHead" in kind for kind in kinds) and not account.is_of_another:
         advice = (
             "It is a language model without a head for scores: let it judge (--judge, or `encore-ray rate`), or give "
             "a checkpoint with trained heads, not a base model."
         )
     else:
-        advice = "Give a checkpoint with trained heads, not a base model."
-    return refuse_missing(folder.path, account.class_name, account.problems or ["a head is missing"], advice)
+        advice = None
+    problems = account.problems or ["a head is missing"]
+    return refuse_missing(folder.path, account.class_name, problems, advice, of_another=account.is_of_another)
 
 
 def _described(folder: ModelFolder, name: str) -> str:

@@ -24,7 +24,7 @@ from encore_ray.models.families.loaders import (
     refuse_missing,
 )
 from encore_ray.models.files.foreign import foreign
-from encore_ray.models.files.ledger import Account, keep_account, refuse_left
+from encore_ray.models.files.ledger import Account, keep_account, refuse_left, refuse_peft, shown
 from encore_ray.models.files.stores import Stored, list_tensors
 from encore_ray.models.files.vocabulary import check_tokenizer
 from encore_ray.models.spec.conversation import Template
@@ -145,14 +145,23 @@ class ModelFolder:
         if left:
             raise refuse_left(self.path, account.class_name, left)
         if account.problems:
-            raise refuse_missing(self.path, account.class_name, account.problems)
+            raise refuse_missing(self.path, account.class_name, account.problems, of_another=account.is_of_another)
+        whole = [name for name, stored in self._stored.items() if stored.is_whole and name.endswith("weight")]
+        if whole := sorted(set(whole) - set(left)):
+            raise ModelError(
+                f"{self.path}: {len(whole)} of its weights are whole numbers ({shown(whole)}), and config.json says of "
+                "no quantisation what to make of them. Fetch the model again with its quantization_config, or the one "
+                "that was quantised."
+            )
 
     def refuse_wrapped(self) -> None:
         """Refuse a model that was saved with what stood around it, so that no weight has the name of its own.
 
         Raises:
-            ModelError: without the first parts of their names, weights are the body's; with them, none is.
+            ModelError: without the first parts of their names, weights are the body's; with them, none is. Or peft
+                put its own names between.
         """
+        refuse_peft(self.path, self.tensors)
         shapes, prefix = self.shapes, ""
         account = self.account(AutoModel)
         while not account.body_parts and shapes:
