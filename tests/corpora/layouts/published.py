@@ -246,14 +246,21 @@ def _message(name: str, parent: str | None, text: str, rank: int | None = None, 
     """A message of a tree: a person's where nobody or an assistant is answered, that is at every other depth."""
     role = "assistant" if name.count(".") % 2 else "prompter"
     asked = {"message_id": name, "parent_id": parent, "user_id": "u", "text": text, "role": role, "lang": "en"}
-    return {**asked, "review_count": 3, "deleted": False, "rank": rank, "synthetic": False, **further}
+    return {
+        **asked,
+        "review_count": 3,
+        "deleted": False,
+        "rank": rank,
+        "labels": {"name": ["spam"], "value": [0.0]},
+        **further,
+    }
 
 
 OASST_ROWS = [
     {**message, "message_tree_id": message["message_id"][0], "tree_state": "ready_for_export"}
     for message in (
         _message("1", None, "A moon?"),
-        _message("1.a", "1", "Mars.", 1, labels={"name": ["spam"], "value": [0.0]}),
+        _message("1.a", "1", "Mars.", 1),
         _message("1.b", "1", "Titan.", 0),
         _message("1.b.a", "1.b", "Whose?", 0),
         _message("1.b.a.a", "1.b.a", "Saturn's.", 0),
@@ -348,6 +355,7 @@ WILDGUARD = {
 
 _METALS, _CAT, _FILM = [user("List two metals.")], [user("Rhyme on cat.")], [user("May I film here?")]
 
+_ASKED_TWICE = [user("A moon?"), assistant("Io."), user("Another?"), assistant("Titan.")]
 _MOON = [user("A moon?"), assistant("Titan."), user("Whose?")]
 _OASST_PAIRS: list[tuple[Any, Any, Any]] = [
     ([user("A moon?")], "Titan.", "Mars."),
@@ -557,6 +565,30 @@ PUBLISHED = [
         _OASST_PAIRS,
         {"message_id": "1.b", "lang": "en", "chosen_response_id": "a2", "rejected_response_id": "a1"},
         **_OASST_NOTES,
+    ),
+    case(
+        "LLaMA-Factory, OpenAI's form",
+        "sharegpt",
+        [{"messages": [user("A moon?")], "chosen": assistant("Titan."), "rejected": assistant("The sun.")}],
+        [([user("A moon?")], "Titan.", "The sun.")],
+    ),
+    case(
+        "ms-swift, a response",
+        "ms-swift",
+        [{"messages": _ASKED_TWICE, "rejected_response": "The sun."}],
+        [(_ASKED_TWICE[:3], "Titan.", "The sun.")],
+    ),
+    case(
+        "ms-swift, conversations",
+        "ms-swift",
+        [{"messages": _ASKED_TWICE, "rejected_messages": [*_ASKED_TWICE[:3], assistant("The sun.")]}],
+        [(_ASKED_TWICE[:3], "Titan.", "The sun.")],
+    ),
+    case(
+        "HelpSteer2, comparisons",
+        "helpsteer3",
+        [{"prompt": "A moon?", "response_1": "The sun.", "response_2": "Titan.", "preference_strength": 2}],
+        [([user("A moon?")], "Titan.", "The sun.")],
     ),
     case("NeMo-RL", "nemo-rl", [NEMO_RL], [(NEMO_RL["context"], "Yes.", "No.")], {"task_name": "d"}),
     case(
