@@ -36,7 +36,7 @@ class TokenizedPairs:
         chosen_tokens, rejected_tokens: int64 [N], tokens before truncation; 0 for a missing rejected.
         chosen_truncated, rejected_truncated: bool [N], whether tokens of the prompt's start were left out.
         altered: bool [N], whether a template dropped or changed text of the pair; empty where that is not known.
-        made_equal: bool [N], whether both sides became the same tokens, of other texts.
+        made_equal: bool [N], whether both sides became the same tokens, of other texts: by the template, or cut.
     """
 
     chosen_ids: list[np.ndarray]
@@ -190,19 +190,23 @@ class ConversationTokenizer:
         rejected_tokens = np.zeros(num_pairs, dtype=np.int64)
         for i, row in zip(present, ids[num_pairs:], strict=True):
             rejected_ids[i], rejected_tokens[i] = self._read_part(row), len(row)
+        chosen_ids = [self._read_part(row) for row in ids[:num_pairs]]
         chosen_tokens = np.array([len(row) for row in ids[:num_pairs]], dtype=np.int64)
         places = {i: num_pairs + number for number, i in enumerate(present)}
-        is_equal = [i in places and np.array_equal(ids[i], ids[places[i]]) for i in range(num_pairs)]
+        is_equal = [
+            i in places and chosen[i] != rejected[i] and np.array_equal(chosen_ids[i], rejected_ids[i])  # type: ignore[arg-type]
+            for i in range(num_pairs)
+        ]
         is_altered = [i in altered or places.get(i) in altered for i in range(num_pairs)]
         return TokenizedPairs(
-            chosen_ids=[self._read_part(row) for row in ids[:num_pairs]],
+            chosen_ids=chosen_ids,
             rejected_ids=rejected_ids,
             chosen_tokens=chosen_tokens,
             rejected_tokens=rejected_tokens,
             chosen_truncated=chosen_tokens > self.max_length,
             rejected_truncated=rejected_tokens > self.max_length,
             altered=np.array(is_altered, dtype=bool),
-            made_equal=np.array([is_equal[i] and chosen[i] != rejected[i] for i in range(num_pairs)], dtype=bool),
+            made_equal=np.array(is_equal, dtype=bool),
         )
 
     def _read_part(self, ids: np.ndarray) -> np.ndarray:

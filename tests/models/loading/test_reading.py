@@ -198,7 +198,7 @@ def test_what_a_template_refuses_drops_and_makes_equal_is_told_by_pair(tmp_path)
         "the template refuses 1 of 3 pairs: The model's chat template refuses pair b (roles: system"
     )
     assert altered.startswith("the template drops or changes text of 1 of 3 pairs")
-    assert equal == "the template makes both responses the same in 1 of 3 pairs"
+    assert equal == "the template, or cutting, makes both responses the same in 1 of 3 pairs"
     assert length.endswith("none of 4 conversations is longer")  # 2 of each pair that is not refused
     merged = told(system="merge")
     assert merged[0].endswith("; system turns go before the user's next words (score.system)")
