@@ -57,9 +57,11 @@ def read_members(members: Iterable[Member], options: LoadOptions) -> list[Member
         facts: dict[str, str] = {}
         notes = [_template_note(mine, options.reading)]
         probe = _probe(mine)
+        if options.reading.ending != "eos" and opened.template is None and _lacks_eos(mine, probe):
+            notes[0] += "; they do not end with the tokenizer's EOS (score.ending: eos is for models trained with it)"
         for name, choices in (("bos", ("template", "tokenizer")), ("ending", ("transformers", "whole"))):
             chosen = getattr(options.reading, name)
-            other = choices[chosen == choices[0]]
+            other = choices[chosen == choices[0]]  # of eos what transformers does
             reading = replace(options.reading, **{name: other})
             theirs = open_conversations(folder, opened, replace(options, reading=reading))
             if probe is not None and _probe(theirs) != probe:
@@ -95,6 +97,7 @@ _NOTES = {
     ("bos", "template"): "its chats begin as the template writes them, without the tokenizer's own first token",
     ("bos", "tokenizer"): "its chats begin with the tokenizer's own first token, which the template does not write",
     ("ending", "transformers"): "pad tokens that end a conversation are not read, as in transformers' own forward",
+    ("ending", "eos"): "conversations end with the tokenizer's EOS, which the template does not write there",
     ("ending", "whole"): "pad tokens that end a conversation are read, which transformers' own forward does not",
 }
 
@@ -124,6 +127,15 @@ def _template_note(conversations: ConversationTokenizer, reading: Reading) -> st
         done = {"merge": "go before the user's next words", "drop": "are left out"}[reading.system]
         note += f"; system turns {done} (score.system)"
     return note
+
+
+def _lacks_eos(conversations: ConversationTokenizer, probe: list[int] | None) -> bool:
+    """Whether what it reads of a conversation does not end with the tokenizer's EOS, but for newlines."""
+    eos: int | None = conversations.tokenizer.eos_token_id
+    if eos is None or not probe or eos not in probe:
+        return eos is not None and bool(probe)
+    behind = probe[len(probe) - probe[::-1].index(eos) :]
+    return bool(conversations.tokenizer.decode(behind).strip("\n"))
 
 
 def _probe(conversations: ConversationTokenizer) -> list[int] | None:

@@ -82,6 +82,7 @@ class ConversationTokenizer:
         adds_bos: a chat begins with the tokenizer's BOS also where its template writes none.
         skips: id of a token, copies of which at the end of a conversation are not read.
         ends_with: id of a token that is put behind every conversation which does not end with it.
+        closes: newlines that would stand in front of that token or behind it are left out.
 
     Raises:
         ModelError: a template that is not there, cannot be read, or is not for such a model; or more tokens than the
@@ -99,11 +100,12 @@ class ConversationTokenizer:
         adds_bos: bool = True,
         skips: int | None = None,
         ends_with: int | None = None,
+        closes: bool = False,
     ):
         reading = reading or Reading()
         self.tokenizer = tokenizer
         self.num_embeddings: int | None = getattr(config.get_text_config(), "vocab_size", None)
-        self.skips, self._ends_with = skips, ends_with
+        self.skips, self._ends_with, self._closes = skips, ends_with, closes
         self._renderer = Renderer(tokenizer, reading)
         self.template: Template = self._renderer.template or template or default_template(tokenizer)
         if self.template == "chat":
@@ -235,7 +237,11 @@ class ConversationTokenizer:
 
     def _ended(self, ids: list[int]) -> list[int]:
         end = self._ends_with
-        return ids if end is None or ids[-1:] == [end] else [*ids, end]
+        if end is None:
+            return ids
+        while self._closes and len(ids) > 1 and ids[-1] != end and not self.tokenizer.decode(ids[-1:]).strip("\n"):
+            ids = ids[:-1]
+        return ids if ids[-1:] == [end] else [*ids, end]
 
     def cut(self, ids: np.ndarray, num_tokens: int) -> np.ndarray:
         """Cut tokens from the left, behind the BOS: what a conversation ends with decides its score."""
