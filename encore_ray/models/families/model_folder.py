@@ -31,6 +31,8 @@ from encore_ray.models.spec.conversation import Template
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.rules import HigherIs
 
+CHAT_TEMPLATE = "chat_template.json"  # of a processor, which transformers' tokenizer does not read
+
 
 @dataclass(frozen=True)
 class Head:
@@ -211,6 +213,9 @@ class ModelFolder:
     def tokenizer(self) -> Any:
         """Its transformers tokenizer; ModelError if it cannot be loaded, or knows no text."""
         tokenizer = load_tokenizer(self.source)
+        beside = self.path / CHAT_TEMPLATE
+        if not tokenizer.chat_template and beside.exists():
+            tokenizer.chat_template = _template_in(beside)
         check_tokenizer(tokenizer, self.path)
         return tokenizer
 
@@ -238,3 +243,13 @@ class ModelFolder:
             return "It holds no *.safetensors weights; pickled ones are read only with allow_pickle (--allow-pickle)."
         names = sorted({name.split(".")[0] for name in self.tensors})
         return f"It holds {', '.join(names[:12])}."
+
+
+def _template_in(file: Path) -> str:
+    try:
+        template = json.loads(file.read_text(encoding="utf-8"))["chat_template"]
+        if not isinstance(template, str):
+            raise TypeError(f"chat_template is {type(template).__name__}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{file} is damaged ({error}): expected a chat_template. Fetch the model again.") from error
+    return template

@@ -15,7 +15,7 @@ from encore_ray.models.files.foreign import foreign
 # As transformers looks for them: the first that is there.
 _STORES = (("model.safetensors", "model.safetensors.index.json"), ("pytorch_model.bin", "pytorch_model.bin.index.json"))
 # Beside the weights: LLaMA-Factory and TRL keep the value head apart.
-_HEADS = ("value_head.safetensors", "value_head.bin")
+HEADS = ("value_head.safetensors", "value_head.bin")
 
 ReadPickle = Callable[[Path], Mapping[str, Tensor]]
 
@@ -55,7 +55,7 @@ def list_tensors(folder: Path, *, read_pickle: ReadPickle, allow_pickle: bool) -
         if (folder / index).exists():
             found = _indexed(folder / index, read_pickle, allow_pickle=allow_pickle)
             break
-    for name in _HEADS if found else ():
+    for name in HEADS if found else ():
         file = folder / name
         if file.exists() and (_is_safe(file) or allow_pickle):
             found = {**_tensors_of(file, read_pickle), **found}

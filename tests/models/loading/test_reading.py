@@ -130,6 +130,31 @@ def test_conversations_end_with_eos_where_that_is_asked_for(tmp_path, case):
     assert ("do not end with the tokenizer's EOS" in usual.notes[0]) == ("EOS" not in case)
 
 
+def edit(folder, name, **changes):
+    file = folder / name
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_what_a_folder_has_and_nobody_reads_is_told(tmp_path):
+    folder = save(tmp_path, "writes the bos")
+    edit(folder, "config.json", auto_map={"AutoModelForSequenceClassification": "modeling_x.Mine"})
+    edit(folder, "tokenizer_config.json", bos_token=None)
+    (reading,) = plan_readings(ModelSource(folder), CPU)
+    assert "it writes bos_token, which the tokenizer does not have: nothing stands there" in reading.notes[0]
+    assert "its own code (modeling_x.Mine) is not run" in reading.notes[1]
+
+
+def test_a_template_in_a_file_of_a_processor_is_the_models(tmp_path):
+    folder = save(tmp_path, "writes the bos")
+    expected = by_us(folder)
+    (folder / "chat_template.jinja").unlink()
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": tiny.TEMPLATE}))
+    assert by_us(folder).tolist() == expected.tolist()
+    (folder / "chat_template.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"chat_template\.json is damaged"):
+        plan_readings(ModelSource(folder), CPU)
+
+
 def test_our_own_form_reads_as_its_heads_were_made(tmp_path):
     tok = tiny.tokenizer(chat=True)
     tok.chat_template = NO_BOS
