@@ -63,6 +63,7 @@ class Classifiers(Family):
             raise ModelError(
                 f"{folder.path} is an encoder-decoder ({folder.config.model_type}), which is not supported."
             )
+        folder.refuse_steps()
         num_labels = _counted_labels(folder) if folder.tensors and not folder.is_quantised else None
         if num_labels is not None:
             folder.set_num_labels(num_labels)

@@ -156,6 +156,22 @@ class ModelFolder:
                 "that was quantised."
             )
 
+    def refuse_steps(self) -> None:
+        """Refuse a model that rates steps or tokens by the head that another would rate responses by."""
+        kinds = self.config.architectures or ()
+        if any("ProcessReward" in kind for kind in kinds):
+            raise ModelError(
+                f"{self.path} is a process reward model, which rates the steps of a solution and no response. Give a "
+                "model that rates responses."
+            )
+        if kind := next((kind for kind in kinds if kind.endswith("ForTokenClassification")), None):
+            named = kind.replace("Token", "Sequence")
+            raise ModelError(
+                f"{self.path} was saved as {kind}, which rates each token, as process reward models do, and no "
+                f"response. Where its value at the last token is meant, write {named} into architectures in its "
+                "config.json."
+            )
+
     def refuse_wrapped(self) -> None:
         """Refuse a model that was saved with what stood around it, so that no weight has the name of its own.
 

@@ -24,8 +24,6 @@ Shapes = Mapping[str, tuple[int, ...] | None]
 # What decides no score, whoever stored it: the vocabulary's side of a model, heads of its pre-training, a pooler that
 # the class does not have, and tables that follow from the configuration.
 _IDLE = (
-    r"(^|\.)(lm_head|embed_out)\.",
-    r"^output\.weight$",
     r"^(cls\.(predictions|seq_relationship)|mask_predictions|lm_predictions|generator_(predictions|lm_head))\.",
     r"^(vocab_(transform|layer_norm|projector)|discriminator_predictions|predictions)\.",
     r"(^|\.)pooler\.",
@@ -34,6 +32,8 @@ _IDLE = (
     r"\.attn(ention)?\.masked_bias$",
     r"\.num_batches_tracked$",
 )
+_VOCABULARY = (r"(^|\.)(lm_head|embed_out)\.", r"^output\.weight$")
+_LEAST_TOKENS = 8  # a vocabulary of fewer is a head for scores under its name
 _MASK = r"\.attn(ention)?\.bias$"  # of GPT-2 and GPT-NeoX: a triangle of ones, four dimensions
 
 _PEFT = re.compile(r"\.(lora_\w+|base_layer|modules_to_save|original_module)(\.|$)")
@@ -144,6 +144,8 @@ def keep_account(
 def _decides_nothing(name: str, shape: tuple[int, ...] | None, model: PreTrainedModel) -> bool:
     if re.search(_MASK, name) and shape is not None and len(shape) == 4:
         return True
+    if _matches(name, _VOCABULARY):
+        return shape is None or shape[0] >= _LEAST_TOKENS
     return _matches(name, _IDLE) or _matches(name, model._keys_to_ignore_on_load_unexpected)
 
 

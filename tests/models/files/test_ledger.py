@@ -121,6 +121,10 @@ def drop(name):
     return lambda tensors: tensors.pop(name)
 
 
+def head_as(name):
+    return lambda tensors: tensors.update({f"{name}.weight": tensors.pop("score.weight")})
+
+
 def whole_numbers(tensors):
     name = "model.layers.0.self_attn.q_proj.weight"
     tensors[name] = (100 * tensors[name]).to(torch.int8)
@@ -143,6 +147,14 @@ OF_ANOTHER = r"config\.json and the weight files are not of the same model"
         (whole_numbers, {}, r"1 of its weights are whole numbers \(model\.layers\.0\.self_attn\.q_proj\.weight\)"),
         (drop("score.weight"), {}, "Give a checkpoint with trained heads"),
         (drop("score.weight"), {"architectures": ["LlamaForCausalLM"]}, "let it judge"),
+        (head_as("lm_head"), {}, r"may be a head: lm_head\.weight \[3, 32\]"),
+        (head_as("lm_head"), {"architectures": ["LlamaForCausalLM"]}, r"may be a head: lm_head\.weight \[3, 32\]"),
+        (
+            lambda tensors: None,
+            {"architectures": ["LlamaForTokenClassification"]},
+            "write LlamaForSequenceClassification",
+        ),
+        (lambda tensors: None, {"architectures": ["Qwen2ForProcessRewardModel"]}, "is a process reward model"),
         (drop("model.norm.weight"), {}, OF_ANOTHER),
         (lambda tensors: None, {"num_hidden_layers": 3}, OF_ANOTHER),
         (lambda tensors: None, {"num_hidden_layers": 3, "architectures": ["LlamaForCausalLM"]}, OF_ANOTHER),
@@ -158,6 +170,7 @@ OF_ANOTHER = r"config\.json and the weight files are not of the same model"
             "no head",
             "language model",
         ),
+        *("head as lm_head", "head as lm_head, language model", "tokens", "steps"),
         *("no norm", "a layer less", "a layer less, language model", "vocabulary"),
     ],
 )
