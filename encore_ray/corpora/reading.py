@@ -2,8 +2,8 @@
 
 A `system` column is a system turn and a `history` earlier turns, where a layout does not read them itself; a second
 column of either is refused. Pictures, tools, documents and a context are more than a pair can hold, and so are an
-`instruction` or `input` whose text the prompt does not have: a row that has any goes to quarantine, unless they are
-ignored.
+`instruction`, an `input` or first steps whose text no column has that is read: a row that has any goes to quarantine,
+unless they are ignored.
 """
 
 from collections import Counter
@@ -27,9 +27,14 @@ from encore_ray.schema import PROMPT, SUBSET, Reason
 SYSTEM_COLUMNS = ("system", "system_prompt", "system_message")
 HISTORY_COLUMNS = ("history", "chat_history", "conversation_history", "dialogue_history", "previous_turns")
 PICTURES = ("images", "image", "videos", "video", "audios", "audio")
-NEEDED = ("tools", "context", "documents", "prefix", "initial_reason_steps")
-ASKED = ("instruction", "input")  # where they are no more than what the prompt says, they say nothing
-BESIDE = (*SYSTEM_COLUMNS, *HISTORY_COLUMNS, *PICTURES, *NEEDED, *ASKED)
+NEEDED = ("tools", "context", "documents")
+PARTS = (
+    "instruction",
+    "input",
+    "prefix",
+    "initial_reason_steps",
+)  # nothing where a column that is read has it
+BESIDE = (*SYSTEM_COLUMNS, *HISTORY_COLUMNS, *PICTURES, *NEEDED, *PARTS)
 LISTS_FROM_TEXT, SYSTEM_TURNS, HISTORIES = "lists_from_text", "system_from_column", "history_from_column"
 TIES = "ties"
 
@@ -97,7 +102,7 @@ class Reading:
         """The row as its layout reads it: lists as lists, messages in the one form; BadRow where that loses sense."""
         values = dict(values)
         for name in self.beside.refused:
-            if not is_empty(values.get(name)) and not (name in ASKED and self._repeats(values, name)):
+            if not is_empty(values.get(name)) and not (name in PARTS and self._repeats(values, name)):
                 raise _refusal(name)
         for name in self.beside.lists:
             items = stored_list(values[name]) if isinstance(values.get(name), str) else None
@@ -154,7 +159,7 @@ def find_beside(
     reads_prompt = columns is not None or bool(layout.uses & _PROMPTS)
     systems = [name for name in SYSTEM_COLUMNS if name in free and name not in taken]
     histories = [name for name in HISTORY_COLUMNS if name in free and name not in taken]
-    refused = [name for name in (*PICTURES, *NEEDED, *ASKED) if name in free and name not in taken]
+    refused = [name for name in (*PICTURES, *NEEDED, *PARTS) if name in free and name not in taken]
     if not reads_prompt:
         refused, histories = [*refused, *histories], []
     if columns is not None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from encore_ray.corpora.layouts.columns import ColumnMap
+from encore_ray.corpora.sources import InputSpec
 from encore_ray.errors import DataError
 from tests.corpora.prepared import Prepared, assistant, prepare, system, user, write_as, write_jsonl
 
@@ -88,6 +90,14 @@ def test_a_column_that_repeats_the_prompt_says_nothing(tmp_path: Path, column: s
         tmp_path, {**row, column: row["prompt"]}, {**row, column: "Twice."}, {**row, "prompt": [user("Hi")]}
     )
     assert (done.reasons, len(done.pairs)) == ({}, 3)
+
+
+def test_first_steps_belong_to_a_response_that_has_them(tmp_path: Path):
+    row = {**TEXT, "prefix": "Step 1: 2 + 2", "full_chosen": "Step 1: 2 + 2 = 4", "full_rejected": "Step 1: 2 + 2 = 5"}
+    path = write_jsonl(tmp_path / "a.jsonl", [row])
+    assert prepare(path).reasons == {"unread_column": 1}
+    columns = ColumnMap.of({"prompt": "prompt", "chosen": "full_chosen", "rejected": "full_rejected"})
+    assert prepare(InputSpec(str(path), columns=columns)).pairs[0]["chosen"] == [assistant("Step 1: 2 + 2 = 4")]
 
 
 @pytest.mark.parametrize(
