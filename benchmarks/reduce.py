@@ -12,6 +12,8 @@ Ray has CPUs, alternating in one run:
   Both must give the same counts.
 - compose: the `compose` pass, with its commits and digests; DuckDB's COPY of ids, further columns, both weighted sums
   and the margin. Both must give the same sums.
+- consensus: the `weigh` pass by consensus, which also sums the products of each two rules' differences, against the
+  first.
 
 Ray is up, and its workers have run once. Ray runs them at niceness 15, so DuckDB's process gets the same: what else
 the machine does slows both alike. A slope is the median time of the large table less that of the small one,
@@ -169,9 +171,9 @@ def timed(step: Step[Result], folder: Folder) -> Timed[Result]:
         return Timed(run.do(step), time.perf_counter() - clock)
 
 
-def weigh_table(table: Table) -> Timed[Weights]:
+def weigh_table(table: Table, scheme: str = "encore") -> Timed[Weights]:
     """The weigh pass."""
-    return timed(Weigh(WeighOptions()), table.run)
+    return timed(Weigh(WeighOptions(scheme=scheme)), table.run)
 
 
 def compose_table(table: Table, weights: Weights) -> Timed[dict[str, int]]:
@@ -237,8 +239,9 @@ def check_sums(ours: Folder, theirs: Path, duck: Executor, threads: int) -> None
 
 
 def measure(tables: Sequence[Table], *, rounds: int, threads: int, duck: Executor, folder: Path) -> dict[str, Any]:
-    """Times of both passes on every table, and the driver's memory, by number of pairs."""
+    """Times of all passes on every table, and the driver's memory, by number of pairs."""
     times = {what: [Times() for _ in tables] for what in ("histogram", "compose")}
+    consensus: list[list[float]] = [[] for _ in tables]
     peaks = [0.0 for _ in tables]
     for number in range(rounds):
         for index, table in enumerate(tables):
@@ -248,6 +251,7 @@ def measure(tables: Sequence[Table], *, rounds: int, threads: int, duck: Executo
             weights = weighed.made
             histogram.ours.append(weighed.seconds)
             peaks[index] = max(peaks[index], peak.mib)
+            consensus[index].append(weigh_table(table, "consensus").seconds)
             seconds, rows = duck.submit(run_duckdb, histogram_sql(table), threads).result()
             histogram.duckdb.append(seconds)
             check_counts(table, weights, rows[0])
@@ -262,10 +266,11 @@ def measure(tables: Sequence[Table], *, rounds: int, threads: int, duck: Executo
             output.unlink()
             print(
                 f"round {number + 1}, {table.num_pairs:,} pairs: histogram {histogram.ours[-1]:.2f} s, DuckDB "
-                f"{histogram.duckdb[-1]:.2f} s; compose {compose.ours[-1]:.2f} s, DuckDB {compose.duckdb[-1]:.2f} s",
+                f"{histogram.duckdb[-1]:.2f} s; compose {compose.ours[-1]:.2f} s, DuckDB {compose.duckdb[-1]:.2f} s; "
+                f"consensus {consensus[index][-1]:.2f} s",
                 flush=True,
             )
-    return {"times": times, "peaks": peaks}
+    return {"times": times, "consensus": consensus, "peaks": peaks}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -276,7 +281,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--ratings", action="store_true", help="Ratings 0 to 10, declared as levels, not any number.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="Where to write. Default: the folder for temporary files.")
-    parser.add_argument("--json", type=Path, help="Write the two ratios of slopes to this file.")
+    parser.add_argument("--json", type=Path, help="Write the ratios to this file.")
     options = parser.parse_args(arguments)
     if importlib.util.find_spec("duckdb") is None:
         parser.error('DuckDB is not installed. Install it with: pip install "encore-ray[test]"')
@@ -314,6 +319,10 @@ def report(found: dict[str, Any], num_pairs: Sequence[int], file: Path | None) -
             fixed = low - slopes[who] * num_pairs[0]
             rows.append([f"{what}, {who}", *(f"{x:.2f}" for x in (low, high, 1e6 * slopes[who], fixed))])
         ratios[f"{what}_over_duckdb"] = slopes["ours"] / slopes["duckdb"]
+    low, high = (statistics.median(seconds) for seconds in found["consensus"])
+    slope = (high - low) / further
+    rows.append(["consensus, ours", *(f"{x:.2f}" for x in (low, high, 1e6 * slope, low - slope * num_pairs[0]))])
+    ratios["consensus_over_encore"] = low / statistics.median(found["times"]["histogram"][0].ours)
     show(["seconds, median", *(f"{n:,} pairs" for n in num_pairs), "each further million", "fixed"], rows)
     print("; ".join(f"{name}: {ratio:.2f}" for name, ratio in ratios.items()))
     peaks = " and ".join(f"{peak:,.0f} MiB" for peak in found["peaks"])

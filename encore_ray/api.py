@@ -71,12 +71,14 @@ class WeighedRules(_Table):
     assumed: str = ""
 
     def to_pandas(self) -> "pd.DataFrame":
-        """A row a rule: its weight, entropy, accuracy and flags."""
+        """A row a rule: its weight, entropy, accuracy and flags, and where any rule has them its veto and points."""
         import pandas as pd
 
-        keys = ("name", "higher_is", "weight", "entropy", "entropy_low", "entropy_high", "accuracy", "flags")
+        keys = ["name", "higher_is", "weight", "entropy", "entropy_low", "entropy_high", "accuracy", "flags"]
         rules = self.weights.to_dict()["rules"]
-        return pd.DataFrame([{**{key: rule[key] for key in keys}, "flags": ", ".join(rule["flags"])} for rule in rules])
+        keys += [key for key in ("veto", "points") if any(key in rule for rule in rules)]
+        rows = [{**{key: rule.get(key) for key in keys}, "flags": ", ".join(rule["flags"])} for rule in rules]
+        return pd.DataFrame(rows, columns=keys)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights.json, as `encore-ray weigh` does."""
@@ -97,7 +99,9 @@ class Rewards(_Table):
     """The rewards of pairs.
 
     Attributes:
-        table: a row a pair: its ids, chosen_reward, rejected_reward, margin, and its further columns.
+        table: a row a pair: its ids, chosen_reward, rejected_reward, margin, and its further columns; under hard rules
+            also chosen_vetoes and rejected_vetoes, the names of those that each response breaks. A pair of which just
+            one response breaks any is lost by it, and has no margin.
         index: of the pandas frame that held the scores; None for others.
     """
 

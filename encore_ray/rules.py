@@ -8,6 +8,8 @@ A rule set is the YAML list that travels with a model and with every artifact:
       scale: {lo: 0, hi: 1}        # or {levels: [1, 2, 3, 4, 5]}
       link: identity               # optional: identity | sigmoid | expected_level
       out_of_range: error          # optional: error | clip
+      veto: {below: 0.5}           # optional: a response beyond it loses; {above: x} where higher is worse
+      points: 2                    # optional: a factor on the rule's weight
 """
 
 import hashlib
@@ -28,6 +30,7 @@ from encore_ray.plain_yaml import NotYaml, parse_yaml
 HigherIs = Literal["better", "worse"]
 Link = Literal["identity", "sigmoid", "expected_level"]
 OutOfRange = Literal["error", "clip"]
+BadSide = Literal["below", "above"]
 
 FLOAT32_MAX = 3.4028234663852886e38  # scores are stored as float32: anything larger is infinite there
 FLOAT32_MIN = 2.0**-126  # and differences that are smaller lose their digits
@@ -38,7 +41,8 @@ _CHOICES = {
     "link": ("identity", "sigmoid", "expected_level"),
     "out_of_range": ("error", "clip"),
 }
-_KEYS = ("name", "text", "higher_is", "scale", "link", "out_of_range")
+_KEYS = ("name", "text", "higher_is", "scale", "link", "out_of_range", "veto", "points")
+_BAD_SIDE: dict[HigherIs, BadSide] = {"better": "below", "worse": "above"}
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,47 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Veto:
+    """What makes a rule a hard one: a response whose score is beyond the limit loses to every response that keeps it.
+
+    Attributes:
+        side: below where a higher score is better, above where it is worse.
+        limit: a score of just so much keeps the rule; in score units, inside the scale.
+    """
+
+    side: BadSide
+    limit: float
+
+    @classmethod
+    def parse(cls, value: Any, *, higher_is: HigherIs, scale: Scale) -> "Veto":
+        """Read ``{below: x}`` or ``{above: x}``; raises ValueError that says what is wrong."""
+        side = _BAD_SIDE[higher_is]
+        if not isinstance(value, dict) or len(value) != 1 or not set(value) <= {"below", "above"}:
+            raise ValueError(f"veto must be {{{side}: x}}, found {value!r}")
+        ((found, limit),) = value.items()
+        if found != side:
+            raise ValueError(
+                f"veto must be on the bad side: a higher score is {higher_is}, so {{{side}: x}}; found {value!r}"
+            )
+        if not _is_number(limit):
+            raise ValueError(f"veto.{side} must be a finite number, found {limit!r}")
+        can_be_broken = scale.lo < limit if side == "below" else limit < scale.hi
+        if not (can_be_broken and scale.lo <= limit <= scale.hi):
+            lo, hi = ("over", "up to") if side == "below" else ("from", "under")
+            raise ValueError(
+                f"veto.{side} must be inside the scale, so that a score can break it and another can keep it: "
+                f"{lo} {scale.lo:g}, {hi} {scale.hi:g}; found {limit}"
+            )
+        return cls(side, float(limit))
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.limit:g}"
+
+    def to_dict(self) -> dict[str, float]:
+        return {self.side: self.limit}
+
+
+@dataclass(frozen=True)
 class Rule:
     """One safety rule: the meaning of one head's score.
 
@@ -100,6 +145,8 @@ class Rule:
         scale: declared range or levels of the score.
         link: how a head's raw outputs become a score.
         out_of_range: what `weigh` does with a score outside the scale: stop, or clip and count.
+        veto: of a hard rule, which a response may break; None for a rule that only counts by its weight.
+        points: prior factor on the weight, > 0; None for 1.
     """
 
     name: str
@@ -108,6 +155,8 @@ class Rule:
     scale: Scale
     link: Link = "identity"
     out_of_range: OutOfRange = "error"
+    veto: Veto | None = None
+    points: float | None = None
 
     @property
     def polarity(self) -> int:
@@ -122,6 +171,7 @@ class Rule:
             "scale": self.scale.to_dict(),
             "link": self.link,
             "out_of_range": self.out_of_range,
+            **prior_keys(self.veto, self.points),
         }
 
 
@@ -153,7 +203,8 @@ class RuleSet:
     def scoring_fingerprint(self) -> str:
         """SHA-256 over what decides a score: names in order, links, and the levels that an expected level is taken of.
 
-        Texts, directions, ranges and clipping say what a score means; correcting them needs no new scores.
+        Texts, directions, ranges, clipping, vetoes and points say what a score means; correcting them needs no new
+        scores.
         """
         heads = [[rule.name, rule.link, rule.scale.levels if rule.link == "expected_level" else None] for rule in self]
         return hashlib.sha256(json.dumps(heads, separators=(",", ":")).encode()).hexdigest()
@@ -246,6 +297,21 @@ def slug(name: str, taken: Iterable[str] = ()) -> str:
     return candidate
 
 
+def prior_keys(veto: Veto | None, points: float | None) -> dict[str, Any]:
+    """The keys ``veto`` and ``points`` of a rule, each only where it is set: without them files stay as they were."""
+    return ({"veto": veto.to_dict()} if veto else {}) | ({} if points is None else {"points": points})
+
+
+def parse_points(value: Any) -> float:
+    """Read ``points``; raises ValueError that says what is wrong."""
+    if not _is_number(value) or value <= 0:
+        remedy = ""
+        if _is_number(value):
+            remedy = ": turn higher_is to count it the other way" if value else ": to leave the rule out, remove it"
+        raise ValueError(f"points must be a finite number above 0, found {value!r}{remedy}")
+    return float(value)
+
+
 def _is_number(value: Any) -> bool:
     # Not math.isfinite, which fails on integers that no float holds; NaN compares false.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
@@ -281,10 +347,18 @@ def _parse_rule(item: Any) -> tuple[Rule | None, list[str]]:
             problems.append(str(error))
     if scale and scale.levels is None and item.get("link") == "expected_level":
         problems.append("link expected_level needs scale.levels")
+    veto = points = None
+    try:
+        if "veto" in item and scale and item.get("higher_is") in _CHOICES["higher_is"]:
+            veto = Veto.parse(item["veto"], higher_is=item["higher_is"], scale=scale)
+    except ValueError as error:
+        problems.append(str(error))
+    try:
+        points = parse_points(item["points"]) if "points" in item else None
+    except ValueError as error:
+        problems.append(str(error))
     if problems or scale is None:
         return None, problems
     assert isinstance(name, str) and isinstance(text, str)
-    return (
-        Rule(name, text, item["higher_is"], scale, item.get("link", "identity"), item.get("out_of_range", "error")),
-        [],
-    )
+    link, out_of_range = item.get("link", "identity"), item.get("out_of_range", "error")
+    return Rule(name, text, item["higher_is"], scale, link, out_of_range, veto, points), []

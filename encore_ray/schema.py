@@ -57,6 +57,8 @@ SIDE_SEPARATOR = "__"
 CHOSEN_REWARD = "chosen_reward"
 REJECTED_REWARD = "rejected_reward"
 MARGIN = "margin"
+CHOSEN_VETOES = "chosen_vetoes"  # names of the hard rules that the response breaks; of rewards by weights with vetoes
+REJECTED_VETOES = "rejected_vetoes"
 
 # Columns of embeddings/ and features/: fixed-size lists of float16, NaN where there is no rejected response
 CHOSEN_EMBEDDING = "chosen_embedding"
@@ -135,6 +137,7 @@ MANIFEST_SCHEMA = pa.schema(
 
 REASON_COUNT = "reason."  # prefix of the counts of quarantined rows by reason
 SELECTED_COUNT = "selected."  # prefix of the counts of pairs by selected rule
+CHOSEN_VETO_COUNT, REJECTED_VETO_COUNT = "chosen_breaks.", "rejected_breaks."  # of responses by hard rule
 
 
 class Reason(StrEnum):

@@ -1,7 +1,7 @@
 """Shared fixtures: one Ray session for everything that needs a cluster, and the optional real corpora.
 
 Commands and jobs do their work in this process, unless a test is about Ray: then it asks for `ray_engine`, or bears
-the mark `ray` where it starts a Ray of its own.
+the mark `ray` where it starts a Ray of its own. They keep nothing in MLflow, unless it asks for `tracked`.
 """
 
 import os
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 os.environ.update(
     OMP_WAIT_POLICY="PASSIVE",
     RAY_AUTH_MODE="disabled",
-    RAY_metrics_report_interval_ms="1000",
+    RAY_metrics_report_interval_ms="4000",
     ENCORE_RAY_CLUSTER_ENGINE="local",
+    ENCORE_RAY_TRACKING_ENABLED="false",
 )
 
 heed_interrupts()
@@ -64,11 +65,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Load
 
 @cache
 def group(file: Path) -> str:
-    """What a file's tests run together with, in one process: others that start a Ray, or use the session's, or none."""
+    """What a file's tests run with, in one process: its folder's that start a Ray, or use the session's, or none."""
     text = file.read_text(encoding="utf-8")
     if "ray_engine" in text:
         return f"the session's Ray in {file.parent}"
-    return OWN_RAY if re.search(rf"mark\.ray|\b({'|'.join(CLUSTERS)}): [A-Z]", text) else str(file)
+    if re.search(rf"mark\.ray|\b({'|'.join(CLUSTERS)}): [A-Z]", text):
+        return f"{OWN_RAY} in {file.parent}"
+    return str(file)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,7 +79,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if CLUSTERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("ray")
-    items.sort(key=lambda item: (group(item.path) == str(item.path), group(item.path) != OWN_RAY))
+    items.sort(key=lambda item: (group(item.path) == str(item.path), not group(item.path).startswith(OWN_RAY)))
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +89,12 @@ def _engine(request: pytest.FixtureRequest) -> Iterator[None]:
         if request.node.get_closest_marker("ray"):
             patch.setenv("ENCORE_RAY_CLUSTER_ENGINE", "ray")
         yield
+
+
+@pytest.fixture
+def tracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep runs in MLflow, as commands do: each then waits for a process that imports it."""
+    monkeypatch.delenv("ENCORE_RAY_TRACKING_ENABLED")
 
 
 @pytest.fixture(scope="session")
@@ -128,5 +137,5 @@ def ray_engine() -> "Iterator[RayEngine]":
     from encore_ray.engine.on_ray.cluster import cluster
     from encore_ray.engine.on_ray.engine import RayEngine
 
-    with cluster(ClusterOptions(no_progress_timeout_s=120)) as resources:
+    with cluster(ClusterOptions(no_progress_timeout_s=300)) as resources:
         yield RayEngine(resources, visible=None)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -59,7 +61,7 @@ def database() -> Iterator[tuple[str, type[Database]]]:
 
 def audit(url: str) -> tuple[int, str]:
     command = [sys.executable, ".ci/audit.py", "--osv-url", url]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert not done.stderr
     return done.returncode, done.stdout
 

@@ -309,6 +309,7 @@ def test_the_resolved_configuration_loads_as_itself(tmp_path_factory: Any, weigh
     assert load_config(resolved, environ={}) == config
 
 
+@pytest.mark.usefixtures("tracked")
 def test_a_job_in_python_is_the_job_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "ENCORE_RAY_CLUSTER_ENGINE"):
         monkeypatch.delenv(variable, raising=False)

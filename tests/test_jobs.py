@@ -88,7 +88,7 @@ def test_the_example_names_every_key_of_a_job():
 
 def test_the_example_names_every_scheme_that_gives_rewards():
     told = EXAMPLE.read_text(encoding="utf-8").partition("  scheme:")[2].partition("  temperature:")[0]
-    assert set(re.findall(r"\w+", told)) >= {scheme.name for scheme in SCHEMES if scheme.why_no_reward is None}
+    assert set(re.findall(r"\w+", told)) >= {scheme.name for scheme in SCHEMES if scheme.why_only_compared is None}
 
 
 def test_the_example_shows_every_option_at_its_default():

@@ -1,6 +1,7 @@
 """Rule sets: what is read, what is refused, and what the fingerprint tells apart."""
 
 import dataclasses
+import re
 import string
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.rules import Link, Rule, RuleSet, Scale, slug
+from encore_ray.rules import Link, Rule, RuleSet, Scale, Veto, slug
 
 SCALE = Scale(0.0, 1.0)
 
@@ -209,3 +210,56 @@ def test_many_equal_long_labels_get_names_of_their_own() -> None:
     name = slug("x" * 80, taken)
     assert name == "x" * 59 + "_1000"
     assert len(name) == 64
+
+
+def read(**changes: Any) -> Rule:
+    return RuleSet.from_list([mapping(**changes)])[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "veto"),
+    [
+        ({"veto": {"below": 0.5}}, Veto("below", 0.5)),
+        ({"veto": {"below": 1}}, Veto("below", 1.0)),  # only the best score keeps the rule
+        ({"veto": {"above": 0}, "higher_is": "worse"}, Veto("above", 0.0)),
+        ({"veto": {"below": 3}, "scale": {"levels": [1, 3, 5]}}, Veto("below", 3.0)),
+    ],
+)
+def test_a_veto_is_read_where_it_is_on_the_bad_side_and_inside_the_scale(changes: Any, veto: Veto) -> None:
+    assert read(**changes).veto == veto
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"veto": 0.5}, "veto must be {below: x}, found 0.5"),
+        ({"veto": {}}, "veto must be {below: x}"),
+        ({"veto": {"below": 0.2, "above": 0.8}}, "veto must be {below: x}"),
+        ({"veto": {"under": 0.2}}, "veto must be {below: x}"),
+        ({"veto": {"above": 0.8}}, "veto must be on the bad side: a higher score is better, so {below: x}"),
+        ({"veto": {"below": 0.8}, "higher_is": "worse"}, "a higher score is worse, so {above: x}"),
+        ({"veto": {"below": "0.5"}}, "veto.below must be a finite number, found '0.5'"),
+        ({"veto": {"below": float("nan")}}, "veto.below must be a finite number"),
+        ({"veto": {"below": 0}}, "inside the scale, so that a score can break it and another can keep it: over 0, up"),
+        ({"veto": {"below": 1.1}}, "over 0, up to 1; found 1.1"),
+        ({"veto": {"above": 1}, "higher_is": "worse"}, "from 0, under 1; found 1"),
+        ({"points": 0}, "points must be a finite number above 0, found 0: to leave the rule out, remove it"),
+        ({"points": -1}, "points must be a finite number above 0, found -1: turn higher_is to count it the other way"),
+        ({"points": True}, "points must be a finite number above 0, found True"),
+        ({"points": float("inf")}, "points must be a finite number above 0, found inf"),
+        ({"veto": {"below": 0.5}, "higher_is": ["better"]}, "higher_is must be better or worse"),
+    ],
+)
+def test_a_wrong_veto_or_wrong_points_are_refused_with_what_to_write(changes: Any, message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)):
+        read(**changes)
+
+
+def test_veto_and_points_are_in_the_fingerprint_where_they_are_set_and_decide_no_score() -> None:
+    plain = RuleSet.from_list([mapping()])
+    assert set(plain.to_list()[0]) == {"name", "text", "higher_is", "scale", "link", "out_of_range"}
+    for changes in ({"veto": {"below": 0.5}}, {"points": 2}):
+        changed = RuleSet.from_list([mapping(**changes)])
+        assert RuleSet.from_yaml(changed.to_yaml()) == changed
+        assert changed.fingerprint != plain.fingerprint
+        assert changed.scoring_fingerprint == plain.scoring_fingerprint

@@ -24,6 +24,7 @@ from encore_ray.storage import Folder, absolute
 from encore_ray.tracking import replay
 from tests.corpora.prepared import prepare
 from tests.passes import jobs
+from tests.patience import PATIENCE_S
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIAPLANTEDPLANTED01",
@@ -64,6 +65,7 @@ def closed_port() -> int:
 # Secrets
 
 
+@pytest.mark.usefixtures("tracked")
 def test_no_planted_secret_is_in_any_byte_that_a_job_leaves(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -268,7 +270,12 @@ with cluster(ClusterOptions()):
                 print(connection.laddr.ip, process.name())
 """
     listening = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True, env=dict(os.environ)
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+        env=dict(os.environ),
     ).stdout.splitlines()
     assert listening
     assert {line.split()[0] for line in listening} <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}

@@ -9,6 +9,7 @@ from encore_ray.artifacts.artifact import Artifact, Part
 from encore_ray.artifacts.figures import (
     ConsensusFigures,
     Correlations,
+    DecidedByVeto,
     Difference,
     ListOrNull,
     RuleFigures,
@@ -144,6 +145,7 @@ class Comparison(Artifact):
         theory_check: entropy against fitted weights.
         world: what entropy says of accuracy, by name.
         consensus: what the rules have in common; older versions do not tell it.
+        decided_by_veto: of all pairs, the same under every scheme; None where no rule has a veto.
     """
 
     FILE: ClassVar[str] = COMPARISON_FILE
@@ -164,6 +166,7 @@ class Comparison(Artifact):
     theory_check: Correlations | None = None
     sample_size: SampleSize | None = None
     consensus: ConsensusFigures | None = None
+    decided_by_veto: DecidedByVeto | None = None
     world: str
     verdict: str
     warnings: list[str]

@@ -122,6 +122,28 @@ class ConsensusFigures(Part):
         }
 
 
+class Broken(Part):
+    """How many chosen and rejected responses break a hard rule."""
+
+    chosen: int
+    rejected: int
+
+
+class DecidedByVeto(Part):
+    """What hard rules decide.
+
+    Attributes:
+        num_pairs: of which one response breaks a rule and the other none. right: where that is the rejected one.
+        both_break: pairs of which both responses break one; their rewards decide.
+        rules: of each hard rule.
+    """
+
+    num_pairs: int
+    right: int
+    both_break: int
+    rules: dict[str, Broken]
+
+
 class RuleFigures(Part):
     """What is known of one rule under a weighting; None for what no pair tells.
 
@@ -133,6 +155,7 @@ class RuleFigures(Part):
         active_pair_share: share of pairs whose two scores differ by a step or more.
         contribution_share: share of the margin's spread.
         flags: see `encore_ray.composition.weigh.flags`; a later version may know others.
+        veto: ``{below: x}`` or ``{above: x}`` of a hard rule. points: prior factor on the weight; None for 1.
     """
 
     name: str
@@ -149,6 +172,8 @@ class RuleFigures(Part):
     losses: int | None
     accuracy: float | None
     flags: list[str]
+    veto: dict[str, float] | None = None
+    points: float | None = None
 
     @model_validator(mode="after")
     def _an_accuracy_is_of_pairs(self) -> Self:

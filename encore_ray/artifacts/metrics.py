@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from encore_ray.artifacts.artifact import Artifact, Part
-from encore_ray.artifacts.figures import Correlations, Stats
+from encore_ray.artifacts.figures import Correlations, DecidedByVeto, Stats
 from encore_ray.composition.evaluate.rewardbench import partial_sections
 from encore_ray.schema import METRICS_FILE
 
@@ -43,6 +43,8 @@ class Metrics(Artifact):
         rm_bench: easy, normal, hard and their mean; None where the corpus has no group of RM-Bench.
         rewardbench_safety: that of `rewardbench`, which older versions tell alone.
         entropy_accuracy: of the weights that composed the rewards.
+        margin: over the pairs that no veto decides.
+        decided_by_veto: None where no rule has a veto.
     """
 
     FILE: ClassVar[str] = METRICS_FILE
@@ -57,6 +59,7 @@ class Metrics(Artifact):
     length_baselines: LengthBaselines | None
     entropy_accuracy: Correlations | None = None
     margin: Margin | None
+    decided_by_veto: DecidedByVeto | None = None
 
     @property
     def largest_subsets(self) -> list[tuple[str, Stats]]:
@@ -99,6 +102,8 @@ class Metrics(Artifact):
             flat |= {f"{benchmark}/{name}": score for name, score in (scores or {}).items()}
         for name, stats in self.baselines.items():
             flat[f"baseline/{name}"] = stats.accuracy if stats else None
+        if self.decided_by_veto:
+            flat |= {"decided_by_veto": self.decided_by_veto.num_pairs, "right_by_veto": self.decided_by_veto.right}
         if self.entropy_accuracy:
             flat["entropy_accuracy_pearson"] = self.entropy_accuracy.pearson
         return flat

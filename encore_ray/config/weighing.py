@@ -21,7 +21,7 @@ class WeighOptions(Section):
     scheme: SchemeName = Field(
         default="encore",
         description=f"How rules are weighed. {name_schemes(scheme for scheme in SCHEMES if scheme.lesson)} learn from "
-        f"labels; {name_schemes(scheme for scheme in SCHEMES if scheme.why_no_reward)} give margins only, in compare.",
+        f"labels; {name_schemes(scheme for scheme in SCHEMES if scheme.why_only_compared)} are for compare only.",
     )
     temperature: float = Field(default=2.0, gt=0, description="ENCORE's tau: w ~ exp(-H / tau).")
     num_rules: int | None = Field(
@@ -62,8 +62,8 @@ class WeighOptions(Section):
     @model_validator(mode="after")
     def _check_scheme(self) -> "WeighOptions":
         scheme = find_scheme(self.scheme)
-        if scheme.why_no_reward:
-            raise ValueError(f"scheme: {self.scheme} {scheme.why_no_reward}")
+        if scheme.why_only_compared:
+            raise ValueError(f"scheme: {self.scheme} {scheme.why_only_compared}")
         if ("rule" in scheme.takes) != (self.rule is not None):
             raise ValueError(
                 f"rule: scheme {_that_take('rule')} needs the name of its rule, and no other scheme has one"

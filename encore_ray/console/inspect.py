@@ -162,6 +162,8 @@ def _show_rules(rules: RuleSet, console: Console) -> None:
         scale = f"{len(levels)} levels, " if levels else ""
         scale += f"{rule.scale.lo:g} to {rule.scale.hi:g}"
         facts = f"higher is {rule.higher_is} · {scale} · link {rule.link} · out of range: {rule.out_of_range}"
+        facts += f" · vetoed {rule.veto}" if rule.veto else ""
+        facts += f" · {rule.points:g} points" if rule.points is not None else ""
         console.print(Padding(Text.assemble((rule.name, "bold"), f"  {facts}"), (0, 0, 0, 2)))
         console.print(Padding(Text(visible(rule.text)), (0, 0, 0, 6)))
     if len(rules) > MOST_ROWS:

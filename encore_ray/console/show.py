@@ -26,12 +26,20 @@ from encore_ray.report.tables.comparison import comparison_table
 from encore_ray.report.tables.heads import heads_table
 from encore_ray.report.tables.refinement import calibration_table, refined_rules_table, refinement_table
 from encore_ray.report.tables.training import training_table
-from encore_ray.report.tables.weights import entropy_against_accuracy, flag_legend, metrics_table, weights_table
+from encore_ray.report.tables.weights import (
+    decided_by_veto,
+    entropy_against_accuracy,
+    flag_legend,
+    metrics_table,
+    weights_table,
+)
 from encore_ray.schema import (
+    CHOSEN_VETO_COUNT,
     COMPARISON_FILE,
     METRICS_FILE,
     QUARANTINE_DIR,
     REASON_COUNT,
+    REJECTED_VETO_COUNT,
     REPORT_FILE,
     REWARDS_DIR,
     SELECTED_COUNT,
@@ -151,6 +159,8 @@ def _show_warnings(warnings: Sequence[str], where: str, *, console: Console) -> 
 def show_metrics(metrics: Metrics, *, console: Console) -> None:
     console.print()
     console.print(metrics_table(metrics))
+    if metrics.decided_by_veto:
+        console.print(Text(f"\n{decided_by_veto(metrics.decided_by_veto)}"))
 
 
 def show_comparison(comparison: Comparison, *, console: Console, told: Collection[str] = ()) -> None:
@@ -201,10 +211,19 @@ def show_training(report: TrainReport, *, console: Console) -> None:
 
 def show_counts(counts: Mapping[str, int], *, console: Console) -> None:
     """Counts of one pass on one line, the reasons of its quarantine below."""
-    prefixes = (REASON_COUNT, SELECTED_COUNT)
+    prefixes = (REASON_COUNT, SELECTED_COUNT, CHOSEN_VETO_COUNT, REJECTED_VETO_COUNT)
     plain = [f"{value:,} {key.replace('_', ' ')}" for key, value in counts.items() if not key.startswith(prefixes)]
     console.print(", ".join(plain), highlight=False, soft_wrap=True)
     show_reasons(counts, console=console)
+    broken = {key.removeprefix(CHOSEN_VETO_COUNT): n for key, n in counts.items() if key.startswith(CHOSEN_VETO_COUNT)}
+    for rule, num_chosen in broken.items():
+        num_rejected = counts[f"{REJECTED_VETO_COUNT}{rule}"]
+        console.print(
+            f"  {rule}: {num_chosen:,} chosen and {num_rejected:,} rejected responses break it",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def show_selection(counts: Mapping[str, int], *, console: Console) -> None:

@@ -28,7 +28,7 @@ _RESERVED = frozenset(
     [field.name for field in schema.PAIR_FIELDS]
     + [schema.CHOSEN_RESPONSE_ID, schema.REJECTED_RESPONSE_ID]
     + [schema.CHOSEN_TOKENS, schema.REJECTED_TOKENS, schema.CHOSEN_CHARS, schema.REJECTED_CHARS, schema.TRUNCATED]
-    + [schema.CHOSEN_REWARD, schema.REJECTED_REWARD, schema.MARGIN]
+    + [schema.CHOSEN_REWARD, schema.REJECTED_REWARD, schema.MARGIN, schema.CHOSEN_VETOES, schema.REJECTED_VETOES]
 )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.arrays import to_arrow
+from encore_ray.composition.measure.vetoes import VetoCounts
 from encore_ray.composition.weigh.groups import compose_by_group
 from encore_ray.composition.weigh.rewards import compose
 from encore_ray.composition.weigh.weights import Weights
@@ -25,17 +26,20 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.score_block import read_scores
 from encore_ray.folder.spec import COMPOSE
 from encore_ray.folder.tables import TableUnit, by_content, column_names, count_numbers, table_rules, table_units
+from encore_ray.folder.vetoes import veto_columns
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import (
     CHOSEN_REWARD,
+    CHOSEN_VETO_COUNT,
     GROUP_ID,
     MARGIN,
     PAIR_ID,
     PAIRS_DIR,
     PROMPT_ID,
     REJECTED_REWARD,
+    REJECTED_VETO_COUNT,
     SCORES_DIR,
     SUBSET,
     WEIGHTS_FILE,
@@ -52,7 +56,9 @@ class Compose(Step[dict[str, int]]):
     """Write rewards/ from scores and weights; resumable.
 
     Makes counts: rows, pairs, singles; with weights by group also rows without one (`without_group`), composed by the
-    weights of all.
+    weights of all; with hard rules also the pairs that a veto decides (`decided_by_veto`), those of which both
+    responses break a rule (`both_break`), and of each rule the responses that break it (`chosen_breaks.<rule>`,
+    `rejected_breaks.<rule>`).
 
     Attributes:
         weights: from `weigh`, on these rules.
@@ -61,7 +67,8 @@ class Compose(Step[dict[str, int]]):
         pairs: pairs/ folder whose texts and further columns are put beside the rewards; a run takes its own.
 
     Raises:
-        DataError: weights and scores are of different rules, or a pair_id of scores made elsewhere is repeated.
+        DataError: weights and scores are of different rules or vetoes, or a pair_id of scores made elsewhere is
+            repeated.
         ResumeRefused: rewards of other weights or scores.
     """
 
@@ -82,6 +89,7 @@ class Compose(Step[dict[str, int]]):
         refuse_foreign_repeats(units, run.reducer)
         rules = table_rules(units, self.rules or (None if self.scores else run.rules), weighed=weights.rule_set)
         _check_rules(rules, weights, scores)
+        _check_vetoes(rules, weights, named=self.rules is not None or (run.rules is not None and not self.scores))
         texts = {unit.unit: unit for unit in table_units(pairs)} if pairs else {}
         output = output.open(
             {
@@ -158,11 +166,21 @@ def compose_unit(
         columns.setdefault(name, pa.nulls(block.table.num_rows, pa.string()))
     columns[CHOSEN_REWARD] = to_arrow(rewards.chosen_N)
     columns[REJECTED_REWARD] = to_arrow(rewards.rejected_N, null_N=single_N)
-    columns[MARGIN] = to_arrow(rewards.margin_N, null_N=single_N)
+    columns[MARGIN] = to_arrow(rewards.margin_N, null_N=np.isnan(rewards.margin_N))
+    columns |= veto_columns(rewards.broken)
+    if rewards.broken is not None:
+        counts |= _count_vetoes(VetoCounts.of(rewards.broken))
     if texts is not None:
         columns.update(_texts(texts, block.table.column(PAIR_ID), skip=columns.keys() | scored))
     singles = int(np.count_nonzero(single_N))
     return pa.table(columns), counts | {"pairs": counts["rows"] - singles, "singles": singles}
+
+
+def _count_vetoes(found: VetoCounts) -> dict[str, int]:
+    counts = {"decided_by_veto": found.decided, "both_break": found.both}
+    for prefix, count_V in ((CHOSEN_VETO_COUNT, found.chosen_V), (REJECTED_VETO_COUNT, found.rejected_V)):
+        counts |= {f"{prefix}{name}": count for name, count in zip(found.names, count_V.tolist(), strict=True)}
+    return counts
 
 
 def _texts(unit: TableUnit, pair_ids: pa.ChunkedArray, *, skip: Any) -> dict[str, pa.ChunkedArray]:
@@ -188,4 +206,23 @@ def _check_rules(rules: RuleSet, weights: Weights, scores: str) -> None:
         raise DataError(
             f"Rules differ: the weights have {len(weighed)} ({', '.join(weighed[:5])} …), {scores} has {len(rules)} "
             f"({', '.join(rules.names[:5])} …). Rerun `encore-ray weigh` on these scores."
+        )
+
+
+def _check_vetoes(rules: RuleSet, weights: Weights, *, named: bool) -> None:
+    """DataError where weights would pass over a veto, because they were made before it.
+
+    Args:
+        named: the rules are those that the user names; those that a table carries may be older than the weights, which
+            then add vetoes of their own.
+    """
+    changed = [
+        f"{rule.name} (veto {rule.veto or 'none'}, weighed with {weight.veto or 'none'})"
+        for rule, weight in zip(rules, weights.rules, strict=True)
+        if rule.veto != weight.veto and (named or rule.veto)
+    ]
+    if changed:
+        raise DataError(
+            f"Vetoes differ from those that were weighed: {', '.join(changed)}. Rerun `encore-ray weigh`, or name the "
+            "rules that were weighed by --rules."
         )

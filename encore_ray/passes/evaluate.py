@@ -1,5 +1,6 @@
 """Evaluate: how often the composed reward agrees with the human label, in all and per subset."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +19,7 @@ from encore_ray.folder.composed import composed_weights
 from encore_ray.folder.score_block import resampling_keys
 from encore_ray.folder.spec import EVALUATE
 from encore_ray.folder.tables import TableUnit, count_numbers, table_units
+from encore_ray.folder.vetoes import VETOES, read_vetoes
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.report.figure import evaluation_figure
 from encore_ray.report.tables.summary import summary
@@ -75,7 +77,7 @@ class Evaluate(Step[Evaluation]):
             raise DataError(f"{rewards} holds no rewards: there is nothing to evaluate.")
         refuse_foreign_repeats(units, run.reducer)
         weights = composed_weights(Folder(rewards))
-        measure = partial(_Measure, margin_tolerance(weights), margin_reach(weights))
+        measure = partial(_Measure, margin_tolerance(weights), margin_reach(weights), weights.hard_rules)
         statistics: RewardStatistics = run.reducer.total("evaluate", measure, units)
         metrics = Metrics.of(statistics.metrics(entropy_accuracy=weights.entropy_accuracy))
         metrics.write(run.folder)
@@ -95,11 +97,11 @@ class Evaluate(Step[Evaluation]):
 class _Measure:
     """Statistics of one unit of rewards: runs in a worker."""
 
-    def __init__(self, tolerance: float, reach: float):
-        self._tolerance, self._reach = tolerance, reach
+    def __init__(self, tolerance: float, reach: float, hard_rules: Sequence[str]):
+        self._tolerance, self._reach, self._hard_rules = tolerance, reach, hard_rules
 
     def __call__(self, unit: TableUnit) -> RewardStatistics:
-        table = unit.read([PAIR_ID, PROMPT_ID, GROUP_ID, SUBSET, MARGIN, *LENGTHS, *RESPONSES])
+        table = unit.read([PAIR_ID, PROMPT_ID, GROUP_ID, SUBSET, MARGIN, *LENGTHS, *RESPONSES, *VETOES])
         return RewardStatistics.measure(
             _floats(table, MARGIN),
             tolerance=self._tolerance,
@@ -108,6 +110,7 @@ class _Measure:
             subsets=table.column(SUBSET).to_pylist(),
             responses=_responses(table),
             shorter_N=how_much_shorter(table),
+            broken=read_vetoes(table, self._hard_rules, where=unit.where),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.arrays import to_numpy
+from encore_ray.arrays import to_arrow, to_numpy
 from encore_ray.composition.measure.ties import tie_tolerances
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.errors import DataError
@@ -15,6 +15,7 @@ from encore_ray.folder.columns import first_texts, row_numbers
 from encore_ray.folder.composed import composed_weights
 from encore_ray.folder.score_block import numbers
 from encore_ray.folder.tables import TableUnit, column_names, table_units
+from encore_ray.folder.vetoes import VETOES, decided_pairs
 from encore_ray.schema import (
     CHOSEN_REFINED,
     CHOSEN_REWARD,
@@ -72,14 +73,15 @@ def open_rewards(name: str, uri: str, scores: Sequence[TableUnit]) -> OtherRewar
 def other_margins(rewards: OtherRewards, unit: str, pair_ids: Sequence[str]) -> np.ndarray:
     """Chosen minus rejected reward of the named pairs of a unit, float64 [N].
 
-    Exactly 0 where both are equal up to rounding; NaN where the table lacks the pair, or its rewards are not finite.
+    Exactly 0 where both are equal up to rounding; NaN where the table lacks the pair, or its rewards are not finite;
+    infinite where a veto of its own decides the pair.
 
     Raises:
         DataError: the unit lacks ids or rewards, or rewards are no numbers.
     """
     columns = [PAIR_ID, *rewards.columns]
     source = rewards.units[unit]
-    table = source.read(columns)
+    table = source.read([*columns, *VETOES])
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise DataError(f"{rewards.name}: {source.folder.path(source.file)} lacks the column {', '.join(missing)}.")
@@ -90,7 +92,12 @@ def other_margins(rewards: OtherRewards, unit: str, pair_ids: Sequence[str]) -> 
         margin_N = sides[0] - sides[1]
         rounding_N = tie_tolerances(np.abs(sides[0]) + np.abs(sides[1]))
         is_tie_N = np.abs(margin_N) <= (rounding_N if rewards.tolerance is None else rewards.tolerance)
-    return np.where(np.isfinite(margin_N), np.where(is_tie_N, 0.0, margin_N), np.nan)
+    found_N = np.where(np.isfinite(margin_N), np.where(is_tie_N, 0.0, margin_N), np.nan)
+    decided_N = decided_pairs(table)
+    if decided_N is None:
+        return found_N
+    decided_N = to_numpy(to_arrow(decided_N).take(row_N), null=0)
+    return np.where((decided_N != 0) & np.isfinite(found_N), np.copysign(np.inf, decided_N), found_N)
 
 
 def check_some_known(lines: Sequence[Mapping[str, Any]], scores: str) -> None:

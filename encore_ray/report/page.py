@@ -7,6 +7,7 @@ from encore_ray.report.drawing.markup import Markup, tag
 from encore_ray.report.sections.account import rows_account, settings
 from encore_ray.report.sections.agreement import margins, rewardbench, subsets
 from encore_ray.report.sections.consensus import consensus
+from encore_ray.report.sections.hard_rules import hard_rules
 from encore_ray.report.sections.headline import headline, warnings
 from encore_ray.report.sections.refinement import refinement
 from encore_ray.report.sections.rules import entropy_accuracy, weights_table
@@ -23,6 +24,7 @@ _SECTIONS = (
     ("consensus", "Consensus", consensus),
     ("schemes", "Weightings", schemes),
     ("rules", "Rules", weights_table),
+    ("hard-rules", "Hard rules", hard_rules),
     ("selection", "Selection", selection),
     ("sweep", "Setting", sweep),
     ("histograms", "Scores", histograms),

@@ -12,11 +12,21 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
 
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.rules import Scale
-from encore_ray.schema import SUBSET, chosen_column, rejected_column
+from encore_ray.schema import (
+    CHOSEN_REWARD,
+    CHOSEN_VETOES,
+    MARGIN,
+    REJECTED_REWARD,
+    REJECTED_VETOES,
+    SUBSET,
+    chosen_column,
+    rejected_column,
+)
 
 MODEL_NAME = "composer"
 WEIGHTS_TAG = "encore_ray.weights_sha256"
@@ -65,12 +75,16 @@ def save_composer(path: Path, *, weights: bytes, mlflow_model: Model | None = No
         example |= {chosen_column(rule["name"]): scale.hi, rejected_column(rule["name"]): scale.lo}
     names = [rule["name"] for rule in content["rules"]]
     columns = [ColSpec("double", column, required=False) for column in dict.fromkeys([*example, *names])]
-    weighed_groups = list(Weights.from_dict(content).group_weights)
+    parsed = Weights.from_dict(content)
+    weighed_groups = list(parsed.group_weights)
     if weighed_groups:
         example[SUBSET] = weighed_groups[0]
         columns.append(ColSpec("string", SUBSET, required=False))
     inputs = Schema([*columns])
-    outputs = Schema([ColSpec("double", name) for name in ("chosen_reward", "rejected_reward", "margin")])
+    given = [ColSpec("double", name) for name in (CHOSEN_REWARD, REJECTED_REWARD, MARGIN)]
+    if parsed.hard_rules:
+        given += [ColSpec(Array(DataType.string), name) for name in (CHOSEN_VETOES, REJECTED_VETOES)]
+    outputs = Schema([*given])
     with tempfile.TemporaryDirectory() as folder:
         weights_file = Path(folder, "weights.json")
         weights_file.write_bytes(weights)

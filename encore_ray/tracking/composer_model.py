@@ -2,7 +2,9 @@
 
 The table has a column `chosen__<rule>` a rule, and may have `rejected__<rule>` (missing or NaN where there is no
 rejected response): rewards of both and the margin come out. Or it has a column `<rule>` a rule, scores of single
-responses: `reward` comes out. Weights by group also need the column `subset`, null where a row has none.
+responses: `reward` comes out. Weights by group also need the column `subset`, null where a row has none. Weights with
+hard rules also give the names of those that each response breaks, `chosen_vetoes` and `rejected_vetoes`, or `vetoes`:
+a response that breaks any loses to one that breaks none, and a pair that is decided so has no margin.
 """
 
 import json
@@ -17,7 +19,16 @@ from mlflow.pyfunc.model import PythonModel
 from encore_ray.composition.weigh.groups import compose_by_group
 from encore_ray.composition.weigh.rewards import ComposedRewards, compose
 from encore_ray.composition.weigh.weights import Weights
-from encore_ray.schema import CHOSEN_REWARD, MARGIN, REJECTED_REWARD, SUBSET, chosen_column, rejected_column
+from encore_ray.schema import (
+    CHOSEN_REWARD,
+    CHOSEN_VETOES,
+    MARGIN,
+    REJECTED_REWARD,
+    REJECTED_VETOES,
+    SUBSET,
+    chosen_column,
+    rejected_column,
+)
 
 
 class Composer(PythonModel):
@@ -38,9 +49,13 @@ class Composer(PythonModel):
         else:
             rejected_KN = _scores(model_input, rejected_columns)
         rewards = self._compose(chosen_KN, rejected_KN, model_input)
+        broken = rewards.broken
         if single:
-            return pd.DataFrame({"reward": rewards.chosen_N}, index=model_input.index)
+            columns = {"reward": rewards.chosen_N} | ({"vetoes": broken.listed[0]} if broken else {})
+            return pd.DataFrame(columns, index=model_input.index)
         columns = {CHOSEN_REWARD: rewards.chosen_N, REJECTED_REWARD: rewards.rejected_N, MARGIN: rewards.margin_N}
+        if broken:
+            columns |= dict(zip((CHOSEN_VETOES, REJECTED_VETOES), broken.listed, strict=True))
         return pd.DataFrame(columns, index=model_input.index)
 
     def _compose(self, chosen_KN: np.ndarray, rejected_KN: np.ndarray, table: pd.DataFrame) -> ComposedRewards:

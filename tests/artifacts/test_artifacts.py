@@ -32,6 +32,7 @@ from encore_ray.corpora.planted.corpus import planted_ratings
 from encore_ray.errors import DataError
 from encore_ray.storage import Folder, to_json
 from tests.composition.compared import compare
+from tests.patience import PATIENCE_S
 from tests.report_contents import make_contents
 
 PLANTED = planted_ratings("noise_and_degenerate", num_pairs=400, seed=3)
@@ -263,5 +264,7 @@ def test_what_explains_and_reports_a_run_loads_neither_matplotlib_nor_torch_nor_
         "encore_ray.folder.status, encore_ray.passes.report, encore_ray.report.figure; "
         "print(*sorted({'matplotlib', 'torch', 'transformers', 'ray', 'mlflow', 'scipy'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
     assert done.stdout.strip() == ""

@@ -32,6 +32,7 @@ from encore_ray.folder.pass_table import Commit, pass_tables
 from encore_ray.rule_pools import rule_pool
 from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder
+from tests.patience import PATIENCE_S
 
 SECTIONS = {
     "prepare": (PrepareOptions, ClusterOptions),
@@ -83,6 +84,13 @@ def mistake(capsys: pytest.CaptureFixture[str], *args: str, code: int = 2) -> st
     assert outcome.out == ""
     assert sorted(Path.cwd().rglob("*")) == before
     return outcome.said
+
+
+def test_a_mistyped_command_is_told_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    said = mistake(capsys, "wiegh", "--run", "x")
+    assert "There is no command wiegh: did you mean weigh? `encore-ray --help` says what each does." in said
+    said = mistake(capsys, "job.yaml")
+    assert "There is no command job.yaml: the commands are demo, run, chain, prepare," in said
 
 
 # Help
@@ -141,7 +149,7 @@ def test_help_answers_without_loading_heavy_libraries() -> None:
         "try:\n    main(['score', '--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
         f"print(*[name for name in {heavy!r} if name in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert found.stdout.splitlines()[-1] == ""
 
 

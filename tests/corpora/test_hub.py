@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from tests.corpora.prepared import prepare, write_as
+from tests.patience import PATIENCE_S
 
 REPOSITORY = "owner/name"
 COMMITS = {"main": "a" * 40, "v1": "b" * 40}
@@ -150,7 +151,7 @@ def test_hub_datasets_give_the_same_pairs_as_local_files(hub: str, tmp_path: Pat
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     whole, matched, old, no_file, no_revision = json.loads(done.stdout)

@@ -19,6 +19,7 @@ from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool
 from encore_ray.errors import ClusterError, DataError
 from encore_ray.folder.in_flight import InFlight
 from encore_ray.storage import Folder
+from tests.patience import PATIENCE_S
 
 TASKS = TaskPool(3, 0.9)
 ACTORS = ActorPool(1, 1, 0.9, 0.0, calls_at_a_time=2)
@@ -159,7 +160,7 @@ UNITS = {
 def test_a_hang_ends_the_process_with_the_units_and_the_stacks(units: str, cpus: int, tmp_path: Path) -> None:
     code = HANGS.format(cpus=cpus, units=UNITS[units])
     ended = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "marks")], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, str(tmp_path / "marks")], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert ended.returncode == ClusterError.exit_code
     assert "No unit has finished in this process for 1.5 s (cluster.unit_timeout_s)." in ended.stderr or (

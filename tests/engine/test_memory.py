@@ -10,6 +10,7 @@ import pytest
 from encore_ray.engine.on_ray import memory
 from encore_ray.engine.on_ray.memory import MemoryPatience, died_of_memory
 from encore_ray.errors import ClusterError
+from tests.patience import PATIENCE_S
 
 Killed = dict[bytes, tuple[int, str]]
 DETAIL = "1 worker(s) were killed. Memory on the node (IP: 10.0.0.1, ID: ab) was 4.27GB used / 23.54GB limit (0.18)"
@@ -124,7 +125,7 @@ def test_a_node_without_memory_ends_tasks_and_actors_with_a_word_of_it(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     folder = tmp_path_factory.mktemp("marks")
     done = subprocess.run(
-        [sys.executable, "-c", SHORT, str(folder)], capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, "-c", SHORT, str(folder)], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     for name in ("tasks", "actors"):  # among what Ray itself prints
         said = [line for line in done.stdout.splitlines() if line.startswith(f"{name} ")]

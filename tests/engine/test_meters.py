@@ -11,6 +11,7 @@ import ray
 
 from encore_ray.engine.on_ray.meters import Meters
 from encore_ray.engine.progress import Progress
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -34,7 +35,7 @@ def scrape() -> dict[str, float]:
 
 def test_a_run_of_any_name_is_counted():
     Meters("lauf 1 für später")(Progress("weigh", 7, 7, 1, 1, 0, 1.0))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     wanted = "ray_encore_ray_rows_total lauf%201%20f%C3%BCr%20sp%C3%A4ter weigh"
     while wanted not in scrape() and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -58,7 +59,7 @@ def test_a_resumed_pass_counts_on_and_prometheus_reads_the_sums():
         "ray_encore_ray_workers metered score": 2.0,
         "ray_encore_ray_rows_total metered weigh": 300.0,
     }
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     while not expected.items() <= (found := scrape()).items():
         assert time.monotonic() < end, found
         time.sleep(0.2)

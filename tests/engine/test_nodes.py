@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 # A second node in a mount namespace of its own, where an empty file system hides the job's folder.
 SCRIPT = """
 import json, subprocess, sys
@@ -35,7 +37,7 @@ except ClusterError as error:
     print(json.dumps({"error": str(error), "blind": other[0]["NodeID"][:8], "code": error.exit_code}))
 finally:
     blind.terminate()
-    blind.wait(20)
+    blind.wait(PATIENCE_S)
     ray.shutdown()
 """
 
@@ -51,7 +53,7 @@ def test_a_node_that_does_not_see_the_files_is_refused_by_name(tmp_path: Path) -
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         env={"PATH": path, "RAY_AUTH_MODE": "disabled", "RAY_DEDUP_LOGS": "0", "HOME": str(Path.home())},
     )
     lines = done.stdout.strip().splitlines()

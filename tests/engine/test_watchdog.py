@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 HANGS = {
     "sleeps": "import time\ndef culprit(): time.sleep(60)",
     "holds the lock": "import re\ndef culprit(): re.match(r'(a+)+$', 'a' * 64 + 'b')",
@@ -21,7 +23,7 @@ dog = Watchdog(1.0)
 
 def run(body: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", WATCHED.format(body=body)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("hang", HANGS.values(), ids=HANGS.keys())

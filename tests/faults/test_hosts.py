@@ -33,6 +33,7 @@ from tests.faults.runs import (
     start_command,
 )
 from tests.object_store import FaultProxy, Store, fault_proxy
+from tests.patience import PATIENCE_S
 
 NUM_UNITS = 12
 PACE_S = 5.0  # that a unit takes longer: 20 s for three workers, a minute for one
@@ -46,7 +47,6 @@ RAY = {
     "RAY_raylet_start_wait_time_s": "180",  # of a node on a busy machine
     "NO_PROXY": "*",
 }
-LIMIT_S = 240.0  # for one thing to happen, on a busy machine
 PORT = 6379
 STARTED = "Ray runtime started"
 
@@ -109,7 +109,7 @@ def workers(store: Store) -> list[str]:
 
 def wait_until(done: Callable[[], bool], process: "subprocess.Popen[bytes]", output: Path) -> None:
     """Wait for something that happens while a process runs."""
-    end = time.monotonic() + LIMIT_S
+    end = time.monotonic() + PATIENCE_S
     while not done():
         assert process.poll() is None and time.monotonic() < end, output.read_text()
         time.sleep(0.2)
@@ -165,12 +165,12 @@ def disturb(
     wait_until(lambda: set(workers(s3)) == {"head", "cut-off", "powerless"}, first, output)
     cut_off.pull_cable()
     cut_at = time.monotonic()
-    assert second.wait(120) == 2, refusal.read_text()
+    assert second.wait(PATIENCE_S) == 2, refusal.read_text()
     powerless.lose_power()
     time.sleep(max(0.0, cut_at + CUT_S - time.monotonic()))
     assert len(workers(s3)) < NUM_UNITS
     cut_off.plug_in()
-    assert first.wait(240) == 0, output.read_text()
+    assert first.wait(PATIENCE_S) == 0, output.read_text()
 
     said = " ".join(refusal.read_text().split())
     assert re.search(r"Another process works on s3://runs/disturbed: process \d+ on head, since .* last renewal", said)

@@ -14,6 +14,7 @@ from encore_ray.tracking.journal import Journal, Position
 from tests.faults.plans import CommandPlan, Fault
 from tests.faults.runs import Reference, Setup, judge, run_command, start_command
 from tests.passes import jobs
+from tests.patience import PATIENCE_S
 
 NUM_UNITS = 24
 
@@ -46,7 +47,7 @@ def three_nodes() -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
         with contextlib.suppress(OSError):
             process.stdin.write("\n\n")
             process.stdin.close()
-        process.wait(60)
+        process.wait(PATIENCE_S)
 
 
 def wait_for(word: str, process: "subprocess.Popen[str]") -> str:
@@ -69,7 +70,7 @@ def test_a_node_that_dies_in_the_middle_is_not_missed(
         )
         with contextlib.ExitStack() as at_the_end:
             at_the_end.callback(process.kill)
-            end = time.monotonic() + 120
+            end = time.monotonic() + PATIENCE_S
             while len(jobs.commit_times(run, "scores")) < 3:
                 assert process.poll() is None and time.monotonic() < end, output.read_text()
                 time.sleep(0.02)
@@ -77,7 +78,7 @@ def test_a_node_that_dies_in_the_middle_is_not_missed(
             cluster.stdin.flush()
             wait_for("removed", cluster)
             at_death = len(jobs.commit_times(run, "scores"))
-            assert process.wait(120) == 0, output.read_text()
+            assert process.wait(PATIENCE_S) == 0, output.read_text()
     assert at_death < NUM_UNITS
     assert "Traceback" not in output.read_text()
     verdict = judge(run, reference)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.faults.armed.sitecustomize import FUNCTIONS, STORE_FUNCTIONS, file_step
 from tests.faults.plans import PASSES, SPOILS_A_JOB, CommandPlan, Draw, Fault, Role, Steps, pass_of
+from tests.patience import PATIENCE_S
 
 TIMES: dict[tuple[Role, str], int] = {
     ("driver", "replace pairs/_SUCCESS"): 1,
@@ -109,7 +110,7 @@ def armed(folder: Path, faults: list[Fault]) -> tuple[CommandPlan, dict[str, str
 
 def write_three(folder: Path, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", WRITER, str(folder / "run")]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def test_a_fault_strikes_at_its_time_and_once_over_all_processes(tmp_path: Path) -> None:
@@ -172,7 +173,7 @@ def test_a_clock_jumps_for_the_process_that_takes_the_step(tmp_path: Path) -> No
     _, environment = armed(tmp_path, [Fault(0, "driver", "replace b", "after", 1, "clock", seconds=-86400)])
     (tmp_path / "run" / "a").touch()
     command = [sys.executable, "-c", CLOCK, str(tmp_path / "run")]
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert said.stdout.split() == ["-86400", "-86400"], said.stderr
 
 

@@ -26,6 +26,7 @@ from encore_ray.models.training.state import TrainState
 from encore_ray.models.training.workers import Workers
 from encore_ray.rules import Rule, RuleSet, Scale
 from tests.models import tiny
+from tests.patience import PATIENCE_S
 
 RULES = RuleSet([Rule("kind", "Kind.", "better", Scale(0, 4)), Rule("long", "Long.", "worse", Scale(-1, 1))])
 REWARD = RuleSet([Rule("reward", "Reward.", "better", Scale(-1, 1))])
@@ -175,7 +176,7 @@ def run_workers(made: TrainRecipe, folder: Path, *, num_workers: int, **changes:
     command = [sys.executable, "-m", "tests.models.trainings", str(folder), str(port), str(num_workers)]
     others = [subprocess.Popen([*command, str(rank)]) for rank in range(1, num_workers)]
     _work(folder, str(port), num_workers, 0)
-    assert [other.wait(120) for other in others] == [0] * (num_workers - 1)
+    assert [other.wait(PATIENCE_S) for other in others] == [0] * (num_workers - 1)
     return [tuple(json.loads((folder / f"report-{rank}.json").read_text())) for rank in range(num_workers)]
 
 

@@ -7,7 +7,7 @@ from encore_ray.config import ClusterOptions, TrackingOptions
 from encore_ray.run import Result, Run, Step, open_run
 from encore_ray.storage import Folder
 
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 
 
 def run_in(

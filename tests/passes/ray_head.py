@@ -17,7 +17,8 @@ from typing import Any
 
 import psutil
 
-START_TIMEOUT_S = 200.0
+from tests.patience import PATIENCE_S
+
 _HEAD_ID = "f" * 51 + "00000"
 _AUTOSCALER = {
     "RAY_FAKE_CLUSTER": "1",
@@ -128,7 +129,7 @@ def _free_ports(number: int) -> list[int]:
 
 
 def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + START_TIMEOUT_S
+    end = time.monotonic() + PATIENCE_S
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return

@@ -1,10 +1,12 @@
 """Small runs that can be refined: planted scores, rewards and embeddings, written and sealed as the passes do."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.folder.attempt import Attempt
@@ -27,7 +29,13 @@ RULES = RuleSet(
 
 
 def write_run(
-    folder: Path, *, num_units: int = 5, unit_pairs: int = 120, wrong: float = 0.04, spoil_test: bool = False
+    folder: Path,
+    *,
+    num_units: int = 5,
+    unit_pairs: int = 120,
+    wrong: float = 0.04,
+    spoil_test: bool = False,
+    vetoed: Sequence[int] = (),
 ) -> Folder:
     """A run after compose, with embeddings.
 
@@ -36,6 +44,7 @@ def write_run(
 
     Args:
         spoil_test: turn all rewards of the pairs of the test half upside down.
+        vetoed: rows of each unit whose chosen response breaks a hard rule, `quality`.
     """
     run = Folder(str(folder))
     tables = pass_tables(run)
@@ -64,6 +73,11 @@ def write_run(
             "rejected_reward": pa.array(r_N2[:, 1], mask=single_N),
             "margin": pa.array(r_N2[:, 0] - r_N2[:, 1], mask=single_N),
         }
+        if vetoed:
+            names = pa.list_(pa.string())
+            rewards["chosen_vetoes"] = pa.array([["quality"] * (n in vetoed) for n in range(unit_pairs)], names)
+            rewards["rejected_vetoes"] = pa.array([None if n == SINGLE else [] for n in range(unit_pairs)], names)
+            rewards["margin"] = pc.if_else(pa.array([n in vetoed for n in range(unit_pairs)]), None, rewards["margin"])
         half_N2D = e_N2D.astype(np.float16)
         embeddings = {"pair_id": pair_ids, **embedding_columns(half_N2D)}
         scores = {"pair_id": pair_ids, "prompt_id": pair_ids, "chosen_tokens": list(range(unit_pairs))}

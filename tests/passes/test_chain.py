@@ -16,7 +16,7 @@ from tests.passes import jobs
 EXAMPLE = Path(__file__).parents[2] / "jobs" / "chain.yaml"
 NUM_RULES = 4
 OPTIONS = {
-    "CLUSTER_ENGINE": "auto",  # as for a user: what has no model is done in this process
+    "CLUSTER_ENGINE": "local",
     "PREPARE_UNIT_PAIRS": "32",
     "SCORE_ACTORS": "1",
     "TRAIN_BATCH_ROWS": "16",
@@ -46,7 +46,7 @@ def test_the_documented_chain_goes_from_ratings_to_a_comparison(
     for name in ("judge", "base"):
         judges.save_judge(tmp_path / "models" / name)
     path = tmp_path / "chain.yaml"
-    path.write_text(EXAMPLE.read_text())
+    path.write_text(EXAMPLE.read_text().replace("- train: {", "- train: {engine: ray, "))  # the rest in this process
     assert chain(path) == 0
 
     runs = tmp_path / "runs"

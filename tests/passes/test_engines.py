@@ -1,6 +1,7 @@
 """Every pass on both engines, in one run folder each: in this process and on Ray it makes the same bits."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +32,7 @@ from encore_ray.passes.selection.relate import Relate, adapter_scorer
 from encore_ray.passes.selection.relevance import plan_adapter
 from encore_ray.passes.selection.select import Select, SelectionMethod
 from encore_ray.passes.weigh import Weigh
-from encore_ray.rules import RuleSet
+from encore_ray.rules import RuleSet, Veto
 from encore_ray.schema import chosen_column, rejected_column
 from encore_ray.storage import Folder
 from tests.models import tiny
@@ -112,7 +113,8 @@ def work_by_model(place: Path, corpus: Path, models: Path, engine: Literal["loca
 def places(ray_engine: RayEngine, one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A folder for each engine, with the runs of both kinds."""
     folder = tmp_path_factory.mktemp("engines")
-    rules = RuleSet(planted_text(1, seed=0).world.rules)
+    planted = planted_text(1, seed=0).world.rules
+    rules = RuleSet([replace(planted[0], veto=Veto("below", 3.0)), replace(planted[1], points=2.0), *planted.rules[2:]])
     corpus = write_corpus(folder / "corpus.jsonl", rules)
     tiny.save_own_form(folder / "model", "llama", pooling="mean", rules=jobs.CLIPPED)
     save_adapter(folder / "adapter")

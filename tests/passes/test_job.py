@@ -24,6 +24,7 @@ from encore_ray.rules import RuleSet, Scale
 from encore_ray.storage import Folder
 from tests.models import tiny
 from tests.passes import jobs
+from tests.patience import PATIENCE_S
 
 NUM_PAIRS = 100
 
@@ -176,7 +177,9 @@ def test_damage_is_noticed_and_deleting_the_file_heals_it(finished: JobResult, t
     file = sorted((run / "scores" / "data").iterdir())[0]
     table = pq.read_table(file)
     pq.write_table(table.slice(0, 1), file)
-    done = subprocess.run([sys.executable, "-m", "encore_ray.cli", *weigh], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-m", "encore_ray.cli", *weigh], capture_output=True, text=True, timeout=PATIENCE_S
+    )
     # It ends, too: what still runs keeps nobody waiting, and starts no other Ray after ours has been shut down.
     assert done.returncode == 3, done.stderr
     assert "is not what its commit says" in " ".join(done.stderr.split())

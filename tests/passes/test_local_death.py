@@ -15,6 +15,7 @@ import pytest
 from encore_ray.errors import HungUp
 from tests.passes import jobs
 from tests.passes.lethal import KILL, SLEEP
+from tests.patience import PATIENCE_S
 
 NUM_PAIRS = 40
 LETHAL = "planted-0-000019"
@@ -51,7 +52,7 @@ def command(how: str, *words: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "ENCORE_RAY_CLUSTER_ENGINE": "auto", "ENCORE_RAY_TRACKING_ENABLED": "false"}
     code = COMMAND.format(lethal={LETHAL: how})
     return subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=240, env=environment
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=PATIENCE_S, env=environment
     )
 
 
@@ -112,7 +113,7 @@ def test_a_terminal_that_is_closed_ends_the_command_as_an_interrupt_does(tmp_pat
     if number == 0:
         os.environ.update(ENCORE_RAY_CLUSTER_ENGINE="auto", ENCORE_RAY_TRACKING_ENABLED="false")
         os.execv(sys.executable, [sys.executable, "-c", SLOW_COMMAND, "run", str(job)])
-    end = time.monotonic() + 100
+    end = time.monotonic() + PATIENCE_S
     while not list((run / "scores").glob("commits/*")):
         assert time.monotonic() < end, os.read(terminal, 10_000)
         time.sleep(0.02)

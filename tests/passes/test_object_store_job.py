@@ -17,6 +17,7 @@ from encore_ray.job import run_job
 from encore_ray.storage import Folder
 from tests.object_store import Store, fault_proxy, random_faults
 from tests.passes import jobs
+from tests.patience import PATIENCE_S
 
 NUM_PAIRS = 40
 UNIT_PAIRS = 8
@@ -29,7 +30,7 @@ from encore_ray.cli import main
 from encore_ray.config import ClusterOptions
 from encore_ray.engine.on_ray.cluster import cluster
 
-with cluster(ClusterOptions(no_progress_timeout_s=120)):
+with cluster(ClusterOptions(no_progress_timeout_s=300)):
     for words in json.loads(sys.argv[1]):
         try:
             main(words)
@@ -89,7 +90,7 @@ def test_a_killed_job_on_an_object_store_resumes_to_the_tables_of_a_local_one(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        end = time.monotonic() + 150
+        end = time.monotonic() + PATIENCE_S
         while num_commits(s3) < 2:
             assert killed.poll() is None and time.monotonic() < end
             time.sleep(0.02)
@@ -110,7 +111,7 @@ def test_a_killed_job_on_an_object_store_resumes_to_the_tables_of_a_local_one(
             env=environment,
             capture_output=True,
             text=True,
-            timeout=250,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert done.returncode == 0, done.stderr

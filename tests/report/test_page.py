@@ -32,6 +32,7 @@ from encore_ray.report.page import STYLES, render_page
 from encore_ray.storage import to_json
 from encore_ray.visible import visible_lines
 from tests.composition.compared import compare
+from tests.patience import PATIENCE_S
 from tests.report_contents import make_contents, stats
 
 CSS = "".join(files("encore_ray.report").joinpath(name).read_text("utf-8") for name in STYLES)
@@ -137,7 +138,7 @@ def test_equal_contents_give_equal_bytes_in_any_process():
         cwd=Path(__file__).parents[2],
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert other.stdout == render_page(make_contents(20, num_subsets=5))
 
@@ -464,7 +465,7 @@ def test_in_a_browser_the_page_never_scrolls_sideways_and_names_do_not_overlap(w
         [*command, "--virtual-time-budget=3000", "--dump-dom", outer.as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=True,
     )
     match = re.search(r"<title>(\d+) (\d+) (\d+)</title>", found.stdout)
@@ -531,7 +532,7 @@ def test_a_picture_is_a_file_of_its_own_that_is_dark_for_who_likes_it_dark(tmp_p
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
     look = ["--blink-settings=preferredColorScheme=0", f"--screenshot={shot}", "--window-size=400,340"]
     address = (tmp_path / "chart.svg").as_uri()
-    subprocess.run([*command, *look, address], capture_output=True, timeout=120, check=True)
+    subprocess.run([*command, *look, address], capture_output=True, timeout=PATIENCE_S, check=True)
     pixel_YXC = np.round(255 * imread(shot)[:, :, :3]).astype(int)
     assert pixel_YXC[338, 200].tolist() == [0x1B, 0x1E, 0x24]  # the card
     found = set(map(tuple, pixel_YXC.reshape(-1, 3).tolist()))

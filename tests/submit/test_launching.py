@@ -233,6 +233,7 @@ def test_the_launch_script_takes_the_python_that_the_raylet_was_told(tmp_path: P
     assert answer.stdout == f"called {python} -m encore_ray.submit.launcher run job.yaml\n"
 
 
+@pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize(
     ("values", "bound"),
     [

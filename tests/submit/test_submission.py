@@ -23,6 +23,7 @@ from encore_ray.submit.submission import connect, follow, submission_prefix, sub
 from tests.passes.api_server import Step, api_server, completion
 from tests.passes.jobs import config as job_config
 from tests.passes.ray_head import frail_link, ray_head
+from tests.patience import PATIENCE_S
 
 RULES = "- {name: kind, text: The response is kind., higher_is: better, scale: {levels: [0, 1, 2]}}\n"
 
@@ -37,7 +38,7 @@ def head() -> Iterator[str]:
 def client(head: str) -> JobSubmissionClient:
     """Of a cluster that takes jobs: the agent that starts them is up some seconds after the dashboard."""
     found = None
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE_S
     while found is None:
         try:
             found = connect(head)
@@ -80,7 +81,7 @@ def endless_job(folder: Path) -> Iterator[Path]:
             ended.set()
 
 
-def wait_for(condition: Callable[[], bool], *, timeout_s: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], *, timeout_s: float = PATIENCE_S) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end
@@ -106,7 +107,7 @@ def test_a_submitted_job_runs_on_the_cluster_with_its_python_and_our_code(
     client: JobSubmissionClient, head: str, tmp_path: Path
 ) -> None:
     process = start(rated_job(tmp_path), head, RAY_ADDRESS="http://127.0.0.1:1")  # the flag wins
-    output = process.communicate(timeout=200)[0]
+    output = process.communicate(timeout=PATIENCE_S)[0]
     assert process.returncode == 0, output
     assert f"Submitted {submission_prefix(f'{tmp_path}/run')}-1." in output
     assert f"Unless all nodes share them with it, use s3:// or a hub: {tmp_path}/run, {tmp_path}/rated.jsonl" in output
@@ -127,7 +128,7 @@ def test_a_job_that_somebody_stops_ends_with_its_exit_code_here(
         name = f"{submission_prefix(f'{tmp_path}/run')}-1"
         read_until(process, "Running entrypoint")
         client.stop_job(name)
-        output = process.communicate(timeout=60)[0]
+        output = process.communicate(timeout=PATIENCE_S)[0]
     assert process.returncode == 143, output
     assert f"The job {name} ended with exit code 143. The same command resumes it." in output
 
@@ -183,7 +184,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_so(client: JobSubmissionClient, 
         process = start(job, head)
         read_until(process, "Running entrypoint")
         process.send_signal(signal.SIGINT)
-        rest = process.communicate(timeout=60)[0]
+        rest = process.communicate(timeout=PATIENCE_S)[0]
         name = f"{submission_prefix(str(tmp_path / 'run'))}-1"
         assert process.returncode == 130, rest
         assert f"The job {name} goes on." in rest

@@ -20,6 +20,7 @@ from encore_ray.storage import Folder
 from encore_ray.tracking.journal import Journal
 from encore_ray.tracking.tracker import Tracker
 from encore_ray.tracking.writer import Writer
+from tests.patience import PATIENCE_S
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # mlflow warns of its own type hints and mappers when these are imported
@@ -27,7 +28,7 @@ with warnings.catch_warnings():
     import mlflow.store.tracking.sqlalchemy_store
 
 
-def eventually(condition: Callable[[], bool], *, what: str, timeout_s: float = 180.0) -> None:
+def eventually(condition: Callable[[], bool], *, what: str, timeout_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for {what}"
@@ -47,6 +48,11 @@ def journaling_tracker(run_folder: Folder, *, experiment: str = "tests") -> Trac
     tracker._record("begin", {"name": "run", "experiment": experiment, "tags": {}})
     writer.start(system_metrics_of=job)
     return tracker
+
+
+@pytest.fixture(autouse=True)
+def _tracked(tracked: None) -> None:
+    pass
 
 
 @pytest.fixture

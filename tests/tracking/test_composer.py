@@ -1,8 +1,8 @@
 """The composer as an MLflow model gives the rewards that `compose` gives, to the last bit."""
 
-import json
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -18,7 +18,7 @@ from encore_ray.composition.weigh.schemes import Consensus
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.corpora.planted.corpus import planted_ratings
-from encore_ray.rules import Scale
+from encore_ray.rules import Scale, Veto
 from encore_ray.storage import Folder, to_json
 from encore_ray.tracking.composer import save_composer
 from encore_ray.tracking.delivery import Delivery
@@ -119,6 +119,24 @@ def test_the_logged_model_gives_the_rewards_of_compose_to_the_last_bit(model: ml
     assert np.isnan(found["margin"]).sum() == NUM_PAIRS / 10
 
 
+def test_the_names_of_broken_rules_come_with_the_rewards_of_weights_with_vetoes(tmp_path: Path):
+    weights = _weights()
+    rules = (replace(weights.rules[0], veto=Veto("below", 0.3)), *weights.rules[1:])
+    weights = replace(weights, rules=rules)
+    model = _saved(tmp_path / "model", weights)
+    chosen_KN, rejected_KN = _scores()
+    expected = compose(chosen_KN, rejected_KN, weights=weights)
+    found = model.predict(_table(weights, chosen_KN, rejected_KN))
+    assert expected.broken is not None
+    chosen, rejected = expected.broken.listed
+    assert [list(names) for names in found["chosen_vetoes"]] == chosen
+    assert [None if names is None else list(names) for names in found["rejected_vetoes"]] == rejected
+    np.testing.assert_array_equal(found["margin"], expected.margin_N)
+    assert 0 < np.count_nonzero(expected.broken.decided_N) < np.isnan(found["margin"]).sum()
+    alone = model.predict(pd.DataFrame({name: chosen_KN[k] for k, name in enumerate(weights.names)}))
+    assert [list(names) for names in alone["vetoes"]] == chosen
+
+
 def test_columns_named_by_rule_are_single_responses(model: mlflow.pyfunc.PyFuncModel):
     weights = _weights()
     chosen_KN, rejected_KN = _scores()
@@ -146,10 +164,13 @@ def test_a_table_without_a_rule_is_refused_by_the_columns_name(model: mlflow.pyf
 @pytest.fixture(scope="module")
 def grouped(tmp_path_factory: pytest.TempPathFactory) -> mlflow.pyfunc.PyFuncModel:
     """A composer whose weights differ by subset."""
-    path = tmp_path_factory.mktemp("grouped") / "model"
+    return _saved(tmp_path_factory.mktemp("grouped") / "model", _by_group())
+
+
+def _saved(path: Path, weights: Weights) -> mlflow.pyfunc.PyFuncModel:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)  # mlflow 3.17 under pandas 3
-        save_composer(path, weights=json.dumps(_by_group().to_dict()).encode())
+        save_composer(path, weights=to_json(weights.to_dict()))
     return mlflow.pyfunc.load_model(str(path))
 
 

@@ -16,6 +16,7 @@ from encore_ray.storage import Folder
 from encore_ray.tracking.delivery import Delivery
 from encore_ray.tracking.journal import Event, Journal
 from encore_ray.tracking.mlflow_store import valid_name
+from tests.patience import PATIENCE_S
 from tests.tracking.conftest import job_of, journaling_tracker
 
 DIGEST = hashlib.sha256(b"corpus").hexdigest()
@@ -216,5 +217,5 @@ def test_jobs_that_start_together_find_the_tables_of_a_new_store_made_once(tmp_p
     opened = "import sys; from encore_ray.tracking.mlflow_store import MlflowStore as S; S(sys.argv[1])"
     command = [sys.executable, "-c", opened, f"sqlite:///{tmp_path}/mlflow.db"]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    ends = [(process.communicate(timeout=120)[1], process.returncode) for process in processes]
+    ends = [(process.communicate(timeout=PATIENCE_S)[1], process.returncode) for process in processes]
     assert [code for _, code in ends] == [0, 0, 0], ends

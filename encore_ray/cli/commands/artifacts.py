@@ -96,7 +96,8 @@ class Export:
     """Which response of a dataset's pairs is the chosen one: the corpus's, or the one that the selected rules prefer.
     Ties are left out. All are counted."""
     on_negative_margin: Literal["keep", "drop", "swap"] = "keep"
-    """What to do in the dataset with pairs whose rejected response has the higher reward. They are counted."""
+    """What to do in the dataset with pairs whose rejected response has the higher reward, or wins by a veto. They are
+    counted."""
     min_confidence: Annotated[float | None, flag("P")] = None
     """Leave out pairs whose label is less probable, by `refine apply`. They are counted."""
     as_model: Annotated[str | None, flag("DIR")] = None

@@ -22,10 +22,12 @@ from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.entropy import entropy
+from encore_ray.composition.measure.vetoes import VetoCounts
 from encore_ray.composition.sums.moments import Moments
 from encore_ray.composition.weigh.evidence import Learned, kept_rules
 from encore_ray.composition.weigh.rated import Ratings
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
+from encore_ray.rules import prior_keys
 from encore_ray.schema import SCHEMA_VERSION
 
 REDUNDANT = 0.95  # |r| of two rules' differences from which one of them tells next to nothing more
@@ -94,6 +96,8 @@ def write_comparison(
         "consensus": consensus_entry(diagnostics, counts, lineup, weights=weights),
         "sample_size": estimate_sample_size(diagnostics, weights, left_out, temperature=temperature).to_dict(),
     }
+    if counts.vetoes is not None:
+        content["decided_by_veto"] = _decided_by_veto(*counts.vetoes)
     content["world"] = name_world(content["entropy_accuracy"])
     content["label_free"] = label_free_choice(lineup, counts)
     content["verdict"] = write_verdict(content)
@@ -112,11 +116,19 @@ def is_of_weights(comparison: Any, weights: Weights) -> bool:
         return False
     if rules != [(rule.name, rule.higher_is) for rule in weights.rules]:
         return False
+    prior = [(rule.get("veto"), rule.get("points")) for rule in comparison["rules"]]
+    if prior != [(rule.veto and rule.veto.to_dict(), rule.points) for rule in weights.rules]:
+        return False
     shared = ("log_base", "estimator", "score_range", "min_active", "clip", "counts_sha256")
     same = all(comparison.get(name) == getattr(weights, name) for name in shared)
     ratings = comparison.get("ratings") or {}
     same = same and ratings.get("counts_sha256") == (weights.rated.counts_sha256 if weights.rated else None)
     return same and weights.temperature in (None, comparison.get("temperature"))
+
+
+def _decided_by_veto(of_all: VetoCounts, of_heldout: VetoCounts) -> dict[str, Any]:
+    """What hard rules decide under every scheme, of all pairs, and of the held-out ones."""
+    return of_all.to_dict() | {"heldout": {"num_pairs": of_heldout.decided, "right": of_heldout.right}}
 
 
 def _ratings(ratings: Ratings, weights: Weights) -> dict[str, Any]:
@@ -176,6 +188,7 @@ def _rule(rule: RuleWeight, counts: RuleCounts, *, num_keys: int, fitted: float 
         "accuracy_high": interval.high if interval else None,
         **{key: content[key] for key in ("wins", "ties", "losses", "mode_share", "active_pair_share")},
         **{key: content[key] for key in ("contribution_share", "weight")},
+        **prior_keys(rule.veto, rule.points),
         "bradley_terry_weight": None if fitted is None or math.isnan(fitted) else fitted,
         "histogram": _histogram(rule.binning, counts),
         "flags": content["flags"],

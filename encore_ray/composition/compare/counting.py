@@ -15,6 +15,7 @@ from encore_ray.composition.hashing.keys import DistinctKeys
 from encore_ray.composition.measure.baselines import BASELINES
 from encore_ray.composition.measure.jackknife import buckets_of, sum_buckets
 from encore_ray.composition.measure.statistics import MAX_SUBSETS
+from encore_ray.composition.measure.vetoes import BrokenRules, VetoCounts
 
 PART_ROWS = 4096  # margins of all weightings are computed for so many pairs at a time
 
@@ -64,6 +65,7 @@ class LineupCounts:
             the wins and once the ties), pairs it knows, and points of uniform weights on these.
         length_4: int64, of the pairs whose lengths are known: how many there are, have no tie by consensus, are of
             different length, and how many more of those have the shorter response ahead by consensus than the longer.
+        vetoes: what hard rules decide of all pairs, and of the held-out ones; None where no rule has a veto.
     """
 
     corpus: SplitCounts
@@ -71,6 +73,7 @@ class LineupCounts:
     count_2W2: NDArray[np.int64]
     points_2JE3: NDArray[np.int64]
     length_4: NDArray[np.int64]
+    vetoes: tuple[VetoCounts, VetoCounts] | None = None
 
     @classmethod
     def measure(
@@ -84,6 +87,8 @@ class LineupCounts:
         beside: Sequence[NDArray[np.float64]] = (),
         shorter_N: NDArray[np.float64],
         masks: Sequence[NDArray[np.bool_]] = (),
+        soft_margins: Sequence[NDArray[np.float64]] = (),
+        broken: BrokenRules | None = None,
     ) -> "LineupCounts":
         """Count the pairs of one unit.
 
@@ -94,6 +99,9 @@ class LineupCounts:
             beside: N margins each of rewards made elsewhere: exactly 0 for a tie, NaN where they do not know a pair.
             shorter_N: length of the rejected response minus that of the chosen, NaN where one is not known.
             masks: for each of `weightings.by_mask` the rules that count, [K, N]; a pair without any is a tie.
+            soft_margins: N margins of each of `weightings.soft_mins`.
+            broken: the hard rules that the responses break, which decide a pair under every weighting, whatever the
+                margin; None where no rule has a veto.
         """
         given = [*beside, *(baseline.margins(shorter_N) for baseline in BASELINES)]
         num_entrants = len(weightings.members_E) + len(given)
@@ -101,18 +109,26 @@ class LineupCounts:
         count_NE3 = np.empty((d_KN.shape[1], num_entrants, 3), dtype=np.int16)
         names = subsets or [None] * d_KN.shape[1]
         length_4 = np.zeros(4, dtype=np.int64)
+        decided_N = np.zeros(d_KN.shape[1], dtype=np.int8) if broken is None else broken.decided_N
         for start in range(0, max(d_KN.shape[1], 1), PART_ROWS):
             rows = slice(start, start + PART_ROWS)
             win_WN, tie_WN = wins_and_ties(
-                d_KN[:, rows], weightings, names[rows], [mask_KN[:, rows] for mask_KN in masks]
+                d_KN[:, rows],
+                weightings,
+                names[rows],
+                [mask_KN[:, rows] for mask_KN in masks],
+                [margin_N[rows] for margin_N in soft_margins],
             )
+            if weightings.consensus is not None:  # the consensus itself, whatever a veto then decides
+                [w] = weightings.members_E[weightings.consensus]
+                length_4 += _beside_length(win_WN[w], tie_WN[w], shorter_N[rows])
+            if broken is not None:
+                win_WN[:, decided_N[rows] != 0] = (decided_N[rows] > 0)[decided_N[rows] != 0]
+                tie_WN[:, decided_N[rows] != 0] = False
             for part, rows_of_part in enumerate((~heldout_N[rows], heldout_N[rows])):
                 count_2W2[part, :, 0] += win_WN[:, rows_of_part].sum(axis=1)
                 count_2W2[part, :, 1] += tie_WN[:, rows_of_part].sum(axis=1)
             count_NE3[rows] = _count_pairs(win_WN, tie_WN, weightings.members_E, [margin_N[rows] for margin_N in given])
-            if weightings.consensus is not None:
-                [w] = weightings.members_E[weightings.consensus]
-                length_4 += _beside_length(win_WN[w], tie_WN[w], shorter_N[rows])
         known = [~np.isnan(margin_N) for margin_N in (*beside, shorter_N)]
 
         def split(row_N: NDArray[np.intp]) -> SplitCounts:
@@ -130,6 +146,7 @@ class LineupCounts:
             count_2W2=count_2W2,
             points_2JE3=_by_bucket(count_NE3, hash_N, heldout_N, weightings.uniform),
             length_4=length_4,
+            vetoes=None if broken is None else (VetoCounts.of(broken), VetoCounts.of(broken.take(heldout_N))),
         )
 
     def __add__(self, other: "LineupCounts") -> "LineupCounts":
@@ -139,7 +156,15 @@ class LineupCounts:
             count_2W2=self.count_2W2 + other.count_2W2,
             points_2JE3=self.points_2JE3 + other.points_2JE3,
             length_4=self.length_4 + other.length_4,
+            vetoes=_add_vetoes(self.vetoes, other.vetoes),
         )
+
+
+def _add_vetoes(
+    a: tuple[VetoCounts, VetoCounts] | None, b: tuple[VetoCounts, VetoCounts] | None
+) -> tuple[VetoCounts, VetoCounts] | None:
+    assert (a is None) == (b is None), "vetoes of different rules"
+    return None if a is None or b is None else (a[0] + b[0], a[1] + b[1])
 
 
 def _beside_length(

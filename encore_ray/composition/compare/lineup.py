@@ -8,14 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
+from encore_ray.composition.compare.soft_min import SoftMin
 from encore_ray.composition.compare.weightings import TopRuleWeights, Weightings
 from encore_ray.composition.consensus.consensus import Consensus
 from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.entropy import Entropy, entropy
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.measure.ties import linear_reach, tie_tolerance
+from encore_ray.composition.sums.moments import Moments
 from encore_ray.composition.weigh.evidence import Learned, consensus_of, gather_evidence, kept_rules
 from encore_ray.composition.weigh.groups import group_entropies, weigh_groups
+from encore_ray.composition.weigh.points import weigh_rules
 from encore_ray.composition.weigh.rated import Ratings
 from encore_ray.composition.weigh.scheme import Competition, Evidence, Scheme
 from encore_ray.composition.weigh.schemes import SCHEMES, Encore, Uniform
@@ -118,7 +121,7 @@ def line_up(
         num_selected=selection["num_rules"] if selection else None,
         force_consensus=force_consensus,
     )
-    entrants, top_rules, left_out = _enter_schemes(competition, evidence, rules)
+    entrants, soft_mins, top_rules, left_out = _enter_schemes(competition, evidence, rules, diagnostics.responses)
     by_subset = None
     if by_group:
         by_subset = _weigh_subsets(encore, evidence, rules)
@@ -141,6 +144,7 @@ def line_up(
     weight_LK = np.stack([*linear, *(cell.weight_K for cell in cells)])
     weightings = Weightings(
         weight_LK=weight_LK,
+        soft_mins=tuple(soft_mins),
         top_rules=tuple(top_rules),
         by_subset=by_subset,
         by_mask=by_mask,
@@ -200,25 +204,29 @@ class _KeptRules:
     def weigh(self, scheme: Scheme, evidence: Evidence) -> NDArray[np.float64]:
         """The weights of all rules, 0 for those that may have none."""
         weight_K = np.zeros(len(self.weights.rules))
-        weight_K[self.kept] = scheme.weigh(evidence)
+        weight_K[self.kept] = weigh_rules(scheme, evidence)
         return weight_K
 
 
 def _enter_schemes(
-    competition: Competition, evidence: Evidence, rules: _KeptRules
-) -> tuple[list[Entrant], list[TopRuleWeights], list[str]]:
-    """The schemes that compete, the weights of those that a pair decides, and why others are left out."""
+    competition: Competition, evidence: Evidence, rules: _KeptRules, responses: Moments
+) -> tuple[list[Entrant], list[SoftMin], list[TopRuleWeights], list[str]]:
+    """The schemes that compete, their soft-mins, the weights that a pair decides, and why others are left out."""
     entrants: list[Entrant] = []
+    soft_mins: list[SoftMin] = []
     top_rules: list[TopRuleWeights] = []
     left_out: list[str] = []
     for scheme in SCHEMES:
         instances = scheme.competing(competition)
         if not instances:
             continue
-        num_top = instances[0].rules_a_pair
+        num_top, sharpness = instances[0].rules_a_pair, instances[0].soft_min_sharpness
         try:
-            if num_top is not None:
-                top_rules.append(TopRuleWeights(instances[0].weigh(evidence), num_top))
+            if sharpness is not None:
+                soft_mins.append(SoftMin.of(rules.weigh(instances[0], evidence), responses, sharpness=sharpness))
+                weight_DK = None
+            elif num_top is not None:
+                top_rules.append(TopRuleWeights(weigh_rules(instances[0], evidence), num_top))
                 weight_DK = None
             else:
                 weight_DK = np.stack([rules.weigh(instance, evidence) for instance in instances])
@@ -226,7 +234,7 @@ def _enter_schemes(
             left_out.append(f"Scheme {scheme.name} is left out: {error}")
             continue
         entrants.append(Entrant(scheme.name, _shared_params(instances), scheme.lesson is not None, weight_DK))
-    return entrants, top_rules, left_out
+    return entrants, soft_mins, top_rules, left_out
 
 
 def _shared_params(instances: Sequence[Scheme]) -> dict[str, Any]:

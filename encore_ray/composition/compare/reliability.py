@@ -15,6 +15,7 @@ from encore_ray.composition.measure.entropy import entropies_without_each
 from encore_ray.composition.measure.jackknife import jackknife_interval, without_each
 from encore_ray.composition.weigh.evidence import kept_rules
 from encore_ray.composition.weigh.formulas import encore
+from encore_ray.composition.weigh.points import points_of, times_points
 from encore_ray.composition.weigh.weighing import correlated_rules
 from encore_ray.composition.weigh.weights import Weights
 
@@ -133,8 +134,13 @@ def estimate_sample_size(
 ) -> SampleSize:
     """How far the ENCORE weights of the kept rules move from corpus to corpus."""
     kept = kept_rules(diagnostics.statistics, min_active=weights.min_active)
-    without_JK = np.array([encore(row, temperature=temperature) for row in left_out.entropy_JK[:, kept].tolist()])
-    weight_K = encore([weights.rules[k].entropy.value for k in kept], temperature=temperature)
+    points_K = points_of(weights.rules[k] for k in kept)
+
+    def weigh(entropy_K: list[float]) -> NDArray[np.float64]:
+        return times_points(encore(entropy_K, temperature=temperature), points_K)
+
+    without_JK = np.array([weigh(row) for row in left_out.entropy_JK[:, kept].tolist()])
+    weight_K = weigh([weights.rules[k].entropy.value for k in kept])
     errors = []
     for without_J, weight in zip(without_JK.T, weight_K.tolist(), strict=True):
         interval = jackknife_interval(weight, without_J)

@@ -14,9 +14,11 @@ from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.weightings import Weightings
 from encore_ray.composition.hashing.keys import hash_keys, is_heldout
 from encore_ray.composition.measure.binning import Binning, choose_binning
+from encore_ray.composition.measure.differences import signed_differences, signed_shares
 from encore_ray.composition.measure.score_range import ScoreRange
 from encore_ray.composition.measure.scores import PairScores, measure_statistics
 from encore_ray.composition.measure.statistics import Subsets
+from encore_ray.composition.measure.vetoes import BrokenRules
 from encore_ray.composition.select.selection import random_rules
 from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit
 from encore_ray.composition.weigh.evidence import Learned
@@ -91,9 +93,14 @@ def count_lineup(
         beside, shorter_N, masks: of all N rows, as `LineupCounts.measure` takes them of the pairs.
     """
     pair_N = scores.has_rejected_N
+    chosen_KP, rejected_KP = ([score_N[pair_N] for score_N in side] for side in (scores.chosen_KN, scores.rejected_KN))
+    soft_margins = []
+    if weightings.soft_mins:
+        shares = [signed_shares(side_KP, rules=rules) for side_KP in (chosen_KP, rejected_KP)]
+        soft_margins = [soft.rewards(shares[0]) - soft.rewards(shares[1]) for soft in weightings.soft_mins]
     subsets = None if scores.subsets is None else Subsets.of(scores.subsets)
     return LineupCounts.measure(
-        scores.differences(pair_N, rules=rules, score_range=score_range),
+        signed_differences(chosen_KP, rejected_KP, rules=rules, score_range=score_range),
         weightings=weightings,
         hash_N=hash_keys(scores.keys)[pair_N],
         heldout_N=is_heldout(scores.keys)[pair_N],
@@ -101,6 +108,10 @@ def count_lineup(
         beside=[margin_N[pair_N] for margin_N in beside],
         shorter_N=shorter_N[pair_N],
         masks=[mask_KN[:, pair_N] for mask_KN in masks],
+        soft_margins=soft_margins,
+        broken=BrokenRules.of(
+            rules.rules, chosen_KN=chosen_KP, rejected_KN=rejected_KP, has_rejected_N=np.ones(pair_N.sum(), dtype=bool)
+        ),
     )
 
 

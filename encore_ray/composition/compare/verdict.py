@@ -28,6 +28,7 @@ def write_verdict(comparison: Mapping[str, Any]) -> str:
     sentences = [
         _world(comparison),
         _encore(comparison),
+        _vetoes(comparison),
         write_label_free_choice(comparison.get("label_free")),
         _best(comparison),
         _next_step(comparison),
@@ -166,6 +167,19 @@ def _encore(comparison: Mapping[str, Any]) -> str:
     return (
         f"Over all {encore['all']['num_pairs']:,} pairs {tau} agrees with {encore['all']['accuracy']:.1%} of the "
         f"labels, uniform weights with {uniform['all']['accuracy']:.1%}: {_points(difference)}, {verdict}."
+    )
+
+
+def _vetoes(comparison: Mapping[str, Any]) -> str:
+    found = comparison.get("decided_by_veto")
+    if not found:
+        return ""
+    named = _listed(list(found["rules"]))
+    if not found["num_pairs"]:
+        return f"The vetoes of {named} decide no pair."
+    return (
+        f"The vetoes of {named} decide {found['num_pairs']:,} of {comparison['num_pairs']:,} pairs under every scheme, "
+        f"{found['right'] / found['num_pairs']:.1%} of them as labelled."
     )
 
 

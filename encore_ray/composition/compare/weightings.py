@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from encore_ray.composition.compare.soft_min import SoftMin
 from encore_ray.composition.measure.statistics import subset_codes
 from encore_ray.composition.select.discrepancy import discrepancy_margins, masked_margins
 
@@ -30,18 +31,21 @@ class Weightings:
 
     Attributes:
         weight_LK: linear rewards, a row each of the L weightings that are the same for all pairs.
+        soft_mins: of all rules' scores.
         top_rules: weights inside the rules that tell a pair's responses most apart.
         by_subset: weights of the pairs of each subset, of others under None; or None for no such weighting.
         by_mask: weights of all rules of each weighting that is told which rules of a pair count.
         kept: numbers of the rules that may have a weight.
         range_K: width of each rule's range in the units of the differences.
-        tolerance_L, pair_tolerance: margins of at most so much are ties: of linear rewards, and of all others.
+        tolerance_L, pair_tolerance: margins of at most so much are ties: of linear rewards, and of weights that differ
+            from pair to pair.
         members_E: for each entrant the weightings whose counts it adds up.
         uniform: which entrant the others are compared with.
         consensus: which entrant weighs by consensus; None where none does.
     """
 
     weight_LK: NDArray[np.float64]
+    soft_mins: tuple[SoftMin, ...]
     top_rules: tuple[TopRuleWeights, ...]
     by_subset: Mapping[str | None, NDArray[np.float64]] | None
     by_mask: tuple[NDArray[np.float64], ...]
@@ -56,7 +60,13 @@ class Weightings:
     @property
     def num_weightings(self) -> int:
         """W."""
-        return len(self.weight_LK) + len(self.top_rules) + (self.by_subset is not None) + len(self.by_mask)
+        return (
+            len(self.weight_LK)
+            + len(self.soft_mins)
+            + len(self.top_rules)
+            + (self.by_subset is not None)
+            + len(self.by_mask)
+        )
 
 
 def wins_and_ties(
@@ -64,6 +74,7 @@ def wins_and_ties(
     weightings: Weightings,
     subsets: Sequence[str | None],
     masks: Sequence[NDArray[np.bool_]],
+    soft_margins: Sequence[NDArray[np.float64]],
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which of N pairs each weighting gets right, and which are ties, [W, N] each.
 
@@ -71,6 +82,7 @@ def wins_and_ties(
         d_KN: signed differences, see `encore_ray.composition.measure.differences`.
         subsets: N names, None where a pair has none.
         masks: for each of `weightings.by_mask` the rules that count, [K, N]; a pair without any is a tie.
+        soft_margins: of each of `weightings.soft_mins`, [N].
     """
     win_WN = np.empty((weightings.num_weightings, d_KN.shape[1]), dtype=bool)
     tie_WN = np.empty_like(win_WN)
@@ -81,9 +93,12 @@ def wins_and_ties(
         tolerance_L1 = weightings.tolerance_L[:, None]
         win_WN[:num_linear, rows] = margin_LN > tolerance_L1
         tie_WN[:num_linear, rows] = np.abs(margin_LN) <= tolerance_L1
-    for w, margin_N in enumerate(_pairwise_margins(d_KN, weightings, subsets, masks), start=num_linear):
-        win_WN[w] = margin_N > weightings.pair_tolerance
-        tie_WN[w] = np.abs(margin_N) <= weightings.pair_tolerance
+    others = [(margin_N, soft.tolerance) for margin_N, soft in zip(soft_margins, weightings.soft_mins, strict=True)]
+    pairwise = _pairwise_margins(d_KN, weightings, subsets, masks)
+    others += [(margin_N, weightings.pair_tolerance) for margin_N in pairwise]
+    for w, (margin_N, tolerance) in enumerate(others, start=num_linear):
+        win_WN[w] = margin_N > tolerance
+        tie_WN[w] = np.abs(margin_N) <= tolerance
     return win_WN, tie_WN
 
 

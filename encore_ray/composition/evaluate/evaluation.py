@@ -15,6 +15,7 @@ from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.agreement import Correlation, Tally
 from encore_ray.composition.measure.baselines import BASELINES
 from encore_ray.composition.measure.statistics import subset_codes
+from encore_ray.composition.measure.vetoes import BrokenRules, VetoCounts
 from encore_ray.composition.sums.exact import ExactSum, mean, standard_deviation
 from encore_ray.schema import SCHEMA_VERSION
 
@@ -27,9 +28,9 @@ class Agreement:
     keys: DistinctKeys
 
     @classmethod
-    def of(cls, margin_N: NDArray[np.float64], hash_N: NDArray[np.uint64], *, tolerance: float) -> "Agreement":
-        """Count pairs by margin; `hash_N` are the hashes of their keys."""
-        return cls(Tally.of(margin_N, tolerance=tolerance), DistinctKeys.of(hash_N))
+    def of(cls, verdict_N: NDArray[np.int8], hash_N: NDArray[np.uint64]) -> "Agreement":
+        """Count pairs by which response is better, see `Tally.of_verdicts`; `hash_N` are the hashes of their keys."""
+        return cls(Tally.of_verdicts(verdict_N), DistinctKeys.of(hash_N))
 
     def __add__(self, other: "Agreement") -> "Agreement":
         return Agreement(self.tally + other.tally, self.keys + other.keys)
@@ -48,8 +49,9 @@ class RewardStatistics:
         rewardbench_2: groups of RewardBench 2. rm_bench: those of RM-Bench.
         baselines: of BASELINES, over the pairs whose two lengths are known. baseline_keys: the keys of these pairs.
         num_singles: single responses, which no pair statistic counts.
-        sum_margin, sum_squared_margin: over all pairs.
-        margins: histogram over all pairs.
+        sum_margin, sum_squared_margin: over all pairs that have a margin.
+        margins: histogram over the same pairs.
+        vetoes: what hard rules decide; None where no rule has a veto.
     """
 
     overall: Agreement
@@ -62,6 +64,7 @@ class RewardStatistics:
     sum_margin: ExactSum
     sum_squared_margin: ExactSum
     margins: MarginHistogram
+    vetoes: VetoCounts | None = None
 
     @classmethod
     def measure(
@@ -74,11 +77,12 @@ class RewardStatistics:
         subsets: Sequence[str | None] | None = None,
         responses: Responses | None = None,
         shorter_N: ArrayLike | None = None,
+        broken: BrokenRules | None = None,
     ) -> "RewardStatistics":
         """Measure one unit of rewards.
 
         Args:
-            margin_N: float64 margins; NaN marks a single response.
+            margin_N: float64 margins; NaN marks a single response, or a pair that a veto decides.
             tolerance: see `encore_ray.composition.weigh.rewards.margin_tolerance`.
             reach: half the range of the histogram, see `encore_ray.composition.evaluate.margins.margin_reach`.
             keys: N resampling keys: prompt_id, else group_id, else pair_id.
@@ -86,10 +90,17 @@ class RewardStatistics:
             responses: the groups of responses that rows belong to; None where no row belongs to one.
             shorter_N: length of the rejected response minus that of the chosen, NaN where one is not known; None where
                 none is.
+            broken: the hard rules that the responses break; None where no rule has a veto. The pair of which just one
+                response breaks any is won by the other.
         """
         margin_N = np.asarray(margin_N, dtype=np.float64)
-        pair_N = np.flatnonzero(~np.isnan(margin_N))
-        margin_P = margin_N[pair_N]
+        decided_N = np.zeros(len(margin_N), dtype=np.int8) if broken is None else broken.decided_N
+        pair_N = np.flatnonzero(~np.isnan(margin_N) | (decided_N != 0))
+        decided_P, margin_P = decided_N[pair_N], margin_N[pair_N]
+        verdict_P = np.where(
+            decided_P != 0, decided_P, (margin_P > tolerance).astype(np.int8) - (margin_P < -tolerance)
+        )
+        margin_P = margin_P[decided_P == 0]
         hash_P = hash_keys([keys[row] for row in pair_N.tolist()])
         by_subset: dict[str, Agreement] = {}
         if subsets is not None:
@@ -98,22 +109,23 @@ class RewardStatistics:
             first_S = np.searchsorted(code_P[order_P], np.arange(len(number) + 1))
             for name, code in number.items():
                 rows = order_P[first_S[code] : first_S[code + 1]]
-                by_subset[name] = Agreement.of(margin_P[rows], hash_P[rows], tolerance=tolerance)
+                by_subset[name] = Agreement.of(verdict_P[rows], hash_P[rows])
         shorter_P = np.full(len(pair_N), np.nan)
         if shorter_N is not None:
             shorter_P = np.asarray(shorter_N, dtype=np.float64)[pair_N]
         known_P = ~np.isnan(shorter_P)
         return cls(
-            overall=Agreement.of(margin_P, hash_P, tolerance=tolerance),
+            overall=Agreement.of(verdict_P, hash_P),
             subsets=by_subset,
-            rewardbench_2=RewardBench2.measure(responses, subsets=subsets, tolerance=tolerance),
-            rm_bench=RMBench.measure(responses, tolerance=tolerance),
+            rewardbench_2=RewardBench2.measure(responses, subsets=subsets, tolerance=tolerance, broken=broken),
+            rm_bench=RMBench.measure(responses, tolerance=tolerance, broken=broken),
             baselines=tuple(Tally.of(each.margins(shorter_P[known_P]), tolerance=0.0) for each in BASELINES),
             baseline_keys=DistinctKeys.of(hash_P[known_P]),
             num_singles=len(margin_N) - len(pair_N),
             sum_margin=ExactSum.of(margin_P),
             sum_squared_margin=ExactSum.of_squares(margin_P),
             margins=MarginHistogram.of(margin_P, reach=reach),
+            vetoes=None if broken is None else VetoCounts.of(broken),
         )
 
     def __add__(self, other: "RewardStatistics") -> "RewardStatistics":
@@ -131,16 +143,17 @@ class RewardStatistics:
             sum_margin=self.sum_margin + other.sum_margin,
             sum_squared_margin=self.sum_squared_margin + other.sum_squared_margin,
             margins=self.margins + other.margins,
+            vetoes=self.vetoes + other.vetoes if self.vetoes and other.vetoes else None,
         )
 
     def metrics(self, *, entropy_accuracy: Correlation | None = None) -> dict[str, Any]:
         """The content of metrics.json; null for what the rows cannot tell."""
-        num_pairs = self.overall.tally.num_pairs
+        num_margins = self.overall.tally.num_pairs - (self.vetoes.decided if self.vetoes else 0)
         margin = None
-        if num_pairs:
+        if num_margins:
             margin = {
-                "mean": mean(self.sum_margin, count=num_pairs),
-                "sd": standard_deviation(self.sum_margin, self.sum_squared_margin, count=num_pairs),
+                "mean": mean(self.sum_margin, count=num_margins),
+                "sd": standard_deviation(self.sum_margin, self.sum_squared_margin, count=num_margins),
                 "histogram": self.margins.to_dict(),
             }
         sections = rewardbench({name: agreement.tally for name, agreement in self.subsets.items()})
@@ -159,4 +172,5 @@ class RewardStatistics:
             "entropy_accuracy": entropy_accuracy.to_dict() if entropy_accuracy else None,
             "margin": margin,
             "num_singles": self.num_singles,
+            **({"decided_by_veto": self.vetoes.to_dict()} if self.vetoes else {}),
         }

@@ -8,12 +8,14 @@ within the tie tolerance.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.evaluate.rewardbench import with_overall
 from encore_ray.composition.hashing.keys import MAX_HASHES, DistinctKeys, hash_keys
+from encore_ray.composition.measure.vetoes import BrokenRules
 from encore_ray.composition.sums.exact import ExactSum, mean
 
 TIES = "Ties"
@@ -37,6 +39,13 @@ class Responses:
     rejected_ids: Sequence[str | None]
     chosen_reward_N: ArrayLike
     rejected_reward_N: ArrayLike
+
+
+class Standing(NamedTuple):
+    """Where a response stands: whether it keeps every hard rule comes before its reward."""
+
+    keeps: bool
+    reward: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +75,11 @@ class BestOfN:
 
 @dataclass(frozen=True)
 class Extremes:
-    """The rewards that decide a group of subset Ties."""
+    """The standings that decide a group of subset Ties."""
 
-    best_correct: float
-    worst_correct: float
-    best_incorrect: float
+    best_correct: Standing
+    worst_correct: Standing
+    best_incorrect: Standing
 
     def __add__(self, other: "Extremes") -> "Extremes":
         return Extremes(
@@ -81,13 +90,16 @@ class Extremes:
 
     @property
     def spread(self) -> float:
-        """Between the correct responses; >= 0."""
-        return self.best_correct - self.worst_correct
+        """Between the correct responses; >= 0, infinite where some of them break a hard rule and others none."""
+        return _ahead(self.best_correct, self.worst_correct)
 
     @property
     def gap(self) -> float:
-        """From the best incorrect up to the worst correct response; > 0 when all correct ones beat all others."""
-        return self.worst_correct - self.best_incorrect
+        """From the best incorrect up to the worst correct response; > 0 when all correct ones beat all others.
+
+        Infinite either way where just one of the two breaks a hard rule.
+        """
+        return _ahead(self.worst_correct, self.best_incorrect)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,15 +118,23 @@ class RewardBench2:
 
     @classmethod
     def measure(
-        cls, responses: Responses | None, *, subsets: Sequence[str | None] | None, tolerance: float
+        cls,
+        responses: Responses | None,
+        *,
+        subsets: Sequence[str | None] | None,
+        tolerance: float,
+        broken: BrokenRules | None = None,
     ) -> "RewardBench2":
-        """Measure one unit; all rows of a group lie in it, except that those of subset Ties may lie in several."""
-        groups = _groups(responses, subsets) if responses is not None and subsets is not None else {}
+        """Measure one unit; all rows of a group lie in it, except that those of subset Ties may lie in several.
+
+        `broken`: as of `RewardStatistics.measure`. A response that breaks a hard rule stands behind all that keep them.
+        """
+        groups = _groups(responses, subsets, broken) if responses is not None and subsets is not None else {}
         credit_of: dict[str, dict[str, float]] = {}
         ties: dict[str, Extremes] = {}
-        for (subset, group_id), reward_of in groups.items():
-            correct = [reward for is_correct, reward in reward_of.values() if is_correct]
-            incorrect = [reward for is_correct, reward in reward_of.values() if not is_correct]
+        for (subset, group_id), standing_of in groups.items():
+            correct = [standing for is_correct, standing in standing_of.values() if is_correct]
+            incorrect = [standing for is_correct, standing in standing_of.values() if not is_correct]
             if subset == TIES:
                 ties[group_id] = Extremes(max(correct), min(correct), max(incorrect))
             else:
@@ -143,7 +163,7 @@ def ties_score(groups: Mapping[str, Extremes], *, tolerance: float) -> float | N
     Each question is asked twice: `ref:n` with one correct response, `tied:n` with several. A group is accurate when
     its gap is positive. Over the questions n with both, correctness is preferred when the gap of `tied:n` exceeds its
     spread, and preferred hard when the smaller gap of both does; the last term is the mean of
-    tanh(smaller gap / spread - 1), where 0 / 0 counts 0 and x / 0 gives -1 or 1.
+    tanh(smaller gap / spread - 1), where 0 / 0 counts 0 and x / 0 and an infinite gap give -1 or 1.
 
     Args:
         groups: by id.
@@ -174,8 +194,13 @@ def _of_kind(kind: str, groups: Mapping[str, Extremes]) -> dict[str, Extremes]:
     return {name.removeprefix(kind): found for name, found in groups.items() if name.startswith(kind)}
 
 
+def _ahead(one: Standing, other: Standing) -> float:
+    """How far one response stands above another: by rewards, infinitely where just one of them breaks a hard rule."""
+    return one.reward - other.reward if one.keeps == other.keeps else math.inf if one.keeps else -math.inf
+
+
 def _margin(gap: float, spread: float, tolerance: float) -> float:
-    if spread > tolerance:
+    if spread > tolerance and not math.isinf(gap):
         return math.tanh(gap / spread - 1)
     return 0.0 if abs(gap) <= tolerance else math.copysign(1.0, gap)
 
@@ -184,26 +209,33 @@ def _share(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _credit(correct: Sequence[float], incorrect: Sequence[float], *, tolerance: float) -> float:
-    """Share of correct responses among those with the highest reward: of one correct response 1, 1/k in a tie, or 0."""
-    limit = max(*correct, *incorrect) - tolerance
-    num_correct = sum(reward >= limit for reward in correct)
-    return num_correct / (num_correct + sum(reward >= limit for reward in incorrect))
+def _credit(correct: Sequence[Standing], incorrect: Sequence[Standing], *, tolerance: float) -> float:
+    """Share of correct responses among those that stand highest: of one correct response 1, 1/k in a tie, or 0."""
+    top = max(*correct, *incorrect)
+    limit = Standing(top.keeps, top.reward - tolerance)
+    num_correct = sum(standing >= limit for standing in correct)
+    return num_correct / (num_correct + sum(standing >= limit for standing in incorrect))
 
 
 def _groups(
-    responses: Responses, subsets: Sequence[str | None]
-) -> dict[tuple[str, str], dict[str, tuple[bool, float]]]:
-    """Of each (subset, group), the distinct responses by id: whether correct, and the reward."""
-    groups: dict[tuple[str, str], dict[str, tuple[bool, float]]] = {}
-    chosen_N = np.asarray(responses.chosen_reward_N, dtype=np.float64).tolist()
-    rejected_N = np.asarray(responses.rejected_reward_N, dtype=np.float64).tolist()
+    responses: Responses, subsets: Sequence[str | None], broken: BrokenRules | None
+) -> dict[tuple[str, str], dict[str, tuple[bool, Standing]]]:
+    """Of each (subset, group), the distinct responses by id: whether correct, and where it stands."""
+    groups: dict[tuple[str, str], dict[str, tuple[bool, Standing]]] = {}
+    chosen_N = _standings(responses.chosen_reward_N, None if broken is None else broken.chosen_N)
+    rejected_N = _standings(responses.rejected_reward_N, None if broken is None else broken.rejected_N)
     columns = (subsets, responses.group_ids, responses.chosen_ids, responses.rejected_ids, chosen_N, rejected_N)
     for subset, group_id, chosen_id, rejected_id, chosen, rejected in zip(*columns, strict=True):
-        if subset not in SUBSETS or None in (group_id, chosen_id, rejected_id) or math.isnan(rejected):
+        if subset not in SUBSETS or None in (group_id, chosen_id, rejected_id) or math.isnan(rejected.reward):
             continue
-        reward_of = groups.setdefault((subset, group_id), {})
+        standing_of = groups.setdefault((subset, group_id), {})
         # A response stands in several pairs, perhaps scored in batches of other sizes: its first reward counts.
-        reward_of.setdefault(chosen_id, (True, chosen))
-        reward_of.setdefault(rejected_id, (False, rejected))
+        standing_of.setdefault(chosen_id, (True, chosen))
+        standing_of.setdefault(rejected_id, (False, rejected))
     return groups
+
+
+def _standings(reward_N: ArrayLike, breaks_N: NDArray[np.bool_] | None) -> list[Standing]:
+    rewards = np.asarray(reward_N, dtype=np.float64).tolist()
+    keeps = [True] * len(rewards) if breaks_N is None else (~breaks_N).tolist()
+    return [Standing(*standing) for standing in zip(keeps, rewards, strict=True)]

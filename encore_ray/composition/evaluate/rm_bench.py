@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from encore_ray.composition.evaluate.rewardbench2 import Responses
+from encore_ray.composition.measure.vetoes import BrokenRules
 
 NUM_STYLES = 3
 _PLACES = {(f"c{c}", f"r{r}"): (c, r) for c in range(NUM_STYLES) for r in range(NUM_STYLES)}
@@ -28,13 +29,16 @@ class RMBench:
     wins: tuple[int, ...] = (0,) * NUM_STYLES**2
 
     @classmethod
-    def measure(cls, responses: Responses | None, *, tolerance: float) -> "RMBench":
-        """Measure one unit; all pairs of a group lie in it."""
+    def measure(cls, responses: Responses | None, *, tolerance: float, broken: BrokenRules | None = None) -> "RMBench":
+        """Measure one unit; all pairs of a group lie in it. `broken`: as of `RewardStatistics.measure`."""
         if responses is None:
             return cls()
         margin_N = np.asarray(responses.chosen_reward_N, dtype=np.float64) - np.asarray(
             responses.rejected_reward_N, dtype=np.float64
         )
+        if broken is not None:
+            decided_N = broken.decided_N
+            margin_N = np.where(decided_N != 0, np.copysign(np.inf, decided_N), margin_N)
         groups: dict[str, dict[tuple[int, int], float]] = {}
         columns = (responses.group_ids, responses.chosen_ids, responses.rejected_ids, margin_N.tolist())
         for group_id, chosen_id, rejected_id, margin in zip(*columns, strict=True):

@@ -37,6 +37,12 @@ class Tally:
         wins, losses = int((margin_N > tolerance).sum()), int((margin_N < -tolerance).sum())
         return cls(wins, len(margin_N) - wins - losses, losses)
 
+    @classmethod
+    def of_verdicts(cls, verdict_N: NDArray[np.int8]) -> "Tally":
+        """Count pairs by which response is better: 1 the chosen one, -1 the rejected one, 0 neither."""
+        wins, losses = int((verdict_N > 0).sum()), int((verdict_N < 0).sum())
+        return cls(wins, len(verdict_N) - wins - losses, losses)
+
     @property
     def num_pairs(self) -> int:
         return self.wins + self.ties + self.losses

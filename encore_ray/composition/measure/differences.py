@@ -37,6 +37,15 @@ def signed_differences(
     return np.stack(d_KN)
 
 
+def signed_shares(score_KN: Sequence[ArrayLike] | NDArray[np.floating], *, rules: RuleSet) -> NDArray[np.float64]:
+    """polarity_k (score_k - lo_k) / width_k of N responses, float64 [K, N]: higher is better, whatever the scale."""
+    shares = [
+        rule.polarity * ((snap(score_N, scale=rule.scale) - rule.scale.lo) / rule.scale.width)
+        for rule, score_N in zip(rules, score_KN, strict=True)
+    ]
+    return np.stack(shares)
+
+
 @dataclass(frozen=True)
 class RuleAgreement:
     """How each of K rules alone agrees with the labels of some pairs; merges with ``+``."""

@@ -28,6 +28,14 @@ class RuleSelection:
     margin_N: NDArray[np.float64]
     label_N: NDArray[np.int8]
 
+    def decided(self, decided_N: NDArray[np.int8]) -> "RuleSelection":
+        """The same where vetoes decide some pairs, see `encore_ray.composition.measure.vetoes.decide`.
+
+        Their label is that decision, whatever rules are chosen, and their margin NaN.
+        """
+        margin_N = np.where(decided_N != 0, np.nan, self.margin_N)
+        return RuleSelection(self.mask_KN, margin_N, np.where(decided_N != 0, decided_N, self.label_N))
+
 
 def select_rules(
     d_KN: NDArray[np.float64], r: int, *, range_K: ArrayLike, relevance_KN: NDArray[np.float64] | None = None

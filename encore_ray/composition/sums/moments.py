@@ -45,6 +45,11 @@ class Moments:
         return Moments(self.count + other.count, self.sum_K + other.sum_K, self.product_KK + other.product_KK)
 
     @cached_property
+    def mean_K(self) -> NDArray[np.float64]:
+        """Means, each rounded once; needs one value or more."""
+        return (self.sum_K / (self.count << _GRID_BITS)).astype(np.float64)
+
+    @cached_property
     def covariance_KK(self) -> NDArray[np.float64]:
         """Population covariances, each rounded once; needs one value or more."""
         spread_KK = self.count * self.product_KK - np.multiply.outer(self.sum_K, self.sum_K)

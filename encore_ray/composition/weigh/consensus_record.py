@@ -100,14 +100,20 @@ class ConsensusRecord:
         """The rules that go against what all have in common."""
         return tuple(name for name, loading in self.loadings.items() if loading is not None and loading < 0)
 
-    def warnings(self, *, forced: bool) -> list[str]:
-        """What a reader of weights by consensus should know, in sentences; `forced`: whatever the fit says."""
+    def warnings(self, *, forced: bool, with_points: bool = False) -> list[str]:
+        """What a reader of weights by consensus should know, in sentences.
+
+        Args:
+            forced: the weights count whatever the fit says.
+            with_points: rules have points, which the weights are multiplied by.
+        """
         warnings: list[str] = []
         if not self.trusted:
             taken = (
                 "Consensus weights were forced all the same, and may do harm."
                 if forced
-                else "All rules that vary weigh alike: consensus weights are not trusted here."
+                else f"All rules that vary weigh alike{', but for their points' if with_points else ''}: consensus "
+                "weights are not trusted here."
             )
             warnings.append(f"The rules share no single direction, {why_not_trusted(self.to_dict())}. {taken}")
         elif forced:

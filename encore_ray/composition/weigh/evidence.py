@@ -13,6 +13,7 @@ from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.sums.exact import variance
 from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit
+from encore_ray.composition.weigh.points import points_of
 from encore_ray.composition.weigh.scheme import Evidence
 from encore_ray.errors import DataError
 
@@ -112,6 +113,7 @@ def gather_evidence(
         accuracy_K=learned.accuracy_K if learned else None,
         bradley_terry=learned.fit.weights if learned and learned.fit else None,
         consensus=consensus,
+        points_K=points_of(counts.rule for counts in counts_K),
     )
 
 

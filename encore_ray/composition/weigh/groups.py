@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.measure.entropy import Estimator, LogBase, entropy
 from encore_ray.composition.measure.statistics import RuleStatistics, subset_codes
+from encore_ray.composition.measure.vetoes import BrokenRules
+from encore_ray.composition.weigh.points import weigh_rules
 from encore_ray.composition.weigh.rewards import ComposedRewards, compose
 from encore_ray.composition.weigh.scheme import Evidence, Scheme
 from encore_ray.composition.weigh.weights import Weights
@@ -56,7 +58,7 @@ def weigh_groups(groups: Groups | None, *, scheme: Scheme, evidence: Evidence) -
     for name, group in groups.items():
         entropy_K = tuple(group["entropies"][rule] for rule in evidence.names)
         try:
-            kept_weight = scheme.weigh(replace(evidence, entropy_K=entropy_K)).tolist()
+            kept_weight = weigh_rules(scheme, replace(evidence, entropy_K=entropy_K)).tolist()
         except DataError as error:
             raise DataError(f"Subset {short(name)}: {error}") from None
         weights = dict.fromkeys(group["entropies"], 0.0) | dict(zip(evidence.names, kept_weight, strict=True))
@@ -104,7 +106,13 @@ def compose_by_group(
     is_pair_N = np.asarray(has_rejected_N, dtype=bool)
     number, code_N = subset_codes(subsets if subsets is not None else [None] * len(is_pair_N))
     chosen, rejected = [np.asarray(x) for x in chosen_KN], [np.asarray(x) for x in rejected_KN]
-    found = ComposedRewards(*(np.full(len(is_pair_N), np.nan) for _ in range(3)))
+    chosen_N, rejected_N, margin_N = (np.full(len(is_pair_N), np.nan) for _ in range(3))
+    found = ComposedRewards(
+        chosen_N,
+        rejected_N,
+        margin_N,
+        BrokenRules.of(weights.rules, chosen_KN=chosen, rejected_KN=rejected, has_rejected_N=is_pair_N),
+    )
     seen = {code: name for name, code in number.items() if name in weights.group_weights}
     without_N = ~np.isin(code_N, list(seen))
     parts = [(weights.of_group(name), code_N == code) for code, name in seen.items()] + [(weights, without_N)]

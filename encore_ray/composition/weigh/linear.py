@@ -28,12 +28,18 @@ def linear_reward(weights: Weights) -> LinearReward:
     """The linear function that `compose` computes.
 
     Raises:
-        ConfigError: each subset has weights of its own, or every weight is 0.
+        ConfigError: each subset has weights of its own, a rule has a veto, or every weight is 0.
     """
     if weights.group_weights:
         raise ConfigError(
             "Each subset has weights of its own, and a model does not know the subset of a conversation: its rewards "
             "are no single linear function. Weigh without by_group to fold the weights into a model."
+        )
+    if weights.hard_rules:
+        raise ConfigError(
+            f"One output of a model cannot express a veto, and {', '.join(weights.hard_rules)} has one: rewards alone "
+            "would pass responses that break it. Take veto out of rules.yaml and weigh again to fold the weights into "
+            "a model, and check the rule beside it."
         )
     unit = weights.score_range == "unit"
     factor_K = tuple(

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from encore_ray.composition.measure.binning import snap
 from encore_ray.composition.measure.counts import PART_ROWS
 from encore_ray.composition.measure.ties import linear_reach, tie_tolerance
+from encore_ray.composition.measure.vetoes import BrokenRules
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.errors import DataError
 from encore_ray.rules import FLOAT32_MAX
@@ -16,11 +17,18 @@ from encore_ray.rules import FLOAT32_MAX
 
 @dataclass(frozen=True, eq=False)
 class ComposedRewards:
-    """Rewards of N rows, float64; rejected and margin are NaN for single responses, and finite everywhere else."""
+    """Rewards of N rows, float64.
+
+    Attributes:
+        chosen_N, rejected_N: finite, but that rejected is NaN for single responses.
+        margin_N: NaN for single responses and for pairs that a veto decides, finite everywhere else.
+        broken: the hard rules that each response breaks; None where no rule has a veto.
+    """
 
     chosen_N: NDArray[np.float64]
     rejected_N: NDArray[np.float64]
     margin_N: NDArray[np.float64]
+    broken: BrokenRules | None = None
 
 
 def compose(
@@ -31,6 +39,8 @@ def compose(
     has_rejected_N: ArrayLike | None = None,
 ) -> ComposedRewards:
     """reward = sum_k w_k polarity_k score_k; margin = sum_k w_k polarity_k (chosen_k - rejected_k).
+
+    A veto changes no reward. A pair of which just one response breaks a hard rule is decided by it and has no margin.
 
     The margin is summed from differences, so that equal scores cancel exactly whatever the size of the rewards.
     Rules are added in order and element by element: no BLAS, whose order of summation depends on the machine.
@@ -71,7 +81,10 @@ def compose(
             _check_finite(rule, chosen_N, np.where(is_pair_N, rejected_N, chosen_N))
     reward_2N[1, ~is_pair_N] = np.nan
     margin_N[~is_pair_N] = np.nan
-    return ComposedRewards(reward_2N[0], reward_2N[1], margin_N)
+    broken = BrokenRules.of(weights.rules, chosen_KN=chosen_K, rejected_KN=rejected_K, has_rejected_N=is_pair_N)
+    if broken is not None:
+        margin_N[broken.decided_N != 0] = np.nan
+    return ComposedRewards(reward_2N[0], reward_2N[1], margin_N, broken)
 
 
 def margin_tolerance(weights: Weights) -> float:

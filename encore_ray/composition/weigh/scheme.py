@@ -28,6 +28,8 @@ class Evidence:
         bradley_terry: weights fitted on the calibration pairs: free under False, on the simplex under True (left out
             where all are 0); None where not fitted.
         consensus: of the rules; None where it was not measured, or no two responses can be compared.
+        points_K: prior factor of each rule, > 0; None where no rule has points. No scheme looks at it: see
+            `encore_ray.composition.weigh.points`.
     """
 
     names: tuple[str, ...]
@@ -37,6 +39,7 @@ class Evidence:
     accuracy_K: tuple[float, ...] | None = None
     bradley_terry: Mapping[bool, tuple[float, ...]] | None = None
     consensus: Consensus | None = None
+    points_K: tuple[float, ...] | None = None
 
 
 class SchemeOptions(Protocol):
@@ -90,7 +93,7 @@ class Scheme(ABC):
         lesson: what it learns from which response was chosen; None where it looks at no labels.
         weighs_by_entropy: whether it looks at entropies only, so that each subset can be weighed by its own.
         needs_consensus: whether it looks at how the rules agree with each other, which takes a longer look at scores.
-        why_no_reward: for a scheme whose weights differ from pair to pair, why `weigh` refuses it, after its name.
+        why_only_compared: for a scheme whose reward is no one weighted sum, why `weigh` refuses it, after its name.
     """
 
     name: ClassVar[str]
@@ -99,7 +102,7 @@ class Scheme(ABC):
     lesson: ClassVar[Lesson | None] = None
     weighs_by_entropy: ClassVar[bool] = False
     needs_consensus: ClassVar[bool] = False
-    why_no_reward: ClassVar[str | None] = None
+    why_only_compared: ClassVar[str | None] = None
 
     @classmethod
     def of_options(cls, options: SchemeOptions) -> Self:
@@ -124,6 +127,11 @@ class Scheme(ABC):
     @property
     def rules_a_pair(self) -> int | None:
         """How many rules count for each pair, those in which its responses differ most; None for all."""
+        return None
+
+    @property
+    def soft_min_sharpness(self) -> float | None:
+        """k of a soft-min of the rules' scores under its weights; None for their sum."""
         return None
 
     @abstractmethod

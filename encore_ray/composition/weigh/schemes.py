@@ -290,6 +290,30 @@ class BradleyTerrySimplex(BradleyTerry):
 
 
 @dataclass(frozen=True)
+class SoftMin(Scheme):
+    """Equal weights inside a soft-min of the rules' standardised scores: the worst rule of a response decides most.
+
+    See `encore_ray.composition.compare.soft_min`.
+    """
+
+    sharpness: float = 1.0
+
+    name = "soft_min"
+    label = "Soft-min (RVPO)"
+    why_only_compared = (
+        "takes a soft minimum of the rules' scores, which no weights of a sum express; `encore-ray compare` shows how "
+        "it does"
+    )
+
+    @property
+    def soft_min_sharpness(self) -> float:
+        return self.sharpness
+
+    def weigh(self, evidence: Evidence) -> NDArray[np.float64]:
+        return uniform(len(evidence.names))
+
+
+@dataclass(frozen=True)
 class MaxDiscrepancy(Scheme):
     """Equal weights inside the r rules that tell each pair's two responses most apart.
 
@@ -300,7 +324,7 @@ class MaxDiscrepancy(Scheme):
 
     name = "max_discrepancy"
     label = "Largest discrepancy"
-    why_no_reward = (
+    why_only_compared = (
         "picks each pair's rules by how far they tell its two responses apart, so it gives margins and no reward of a "
         "response; `encore-ray compare` shows how it does"
     )
@@ -351,6 +375,7 @@ SCHEMES: tuple[type[Scheme], ...] = (
     ConsensusEncore,
     BradleyTerry,
     BradleyTerrySimplex,
+    SoftMin,
     MaxDiscrepancy,
     EncoreMaxDiscrepancy,
 )

@@ -24,6 +24,7 @@ from encore_ray.composition.weigh.evidence import (
 )
 from encore_ray.composition.weigh.flags import DROPPED_BY_MIN_ACTIVE, flag_rule, write_warnings
 from encore_ray.composition.weigh.groups import group_entropies, warn_of_small_groups, weigh_groups
+from encore_ray.composition.weigh.points import weigh_rules
 from encore_ray.composition.weigh.rated import RatedRecord, Ratings
 from encore_ray.composition.weigh.scheme import Scheme
 from encore_ray.composition.weigh.schemes import Encore
@@ -104,7 +105,7 @@ def weigh(
             log_base=log_base,
             estimator=estimator,
         )
-    weight_K = _of_all_rules(scheme.weigh(evidence), kept, len(counts_K))
+    weight_K = _of_all_rules(weigh_rules(scheme, evidence), kept, len(counts_K))
     rated = None
     if ratings is not None:
         by_scores = replace(
@@ -116,7 +117,7 @@ def weigh(
             ratings,
             names=[counts.rule.name for counts in counts_K],
             entropy_K=[entropy.value for entropy in own_K],
-            weight_K=_of_all_rules(scheme.weigh(by_scores), kept, len(counts_K)),
+            weight_K=_of_all_rules(weigh_rules(scheme, by_scores), kept, len(counts_K)),
         )
     contribution_K = _contribution_shares(counts_K, weight_K, score_range=score_range)
     groups = group_entropies(statistics, log_base=log_base, estimator=estimator)
@@ -153,6 +154,8 @@ def weigh(
                 accuracy=counts.tally.accuracy,
                 flags=flags,
                 scale=counts.rule.scale,
+                veto=counts.rule.veto,
+                points=counts.rule.points,
             )
         )
     warnings = write_warnings(

@@ -8,11 +8,12 @@ from encore_ray.composition.measure.agreement import Correlation
 from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.entropy import Entropy, Estimator, LogBase
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
+from encore_ray.composition.measure.vetoes import hard_rules
 from encore_ray.composition.weigh.consensus_record import ConsensusRecord
 from encore_ray.composition.weigh.formulas import effective_num_rules
 from encore_ray.composition.weigh.rated import RatedRecord
 from encore_ray.errors import DataError
-from encore_ray.rules import HigherIs, Rule, RuleSet, Scale
+from encore_ray.rules import HigherIs, Rule, RuleSet, Scale, Veto, parse_points, prior_keys
 from encore_ray.schema import SCHEMA_VERSION
 from encore_ray.storage import fingerprint
 
@@ -32,6 +33,8 @@ class RuleWeight:
         contribution_share: w sd(d) over the sum of it, d the signed score difference.
         flags: what a reader should know, see `encore_ray.composition.weigh.flags`.
         scale: the rule's declared scale; its levels restore float32 ratings, its ends map scores to [0, 1].
+        veto: of a hard rule, see `encore_ray.composition.measure.vetoes`.
+        points: prior factor, which the weight has in it but where the scheme learns from labels; None for 1.
     """
 
     name: str
@@ -48,6 +51,8 @@ class RuleWeight:
     accuracy: float | None
     flags: tuple[str, ...]
     scale: Scale
+    veto: Veto | None = None
+    points: float | None = None
 
     @property
     def polarity(self) -> int:
@@ -72,6 +77,7 @@ class RuleWeight:
             "accuracy": self.accuracy,
             "flags": list(self.flags),
             "scale": self.scale.to_dict(),
+            **prior_keys(self.veto, self.points),
         }
 
     @classmethod
@@ -79,6 +85,9 @@ class RuleWeight:
         """Inverse of `to_dict`; KeyError, TypeError or ValueError on anything else."""
         if value["higher_is"] not in ("better", "worse"):
             raise ValueError(f"higher_is must be better or worse, found {value['higher_is']!r}")
+        scale, veto = Scale.parse(value["scale"]), None
+        if "veto" in value:
+            veto = Veto.parse(value["veto"], higher_is=value["higher_is"], scale=scale)
         return cls(
             name=value["name"],
             higher_is=value["higher_is"],
@@ -93,7 +102,9 @@ class RuleWeight:
             losses=value["losses"],
             accuracy=value["accuracy"],
             flags=tuple(value["flags"]),
-            scale=Scale.parse(value["scale"]),
+            scale=scale,
+            veto=veto,
+            points=parse_points(value["points"]) if "points" in value else None,
         )
 
 
@@ -144,7 +155,12 @@ class Weights:
     @property
     def rule_set(self) -> RuleSet:
         """The rules as far as a composed reward depends on them, called by their names."""
-        return RuleSet(Rule(rule.name, rule.name, rule.higher_is, rule.scale) for rule in self.rules)
+        return RuleSet(Rule(rule.name, rule.name, rule.higher_is, rule.scale, veto=rule.veto) for rule in self.rules)
+
+    @property
+    def hard_rules(self) -> tuple[str, ...]:
+        """Names of the rules that have a veto."""
+        return hard_rules(self.rules)
 
     @property
     def width_K(self) -> tuple[float, ...]:
@@ -174,12 +190,16 @@ class Weights:
     def fingerprint(self) -> str:
         """SHA-256 of what decides a composed reward: names, directions, scales, weights, in order, and score_range.
 
-        Weighed by group, also the weights of each.
+        Weighed by group, also the weights of each; with hard rules, also their vetoes: a version that knows none then
+        refuses the file.
         """
         rules = [[rule.name, rule.higher_is, rule.scale.to_dict(), rule.weight] for rule in self.rules]
         decisive = {"version": SCHEMA_VERSION, "score_range": self.score_range, "rules": rules}
-        by_group = self.group_weights
-        return fingerprint(decisive | ({"groups": by_group} if by_group else {}))
+        if by_group := self.group_weights:
+            decisive["groups"] = by_group
+        if self.hard_rules:
+            decisive["vetoes"] = {rule.name: rule.veto.to_dict() for rule in self.rules if rule.veto}
+        return fingerprint(decisive)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -189,7 +209,10 @@ class Weights:
             "temperature": self.temperature,
             "log_base": self.log_base,
             **self._params,
-            "rules": [[rule.name, rule.higher_is, rule.scale.to_dict()] for rule in self.rules],
+            "rules": [
+                [rule.name, rule.higher_is, rule.scale.to_dict(), *filter(None, [prior_keys(rule.veto, rule.points)])]
+                for rule in self.rules
+            ],
             "bins": [[rule.binning.kind, rule.binning.num_cells] for rule in self.rules],
         }
 

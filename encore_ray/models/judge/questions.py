@@ -17,7 +17,7 @@ the user's, so it stands inside the question: many chat templates refuse two of 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -139,10 +139,7 @@ def ask_relevance(prompt: Sequence[Message], rule: Rule) -> list[Message]:
 
 def relevance_rules(rules: RuleSet) -> RuleSet:
     """The same rules, each rated by Yes and No on a scale from 0 to 1: what its relevance is."""
-    return RuleSet(
-        replace(rule, higher_is="better", scale=Scale(0.0, 1.0), link="identity", out_of_range="error")
-        for rule in rules
-    )
+    return RuleSet(Rule(rule.name, rule.text, "better", Scale(0.0, 1.0)) for rule in rules)
 
 
 def questions_digest(rules: RuleSet, *, ask: Callable[[Rule], str] = question) -> str:

@@ -41,7 +41,7 @@ from encore_ray.models.training.disk import writing
 from encore_ray.models.training.lora import add_lora, merged
 from encore_ray.models.training.objectives import into_rule_units, out_of_rule_units
 from encore_ray.models.training.workers import Workers
-from encore_ray.rules import RuleSet, Scale
+from encore_ray.rules import Rule, RuleSet, Scale
 
 TrainDtype = Literal["float32", "bfloat16"]
 
@@ -191,10 +191,14 @@ class TrainRecipe:
             return RuleSet(map(regressed_rule, self.rules))
         if self.objective == "multilabel":
             return RuleSet(
-                replace(rule, scale=Scale(0.0, 1.0), link="sigmoid", higher_is="better") for rule in self.rules
+                Rule(rule.name, rule.text, "better", Scale(0.0, 1.0), "sigmoid", rule.out_of_range)
+                for rule in self.rules
             )
         scales = [Scale(lo, hi) if lo < hi else Scale(lo - 1, lo + 1) for lo, hi in scale]
-        return RuleSet(replace(regressed_rule(rule), scale=own) for rule, own in zip(self.rules, scales, strict=True))
+        # A veto is a score on the ratings' scale, which these heads do not have.
+        return RuleSet(
+            replace(regressed_rule(rule), scale=own, veto=None) for rule, own in zip(self.rules, scales, strict=True)
+        )
 
     def _folder(self) -> ModelFolder:
         return ModelFolder(self.base.at(fetch_only_member(self.base)))

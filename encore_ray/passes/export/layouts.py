@@ -46,11 +46,15 @@ class Layout:
         return "train.jsonl" if self.types is None else "train.parquet"
 
 
-def margin_column(layout: str, margin: str) -> str | None:
+def margin_column(layout: str, margin: str, *, has_vetoes: bool) -> str | None:
     """The column that margins are written to, as `--margin` asks; None for no column.
 
+    Args:
+        has_vetoes: whether a pair may be decided by a veto, and have no margin.
+
     Raises:
-        ConfigError: a name that the layout has already, or margin itself, which must be asked for by what it does.
+        ConfigError: a name that the layout has already, or margin itself, which must be asked for by what it does; or
+            margins for a loss where a pair may have none.
     """
     if margin == NO_MARGIN:
         return None
@@ -61,6 +65,11 @@ def margin_column(layout: str, margin: str) -> str | None:
             raise ConfigError(
                 f"--margin as-loss: no trainer of the layout {layout} takes margins into its loss; those of {by} do. "
                 "Keep them under a name of yours, as in --margin reward_margin, or leave them out."
+            )
+        if has_vetoes:
+            raise ConfigError(
+                "--margin as-loss: a pair that a veto decides has no margin, and a loss subtracts one of every pair. "
+                "Leave margins out, or keep them under a name of yours, null for these pairs."
             )
         return MARGIN
     if margin == MARGIN:

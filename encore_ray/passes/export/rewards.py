@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.folder.tables import TableUnit, column_names, table_units
+from encore_ray.folder.vetoes import VETOES, decided_pairs
 from encore_ray.passes.export.layouts import (
     INDEX,
     LAYOUTS,
@@ -17,6 +18,7 @@ from encore_ray.passes.export.layouts import (
 )
 from encore_ray.schema import (
     CHOSEN,
+    CHOSEN_VETOES,
     LABEL_PROBABILITY,
     MARGIN,
     PAIR_ID,
@@ -30,6 +32,7 @@ from encore_ray.storage import Folder
 
 ON_NEGATIVE_MARGIN = ("keep", "drop", "swap")
 COLUMNS = (PAIR_ID, PROMPT, CHOSEN, REJECTED, MARGIN)
+DECIDED = "decided"  # what a veto decides of a row, see `decided_pairs`
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,10 @@ class ExportReport:
         singles: single responses, left out since there is nothing to compare.
         unfit: pairs that the layout cannot express, left out.
         margins: what became of the margins, in a sentence.
-        unsure: pairs whose label is less probable than was asked for, left out.
+        unsure: pairs whose label is less probable than was asked for, or that a veto decides and that have no
+            probability, left out.
+        vetoed, vetoed_against: pairs that a veto decides, in all and against their label; the latter are dealt with as
+            those of negative margin.
     """
 
     path: str
@@ -54,16 +60,21 @@ class ExportReport:
     unfit: int
     margins: str
     unsure: int = 0
+    vetoed: int = 0
+    vetoed_against: int = 0
 
     def __str__(self) -> str:
         words = {"keep": "kept", "drop": "dropped", "swap": "swapped"}[self.on_negative_margin]
         text = f"{self.written:,} pairs written to {self.path}; {self.negative:,} with a negative margin, {words}."
+        if self.vetoed:
+            text += f" A veto decides {self.vetoed:,} pairs, {self.vetoed_against:,} against their label, {words}."
         if self.singles:
             text += f" {self.singles:,} single responses left out."
         if self.unfit:
             text += f" {self.unfit:,} pairs left out: the layout has no place for turns like theirs."
         if self.unsure:
-            text += f" {self.unsure:,} pairs left out: their label is less probable than --min-confidence."
+            why = "their label is less probable than --min-confidence, or has no probability"
+            text += f" {self.unsure:,} pairs left out: {why}."
         return f"{text} {self.margins}"
 
 
@@ -94,16 +105,17 @@ def export_rewards(
     if on_negative_margin not in ON_NEGATIVE_MARGIN:
         raise ConfigError(f"--on-negative-margin {on_negative_margin}: known are {', '.join(ON_NEGATIVE_MARGIN)}.")
     require_room(output, layout=layout, overwrite=overwrite)
-    column = margin_column(layout, margin)
     if min_confidence is not None and not 0 < min_confidence < 1:
         raise ConfigError(f"--min-confidence must lie between 0 and 1, found {min_confidence}.")
     units = table_units(run.child(REWARDS_DIR).uri)
+    column = margin_column(layout, margin, has_vetoes=any(CHOSEN_VETOES in column_names(unit) for unit in units[:1]))
     refined = {} if min_confidence is None else _refined_units(run)
     counts = {"written": 0, "negative": 0, "singles": 0, "unfit": 0, "unsure": 0, "written negative": 0}
+    counts |= {"vetoed": 0, "vetoed against": 0}
 
     def rows() -> Iterator[Row]:
         for unit in units:
-            table = unit.read(COLUMNS)
+            table = unit.read([*COLUMNS, *VETOES])
             missing = [name for name in COLUMNS if name not in table.column_names]
             if missing:
                 raise DataError(
@@ -111,29 +123,34 @@ def export_rewards(
                     "put the texts beside the rewards."
                 )
             probable = _label_probabilities(unit, refined) if min_confidence is not None else {}
-            for row in table.to_pylist():
-                yield row | {LABEL_PROBABILITY: probable.get(row[PAIR_ID])}
+            decided_N = decided_pairs(table)
+            for number, row in enumerate(table.to_pylist()):
+                decided = 0 if decided_N is None else int(decided_N[number])
+                yield row | {LABEL_PROBABILITY: probable.get(row[PAIR_ID]), DECIDED: decided}
 
     def records() -> Iterator[Row]:
         for row in rows():
-            if row[REJECTED] is None or row[MARGIN] is None:
+            decided = row[DECIDED]
+            if row[REJECTED] is None or (row[MARGIN] is None and not decided):
                 counts["singles"] += 1
                 continue
             if min_confidence is not None and (row[LABEL_PROBABILITY] or 0.0) < min_confidence:
                 counts["unsure"] += 1
                 continue
-            if row[MARGIN] < 0:
-                counts["negative"] += 1
+            counts["vetoed"] += decided != 0
+            if (decided or row[MARGIN]) < 0:
+                counts["vetoed against" if decided else "negative"] += 1
                 if on_negative_margin == "drop":
                     continue
                 if on_negative_margin == "swap":
-                    row |= {CHOSEN: row[REJECTED], REJECTED: row[CHOSEN], MARGIN: -row[MARGIN]}
+                    turned = None if decided else -row[MARGIN]
+                    row |= {CHOSEN: row[REJECTED], REJECTED: row[CHOSEN], MARGIN: turned}
             record = LAYOUTS[layout].record(row | {INDEX: counts["written"]})
             if record is None:
                 counts["unfit"] += 1
                 continue
             counts["written"] += 1
-            counts["written negative"] += row[MARGIN] < 0
+            counts["written negative"] += not decided and row[MARGIN] < 0
             if column:
                 record[column] = row[MARGIN]
             yield record
@@ -148,6 +165,8 @@ def export_rewards(
         unfit=counts["unfit"],
         margins=said_of_margins(layout, margin, num_negative=counts["written negative"]),
         unsure=counts["unsure"],
+        vetoed=counts["vetoed"],
+        vetoed_against=counts["vetoed against"],
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.tables import stored_rules, table_units
 from encore_ray.passes.export.layouts import (
     INDEX,
     LAYOUTS,
@@ -18,7 +18,7 @@ from encore_ray.passes.export.layouts import (
     write_dataset,
 )
 from encore_ray.passes.export.rewards import require_room
-from encore_ray.passes.selection.selected import find_selection
+from encore_ray.passes.selection.selected import Selection, find_selection
 from encore_ray.schema import (
     CHOSEN,
     PAIR_ID,
@@ -79,7 +79,7 @@ def export_selection(
         output: folder for the dataset.
         layout: row of `LAYOUTS`.
         margin: none, as-loss (the column margin, which trainers subtract), or the name of a column for the margins of
-            the selected rules, >= 0.
+            the selected rules, >= 0; null of a pair that a veto decides.
         overwrite: replace a dataset that is in the output folder already.
 
     Raises:
@@ -87,10 +87,10 @@ def export_selection(
             or the rules have changed since.
     """
     require_room(output, layout=layout, overwrite=overwrite)
-    column = margin_column(layout, margin)
     selection = find_selection(run)
     if selection is None:
         raise ConfigError(f"{run.path(SELECTION_DIR)} is not there, or not finished: run `encore-ray select` first.")
+    column = margin_column(layout, margin, has_vetoes=_has_vetoes(selection))
     counts = {"kept": 0, "swapped": 0, "ties": 0, "singles": 0, "unselected": 0, "unfit": 0}
 
     def records() -> Iterator[Row]:
@@ -118,6 +118,11 @@ def export_selection(
     )
 
 
+def _has_vetoes(selection: Selection) -> bool:
+    rules = [stored_rules(unit) for unit in list(selection.units.values())[:1]]
+    return any(rule.veto for each in rules for rule in each or ())
+
+
 def _records(
     row: Row, labelled: Row | None, *, layout: str, column: str | None, counts: dict[str, int]
 ) -> Iterator[Row]:
@@ -137,5 +142,5 @@ def _records(
         return
     counts["kept" if label > 0 else "swapped"] += 1
     if column:
-        record[column] = label * margin
+        record[column] = None if margin is None else label * margin
     yield record

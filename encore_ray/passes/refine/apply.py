@@ -51,7 +51,7 @@ class Refine(Step[dict[str, int]]):
     """Write refined/ from rewards/, embeddings/ and the fitted energies.
 
     Makes counts: rows, pairs, singles, without_embedding (rows), at_end (responses), outside (responses),
-    likely_label_errors (pairs).
+    likely_label_errors (pairs); with hard rules decided_by_veto (pairs), which have no margin and no probability.
 
     Raises:
         ResumeRefused: the folder holds rewards refined by other energies.
@@ -146,17 +146,19 @@ class _RefineRewards:
 
     def __call__(self, unit: EmbeddedUnit, attempt: Attempt) -> Mapping[str, int]:
         (pair,) = unit.heads.columns
-        table = unit.table.read([*CARRIED, *pair])
+        table = unit.table.read([*CARRIED, *pair, *unit.heads.beside])
         rows = unit.rows(table)
         refined = RefinedRows.of(rows, self._refiner)
         r_N2, at_end_N2 = refined.r_N2K[:, :, 0], refined.at_end_N2K[:, :, 0]
         x_N = rows.r_N2K[:, 0, 0] - rows.r_N2K[:, 1, 0] if self._reads_margin else refined.odds_N
         probability_N = self._logistic.probability(x_N) if self._logistic else np.full(len(x_N), np.nan)
-        single_N, unknown_N = ~rows.pair_N, np.isnan(probability_N)
-        columns: dict[str, Any] = {name: table.column(name) for name in CARRIED if name in table.column_names}
+        single_N, decided_N = ~rows.pair_N, rows.decided_N != 0
+        unknown_N = np.isnan(probability_N) | decided_N
+        carried = [name for name in (*CARRIED, *unit.heads.beside) if name in table.column_names]
+        columns: dict[str, Any] = {name: table.column(name) for name in carried}
         columns[CHOSEN_REFINED] = pa.array(r_N2[:, 0])
         columns[REJECTED_REFINED] = pa.array(r_N2[:, 1], mask=single_N)
-        columns[REFINED_MARGIN] = pa.array(r_N2[:, 0] - r_N2[:, 1], mask=single_N)
+        columns[REFINED_MARGIN] = pa.array(r_N2[:, 0] - r_N2[:, 1], mask=single_N | decided_N)
         columns[CHOSEN_AT_END] = pa.array(at_end_N2[:, 0])
         columns[REJECTED_AT_END] = pa.array(at_end_N2[:, 1], mask=single_N)
         columns[LABEL_PROBABILITY] = pa.array(probability_N, mask=unknown_N)
@@ -170,6 +172,7 @@ class _RefineRewards:
             "pairs": int(rows.pair_N.sum()),
             "singles": int(single_N.sum()),
             "likely_label_errors": int(wrong_N.sum()),
+            **({"decided_by_veto": int(decided_N.sum())} if set(unit.heads.beside) <= set(carried) else {}),
         }
 
 

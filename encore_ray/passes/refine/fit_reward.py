@@ -104,6 +104,9 @@ def fit_refinement(
     sources = calibrate({MARGIN: heldout.base_N, DENSITY: heldout.odds_N}, fitted_N=~heldout.test_N)
     used = find_used(sources)
     verdict = _verdict(heldout.controls(tolerance), 0.0) + advice(kept.facts) + ("" if used else _no_use(sources))
+    if weights.hard_rules:
+        named = ", ".join(weights.hard_rules)
+        verdict += f" Pairs that the vetoes of {named} decide are left out: no reward decides them."
     report = _report(kept, heldout, controls, verdict=verdict, sources=sources)
     REWARD_ENERGY.keep(run, kept.with_facts({"made_from": facts, "calibration": report["calibration"]}), report)
     return report

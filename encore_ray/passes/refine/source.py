@@ -13,6 +13,7 @@ from encore_ray.folder.columns import floats
 from encore_ray.folder.score_block import resampling_keys
 from encore_ray.folder.status import pass_tables
 from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.folder.vetoes import VETOES, decided_pairs
 from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
 from encore_ray.passes.scorers.embedding_table import read_embeddings
 from encore_ray.rules import RuleSet
@@ -38,15 +39,17 @@ class Heads:
     Attributes:
         folder: of the run, whose table has them.
         columns: of the chosen and of the rejected response, K pairs.
+        beside: further columns of the table, which tell what vetoes decide.
         sign_K: 1 or -1; the number times its sign is higher for a better response.
     """
 
     folder: str
     columns: tuple[tuple[str, str], ...]
     sign_K: tuple[int, ...]
+    beside: tuple[str, ...] = ()
 
 
-REWARD = Heads(REWARDS_DIR, ((CHOSEN_REWARD, REJECTED_REWARD),), (1,))
+REWARD = Heads(REWARDS_DIR, ((CHOSEN_REWARD, REJECTED_REWARD),), (1,), VETOES)
 
 
 def rule_heads(rules: RuleSet) -> Heads:
@@ -76,13 +79,15 @@ class EmbeddedUnit:
         keys = resampling_keys(table)
         validation_N, test_N = heldout_halves(keys)
         e_N2D = read_embeddings(self.embeddings, table.column(PAIR_ID))
-        return EmbeddedRows(r_N2K, e_N2D, validation_N, test_N, hash_keys(keys))
+        decided_N = decided_pairs(table)
+        decided_N = np.zeros(len(keys), dtype=np.int8) if decided_N is None else decided_N
+        return EmbeddedRows(r_N2K, e_N2D, validation_N, test_N, hash_keys(keys), decided_N)
 
     def read_pairs(self) -> "EmbeddedRows":
-        """The pairs of the unit that have embeddings; single responses left out."""
+        """The pairs of the unit that have embeddings; single responses left out, and pairs that a veto decides."""
         columns = [column for pair in self.heads.columns for column in pair]
-        rows = self.rows(self.table.read([PAIR_ID, PROMPT_ID, GROUP_ID, *columns]))
-        return rows.take(rows.pair_N & rows.embedded_N)
+        rows = self.rows(self.table.read([PAIR_ID, PROMPT_ID, GROUP_ID, *columns, *self.heads.beside]))
+        return rows.take(rows.pair_N & rows.embedded_N & (rows.decided_N == 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +99,7 @@ class EmbeddedRows:
         e_N2D: float16 embeddings, NaN where there is none.
         validation_N, test_N: bool, the two halves of what is held out.
         hash_N: of the resampling keys.
+        decided_N: int8, what vetoes decide, see `encore_ray.folder.vetoes.decided_pairs`.
     """
 
     r_N2K: np.ndarray
@@ -101,6 +107,7 @@ class EmbeddedRows:
     validation_N: np.ndarray
     test_N: np.ndarray
     hash_N: np.ndarray
+    decided_N: np.ndarray
 
     @property
     def pair_N(self) -> np.ndarray:

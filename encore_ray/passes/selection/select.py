@@ -13,8 +13,10 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from encore_ray.arrays import to_arrow
 from encore_ray.composition.measure.differences import signed_differences
 from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
+from encore_ray.composition.measure.vetoes import BrokenRules
 from encore_ray.composition.select.selection import RuleSelection, label_pairs, most_relevant, select_rules
 from encore_ray.composition.weigh.weighing import check_ranges
 from encore_ray.config import SelectOptions
@@ -103,8 +105,8 @@ class Select(Step[dict[str, int]]):
     """Write selection/; resumable.
 
     Makes counts: rows, pairs, singles (left out: there is nothing to tell apart), without_relevance (left out too,
-    where relevance counts); of pairs with scores chosen_better, rejected_better and ties; and selected.<rule>, the
-    pairs that each rule is selected for.
+    where relevance counts); of pairs with scores chosen_better, rejected_better and ties; selected.<rule>, the pairs
+    that each rule is selected for; with hard rules decided_by_veto, the pairs whose label is that of a veto.
 
     Attributes:
         options: how many rules a pair, and by what. By an adapter, pairs may have no scores, and then get no label.
@@ -230,6 +232,9 @@ class _Select:
         kept = table.filter(pa.array(taken_N))
         d_KN = self._differences(block, taken_N, unit) if block else None
         mask_KN, labelled = self._choose(d_KN, relevance_KN)
+        decided_N = self._decide(block, taken_N)
+        if labelled and decided_N is not None:
+            labelled = labelled.decided(decided_N)
         columns: dict[str, Any] = {
             name: kept.column(name) if name in kept.column_names else pa.nulls(kept.num_rows, pa.string())
             for name in CARRIED
@@ -237,7 +242,11 @@ class _Select:
         columns |= {
             selected_column(name): pa.array(mask_N) for name, mask_N in zip(self._rules.names, mask_KN, strict=True)
         }
-        columns[SELECTION_MARGIN] = pa.array(labelled.margin_N) if labelled else pa.nulls(kept.num_rows, pa.float64())
+        columns[SELECTION_MARGIN] = (
+            to_arrow(labelled.margin_N, null_N=np.isnan(labelled.margin_N))
+            if labelled
+            else pa.nulls(kept.num_rows, pa.float64())
+        )
         columns[SELECTION_LABEL] = pa.array(labelled.label_N) if labelled else pa.nulls(kept.num_rows, pa.int8())
         attempt.write(pa.table(columns).replace_schema_metadata(rules_metadata(self._rules)))
         counts = {
@@ -249,8 +258,22 @@ class _Select:
         if labelled:
             named = {"chosen_better": 1, "rejected_better": -1, "ties": 0}
             counts |= {name: int((labelled.label_N == label).sum()) for name, label in named.items()}
+        if decided_N is not None:
+            counts["decided_by_veto"] = int(np.count_nonzero(decided_N))
         by_rule = zip(self._rules.names, mask_KN.sum(axis=1).tolist(), strict=True)
         return counts | {f"{SELECTED_COUNT}{name}": num_pairs for name, num_pairs in by_rule}
+
+    def _decide(self, block: ScoreBlock | None, taken_N: np.ndarray) -> np.ndarray | None:
+        """Which pairs vetoes decide; None without scores or hard rules."""
+        if block is None:
+            return None
+        broken = BrokenRules.of(
+            self._rules.rules,
+            chosen_KN=block.chosen_KN,
+            rejected_KN=block.rejected_KN,
+            has_rejected_N=block.has_rejected_N,
+        )
+        return None if broken is None else broken.decided_N[taken_N]
 
     def _differences(self, block: ScoreBlock, taken_N: np.ndarray, unit: TableUnit) -> np.ndarray:
         sides = [[scores_N[taken_N] for scores_N in side_KN] for side_KN in (block.chosen_KN, block.rejected_KN)]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from encore_ray.artifacts import TrainReport
+from encore_ray.composition.measure.vetoes import hard_rules
 from encore_ray.config import TrainOptions
 from encore_ray.engine.progress import Watch, ignore_progress
 from encore_ray.engine.reduce import Reducer
@@ -77,6 +78,12 @@ class Train(Step[TrainReport]):
             f"{rows['heldout']:,} held out, {rows['left_out']:,} with nothing to learn; "
             f"{plan.order.num_steps:,} steps; {plan.first_heads}"
         )
+        vetoed = hard_rules(plan.recipe.rules.rules)
+        if vetoed and options.objective == "multihead-bradley-terry":
+            run.note(
+                f"train: the vetoes of {', '.join(vetoed)} are left out of the model's rules.yaml: its scores will not "
+                "be on the scales of the ratings"
+            )
         made = run_training(
             plan,
             self.output,

@@ -6,7 +6,7 @@ from typing import Any
 
 from encore_ray.artifacts import Comparison, LabelErrors, Metrics, RefineReport, RuleRefineReport, WeightsFile
 from encore_ray.artifacts.comparison import ComparedRule, Line
-from encore_ray.artifacts.figures import Difference, Stats
+from encore_ray.artifacts.figures import DecidedByVeto, Difference, Stats
 from encore_ray.report.drawing.numbers import weight_writer
 from encore_ray.rules import RuleSet
 
@@ -86,6 +86,12 @@ def reported_rules(contents: ReportContents) -> list[ReportedRule]:
         found |= {"text": texts.get(name), "weight_text": write_weight(rule.weight)}
         rules.append(ReportedRule.model_validate(found))
     return rules
+
+
+def find_vetoes(contents: ReportContents) -> DecidedByVeto | None:
+    """What hard rules decide, of the run's rewards, else of all schemes; None where no rule has a veto."""
+    found = contents.metrics.decided_by_veto if contents.metrics else None
+    return found or (contents.comparison.decided_by_veto if contents.comparison else None)
 
 
 def flag_order(rule: ReportedRule) -> tuple[bool, float]:

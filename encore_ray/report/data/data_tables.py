@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from encore_ray.arrays import rows_to_table
 from encore_ray.artifacts import Comparison, Metrics
-from encore_ray.artifacts.figures import Difference
+from encore_ray.artifacts.figures import DecidedByVeto, Difference
 from encore_ray.artifacts.refine import Calibration
-from encore_ray.report.data.contents import ReportContents, reported_rules
+from encore_ray.report.data.contents import ReportContents, find_vetoes, reported_rules
 
 _TEXT, _REAL, _INT = pa.string(), pa.float64(), pa.int64()
 _STATS = {
@@ -44,6 +44,7 @@ _RULES = {
     "bradley_terry_weight": _REAL,
     "flags": pa.list_(_TEXT),
 }
+_HARD_RULES = {"rule": _TEXT, "chosen": _INT, "rejected": _INT}
 _SCHEMES = {
     "name": _TEXT,
     "params": _TEXT,
@@ -89,9 +90,10 @@ def report_tables(contents: ReportContents) -> dict[str, pa.Table]:
     """Every table that has rows, by name.
 
     rules · histograms (a row a rule and cell) · schemes (a row a scheme, on all and on held-out pairs, other rewards
-    and baselines included) · scheme_weights · scheme_subsets · sweep · correlations (a row a pair of rules) · subsets ·
-    margins · refinement (a row a reward and noise, or a rule's scores) · reliability (a row a source and cell) ·
-    rewardbench · rows (a row a pass and count). Shares and differences are fractions, not percent.
+    and baselines included) · scheme_weights · scheme_subsets · hard_rules (responses that break each) · sweep ·
+    correlations (a row a pair of rules) · subsets · margins · refinement (a row a reward and noise, or a rule's
+    scores) · reliability (a row a source and cell) · rewardbench · rows (a row a pass and count). Shares and
+    differences are fractions, not percent.
     """
     comparison, metrics = contents.comparison, contents.metrics
     lines = comparison.lines if comparison else []
@@ -116,6 +118,7 @@ def report_tables(contents: ReportContents) -> dict[str, pa.Table]:
                 for subset, stats in (line.subsets or {}).items()
             ),
         ),
+        "hard_rules": _table(_HARD_RULES, _hard_rules(find_vetoes(contents))),
         "sweep": _table(_SWEEP, map(dict, sweep.cells if sweep else ())),
         "correlations": _correlations(comparison),
         "subsets": _table(
@@ -160,6 +163,10 @@ def _schemes(comparison: Comparison) -> pa.Table:
                 }
             )
     return _table(_SCHEMES, rows)
+
+
+def _hard_rules(found: DecidedByVeto | None) -> Iterable[Mapping[str, Any]]:
+    return ({"rule": rule, **dict(broken)} for rule, broken in (found.rules.items() if found else ()))
 
 
 def _histograms(contents: ReportContents) -> pa.Table:

@@ -36,6 +36,9 @@ def margins(contents: ReportContents) -> Markup | None:
         f"accuracy {percent(overall.accuracy)} ({interval}), strict {percent(overall.accuracy_strict)}. "
         f"The mean margin is {compact(margin.mean)}, its standard deviation {compact(margin.sd)}."
     )
+    vetoes = contents.metrics.decided_by_veto
+    if vetoes and vetoes.num_pairs:
+        words += f" Both are of the {count(overall.num_pairs - vetoes.num_pairs)} pairs that no veto decides."
     baselines = [
         f"If the {side} response always won, accuracy would be {percent(stats.accuracy)}."
         for side in ("shorter", "longer")

@@ -125,10 +125,11 @@ def _rule_row(rule: ReportedRule, top: float, *, has_labels: bool, by_scores: By
     accuracy_note = percent_interval(rule.accuracy_low, rule.accuracy_high) if rule.accuracy is not None else None
     kind = "flagged" if rule.flags else "rule"
     direction = None if rule.higher_is == "better" else "a higher score is worse"
+    points = None if rule.points is None else f"{rule.points:g} points"
     flags = [chip(flag.replace("_", " "), kind="flag", title=_meaning(flag)) for flag in rule.flags]
     return tag(
         "tr",
-        named(rule.name, rule.text, direction, flags),
+        named(rule.name, rule.text, direction, points, flags),
         tag("td", bar_track(abs(rule.weight) / top if top else 0.0, kind=kind), class_="plot"),
         number(rule.weight_text),
         number(percent(rule.contribution_share)),

@@ -4,6 +4,7 @@ import re
 
 from encore_ray.artifacts import Metrics, WeightsFile
 from encore_ray.report.drawing.numbers import weight_writer
+from encore_ray.report.tables.weights import decided_by_veto
 from encore_ray.schema import WEIGHTS_FILE
 from encore_ray.visible import MOST_ROWS, more, short
 
@@ -18,6 +19,8 @@ def summary(metrics: Metrics, weights: WeightsFile) -> str:
     if overall.accuracy is not None:
         interval = f"{overall.accuracy_low:.1%} to {overall.accuracy_high:.1%}"
         lines[0] += f": accuracy **{overall.accuracy:.1%}** ({interval})"
+    if metrics.decided_by_veto:
+        lines += ["", _plain(decided_by_veto(metrics.decided_by_veto))]
     lines += ["", "| rule | weight | entropy | accuracy |", "|---|---|---|---|"]
     write_weight = weight_writer(rule.weight for rule in weights.rules)
     for rule in weights.by_weight[:MOST_ROWS]:

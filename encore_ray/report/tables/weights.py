@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from encore_ray.artifacts import Metrics, WeightsFile
-from encore_ray.artifacts.figures import Correlations, Stats
+from encore_ray.artifacts.figures import Correlations, DecidedByVeto, RuleFigures, Stats
 from encore_ray.artifacts.metrics import Scores
 from encore_ray.artifacts.weights import WeighedRule
 from encore_ray.composition.compare.verdict import NOISE, SIGNAL, UNCLEAR
@@ -45,6 +45,9 @@ def weights_table(weights: WeightsFile) -> Table:
     )
     table.add_column("rule", overflow="fold", max_width=30, min_width=18)
     table.add_column("higher\nis", no_wrap=True)
+    with_prior = any(rule.veto or rule.points is not None for rule in weights.rules)
+    if with_prior:
+        table.add_column("veto,\npoints", no_wrap=True)
     table.add_column(f"entropy,\n{weights.unit}", justify="right", no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("weight", justify="right", no_wrap=True)
@@ -62,6 +65,7 @@ def weights_table(weights: WeightsFile) -> Table:
         cells = [
             Text(rule.name),
             rule.higher_is,
+            *([_prior(rule)] if with_prior else []),
             f"{rule.entropy:.3f} [dim]± {rule.entropy_error:.3f}[/dim]",
             _rule_accuracy(rule, weights),
             write_weight(rule.weight),
@@ -114,6 +118,21 @@ def flag_legend(weights: WeightsFile) -> list[str]:
     ]
 
 
+def written_veto(rule: RuleFigures) -> str:
+    """The veto of a rule as `below 0.5`; empty without one."""
+    return ", ".join(f"{side} {limit:g}" for side, limit in (rule.veto or {}).items())
+
+
+def decided_by_veto(found: DecidedByVeto) -> str:
+    """How many pairs the hard rules decide, how often as labelled, and how many of both responses, in words."""
+    text = f"Vetoes of {', '.join(found.rules)} decide {found.num_pairs:,} pairs"
+    if found.num_pairs:
+        text += f", {found.right:,} ({found.right / found.num_pairs:.1%}) as labelled"
+    if found.both_break:
+        text += f"; of {found.both_break:,} pairs both responses break a hard rule, and their rewards decide"
+    return f"{text}."
+
+
 def entropy_against_accuracy(found: Correlations | None) -> str:
     """Whether low entropy goes with agreement here, which ENCORE builds on, in one sentence."""
     if found is None or found.pearson is None:
@@ -137,6 +156,12 @@ def _marks(weights: WeightsFile) -> dict[str, str]:
     present = {flag for rule in weights.rules for flag in rule.flags}
     known = [flag for flag in FLAG_MEANINGS if flag in present]
     return dict(zip([*known, *sorted(present - set(known))], string.ascii_lowercase, strict=False))
+
+
+def _prior(rule: WeighedRule) -> str:
+    """A rule's veto and points, as far as it has them."""
+    points = [] if rule.points is None else [f"x {rule.points:g}"]
+    return ", ".join([*([written_veto(rule)] if rule.veto else []), *points])
 
 
 def _rule_accuracy(rule: WeighedRule, weights: WeightsFile) -> str:

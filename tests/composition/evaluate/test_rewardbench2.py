@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.composition.evaluate.rewardbench2 import SUBSETS, Extremes, Responses, RewardBench2, ties_score
+from encore_ray.composition.evaluate.rewardbench2 import (
+    SUBSETS,
+    Extremes,
+    Responses,
+    RewardBench2,
+    Standing,
+    ties_score,
+)
 from tests.composition.builders import plain
 
 
@@ -53,16 +60,21 @@ def test_overall_is_the_mean_of_all_six_subsets():
     assert scores["overall"] == pytest.approx((4 * 1 + 0 + 0.8) / 6, abs=1e-15)
 
 
+def extremes(*rewards: float) -> Extremes:
+    """Of responses that break no hard rule: best and worst correct, best incorrect."""
+    return Extremes(*(Standing(True, reward) for reward in rewards))
+
+
 def test_the_score_of_ties_counts_accuracy_over_all_questions_and_margins_over_those_asked_twice():
     groups = {
-        "tied:1": Extremes(5.0, 4.0, 1.0),  # spread 1, gap 3
-        "ref:1": Extremes(3.0, 3.0, 1.0),  # gap 2: preferred, preferred hard, tanh(2/1 - 1)
-        "tied:2": Extremes(5.0, 2.0, 1.0),  # spread 3, gap 1: accurate, not preferred
-        "ref:2": Extremes(0.0, 0.0, 1.0),  # gap -1: wrong, tanh(-1/3 - 1)
-        "tied:3": Extremes(4.0, 4.0, 4.0),  # spread 0, gap 0: not accurate, not preferred, 0/0
-        "ref:3": Extremes(4.0, 4.0, 2.0),  # gap 2
-        "tied:4": Extremes(2.0, 1.0, 0.0),  # accurate; without a reference it has no part in the margins
-        "ref:5": Extremes(2.0, 2.0, 0.0),
+        "tied:1": extremes(5.0, 4.0, 1.0),  # spread 1, gap 3
+        "ref:1": extremes(3.0, 3.0, 1.0),  # gap 2: preferred, preferred hard, tanh(2/1 - 1)
+        "tied:2": extremes(5.0, 2.0, 1.0),  # spread 3, gap 1: accurate, not preferred
+        "ref:2": extremes(0.0, 0.0, 1.0),  # gap -1: wrong, tanh(-1/3 - 1)
+        "tied:3": extremes(4.0, 4.0, 4.0),  # spread 0, gap 0: not accurate, not preferred, 0/0
+        "ref:3": extremes(4.0, 4.0, 2.0),  # gap 2
+        "tied:4": extremes(2.0, 1.0, 0.0),  # accurate; without a reference it has no part in the margins
+        "ref:5": extremes(2.0, 2.0, 0.0),
     }
     margin = (math.tanh(1) + math.tanh(-4 / 3) + 0) / 3
     expected = 0.3 * 3 / 4 + 0.3 * 3 / 4 + 0.2 * 1 / 3 + 0.2 * 1 / 3 + 0.01 * margin
@@ -71,12 +83,12 @@ def test_the_score_of_ties_counts_accuracy_over_all_questions_and_margins_over_t
 
 @pytest.mark.parametrize(("gap", "score"), [(2.0, 1.01), (-2.0, -0.01)])
 def test_correct_responses_without_a_spread_give_the_margin_term_its_sign(gap, score):
-    extremes = Extremes(0.0, 0.0, -gap)
-    assert ties_score({"tied:7": extremes, "ref:7": extremes}, tolerance=1e-12) == pytest.approx(score, abs=1e-15)
+    group = extremes(0.0, 0.0, -gap)
+    assert ties_score({"tied:7": group, "ref:7": group}, tolerance=1e-12) == pytest.approx(score, abs=1e-15)
 
 
 def test_ties_have_no_score_where_no_question_is_asked_twice():
-    group = Extremes(1.0, 1.0, 0.0)
+    group = extremes(1.0, 1.0, 0.0)
     assert ties_score({"tied:1": group, "ref:2": group}, tolerance=0.0) is None
     assert ties_score({"5f1b": group, "77aa": group}, tolerance=0.0) is None
 

@@ -16,6 +16,7 @@ from encore_ray.folder.driver.lock import driver_of, only_driver
 from encore_ray.folder.driver.process import Driver, moment
 from encore_ray.storage import Folder
 from tests.folder.driver.holding import holding
+from tests.patience import PATIENCE_S
 
 HOLDER = """
 import sys
@@ -57,7 +58,7 @@ def test_one_that_is_to_wait_goes_on_once_the_first_has_ended(tmp_path: Path, ca
             time.sleep(0.05)
         assert first.stdin is not None
         first.stdin.close()
-        second.result(timeout=30)
+        second.result(timeout=PATIENCE_S)
 
 
 def test_status_tells_who_is_at_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

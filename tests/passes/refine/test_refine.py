@@ -106,6 +106,23 @@ def test_nothing_is_learnt_from_the_pairs_that_test(fitted: Folder, tmp_path: Pa
     assert LabelErrors.read(spoilt).pairs == []
 
 
+def test_pairs_that_a_veto_decides_are_neither_learnt_from_nor_given_a_margin(tmp_path: Path) -> None:
+    vetoed = [*range(0, 40, 2), SINGLE]
+    run = write_run(tmp_path / "run", vetoed=vetoed)
+    report = fit_refinement(run, settings=QUICK, trainer=Trainer())
+    pairs = report["pairs"]
+    left = 5 * (120 - 1 - (len(vetoed) - 1))  # a single response is no pair, whatever it breaks
+    assert pairs["trainable"] + pairs["calibration"] + pairs["test"] == left
+    counts = do(run, Refine())
+    assert (counts["pairs"], counts["decided_by_veto"]) == (5 * 119, 5 * (len(vetoed) - 1))
+    refined = jobs.table(Path(run.uri) / "refined")
+    decided = [row % 120 in vetoed for row in range(600)]
+    for name in ("refined_margin", "label_probability"):
+        nulls = [value is None for value in refined[name].to_pylist()]
+        assert nulls == [there or row % 120 == SINGLE for row, there in enumerate(decided)], name
+    assert refined["chosen_vetoes"].to_pylist() == [["quality"] * there for there in decided]
+
+
 def test_the_same_fit_stands_and_another_is_refused(fitted: Folder) -> None:
     before = fitted.info("refine/energy.json")["mtime"]
     report = fit_refinement(fitted, settings=QUICK, trainer=Trainer(), noise=[0.35])

@@ -39,6 +39,7 @@ from encore_ray.storage import Folder
 from tests.models import judges
 from tests.passes import jobs
 from tests.passes.api_server import Body, Server, Step, api_server, completion, failure, tls_server
+from tests.patience import PATIENCE_S
 
 YES_NO = AnswerForm(None)
 FIVE = AnswerForm((1.0, 2.0, 3.0, 4.0, 5.0))
@@ -515,7 +516,7 @@ def test_a_small_judged_job_starts_no_ray_and_an_interrupt_pays_for_no_answer_tw
         assert running.poll() is None
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
-    said, _ = running.communicate(timeout=60)
+    said, _ = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 130, said
     assert "score in this process" in said
     assert not (tmp_path / "run" / "scores" / "attempts").exists() or not os.listdir(tmp_path / "run/scores/attempts")
@@ -525,7 +526,7 @@ def test_a_small_judged_job_starts_no_ray_and_an_interrupt_pays_for_no_answer_tw
     assert len(server.heard) == paid  # nobody goes on asking
     server.answer = judge_like
     again = begin(job)
-    said, _ = again.communicate(timeout=120)
+    said, _ = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, said
     assert "score in this process" in said
     bodies = [json.dumps({**body, "path": ""}, sort_keys=True) for body, _ in server.heard]
@@ -559,7 +560,7 @@ def test_a_judge_that_gives_no_answer_holds_up_no_command(
         time.sleep(1)
         running.send_signal(signal.SIGINT)
     since = time.monotonic()
-    said, _ = running.communicate(timeout=60)
+    said, _ = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == code, said
     assert words in " ".join(said.split())
     assert time.monotonic() - since < 20  # not the 30 s that the judge asks for

@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from encore_ray.rules import RuleSet
 from encore_ray.schema import chosen_column, rejected_column
 from tests.models import tiny
 from tests.passes import jobs
+from tests.patience import PATIENCE_S
 
 NUM_PAIRS = 96
 # Sixteen steps of six pairs, with a state on disk after every second.
@@ -133,12 +134,10 @@ def test_the_same_command_finds_the_model_and_other_options_are_refused(
 
 
 def test_a_worker_that_is_killed_leaves_no_trace_in_the_weights(trained: Path) -> None:
-    killed: list[int] = []
-    striking = threading.Thread(target=when_logged, args=(trained / "killed", 5, lambda: killed.append(kill_worker())))
-    striking.start()
-    assert encore_ray(*words(trained, output="killed")) == 0
-    striking.join()
-    assert len(killed) == 1
+    with ThreadPoolExecutor() as pool:
+        killed = pool.submit(kill_worker, once_logged=trained / "killed")
+        assert encore_ray(*words(trained, output="killed")) == 0
+        killed.result()
     assert weights(trained / "killed") == weights(trained / "trained")
 
 
@@ -146,9 +145,12 @@ def test_a_driver_that_is_killed_leaves_a_training_that_the_same_command_ends(tr
     command = words(trained, output="left")
     # A Ray of its own, which dies with it.
     environment = {**os.environ, "RAY_ADDRESS": ""}
-    driver = subprocess.Popen([sys.executable, "-m", "encore_ray.cli", *command], env=environment)
-    when_logged(trained / "left", 5, lambda: os.kill(driver.pid, signal.SIGKILL))
-    assert driver.wait(60) == -signal.SIGKILL
+    with subprocess.Popen([sys.executable, "-m", "encore_ray.cli", *command], env=environment) as driver:
+        try:
+            when_logged(trained / "left", 5)
+        finally:
+            driver.kill()
+    assert driver.returncode == -signal.SIGKILL
     assert list((trained / "left" / "training").glob("step-*"))
     assert encore_ray(*words(trained, "--batch-rows", "4", output="left")) == ConfigError.exit_code
     assert encore_ray(*command) == 0
@@ -211,22 +213,21 @@ def test_a_log_is_read_once_without_torn_lines_and_steps_that_were_told(tmp_path
     assert list(reader.read()) == []
 
 
-def when_logged(output: Path, num_lines: int, act: Callable[[], None]) -> None:
-    """Act as soon as a training has logged so much."""
+def when_logged(output: Path, num_lines: int) -> None:
+    """Wait until a training has logged so much."""
     log = output / "training" / "log.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while not log.exists() or log.read_text().count("{") < num_lines:
         assert time.monotonic() < deadline, f"{output} has no {num_lines} lines"
         time.sleep(0.005)
-    act()
 
 
-def kill_worker() -> int:
-    """Kill the one worker of the training that this process drives."""
+def kill_worker(*, once_logged: Path) -> None:
+    """Kill the one worker of the training that this process drives, in the middle of its work."""
+    when_logged(once_logged, 5)
     (worker,) = [
         process
         for process in psutil.Process().children(recursive=True)
         if "RayTrainWorker" in " ".join(process.cmdline())
     ]
     worker.kill()
-    return worker.pid
