@@ -219,10 +219,16 @@ def _is_below_chance(counts: RuleCounts, statistics: RuleStatistics) -> bool:
 
 
 def _much_wider_scale(counts: RuleCounts) -> str | None:
-    """In words, where the scores of a rule that vary fill so little of its scale that they share a cell or two."""
+    """In words, where the scores of a rule that vary fill so little of its scale that they share a cell or two.
+
+    Scores at an end of the scale are those of a rule that never fires, unless they fill the range of a probability.
+    """
     scale, low, high = counts.rule.scale, counts.problems.observed_lo, counts.problems.observed_hi
     fitting = None if scale.levels else fitting_scale(low, high)
-    if fitting is None or high - low >= _MIN_WIDTH_SHARE * scale.width:
+    cell = _MIN_WIDTH_SHARE * scale.width
+    at_an_end = low < scale.lo + cell or high > scale.hi - cell
+    as_probabilities = low >= -0.05 and high <= 1.05 and high - low >= 0.3
+    if fitting is None or high - low >= cell or (at_an_end and not as_probabilities):
         return None
     return f"{low:.6g} to {high:.6g} on {scale.lo:g} to {scale.hi:g}; {fitting} fits"
 

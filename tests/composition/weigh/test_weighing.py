@@ -194,6 +194,10 @@ def test_a_scale_far_too_wide_for_its_scores_is_told_as_such():
     assert "its scale is far too wide for its scores" in warning
     assert " on 0 to 100; `scale: {lo: 0.0" in warning and "hi: 1}` fits. Entropies are counted" in warning
     assert not [warning for warning in weights.warnings if "hardly vary" in warning]
+    chosen_KN[1] = rejected_KN[1] = 99.9 + chosen_KN[1] / 10  # a rule that never fires, by a head that is never exact
+    weights = weigh(measure(chosen_KN, rejected_KN, rules=rules), score_range="unit")
+    assert not [warning for warning in weights.warnings if "wide" in warning]
+    assert "1 of 2 rules whose scores hardly vary: narrow" in weights.warnings[0]
 
 
 def test_min_active_drops_rarely_active_rules_and_applies_the_scheme_to_the_rest():
