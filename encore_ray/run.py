@@ -196,6 +196,7 @@ class Run:
         self.display(progress)
         self.engines.measure(progress)
         if progress.done_rows > progress.resumed_rows:
+            self.tracker.work_begins()
             self.tracked.log_metrics(
                 {"rows_done": progress.done_rows, "rows_per_second": progress.rows_per_second, **progress.counts},
                 step=progress.done_rows,

@@ -162,5 +162,5 @@ def test_mlflow_is_told_of_the_largest_subsets_only():
 def test_ids_of_the_data_are_one_line_of_an_error():
     problems = ScoreProblems(non_finite=Offenders.of([f"{NASTY}\nencore-ray: all is well", "x" * 5000]))
     rule = Rule("harm", "Is it?", "better", Scale(0.0, 1.0))
-    (sentence,) = problems.sentences(rule, binning=choose_binning(rule, num_bins=20))
+    (sentence,) = problems.sentences(rule, binning=choose_binning(rule, num_bins=20), num_responses=9)
     assert not steers(sentence) and "\n" not in sentence and len(sentence) < 1000

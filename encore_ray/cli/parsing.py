@@ -3,6 +3,7 @@
 `chain` is not among them: it is made of them.
 """
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
@@ -21,6 +22,7 @@ from encore_ray.cli.commands.select import Select
 from encore_ray.cli.commands.submit import Submit
 from encore_ray.cli.commands.train import Train
 from encore_ray.cli.overview import DESCRIPTION
+from encore_ray.errors import ConfigError
 
 
 class Command(Protocol):
@@ -72,7 +74,12 @@ def one_value_a_set(args: Sequence[str]) -> Iterator[str]:
 
 
 def parse(args: Sequence[str], commands: Mapping[str, type[Command]] = COMMANDS) -> Command:
-    """The command that a command line names, with its options; SystemExit where it is wrong, after saying why."""
+    """The command that a command line names, with its options; SystemExit where these are wrong, after saying why.
+
+    Raises:
+        ConfigError: there is no such command.
+    """
+    _check_name(args, commands)
     return tyro.extras.subcommand_cli_from_dict(
         dict(commands),
         prog="encore-ray",
@@ -85,3 +92,12 @@ def parse(args: Sequence[str], commands: Mapping[str, type[Command]] = COMMANDS)
             tyro.conf.DisallowNone,
         ),
     )
+
+
+def _check_name(args: Sequence[str], commands: Mapping[str, type[Command]]) -> None:
+    name = args[0].replace("_", "-") if args else "-"
+    if name.startswith("-") or name in commands:
+        return
+    close = difflib.get_close_matches(name, commands, n=1)
+    meant = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(commands)}."
+    raise ConfigError(f"There is no command {args[0]}: {meant} `encore-ray --help` says what each does.")

@@ -96,10 +96,11 @@ class ScoreOptions(Section):
         description="Whose first token a chat has. template: as transformers' apply_chat_template makes it; tokenizer: "
         "its own too, where the template writes none.",
     )
-    ending: Literal["transformers", "whole"] = Field(
+    ending: Literal["transformers", "whole", "eos"] = Field(
         default="transformers",
         description="What a classifier reads where pad tokens end a conversation. transformers: up to the last other "
-        "token, as its own forward; whole: all.",
+        "token, as its own forward; whole: all. Of any model, eos: up to the tokenizer's EOS, which is put behind what "
+        "does not end with it, as OpenRLHF and, of plain texts, TRL train.",
     )
     actors: str | None = Field(
         default=None,

@@ -19,7 +19,7 @@ from encore_ray.artifacts import (
     WeightsFile,
 )
 from encore_ray.composition.consensus.verdict import ASK_WITHOUT_LABELS
-from encore_ray.corpora.notes import NOTES
+from encore_ray.corpora.notes import NOTES, PAIRS
 from encore_ray.engine.display import duration
 from encore_ray.folder.status import PassStatus
 from encore_ray.report.drawing.numbers import percent
@@ -68,16 +68,7 @@ def show_job(result: "JobResult", *, console: Console) -> None:
     )
     notes = {
         "truncated": (scored, "were longer than the model takes and lost their beginning"),
-        "identical": (prepared, "have the same response on both sides"),
-        "repeated_content": (prepared, "repeat the content of an earlier pair"),
-        "contradictory": (prepared, "contradict another pair of the same responses: no reward is right on both"),
-        "prompt_ids_of_several_prompts": (
-            prepared,
-            "prompt_ids of the data stand beside several prompts: each is one prompt to all intervals and to what is "
-            "held out. Where inputs number theirs alike, set prepare.ignore to [prompt_id]",
-        ),
-        "singles": (prepared, "are single responses: scored, but not compared"),
-        **{key: (prepared, words) for key, words in NOTES.items()},
+        **{key: (prepared, words) for key, words in (PAIRS | NOTES).items()},
     }
     for key, (counts, words) in notes.items():
         if counts.get(key):

@@ -19,7 +19,7 @@ from encore_ray.corpora.sources import current_stamp
 from encore_ray.corpora.tables import PairRecord, TableSpec, build_table
 from encore_ray.corpora.values import json_text
 from encore_ray.errors import DataError
-from encore_ray.schema import PROMPT, QUARANTINE_SCHEMA, Reason
+from encore_ray.schema import QUARANTINE_SCHEMA, Reason
 
 RAW_CHARS = 1 << 20  # of a row that are kept in quarantine
 PACKED_ROWS = 8_192  # of quarantine that are held as Python objects, six times the size of Arrow's
@@ -150,8 +150,8 @@ class SplitConverter:
                     raise left_out or row.problem  # type: ignore[misc]
                 _check_sizes(row, settings.max_field_bytes)
                 values = reading.prepare(row.values, notes)
-                if reading.layout.joins_rows:
-                    reading.layout.read([values])
+                if reading.layout.check:
+                    reading.layout.check(values)
             except BadRow as problem:
                 self._put_in_quarantine(row, problem)
                 continue
@@ -159,11 +159,12 @@ class SplitConverter:
             yield row, values
 
     def _joined(self, rows: Iterator[_Prepared]) -> Iterator[list[_Prepared]]:
-        """Each row alone, or those of one prompt that follow each other where the layout joins them."""
-        if not self._split.reading.layout.joins_rows:
+        """Each row alone, or those that belong together and follow each other where the layout joins them."""
+        column = self._split.reading.layout.joined_by
+        if column is None:
             yield from ([row] for row in rows)
             return
-        for _, same in itertools.groupby(rows, key=lambda row: json_text(row[1].get(PROMPT))):
+        for _, same in itertools.groupby(rows, key=lambda row: json_text(row[1].get(column))):
             yield list(same)
 
     def _records(self, rows: list[_Prepared]) -> list[PairRecord]:

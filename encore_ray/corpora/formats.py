@@ -6,7 +6,7 @@ prompt and responses are used up; all others, labels included, are passed throug
 
 from collections.abc import Mapping
 
-from encore_ray.corpora.layouts import judged, ranked, sided
+from encore_ray.corpora.layouts import judged, ranked, sided, trees
 from encore_ray.corpora.layouts.layout import (
     ID,
     LISTS,
@@ -70,7 +70,7 @@ def fits(layout: Layout, found: Mapping[str, Shape], *, may_be_null: bool = Fals
     With `may_be_null`, columns that hold nothing in this file are what they are in others; not all of them.
     """
     shapes = {name: STORED.get(shape, shape) for name, shape in found.items()}
-    if not layout.lacks.isdisjoint(found):
+    if any(found.get(name, Shape.NULL) is not Shape.NULL for name in layout.lacks):
         return False
     null = [name for name in layout.shapes if shapes.get(name) is Shape.NULL] if may_be_null else []
     others = [name for name in layout.shapes if name not in null]
@@ -116,6 +116,9 @@ def _asked(name: str, read: str, *, prompt: str, chosen: str = CHOSEN, rejected:
 _ULTRAFEEDBACK_RULES, _HELPSTEER2_RULES = ranked.ULTRAFEEDBACK_RULES, ranked.HELPSTEER2_RULES
 _RESPONSES_OF_PPE = frozenset(f"response_{number}" for number in range(1, 129))
 
+# Where one of these stands, what looks like a single response is one side of a pair.
+_OTHER_SIDES = frozenset({CHOSEN, REJECTED, *(f"rejected_{name}" for name in ("response", "messages", "completion"))})
+
 # The order is the order of detection: a layout comes before any other that its files would fit as well.
 LAYOUTS: tuple[Layout, ...] = (
     Layout("hh-rlhf", {CHOSEN: TRANSCRIPT, REJECTED: TRANSCRIPT}, SIDES, sided.transcripts),
@@ -153,9 +156,27 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("trl", {PROMPT: TALK, CHOSEN: REPLY, REJECTED: REPLY}, PAIR, sided.explicit),
     Layout(
         "sharegpt",
-        {"conversations": MESSAGES, CHOSEN: MESSAGE | TEXT, REJECTED: MESSAGE | TEXT},
+        {"conversations": MESSAGES, CHOSEN: REPLY, REJECTED: REPLY},
         frozenset({"conversations", CHOSEN, REJECTED}),
         sided.sharegpt,
+    ),
+    Layout(
+        "sharegpt",
+        {"messages": MESSAGES, CHOSEN: MESSAGE | TEXT, REJECTED: MESSAGE | TEXT},
+        frozenset({"messages", CHOSEN, REJECTED}),
+        sided.prompted,
+    ),
+    Layout(
+        "ms-swift",
+        {"messages": MESSAGES, "rejected_response": REPLY},
+        frozenset({"messages", "rejected_response"}),
+        sided.swift,
+    ),
+    Layout(
+        "ms-swift",
+        {"messages": MESSAGES, "rejected_messages": MESSAGES},
+        frozenset({"messages", "rejected_messages"}),
+        sided.swift_messages,
     ),
     Layout("trl-implicit", {CHOSEN: MESSAGES, REJECTED: MESSAGES}, SIDES, sided.implicit),
     Layout(
@@ -195,6 +216,13 @@ LAYOUTS: tuple[Layout, ...] = (
         {"context": TALK, "response1": TEXT, "response2": TEXT, "overall_preference": NUMBER},
         frozenset({"context", "response1", "response2"}),
         judged.helpsteer3,
+        can_be_rated=False,
+    ),
+    Layout(
+        "helpsteer3",
+        {PROMPT: TALK, "response_1": TEXT, "response_2": TEXT, "preference_strength": NUMBER},
+        frozenset({PROMPT, "response_1", "response_2"}),
+        judged.helpsteer2_preference,
         can_be_rated=False,
     ),
     Layout(
@@ -290,7 +318,28 @@ LAYOUTS: tuple[Layout, ...] = (
         is_grouped=True,
         can_be_rated=False,
         rules=_HELPSTEER2_RULES,
-        joins_rows=True,
+        joined_by=PROMPT,
+        check=ranked.helpsteer2_row,
+    ),
+    Layout(
+        "oasst",
+        {trees.TREE_ID: TEXT, PROMPT: MESSAGE},
+        frozenset({PROMPT}),
+        trees.nested,
+        is_grouped=True,
+        can_be_rated=False,
+        own_form=frozenset({PROMPT}),
+    ),
+    Layout(
+        "oasst",
+        {**dict.fromkeys((trees.TREE_ID, trees.MESSAGE_ID, trees.PARENT_ID, "text", "role"), TEXT), "rank": NUMBER},
+        frozenset({trees.PARENT_ID, "text", "role"}),
+        trees.flat,
+        is_grouped=True,
+        can_be_rated=False,
+        joined_by=trees.TREE_ID,
+        check=trees.check_message,
+        also=frozenset({"deleted"}),
     ),
     Layout(
         "single",
@@ -298,6 +347,7 @@ LAYOUTS: tuple[Layout, ...] = (
         frozenset({PROMPT, "response"}),
         sided.single_response,
         is_single=True,
+        lacks=_OTHER_SIDES,
     ),
     Layout(
         "single",
@@ -305,6 +355,14 @@ LAYOUTS: tuple[Layout, ...] = (
         frozenset({PROMPT, "completion"}),
         sided.single_completion,
         is_single=True,
+        lacks=_OTHER_SIDES,
     ),
-    Layout("single", {"messages": MESSAGES}, frozenset({"messages"}), sided.single_messages, is_single=True),
+    Layout(
+        "single",
+        {"messages": MESSAGES},
+        frozenset({"messages"}),
+        sided.single_messages,
+        is_single=True,
+        lacks=_OTHER_SIDES,
+    ),
 )

@@ -1,5 +1,19 @@
-"""What is counted while a corpus is read, beside rows and pairs, and how a person is told."""
+"""What is counted while a corpus is read, beside rows and pairs, and how a person is told: of pairs, and of rows."""
 
+from collections.abc import Iterator, Mapping
+
+from encore_ray.schema import REASON_COUNT
+
+PAIRS = {
+    "identical": "have the same response on both sides",
+    "repeated_content": "repeat the content of an earlier pair",
+    "contradictory": "contradict another pair of the same responses: no reward is right on both",
+    "prompt_ids_of_several_prompts": (
+        "prompt_ids of the data stand beside several prompts: each is one prompt to all intervals and to what is held "
+        "out. Where inputs number theirs alike, set prepare.ignore to [prompt_id]"
+    ),
+    "singles": "are single responses: scored, but not compared",
+}
 NOTES = {
     "lists_from_text": "lists of messages or texts were stored as text, and read as lists",
     "message_keys_left_out": "keys of messages mean nothing to a reader, and were left out",
@@ -13,6 +27,20 @@ NOTES = {
     "ties": "comparisons ended in a tie: both responses were kept as single ones",
     "tied_pairs": "pairs of responses are rated alike, and were left out",
     "unrated_responses": "responses of several have no rating, and were left out",
+    "lone_replies": "replies of a tree are the only one to their turn: nothing to compare, and left out",
+    "ranked_user_turns": "turns of a person are ranked, too: only an assistant's replies were compared",
+    "deleted_messages": "messages of a tree were deleted or answer one that was, and were left out",
     "missing_ratings": "ratings are missing",
     "files_left_out": "files could not be read, and were left out",
 }
+
+
+def told(counts: Mapping[str, int]) -> Iterator[str]:
+    """What a person should know of a prepared corpus before it is scored, in sentences without an end."""
+    if counts["quarantined"]:
+        reasons = {key.removeprefix(REASON_COUNT): n for key, n in counts.items() if key.startswith(REASON_COUNT)}
+        listed = ", ".join(f"{n:,} {reason}" for reason, n in sorted(reasons.items(), key=lambda item: -item[1]))
+        yield f"{counts['quarantined']:,} of {counts['rows']:,} rows are in quarantine ({listed})"
+    for key, words in (PAIRS | NOTES).items():
+        if counts.get(key):
+            yield f"{counts[key]:,} {words}"

@@ -238,7 +238,7 @@ def _common_columns(found: Mapping[str, ColumnScan]) -> list[str]:
 def _file_plan(parts: Sequence[RangeScan], digest: str, reading: Reading | None, problem: str | None) -> FilePlan:
     splits = []
     line = 1
-    if reading and reading.layout.joins_rows:
+    if reading and reading.layout.joined_by:
         # One range: rows that belong together may lie on both sides of a cut.
         whole = FileRange(parts[0].part.file, parts[0].part.start, parts[-1].part.end)
         splits, parts_left = [Split(whole, reading, line, sum(scan.num_rows for scan in parts))], ()

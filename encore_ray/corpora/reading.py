@@ -1,8 +1,9 @@
 """How the rows of one file become candidates: its layout, and the columns beside it that belong to the conversation.
 
-A `system` column is a system turn and a `history` earlier turns, where a layout does not read them itself. Pictures,
-tools and a context are more than a pair can hold, and so is the `input` that an `instruction` of Alpaca's form goes on
-in, where that alone is mapped: a row that has any goes to quarantine, unless they are ignored.
+A `system` column is a system turn and a `history` earlier turns, where a layout does not read them itself; a second
+column of either is refused. Pictures, tools, documents and a context are more than a pair can hold, and so are an
+`instruction`, an `input` or first steps whose text no column has that is read: a row that has any goes to quarantine,
+unless they are ignored.
 """
 
 from collections import Counter
@@ -20,15 +21,20 @@ from encore_ray.corpora.turns.messages import text_of
 from encore_ray.corpora.turns.standard import is_empty, standard
 from encore_ray.corpora.turns.stored import spelt_out, stored_list
 from encore_ray.corpora.turns.transcripts import Turn
-from encore_ray.corpora.values import STORED, Shape
+from encore_ray.corpora.values import STORED, Shape, json_text
 from encore_ray.schema import PROMPT, SUBSET, Reason
 
 SYSTEM_COLUMNS = ("system", "system_prompt", "system_message")
-HISTORY_COLUMNS = ("history",)
+HISTORY_COLUMNS = ("history", "chat_history", "conversation_history", "dialogue_history", "previous_turns")
 PICTURES = ("images", "image", "videos", "video", "audios", "audio")
-NEEDED = ("tools", "context")
-INSTRUCTION, INPUT = "instruction", "input"
-BESIDE = (*SYSTEM_COLUMNS, *HISTORY_COLUMNS, *PICTURES, *NEEDED)
+NEEDED = ("tools", "context", "documents")
+PARTS = (
+    "instruction",
+    "input",
+    "prefix",
+    "initial_reason_steps",
+)  # nothing where a column that is read has it
+BESIDE = (*SYSTEM_COLUMNS, *HISTORY_COLUMNS, *PICTURES, *NEEDED, *PARTS)
 LISTS_FROM_TEXT, SYSTEM_TURNS, HISTORIES = "lists_from_text", "system_from_column", "history_from_column"
 TIES = "ties"
 
@@ -96,22 +102,27 @@ class Reading:
         """The row as its layout reads it: lists as lists, messages in the one form; BadRow where that loses sense."""
         values = dict(values)
         for name in self.beside.refused:
-            if not is_empty(values.get(name)):
+            if not is_empty(values.get(name)) and not (name in PARTS and self._repeats(values, name)):
                 raise _refusal(name)
         for name in self.beside.lists:
             items = stored_list(values[name]) if isinstance(values.get(name), str) else None
             if items is not None:
                 values[name] = items
                 notes[LISTS_FROM_TEXT] += 1
-        for name in (*self.layout.uses, *self.beside.read):
+        for name in (*(self.layout.uses - self.layout.own_form), *self.beside.read):
             value = values.get(name)
             if isinstance(value, list | dict):
                 values[name] = standard(value, where=name, notes=notes)
         return values
 
+    def _repeats(self, values: Mapping[str, Any], name: str) -> bool:
+        """Whether the text of a column stands in one that the layout reads."""
+        said = json_text(values[name]).strip('"').strip()
+        return any(said in json_text(values.get(used)) for used in self.layout.uses)
+
     def candidates(self, rows: Sequence[Mapping[str, Any]], notes: Counter[str]) -> list[Candidate]:
         """The candidates of one prepared row, or of all that are joined."""
-        made = self.layout.read(rows if self.layout.joins_rows else rows[0])
+        made = self.layout.read(rows if self.layout.joined_by else rows[0])
         if self.beside.read:
             system, history = self._before(rows[0], notes)
             if system is not None or history:
@@ -146,14 +157,16 @@ def find_beside(
     free = {name for name in shapes if name not in layout.uses and name not in ignored}
     taken = {path for _, path in columns.places} if columns else set()
     reads_prompt = columns is not None or bool(layout.uses & _PROMPTS)
-    system = next((name for name in SYSTEM_COLUMNS if name in free), None)
-    history = next((name for name in HISTORY_COLUMNS if name in free), None)
-    needed = (*NEEDED, INPUT) if columns is not None and columns[PROMPT] == INSTRUCTION else NEEDED
-    refused = [name for name in (*PICTURES, *needed) if name in free and name not in taken]
-    if history and not reads_prompt:
-        refused, history = [*refused, history], None
+    systems = [name for name in SYSTEM_COLUMNS if name in free and name not in taken]
+    histories = [name for name in HISTORY_COLUMNS if name in free and name not in taken]
+    refused = [name for name in (*PICTURES, *NEEDED, *PARTS) if name in free and name not in taken]
+    if not reads_prompt:
+        refused, histories = [*refused, *histories], []
     if columns is not None:
-        system, history = columns[SYSTEM] or system, columns[HISTORY] or history
+        systems = [columns[SYSTEM], *systems] if columns[SYSTEM] else systems
+        histories = [columns[HISTORY], *histories] if columns[HISTORY] else histories
+    system, history = (next(iter(names), None) for names in (systems, histories))
+    refused += [*systems[1:], *histories[1:]]
     lists = tuple(
         name
         for name, expected in layout.shapes.items()

@@ -12,6 +12,7 @@ from typing import Any
 from encore_ray.config import PrepareOptions
 from encore_ray.corpora.bounded import ROW_BYTES
 from encore_ray.corpora.convert import ConvertSettings, SplitConverter
+from encore_ray.corpora.notes import told
 from encore_ray.corpora.plan import CorpusPlan, Split, plan
 from encore_ray.corpora.rows import BadRow, FileRange
 from encore_ray.corpora.scan import RangeScan, ranges, scan
@@ -132,6 +133,8 @@ class Prepare(Step[Prepared]):
             if given:
                 counts[SEVERAL_PROMPTS] = count_several_prompts(units, run.reducer)
         output.seal(names, commits, counts)
+        for note in told(counts):
+            run.note(f"prepare: {note}")
         inputs = tuple(PreparedInput(f.file.uri, f.digest, f.num_rows, f.layout) for f in corpus.files)
         return Prepared(counts, corpus.num_rows, corpus.rated_rules, inputs, tuple(unread))
 

@@ -1,7 +1,6 @@
 """Score: every response of every unit under every rule, by whatever scorer the job has."""
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from encore_ray.composition.measure.binning import choose_binning
+from encore_ray.composition.measure.fitting_scale import fitting_scale
 from encore_ray.folder.commits import Commit
 from encore_ray.folder.spec import SCORE
 from encore_ray.passes.scorers.scorer import Scorer, fill_table
@@ -94,18 +94,11 @@ def range_warnings(rules: RuleSet, notes: list[Any]) -> list[str]:
             continue
         low, high = min(lows), max(highs)
         if choose_binning(rule).outside(np.array([low, high])).any():
-            fitting = f"`scale: {{lo: {_outward(low, -1):g}, hi: {_outward(high, 1):g}}}` or "
+            fitting = fitting_scale(low, high)
+            scale = f"{fitting}, or wider, or " if fitting else ""
             warnings.append(
                 f"Rule {rule.name}: scores from {low:.6g} to {high:.6g} in the first units leave its scale of "
-                f"{rule.scale.lo:g} to {rule.scale.hi:g}. In rules.yaml write {fitting if low < high else ''}"
-                "`out_of_range: clip`; the scores are kept, only weigh stops at them."
+                f"{rule.scale.lo:g} to {rule.scale.hi:g}. In rules.yaml write {scale}"
+                "`out_of_range: clip`; the scores are kept, only weigh stops at them and tells the range of all."
             )
     return warnings
-
-
-def _outward(value: float, direction: int) -> float:
-    """The value with two significant digits, rounded away from the range's middle."""
-    if value == 0:
-        return 0.0
-    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
-    return (math.floor if direction < 0 else math.ceil)(value / step) * step

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from encore_ray.errors import ConfigError, EncoreError
+from encore_ray.errors import ConfigError, DataError, EncoreError
 from encore_ray.redaction import redact
 from encore_ray.storage import Folder, to_json
 from encore_ray.tracking.courier import Courier
@@ -94,6 +94,9 @@ class PassTracker(_Run):
 class Tracker(_Run):
     """The run of a job. Leaving it waits a bounded time for MLflow, then says what is not delivered.
 
+    Of a command that goes on with a job nothing is kept until it works, or has ended: one that is refused before it
+    leaves the job's record as it was.
+
     Attributes:
         uri: the MLflow store, without credentials; None when nothing is delivered from here.
     """
@@ -123,8 +126,14 @@ class Tracker(_Run):
             tracker.set_tags(NO_ERROR)
         return tracker
 
+    def work_begins(self) -> None:
+        """The command was not refused: what it has said so far is kept."""
+        if self._writer is not None:
+            self._writer.release()
+
     def break_off(self, error: EncoreError) -> None:
         """Note, before the process ends at once, that the job and its last pass failed; the courier delivers it."""
+        self.work_begins()
         for run in (self._pass, self):
             if run is not None:
                 _Run.__exit__(run, type(error), error, None)
@@ -136,6 +145,9 @@ class Tracker(_Run):
         if self._writer is None:
             return
         assert self._folder is not None
+        if isinstance(error, ConfigError | DataError):
+            self._writer.forget()
+        self._writer.release()
         deadline = time.monotonic() + FLUSH_TIMEOUT_S
         lost = self._writer.close(timeout_s=FLUSH_TIMEOUT_S)
         if lost:
@@ -184,7 +196,8 @@ def open_tracker(
         if refusal:
             courier.stop()
             raise ConfigError(f"Tracking in {redact(uri)}: {refusal} Or track nothing: tracking.enabled=false.")
-    writer = Writer(journal, on_written=courier.nudge if courier else lambda: None)
+    on_written = courier.nudge if courier else lambda: None
+    writer = Writer(journal, on_written=on_written, holds_back=journal.last_job() is not None)
     tracker = Tracker(writer, courier, job=job, journal_folder=journal.folder, uri=uri, resumed=bool(resumed))
     context = {"mlflow.user": _user(), "mlflow.source.name": os.path.basename(sys.argv[0]) or "python"}
     tracker._record("begin", {"name": _text(run_name), "experiment": _text(experiment), "tags": context})

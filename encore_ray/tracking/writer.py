@@ -22,15 +22,17 @@ class Writer:
     Args:
         journal: where the events go.
         on_written: called on the writer's thread after each write.
+        holds_back: keep events in memory until `release`.
     """
 
-    def __init__(self, journal: Journal, *, on_written: Callable[[], None]):
+    def __init__(self, journal: Journal, *, on_written: Callable[[], None], holds_back: bool = False):
         self._journal = journal
         self._on_written = on_written
         self._lock = threading.Lock()
         self._pending: list[Event] = []
         self._wake = threading.Event()
         self._closing = False
+        self._holds_back = holds_back
         self._warned = False
         self._system_job: str | None = None
         self._thread = threading.Thread(target=self._run, name="encore-ray-tracking", daemon=True)
@@ -46,6 +48,17 @@ class Writer:
             self._pending.append(event)
         if event.kind != "metrics":
             self._wake.set()
+
+    def release(self) -> None:
+        """Write what was held back, and all that comes."""
+        self._holds_back = False
+        self._wake.set()
+
+    def forget(self) -> None:
+        """Never write what is held back."""
+        if self._holds_back:
+            with self._lock:
+                self._pending.clear()
 
     def close(self, *, timeout_s: float) -> int:
         """Write what is left and stop; returns how many events could not be written in time."""
@@ -71,7 +84,7 @@ class Writer:
     def _write(self) -> None:
         with self._lock:
             events = list(self._pending)
-        if not events:
+        if not events or self._holds_back:
             return
         try:
             self._journal.append([self._with_stored_content(event) for event in events])

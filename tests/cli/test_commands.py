@@ -86,6 +86,13 @@ def mistake(capsys: pytest.CaptureFixture[str], *args: str, code: int = 2) -> st
     return outcome.said
 
 
+def test_a_mistyped_command_is_told_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    said = mistake(capsys, "wiegh", "--run", "x")
+    assert "There is no command wiegh: did you mean weigh? `encore-ray --help` says what each does." in said
+    said = mistake(capsys, "job.yaml")
+    assert "There is no command job.yaml: the commands are demo, run, chain, prepare," in said
+
+
 # Help
 
 

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from encore_ray.corpora.layouts.columns import ColumnMap
+from encore_ray.corpora.sources import InputSpec
+from encore_ray.errors import DataError
 from tests.corpora.prepared import Prepared, assistant, prepare, system, user, write_as, write_jsonl
 
 TEXT = {"prompt": "Hi", "chosen": "a", "rejected": "b"}
@@ -65,6 +68,10 @@ def test_a_history_column_holds_earlier_turns_or_is_refused(tmp_path: Path, hist
         ("tools", [{"name": "add"}], "unread_column"),
         ("tools", '[{"name": "add"}]', "unread_column"),
         ("context", "A passage.", "unread_column"),
+        ("documents", ["A passage."], "unread_column"),
+        ("prefix", "Step 1.", "unread_column"),
+        ("input", "The text to shorten.", "unread_column"),
+        ("instruction", "Shorten this.", "unread_column"),
     ],
 )
 def test_what_a_pair_cannot_hold_makes_a_row_bad_unless_it_is_ignored(
@@ -74,6 +81,42 @@ def test_what_a_pair_cannot_hold_makes_a_row_bad_unless_it_is_ignored(
     assert (done.reasons, len(done.pairs)) == ({reason: 1}, 3)
     assert column in done.quarantine[0]["detail"]
     assert len(prepared(tmp_path, {**TEXT, column: value}, TEXT, ignored=[column]).pairs) == 2
+
+
+@pytest.mark.parametrize("column", ["instruction", "input"])
+def test_a_column_that_repeats_the_prompt_says_nothing(tmp_path: Path, column: str):
+    row = {"prompt": 'Say "hi".\nTwice.', "chosen": "a", "rejected": "b"}
+    done = prepared(
+        tmp_path, {**row, column: row["prompt"]}, {**row, column: "Twice."}, {**row, "prompt": [user("Hi")]}
+    )
+    assert (done.reasons, len(done.pairs)) == ({}, 3)
+
+
+def test_first_steps_belong_to_a_response_that_has_them(tmp_path: Path):
+    row = {**TEXT, "prefix": "Step 1: 2 + 2", "full_chosen": "Step 1: 2 + 2 = 4", "full_rejected": "Step 1: 2 + 2 = 5"}
+    path = write_jsonl(tmp_path / "a.jsonl", [row])
+    assert prepare(path).reasons == {"unread_column": 1}
+    columns = ColumnMap.of({"prompt": "prompt", "chosen": "full_chosen", "rejected": "full_rejected"})
+    assert prepare(InputSpec(str(path), columns=columns)).pairs[0]["chosen"] == [assistant("Step 1: 2 + 2 = 4")]
+
+
+@pytest.mark.parametrize(
+    "columns", [("system", "system_prompt"), ("history", "chat_history")], ids=["system", "history"]
+)
+def test_of_two_columns_for_one_thing_a_row_may_have_one(tmp_path: Path, columns: tuple[str, str]):
+    first, second = ("Be kind.", "Be brief.") if columns[0] == "system" else ([["q", "a"]], [["r", "b"]])
+    rows = [{**TEXT, columns[0]: first, columns[1]: ""}, {**TEXT, columns[0]: first, columns[1]: second}]
+    done = prepared(tmp_path, *rows)
+    assert (done.reasons, len(done.pairs)) == ({"unread_column": 1}, 1)
+
+
+@pytest.mark.parametrize(
+    "column", ["chosen", "rejected", "rejected_response", "rejected_messages", "rejected_completion"]
+)
+def test_one_side_of_a_pair_is_no_single_response(tmp_path: Path, column: str):
+    with pytest.raises(DataError, match="unrecognised layout"):
+        prepared(tmp_path, {"prompt": "Hi", "response": "a", column: 5})
+    assert prepared(tmp_path, {"prompt": "Hi", "response": "a", column: None}).singles == 1
 
 
 def test_a_history_beside_whole_conversations_is_refused(tmp_path: Path):

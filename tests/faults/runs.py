@@ -44,6 +44,7 @@ ERROR, REFUSED = "encore-ray:", frozenset({2, 3, 4})  # how a command says what 
 SIGNALLED = {-signal.SIGTERM: 143, -signal.SIGINT: 130}  # a shell tells both in the same way
 INPUT_KINDS = ("jsonl", "parquet", "jsonl.gz", "json", "ndjson", "json.gz")
 NUM_RULES = 4
+SOURCE = b"encore_ray.model_source"  # in the metadata of scores: where a model lay does not decide them
 
 
 @dataclass
@@ -362,9 +363,19 @@ def contents(run: Path) -> dict[str, str]:
         for file in files:
             if content_digest((run / name / file.file).read_bytes()) != file.digest:
                 raise DataError(f"{name}/{file.file} is damaged")
-        found[name] = _digest([(file.rows, file.digest) for file in files])  # units are called by where inputs lay
+        found[name] = _digest([_rows(run / name / file.file) for file in files])  # units are called by where inputs lay
         found[f"quarantine of {name}"] = _digest(_quarantined(run, name))
     return found | {name: _sha256(run / name) for name in RESULTS}
+
+
+def _rows(file: Path) -> str:
+    """Digest of a file's table, whatever it says of where the model lay."""
+    table = pq.read_table(file)
+    metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != SOURCE}
+    with pa.BufferOutputStream() as sink:
+        with pa.ipc.new_stream(sink, table.schema.with_metadata(metadata)) as stream:
+            stream.write_table(table.replace_schema_metadata(metadata).combine_chunks())
+        return hashlib.sha256(sink.getvalue()).hexdigest()
 
 
 def read_all(run: Path) -> str:

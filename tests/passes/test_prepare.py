@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from encore_ray.config import InputOptions, PrepareOptions
 from encore_ray.corpora.inputs import input_specs
+from encore_ray.corpora.notes import told
 from encore_ray.corpora.pairs import short_hash
 from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.errors import DataError, ResumeRefused
@@ -169,3 +170,14 @@ def test_a_mapping_is_part_of_what_a_run_was_made_from(tmp_path: Path):
 def test_the_files_of_a_run_are_told_by_their_layout(tmp_path: Path):
     path = write_jsonl(tmp_path / "a.jsonl", [{"instruction": "Hi", "input": "", "chosen": "a", "rejected": "b"}])
     assert json.loads(json.dumps([item.layout for item in prepared(tmp_path / "run", path).inputs])) == ["alpaca"]
+
+
+def test_what_was_done_to_a_corpus_is_told_in_sentences(tmp_path: Path):
+    row = {"prompt": "Hi", "response": "a"}
+    rows = [*[{**row, "system": f"Be {n}."} for n in range(200)], {**row, "response": ""}, {**row, "image": "x.png"}]
+    counts = prepared(tmp_path / "run", write_jsonl(tmp_path / "a.jsonl", rows)).counts
+    assert list(told(counts)) == [
+        "2 of 202 rows are in quarantine (1 no_response, 1 picture)",
+        "200 are single responses: scored, but not compared",
+        "200 rows have a system text in a column of its own, which became a system turn",
+    ]

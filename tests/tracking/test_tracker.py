@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from encore_ray.errors import ClusterError, DataError, ResumeRefused
 from encore_ray.storage import Folder
 from encore_ray.tracking import open_tracker
 from encore_ray.tracking.journal import Event, Journal, Position
@@ -51,6 +52,36 @@ def test_an_error_ends_its_runs_failed_and_an_interrupt_killed(run_folder: Folde
     assert _ends(run_folder) == [(name, status) for status in ("FAILED", "KILLED", "KILLED") for name in ("score", "")]
     errors = [event.body["values"]["error"] for event in _journal(run_folder) if event.kind == "tags"]
     assert errors[0] == "ValueError: boom at http://host"
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_refusal_of_a_job_that_was_tracked_before_touches_no_record(run_folder: Folder, resume: bool):
+    def go_on(error: Exception, *, works: bool) -> None:
+        with (
+            open_tracker(
+                run_folder, uri=None, experiment="e", run_name="r", params={"a": 2}, tags={}, resume=resume
+            ) as tracker,
+            tracker.start_pass("score"),
+        ):
+            if works:
+                tracker.work_begins()
+            raise error
+
+    run_folder = Folder(f"memory://refused-{resume}/run")
+    run_folder.delete_tree()
+    with open_tracker(run_folder, uri=None, experiment="e", run_name="r", params={"a": 1}, tags={}):
+        pass
+    before = _journal(run_folder)
+    assert _ends(run_folder) == [("", "FINISHED")]
+    for error in (ResumeRefused("other options"), DataError("no rows")):
+        with pytest.raises(type(error)):
+            go_on(error, works=False)
+        assert _journal(run_folder) == before
+    with pytest.raises(ClusterError):  # nobody asked for the wrong thing
+        go_on(ClusterError("no room"), works=False)
+    with pytest.raises(DataError):
+        go_on(DataError("a bad row"), works=True)
+    assert _ends(run_folder)[1:] == [(name, "FAILED") for name in ("score", "", "score", "")]
 
 
 def test_no_value_stops_the_journal(run_folder: Folder):

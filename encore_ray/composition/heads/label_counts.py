@@ -61,7 +61,7 @@ class LabelCounts:
         return [next(g for g, members in enumerate(self.groups) if k in members) for k in range(len(self.num_K))]
 
     def check(self, rules: RuleSet, *, where: str) -> None:
-        """Raise DataError where a rule has no label, or one outside of its scale."""
+        """Raise DataError where a rule has no label, one outside of its scale, or all at the same end of it."""
         unlabelled = [rule.name for rule, num in zip(rules, self.num_K, strict=True) if not num]
         if unlabelled:
             raise DataError(f"{where} has not one label of {', '.join(unlabelled)}. Leave them out of the rules.")
@@ -72,3 +72,13 @@ class LabelCounts:
         ]
         if outside:
             raise DataError(f"Labels in {where} leave their scale ({'; '.join(outside)}). Mend them, or rules.yaml.")
+        alike = [
+            f"{rule.name} ({num:,} of {rule.scale.lo if low else rule.scale.hi:g})"
+            for rule, low, high, num in zip(rules, self.num_low_K, self.num_high_K, self.num_K, strict=True)
+            if num in (low, high)
+        ]
+        if alike:
+            raise DataError(
+                f"All labels are the same in {where}, so there is nothing to learn: {', '.join(alike)}. A head of such "
+                "a rule would say the same of every response, and weigh most by entropy. Leave them out of the rules."
+            )

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from encore_ray.composition.measure.binning import Binning
+from encore_ray.composition.measure.fitting_scale import fitting_scale
 from encore_ray.rules import Rule
 from encore_ray.visible import short
 
 NUM_IDS_SHOWN = 5
+MAX_CLIPPED = 0.05  # share of scores out of range up to which clipping, which makes them equal, is offered
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,14 @@ class ScoreProblems:
             max(self.observed_hi, other.observed_hi),
         )
 
-    def sentences(self, rule: Rule, *, binning: Binning) -> list[str]:
-        """What is wrong, where and what to do; empty when nothing is."""
+    def sentences(self, rule: Rule, *, binning: Binning, num_responses: int, num_clipped: int = 0) -> list[str]:
+        """What is wrong with a rule's scores, where and what to do; empty when nothing is.
+
+        Args:
+            num_responses: with a score of the rule. num_clipped: whose scores were out of range, and clipped.
+        """
+        fitting = None if rule.scale.levels else fitting_scale(self.observed_lo, self.observed_hi)
+        correct = f"Correct the rule's scale in rules.yaml{f', as {fitting}' if fitting else ''}"
         found = []
         if self.non_finite.count:
             found.append(
@@ -56,11 +64,20 @@ class ScoreProblems:
                 f"{_listed(self.non_finite)}. Remove or rescore these pairs; no option clips them."
             )
         if self.out_of_range.count:
+            clip = (
+                ", or count such scores in the end cells: `out_of_range: clip` in the rule, or weigh.clip for all rules"
+            )
             found.append(
-                f"Rule {rule.name}: {self.out_of_range.count:,} scores are out of range, first pair_ids "
-                f"{_listed(self.out_of_range)}. Expected {binning.lo:g} to {binning.hi:g}, found "
-                f"{self.observed_lo:g} to {self.observed_hi:g}. Correct the rule's scale, or count such scores in the "
-                "end cells: `out_of_range: clip` in the rule, or weigh.clip for all rules."
+                f"Rule {rule.name}: {self.out_of_range.count:,} of {num_responses:,} scores are out of range, first "
+                f"pair_ids {_listed(self.out_of_range)}. Expected {binning.lo:g} to {binning.hi:g}, found "
+                f"{self.observed_lo:g} to {self.observed_hi:g}. "
+                f"{correct}{clip if self.out_of_range.count <= MAX_CLIPPED * num_responses else ''}."
+            )
+        if num_clipped > num_responses / 2:
+            found.append(
+                f"Rule {rule.name}: {num_clipped:,} of {num_responses:,} scores are out of range, {self.observed_lo:g} "
+                f"to {self.observed_hi:g} on {binning.lo:g} to {binning.hi:g}: clipping makes most equal, which "
+                f"weighing by entropy takes for agreement. {correct}."
             )
         return found
 

@@ -169,13 +169,18 @@ class RuleStatistics:
         )
 
     def raise_problems(self) -> None:
-        """Raise DataError if any score is not finite, or out of range where the rule does not clip.
+        """Raise DataError if any score is not finite, or out of range where the rule does not clip, or clips most.
 
         Every rule's problem is named with its count, its first pair_ids, the range found and the remedy.
         """
         found: list[str] = []
         for counts in self.counts_K:
-            found += counts.problems.sentences(counts.rule, binning=counts.binning)
+            found += counts.problems.sentences(
+                counts.rule,
+                binning=counts.binning,
+                num_responses=self.num_responses,
+                num_clipped=counts.num_clipped,
+            )
         if found:
             raise DataError("\n".join(found))
 

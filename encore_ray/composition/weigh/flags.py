@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 from encore_ray.composition.measure.counts import RuleCounts
+from encore_ray.composition.measure.fitting_scale import fitting_scale
 from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.weigh.bradley_terry import GOAL
 from encore_ray.composition.weigh.consensus_record import ConsensusRecord
@@ -27,9 +28,13 @@ LOADING_CLIPPED = "loading_clipped"  # it goes with what all rules have in commo
 
 DEGENERATE = frozenset({MODE_SHARE, LOW_ENTROPY, RARELY_ACTIVE})
 
+MIN_ACTIVE = 0.10  # what is advised
+DROP_THEM = f"set weigh.min_active to {MIN_ACTIVE:.2f}"
+
 _MAX_MODE_SHARE = 0.99
 _MIN_ENTROPY_SHARE = 0.05
 _MIN_ACTIVE_SHARE = 0.05
+_MIN_WIDTH_SHARE = 0.05  # of a scale that its scores fill: as wide as a cell of the usual twenty
 
 
 def flag_rule(
@@ -87,15 +92,23 @@ def write_warnings(
     warnings: list[str] = []
     total = sum(abs(rule.weight) for rule in rules)
     degenerate = [rule for rule in rules if rule.weight and DEGENERATE & set(rule.flags)]
-    if degenerate:
-        weight = sum(abs(rule.weight) for rule in degenerate) / total
-        described = (_describe_degenerate(rule, share=rule.weight / total) for rule in degenerate)
-        drop = ", or drop them: set weigh.min_active to 0.10" if statistics.num_pairs else ""
+    wide = {counts.rule.name: width for counts in statistics.counts_K if (width := _much_wider_scale(counts))}
+    still = [rule for rule in degenerate if rule.name not in wide]
+    if still:
+        weight = sum(abs(rule.weight) for rule in still) / total
+        described = (_describe_degenerate(rule, share=rule.weight / total) for rule in still)
+        remain = any(rule.active_pair_share is not None and rule.active_pair_share >= MIN_ACTIVE for rule in rules)
         warnings.append(
-            f"{weight:.1%} of the weight is on {len(degenerate)} of {len(rules)} rules whose scores hardly vary: "
+            f"{weight:.1%} of the weight is on {len(still)} of {len(rules)} rules whose scores hardly vary: "
             f"{'; '.join(described)}. A rule that almost never fires has low entropy "
-            f"without saying much. Remove such rules{drop}."
+            f"without saying much. Remove such rules{f', or drop them: {DROP_THEM}' if remain else ''}."
         )
+    warnings += [
+        f"Rule {rule.name} (weight {rule.weight / total:.1%}): its scale is far too wide for its scores, "
+        f"{wide[rule.name]}. Entropies are counted on the declared scale: correct it in rules.yaml and weigh again."
+        for rule in degenerate
+        if rule.name in wide
+    ]
     dropped = [rule for rule in rules if DROPPED_BY_MIN_ACTIVE in rule.flags]
     if dropped:
         warnings.append(
@@ -210,6 +223,21 @@ def _is_below_chance(counts: RuleCounts, statistics: RuleStatistics) -> bool:
     z = NormalDist().inv_cdf(1 - 0.025 / len(statistics.counts_K))
     interval = counts.tally.interval(num_keys=statistics.num_keys, z=z)
     return interval is not None and interval.high < 0.5
+
+
+def _much_wider_scale(counts: RuleCounts) -> str | None:
+    """In words, where the scores of a rule that vary fill so little of its scale that they share a cell or two.
+
+    Scores at an end of the scale are those of a rule that never fires, unless they fill the range of a probability.
+    """
+    scale, low, high = counts.rule.scale, counts.problems.observed_lo, counts.problems.observed_hi
+    fitting = None if scale.levels else fitting_scale(low, high)
+    cell = _MIN_WIDTH_SHARE * scale.width
+    at_an_end = low < scale.lo + cell or high > scale.hi - cell
+    as_probabilities = low >= -0.05 and high <= 1.05 and high - low >= 0.3
+    if fitting is None or high - low >= cell or (at_an_end and not as_probabilities):
+        return None
+    return f"{low:.6g} to {high:.6g} on {scale.lo:g} to {scale.hi:g}; {fitting} fits"
 
 
 def _describe_degenerate(rule: RuleWeight, *, share: float) -> str:

@@ -30,6 +30,14 @@ def helpsteer3(row: Row) -> list[Candidate]:
     return judged(first, second, TIE if preference == 0 else FIRST if preference < 0 else SECOND)
 
 
+def helpsteer2_preference(row: Row) -> list[Candidate]:
+    """HelpSteer2's own comparisons: as HelpSteer3, under other names."""
+    begin = opening(row.get(PROMPT))
+    first, second = (continued(begin, row.get(name), name) for name in ("response_1", "response_2"))
+    strength = label(row.get("preference_strength"), "preference_strength", range(-3, 4))
+    return judged(first, second, TIE if strength == 0 else FIRST if strength < 0 else SECOND)
+
+
 def pku(row: Row) -> list[Candidate]:
     begin = opening(row.get(PROMPT))
     first, second = (continued(begin, row.get(name), name) for name in ("response_0", "response_1"))

@@ -41,8 +41,10 @@ class Layout:
         rules: what its candidates bring ratings of.
         has_ids: whether its column `id` tells rows apart.
         subset: its column for the name of a subset, where there is none of that name.
-        joins_rows: rows of one prompt that follow each other are read together.
+        joined_by: rows with the same value in this column that follow each other are read together.
+        check: of joined rows, what raises BadRow for one that is bad by itself.
         also: further columns that it reads where they are there, and passes through.
+        own_form: columns whose messages it reads as they are.
     """
 
     name: str
@@ -56,5 +58,7 @@ class Layout:
     rules: tuple[str, ...] = ()
     has_ids: bool = True
     subset: str | None = None
-    joins_rows: bool = False
+    joined_by: str | None = None
+    check: Callable[[Row], object] | None = None
     also: frozenset[str] = frozenset()
+    own_form: frozenset[str] = frozenset()

@@ -8,7 +8,7 @@ from encore_ray.corpora.layouts.columns import FIRST, TIE, label_text
 from encore_ray.corpora.pairs import Candidate
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import check_contents, list_of, messages_of, text_of
-from encore_ray.corpora.turns.transcripts import ASSISTANT, SYSTEM, USER, Turn, asks_on, read_transcript, spoken
+from encore_ray.corpora.turns.transcripts import ASSISTANT, SYSTEM, USER, Turn, is_foreign, read_transcript, spoken
 from encore_ray.corpora.values import number_of
 from encore_ray.schema import PROMPT, Reason
 
@@ -151,8 +151,8 @@ def _told(text: str, *, where: str) -> list[Turn]:
     """The turns of a prompt that is a transcript, up to the user's last one; none where it is an ordinary text."""
     transcript = read_transcript(text)
     if transcript is None:
-        if asks_on(text):
-            raise BadRow(Reason.UNREAD_TRANSCRIPT, f"{where} ends with the marker of an assistant's turn; {_ADVICE}")
+        if is_foreign(text):
+            raise BadRow(Reason.UNREAD_TRANSCRIPT, f"{where} has the markers of turns in an unknown form; {_ADVICE}")
         return []
     turns = list(transcript.turns)
     if transcript.is_open:

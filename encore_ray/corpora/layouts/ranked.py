@@ -2,8 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from encore_ray.corpora.layouts.layout import Row
@@ -35,9 +35,15 @@ class Answer:
     ratings: Mapping[str, float | None] | None = None
 
 
-def pairs_of(answers: Sequence[Answer]) -> list[Candidate]:
-    """Every pair of different worth, the better response first; without any, the responses as singles."""
-    placed = [(f"a{index}", answer) for index, answer in enumerate(answers) if answer.worth is not None]
+def pairs_of(answers: Sequence[Answer], *, keys: Sequence[str] | None = None) -> list[Candidate]:
+    """Every pair of different worth, the better response first; without any, the responses as singles.
+
+    Args:
+        answers: to one prompt.
+        keys: names of the responses within their row; by default a0, a1, ...
+    """
+    keys = keys or [f"a{index}" for index in range(len(answers))]
+    placed = [(key, answer) for key, answer in zip(keys, answers, strict=True) if answer.worth is not None]
     notes = [UNRATED] * (len(answers) - len(placed))
     notes += [MISSING_RATINGS for _, a in placed for rating in (a.ratings or {}).values() if rating is None]
     if not placed:
@@ -51,9 +57,12 @@ def pairs_of(answers: Sequence[Answer]) -> list[Candidate]:
             one, first, two, second = two, second, one, first
         made.append(Candidate(first.turns, second.turns, one, two, _ratings(first, second)))
     made = made or [Candidate(answer.turns, None, key, None, _ratings(answer, None)) for key, answer in placed]
-    head = made[0]
-    made[0] = Candidate(head.chosen, head.rejected, head.chosen_key, head.rejected_key, head.ratings, tuple(notes))
-    return made
+    return with_notes(made, notes)
+
+
+def with_notes(made: Sequence[Candidate], notes: Iterable[str]) -> list[Candidate]:
+    """The candidates of a row, the first of them with further notes."""
+    return [replace(made[0], notes=(*made[0].notes, *notes)), *made[1:]]
 
 
 def _worth(answer: Answer) -> float:
@@ -98,6 +107,10 @@ def helpsteer2(rows: Sequence[Row]) -> list[Candidate]:
         ratings = {rule: rating_or_none(row.get(rule), rule) for rule in HELPSTEER2_RULES}
         answers.append(Answer(continued(begin, row.get("response"), "response"), ratings["helpfulness"], ratings))
     return pairs_of(answers)
+
+
+def helpsteer2_row(row: Row) -> list[Candidate]:
+    return helpsteer2([row])
 
 
 def nectar(row: Row) -> list[Candidate]:

@@ -118,6 +118,24 @@ def sharegpt(row: Row) -> list[Candidate]:
     return [_pair(begin, row)]
 
 
+def swift(row: Row) -> list[Candidate]:
+    """ms-swift's form: a whole conversation, and the response that its last one is better than."""
+    chosen = turns_of(row.get("messages"), where="messages")
+    begin = Opening(chosen[:-1])
+    return [Candidate(chosen, continued(begin, row.get("rejected_response"), "rejected_response"))]
+
+
+def swift_messages(row: Row) -> list[Candidate]:
+    """The same with two whole conversations."""
+    chosen, rejected = (turns_of(row.get(name), where=name) for name in ("messages", "rejected_messages"))
+    return [Candidate(chosen, rejected)]
+
+
+def prompted(row: Row) -> list[Candidate]:
+    """The prompt's turns in `messages`, as LLaMA-Factory reads the form of OpenAI."""
+    return [_pair(opening(row.get("messages"), where="messages"), row)]
+
+
 def _pair(begin: Opening, row: Row) -> Candidate:
     return Candidate(continued(begin, row.get(CHOSEN), CHOSEN), continued(begin, row.get(REJECTED), REJECTED))
 

@@ -103,6 +103,10 @@ def _joined(parts: list[Any], where: str, notes: Counter[str]) -> Any:
             return parts
         if kind not in _TEXT_PARTS and kind is not None:
             raise BadRow(Reason.PICTURE, f"{where} has a content part of type {str(kind)[:40]!r}; only text is scored")
+        for key, item in part.items():
+            if key in _PICTURE_KEYS and not is_empty(item):
+                raise BadRow(Reason.PICTURE, f"{where} has a content part with {key!r}; only text is scored")
+            notes[KEYS_LEFT_OUT] += key not in ("type", "text") and not is_empty(item)
         texts.append(text)
     if not all(isinstance(text, str) for text in texts):
         return parts

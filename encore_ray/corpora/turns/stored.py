@@ -11,18 +11,21 @@ import tokenize
 from typing import Any
 
 CANDIDATE = r"^\s*[\[{]"
-_CANDIDATE = re.compile(r"\s*(?:\[\s*[\[{\"'\]]|\{\s*[\"']messages[\"'])")
+_CANDIDATE = re.compile(r"\s*(?:\[\s*[\[{\"'\]]|\{\s*[\"'](?:messages|role|content|from|value)[\"'])")
 _BETWEEN_DICTS = re.compile(r"\}\s*\n\s*\{")
 _STRINGS = (tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT)
 
 
 def stored_list(text: str) -> list[Any] | None:
-    """The list of messages, of message lists or of texts that a text spells out; None for any other text."""
+    """The list of messages, of message lists or of texts that a text spells out; None for any other text.
+
+    A single message is a list of one.
+    """
     if not _CANDIDATE.match(text):
         return None
     value = spelt_out(text)
     if isinstance(value, dict):
-        value = value.get("messages")
+        value = [value] if _is_message(value) else value.get("messages")
     return value if isinstance(value, list) and value and _is_talk(value[0]) else None
 
 
@@ -63,3 +66,8 @@ def _is_talk(item: Any) -> bool:
     if isinstance(item, list):
         return bool(item) and isinstance(item[0], dict) and _is_talk(item[0])
     return isinstance(item, str) or (isinstance(item, dict) and ("role" in item or {"from", "value"} <= item.keys()))
+
+
+def _is_message(value: dict[str, Any]) -> bool:
+    """Whether an object can be nothing else: somebody who speaks, and what he says."""
+    return {"role", "content"} <= value.keys() or {"from", "value"} <= value.keys()

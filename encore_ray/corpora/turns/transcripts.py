@@ -23,6 +23,9 @@ _SPEAKERS = MappingProxyType(
         "ai": ASSISTANT,
         "model": ASSISTANT,
         "gpt": ASSISTANT,
+        "prompter": USER,
+        "bot": ASSISTANT,
+        "chatbot": ASSISTANT,
     }
 )
 
@@ -58,20 +61,39 @@ class _Marked:
 
 
 _MARKED = (
-    _Marked("ChatML", re.compile(r"<\|im_start\|>[ ]*(\w+)[ ]*\n?"), re.compile(r"<\|im_end\|>\s*\Z")),
+    _Marked("ChatML", re.compile(r"<\|im_start\|>[ ]*(\w+)[ ]*(?:<\|im_sep\|>|\n)?"), re.compile(r"<\|im_end\|>\s*\Z")),
     _Marked(
         "Llama 3", re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\s*"), re.compile(r"<\|eot_id\|>\s*\Z")
     ),
+    _Marked("Llama 4", re.compile(r"<\|header_start\|>(\w+)<\|header_end\|>\s*"), re.compile(r"<\|eot\|>\s*\Z")),
+    _Marked(
+        "Granite",
+        re.compile(r"<\|start_of_role\|>(\w+)<\|end_of_role\|>"),
+        re.compile(r"<\|end_of_text\|>\s*\Z"),
+    ),
+    _Marked(
+        "Cohere",
+        re.compile(r"<\|START_OF_TURN_TOKEN\|><\|(SYSTEM|USER|CHATBOT)_TOKEN\|>"),
+        re.compile(r"<\|END_OF_TURN_TOKEN\|>\s*\Z"),
+    ),
+    _Marked("[|Human|]", re.compile(r"\[\|(?!endofturn)(\w+)\|\]:?[ ]?"), re.compile(r"\[\|endofturn\|\]\s*\Z")),
+    _Marked("OpenChat", re.compile(r"GPT4 Correct (User|Assistant):"), re.compile(r"<\|end_of_turn\|>\s*\Z")),
+    _Marked("<human>", re.compile(r"<(human|bot)>:"), re.compile(r"\s*\Z")),
     _Marked("Gemma", re.compile(r"<start_of_turn>(\w+)\n?"), re.compile(r"<end_of_turn>\s*\Z")),
     _Marked(
-        "Zephyr", re.compile(r"<\|(system|user|assistant)\|>\s*\n?"), re.compile(r"(?:</s>|<\|end(?:oftext)?\|>)\s*\Z")
+        "Zephyr",
+        re.compile(r"<\|(system|user|prompter|assistant)\|>\s*\n?", re.IGNORECASE),
+        re.compile(r"(?:</s>|<\|end(?:oftext)?\|>)\s*\Z"),
     ),
     _Marked("DeepSeek", re.compile(r"<｜(User|Assistant)｜>"), re.compile(r"<｜end▁of▁sentence｜>\s*\Z")),
 )
-_BEGIN = re.compile(r"(?:\s|<s>|<bos>|<\|begin_of_text\|>|<｜begin▁of▁sentence｜>)*")
+_BEGIN = re.compile(r"(?:\s|<s>|<bos>|<BOS_TOKEN>|\[gMASK\]|<sop>|<\|begin_of_text\|>|<｜begin▁of▁sentence｜>)*")
 _HH = re.compile(r"\n\n(Human|Assistant):")
-_LINE = re.compile(r"(?:\A|\n)[ \t]*(?:###[ ]?)?(System|Human|User|USER|Assistant|ASSISTANT|AI):")
-_LINE_BEGIN = re.compile(r"\s*(?:###[ ]?)?(?:System|Human|User|USER):")
+_LINE = re.compile(
+    r"(?:(?:\A|\n)[ \t]*(?:###[ ]?|\*\*)?|\s###[ ]?)(System|Human|User|Prompter|Assistant|AI):(?:\*\*)?", re.IGNORECASE
+)
+_LINE_BEGIN = re.compile(r"\s*(?:###[ ]?|\*\*)?(?:System|Human|User|Prompter):", re.IGNORECASE)
+_IN_ONE_LINE = re.compile(r"(?:\A|\s)(Human|Prompter|Assistant):", re.IGNORECASE)
 _VICUNA = re.compile(r"(?:\A|(?<=\s)|(?<=</s>))(USER|ASSISTANT):")
 _INSTRUCTION = re.compile(r"(?:<s>)?\s*(\[INST\]|\[/INST\])")
 _SYSTEM_INSIDE = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
@@ -80,8 +102,17 @@ _END_TOKENS = re.compile(
     r"(?:\s*(?:</s>|<\|im_end\|>|<\|eot_id\|>|<end_of_turn>|<\|end\|>|<\|endoftext\|>|<eos>|<｜end▁of▁sentence｜>))+\s*\Z"
 )
 # A beginning that is worth taking a text apart for, also as Arrow's regular expressions know it.
-CANDIDATE = r"^(?:\s|<s>|<bos>)*(?:<[|｜s]|\[/?INST|(?:### ?)?(?:System|Human|User|USER):|A chat between )|<extra_id_1>"
+CANDIDATE = (
+    r"(?:^(?i:\s|<s>|<bos>|<BOS_TOKEN>)*(?i:<[|｜s]|<human>|\[/?INST|\[\||\[gMASK|GPT4 Correct |A chat between "
+    r"|(?:### ?|\*\*)?(?:System|Human|User|Prompter):)|<extra_id_1>)"
+)
 _CANDIDATE = re.compile(CANDIDATE)
+# What stands between angle brackets and the like, as only templates write it.
+_MARK = (
+    r"(?:<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|\[\|\w{1,20}\|\]|\[gMASK\]|<\w{1,24}_TOKEN>|<reserved_\d{1,4}>"
+    r"|<(?:system|human|user|prompter|assistant|bot|model|ai)>)"
+)
+_FOREIGN = re.compile(rf"\s*{_MARK}.*?{_MARK}", re.DOTALL | re.IGNORECASE)
 _ASKS_ON = re.compile(
     r"(?:\n\s*(?:###[ ]?)?(?:Assistant|ASSISTANT|AI):|\sASSISTANT:|\n###[ ]?Response:|\[/INST\]|<\|im_start\|>assistant"
     r"|<\|assistant\|>|<\|start_header_id\|>assistant<\|end_header_id\|>|<start_of_turn>model|<｜Assistant｜>)\s*\Z"
@@ -106,8 +137,16 @@ def read_transcript(text: str) -> Transcript | None:
     return (_vicuna(text) if rest.startswith("USER:") else None) or _lines(text) or _vicuna(text)
 
 
-def asks_on(text: str) -> bool:
-    """Whether a text ends with the marker behind which an assistant is to speak."""
+def is_foreign(text: str) -> bool:
+    """Whether a text that is no known transcript is one all the same.
+
+    Then it ends with the marker behind which an assistant is to speak, or begins with a token of a template and has
+    another one.
+    """
+    return _asks_on(text) or bool(_FOREIGN.match(text))
+
+
+def _asks_on(text: str) -> bool:
     return bool(_ASKS_ON.search(text[-200:]))
 
 
@@ -156,17 +195,26 @@ def _lines(text: str) -> Transcript | None:
     if not _LINE_BEGIN.match(text):
         return None
     parts = _LINE.split(text.lstrip())
+    if len(parts) == 3:
+        parts = _in_one_line(text.lstrip()) or parts
     turns = _turns(parts)
     if any(role == ASSISTANT for role, _ in turns):
         return Transcript("Human: and Assistant:", turns, is_sure=False)
-    if len(turns) == 1 and parts[1] == "Human":
+    if len(turns) == 1 and parts[1] in ("Human", "prompter"):
         return Transcript("Human:", turns, is_sure=False)
     return None
 
 
+def _in_one_line(text: str) -> list[str] | None:
+    """The parts of a text whose speakers take turns behind any space, from a person on."""
+    parts = _IN_ONE_LINE.split(text)
+    roles = [_SPEAKERS[name.lower()] for name in parts[1::2]]
+    return parts if len(roles) > 1 and roles == [(USER, ASSISTANT)[place % 2] for place in range(len(roles))] else None
+
+
 def _vicuna(text: str) -> Transcript | None:
     parts = _VICUNA.split(text)
-    if "ASSISTANT" not in parts[1::2] or not (asks_on(text) or not parts[0].strip()):
+    if "ASSISTANT" not in parts[1::2] or not (_asks_on(text) or not parts[0].strip()):
         return None
     system = parts[0].strip()
     return Transcript("USER: and ASSISTANT:", (*([(SYSTEM, system)] if system else []), *_turns(parts)), is_sure=False)

@@ -87,7 +87,8 @@ class MemoryPatience:
             raise ClusterError(
                 f"The node has no memory left{self._detail}: Ray killed workers for {PATIENCE_S:.0f} s; nothing was "
                 "finished. End what else uses its memory, take larger nodes, or ask for fewer workers a node "
-                "(score.actors) or smaller units (prepare.unit_pairs). No row is blamed; the same command goes on."
+                "(score.actors) or smaller units (prepare.unit_pairs). No row is blamed; the same command goes on. If "
+                "it ends so again where nothing else runs, a row needs more than there is: lower score.max_tokens."
             )
 
     def pause(self) -> None:

@@ -63,6 +63,7 @@ class Classifiers(Family):
             raise ModelError(
                 f"{folder.path} is an encoder-decoder ({folder.config.model_type}), which is not supported."
             )
+        folder.refuse_steps()
         num_labels = _counted_labels(folder) if folder.tensors and not folder.is_quantised else None
         if num_labels is not None:
             folder.set_num_labels(num_labels)
@@ -117,14 +118,15 @@ def headless(folder: ModelFolder, account: Account) -> ModelError:
             f"known as {', '.join(NAMES)}: rename it in the files, or save backbone and head in our own form "
             "(save_multihead)."
         )
-    elif any("CausalLM" in kind or "LMHead" in kind for kind in kinds):
+    elif any("CausalLM" in kind or "LMHead" in kind for kind in kinds) and not account.is_of_another:
         advice = (
             "It is a language model without a head for scores: let it judge (--judge, or `encore-ray rate`), or give "
             "a checkpoint with trained heads, not a base model."
         )
     else:
-        advice = "Give a checkpoint with trained heads, not a base model."
-    return refuse_missing(folder.path, account.class_name, account.problems or ["a head is missing"], advice)
+        advice = None
+    problems = account.problems or ["a head is missing"]
+    return refuse_missing(folder.path, account.class_name, problems, advice, of_another=account.is_of_another)
 
 
 def _described(folder: ModelFolder, name: str) -> str:

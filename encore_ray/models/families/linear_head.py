@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
 
-from encore_ray.errors import ModelError
 from encore_ray.models.families.family import Family
 from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.forward.heads import LinearHeads, PooledHeads
@@ -68,11 +67,7 @@ class LinearHeadModels(Family):
         return bool(_moments(folder)) or not _is_classifier(folder)
 
     def open(self, folder: ModelFolder) -> Opened:
-        if any("ProcessReward" in kind for kind in folder.config.architectures or ()):
-            raise ModelError(
-                f"{folder.path} is a process reward model, which rates the steps of a solution and no response. Give a "
-                "model that rates responses."
-            )
+        folder.refuse_steps()
         stacks = find_stacks(folder, folder.account(AutoModel).left)
         if len(stacks) != 1:
             found = ", ".join(stack.name for stack in stacks) or "none"

@@ -88,12 +88,19 @@ def no_progress_bar() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def refuse_missing(folder: str | Path, class_name: str, problems: list[str], advice: str | None = None) -> ModelError:
-    """For weights that a class has and the files lack, or have in another shape."""
+def refuse_missing(
+    folder: str | Path, class_name: str, problems: list[str], advice: str | None = None, *, of_another: bool = False
+) -> ModelError:
+    """For weights that a class has and the files lack, or have in another shape: then often `of_another` model."""
+    default = (
+        "config.json and the weight files are not of the same model: fetch or save it again."
+        if of_another
+        else "Give a checkpoint with trained heads, not a base model."
+    )
     listed = "; ".join(problems[:SHOWN]) + (f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else "")
     return ModelError(
         f"{folder} does not hold all weights of {class_name}: {listed}. transformers would have made them up. "
-        f"{advice or 'Give a checkpoint with trained heads, not a base model.'}"
+        f"{advice or default}"
     )
 
 

@@ -24,12 +24,14 @@ from encore_ray.models.families.loaders import (
     refuse_missing,
 )
 from encore_ray.models.files.foreign import foreign
-from encore_ray.models.files.ledger import Account, keep_account, refuse_left
+from encore_ray.models.files.ledger import Account, keep_account, refuse_left, refuse_peft, shown
 from encore_ray.models.files.stores import Stored, list_tensors
 from encore_ray.models.files.vocabulary import check_tokenizer
 from encore_ray.models.spec.conversation import Template
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.rules import HigherIs
+
+CHAT_TEMPLATE = "chat_template.json"  # of a processor, which transformers' tokenizer does not read
 
 
 @dataclass(frozen=True)
@@ -145,14 +147,39 @@ class ModelFolder:
         if left:
             raise refuse_left(self.path, account.class_name, left)
         if account.problems:
-            raise refuse_missing(self.path, account.class_name, account.problems)
+            raise refuse_missing(self.path, account.class_name, account.problems, of_another=account.is_of_another)
+        whole = [name for name, stored in self._stored.items() if stored.is_whole and name.endswith("weight")]
+        if whole := sorted(set(whole) - set(left)):
+            raise ModelError(
+                f"{self.path}: {len(whole)} of its weights are whole numbers ({shown(whole)}), and config.json says of "
+                "no quantisation what to make of them. Fetch the model again with its quantization_config, or the one "
+                "that was quantised."
+            )
+
+    def refuse_steps(self) -> None:
+        """Refuse a model that rates steps or tokens by the head that another would rate responses by."""
+        kinds = self.config.architectures or ()
+        if any("ProcessReward" in kind for kind in kinds):
+            raise ModelError(
+                f"{self.path} is a process reward model, which rates the steps of a solution and no response. Give a "
+                "model that rates responses."
+            )
+        if kind := next((kind for kind in kinds if kind.endswith("ForTokenClassification")), None):
+            named = kind.replace("Token", "Sequence")
+            raise ModelError(
+                f"{self.path} was saved as {kind}, which rates each token, as process reward models do, and no "
+                f"response. Where its value at the last token is meant, write {named} into architectures in its "
+                "config.json."
+            )
 
     def refuse_wrapped(self) -> None:
         """Refuse a model that was saved with what stood around it, so that no weight has the name of its own.
 
         Raises:
-            ModelError: without the first parts of their names, weights are the body's; with them, none is.
+            ModelError: without the first parts of their names, weights are the body's; with them, none is. Or peft
+                put its own names between.
         """
+        refuse_peft(self.path, self.tensors)
         shapes, prefix = self.shapes, ""
         account = self.account(AutoModel)
         while not account.body_parts and shapes:
@@ -202,6 +229,9 @@ class ModelFolder:
     def tokenizer(self) -> Any:
         """Its transformers tokenizer; ModelError if it cannot be loaded, or knows no text."""
         tokenizer = load_tokenizer(self.source)
+        beside = self.path / CHAT_TEMPLATE
+        if not tokenizer.chat_template and beside.exists():
+            tokenizer.chat_template = _template_in(beside)
         check_tokenizer(tokenizer, self.path)
         return tokenizer
 
@@ -229,3 +259,13 @@ class ModelFolder:
             return "It holds no *.safetensors weights; pickled ones are read only with allow_pickle (--allow-pickle)."
         names = sorted({name.split(".")[0] for name in self.tensors})
         return f"It holds {', '.join(names[:12])}."
+
+
+def _template_in(file: Path) -> str:
+    try:
+        template = json.loads(file.read_text(encoding="utf-8"))["chat_template"]
+        if not isinstance(template, str):
+            raise TypeError(f"chat_template is {type(template).__name__}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{file} is damaged ({error}): expected a chat_template. Fetch the model again.") from error
+    return template

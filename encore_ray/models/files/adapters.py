@@ -26,7 +26,7 @@ from encore_ray.errors import ModelError
 from encore_ray.models.files.cache import cache_folder, made_once
 from encore_ray.models.files.digests import file_digest
 from encore_ray.models.files.foreign import foreign
-from encore_ray.models.files.stores import Stored, list_tensors, refuse_empty
+from encore_ray.models.files.stores import HEADS, Stored, list_tensors, refuse_empty
 from encore_ray.models.spec.files import ADAPTER_FILE, FORM_FILE, RULES_FILE
 
 WEIGHTS, PICKLED = "adapter_model.safetensors", "adapter_model.bin"
@@ -35,8 +35,10 @@ _OWN_FILES = (ADAPTER_FILE, WEIGHTS, PICKLED, "README.md")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _HEADS_OF_BASE = (RULES_FILE, FORM_FILE)  # of heads that the adapter may have replaced
 _TOKENIZER = re.compile(r"(token|vocab|merges|special|added|chat_)")
-_MERGED_BY = b"3"  # another one for another way of merging: what was made by this one is not found
+_MERGED_BY = b"4"  # another one for another way of merging: what was made by this one is not found
 _SHARD_BYTES = 4_000_000_000
+# How matrices were begun: any other way takes from the base's weights what it puts into the matrices.
+_BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")
 # Settings under which an adapter is more than low-rank matrices beside whole weights.
 _BEYOND = (
     "use_dora",
@@ -49,6 +51,7 @@ _BEYOND = (
     "use_qalora",
     "use_bdlora",
 )
+_SOME_LAYERS = ("layers_to_transform", "layers_pattern", "exclude_modules")
 _MATRIX = re.compile(r"^(?P<module>.+)\.lora_(?P<side>A|B)(\.\w+)?(\.weight)?$")
 _EMBEDDING = re.compile(r"^(?P<module>.+)\.lora_embedding_(?P<side>A|B)(\.\w+)?$")
 # What stands before a weight's own name: of peft, also twice, and of what a trainer puts around a model.
@@ -93,6 +96,9 @@ def _config(folder: Path) -> Mapping[str, Any]:
         raise _refusal(folder, "a base that it does not name", "base_model_name_or_path is empty")
     if kind != "LORA":
         raise _refusal(folder, base, f"it is of the kind {kind}, and LORA alone is known here")
+    beginning = config.get("init_lora_weights")
+    if beginning not in _BEGINNINGS:
+        raise _refusal(folder, base, f"init_lora_weights is {beginning!r}, which changes the base's own weights, too")
     more = [key for key in _BEYOND if config.get(key)]
     if config.get("bias", "none") != "none":
         more.append("bias")
@@ -191,6 +197,13 @@ def _adapter_tensors(folder: Path, read_pickle: Callable[[Path], Mapping[str, Te
         raise ModelError(
             f"{folder} is a PEFT adapter without its weights: {WEIGHTS} is missing. Fetch or save it again."
         )
+    for name in HEADS:  # of LLaMA-Factory
+        if (folder / name).exists():
+            with foreign(folder, f"weights ({name})"):
+                is_safe = name.endswith(".safetensors")
+                heads = load_file(folder / name) if is_safe else read_pickle(folder / name)
+            tensors = {**heads, **tensors}
+            break
     refuse_empty(folder, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     return tensors
 
@@ -238,6 +251,12 @@ def _check_effect(
         problems.append("its weights file holds no tensor")
     if updates and not any(bool(update.b.any()) for update in updates.values() if update.b is not None):
         problems.append("all of its B matrices are 0, as before training")
+    targets = config.get("target_modules")
+    if isinstance(targets, list) and not any(config.get(key) for key in _SOME_LAYERS):
+        ends = tuple(f".{target}.weight" for target in targets)
+        meant = [name for name in stored if f".{name}".endswith(ends) and name not in whole]
+        if lost := [name for name in meant if name not in updates]:
+            problems.append(f"{len(lost)} of {len(meant)} weights that it was trained for have no matrices in its file")
     for module in config.get("modules_to_save") or ():
         within = re.compile(rf"(^|\.){re.escape(module)}\.")
         if any(map(within.search, stored)) and not any(map(within.search, whole)):

@@ -24,8 +24,6 @@ Shapes = Mapping[str, tuple[int, ...] | None]
 # What decides no score, whoever stored it: the vocabulary's side of a model, heads of its pre-training, a pooler that
 # the class does not have, and tables that follow from the configuration.
 _IDLE = (
-    r"(^|\.)(lm_head|embed_out)\.",
-    r"^output\.weight$",
     r"^(cls\.(predictions|seq_relationship)|mask_predictions|lm_predictions|generator_(predictions|lm_head))\.",
     r"^(vocab_(transform|layer_norm|projector)|discriminator_predictions|predictions)\.",
     r"(^|\.)pooler\.",
@@ -34,7 +32,11 @@ _IDLE = (
     r"\.attn(ention)?\.masked_bias$",
     r"\.num_batches_tracked$",
 )
+_VOCABULARY = (r"(^|\.)(lm_head|embed_out)\.", r"^output\.weight$")
+_LEAST_TOKENS = 8  # a vocabulary of fewer is a head for scores under its name
 _MASK = r"\.attn(ention)?\.bias$"  # of GPT-2 and GPT-NeoX: a triangle of ones, four dimensions
+
+_PEFT = re.compile(r"\.(lora_\w+|base_layer|modules_to_save|original_module)(\.|$)")
 
 SHOWN = 8
 
@@ -48,6 +50,7 @@ class Account:
         left: tensors of the files that the class does not take, in order; those that decide no score are not among
             them.
         body_parts: first parts of the names of those that it takes.
+        lacks_body: whether a missing weight is one of its body.
         missing: weights of the class that no file has.
         mismatched: name, shape in the files, shape in the class.
     """
@@ -55,6 +58,7 @@ class Account:
     class_name: str
     left: tuple[str, ...]
     body_parts: frozenset[str]
+    lacks_body: bool
     missing: tuple[str, ...]
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
 
@@ -69,6 +73,11 @@ class Account:
         return [f"{name} is missing" for name in self.missing] + [
             f"{name} has the shape {list(found)}, not {list(expected)}" for name, found, expected in self.mismatched
         ]
+
+    @property
+    def is_of_another(self) -> bool:
+        """Whether files and configuration seem to be of two models: another shape, or layers that no file has."""
+        return bool(self.mismatched) or self.lacks_body
 
     def beside(self) -> list[str]:
         """Left tensors that are not called like parts of the class: heads, if anything."""
@@ -120,13 +129,14 @@ def keep_account(
     tied = dict(getattr(model, "all_tied_weights_keys", None) or {})
     taken |= {target for target, source in tied.items() if source in taken}
     taken |= {source for target, source in tied.items() if target in taken}
+    missing = [name for name in set(expected) - taken if not _matches(name, model._keys_to_ignore_on_load_missing)]
+    is_body = not any(name.startswith(f"{prefix}.") for name in expected)
     return Account(
         type(model).__name__,
         tuple(name for name in left if not _decides_nothing(name, shapes[name], model)),
         frozenset(parts),
-        tuple(
-            sorted(name for name in set(expected) - taken if not _matches(name, model._keys_to_ignore_on_load_missing))
-        ),
+        any(is_body or name.startswith(f"{prefix}.") for name in missing),
+        tuple(sorted(missing)),
         tuple(sorted(mismatched)),
     )
 
@@ -134,6 +144,8 @@ def keep_account(
 def _decides_nothing(name: str, shape: tuple[int, ...] | None, model: PreTrainedModel) -> bool:
     if re.search(_MASK, name) and shape is not None and len(shape) == 4:
         return True
+    if _matches(name, _VOCABULARY):
+        return shape is None or shape[0] >= _LEAST_TOKENS
     return _matches(name, _IDLE) or _matches(name, model._keys_to_ignore_on_load_unexpected)
 
 
@@ -147,11 +159,32 @@ def shown(names: Collection[str]) -> str:
     return f"{few} and {len(names) - SHOWN} more" if len(names) > SHOWN else few
 
 
+def refuse_peft(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a whole model that peft saved with what it had put around its layers.
+
+    Raises:
+        ModelError: adapters that are not merged, or layers that were trained in another's place.
+    """
+    around = sorted(name for name in names if _PEFT.search(name))
+    if not around:
+        return
+    if any("lora_" in name or ".base_layer." in name for name in around):
+        remedy = "These are adapters that are not merged: merge them with peft (merge_and_unload) and save the model."
+    else:
+        remedy = (
+            "What was trained is under modules_to_save, what it replaced under original_module: call peft's "
+            "merge_and_unload and save the model, or take .modules_to_save.NAME out of the names in its files and "
+            "original_module's tensors away."
+        )
+    raise ModelError(
+        f"{folder}: {len(around)} tensor{'s' if len(around) > 1 else ''} of its files would not be used by "
+        f"transformers, as peft saved them: {shown(around)}. {remedy}"
+    )
+
+
 def refuse_left(folder: Path, class_name: str, left: list[str]) -> ModelError:
     """For tensors that nobody takes: the model computes something that is not known here."""
-    if any("lora_" in name for name in left):
-        remedy = "These are adapters that are not merged: merge them with peft (merge_and_unload) and save the model."
-    elif any(name in ("mean", "std") for name in left):
+    if any(name in ("mean", "std") for name in left):
         remedy = (
             "It normalises its rewards: say so in config.json (normalize_reward, mean, std), or fold it into the head."
         )

@@ -15,7 +15,7 @@ from encore_ray.models.files.foreign import foreign
 # As transformers looks for them: the first that is there.
 _STORES = (("model.safetensors", "model.safetensors.index.json"), ("pytorch_model.bin", "pytorch_model.bin.index.json"))
 # Beside the weights: LLaMA-Factory and TRL keep the value head apart.
-_HEADS = ("value_head.safetensors", "value_head.bin")
+HEADS = ("value_head.safetensors", "value_head.bin")
 
 ReadPickle = Callable[[Path], Mapping[str, Tensor]]
 
@@ -27,10 +27,12 @@ class Stored:
     Attributes:
         file: of the model.
         shape: None where only a pickle that may not be read could tell.
+        is_whole: whether its numbers are whole ones.
     """
 
     file: Path
     shape: tuple[int, ...] | None
+    is_whole: bool = False
 
 
 def list_tensors(folder: Path, *, read_pickle: ReadPickle, allow_pickle: bool) -> dict[str, Stored]:
@@ -53,7 +55,7 @@ def list_tensors(folder: Path, *, read_pickle: ReadPickle, allow_pickle: bool) -
         if (folder / index).exists():
             found = _indexed(folder / index, read_pickle, allow_pickle=allow_pickle)
             break
-    for name in _HEADS if found else ():
+    for name in HEADS if found else ():
         file = folder / name
         if file.exists() and (_is_safe(file) or allow_pickle):
             found = {**_tensors_of(file, read_pickle), **found}
@@ -109,7 +111,12 @@ def _indexed(index: Path, read_pickle: ReadPickle, *, allow_pickle: bool) -> dic
 
 def _tensors_of(file: Path, read_pickle: ReadPickle) -> dict[str, Stored]:
     if not _is_safe(file):
-        return {name: Stored(file, tuple(tensor.shape)) for name, tensor in read_pickle(file).items()}
+        return {
+            name: Stored(file, tuple(tensor.shape), not (tensor.is_floating_point() or tensor.is_complex()))
+            for name, tensor in read_pickle(file).items()
+        }
     with foreign(file.parent, f"weights ({file.name})"), safe_open(file, framework="pt") as tensors:
-        names = list(tensors.keys())
-        return {name: Stored(file, tuple(tensors.get_slice(name).get_shape())) for name in names}
+        slices = {name: tensors.get_slice(name) for name in list(tensors.keys())}
+        return {
+            name: Stored(file, tuple(each.get_shape()), each.get_dtype()[0] in "BIU") for name, each in slices.items()
+        }

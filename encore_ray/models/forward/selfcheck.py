@@ -12,6 +12,8 @@ from encore_ray.models.text.conversations import TokenizedPairs
 # each type, far below what a wrong mask or position does.
 TOLERANCE_SD = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.1}
 
+LEAST_DIFFERENT = 6  # texts that no model with trained heads scores all alike
+
 
 def check_scorer(scorer: PairScorer, pairs: TokenizedPairs, *, name: str) -> float:
     """Compare a scorer with transformers' own attention on each sequence alone.
@@ -26,7 +28,8 @@ def check_scorer(scorer: PairScorer, pairs: TokenizedPairs, *, name: str) -> flo
         The difference of the middle rule, in standard deviations of the checked scores.
 
     Raises:
-        ModelError: they differ by more than rounding explains, or the model gives no number; names the model.
+        ModelError: they differ by more than rounding explains, or the model gives no number, or the same to all; names
+            the model.
     """
     if not len(pairs) or scorer.strategy == "one_by_one":
         return 0.0
@@ -43,6 +46,14 @@ def check_scorer(scorer: PairScorer, pairs: TokenizedPairs, *, name: str) -> flo
             f"{name}: the model gives no number of any of {len(few)} pairs of this job in {dtype}, one by one in "
             "transformers' own way. Its weights hold NaN or overflow: fetch or save it again, or score in the type it "
             "was trained in (score.dtype)."
+        )
+    read = [ids for side in (several.chosen_ids, several.rejected_ids) for ids in side if ids is not None]
+    num_different = len({ids.tobytes() for ids in read})
+    given_SK = expected_SK[~np.isnan(expected_SK).all(axis=1)]
+    if num_different >= LEAST_DIFFERENT and (given_SK == given_SK[0]).all():
+        raise ModelError(
+            f"{name}: the model gives {num_different} different texts of this job the same scores, one by one in "
+            "transformers' own way, as heads of zeros do. Give a checkpoint whose heads were trained."
         )
     difference_K = _differences(found_SK, expected_SK)
     # A mistake in attention moves all rules; one alone may have a tiny deviation of its own.

@@ -101,7 +101,7 @@ class Questions:
         nothing: list[None] = [None] * num_rules
         is_altered = [i in altered or place.get(i) in altered for i in range(num_pairs)]
         is_equal = [
-            i in place and chosen[i] != rejected[i] and np.array_equal(ids[i][0], ids[place[i]][0])
+            i in place and chosen[i] != rejected[i] and np.array_equal(cut[i][0], cut[place[i]][0])
             for i in range(num_pairs)
         ]
         return TokenizedPairs(

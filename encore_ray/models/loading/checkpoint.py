@@ -146,6 +146,9 @@ def open_conversations(folder: ModelFolder, opened: Opened, options: LoadOptions
     tokenizer, reading = folder.tokenizer, options.reading
     tokenizer.chat_template = tokenizer.chat_template or opened.chat_template
     skips_pad = opened.skips_pad and reading.ending == "transformers"
+    closes = reading.ending == "eos" and opened.ends_with is None
+    if closes and tokenizer.eos_token_id is None:
+        raise ModelError(f"{folder.path}: score.ending is eos, and its tokenizer has no EOS token. Leave it out.")
     return ConversationTokenizer(
         tokenizer,
         folder.config,
@@ -154,7 +157,8 @@ def open_conversations(folder: ModelFolder, opened: Opened, options: LoadOptions
         max_length=options.max_length,
         adds_bos=opened.adds_bos or reading.bos == "tokenizer",
         skips=folder.config.get_text_config().pad_token_id if skips_pad else None,
-        ends_with=opened.ends_with,
+        ends_with=tokenizer.eos_token_id if closes else opened.ends_with,
+        closes=closes,
     )
 
 

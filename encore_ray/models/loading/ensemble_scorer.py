@@ -59,7 +59,7 @@ class PreparedPairs:
 
     @property
     def made_equal_N(self) -> np.ndarray:
-        """Whether a template makes both sides the same; empty where none tells."""
+        """Whether a template, or cutting, makes both sides the same; empty where none tells."""
         return np.any([member.made_equal for member in self.pairs], axis=0)
 
     @property

@@ -134,7 +134,7 @@ def _template_notes(found: Sequence[_Seen], of: str) -> list[str]:
     if altered:
         notes.append(f"the template drops or changes text of {len(altered):,} {of}, as thoughts or spaces at ends")
     if made_equal:
-        notes.append(f"the template makes both responses the same in {len(made_equal):,} {of}")
+        notes.append(f"the template, or cutting, makes both responses the same in {len(made_equal):,} {of}")
     return notes
 
 

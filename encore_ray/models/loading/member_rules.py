@@ -86,6 +86,7 @@ def _plain(name: str) -> str:
 def _ask_for_rules(folder: Path, heads: list[Head]) -> str:
     lines: list[str] = []
     names: list[str] = []
+    open_ends = any(head.scale is None for head in heads)
     for head in heads:
         names.append(slug(head.label, names))
         lo, hi = head.scale or ("?", "?")
@@ -97,5 +98,11 @@ def _ask_for_rules(folder: Path, heads: list[Head]) -> str:
         ]
     return (
         f"{folder} has no {RULES_FILE}, so what its {len(heads)} heads mean is not known. Complete this, and "
-        "put it there or give it as the rules:\n\n" + "\n".join(lines)
+        "put it there or give it as the rules:\n\n" + "\n".join(lines) + (_OPEN_ENDS if open_ends else "")
     )
+
+
+_OPEN_ENDS = (
+    "\n\nWhere the ends of a reward are not known, begin with wide ones, as {lo: -50, hi: 50}: `weigh` names scores "
+    "beyond them, and takes corrected ones without scoring anew."
+)

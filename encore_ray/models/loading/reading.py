@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from transformers import AutoModelForSequenceClassification
+
 from encore_ray.errors import DataError
 from encore_ray.models.families.model_folder import ModelFolder, Opened
 from encore_ray.models.loading.checkpoint import Member, open_conversations, open_members
@@ -57,9 +59,16 @@ def read_members(members: Iterable[Member], options: LoadOptions) -> list[Member
         facts: dict[str, str] = {}
         notes = [_template_note(mine, options.reading)]
         probe = _probe(mine)
+        if (own := _own_class(folder)) and opened.auto_class is AutoModelForSequenceClassification:
+            notes.append(
+                f"its own code ({own}) is not run: transformers' class with the same weights is used (score."
+                "trust_remote_code runs it)"
+            )
+        if options.reading.ending != "eos" and opened.template is None and _lacks_eos(mine, probe):
+            notes[0] += "; they do not end with the tokenizer's EOS (score.ending: eos is for models trained with it)"
         for name, choices in (("bos", ("template", "tokenizer")), ("ending", ("transformers", "whole"))):
             chosen = getattr(options.reading, name)
-            other = choices[chosen == choices[0]]
+            other = choices[chosen == choices[0]]  # of eos what transformers does
             reading = replace(options.reading, **{name: other})
             theirs = open_conversations(folder, opened, replace(options, reading=reading))
             if probe is not None and _probe(theirs) != probe:
@@ -95,12 +104,18 @@ _NOTES = {
     ("bos", "template"): "its chats begin as the template writes them, without the tokenizer's own first token",
     ("bos", "tokenizer"): "its chats begin with the tokenizer's own first token, which the template does not write",
     ("ending", "transformers"): "pad tokens that end a conversation are not read, as in transformers' own forward",
+    ("ending", "eos"): "conversations end with the tokenizer's EOS, which the template does not write there",
     ("ending", "whole"): "pad tokens that end a conversation are read, which transformers' own forward does not",
 }
 
 
+# Of a tokenizer, as templates know them.
+_WRITTEN = ("bos_token", "eos_token", "pad_token", "sep_token", "cls_token")
+
+
 def _template_note(conversations: ConversationTokenizer, reading: Reading) -> str:
     is_asked = reading.template is not None
+    source, tokenizer = conversations.chat_template or "", conversations.tokenizer
     lines = "written as `User: ...` and `Assistant: ...`, separated by blank lines"
     if conversations.template == "chat":
         whose = "the" if is_asked else "the model's"
@@ -118,12 +133,30 @@ def _template_note(conversations: ConversationTokenizer, reading: Reading) -> st
             "response-v1": "responses are read without their prompts",
         }[conversations.template]
     note += " (score.template)" if is_asked else ""
+    absent = [name for name in _WRITTEN if name in source and getattr(tokenizer, name) is None]
+    if absent:
+        note += f"; it writes {' and '.join(absent)}, which the tokenizer does not have: nothing stands there"
     if conversations.sees_clock:
         note += f"; it is told that it is {reading.clock}, at any time (score.clock)"
     if reading.system != "keep":
         done = {"merge": "go before the user's next words", "drop": "are left out"}[reading.system]
         note += f"; system turns {done} (score.system)"
     return note
+
+
+def _own_class(folder: ModelFolder) -> str | None:
+    """The class of a model's own that would be run where that is trusted."""
+    own = (folder.stated.get("auto_map") or {}).get("AutoModelForSequenceClassification")
+    return None if folder.source.trust_remote_code else own
+
+
+def _lacks_eos(conversations: ConversationTokenizer, probe: list[int] | None) -> bool:
+    """Whether what it reads of a conversation does not end with the tokenizer's EOS, but for newlines."""
+    eos: int | None = conversations.tokenizer.eos_token_id
+    if eos is None or not probe or eos not in probe:
+        return eos is not None and bool(probe)
+    behind = probe[len(probe) - probe[::-1].index(eos) :]
+    return bool(conversations.tokenizer.decode(behind).strip("\n"))
 
 
 def _probe(conversations: ConversationTokenizer) -> list[int] | None:

@@ -16,7 +16,7 @@ CLOCK = "2024-07-26T00:00:00"
 
 System = Literal["keep", "merge", "drop"]  # what becomes of a system turn
 Bos = Literal["template", "tokenizer"]
-Ending = Literal["transformers", "whole"]
+Ending = Literal["transformers", "whole", "eos"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Reading:
         bos: who writes the first token of a chat: the template alone, as transformers' apply_chat_template; or the
             tokenizer too, where the template does not.
         ending: what a classifier of transformers reads where pad tokens end a conversation: up to the last that is
-            none, as its own forward does, or the whole.
+            none, as its own forward does, or the whole. Or what any model reads: up to the tokenizer's EOS, which is
+            put behind a conversation that does not end with it.
     """
 
     template: str | None = None

@@ -36,7 +36,7 @@ class TokenizedPairs:
         chosen_tokens, rejected_tokens: int64 [N], tokens before truncation; 0 for a missing rejected.
         chosen_truncated, rejected_truncated: bool [N], whether tokens of the prompt's start were left out.
         altered: bool [N], whether a template dropped or changed text of the pair; empty where that is not known.
-        made_equal: bool [N], whether both sides became the same tokens, of other texts.
+        made_equal: bool [N], whether both sides became the same tokens, of other texts: by the template, or cut.
     """
 
     chosen_ids: list[np.ndarray]
@@ -82,6 +82,7 @@ class ConversationTokenizer:
         adds_bos: a chat begins with the tokenizer's BOS also where its template writes none.
         skips: id of a token, copies of which at the end of a conversation are not read.
         ends_with: id of a token that is put behind every conversation which does not end with it.
+        closes: newlines that would stand in front of that token or behind it are left out.
 
     Raises:
         ModelError: a template that is not there, cannot be read, or is not for such a model; or more tokens than the
@@ -99,11 +100,12 @@ class ConversationTokenizer:
         adds_bos: bool = True,
         skips: int | None = None,
         ends_with: int | None = None,
+        closes: bool = False,
     ):
         reading = reading or Reading()
         self.tokenizer = tokenizer
         self.num_embeddings: int | None = getattr(config.get_text_config(), "vocab_size", None)
-        self.skips, self._ends_with = skips, ends_with
+        self.skips, self._ends_with, self._closes = skips, ends_with, closes
         self._renderer = Renderer(tokenizer, reading)
         self.template: Template = self._renderer.template or template or default_template(tokenizer)
         if self.template == "chat":
@@ -190,19 +192,23 @@ class ConversationTokenizer:
         rejected_tokens = np.zeros(num_pairs, dtype=np.int64)
         for i, row in zip(present, ids[num_pairs:], strict=True):
             rejected_ids[i], rejected_tokens[i] = self._read_part(row), len(row)
+        chosen_ids = [self._read_part(row) for row in ids[:num_pairs]]
         chosen_tokens = np.array([len(row) for row in ids[:num_pairs]], dtype=np.int64)
         places = {i: num_pairs + number for number, i in enumerate(present)}
-        is_equal = [i in places and np.array_equal(ids[i], ids[places[i]]) for i in range(num_pairs)]
+        is_equal = [
+            i in places and chosen[i] != rejected[i] and np.array_equal(chosen_ids[i], rejected_ids[i])  # type: ignore[arg-type]
+            for i in range(num_pairs)
+        ]
         is_altered = [i in altered or places.get(i) in altered for i in range(num_pairs)]
         return TokenizedPairs(
-            chosen_ids=[self._read_part(row) for row in ids[:num_pairs]],
+            chosen_ids=chosen_ids,
             rejected_ids=rejected_ids,
             chosen_tokens=chosen_tokens,
             rejected_tokens=rejected_tokens,
             chosen_truncated=chosen_tokens > self.max_length,
             rejected_truncated=rejected_tokens > self.max_length,
             altered=np.array(is_altered, dtype=bool),
-            made_equal=np.array([is_equal[i] and chosen[i] != rejected[i] for i in range(num_pairs)], dtype=bool),
+            made_equal=np.array(is_equal, dtype=bool),
         )
 
     def _read_part(self, ids: np.ndarray) -> np.ndarray:
@@ -231,7 +237,11 @@ class ConversationTokenizer:
 
     def _ended(self, ids: list[int]) -> list[int]:
         end = self._ends_with
-        return ids if end is None or ids[-1:] == [end] else [*ids, end]
+        if end is None:
+            return ids
+        while self._closes and len(ids) > 1 and ids[-1] != end and not self.tokenizer.decode(ids[-1:]).strip("\n"):
+            ids = ids[:-1]
+        return ids if ids[-1:] == [end] else [*ids, end]
 
     def cut(self, ids: np.ndarray, num_tokens: int) -> np.ndarray:
         """Cut tokens from the left, behind the BOS: what a conversation ends with decides its score."""

@@ -123,6 +123,8 @@ def _reading(facts: Mapping[str, str]) -> Reading:
     odd = [f"score.system: {asked['system']}"] if "system" in asked else []
     if template is not None and re.fullmatch("[0-9a-f]{64}", template):
         odd.append("a score.template from a file, whose text the run does not keep")
+    if facts["ending"] == "eos":
+        odd.append("score.ending: eos")
     if odd:
         raise ConfigError(
             f"{SCORES_DIR}/ was made with {' and '.join(odd)}, which no tokenizer brings about by itself. Export the "

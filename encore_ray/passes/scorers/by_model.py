@@ -24,7 +24,7 @@ from encore_ray.run import Run
 
 _ALTERATIONS = {
     "template_altered": "the template dropped or changed text of",
-    "made_equal": "the template made both responses the same in",
+    "made_equal": "the template, or cutting, made both responses the same in",
 }
 
 

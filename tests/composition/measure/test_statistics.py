@@ -104,10 +104,23 @@ def test_out_of_range_scores_are_refused_with_count_first_ids_range_and_remedy()
     with pytest.raises(DataError) as caught:
         found.raise_problems()
     message = str(caught.value)
-    assert "Rule rule0: 8 scores are out of range, first pair_ids p0000, p0001, p0002, p0003, p0004." in message
-    assert "Expected 0 to 1, found -3 to 2." in message
-    assert "`out_of_range: clip`" in message
-    assert "weigh.clip" in message
+    assert "Rule rule0: 8 of 16 scores are out of range, first pair_ids p0000, p0001, p0002, p0003, p0004." in message
+    assert (
+        "Expected 0 to 1, found -3 to 2. Correct the rule's scale in rules.yaml, as `scale: {lo: -3, hi: 2}`."
+        in message
+    )
+
+
+def test_clipping_is_offered_for_a_few_scores_and_refused_for_most():
+    few, most = np.full((2, 1, 40), 0.5)
+    few[0, 0] = 2.0
+    most[0] = np.linspace(3.0, 5.0, 40)
+    with pytest.raises(DataError, match=r"1 of 80 scores .*`out_of_range: clip` in the rule, or weigh\.clip"):
+        measure(few, np.full((1, 40), 0.5), rules=make_rules(1)).raise_problems()
+    measure(few, np.full((1, 40), 0.5), rules=make_rules(1), clip=True).raise_problems()
+    measure(most, np.full((1, 40), 0.5), rules=make_rules(1), clip=True).raise_problems()  # half of the responses
+    with pytest.raises(DataError, match=r"80 of 80 scores .* makes most equal.* as `scale: \{lo: 3, hi: 5\}`"):
+        measure(most, most, rules=make_rules(1), clip=True).raise_problems()
 
 
 def test_every_rules_problem_is_reported_at_once():
@@ -119,12 +132,12 @@ def test_every_rules_problem_is_reported_at_once():
 @pytest.mark.parametrize("by_rule", [True, False])
 def test_clipping_counts_scores_in_the_end_cells_and_says_how_many(by_rule):
     rules = RuleSet([make_rule(out_of_range="clip" if by_rule else "error")])
-    found = measure([[-3.0, 0.5]], [[2.0, 9.0]], rules=rules, num_bins=2, clip=not by_rule)
+    found = measure([[-3.0, 0.5, 0.1]], [[2.0, 9.0, 0.9]], rules=rules, num_bins=2, clip=not by_rule)
     found.raise_problems()
     assert found.counts_K[0].num_clipped == 3
-    assert found.counts_K[0].count_L.tolist() == [1, 3]
+    assert found.counts_K[0].count_L.tolist() == [2, 4]
     # wins are of the scores as they are composed: 2 and 9 are not the same reward
-    assert found.counts_K[0].tally == Tally(losses=2)
+    assert found.counts_K[0].tally == Tally(losses=3)
 
 
 def test_only_pairs_have_independent_observations():

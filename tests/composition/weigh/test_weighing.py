@@ -176,6 +176,30 @@ def test_degenerate_rules_are_flagged_and_their_weight_is_said_aloud():
     assert "set weigh.min_active to 0.10" in weights.warnings[0]
 
 
+def test_min_active_is_not_advised_where_it_would_drop_every_rule():
+    chosen_KN, rejected_KN = np.ones((2, 2, 40))
+    rejected_KN[[0, 1], [3, 7]] = 0.0
+    weights = weigh(measure(chosen_KN, rejected_KN, rules=make_rules(2)))
+    assert "2 of 2 rules whose scores hardly vary" in weights.warnings[0]
+    assert weights.warnings[0].endswith("Remove such rules.")
+
+
+def test_a_scale_far_too_wide_for_its_scores_is_told_as_such():
+    rng = np.random.default_rng(3)
+    chosen_KN, rejected_KN = rng.random((2, 2, 40))
+    rules = RuleSet([make_rule("lively"), make_rule("narrow", scale=Scale(0.0, 100.0))])
+    weights = weigh(measure(chosen_KN, rejected_KN, rules=rules), score_range="unit")
+    assert {"mode_share", "low_entropy", "rarely_active"} <= set(weights.rules[1].flags)
+    (warning,) = [warning for warning in weights.warnings if "narrow" in warning and "wide" in warning]
+    assert "its scale is far too wide for its scores" in warning
+    assert " on 0 to 100; `scale: {lo: 0.0" in warning and "hi: 1}` fits. Entropies are counted" in warning
+    assert not [warning for warning in weights.warnings if "hardly vary" in warning]
+    chosen_KN[1] = rejected_KN[1] = 99.9 + chosen_KN[1] / 10  # a rule that never fires, by a head that is never exact
+    weights = weigh(measure(chosen_KN, rejected_KN, rules=rules), score_range="unit")
+    assert not [warning for warning in weights.warnings if "wide" in warning]
+    assert "1 of 2 rules whose scores hardly vary: narrow" in weights.warnings[0]
+
+
 def test_min_active_drops_rarely_active_rules_and_applies_the_scheme_to_the_rest():
     weights = weigh(degenerate_statistics(), min_active=0.1)
     assert weight_of(weights) == {"lively": 1.0, "constant": 0.0, "rare": 0.0}

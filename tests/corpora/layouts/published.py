@@ -240,6 +240,53 @@ NEMO_RL = {
     ],
     "task_name": "d",
 }
+
+
+def _message(name: str, parent: str | None, text: str, rank: int | None = None, **further: Any) -> Row:
+    """A message of a tree: a person's where nobody or an assistant is answered, that is at every other depth."""
+    role = "assistant" if name.count(".") % 2 else "prompter"
+    asked = {"message_id": name, "parent_id": parent, "user_id": "u", "text": text, "role": role, "lang": "en"}
+    return {
+        **asked,
+        "review_count": 3,
+        "deleted": False,
+        "rank": rank,
+        "labels": {"name": ["spam"], "value": [0.0]},
+        **further,
+    }
+
+
+OASST_ROWS = [
+    {**message, "message_tree_id": message["message_id"][0], "tree_state": "ready_for_export"}
+    for message in (
+        _message("1", None, "A moon?"),
+        _message("1.a", "1", "Mars.", 1),
+        _message("1.b", "1", "Titan.", 0),
+        _message("1.b.a", "1.b", "Whose?", 0),
+        _message("1.b.a.a", "1.b.a", "Saturn's.", 0),
+        _message("1.b.a.b", "1.b.a", "Of the sun."),
+        _message("1.b.a.c", "1.b.a", "Nobody's.", 1),
+        _message("1.b.b", "1.b", "Another?", 1),
+        _message("1.b.b.a", "1.b.b", "Io."),
+        _message("1.c", "1", "Spam.", 2, deleted=True),
+        _message("2", None, "A sea?"),
+        _message("2.a", "2", "Baltic.", 0),
+        _message("2.b", "2", "Alps.", 1),
+    )
+]
+_OASST_NOTES = {"ranked_user_turns": 2, "deleted_messages": 1, "lone_replies": 1, "unrated_responses": 1}
+
+
+def tree_of(messages: list[Row], name: str) -> Row:
+    """A message with its replies inside."""
+    own = next(message for message in messages if message["message_id"] == name)
+    replies = [tree_of(messages, message["message_id"]) for message in messages if message["parent_id"] == name]
+    return {**{key: own[key] for key in own if not key.endswith(("tree_id", "state"))}, "replies": replies}
+
+
+OASST_TREES = [
+    {"message_tree_id": name, "tree_state": "ready_for_export", "prompt": tree_of(OASST_ROWS, name)} for name in "12"
+]
 HH_STATIC = {
     "prompt": "\n\nHuman: Green potatoes?\n\nAssistant: Cut it.\n\nHuman: A whole one?\n\nAssistant:",
     "response": " Better not.",
@@ -308,6 +355,13 @@ WILDGUARD = {
 
 _METALS, _CAT, _FILM = [user("List two metals.")], [user("Rhyme on cat.")], [user("May I film here?")]
 
+_ASKED_TWICE = [user("A moon?"), assistant("Io."), user("Another?"), assistant("Titan.")]
+_MOON = [user("A moon?"), assistant("Titan."), user("Whose?")]
+_OASST_PAIRS: list[tuple[Any, Any, Any]] = [
+    ([user("A moon?")], "Titan.", "Mars."),
+    (_MOON, "Saturn's.", "Nobody's."),
+    ([user("A sea?")], "Baltic.", "Alps."),
+]
 PUBLISHED = [
     case(
         "HH-RLHF",
@@ -495,6 +549,46 @@ PUBLISHED = [
         [([system("Be brief."), user("A moon."), assistant("Io. Another?"), user("Yes.")], "Titan.", "The sun.")],
         roles_renamed=5,
         system_from_column=1,
+    ),
+    case(
+        "OASST, trees",
+        "oasst",
+        OASST_TREES,
+        _OASST_PAIRS,
+        {"message_tree_id": "1", "chosen_response_id": "a2", "rejected_response_id": "a1"},
+        **_OASST_NOTES,
+    ),
+    case(
+        "OASST, messages",
+        "oasst",
+        OASST_ROWS,
+        _OASST_PAIRS,
+        {"message_id": "1.b", "lang": "en", "chosen_response_id": "a2", "rejected_response_id": "a1"},
+        **_OASST_NOTES,
+    ),
+    case(
+        "LLaMA-Factory, OpenAI's form",
+        "sharegpt",
+        [{"messages": [user("A moon?")], "chosen": assistant("Titan."), "rejected": assistant("The sun.")}],
+        [([user("A moon?")], "Titan.", "The sun.")],
+    ),
+    case(
+        "ms-swift, a response",
+        "ms-swift",
+        [{"messages": _ASKED_TWICE, "rejected_response": "The sun."}],
+        [(_ASKED_TWICE[:3], "Titan.", "The sun.")],
+    ),
+    case(
+        "ms-swift, conversations",
+        "ms-swift",
+        [{"messages": _ASKED_TWICE, "rejected_messages": [*_ASKED_TWICE[:3], assistant("The sun.")]}],
+        [(_ASKED_TWICE[:3], "Titan.", "The sun.")],
+    ),
+    case(
+        "HelpSteer2, comparisons",
+        "helpsteer3",
+        [{"prompt": "A moon?", "response_1": "The sun.", "response_2": "Titan.", "preference_strength": 2}],
+        [([user("A moon?")], "Titan.", "The sun.")],
     ),
     case("NeMo-RL", "nemo-rl", [NEMO_RL], [(NEMO_RL["context"], "Yes.", "No.")], {"task_name": "d"}),
     case(

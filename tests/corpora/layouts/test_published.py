@@ -8,7 +8,7 @@ import pytest
 
 from encore_ray.corpora.scan import ranges
 from encore_ray.corpora.sources import InputSpec, list_files
-from tests.corpora.layouts.published import HELPSTEER2, PUBLISHED, RM_BENCH, ULTRAFEEDBACK_RAW, Case
+from tests.corpora.layouts.published import HELPSTEER2, OASST_ROWS, PUBLISHED, RM_BENCH, ULTRAFEEDBACK_RAW, Case
 from tests.corpora.prepared import assistant, prepare, write_as, write_jsonl
 
 
@@ -76,3 +76,47 @@ def test_rm_bench_needs_three_responses_a_side(tmp_path: Path):
     done = prepare(write_jsonl(tmp_path / "a.jsonl", [RM_BENCH, {**RM_BENCH, "chosen": ["one"]}, RM_BENCH]))
     assert done.reasons == {"wrong_type": 1}
     assert json.loads(done.quarantine[0]["raw"])["chosen"] == ["one"]
+
+
+@pytest.mark.parametrize("range_bytes", [1, 300, 1 << 20])
+def test_a_tree_is_read_as_one_wherever_its_file_is_cut(tmp_path: Path, range_bytes: int):
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", OASST_ROWS), range_bytes=range_bytes)
+    assert (done.rows_in, done.rows_kept, len(done.pairs)) == (13, 13, 3)
+
+
+def without(name: str) -> list[dict[str, Any]]:
+    return [row for row in OASST_ROWS if row["message_id"] != name]
+
+
+@pytest.mark.parametrize(
+    ("rows", "pairs", "reasons"),
+    [
+        (without("1.b.a"), 1, {"missing_field": 9}),
+        ([*OASST_ROWS[1:10], OASST_ROWS[0], *OASST_ROWS[10:]], 1, {"missing_field": 10}),
+        ([*OASST_ROWS[:3], *OASST_ROWS[10:], *OASST_ROWS[3:10]], 2, {"missing_field": 7}),
+        ([{**row, "rank": float("nan")} for row in OASST_ROWS[:10]] + OASST_ROWS[10:], 1, {"no_response": 10}),
+        ([*OASST_ROWS, {**OASST_ROWS[12], "message_id": "2.c", "text": " "}], 3, {"empty_field": 1}),
+        ([*OASST_ROWS, {**OASST_ROWS[12], "message_id": "2.c", "role": "bot"}], 3, {"bad_roles": 1}),
+        ([*OASST_ROWS, {**OASST_ROWS[12], "message_id": "2.c", "rank": "best"}], 3, {"bad_label": 1}),
+        ([*OASST_ROWS, {**OASST_ROWS[12], "message_id": "2.c", "parent_id": ["2"]}], 3, {"wrong_type": 1}),
+    ],
+    ids=["no parent", "parent behind", "torn apart", "no ranks", "no text", "role", "rank", "parent"],
+)
+def test_rows_of_a_tree_are_compared_or_told(
+    tmp_path: Path, rows: list[dict[str, Any]], pairs: int, reasons: dict[str, int]
+):
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", rows))
+    assert (len(done.pairs), done.reasons) == (pairs, reasons)
+
+
+def test_what_answers_a_deleted_message_is_left_out_with_it(tmp_path: Path):
+    rows = [{**row, "deleted": row["message_id"] == "1.b"} for row in OASST_ROWS]
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", rows))
+    assert [pair["chosen"][0]["content"] for pair in done.pairs] == ["Mars.", "Baltic."]
+    assert (done.notes["deleted_messages"], done.rows_kept) == (7, 13)
+
+
+def test_a_table_of_texts_says_which_messages_were_deleted(tmp_path: Path):
+    rows = [{name: "" if value is None else str(value) for name, value in row.items()} for row in OASST_ROWS]
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", rows))
+    assert (len(done.pairs), done.notes["deleted_messages"]) == (3, 1)

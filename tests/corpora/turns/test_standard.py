@@ -52,6 +52,7 @@ def test_a_message_comes_to_role_and_content(message: Any, expected: Any, counte
         ({"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "add"}}]}, Reason.TOOL_TURN),
         ({**assistant("a"), "function_call": {"name": "add"}}, Reason.TOOL_TURN),
         ({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image"}]}, Reason.PICTURE),
+        ({"role": "user", "content": [{"type": "text", "text": "a", "image": "x.png"}]}, Reason.PICTURE),
         ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, Reason.PICTURE),
         ({"role": "user", "content": [{"type": "input_audio"}]}, Reason.PICTURE),
         ({**user("a"), "images": ["x.png"]}, Reason.PICTURE),

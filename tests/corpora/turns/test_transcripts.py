@@ -33,6 +33,30 @@ FORMS = {
     "Zephyr": f"<|user|>\n{QUESTION}</s>\n<|assistant|>\n{ANSWER}</s>\n<|user|>\n{MORE}</s>\n<|assistant|>\n",
     "DeepSeek": f"<｜begin▁of▁sentence｜><｜User｜>{QUESTION}<｜Assistant｜>{ANSWER}<｜end▁of▁sentence｜><｜User｜>"
     f"{MORE}<｜Assistant｜>",
+    "small letters": f"user: {QUESTION}\nassistant: {ANSWER}\nuser: {MORE}\nassistant:",
+    "OASST's pairs": f"prompter: {QUESTION} assistant: {ANSWER} prompter: {MORE} assistant:",
+    "one line": f"Human: {QUESTION} Assistant: {ANSWER} Human: {MORE} Assistant:",
+    "headings in one line": f"###Human: {QUESTION} ###Assistant: {ANSWER} ###Human: {MORE} ###Assistant:",
+    "bold": f"**User:** {QUESTION}\n\n**Assistant:** {ANSWER}\n\n**User:** {MORE}\n\n**Assistant:**",
+    "OASST": f"<|prompter|>{QUESTION}<|endoftext|><|assistant|>{ANSWER}<|endoftext|><|prompter|>{MORE}<|endoftext|>"
+    "<|assistant|>",
+    "Phi 4": f"<|im_start|>user<|im_sep|>{QUESTION}<|im_end|><|im_start|>assistant<|im_sep|>{ANSWER}<|im_end|>"
+    f"<|im_start|>user<|im_sep|>{MORE}<|im_end|><|im_start|>assistant<|im_sep|>",
+    "GLM": f"[gMASK]<sop><|user|>\n{QUESTION}<|assistant|>\n{ANSWER}<|user|>\n{MORE}<|assistant|>",
+    "Llama 4": f"<|begin_of_text|><|header_start|>user<|header_end|>\n\n{QUESTION}<|eot|><|header_start|>assistant"
+    f"<|header_end|>\n\n{ANSWER}<|eot|><|header_start|>user<|header_end|>\n\n{MORE}<|eot|>"
+    "<|header_start|>assistant<|header_end|>\n\n",
+    "Granite": f"<|start_of_role|>user<|end_of_role|>{QUESTION}<|end_of_text|>\n<|start_of_role|>assistant"
+    f"<|end_of_role|>{ANSWER}<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>{MORE}<|end_of_text|>\n"
+    "<|start_of_role|>assistant<|end_of_role|>",
+    "Cohere": f"<BOS_TOKEN><|START_OF_TURN_TOKEN|><|USER_TOKEN|>{QUESTION}<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|>"
+    f"<|CHATBOT_TOKEN|>{ANSWER}<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|USER_TOKEN|>{MORE}<|END_OF_TURN_TOKEN|>"
+    "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>",
+    "EXAONE": f"[|user|]{QUESTION}[|endofturn|]\n[|assistant|]{ANSWER}[|endofturn|]\n[|user|]{MORE}\n[|assistant|]",
+    "Moss": f"[|Human|]: {QUESTION} [|AI|]: {ANSWER} [|Human|]: {MORE} [|AI|]:",
+    "OpenChat": f"GPT4 Correct User: {QUESTION}<|end_of_turn|>GPT4 Correct Assistant: {ANSWER}<|end_of_turn|>"
+    f"GPT4 Correct User: {MORE}<|end_of_turn|>GPT4 Correct Assistant:",
+    "human and bot": f"<human>: {QUESTION}\n<bot>: {ANSWER}\n<human>: {MORE}\n<bot>:",
     "SteerLM": f"{QUESTION}\n<extra_id_1>Assistant\n{ANSWER}\n<extra_id_1>User\n{MORE}",
 }
 WITH_SYSTEM = {
@@ -87,6 +111,9 @@ def test_two_whole_transcripts_are_two_conversations(tmp_path: Path, form: str):
         "Explain [INST] and [/INST] to me.",
         "System: a definition of the word.",
         "<|endoftext|> is what?",
+        "user: bob cannot log in. Why?",
+        "Q: What is 2 + 2?\nA: 4\nQ: What is 3 + 3?\nA:",
+        "<user> is which tag?",
     ],
 )
 def test_a_text_that_only_mentions_markers_is_one_user_turn(tmp_path: Path, text: str):
@@ -103,6 +130,12 @@ def test_a_text_that_only_mentions_markers_is_one_user_turn(tmp_path: Path, text
         "Human: hi\nAssistant: hello",
         "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nhello<|im_end|>",
         "Hi <|assistant|>",
+        "<|start|>user<|message|>hi<|end|><|start|>assistant<|channel|>final<|message|>",
+        "<|im_user|>user<|im_middle|>hi<|im_end|>",
+        "<|im_start|>userhi<|im_end|>",
+        "<reserved_106>hi<reserved_107>",
+        "<user>hi</user><assistant>yes</assistant><user>why?</user>",
+        "[SYSTEM_PROMPT]Be brief.[/SYSTEM_PROMPT][INST]hi[/INST]",
     ],
 )
 def test_what_cannot_be_read_into_turns_is_refused_by_a_reason_of_its_own(tmp_path: Path, text: str):

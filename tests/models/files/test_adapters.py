@@ -119,6 +119,8 @@ def edit(adapter, **changes):
         ({"base_model_name_or_path": "/not/there"}, "its base is not to be had"),
         ({"base_model_name_or_path": None}, "a base that it does not name"),
         ({"r": 8}, "has the rank 4, its configuration says 8"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa', which changes the base's own weights"),
+        ({"init_lora_weights": "loftq"}, "init_lora_weights is 'loftq'"),
     ],
 )
 def test_another_adapter_is_refused_with_what_to_do(tmp_path, changes, message):
@@ -170,14 +172,40 @@ def test_whatever_stood_around_an_adapter_when_it_was_saved_it_is_the_same(tmp_p
             lambda tensors: {name: tensor for name, tensor in tensors.items() if name != HEAD},
             "score, which was trained beside its matrices .modules_to_save., is not in its file",
         ),
+        (
+            lambda tensors: {name: tensor for name, tensor in tensors.items() if "layers.1." not in name},
+            "2 of 4 weights that it was trained for have no matrices in its file",
+        ),
     ],
-    ids=["nothing", "ZeRO-3", "untrained", "no head"],
+    ids=["nothing", "ZeRO-3", "untrained", "no head", "half of the matrices"],
 )
 def test_an_adapter_that_would_leave_its_base_as_it_was_is_refused(tmp_path, change, message):
     adapter, _ = make(tmp_path)
     edit_tensors(adapter, change)
     with pytest.raises(ModelError, match=message):
         load_rules(ModelSource(adapter))
+
+
+def test_a_value_head_in_a_file_of_its_own_beside_an_adapter_is_its_head(tmp_path):
+    adapter, base = make(tmp_path)
+    expected = tiny.score_one(load_model(adapter, device="cpu"), IDS)
+    edit_tensors(adapter, lambda tensors: {name: tensor for name, tensor in tensors.items() if name != HEAD})
+    edit(adapter, modules_to_save=None, task_type="CAUSAL_LM")
+    save_value_head(adapter, torch.ones(3, 32))
+    with pytest.raises(ModelError, match="expected one head on the last token; found score, v_head"):
+        load_rules(ModelSource(adapter))
+    tensors = load_file(base / "model.safetensors")
+    head = tensors.pop("score.weight")  # a language model, as LLaMA-Factory's bases are
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    save_value_head(adapter, head)
+    found = load_model(adapter, device="cpu")
+    assert found.heads.outputs.weight.tolist() == head.tolist()
+    assert tiny.score_one(found, IDS).tolist() != expected.tolist()
+
+
+def save_value_head(adapter, weight):
+    tensors = {"v_head.summary.weight": weight.clone(), "v_head.summary.bias": torch.zeros(len(weight))}
+    save_file(tensors, adapter / "value_head.safetensors", metadata={"format": "pt"})
 
 
 def test_an_adapter_of_another_base_is_refused(tmp_path):

@@ -95,6 +95,94 @@ def _heads(kind: str) -> int:
     return {"armorm": 19, "qrm": 5, "beaver": 1}.get(kind, 3)
 
 
+def as_peft_saves_it(*, plain: bool = False, prefix: str = ""):
+    """A classifier's tensors with the head that was trained in another's place."""
+
+    def edit(tensors):
+        head = tensors["score.weight"] if plain else tensors.pop("score.weight")
+        tensors["score.modules_to_save.default.weight"] = head + 1
+        tensors["score.original_module.weight"] = head.clone()
+        for name in list(tensors):
+            tensors[prefix + name] = tensors.pop(name)
+
+    return edit
+
+
+def without_merging(tensors):
+    name = "model.layers.0.self_attn.q_proj"
+    tensors[f"{name}.base_layer.weight"] = tensors.pop(f"{name}.weight")
+    tensors[f"{name}.lora_A.default.weight"], tensors[f"{name}.lora_B.default.weight"] = (
+        torch.ones(4, 32),
+        torch.ones(32, 4),
+    )
+
+
+def drop(name):
+    return lambda tensors: tensors.pop(name)
+
+
+def head_as(name):
+    return lambda tensors: tensors.update({f"{name}.weight": tensors.pop("score.weight")})
+
+
+def whole_numbers(tensors):
+    name = "model.layers.0.self_attn.q_proj.weight"
+    tensors[name] = (100 * tensors[name]).to(torch.int8)
+
+
+OF_ANOTHER = r"config\.json and the weight files are not of the same model"
+
+
+@pytest.mark.parametrize(
+    ("edit", "settings", "message"),
+    [
+        (as_peft_saves_it(), {}, r"score\.modules_to_save\.default\.weight, score\.original.*take \.modules_to_save"),
+        (as_peft_saves_it(plain=True), {}, r"as peft saved them: score\.modules_to_save"),
+        (
+            as_peft_saves_it(prefix="base_model.model."),
+            {},
+            r"as peft saved them: base_model\.model\.score\.modules_to_save",
+        ),
+        (without_merging, {}, r"q_proj\.base_layer\.weight.*not merged.*merge_and_unload"),
+        (whole_numbers, {}, r"1 of its weights are whole numbers \(model\.layers\.0\.self_attn\.q_proj\.weight\)"),
+        (drop("score.weight"), {}, "Give a checkpoint with trained heads"),
+        (drop("score.weight"), {"architectures": ["LlamaForCausalLM"]}, "let it judge"),
+        (head_as("lm_head"), {}, r"may be a head: lm_head\.weight \[3, 32\]"),
+        (head_as("lm_head"), {"architectures": ["LlamaForCausalLM"]}, r"may be a head: lm_head\.weight \[3, 32\]"),
+        (
+            lambda tensors: None,
+            {"architectures": ["LlamaForTokenClassification"]},
+            "write LlamaForSequenceClassification",
+        ),
+        (lambda tensors: None, {"architectures": ["Qwen2ForProcessRewardModel"]}, "is a process reward model"),
+        (drop("model.norm.weight"), {}, OF_ANOTHER),
+        (lambda tensors: None, {"num_hidden_layers": 3}, OF_ANOTHER),
+        (lambda tensors: None, {"num_hidden_layers": 3, "architectures": ["LlamaForCausalLM"]}, OF_ANOTHER),
+        (lambda tensors: None, {"vocab_size": 500}, OF_ANOTHER),
+    ],
+    ids=[
+        *(
+            "modules_to_save",
+            "beside a head",
+            "in wrappers",
+            "not merged",
+            "whole numbers",
+            "no head",
+            "language model",
+        ),
+        *("head as lm_head", "head as lm_head, language model", "tokens", "steps"),
+        *("no norm", "a layer less", "a layer less, language model", "vocabulary"),
+    ],
+)
+def test_what_a_checkpoint_lacks_is_said_with_what_to_do(tmp_path, edit, settings, message):
+    folder = tiny.save_classifier(tmp_path, "llama")
+    edit_tensors(folder, edit)
+    config = folder / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **settings}))
+    with pytest.raises(ModelError, match=message):
+        load_rules(ModelSource(folder))
+
+
 IDLE = {
     "the vocabulary of a language model": ("llama", {"lm_head.weight": (406, 32)}),
     "an old table of rotations": ("llama", {"model.layers.0.self_attn.rotary_emb.inv_freq": (4,)}),

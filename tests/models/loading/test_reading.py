@@ -91,6 +91,7 @@ def test_scores_are_those_of_transformers_from_the_messages_on(tmp_path, case, f
             reads(ending="whole"),
             {"bos": "template", "ending": "whole"},
         ),
+        ("writes the bos", reads(ending="eos"), {"ending": "eos"}),
     ],
 )
 def test_an_option_that_decides_scores_is_recorded_and_told_and_no_other(tmp_path, case, options, facts):
@@ -100,6 +101,58 @@ def test_an_option_that_decides_scores_is_recorded_and_told_and_no_other(tmp_pat
     assert len(reading.notes) == 1 + len(facts)
     differs = np.abs(by_us(folder, options) - by_us(folder)).max() > 1e-3
     assert differs == (options != CPU)
+
+
+BEHIND = {  # what a template writes behind a reply, and what is read of it when conversations end with EOS
+    "nothing": ("", "</s>"),
+    "the end of a turn": ("<|im_end|>", "<|im_end|></s>"),
+    "that and a newline": ("<|im_end|>\n", "<|im_end|></s>"),
+    "EOS": ("</s>", "</s>"),
+    "EOS and a newline": ("</s>\n", "</s>"),
+}
+
+
+@pytest.mark.parametrize("case", BEHIND)
+def test_conversations_end_with_eos_where_that_is_asked_for(tmp_path, case):
+    written, expected = BEHIND[case]
+    folder = save(tmp_path, "writes the bos")
+    source = "{% for m in messages %}{{ m.role }}: {{ m.content }}" + written + "{% endfor %}"
+    turns = CONVERSATIONS[0]
+
+    def read(ending):
+        (found,) = plan_readings(ModelSource(folder), reads(template="file", source=source, ending=ending))
+        pairs = found.conversations.tokenize_pairs([turns[:1]], chosen=[turns[1:]], rejected=[None])
+        return found.conversations.tokenizer.decode(pairs.chosen_ids[0]).split(turns[1]["content"])[1], found
+
+    (as_written, usual), (closed, asked) = read("transformers"), read("eos")
+    assert (as_written, closed) == (written, expected)
+    assert asked.facts.get("ending") == (None if written == expected else "eos")
+    assert ("do not end with the tokenizer's EOS" in usual.notes[0]) == ("EOS" not in case)
+
+
+def edit(folder, name, **changes):
+    file = folder / name
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_what_a_folder_has_and_nobody_reads_is_told(tmp_path):
+    folder = save(tmp_path, "writes the bos")
+    edit(folder, "config.json", auto_map={"AutoModelForSequenceClassification": "modeling_x.Mine"})
+    edit(folder, "tokenizer_config.json", bos_token=None)
+    (reading,) = plan_readings(ModelSource(folder), CPU)
+    assert "it writes bos_token, which the tokenizer does not have: nothing stands there" in reading.notes[0]
+    assert "its own code (modeling_x.Mine) is not run" in reading.notes[1]
+
+
+def test_a_template_in_a_file_of_a_processor_is_the_models(tmp_path):
+    folder = save(tmp_path, "writes the bos")
+    expected = by_us(folder)
+    (folder / "chat_template.jinja").unlink()
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": tiny.TEMPLATE}))
+    assert by_us(folder).tolist() == expected.tolist()
+    (folder / "chat_template.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"chat_template\.json is damaged"):
+        plan_readings(ModelSource(folder), CPU)
 
 
 def test_our_own_form_reads_as_its_heads_were_made(tmp_path):
@@ -193,15 +246,16 @@ def test_what_a_template_refuses_drops_and_makes_equal_is_told_by_pair(tmp_path)
     first, bos, refused, altered, equal, length = told()
     assert bos.startswith("its chats begin as the template writes them")
     assert first.startswith("conversations are written by the chat template ")
-    assert first.endswith(" (score.template)")
+    assert " (score.template)" in first
+    assert "they do not end with the tokenizer's EOS" in first
     assert refused.startswith(
         "the template refuses 1 of 3 pairs: The model's chat template refuses pair b (roles: system"
     )
     assert altered.startswith("the template drops or changes text of 1 of 3 pairs")
-    assert equal == "the template makes both responses the same in 1 of 3 pairs"
+    assert equal == "the template, or cutting, makes both responses the same in 1 of 3 pairs"
     assert length.endswith("none of 4 conversations is longer")  # 2 of each pair that is not refused
     merged = told(system="merge")
-    assert merged[0].endswith("; system turns go before the user's next words (score.system)")
+    assert "; system turns go before the user's next words (score.system)" in merged[0]
     assert not any("refuses" in note for note in merged)
     assert merged[-1].endswith("none of 6 conversations is longer")
 

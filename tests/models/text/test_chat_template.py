@@ -78,11 +78,11 @@ def test_a_template_without_an_end_ends(source: str, monkeypatch: pytest.MonkeyP
         ChatTemplate(source, CLOCK).render(TURNS, {})
 
 
-def reads(source: str, /, **reading: Any) -> ConversationTokenizer:
+def reads(source: str, /, max_length: int | None = None, **reading: Any) -> ConversationTokenizer:
     tokenizer = tiny.tokenizer(chat=True)
     tokenizer.chat_template = source
     config = tiny.config("llama", vocab_size=len(tokenizer))
-    return ConversationTokenizer(tokenizer, config, reading=Reading(**reading))
+    return ConversationTokenizer(tokenizer, config, reading=Reading(**reading), max_length=max_length)
 
 
 @pytest.mark.parametrize(
@@ -162,3 +162,13 @@ def test_text_that_a_template_drops_and_replies_that_it_makes_equal_are_counted(
     assert pairs.made_equal.tolist() == [True, True, False, False]
     same = reads(thoughtless).tokenize_pairs([prompt], chosen=[answers[0]], rejected=[answers[0]])
     assert same.made_equal.tolist() == [False]  # the corpus did so
+
+
+def test_replies_that_differ_in_nothing_but_what_is_cut_are_counted_as_equal() -> None:
+    tail = " a" * 30
+    answers = [[{"role": "assistant", "content": text + tail}] for text in ("yes", "no", "no")]
+    plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    prompt = [{"role": "user", "content": "Hi"}]
+    for limit, equal in ((20, True), (None, False)):
+        pairs = reads(plain, max_length=limit).tokenize_pairs([prompt], chosen=answers[:1], rejected=answers[1:2])
+        assert (pairs.made_equal.tolist(), pairs.chosen_truncated.tolist()) == ([equal], [equal])

@@ -323,7 +323,7 @@ def test_openrlhf_gets_whole_conversations(tmp_path: Path) -> None:
         assert rejected.startswith(prompt)
 
 
-@pytest.mark.parametrize("layout", ["trl", "openrlhf", "llamafactory"])
+@pytest.mark.parametrize("layout", ["trl", "openrlhf", "llamafactory", "nemo-rl", "ms-swift"])
 def test_prepare_reads_back_what_export_writes(tmp_path: Path, layout: str) -> None:
     rows = [{"prompt": prompt, "margin": 2.0} for prompt in (PROMPT, SYSTEM + LONG, LONG)]
     run = write_rewards(tmp_path, rows)

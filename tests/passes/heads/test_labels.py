@@ -156,3 +156,9 @@ def test_labels_outside_of_their_scale_and_rules_without_labels_are_refused() ->
         counts([[0, np.nan], [6, 2], [5, np.nan]]).check(RULES, where="scores/")
     with pytest.raises(DataError, match="scores/ has not one label of asked"):
         counts([[1, np.nan]]).check(RULES, where="scores/")
+
+
+def test_a_rule_whose_labels_are_all_the_same_has_nothing_to_teach() -> None:
+    with pytest.raises(DataError, match=r"the same in scores/, .*: asked \(3 of -1\)\. A head of such"):
+        counts([[1, -1], [3, -1], [5, -1]]).check(RULES, where="scores/")
+    counts([[1, -1], [3, 1], [3, np.nan]]).check(RULES, where="scores/")

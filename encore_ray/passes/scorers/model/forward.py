@@ -132,7 +132,7 @@ def _as_text(fact: Any) -> str:
 
 
 def _alterations(prepared: "PreparedPairs") -> dict[str, int]:
-    """How many pairs a template altered and made equal; nothing where it did neither."""
+    """How many pairs a template altered, and how many became equal; nothing where there are none."""
     found = {
         "template_altered": int(np.count_nonzero(prepared.altered_N)),
         "made_equal": int(np.count_nonzero(prepared.made_equal_N)),
