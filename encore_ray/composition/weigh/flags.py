@@ -29,7 +29,6 @@ LOADING_CLIPPED = "loading_clipped"  # it goes with what all rules have in commo
 DEGENERATE = frozenset({MODE_SHARE, LOW_ENTROPY, RARELY_ACTIVE})
 
 MIN_ACTIVE = 0.10  # what is advised
-DROP_THEM = f"set weigh.min_active to {MIN_ACTIVE:.2f}"
 
 _MAX_MODE_SHARE = 0.99
 _MIN_ENTROPY_SHARE = 0.05
@@ -98,10 +97,11 @@ def write_warnings(
         weight = sum(abs(rule.weight) for rule in still) / total
         described = (_describe_degenerate(rule, share=rule.weight / total) for rule in still)
         remain = any(rule.active_pair_share is not None and rule.active_pair_share >= MIN_ACTIVE for rule in rules)
+        drop = f", or drop them: set weigh.min_active to {MIN_ACTIVE:.2f}" if remain else ""
         warnings.append(
             f"{weight:.1%} of the weight is on {len(still)} of {len(rules)} rules whose scores hardly vary: "
             f"{'; '.join(described)}. A rule that almost never fires has low entropy "
-            f"without saying much. Remove such rules{f', or drop them: {DROP_THEM}' if remain else ''}."
+            f"without saying much. Remove such rules{drop}."
         )
     warnings += [
         f"Rule {rule.name} (weight {rule.weight / total:.1%}): its scale is far too wide for its scores, "
