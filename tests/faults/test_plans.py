@@ -163,9 +163,11 @@ import os, sys, time
 sys.orig_argv = ["-m", "encore_ray.cli"]
 import sitecustomize
 sitecustomize.arm(os.environ["PLAN"])
-before = time.time()
+from ray import cloudpickle
+now, before = time.time, time.time()
 os.replace(f"{sys.argv[1]}/a", f"{sys.argv[1]}/b")
 print(round(time.time() - before), round(time.time_ns() / 1e9 - before))
+assert cloudpickle.loads(cloudpickle.dumps([now, len])) == [time.time, len]
 """
 
 
