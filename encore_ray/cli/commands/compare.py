@@ -22,8 +22,9 @@ class Compare:
 
     Schemes that learn from labels are evaluated on a held-out fifth of the prompts.
 
-    Differences to uniform weights come with 95% intervals over prompts. What drives entropy is told with and without
-    labels.
+    Differences to uniform weights come with 95% intervals over prompts.
+
+    What drives entropy is told with and without labels.
 
     Writes comparison.json and report/.
     """

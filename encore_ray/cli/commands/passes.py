@@ -115,9 +115,11 @@ class Score:
 class Weigh:
     """Turn the rating entropies of all rules into weights: rules with high entropy count less (ENCORE).
 
-    Scheme consensus weighs by how the rules agree with each other, and tells without labels whether noise or signal
-    drives entropy. Other schemes weigh equally, at random, by one rule, by variance or by labels. In rules.yaml a rule
-    may have points, a factor on its weight, and a veto, a limit beyond which a response loses.
+    Scheme consensus weighs by how the rules agree, and tells without labels what drives entropy.
+
+    Other schemes weigh equally, at random, by one rule, by variance or by labels.
+
+    In rules.yaml a rule may have points, a factor on its weight, and a veto, beyond which it loses.
     """
 
     run: OptionalPathFlag = None

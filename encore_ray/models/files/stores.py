@@ -17,6 +17,8 @@ _STORES = (("model.safetensors", "model.safetensors.index.json"), ("pytorch_mode
 # Beside the weights: LLaMA-Factory and TRL keep the value head apart.
 HEADS = ("value_head.safetensors", "value_head.bin")
 
+_WHOLE = ("BOOL", "I", "U")  # of safetensors' types: BF16 is none
+
 ReadPickle = Callable[[Path], Mapping[str, Tensor]]
 
 
@@ -118,5 +120,6 @@ def _tensors_of(file: Path, read_pickle: ReadPickle) -> dict[str, Stored]:
     with foreign(file.parent, f"weights ({file.name})"), safe_open(file, framework="pt") as tensors:
         slices = {name: tensors.get_slice(name) for name in list(tensors.keys())}
         return {
-            name: Stored(file, tuple(each.get_shape()), each.get_dtype()[0] in "BIU") for name, each in slices.items()
+            name: Stored(file, tuple(each.get_shape()), each.get_dtype().startswith(_WHOLE))
+            for name, each in slices.items()
         }

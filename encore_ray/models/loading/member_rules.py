@@ -102,7 +102,7 @@ def _ask_for_rules(folder: Path, heads: list[Head]) -> str:
     )
 
 
-_OPEN_ENDS = (
-    "\n\nWhere the ends of a reward are not known, begin with wide ones, as {lo: -50, hi: 50}: `weigh` names scores "
-    "beyond them, and takes corrected ones without scoring anew."
+_OPEN_ENDS = (  # a comment, which may stay in the file
+    "\n# Where the ends of a reward are not known, begin with wide ones, as {lo: -50, hi: 50}: `weigh` names scores "
+    "beyond them,\n# and takes corrected ones without scoring anew."
 )
