@@ -39,9 +39,10 @@ BETTER = (
 
 
 def rules_of(labels: Path, *, link: Link = "identity") -> RuleSet:
-    """One rule a proposition, in the order of the file."""
+    """One rule a proposition, in the order of the file; one whose labels are all the same has nothing to teach."""
     with labels.open(encoding="utf-8") as lines:
-        names = list(json.loads(next(lines))["propositions"])
+        labelled = [json.loads(line)["propositions"] for line in lines]
+    names = [name for name in labelled[0] if len({propositions[name] for propositions in labelled}) > 1]
     return RuleSet(
         Rule(name, name.replace("_", " "), "better" if name in BETTER else "worse", Scale(0.0, 1.0), link)
         for name in names

@@ -14,7 +14,7 @@ from tests.real_model import save_real_model
 MAX_TOKENS = 32
 
 
-@pytest.mark.usefixtures("ray_engine")
+@pytest.mark.usefixtures("ray_engine", "tracked")
 def test_the_job_runs_on_hh_rlhf_and_loses_no_row(
     corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
