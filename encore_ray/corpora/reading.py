@@ -28,12 +28,7 @@ SYSTEM_COLUMNS = ("system", "system_prompt", "system_message")
 HISTORY_COLUMNS = ("history", "chat_history", "conversation_history", "dialogue_history", "previous_turns")
 PICTURES = ("images", "image", "videos", "video", "audios", "audio")
 NEEDED = ("tools", "context", "documents")
-PARTS = (
-    "instruction",
-    "input",
-    "prefix",
-    "initial_reason_steps",
-)  # nothing where a column that is read has it
+PARTS = ("instruction", "input", "prefix", "initial_reason_steps")  # nothing where a column that is read has it
 BESIDE = (*SYSTEM_COLUMNS, *HISTORY_COLUMNS, *PICTURES, *NEEDED, *PARTS)
 LISTS_FROM_TEXT, SYSTEM_TURNS, HISTORIES = "lists_from_text", "system_from_column", "history_from_column"
 TIES = "ties"

@@ -95,9 +95,7 @@ def test_a_run_of_another_version_is_refused_by_name_whatever_is_asked(
     version: int | None,
     said: str,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
     files = [path for path in Path(run.uri).rglob("*") if path.suffix == ".json" or path.name == "_SUCCESS"]
     for path in files:
         content = json.loads(path.read_text())

@@ -32,10 +32,7 @@ def test_spoiled_corpora_are_read_or_refused_and_good_rows_stay() -> None:
     assert any(outcome.startswith("refused") for outcome in outcomes)
 
 
-def test_spoiled_corpora_end_the_command_with_an_explained_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
+def test_spoiled_corpora_end_the_command_with_an_explained_code(tmp_path: Path) -> None:
     for number in range(NUM_PREPARED):
         folder = tmp_path / str(number)
         folder.mkdir()

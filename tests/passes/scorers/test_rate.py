@@ -96,10 +96,7 @@ def test_a_judge_stays_on_one_gpu_and_excludes_a_model(judge_folder) -> None:
         plan(judge_folder, keep_embeddings=True)
 
 
-def test_a_job_goes_from_a_judge_to_a_comparison_and_on_to_a_selection_by_relevance(
-    tmp_path, judge_folder, monkeypatch
-) -> None:
-    monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
+def test_a_job_goes_from_a_judge_to_a_comparison_and_on_to_a_selection_by_relevance(tmp_path, judge_folder) -> None:
     jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=8)
     values = {"judge": str(judge_folder), "model": None, "score": {"actors": 1}, "prepare": {"unit_pairs": 4}}
     result = run_job(jobs.config(tmp_path, **values))

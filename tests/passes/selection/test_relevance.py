@@ -113,9 +113,8 @@ def encore_ray(*args: object) -> int:
 
 
 def test_what_select_would_refuse_is_refused_before_an_adapter_reads_a_pair(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
     run = write_run(tmp_path / "run", num_units=1)
     command = ("select", "--run", run.uri, "--adapter", folder, "--actors", 1, "--num-rules")
 
@@ -140,9 +139,8 @@ def test_what_select_would_refuse_is_refused_before_an_adapter_reads_a_pair(
 
 
 def test_an_adapter_selects_just_so_many_rules_with_and_without_scores(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
     run = write_run(tmp_path / "run", num_units=2)
     command = ("select", "--run", run.uri, "--adapter", folder, "--actors", 1, "--max-tokens", 256)
     assert encore_ray(*command, "--num-rules", 4) == 0

@@ -217,7 +217,6 @@ def encore_ray(*args: object) -> int:
 def test_the_command_resumes_refuses_and_is_shown_by_compare(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
     monkeypatch.setenv("COLUMNS", "100")
     run = write_run(tmp_path / "run")
     command = ("select", "--run", run.uri, "--by", "scores")
