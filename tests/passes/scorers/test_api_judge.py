@@ -501,7 +501,7 @@ def api_job(server: Server, folder: Path, **rate) -> Path:
 
 
 def begin(job: Path) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "ENCORE_RAY_CLUSTER_ENGINE": "auto", "ENCORE_RAY_TRACKING_ENABLED": "false"}
+    environment = {**os.environ, "ENCORE_RAY_CLUSTER_ENGINE": "auto"}
     command = [sys.executable, "-m", "encore_ray.cli", "run", str(job)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
