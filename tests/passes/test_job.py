@@ -41,9 +41,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, model: Path, corpus: Path, ray_engine: RayEngine) -> JobResult:
-    """One undisturbed run on the cluster that many tests read."""
+    """One undisturbed run on the cluster, by two actors, that many tests read."""
     folder = tmp_path_factory.mktemp("job")
-    return run_job(jobs.config(folder, inputs=[str(corpus)], model=str(model), cluster={"engine": "ray"}))
+    options = {"score": {"actors": 2}, "cluster": {"engine": "ray"}}
+    return run_job(jobs.config(folder, inputs=[str(corpus)], model=str(model), **options))
 
 
 def run_of(result: JobResult) -> Path:
@@ -101,9 +102,10 @@ def test_margins_are_the_weighted_sum_of_score_differences(finished: JobResult) 
     np.testing.assert_allclose(rewards.column("margin").to_numpy(), expected, rtol=0, atol=1e-12)
 
 
-def test_the_number_of_actors_changes_nothing(finished: JobResult, model: Path, corpus: Path, tmp_path: Path) -> None:
-    other = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model), score={"actors": 1})
-    assert jobs.contents(run_of(run_job(other))) == jobs.contents(run_of(finished))
+@pytest.mark.usefixtures("one_thread")
+def test_the_number_of_workers_changes_nothing(finished: JobResult, model: Path, corpus: Path, tmp_path: Path) -> None:
+    alone = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model), cluster={"engine": "local"})
+    assert jobs.contents(run_of(run_job(alone))) == jobs.contents(run_of(finished))
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -459,7 +459,11 @@ def test_a_model_must_be_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
-def test_a_job_is_rated_over_http_and_resumes_without_a_request(engine: str, server: Server, tmp_path: Path) -> None:
+def test_a_job_is_rated_over_http_and_resumes_without_a_request(
+    engine: str, request: pytest.FixtureRequest, server: Server, tmp_path: Path
+) -> None:
+    if engine == "ray":
+        request.getfixturevalue("ray_engine")  # for both commands
     jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=40)
     (tmp_path / "rules.yaml").write_text(RULES.to_yaml())
     values = {
