@@ -19,18 +19,14 @@ VARIABLES = "ENCORE_RAY_"
 PLAIN = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}  # as a terminal of that width without colours
 
 
-def configuration_table() -> str:
-    """Every key of a job's YAML with its default and its meaning."""
-    rows = ["| key | default | meaning |", "|---|---|---|"]
-    for prefix, section in {"": JobConfig, "inputs[].": InputOptions}.items():
-        rows += _rows(prefix, section)
-    for name, section in SECTIONS.items():
-        rows += _rows(f"{name}.", section)
-    return "\n".join(rows)
+def configuration() -> str:
+    """Every key of a job's YAML with its default and its meaning, a table a section."""
+    tables = [_table("The job", "", JobConfig), _table("inputs", "inputs[].", InputOptions)]
+    return "\n\n".join([*tables, *(_table(name, f"{name}.", section) for name, section in SECTIONS.items())])
 
 
-def _rows(prefix: str, section: type[Section]) -> list[str]:
-    rows = []
+def _table(title: str, prefix: str, section: type[Section]) -> str:
+    rows = [f"## {title}\n", "| key | default | meaning |", "|---|---|---|"]
     for name, field in section.model_fields.items():
         if prefix == "" and name in SECTIONS:
             continue
@@ -39,7 +35,7 @@ def _rows(prefix: str, section: type[Section]) -> list[str]:
         if get_origin(field.annotation) is Literal:
             meaning += f" One of {', '.join(get_args(field.annotation))}."
         rows.append(f"| `{prefix}{name}` | {default} | {meaning} |")
-    return rows
+    return "\n".join(rows)
 
 
 def command_help() -> str:
@@ -61,7 +57,7 @@ def help_of(words: list[str]) -> str:
 
 
 GENERATED: dict[str, tuple[Path, Callable[[], str]]] = {  # by the word of its markers
-    "configuration": (DOCS / "configuration.md", configuration_table),
+    "configuration": (DOCS / "configuration.md", configuration),
     "commands": (DOCS / "cli.md", command_help),
 }
 
