@@ -8,6 +8,7 @@ import yaml
 from encore_ray import errors, make_config
 from encore_ray.cli import COMMANDS
 from encore_ray.corpora.formats import format_names
+from encore_ray.rule_pools import rule_pool
 from encore_ray.rules import RuleSet
 from tests.docs.generated import GENERATED, standing
 from tests.docs.pages import DOCS, README, blocks, commands, listed_pages, text_of
@@ -55,6 +56,19 @@ def test_the_jobs_that_the_pages_show_are_valid() -> None:
 
 def test_the_rules_that_the_pages_show_are_valid() -> None:
     assert [len(RuleSet.from_yaml(rules)) for rules in yaml_blocks("- name:")] == [2]
+
+
+def test_the_pages_say_how_many_rules_come_along() -> None:
+    num_rules = len(rule_pool("all"))
+    assert f"{num_rules} rules" in text_of(README)
+    assert f"{num_rules} safety rules" in text_of(DOCS / "rules.md")
+
+
+def test_a_figure_that_the_first_page_links_to_stands_behind_the_link() -> None:
+    links = re.findall(r"\[([^\]]*\d[^\]]*)\]\(docs/([a-z-]+\.md)#[a-z-]+\)", text_of(README))
+    figures = {(figure, page) for told, page in links for figure in re.findall(r"\d[\d,.]*", told)}
+    assert len(figures) >= 2
+    assert all(re.search(rf"\b{figure}\b", text_of(DOCS / page)) for figure, page in figures)
 
 
 def test_the_exit_codes_are_those_of_the_errors() -> None:
