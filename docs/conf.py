@@ -17,6 +17,7 @@ include_patterns = ["*.md", "docs/*.md"]
 exclude_patterns = [path.name for path in Path(__file__).parents[1].iterdir() if path.is_dir() and path.name != "docs"]
 extensions = ["myst_parser"]
 myst_heading_anchors = 4
+smartquotes = False  # what is to be typed or searched for stays as it is
 html_theme = "furo"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
