@@ -32,8 +32,8 @@ LEFT_OUT = {  # lines by their beginning, and why
     "encore-ray select --run runs/new --adapter": "of a model that is trained: tests/passes/selection",
     "encore-ray rate --run runs/served": "asks a server: tests/passes/scorers",
 }
-UNIT_PAIRS = 64
-PAIRS, MIDDLE, SPREAD = 96, 5.0, 1.5
+UNIT_PAIRS = 32
+PAIRS, MIDDLE, SPREAD = 64, 5.0, 1.5
 
 
 def saved_as(page: Path, content: str) -> str | None:
