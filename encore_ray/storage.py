@@ -19,6 +19,7 @@ import xxhash
 
 from encore_ray import durable
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.fence import ask_leave
 from encore_ray.redaction import redact
 from encore_ray.remote import describe, file_system, is_taken, is_trouble
 
@@ -163,6 +164,7 @@ class Folder:
 
     def write_atomic(self, name: str, data: bytes) -> None:
         """Write or replace a file; a reader sees the old or the new one, never a part."""
+        ask_leave(self.path(name))
         with self._reaching(name):
             if self.is_local:
                 durable.replace_file(self._inner(name), [data])
@@ -172,6 +174,7 @@ class Folder:
     def write_stream(self, name: str, chunks: Iterable[bytes]) -> None:
         """Write a file piece by piece, for what does not fit in memory; it appears only when whole."""
         fs = self._fs[0]
+        ask_leave(self.path(name))
         with self._reaching(name):
             if self.is_local:
                 durable.replace_file(self._inner(name), chunks)
@@ -236,11 +239,13 @@ class Folder:
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens if it is not there."""
+        ask_leave(self.path(name))
         with self._reaching(name), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             self._fs[0].rm_file(self._inner(name))
 
     def delete_tree(self, name: str = "") -> None:
         """Remove a subfolder and all in it; nothing happens if it is not there."""
+        ask_leave(self.path(name))
         with self._reaching(name), contextlib.suppress(FileNotFoundError):
             self._fs[0].rm(self._inner(name), recursive=True)
         self._fs[0].invalidate_cache()
