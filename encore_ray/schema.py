@@ -124,6 +124,7 @@ REPORT_FILE, REPORT_TABLES_DIR = f"{REPORT_DIR}/report.html", f"{REPORT_DIR}/tab
 PLAN_FILE, WORK_FILE, MANIFEST_FILE, SUCCESS_FILE = "plan.json", "work.json", "manifest.parquet", "_SUCCESS"
 DATA_DIR, COMMITS_DIR, ATTEMPTS_DIR = "data", "commits", "attempts"
 NONCE_FILE = ".encore-ray-nonce"
+TRACKING_DIR = "tracking"
 
 MANIFEST_SCHEMA = pa.schema(
     [

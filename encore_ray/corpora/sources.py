@@ -182,7 +182,9 @@ def _find(fs: Any, inner: str) -> tuple[dict[str, dict[str, Any]], bool]:
         return {inner: info}, True
     if inner.rstrip("/").endswith(_LANCE):
         return {inner.rstrip("/"): _of_lance(fs, inner)}, True
-    found = fs.find(inner, detail=True)
+    if info["type"] != "directory":
+        raise ConfigError(f"{inner} is neither a file nor a folder.")  # a pipe that nobody fills would be read for ever
+    found = {name: each for name, each in fs.find(inner, detail=True).items() if each["type"] == "file"}
     known = {n: i for n, i in found.items() if _kind(n)[0] and not _is_hidden(n[len(inner) :])}
     kept = data_files(fs, known)
     return {name: info for name, info in known.items() if name in kept}, False

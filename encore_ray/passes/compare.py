@@ -5,6 +5,7 @@ calibration pairs, the third counts what every scheme gets right. Apart from the
 numbers, so the result is the same to the last bit for any sharding and any number of workers.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from encore_ray.artifacts import Comparison
-from encore_ray.composition.compare.comparison import write_comparison
+from encore_ray.artifacts import Comparison, read_weights
+from encore_ray.composition.compare.comparison import is_of_weights, write_comparison
 from encore_ray.composition.compare.counting import LineupCounts
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.lineup import line_up
@@ -38,8 +39,10 @@ from encore_ray.passes.selection.selected import Selection, find_selection, read
 from encore_ray.passes.weigh import choose_binnings, measure_ratings
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
-from encore_ray.schema import PAIR_ID, SCORES_DIR, SUBSET
+from encore_ray.schema import PAIR_ID, SCORES_DIR, SUBSET, WEIGHTS_FILE
 from encore_ray.storage import absolute
+
+logger = logging.getLogger("encore_ray")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class Compare(Step[Comparison]):
         made = compare_units(units, rules, self.options, run.reducer, beside=self.beside, selection=selection)
         comparison = Comparison.of(made)
         comparison.write(run.folder)
+        if self.scores is None:
+            _say_if_of_others(run, made)
         return comparison
 
     def record(self, made: Comparison) -> Record:
@@ -85,6 +90,21 @@ class Compare(Step[Comparison]):
             params=self.options.model_dump(mode="json", exclude={"scheme", "rule"}),
             metrics=made.figures(),
             artifacts={Comparison.FILE: made.to_json()},
+        )
+
+
+def _say_if_of_others(run: Run, made: Mapping[str, Any]) -> None:
+    """A report shows a comparison beside the run's weights: say so where it is of others."""
+    try:
+        weights = read_weights(run.folder)
+    except DataError:  # there are none, or none that would compose
+        return
+    if not is_of_weights(made, weights):
+        logger.warning(
+            "%s is of other rules, scores or options than %s, beside which reports show it. Run `encore-ray weigh` "
+            "with the same ones, or compare anew.",
+            run.path(Comparison.FILE),
+            run.path(WEIGHTS_FILE),
         )
 
 

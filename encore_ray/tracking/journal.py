@@ -16,10 +16,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from encore_ray.errors import DataError
-from encore_ray.schema import SCHEMA_VERSION
+from encore_ray.schema import SCHEMA_VERSION, TRACKING_DIR
 from encore_ray.storage import Folder
 
-TRACKING_DIR = "tracking"
 SEGMENT_EVENTS = 256
 
 _SEGMENT = re.compile(r"events-(\d{6,})\.json")

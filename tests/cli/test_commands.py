@@ -1,6 +1,7 @@
 """The command line without a cluster: help, mistakes, exit codes."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from encore_ray.config import (
     TrainOptions,
     WeighOptions,
 )
+from encore_ray.folder.driver.lock import only_driver
 from encore_ray.folder.pass_table import Commit, pass_tables
 from encore_ray.rule_pools import rule_pool
 from encore_ray.rules import RuleSet
@@ -382,6 +384,27 @@ def test_export_says_what_it_wrote(capsys: pytest.CaptureFixture[str], tmp_path:
 def test_rules_prints_a_pool_that_is_a_rules_yaml(capsys: pytest.CaptureFixture[str]) -> None:
     assert RuleSet.from_yaml(Outcome(capsys, "rules").out) == rule_pool("default")
     assert RuleSet.from_yaml(Outcome(capsys, "rules", "all").out) == rule_pool("all")
+
+
+def test_a_text_that_the_locale_cannot_write_ends_no_command(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(
+        "- {name: r, text: Ne blesse personne – jamais, higher_is: better, scale: {lo: 0, hi: 1}}"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "encore_ray.cli", "inspect", str(tmp_path / "rules.yaml")]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_S)
+    assert done.returncode == 0 and "personne – jamais" in done.stdout.decode()
+
+
+def test_compose_reads_weights_only_once_nobody_else_writes_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "weights.json").write_text("{")
+    with only_driver(Folder(str(tmp_path))), pytest.raises(SystemExit) as ended:
+        main(["compose", "--run", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "Another process works on" in " ".join(capsys.readouterr().err.split())
 
 
 def test_inspect_explains_a_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ def test_a_glob_is_the_files_that_match(folder: Path):
     assert names(folder / "**" / "*.json") == ["c.json"]
 
 
+def test_a_pipe_is_no_input_as_it_would_be_waited_for_without_end(folder: Path):
+    os.mkfifo(folder / "pipe.jsonl")
+    assert "pipe.jsonl" not in names(folder)
+    with pytest.raises(ConfigError, match=r"pipe\.jsonl is neither a file nor a folder"):
+        names(folder / "pipe.jsonl")
+
+
 def test_inputs_keep_their_order_subset_and_format(folder: Path):
     files = list_files([InputSpec(str(folder / "b.jsonl"), "second", "trl"), InputSpec(str(folder / "a.jsonl"))])
     assert [(Path(file.uri).name, file.subset, file.format) for file in files] == [

@@ -86,6 +86,22 @@ def test_a_place_without_a_table_is_the_users_mistake(tmp_path: Path, name: str,
         table_units(str(tmp_path / name))
 
 
+def test_a_page_that_its_writer_gave_a_checksum_is_compared_with_it(tmp_path: Path) -> None:
+    """Spark writes checksums, and pyarrow alone passes over them: the flipped bit makes another number of one."""
+    table, path = pa.table({"score": np.arange(1000.0)}), tmp_path / "scores.parquet"
+    for checksum in (False, True):
+        pq.write_table(table, path, compression="NONE", use_dictionary=False, write_page_checksum=checksum)
+        content = bytearray(path.read_bytes())
+        content[4000] ^= 1
+        path.write_bytes(content)
+        (unit,) = table_units(str(path))
+        if checksum:
+            with pytest.raises(DataError, match=r"scores\.parquet as Parquet: .*checksum"):
+                unit.read(["score"])
+        else:
+            assert not unit.read(["score"]).equals(table)
+
+
 def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1, but no more")
     with pytest.raises(DataError, match=r"Cannot read .*x\.parquet as Parquet"):

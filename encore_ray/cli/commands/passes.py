@@ -199,7 +199,6 @@ class Compose:
         from encore_ray.passes.compose import Compose as ComposePass
 
         parent, _, name = path.rpartition("/")
-        weights = read_weights(Folder(parent), name)
         rules = read_rules(rules_path) if rules_path else None
         with contextlib.ExitStack() as held:
             if output is not None:  # a table of units, as in a run folder, which open_command holds
@@ -213,6 +212,7 @@ class Compose:
                     journal=output is None,
                 )
             )
+            weights = read_weights(Folder(parent), name)  # once nobody else writes there
             counts = run.do(ComposePass(weights, scores, rules, pairs))
         show_counts(counts, console=console)
 

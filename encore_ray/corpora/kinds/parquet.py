@@ -60,7 +60,7 @@ def open_parquet(file: SourceFile) -> Iterator[ParquetTable]:
             refuse_pickles(plain.schema_arrow, file.uri)
             large = large_dictionaries(plain.metadata, handle, file.uri)
         handle.seek(0)
-        with pq.ParquetFile(handle, read_dictionary=large) as table:
+        with pq.ParquetFile(handle, read_dictionary=large, page_checksum_verification=True) as table:
             yield ParquetTable(table, file)
 
 
