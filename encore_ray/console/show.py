@@ -60,6 +60,10 @@ def show_job(result: "JobResult", *, console: Console) -> None:
     """The account of all rows, weights, agreement with the labels, warnings, and where everything is."""
     prepared, scored = result.prepared, result.scored
     console.print()
+    if not result.done:
+        console.print("Nothing to do: all passes stand. `encore-ray inspect` shows what they made.", highlight=False)
+        _show_places(result, console=console)
+        return
     console.print(
         f"{prepared['rows']:,} rows in = {prepared['kept']:,} kept + {prepared['quarantined']:,} quarantined; "
         f"{scored['rows']:,} pairs = {scored['scored']:,} scored + {scored['quarantined']:,} quarantined.",
@@ -79,6 +83,11 @@ def show_job(result: "JobResult", *, console: Console) -> None:
     show_metrics(result.metrics, console=console)
     if result.comparison is not None:
         show_comparison(result.comparison, console=console, told=result.weights.warnings)
+    _show_places(result, console=console)
+
+
+def _show_places(result: "JobResult", *, console: Console) -> None:
+    """Where the results of a job are."""
     places = {
         "rewards": result.run.path(REWARDS_DIR),
         "weights": result.run.path(WEIGHTS_FILE),
@@ -87,7 +96,7 @@ def show_job(result: "JobResult", *, console: Console) -> None:
     }
     if result.comparison is not None:
         places["comparison"] = result.run.path(COMPARISON_FILE)
-    if prepared["quarantined"] or scored["quarantined"]:
+    if result.prepared["quarantined"] or result.scored["quarantined"]:
         places["quarantine"] = result.run.path(QUARANTINE_DIR)
     if result.tracking_uri:
         places["MLflow"] = how_to_open(result.tracking_uri)

@@ -83,6 +83,18 @@ class SourceFile:
     format: str = "auto"
     columns: ColumnMap | None = None
 
+    @property
+    def facts(self) -> list[Any]:
+        """What tells it from any other, without reading it."""
+        columns = self.columns.to_facts() if self.columns else None
+        return [self.uri, self.stamp, self.subset, self.format, columns]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its stamp changes with its content: not where times are whole seconds, or a store tells no mark."""
+        mark = self.stamp.rpartition("-")[2]
+        return bool(mark) and not (mark.isdigit() and not is_remote(self.uri) and int(mark) % 1_000_000_000 == 0)
+
 
 def list_files(specs: Iterable[InputSpec]) -> list[SourceFile]:
     """All files of the inputs: inputs in the order given, the files of one input by name.

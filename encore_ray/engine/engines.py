@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Numbers that a pass may read in this process: about ten seconds' work, the time that a Ray of one's own takes to start
 # and to end. Measured by benchmarks/start.py.
 LOCAL_NUMBERS = 50_000_000
+NUMBERS_PER_S = LOCAL_NUMBERS / 10
 
 
 class Engines:

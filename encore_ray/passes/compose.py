@@ -4,7 +4,7 @@ Works on the units of the scores, so texts of pairs/ are put beside them without
 scores is its unit of pairs, less the rows that scoring put in quarantine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ from encore_ray.folder.score_block import read_scores
 from encore_ray.folder.spec import COMPOSE
 from encore_ray.folder.tables import TableUnit, by_content, column_names, count_numbers, table_rules, table_units
 from encore_ray.folder.vetoes import veto_columns
+from encore_ray.passes.option_facts import table_digest
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
@@ -40,6 +41,7 @@ from encore_ray.schema import (
     PROMPT_ID,
     REJECTED_REWARD,
     REJECTED_VETO_COUNT,
+    REWARDS_DIR,
     SCORES_DIR,
     SUBSET,
     WEIGHTS_FILE,
@@ -80,6 +82,23 @@ class Compose(Step[dict[str, int]]):
 
     def numbers(self, run: Run) -> int:
         return count_numbers(self.scores or run.path(SCORES_DIR))
+
+    def facts(self, run: Run) -> dict[str, Any] | None:
+        if self.scores is not None:
+            return None
+        rules = self.rules or run.rules
+        return {
+            "weights": fingerprint(self.weights.to_dict()),  # whose copy lies beside the rewards
+            "rules": rules.fingerprint if rules else None,
+            "scores": table_digest(run.path(SCORES_DIR)),
+            "pairs": table_digest(run.path(PAIRS_DIR)),
+        }
+
+    def made_files(self, run: Run) -> Sequence[str]:
+        return [*self.spec.end_files, f"{REWARDS_DIR}/{WEIGHTS_FILE}"]
+
+    def standing(self, run: Run, kept: Any) -> dict[str, int]:
+        return run.table(COMPOSE).sealed_counts()
 
     def __call__(self, run: Run) -> dict[str, int]:
         weights, scores = self.weights, self.scores or run.path(SCORES_DIR)

@@ -31,7 +31,9 @@ from encore_ray.folder.provenance import is_same
 from encore_ray.folder.score_block import read_scores, stream_scores
 from encore_ray.folder.spec import COMPOSE, WEIGH
 from encore_ray.folder.tables import TableUnit, carried_rules, count_numbers, table_rules, table_units
+from encore_ray.folder.versions import code_digest
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
+from encore_ray.passes.option_facts import ratings_facts, rule_facts, table_digest, weigh_facts
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
@@ -56,6 +58,7 @@ class Weigh(Step[Weights]):
     """
 
     spec = WEIGH
+    asked = ("options", "rules")
     options: WeighOptions
     scores: str | None = None
     rules: RuleSet | None = None
@@ -67,6 +70,21 @@ class Weigh(Step[Weights]):
 
     def numbers(self, run: Run) -> int:
         return count_numbers(self.scores or run.path(SCORES_DIR))
+
+    def facts(self, run: Run) -> dict[str, Any] | None:
+        if self.scores is not None:
+            return None
+        rules = table_rules(table_units(run.path(SCORES_DIR)), self.rules or run.rules)
+        return {
+            "options": weigh_facts(rules, self.options),
+            "rules": rule_facts(rules),
+            "scores": table_digest(run.path(SCORES_DIR)),
+            **ratings_facts(self.options),
+            "code": code_digest(),
+        }
+
+    def standing(self, run: Run, kept: Any) -> Weights:
+        return read_weights(run.folder)
 
     def __call__(self, run: Run) -> Weights:
         units = table_units(self.scores or run.path(SCORES_DIR))

@@ -291,7 +291,7 @@ def test_a_trial_of_no_pairs_is_refused(corpus: Path, tmp_path: Path, limit: int
 def test_a_trial_measures_and_leaves_the_run_alone(model: Path, corpus: Path, tmp_path: Path) -> None:
     job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model), cost_per_hour=3.0)
     console = Console(record=True, width=100)
-    found = run_trial(job, limit=40, console=console)
+    found = run_trial(job, limit=40, overwrite=False, console=console)
     assert (found.trial_pairs, found.corpus_rows) == (40, NUM_PAIRS)
     assert found.seconds is not None
     assert found.seconds > 0
