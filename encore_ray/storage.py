@@ -136,6 +136,8 @@ class Folder:
             return self.read_bytes(name)
         except FileNotFoundError:
             raise DataError(f"{self.path(name)} is not there.") from None
+        except IsADirectoryError:
+            raise DataError(f"{self.path(name)} is a folder. Name the file in it.") from None
         except OSError as error:
             raise DataError(f"Cannot read {self.path(name)}: {error}") from None
 

@@ -38,6 +38,8 @@ def read_yaml(path: str | Path) -> Any:
     """The value of a YAML file that a person wrote; ConfigError where it cannot be read."""
     try:
         return parse_yaml(Path(path).read_bytes())
+    except IsADirectoryError:
+        raise ConfigError(f"Cannot read the configuration {path}: it is a folder. Name the file in it.") from None
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error}") from None
     except NotYaml as error:

@@ -48,11 +48,19 @@ def foreign_files(uri: str) -> list[tuple[Folder, str]]:
         parent, _, name = uri.rpartition("/")
         files = [(Folder(parent or "/"), name)]
     if not files or not all(parent.exists(name) for parent, name in files):
-        raise ConfigError(
-            f"{uri}: no such table. Expected a folder of Parquet files, or one .parquet file. In a run, "
-            f"{writer_of(uri)} comes first."
-        )
+        raise ConfigError(f"{uri}: {_what_is_there(folder)} Expected a folder of Parquet files, or one .parquet file.")
     return files
+
+
+def _what_is_there(folder: Folder) -> str:
+    """In place of a table."""
+    if not folder.exists():
+        return f"no such table. In a run, {writer_of(folder.uri)} comes first."
+    if folder.names():
+        return "this folder holds no Parquet file."
+    return (
+        "this is no Parquet file, as every table is. Write it as one first, as by pandas.read_csv(..).to_parquet(..)."
+    )
 
 
 def parts(folder: Folder, file: str) -> Iterator[Part]:

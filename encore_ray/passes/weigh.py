@@ -26,7 +26,7 @@ from encore_ray.composition.weigh.weighing import check_statistics, weigh
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import WeighOptions
 from encore_ray.engine.reduce import Reducer
-from encore_ray.errors import DataError, ResumeRefused
+from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.score_block import read_scores, stream_scores
 from encore_ray.folder.spec import COMPOSE, WEIGH
@@ -89,9 +89,9 @@ class Weigh(Step[Weights]):
     def __call__(self, run: Run) -> Weights:
         units = table_units(self.scores or run.path(SCORES_DIR))
         rules = table_rules(units, self.rules or (run.rules if self.scores is None else None))
+        standing = None if run.overwrite else _standing_weights(run.folder, self.output)
         weights = weigh_units(units, rules, self.options, run.reducer)
         if not run.overwrite:  # the same facts on more scores replace their own weights
-            standing = _standing_weights(run.folder, self.output)
             is_same(run.path(self.output), standing.facts if standing else None, weights.facts)
         if self.scores is None:
             _outdate_others(run, weights)
@@ -192,6 +192,8 @@ def _standing_weights(folder: Folder, name: str) -> Weights | None:
         if not folder.exists(name) or not folder.read_bytes(name).strip():
             return None
         return read_weights(folder, name)
+    except IsADirectoryError:
+        raise ConfigError(f"{folder.path(name)} is a folder. Name a file for the weights.") from None
     except (DataError, OSError):
         raise ResumeRefused(
             f"{folder.path(name)} is there, and holds no whole weights of this version to compare with. Replace it "
