@@ -109,6 +109,11 @@ class Step(ABC, Generic[Made]):
     def __call__(self, run: "Run") -> Made:
         """Do it, or find it done."""
 
+    @property
+    def called(self) -> str:
+        """What the terminal calls it."""
+        return self.spec.name
+
     def facts(self, run: "Run") -> Mapping[str, Any] | None:
         """What it would be made from, as JSON values that are known before any work.
 
@@ -164,6 +169,7 @@ class Run:
     done: dict[str, Done] = field(default_factory=dict)
     _tracked: PassTracker | None = None
     _engine: Engine | None = None
+    _called: Mapping[str, str] = field(default_factory=dict)
 
     def do(self, step: Step[Result]) -> Result:
         """Do a pass: inside its own nested MLflow run, with its progress shown, by the engine that suits it.
@@ -179,7 +185,7 @@ class Run:
         found = self._made_from(step, facts)
         made = None if found is None else step.standing(self, found.kept)
         if made is not None:
-            self.note(f"{spec.name}: nothing to do, it stands")
+            self.note(f"{step.called}: nothing to do, it stands")
             if spec.name in self.tracker.finished:
                 return made
         with self.tracker.start_pass(spec.name, works=made is None) as tracked:
@@ -188,7 +194,7 @@ class Run:
                 numbers = step.numbers(self)
                 engine = self._choose(step, numbers)
                 tracked.log_params({"engine": engine.name})
-                made = step(replace(self, _tracked=tracked, _engine=engine))
+                made = step(replace(self, _tracked=tracked, _engine=engine, _called={spec.name: step.called}))
                 self.has_done(spec, time.monotonic() - began, numbers)
                 if facts is not None:
                     write_facts(self.folder, spec, facts, files=step.made_files(self), kept=step.kept(made))
@@ -238,7 +244,7 @@ class Run:
     def _choose(self, step: Step[Any], numbers: int | None) -> Engine:
         in_flight = self.table(step.spec).in_flight if step.spec.table else None
         engine = self.engines.choose(numbers=numbers, paths=step.paths, in_flight=in_flight)
-        self.note(f"{step.spec.name} {'in this process' if engine.name == 'local' else 'on Ray'}")
+        self.note(f"{step.called} {'in this process' if engine.name == 'local' else 'on Ray'}")
         return engine
 
     @property
@@ -278,7 +284,7 @@ class Run:
     def watch(self, progress: Progress) -> None:
         """Show, measure and track how far the pass that runs is; ClusterError where another driver took over."""
         require_driver(ask=False)
-        self.display(progress)
+        self.display(replace(progress, name=self._called.get(progress.name, progress.name)))
         self.engines.measure(progress)
         if progress.done_rows > progress.resumed_rows:
             self.tracker.work_begins()
@@ -349,7 +355,9 @@ def open_run(
         tracker = held.enter_context(_tracker(folder, tracking, params, journal=journal, resume=not overwrite))
         display = held.enter_context(Display(console or Console(quiet=True)))
         ends_process = console is not None
-        engines = held.enter_context(Engines(cluster, folder, ends_process=ends_process, before_end=tracker.break_off))
+        engines = held.enter_context(
+            Engines(cluster, folder, ends_process=ends_process, before_end=tracker.break_off, say=display.note)
+        )
         try:
             yield Run(folder, overwrite, engines, tracker, display)
         except KeyboardInterrupt:

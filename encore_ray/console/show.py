@@ -225,10 +225,21 @@ def show_training(report: TrainReport, *, console: Console) -> None:
 
 
 def show_counts(counts: Mapping[str, int], *, console: Console) -> None:
-    """Counts of one pass on one line, the reasons of its quarantine below."""
+    """Counts of one pass on one line, the account of its rows first, the reasons of its quarantine below."""
     prefixes = (REASON_COUNT, SELECTED_COUNT, CHOSEN_VETO_COUNT, REJECTED_VETO_COUNT)
-    plain = [f"{value:,} {key.replace('_', ' ')}" for key, value in counts.items() if not key.startswith(prefixes)]
-    console.print(", ".join(plain), highlight=False, soft_wrap=True)
+    parts = [name for name in ("kept", "scored", "quarantined") if name in counts]
+    account = f"{counts['rows']:,} rows" if "rows" in counts else ""
+    if "quarantined" in counts:
+        account += f" = {' + '.join(f'{counts[name]:,} {name}' for name in parts)}"
+    told = {"rows", *parts}
+    first = [name for name in ("pairs", "singles") if name in counts]
+    names = [*first, *(name for name in counts if name not in first)]
+    others = [
+        f"{counts[name]:,} {name.replace('_', ' ')}"
+        for name in names
+        if counts[name] and name not in told and not name.startswith(prefixes)
+    ]
+    console.print("; ".join(filter(None, [account, ", ".join(others)])), highlight=False, soft_wrap=True)
     show_reasons(counts, console=console)
     broken = {key.removeprefix(CHOSEN_VETO_COUNT): n for key, n in counts.items() if key.startswith(CHOSEN_VETO_COUNT)}
     for rule, num_chosen in broken.items():

@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.arrays import to_arrow
+from encore_ray.artifacts import read_weights
 from encore_ray.composition.measure.vetoes import VetoCounts
 from encore_ray.composition.weigh.groups import compose_by_group
 from encore_ray.composition.weigh.rewards import compose
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.engine.unit_work import unit_task
-from encore_ray.errors import DataError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.columns import row_numbers
 from encore_ray.folder.commits import total_counts
@@ -48,7 +49,7 @@ from encore_ray.schema import (
     chosen_column,
     rejected_column,
 )
-from encore_ray.storage import fingerprint
+from encore_ray.storage import Folder, fingerprint
 
 KNOWN_BY = "content"  # fact of rewards of scores made elsewhere: those of before, known by size and time, are made anew
 
@@ -69,6 +70,7 @@ class Compose(Step[dict[str, int]]):
         pairs: pairs/ folder whose texts and further columns are put beside the rewards; a run takes its own.
 
     Raises:
+        ConfigError: the run has other weights, which a page would show beside these rewards.
         DataError: weights and scores are of different rules or vetoes, or a pair_id of scores made elsewhere is
             repeated.
         ResumeRefused: rewards of other weights or scores.
@@ -86,6 +88,7 @@ class Compose(Step[dict[str, int]]):
     def facts(self, run: Run) -> dict[str, Any] | None:
         if self.scores is not None:
             return None
+        _refuse_beside_others(run.folder, self.weights)
         rules = self.rules or run.rules
         return {
             "weights": fingerprint(self.weights.to_dict()),  # whose copy lies beside the rewards
@@ -139,6 +142,17 @@ class Compose(Step[dict[str, int]]):
 
     def record(self, made: dict[str, int]) -> Record:
         return Record(metrics=made, step=made["rows"])
+
+
+def _refuse_beside_others(run: Folder, weights: Weights) -> None:
+    """ConfigError where a run's weights.json is not these weights."""
+    own = read_weights(run).fingerprint if run.exists(WEIGHTS_FILE) else weights.fingerprint
+    if own != weights.fingerprint:
+        raise ConfigError(
+            f"{run.path(WEIGHTS_FILE)} has the fingerprint {own[:12]}, the weights to compose with "
+            f"{weights.fingerprint[:12]}: a run has rewards by its own weights alone. Leave out --weights, or compose "
+            "elsewhere, by --scores and --output."
+        )
 
 
 class _Compose:

@@ -27,7 +27,7 @@ from encore_ray.folder.spec import PASSES, PREPARE, REPORT, SCORE, SELECT
 from encore_ray.folder.tables import run_rules
 from encore_ray.folder.versions import code_digest
 from encore_ray.passes.scorers.scoring_cost import without_times
-from encore_ray.passes.selection.selected import find_selection
+from encore_ray.passes.selection.selected import Selection, find_selection
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
 from encore_ray.report.charts.loadings import HEIGHT, WIDTH, loadings_chart
 from encore_ray.report.data.contents import ReportContents, SelectionSummary, reported_rules
@@ -123,16 +123,16 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
     tables = pass_tables(folder)
     sealed = {name: table.sealed() for name, table in tables.items()}
     counts = {name: without_times(done["counts"]) if done else None for name, done in sealed.items()}
-    selection = None
+    selection, comparison = None, _read(Comparison, folder)
     with contextlib.suppress(DataError):  # of rules that have changed since: it is made again, or left out
         found = find_selection(folder)
-        if found is not None:
+        if found is not None and _is_compared(found, comparison):
             selection = SelectionSummary(found.facts["num_rules"], found.facts["by"], counts["select"] or {})
     return ReportContents(
         title=folder.name,
         weights=weights or _read(WeightsFile, folder),
         metrics=_read(Metrics, folder),
-        comparison=_read(Comparison, folder),
+        comparison=comparison,
         refined=_read(RefineReport, folder),
         refined_rules=_read(RuleRefineReport, folder),
         label_errors=_read(LabelErrors, folder),
@@ -145,6 +145,13 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
         model=tables["score"].standing_facts(),
         versions=_versions(),
     )
+
+
+def _is_compared(selection: Selection, comparison: Comparison | None) -> bool:
+    """Whether a selection is the one whose accuracy the comparison tells, if it tells any: not one made since."""
+    lines = comparison.schemes if comparison else []
+    told = [line.params["selection"] for line in lines if line.params and "selection" in line.params]
+    return not told or selection.facts["selection"] in told
 
 
 def _others(counts: Mapping[str, Mapping[str, int] | None]) -> dict[str, Mapping[str, int]]:

@@ -65,6 +65,10 @@ class Score(Step[Scored]):
         return self._scorer.numbers(run)
 
     @property
+    def called(self) -> str:
+        return self.scorer.verb if self.scorer else self.spec.name
+
+    @property
     def _scorer(self) -> Scorer:
         assert self.scorer is not None, "scores that do not stand have a scorer"
         return self.scorer

@@ -227,6 +227,14 @@ def test_a_comparison_by_other_options_than_the_runs_weights_is_refused(
     assert contents(folder) == before
 
 
+def test_rewards_by_other_weights_than_the_runs_own_are_refused(folder: Path) -> None:
+    scores, other = folder / "run" / "scores", folder / "other.json"
+    command("weigh", "--scores", scores, "--rules", folder / "rules.yaml", "--scheme", "uniform", "--output", other)
+    with pytest.raises(ConfigError, match=r"a run has rewards by its own weights alone\. Leave out --weights"):
+        command("compose", "--run", folder / "run", "--weights", other, "--overwrite")
+    command("compose", "--run", folder / "run", "--weights", folder / "run" / "weights.json")
+
+
 def test_rewards_beside_stay_in_a_comparison_until_others_are_named(folder: Path, finished: Path) -> None:
     shutil.copytree(folder / "run" / "rewards", folder / "other")
     command("compare", "--run", folder / "run", "--beside", f"mine={folder / 'other'}")
