@@ -186,6 +186,8 @@ def show_comparison(comparison: Comparison, *, console: Console, told: Collectio
         console.print()
     console.print(comparison_table(comparison))
     console.print()
+    if comparison.decision:
+        console.print(Text(comparison.decision.title, style="bold"))
     console.print(Text(comparison.verdict))
     known = set(told)
     untold = [warning for warning in comparison.warnings if warning not in known]

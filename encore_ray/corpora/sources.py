@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import itertools
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -92,8 +93,10 @@ class SourceFile:
     @property
     def is_settled(self) -> bool:
         """Whether its stamp changes with its content: not where times are whole seconds, or a store tells no mark."""
-        mark = self.stamp.rpartition("-")[2]
-        return bool(mark) and not (mark.isdigit() and not is_remote(self.uri) and int(mark) % 1_000_000_000 == 0)
+        if is_remote(self.uri):  # an ETag or a hash of the content: times are copied along
+            return re.fullmatch(r"[\w+/=]{20,}(-\d+)?", self.stamp.partition("-")[2]) is not None
+        changed_ns = self.stamp.rpartition("-")[2]
+        return changed_ns.isdigit() and int(changed_ns) % 1_000_000_000 != 0
 
 
 def list_files(specs: Iterable[InputSpec]) -> list[SourceFile]:

@@ -5,6 +5,7 @@ made from such a table is bound to the bytes of its files, or to the ETag that a
 and time are not asked: programs that copy keep them (`rsync -t`, `cp -p`, `touch -r`).
 """
 
+import contextlib
 import hashlib
 import pickle
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ import xxhash
 from encore_ray.errors import ConfigError
 from encore_ray.folder.parquet import open_parquet
 from encore_ray.folder.spec import writer_of
-from encore_ray.storage import Folder
+from encore_ray.storage import ABSENT, Folder
 
 FOREIGN_UNIT_ROWS = 65_536
 READ_BYTES = 16 << 20  # at a time, of each file whose digest is taken
@@ -54,13 +55,16 @@ def foreign_files(uri: str) -> list[tuple[Folder, str]]:
 
 def _what_is_there(folder: Folder) -> str:
     """In place of a table."""
-    if not folder.exists():
-        return f"no such table. In a run, {writer_of(folder.uri)} comes first."
     if folder.names():
         return "this folder holds no Parquet file."
-    return (
-        "this is no Parquet file, as every table is. Write it as one first, as by pandas.read_csv(..).to_parquet(..)."
-    )
+    parent, _, name = folder.uri.rstrip("/").rpartition("/")
+    with contextlib.suppress(*ABSENT):
+        if Folder(parent or "/").info(name)["type"] == "file":
+            return (
+                "this is no Parquet file, as every table is. Write it as one first, as by "
+                "pandas.read_csv(..).to_parquet(..)."
+            )
+    return f"no such table. In a run, {writer_of(folder.uri)} comes first."
 
 
 def parts(folder: Folder, file: str) -> Iterator[Part]:

@@ -114,12 +114,12 @@ class Journal:
 
     def last_job(self) -> LastJob | None:
         """The job that wrote last; None for a new journal."""
-        *earlier, last = self._segments() or [None]
-        events = self._events_of(last) if last is not None else []
+        *earlier, last = [0, *self._segments()]
+        events = self._events_of(last) if last else []
         if not events:
             return None
         job, ended = events[-1].job, dict[str, str | None]()
-        for segment in reversed(earlier):
+        for segment in reversed(earlier[1:]):
             with contextlib.suppress(DataError):  # its pass counts as one that has not ended
                 events = self._events_of(segment) + events
         for event in events:
