@@ -24,7 +24,7 @@ import pyarrow as pa
 from encore_ray.corpora.kinds.saved import data_files
 from encore_ray.corpora.layouts.columns import ColumnMap
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.remote import describe, file_system, is_trouble
+from encore_ray.remote import describe, file_stamp, file_system, is_trouble
 from encore_ray.storage import absolute, is_remote
 
 Kind = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow", "lance"]
@@ -42,9 +42,6 @@ _KINDS: dict[str, Kind] = {
 _TEXT_KINDS = frozenset({"jsonl", "json", "csv", "tsv"})
 _LANCE = ".lance"
 KNOWN_EXTENSIONS = ".parquet, .arrow, .feather, .jsonl, .ndjson, .json, .csv, .tsv (the last five also with .gz)"
-
-# Where each file system keeps something that changes when a file does; the first that is there wins.
-_STAMPS = ("ETag", "etag", "blob_id", "md5Hash", "last_modified", "LastModified", "mtime", "created")
 
 
 @dataclass(frozen=True)
@@ -219,13 +216,3 @@ def _kind(name: str) -> tuple[Kind | None, bool]:
 
 def _is_hidden(name: str) -> bool:
     return any(part.startswith((".", "_")) for part in name.split("/"))
-
-
-def file_stamp(name: str, info: dict[str, Any]) -> str:
-    """Cheap identity of a file's content, from what its file system tells of it (`info`)."""
-    if "ino" in info:  # a local file; fsspec's times are floats that lose nanoseconds
-        found = os.stat(name)
-        # Whoever copies may set mtime (rsync -t, touch -r); ctime is the kernel's own.
-        return f"{info['size']}-{found.st_mtime_ns}-{found.st_ctime_ns}"
-    mark = next((str(info[key]).strip('"') for key in _STAMPS if info.get(key)), "")
-    return f"{info['size']}-{mark}"

@@ -13,7 +13,7 @@ from encore_ray.cli.parsing import parse
 from encore_ray.config import JobConfig
 from encore_ray.config.sources import make_config
 from encore_ray.console.terminal import Terminal
-from encore_ray.errors import ConfigError, ResumeRefused
+from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.job import JobResult, run_job
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import FACTS_DIR
@@ -54,7 +54,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(finished: Path, tmp_path: Path) -> Path:
-    """The job in a folder of its own; its input is the one that was read. Its report tells where it lies by now."""
+    """The job in a folder of its own; its input is the one that was read.
+
+    Tables that were copied are compared with their digests; the report tells where they lie by now.
+    """
     shutil.copytree(finished / "run", tmp_path / "run")
     shutil.copy(finished / "rules.yaml", tmp_path)
     assert list(again(tmp_path, finished).done) == ["report"]
@@ -145,6 +148,20 @@ def test_a_file_that_is_not_as_it_was_made_is_made_again(
     assert set(again(folder, finished).done) >= passes
     assert path.read_bytes() == before
     assert not again(folder, finished).done
+
+
+@pytest.mark.parametrize(("table", "passes"), [("pairs", "prepare"), ("scores", "score"), ("rewards", "compose")])
+def test_a_table_with_a_file_that_was_written_since_does_not_stand(
+    folder: Path, finished: Path, table: str, passes: str
+) -> None:
+    file = next((folder / "run" / table / "data").iterdir())
+    content = file.read_bytes()
+    file.write_bytes(content[:-9] + b"x" + content[-8:])
+    with pytest.raises(DataError, match="is not what its commit says"):  # who reads it finds the damage
+        again(folder, finished)
+    file.unlink()
+    assert passes in again(folder, finished).done
+    assert file.parent.exists() and not again(folder, finished).done
 
 
 def test_a_run_of_a_version_that_kept_no_facts_does_once_more_what_it_made(folder: Path, finished: Path) -> None:
