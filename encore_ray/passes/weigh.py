@@ -72,7 +72,7 @@ class Weigh(Step[Weights]):
         return count_numbers(self.scores or run.path(SCORES_DIR))
 
     def facts(self, run: Run) -> dict[str, Any] | None:
-        if self.scores is not None:
+        if self.scores is not None or self.output != WEIGHTS_FILE:  # not the run's own weights
             return None
         rules = table_rules(table_units(run.path(SCORES_DIR)), self.rules or run.rules)
         return {
