@@ -21,7 +21,7 @@ from encore_ray import durable
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.fence import ask_leave
 from encore_ray.redaction import redact
-from encore_ray.remote import describe, file_system, is_taken, is_trouble
+from encore_ray.remote import describe, file_stamp, file_system, is_taken, is_trouble
 
 if TYPE_CHECKING:  # imported where they are used: a command that only tells its help needs neither
     import fsspec
@@ -135,6 +135,8 @@ class Folder:
             return self.read_bytes(name)
         except FileNotFoundError:
             raise DataError(f"{self.path(name)} is not there.") from None
+        except IsADirectoryError:
+            raise DataError(f"{self.path(name)} is a folder. Name the file in it.") from None
         except OSError as error:
             raise DataError(f"Cannot read {self.path(name)}: {error}") from None
 
@@ -159,6 +161,16 @@ class Folder:
         # A file lists itself, and so does an object store's marker of an empty folder.
         names = (path.rsplit("/", 1)[-1] for path in paths if path != inner.rstrip("/"))
         return sorted(entry for entry in names if not entry.startswith(durable.TEMP_PREFIX))
+
+    def stamps(self, name: str) -> dict[str, str]:
+        """What tells that a file inside a subfolder has changed, without reading it, by its name; see `file_stamp`."""
+        with self._reaching(name):
+            try:
+                found = self._fs[0].ls(self._inner(name), detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+        files = {info["name"]: info for info in found if info["type"] == "file"}
+        return {path.rsplit("/", 1)[-1]: file_stamp(path, info) for path, info in files.items()}
 
     def write_atomic(self, name: str, data: bytes) -> None:
         """Write or replace a file; a reader sees the old or the new one, never a part."""

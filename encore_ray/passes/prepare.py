@@ -26,10 +26,12 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.quarantine import check_bad_fraction
 from encore_ray.folder.spec import PREPARE
 from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.versions import code_digest
 from encore_ray.passes.known_inputs import unit_tasks
 from encore_ray.passes.repeats import count_contradictions, count_repeats, count_several_prompts, refuse_repeated_ids
 from encore_ray.run import Dataset, Record, Run, Step
 from encore_ray.schema import CONTENT_ID, PROMPT, PROMPT_ID, REASON_COUNT, Reason
+from encore_ray.storage import fingerprint
 
 SEVERAL_PROMPTS = "prompt_ids_of_several_prompts"
 TRIAL_UNITS = 16  # a trial's units are small, so that all actors have work
@@ -91,6 +93,30 @@ class Prepare(Step[Prepared]):
 
     def numbers(self, run: Run) -> int:
         return sum(file.size for file in self.files)  # a byte of text takes about as long as a number of a table
+
+    def facts(self, run: Run) -> dict[str, Any] | None:
+        if not all(file.is_settled for file in self.files):
+            return None
+        return {
+            "inputs": fingerprint([file.facts for file in self.files]),
+            "options": self.options.model_dump(mode="json"),
+            "limit": self.limit,
+            "code": code_digest(),
+        }
+
+    def kept(self, made: Prepared) -> dict[str, Any]:
+        inputs = [[each.uri, each.digest, each.num_rows, each.layout] for each in made.inputs]
+        return {
+            "corpus_rows": made.corpus_rows,
+            "rated_rules": list(made.rated_rules),
+            "inputs": inputs,
+            "left_out": list(made.left_out),
+        }
+
+    def standing(self, run: Run, kept: dict[str, Any]) -> Prepared:
+        inputs = tuple(PreparedInput(*each) for each in kept["inputs"])
+        counts = run.table(PREPARE).sealed_counts()
+        return Prepared(counts, kept["corpus_rows"], tuple(kept["rated_rules"]), inputs, tuple(kept["left_out"]))
 
     def __call__(self, run: Run) -> Prepared:
         options = self.options

@@ -7,7 +7,7 @@ import pytest
 
 from encore_ray.corpora.rows import FileRange, text_items
 from encore_ray.corpora.scan import ranges, scan
-from encore_ray.corpora.sources import InputSpec, list_files
+from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
 from encore_ray.errors import ConfigError, DataError
 from tests.corpora.prepared import prepare, write_as, write_jsonl
 from tests.object_store import Store
@@ -194,3 +194,20 @@ def test_a_missing_s3_path_is_a_missing_path(s3: Store):
         list_files([InputSpec("s3://runs/none.jsonl")])
     with pytest.raises(ConfigError, match="no file matches"):
         list_files([InputSpec("s3://runs/none*.jsonl")])
+
+
+@pytest.mark.parametrize(
+    ("uri", "stamp", "is_settled"),
+    [
+        ("/data/a.jsonl", "17-1700000000123456789-1700000000123456789", True),
+        ("/data/a.jsonl", "17-1700000000123456789-1700000000000000000", False),  # whole seconds
+        ("s3://b/a.jsonl", "17-9b2cf535f27731c974343645a3985328", True),
+        ("s3://b/a.jsonl", "17-9b2cf535f27731c974343645a3985328-3", True),  # of an upload in parts
+        ("hf://datasets/o/n/a.jsonl", "17-f572d396fae9206628714fb2ce00f72e94f2258f", True),
+        ("gs://b/a.jsonl", "17-XUFAKrxLKna5cZ2REBfFkg==", True),
+        ("sftp://h/a.jsonl", "17-2026-11-30 18:00:00+00:00", False),  # a copy may keep its time
+        ("https://h/a.jsonl", "17-", False),
+    ],
+)
+def test_a_stamp_stands_for_a_content_only_where_it_changes_with_it(uri: str, stamp: str, is_settled: bool) -> None:
+    assert SourceFile(uri, "jsonl", False, 17, stamp).is_settled == is_settled

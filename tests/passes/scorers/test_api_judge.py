@@ -522,7 +522,7 @@ def test_a_small_judged_job_starts_no_ray_and_an_interrupt_pays_for_no_answer_tw
     running.send_signal(signal.SIGINT)
     said, _ = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 130, said
-    assert "score in this process" in said
+    assert "rate in this process" in said
     assert not (tmp_path / "run" / "scores" / "attempts").exists() or not os.listdir(tmp_path / "run/scores/attempts")
     assert server.most_at_a_time <= 4  # of the whole job
     paid = len(server.heard)
@@ -532,7 +532,7 @@ def test_a_small_judged_job_starts_no_ray_and_an_interrupt_pays_for_no_answer_tw
     again = begin(job)
     said, _ = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, said
-    assert "score in this process" in said
+    assert "rate in this process" in said
     bodies = [json.dumps({**body, "path": ""}, sort_keys=True) for body, _ in server.heard]
     assert len(bodies) - len(set(bodies)) == twice(tmp_path / "run")
 
