@@ -42,6 +42,9 @@ _TEXT_KINDS = frozenset({"jsonl", "json", "csv", "tsv"})
 _LANCE = ".lance"
 KNOWN_EXTENSIONS = ".parquet, .arrow, .feather, .jsonl, .ndjson, .json, .csv, .tsv (the last five also with .gz)"
 
+_PACKERS = (".zst", ".zstd", ".bz2", ".xz", ".lzma", ".lz4", ".br", ".gz")  # .gz: of tables
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar")
+
 # Where each file system keeps something that changes when a file does; the first that is there wins.
 _STAMPS = ("ETag", "etag", "blob_id", "md5Hash", "last_modified", "LastModified", "mtime", "created")
 
@@ -184,8 +187,26 @@ def _find(fs: Any, inner: str) -> tuple[dict[str, dict[str, Any]], bool]:
         return {inner.rstrip("/"): _of_lance(fs, inner)}, True
     found = fs.find(inner, detail=True)
     known = {n: i for n, i in found.items() if _kind(n)[0] and not _is_hidden(n[len(inner) :])}
+    _refuse_packed(inner, [name for name in found if name not in known and not _is_hidden(name[len(inner) :])])
     kept = data_files(fs, known)
     return {name: info for name, info in known.items() if name in kept}, False
+
+
+def _refuse_packed(folder: str, names: Iterable[str]) -> None:
+    """ConfigError where a folder has data that would be left out for how it is packed."""
+    packed = []
+    for name in names:
+        stem, extension = os.path.splitext(name.lower())
+        holds_data = extension in _PACKERS and os.path.splitext(stem)[1] in (*_KINDS, ".tar")
+        if holds_data or extension in _ARCHIVES:
+            packed.append(os.path.basename(name))
+    if packed:
+        more = f" and {len(packed) - 3} more" if len(packed) > 3 else ""
+        raise ConfigError(
+            f"{folder} has files that are packed in a way that is not read: {', '.join(sorted(packed)[:3])}{more}. "
+            "Unpack them (text files may be packed by gzip), or leave them out by naming the others, as in "
+            f"{folder.rstrip('/')}/*.jsonl."
+        )
 
 
 def _of_lance(fs: Any, inner: str) -> dict[str, Any]:
