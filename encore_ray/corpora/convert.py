@@ -206,7 +206,7 @@ class SplitConverter:
         self._counts["pairs_out"] += len(records)
         self._counts["singles"] += sum(record.pair.rejected is None for record in records)
         self._counts["identical"] += sum(record.pair.is_identical for record in records)
-        for name in ("nothing_said", "repeats_prompt"):
+        for name in ("nothing_said", "repeats_prompt", "marked_responses"):
             if found := sum(getattr(record.pair, name) for record in records):
                 self._notes[name] += found
         try:

@@ -31,6 +31,10 @@ NOTES = {
     "repeats_prompt": (
         "responses begin with the whole prompt, which would be read twice: see that they are the responses alone"
     ),
+    "marked_responses": (
+        "responses begin with `Assistant:` or end with a token of a template, as </s>, and are read with it as text: "
+        "see that they are the responses alone"
+    ),
     "rated_against_label": (
         "pairs have ratings of their own by which the rejected response is the better one: see which of label and "
         "ratings is right"

@@ -13,6 +13,7 @@ from encore_ray.schema import CHOSEN, REJECTED
 
 AGAINST, ALIKE = "rated_against_label", "rated_alike"
 STATUS = "status"  # of Argilla's pairs: unchanged, swapped or tie
+MARGIN = "margin"  # of TRL's: by how much the chosen response is better
 
 _WORTHS = ("score", "rating", "reward", "overall_score", "overall_rating")
 _OVERALL = frozenset({"overall", *(f"overall_{word}" for word in ("score", "rating", "quality"))})
@@ -38,6 +39,8 @@ def own_verdict(values: Mapping[str, Any], worths: Sides | None, ratings: Rating
         rated.append((_number(values.get(worths[0])), _number(values.get(worths[1]))))
     if values.get(STATUS) == "tie":
         return ALIKE
+    if (margin := _number(values.get(MARGIN))) is not None and margin < 0:
+        return AGAINST
     known = [(chosen, rejected) for chosen, rejected in rated if chosen is not None and rejected is not None]
     if any(chosen < rejected for chosen, rejected in known):
         return AGAINST

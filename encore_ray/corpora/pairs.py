@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from encore_ray.corpora.ratings import Ratings
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import USER, Turn, check_conversation
+from encore_ray.corpora.turns.transcripts import is_marked
 from encore_ray.schema import Reason
 
 _LEAST_REPEATED = 16  # characters of a prompt: a shorter one may well be taken up by an answer
@@ -60,6 +61,11 @@ class CanonicalPair:
     def nothing_said(self) -> int:
         """Responses that are a word by which tables write what is empty."""
         return sum(side[-1][1].strip().lower() in _EMPTY_WORDS for side in (self.chosen, self.rejected) if side)
+
+    @property
+    def marked_responses(self) -> int:
+        """Responses that begin with a speaker's name, or end with a token of a template."""
+        return sum(is_marked(side[-1][1]) for side in (self.chosen, self.rejected) if side)
 
     @property
     def repeats_prompt(self) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from encore_ray.corpora.layouts.columns import HISTORY, ID_COLUMN, SYSTEM, ColumnMap, at_path
 from encore_ray.corpora.layouts.layout import Layout
 from encore_ray.corpora.layouts.parts import history_of, with_history
-from encore_ray.corpora.own_verdict import STATUS
+from encore_ray.corpora.own_verdict import MARGIN, STATUS
 from encore_ray.corpora.pairs import Candidate
 from encore_ray.corpora.ratings import RatingColumns
 from encore_ray.corpora.rows import BadRow
@@ -105,6 +105,7 @@ class Reading:
                 *self.beside.talk,
                 *(self.worths or ()),
                 STATUS,
+                MARGIN,
             }
         )
 

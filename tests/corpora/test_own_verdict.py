@@ -59,6 +59,33 @@ def test_ratings_that_say_nothing_of_the_label_are_not_counted(tmp_path: Path, r
     assert done.units and not {AGAINST, ALIKE} & done.notes.keys()
 
 
+@pytest.mark.parametrize(("margin", "count"), [(-0.5, 1), ("-2", 1), (0.0, 0), (1.5, 0), (None, 0), ("wide", 0)])
+def test_a_margin_below_zero_is_against_the_label(tmp_path: Path, margin: Any, count: int):
+    done = prepare(write_as(tmp_path, "jsonl", [{**PAIR, "margin": margin}]))
+    assert done.notes.get(AGAINST, 0) == count
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chosen", "said", "count"),
+    [
+        ("Name a moon.", "Assistant: Titan.", "Assistant: Titan.", 1),
+        ("Name a moon.", "Titan.</s>", "Titan.</s>", 1),
+        ("Name a moon.", "Titan. <|im_end|>\n", "Titan. <|im_end|>\n", 1),
+        ("Name a moon.", "The Assistant: Titan </s>?", "The Assistant: Titan </s>?", 0),
+        # A prompt with markers: those of the response are no content.
+        ("\n\nHuman: Name a moon.\n\nAssistant:", "Assistant: Titan.", "Titan.", 0),
+        ("\n\nHuman: Name a moon.\n\nAssistant: ", "\n\nAssistant: Titan.</s>", "Titan.", 0),
+        ("### Human: Name a moon.\n### Assistant:", "### Assistant: Titan.", "Titan.", 0),
+    ],
+)
+def test_markers_of_a_response_are_none_of_its_text_behind_others_and_counted_elsewhere(
+    tmp_path: Path, prompt: str, chosen: str, said: str, count: int
+):
+    done = prepare(write_as(tmp_path, "jsonl", [{"prompt": prompt, "chosen": chosen, "rejected": "The sun."}] * 2))
+    assert [pair["chosen"][0]["content"] for pair in done.pairs] == [said] * 2
+    assert done.notes.get("marked_responses", 0) == 2 * count
+
+
 @pytest.mark.parametrize(
     ("chosen", "rejected", "count"),
     [
