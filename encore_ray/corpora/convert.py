@@ -12,6 +12,7 @@ import pyarrow as pa
 from encore_ray.arrays import rows_to_table
 from encore_ray.corpora.bounded import ROW_BYTES
 from encore_ray.corpora.layouts.columns import at_path
+from encore_ray.corpora.own_verdict import own_verdict
 from encore_ray.corpora.pairs import Candidate, canonical_pair, short_hash
 from encore_ray.corpora.plan import Split
 from encore_ray.corpora.rows import BadRow, SourceRow, read_rows
@@ -174,6 +175,8 @@ class SplitConverter:
         candidates = reading.candidates([values for _, values in rows], notes)
         pairs = [canonical_pair(candidate) for candidate in candidates]
         ratings = reading.ratings.read(values) if reading.ratings else None
+        if len(pairs) == 1 and pairs[0].rejected is not None:
+            notes.update(filter(None, [own_verdict(values, reading.worths, ratings)]))
         subset = _name(values, reading.subset_column) if reading.subset_column else reading.subset
         prompt_id = _name(values, reading.prompt_id_column) if reading.prompt_id_column else None
         key = f"{reading.digest}:{reading.ordinal}:{row.line}"
@@ -187,7 +190,7 @@ class SplitConverter:
         return [
             PairRecord(
                 pair_id,
-                prompt_id or pair.prompt_id,
+                prompt_id or candidate.tree or pair.prompt_id,
                 group_id,
                 subset,
                 pair,
@@ -203,8 +206,9 @@ class SplitConverter:
         self._counts["pairs_out"] += len(records)
         self._counts["singles"] += sum(record.pair.rejected is None for record in records)
         self._counts["identical"] += sum(record.pair.is_identical for record in records)
-        if nothing_said := sum(record.pair.nothing_said for record in records):
-            self._notes["nothing_said"] += nothing_said
+        for name in ("nothing_said", "repeats_prompt", "marked_responses"):
+            if found := sum(getattr(record.pair, name) for record in records):
+                self._notes[name] += found
         try:
             return build_table(records, spec=self._table, used=self._split.reading.used)
         except (pa.ArrowException, OverflowError, TypeError) as error:

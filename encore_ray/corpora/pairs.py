@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from encore_ray.corpora.ratings import Ratings
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import USER, Turn, check_conversation
+from encore_ray.corpora.turns.transcripts import is_marked
 from encore_ray.schema import Reason
 
+_LEAST_REPEATED = 16  # characters of a prompt: a shorter one may well be taken up by an answer
 _EMPTY_WORDS = frozenset({"nan", "none", "null", "<na>"})
 
 
@@ -21,6 +23,7 @@ class Candidate:
             which some are correct.
         ratings: that the row brings along for this pair, where its layout has any.
         notes: what was done to read the row, for the counts; each stands once for each time.
+        tree: name of the conversation tree that a pair is of: pairs of one share turns, and count as one prompt.
     """
 
     chosen: list[Turn]
@@ -29,6 +32,7 @@ class Candidate:
     rejected_key: str | None = None
     ratings: Ratings | None = None
     notes: tuple[str, ...] = ()
+    tree: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,19 @@ class CanonicalPair:
     def nothing_said(self) -> int:
         """Responses that are a word by which tables write what is empty."""
         return sum(side[-1][1].strip().lower() in _EMPTY_WORDS for side in (self.chosen, self.rejected) if side)
+
+    @property
+    def marked_responses(self) -> int:
+        """Responses that begin with a speaker's name, or end with a token of a template."""
+        return sum(is_marked(side[-1][1]) for side in (self.chosen, self.rejected) if side)
+
+    @property
+    def repeats_prompt(self) -> int:
+        """Responses that begin with the text of the last turn of the prompt; 0 unless each of them does."""
+        asked = self.prompt[-1][1].strip() if self.prompt else ""
+        sides = [side for side in (self.chosen, self.rejected) if side]
+        is_repeated = len(asked) >= _LEAST_REPEATED and all(side[0][1].lstrip().startswith(asked) for side in sides)
+        return len(sides) if is_repeated else 0
 
 
 def canonical_pair(candidate: Candidate) -> CanonicalPair:

@@ -43,6 +43,9 @@ _TEXT_KINDS = frozenset({"jsonl", "json", "csv", "tsv"})
 _LANCE = ".lance"
 KNOWN_EXTENSIONS = ".parquet, .arrow, .feather, .jsonl, .ndjson, .json, .csv, .tsv (the last five also with .gz)"
 
+_PACKERS = (".zst", ".zstd", ".bz2", ".xz", ".lzma", ".lz4", ".br", ".gz")  # .gz: of tables
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar")
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -198,8 +201,26 @@ def _find(fs: Any, inner: str) -> tuple[dict[str, dict[str, Any]], bool]:
         raise ConfigError(f"{inner} is neither a file nor a folder.")  # a pipe that nobody fills would be read for ever
     found = {name: each for name, each in fs.find(inner, detail=True).items() if each["type"] == "file"}
     known = {n: i for n, i in found.items() if _kind(n)[0] and not _is_hidden(n[len(inner) :])}
+    _refuse_packed(inner, [name for name in found if name not in known and not _is_hidden(name[len(inner) :])])
     kept = data_files(fs, known)
     return {name: info for name, info in known.items() if name in kept}, False
+
+
+def _refuse_packed(folder: str, names: Iterable[str]) -> None:
+    """ConfigError where a folder has data that would be left out for how it is packed."""
+    packed = []
+    for name in names:
+        stem, extension = os.path.splitext(name.lower())
+        holds_data = extension in _PACKERS and os.path.splitext(stem)[1] in (*_KINDS, ".tar")
+        if holds_data or extension in _ARCHIVES:
+            packed.append(os.path.basename(name))
+    if packed:
+        more = f" and {len(packed) - 3} more" if len(packed) > 3 else ""
+        raise ConfigError(
+            f"{folder} has files that are packed in a way that is not read: {', '.join(sorted(packed)[:3])}{more}. "
+            "Unpack them (text files may be packed by gzip), or leave them out by naming the others, as in "
+            f"{folder.rstrip('/')}/*.jsonl."
+        )
 
 
 def _of_lance(fs: Any, inner: str) -> dict[str, Any]:

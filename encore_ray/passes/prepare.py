@@ -155,11 +155,12 @@ class Prepare(Step[Prepared]):
                 refuse_repeated_ids(units, run.reducer)
             counts["repeated_content"] = count_repeats(units, CONTENT_ID, run.reducer)
             given = corpus.has_prompt_ids
-            counts["contradictory"] = count_contradictions(units, run.reducer, by=PROMPT if given else PROMPT_ID)
+            by = PROMPT if given or corpus.has_trees else PROMPT_ID
+            counts["contradictory"] = count_contradictions(units, run.reducer, by=by)
             if given:
                 counts[SEVERAL_PROMPTS] = count_several_prompts(units, run.reducer)
         output.seal(names, commits, counts)
-        for note in told(counts):
+        for note in (*corpus.unread_ratings, *told(counts)):
             run.note(f"prepare: {note}")
         inputs = tuple(PreparedInput(f.file.uri, f.digest, f.num_rows, f.layout) for f in corpus.files)
         return Prepared(counts, corpus.num_rows, corpus.rated_rules, inputs, tuple(unread))
@@ -245,6 +246,8 @@ def _facts(corpus: CorpusPlan, options: PrepareOptions, settings: ConvertSetting
     more: dict[str, Any] = {} if settings.max_row_bytes == ROW_BYTES else {"max_row_bytes": settings.max_row_bytes}
     if corpus.has_prompt_ids:
         more["prompt_ids"] = "given"
+    if corpus.has_trees:
+        more["trees"] = "one prompt each"
     return more | {
         "ids": options.ids,
         "unit_pairs": settings.unit_pairs,

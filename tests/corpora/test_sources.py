@@ -92,6 +92,25 @@ def test_an_input_that_is_no_corpus_is_named(tmp_path: Path, name: str, says: st
     assert str(tmp_path) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["b.jsonl.zst", "b.JSON.bz2", "c.csv.xz", "t.parquet.gz", "all.zip", "all.tar.gz", "deep/all.7z"]
+)
+def test_data_of_a_folder_that_are_packed_otherwise_are_refused_by_name_and_not_left_out(tmp_path: Path, name: str):
+    write_jsonl(tmp_path / "a.jsonl", [ROW])
+    (tmp_path / "deep").mkdir()
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ConfigError, match=rf"is not read: {Path(name).name}\. Unpack"):
+        list_files([InputSpec(str(tmp_path))])
+    assert len(list_files([InputSpec(f"{tmp_path}/*.jsonl")])) == 1
+
+
+def test_what_a_folder_has_beside_its_data_is_left_out(tmp_path: Path):
+    write_jsonl(tmp_path / "a.jsonl", [ROW])
+    for name in ("README.md", "notes.txt.gz", "dataset_infos.json", "dataset_info.json", ".cache.zip", "plot.png"):
+        (tmp_path / name).write_text("{}")
+    assert [Path(file.uri).name for file in list_files([InputSpec(str(tmp_path))])] == ["a.jsonl"]
+
+
 def test_no_input_at_all_is_an_error():
     with pytest.raises(ConfigError, match="No input"):
         list_files([])
@@ -134,6 +153,13 @@ def test_a_corrupt_parquet_page_fails_by_name(tmp_path: Path):
     data[4:40] = bytes(36)  # the first page header
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"Cannot read .*corpus\.parquet"):
+        prepare(path)
+
+
+def test_what_is_gzipped_and_not_called_so_fails_by_name(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(gzip.compress(b"{}\n"))
+    with pytest.raises(DataError, match=r"a\.jsonl is compressed by gzip, and its name does not end in \.gz"):
         prepare(path)
 
 

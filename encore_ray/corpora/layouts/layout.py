@@ -45,6 +45,7 @@ class Layout:
         check: of joined rows, what raises BadRow for one that is bad by itself.
         also: further columns that it reads where they are there, and passes through.
         own_form: columns whose messages it reads as they are.
+        has_trees: whether its candidates say which tree they are of.
     """
 
     name: str
@@ -62,3 +63,4 @@ class Layout:
     check: Callable[[Row], object] | None = None
     also: frozenset[str] = frozenset()
     own_form: frozenset[str] = frozenset()
+    has_trees: bool = False
