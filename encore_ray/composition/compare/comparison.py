@@ -64,7 +64,8 @@ def write_comparison(
     fitted_K = _fitted_weights(diagnostics, weights, learned)
     deviation_K = [math.sqrt(diagnostics.differences.covariance_KK[k, k]) * width for k, width in enumerate(width_K)]
     left_out = LeftOutRules.of(diagnostics, weights)
-    entropy_accuracy = correlate_accuracy(weights, left_out)
+    num_groups = None if lineup.consensus is None else len(lineup.consensus.groups)
+    entropy_accuracy = correlate_accuracy(weights, left_out, num_groups=num_groups)
     num_schemes = len(lineup.entrants)
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,

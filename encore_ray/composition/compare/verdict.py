@@ -8,7 +8,7 @@ from typing import Any
 
 from encore_ray.composition.compare.decision import is_better, name_weights, write_points
 from encore_ray.composition.consensus.verdict import CLEAR_P as CLEAR_P
-from encore_ray.composition.consensus.verdict import NOISE, SIGNAL, name_direction
+from encore_ray.composition.consensus.verdict import NOISE, SIGNAL, count_rules, name_direction, write_p
 from encore_ray.composition.consensus.verdict import UNCLEAR as UNCLEAR
 from encore_ray.composition.weigh.flags import BELOW_CHANCE, DEGENERATE, MIN_ACTIVE, degenerate_rules
 
@@ -125,14 +125,15 @@ def _scheme(comparison: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _world(comparison: Mapping[str, Any]) -> str:
     found = comparison["entropy_accuracy"]
-    if found["pearson"] is None:
+    if found["pearson"] is None or found["pearson_p"] is None:
         return (
             "Whether entropy tells how well a rule agrees with the labels cannot be said: it takes three rules that "
             "differ in both."
         )
     interval = _without_noise(found)
-    p = f"p = {found['pearson_p']:.3f}" if found["pearson_p"] >= 0.001 else "p < 0.001"
-    measured = f"(Pearson r = {found['pearson']:+.2f}, {p} over {found['num_rules']} rules{interval})"
+    num_groups = (comparison.get("consensus") or {"num_groups": found["num_rules"]})["num_groups"]
+    num_rules = count_rules(found["num_rules"], num_groups)
+    measured = f"(Pearson r = {found['pearson']:+.2f}, {write_p(found['pearson_p'])} over {num_rules}{interval})"
     if comparison["world"] == NOISE:
         return (
             f"Rules with lower entropy agree more with the labels {measured}: noise drives entropy here, which is what "
