@@ -89,11 +89,12 @@ _MARKED = (
 )
 _BEGIN = re.compile(r"(?:\s|<s>|<bos>|<BOS_TOKEN>|\[gMASK\]|<sop>|<\|begin_of_text\|>|<｜begin▁of▁sentence｜>)*")
 _HH = re.compile(r"\n\n(Human|Assistant):")
+# Small and large letters are those of ASCII: without that a long s is an s, and no speaker is called so.
 _LINE = re.compile(
-    r"(?:(?:\A|\n)[ \t]*(?:###[ ]?|\*\*)?|\s###[ ]?)(System|Human|User|Prompter|Assistant|AI):(?:\*\*)?", re.IGNORECASE
+    r"(?:(?:\A|\n)[ \t]*(?:###[ ]?|\*\*)?|\s###[ ]?)((?ai:System|Human|User|Prompter|Assistant|AI)):(?:\*\*)?"
 )
-_LINE_BEGIN = re.compile(r"\s*(?:###[ ]?|\*\*)?(?:System|Human|User|Prompter):", re.IGNORECASE)
-_IN_ONE_LINE = re.compile(r"(?:\A|\s)(Human|Prompter|Assistant):", re.IGNORECASE)
+_LINE_BEGIN = re.compile(r"\s*(?:###[ ]?|\*\*)?(?ai:System|Human|User|Prompter):")
+_IN_ONE_LINE = re.compile(r"(?:\A|\s)((?ai:Human|Prompter|Assistant)):")
 _VICUNA = re.compile(r"(?:\A|(?<=\s)|(?<=</s>))(USER|ASSISTANT):")
 _INSTRUCTION = re.compile(r"(?:<s>)?\s*(\[INST\]|\[/INST\])")
 _SYSTEM_INSIDE = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
