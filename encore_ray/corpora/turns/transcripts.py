@@ -102,22 +102,25 @@ _STEERLM = re.compile(r"\n?<extra_id_(?:0|1)>(System|User|Assistant)\n")
 _END_TOKENS = re.compile(
     r"(?:\s*(?:</s>|<\|im_end\|>|<\|eot_id\|>|<end_of_turn>|<\|end\|>|<\|endoftext\|>|<eos>|<｜end▁of▁sentence｜>))+\s*\Z"
 )
-# A beginning that is worth taking a text apart for, also as Arrow's regular expressions know it.
-CANDIDATE = (
-    r"(?:^(?i:\s|<s>|<bos>|<BOS_TOKEN>)*(?i:<[|｜s]|<human>|\[/?INST|\[\||\[gMASK|GPT4 Correct |A chat between "
-    r"|(?:### ?|\*\*)?(?:System|Human|User|Prompter):)|<extra_id_1>)"
+# What is worth taking a text apart for, also as Arrow's regular expressions know it: how it begins, or has inside.
+BEGINNING = (
+    r"(?i:\s|<s>|<bos>|<BOS_TOKEN>)*(?i:<[|｜s]|<human>|\[/?INST|\[\||\[gMASK|GPT4 Correct |A chat between "
+    r"|(?:### ?|\*\*)?(?:System|Human|User|Prompter):)"
 )
-_CANDIDATE = re.compile(CANDIDATE)
+INSIDE = "<extra_id_1>"
+_CANDIDATE = re.compile(rf"(?:^{BEGINNING}|{INSIDE})")
 # What stands between angle brackets and the like, as only templates write it.
 _MARK = (
     r"(?:<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|\[\|\w{1,20}\|\]|\[gMASK\]|<\w{1,24}_TOKEN>|<reserved_\d{1,4}>"
     r"|<(?:system|human|user|prompter|assistant|bot|model|ai)>)"
 )
 _FOREIGN = re.compile(rf"\s*{_MARK}.*?{_MARK}", re.DOTALL | re.IGNORECASE)
-_ASKS_ON = re.compile(
+# What an assistant is to go on behind, but for space.
+ENDING = (
     r"(?:\n\s*(?:###[ ]?)?(?:Assistant|ASSISTANT|AI):|\sASSISTANT:|\n###[ ]?Response:|\[/INST\]|<\|im_start\|>assistant"
-    r"|<\|assistant\|>|<\|start_header_id\|>assistant<\|end_header_id\|>|<start_of_turn>model|<｜Assistant｜>)\s*\Z"
+    r"|<\|assistant\|>|<\|start_header_id\|>assistant<\|end_header_id\|>|<start_of_turn>model|<｜Assistant｜>)"
 )
+_ASKS_ON = re.compile(rf"{ENDING}\s*\Z")
 
 
 def read_transcript(text: str) -> Transcript | None:

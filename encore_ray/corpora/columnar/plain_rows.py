@@ -1,0 +1,178 @@
+"""Rows of a table that are texts in columns of their own become pairs column by column, not one by one.
+
+A row is plain where its layout says in which columns prompt and responses stand, each of these is content and nothing
+else, and all that further belongs to a pair (ratings, ids, subset) is such as needs no look at it. What `Reading` and
+`canonical_pair` would make of a plain row, and no other, is made here for all rows at once, to the last byte.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from encore_ray.arrays import to_arrow, to_numpy, to_texts
+from encore_ray.corpora.columnar.batches import TableBatch
+from encore_ray.corpora.columnar.plain_texts import plain_texts
+from encore_ray.corpora.pairs import plain_ids, short_hashes
+from encore_ray.corpora.reading import Reading
+from encore_ray.corpora.tables import TableSpec, stored_column, turns_of_texts
+from encore_ray.corpora.turns.transcripts import ASSISTANT, USER
+from encore_ray.corpora.values import json_text
+from encore_ray.rules import FLOAT32_MAX
+from encore_ray.schema import MESSAGES, chosen_column, rejected_column
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PlainPairs:
+    """Pairs of plain rows; how many are single responses, and how many have the same on both sides."""
+
+    table: pa.Table
+    singles: int
+    identical: int
+
+
+@dataclass(frozen=True)
+class PlainRows:
+    """Which rows of the tables of a split are plain, and their pairs.
+
+    Attributes:
+        table: what the pairs look like.
+        max_field_bytes: a row with a column of more is not plain.
+    """
+
+    reading: Reading
+    table: TableSpec
+    max_field_bytes: int
+
+    @property
+    def may_be(self) -> bool:
+        """Whether there can be any."""
+        reading = self.reading
+        return bool(reading.layout.plain) and not (reading.ratings and reading.ratings.listed)
+
+    def are(self, table: TableBatch) -> Mask:
+        """Of each row whether it is plain."""
+        reading, batch = self.reading, table.batch
+        layout, names = reading.layout, set(batch.schema.names)
+        assert layout.plain
+        ratings = reading.ratings.columns if reading.ratings else frozenset()
+        named = {name for name in (reading.id_column, reading.prompt_id_column, reading.subset_column) if name}
+        empty = (layout.uses - {*layout.plain}) | {*reading.beside.refused}
+        needed = ratings.union(layout.plain, named, reading.beside.read)  # what is a path is looked up row by row
+        plain_N = np.full(batch.num_rows, table.is_valid and needed <= names & reading.decoded)
+
+        def narrow(is_plain: Callable[[pa.Array], Mask], columns: set[str] | frozenset[str] | tuple[str, ...]) -> None:
+            for name in columns:
+                if plain_N.any():
+                    np.logical_and(plain_N, is_plain(batch.column(name)), out=plain_N)
+
+        narrow(_are_texts, layout.plain)
+        narrow(_are_empty, (empty | reading.beside.read) & names)
+        narrow(_are_ratings, ratings)
+        narrow(_are_names, named)
+        if reading.id_column:
+            narrow(_are_given, (reading.id_column,))
+        narrow(self._are_small, tuple(name for name, most in table.column_bytes.items() if most > self.max_field_bytes))
+        return plain_N
+
+    def _are_small(self, column: pa.Array) -> Mask:
+        if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+            return _lengths(column) <= self.max_field_bytes
+        sizes = (len(json_text(value).encode()) for value in column.to_pylist())
+        return np.fromiter((size <= self.max_field_bytes for size in sizes), bool, len(column))
+
+    def pairs(self, table: TableBatch, plain_N: Mask, line_N: NDArray[np.int64]) -> PlainPairs:
+        """The pairs of the plain rows; `line_N` are the lines of all."""
+        batch = table.batch if plain_N.all() else table.batch.take(to_arrow(np.flatnonzero(plain_N)))
+        reading, size = self.reading, batch.num_rows
+        layout = reading.layout
+        assert layout.plain
+        texts = [batch.column(name) for name in layout.plain]
+        prompt_ids, content_ids = plain_ids(*(column.cast(pa.binary()).to_pylist() for column in texts))
+        if reading.prompt_id_column:
+            given = _names(batch.column(reading.prompt_id_column)).to_pylist()
+            prompt_ids = [own or made for own, made in zip(given, prompt_ids, strict=True)]
+        if reading.id_column:
+            pair_ids = _names(batch.column(reading.id_column))
+        else:
+            key = f"{reading.digest}:{reading.ordinal}:%d:0".encode()
+            pair_ids = to_texts(short_hashes(key % line for line in line_N[plain_N].tolist()))
+        columns: list[pa.Array] = [
+            pair_ids,
+            to_texts(content_ids),
+            to_texts(prompt_ids),
+            pa.nulls(size, pa.string()),
+            *(turns_of_texts(role, text) for role, text in zip((USER, ASSISTANT, ASSISTANT), texts, strict=False)),
+            *([pa.nulls(size, MESSAGES)] if layout.is_single else []),
+            self._subsets(batch),
+            *(pa.nulls(size, pa.string()) for _ in range(2 * self.table.has_response_ids)),
+        ]
+        for rule in self.table.rated_rules:
+            assert reading.ratings
+            columns.append(_ratings(batch.column(chosen_column(rule))))
+            columns.append(
+                _ratings(batch.column(rejected_column(rule)))
+                if reading.ratings.has_rejected
+                else pa.nulls(size, pa.float32())
+            )
+        columns += [stored_column(batch, column, reading.used) for column in self.table.passthrough]
+        made = pa.Table.from_arrays(columns, schema=self.table.schema)
+        if layout.is_single:
+            return PlainPairs(made, size, 0)
+        return PlainPairs(made, 0, pc.call_function("equal", texts[1:]).true_count)
+
+    def _subsets(self, batch: pa.RecordBatch) -> pa.Array:
+        if self.reading.subset_column:
+            return _names(batch.column(self.reading.subset_column))
+        return pa.repeat(pa.scalar(self.reading.subset, pa.string()), batch.num_rows)
+
+
+def _are_texts(column: pa.Array) -> Mask:
+    return plain_texts(column) if pa.types.is_string(column.type) else np.zeros(len(column), dtype=bool)
+
+
+def _are_empty(column: pa.Array) -> Mask:
+    """Null, or a text without a character; there are other values that say nothing, which are looked at."""
+    if pa.types.is_string(column.type):
+        return _lengths(column) == 0
+    return ~to_numpy(column.is_valid())
+
+
+def _are_ratings(column: pa.Array) -> Mask:
+    """Finite float32."""
+    kind = column.type
+    if pa.types.is_integer(kind):
+        return to_numpy(column.is_valid())
+    if pa.types.is_float32(kind) or pa.types.is_float64(kind):
+        return np.abs(to_numpy(column)) <= FLOAT32_MAX  # false of NaN, as which null is read
+    return np.zeros(len(column), dtype=bool)
+
+
+def _ratings(column: pa.Array) -> pa.Array:
+    """By way of float64, as a number of Python's is rounded."""
+    if pa.types.is_float32(column.type):
+        return column
+    return to_arrow(to_numpy(column).astype(np.float64).astype(np.float32))
+
+
+def _are_names(column: pa.Array) -> Mask:
+    return np.full(len(column), pa.types.is_string(column.type) or pa.types.is_integer(column.type))
+
+
+def _are_given(column: pa.Array) -> Mask:
+    is_text = pa.types.is_string(column.type)
+    return to_numpy(column.is_valid()) & (_lengths(column) > 0 if is_text else True)
+
+
+def _names(column: pa.Array) -> pa.Array:
+    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+
+
+def _lengths(column: pa.Array) -> NDArray[np.int32]:
+    """Bytes of each text, 0 of null."""
+    return to_numpy(pc.call_function("binary_length", [column]), null=0)
