@@ -35,6 +35,11 @@ def to_texts(values: Sequence[str | None]) -> pa.StringArray:
     return _column(values, pa.string())
 
 
+def utf8_to_texts(values: Sequence[bytes]) -> pa.StringArray:
+    """Texts in UTF-8, of which none is null, as a column."""
+    return pa.Array.from_buffers(pa.string(), len(values), [None, _offsets(values), pa.py_buffer(b"".join(values))])
+
+
 def rows_to_table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows as a table of texts, numbers, truth values and lists of them.
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from encore_ray.corpora.bounded import ROW_BYTES
 from encore_ray.corpora.columnar.batches import TableBatch
 from encore_ray.corpora.columnar.plain_rows import PlainRows
+from encore_ray.corpora.conversations import short_hash
 from encore_ray.corpora.kinds.tables import TABLE_KINDS
 from encore_ray.corpora.layouts.columns import at_path
-from encore_ray.corpora.pairs import Candidate, canonical_pair, short_hash
+from encore_ray.corpora.pairs import Candidate, canonical_pair
 from encore_ray.corpora.plan import Split
 from encore_ray.corpora.quarantined import Quarantined
 from encore_ray.corpora.rows import BadRow, SourceRow, TableRows, read_rows, table_rows
@@ -234,7 +235,7 @@ class SplitConverter:
         return [
             PairRecord(
                 pair_id,
-                prompt_id or pair.prompt_id,
+                prompt_id,
                 group_id,
                 subset,
                 pair,

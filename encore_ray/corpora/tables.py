@@ -12,16 +12,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from encore_ray import schema
-from encore_ray.arrays import to_arrow, to_texts
+from encore_ray.arrays import to_texts
+from encore_ray.corpora.conversations import Conversations, content_ids, short_hashes
 from encore_ray.corpora.pairs import CanonicalPair
 from encore_ray.corpora.ratings import RATING_PREFIXES, Ratings
 from encore_ray.corpora.rows import SourceRow
 from encore_ray.corpora.scan import ColumnScan
-from encore_ray.corpora.turns.messages import Turn
 from encore_ray.corpora.values import ShapeCounts, arrow_type, json_text
 from encore_ray.schema import chosen_column, rejected_column
 
@@ -69,10 +68,10 @@ class TableSpec:
 
 @dataclass(frozen=True, slots=True)
 class PairRecord:
-    """One pair with all that its row in pairs/ holds."""
+    """One pair with all that its row in pairs/ holds; a prompt_id that the data do not give is a hash of the prompt."""
 
     pair_id: str
-    prompt_id: str
+    prompt_id: str | None
     group_id: str | None
     subset: str | None
     pair: CanonicalPair
@@ -148,14 +147,17 @@ def _names(type_: pa.StructType) -> list[str]:
 def build_table(records: Sequence[PairRecord], *, spec: TableSpec, used: frozenset[str]) -> pa.Table:
     """The rows of one unit; `used` are the source columns of its file that are not passed through."""
     pairs = [record.pair for record in records]
+    prompts = Conversations([pair.prompt for pair in pairs])
+    chosen, rejected = Conversations([pair.chosen for pair in pairs]), Conversations([pair.rejected for pair in pairs])
+    asked = prompts.json
     columns: list[Any] = [
         to_texts([record.pair_id for record in records]),
-        to_texts([pair.content_id for pair in pairs]),
-        to_texts([record.prompt_id for record in records]),
+        to_texts(content_ids(asked, chosen.json, rejected.json)),
+        to_texts([record.prompt_id or made for record, made in zip(records, short_hashes(asked), strict=True)]),
         to_texts([record.group_id for record in records]),
-        _messages([pair.prompt for pair in pairs]),
-        _messages([pair.chosen for pair in pairs]),
-        _messages([pair.rejected for pair in pairs]),
+        prompts.column,
+        chosen.column,
+        rejected.column,
         to_texts([record.subset for record in records]),
     ]
     if spec.has_response_ids:
@@ -168,26 +170,6 @@ def build_table(records: Sequence[PairRecord], *, spec: TableSpec, used: frozens
 
 def _is_reserved(name: str) -> bool:
     return name in _RESERVED or name.startswith(RATING_PREFIXES)
-
-
-def turns_of_texts(role: str, texts: pa.StringArray) -> pa.Array:
-    """A conversation of one turn each, as schema.MESSAGES; no text is null."""
-    roles = pa.repeat(pa.scalar(role), len(texts))
-    structs = pa.StructArray.from_arrays([roles, texts], fields=list(schema.MESSAGES.value_type))
-    ends = to_arrow(np.arange(len(texts) + 1, dtype=np.int32))
-    return pa.ListArray.from_arrays(ends, structs, type=schema.MESSAGES)
-
-
-def _messages(conversations: Sequence[list[Turn] | None]) -> pa.Array:
-    """List<struct<role, content>> from flat arrays: several times faster than from Python dictionaries."""
-    turns = [turn for conversation in conversations if conversation for turn in conversation]
-    ends = itertools.accumulate(len(conversation or ()) for conversation in conversations)
-    missing = pa.array([conversation is None for conversation in conversations], pa.bool_())
-    structs = pa.StructArray.from_arrays(
-        [to_texts([role for role, _ in turns]), to_texts([content for _, content in turns])],
-        fields=list(schema.MESSAGES.value_type),
-    )
-    return pa.ListArray.from_arrays(pa.array([0, *ends], pa.int32()), structs, type=schema.MESSAGES, mask=missing)
 
 
 def _rating_columns(records: Sequence[PairRecord], rules: Sequence[str]) -> Iterator[pa.Array]:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from encore_ray.arrays import to_arrow, to_numpy, to_texts
 from encore_ray.corpora.columnar.batches import TableBatch
 from encore_ray.corpora.columnar.plain_texts import plain_texts
-from encore_ray.corpora.pairs import plain_ids, short_hashes
+from encore_ray.corpora.conversations import content_ids, short_hashes, single_turns
 from encore_ray.corpora.reading import Reading
-from encore_ray.corpora.tables import TableSpec, stored_column, turns_of_texts
+from encore_ray.corpora.tables import TableSpec, stored_column
 from encore_ray.corpora.turns.transcripts import ASSISTANT, USER
 from encore_ray.corpora.values import json_text
 from encore_ray.rules import FLOAT32_MAX
@@ -93,7 +93,11 @@ class PlainRows:
         layout = reading.layout
         assert layout.plain
         texts = [batch.column(name) for name in layout.plain]
-        prompt_ids, content_ids = plain_ids(*(column.cast(pa.binary()).to_pylist() for column in texts))
+        roles = (USER, ASSISTANT, ASSISTANT)[: len(texts)]
+        sides = [single_turns(role, column) for role, column in zip(roles, texts, strict=True)]
+        if layout.is_single:
+            sides.append((pa.nulls(size, MESSAGES), [b"null"] * size))
+        prompt_ids = short_hashes(sides[0][1])
         if reading.prompt_id_column:
             given = _names(batch.column(reading.prompt_id_column)).to_pylist()
             prompt_ids = [own or made for own, made in zip(given, prompt_ids, strict=True)]
@@ -104,11 +108,10 @@ class PlainRows:
             pair_ids = to_texts(short_hashes(key % line for line in line_N[plain_N].tolist()))
         columns: list[pa.Array] = [
             pair_ids,
-            to_texts(content_ids),
+            to_texts(content_ids(*(texts for _, texts in sides))),
             to_texts(prompt_ids),
             pa.nulls(size, pa.string()),
-            *(turns_of_texts(role, text) for role, text in zip((USER, ASSISTANT, ASSISTANT), texts, strict=False)),
-            *([pa.nulls(size, MESSAGES)] if layout.is_single else []),
+            *(column for column, _ in sides),
             self._subsets(batch),
             *(pa.nulls(size, pa.string()) for _ in range(2 * self.table.has_response_ids)),
         ]

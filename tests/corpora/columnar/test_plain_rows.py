@@ -17,7 +17,6 @@ from encore_ray.corpora.columnar.plain_rows import PlainRows
 from encore_ray.corpora.convert import ConvertSettings, SplitConverter
 from encore_ray.corpora.formats import LAYOUTS
 from encore_ray.corpora.layouts.columns import ColumnMap
-from encore_ray.corpora.pairs import CanonicalPair, plain_ids
 from encore_ray.corpora.plan import CorpusPlan, plan
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.scan import ranges, scan
@@ -183,18 +182,6 @@ def test_plain_rows_are_not_looked_at_one_by_one(tmp_path: Path, monkeypatch: py
     done = prepare(tmp_path / "a.parquet")
     assert [pair["pair_id"] for pair in done.pairs] == [str(row) for row in range(2000)]
     assert len(looked_at) == 20
-
-
-def test_ids_of_plain_texts_are_those_of_their_pairs():
-    texts = ["a", 'a "quote"', "back\\slash", "".join(map(chr, range(1, 128))), "é 日本 🔥", "%s %b %", "\u2028", '\\"']
-    for null in ("", "\x00"):  # with it, which is what texts are told apart by, and without
-        rows = list(itertools.product([*texts, f"a{null}b"], repeat=3))
-        pairs = [CanonicalPair([("user", p)], [("assistant", c)], [("assistant", r)]) for p, c, r in rows]
-        sides = [[text.encode() for text in side] for side in zip(*rows, strict=True)]
-        prompt_ids = [pair.prompt_id for pair in pairs]
-        assert plain_ids(*sides) == (prompt_ids, [pair.content_id for pair in pairs])
-        singles = [CanonicalPair(pair.prompt, pair.chosen, None) for pair in pairs]
-        assert plain_ids(*sides[:2]) == (prompt_ids, [single.content_id for single in singles])
 
 
 def test_a_layout_with_plain_columns_makes_one_pair_of_a_row_alone():
