@@ -42,7 +42,7 @@ class Conversations:
     def json(self) -> list[bytes]:
         """As text in UTF-8."""
         quoted = zip(self._roles, between_quotes(self._contents), strict=True)
-        turns = (b'%b%b"]' % (_OPENINGS[role], text) for role, text in quoted)
+        turns = iter([_OPENINGS[role] + text + b'"]' for role, text in quoted])
         return [b"null" if size < 0 else b"[%b]" % b",".join(islice(turns, size)) for size in self._sizes]
 
 
@@ -52,7 +52,7 @@ def single_turns(role: str, texts: pa.StringArray) -> tuple[pa.Array, list[bytes
     structs = pa.StructArray.from_arrays([roles, texts], fields=list(MESSAGES.value_type))
     column = pa.ListArray.from_arrays(to_arrow(np.arange(len(texts) + 1, dtype=np.int32)), structs, type=MESSAGES)
     opening = b"[" + _OPENINGS[role]
-    return column, [b'%b%b"]]' % (opening, text) for text in between_quotes(texts.cast(pa.binary()).to_pylist())]
+    return column, [opening + text + b'"]]' for text in between_quotes(texts.cast(pa.binary()).to_pylist())]
 
 
 def content_ids(prompts: Iterable[bytes], chosen: Iterable[bytes], rejected: Iterable[bytes]) -> list[str]:

@@ -183,12 +183,12 @@ class SplitConverter:
     def _readable(self, rows: Iterable[SourceRow]) -> Iterator[_Prepared]:
         """Rows as their layout reads them; the others are put in quarantine on the way."""
         reading = self._split.reading
+        notes: Counter[str] = Counter()  # of one row; most have none
         for row in rows:
             if self._is_enough:
                 return
             left_out = self._left_out.get(self._counts["rows_in"])
             self._counts["rows_in"] += 1
-            notes: Counter[str] = Counter()
             try:
                 if left_out or row.problem:
                     raise left_out or row.problem  # type: ignore[misc]
@@ -198,8 +198,11 @@ class SplitConverter:
                     reading.layout.check(values)
             except BadRow as problem:
                 self._quarantine.put(row, problem)
+                notes.clear()
                 continue
-            self._notes += notes
+            if notes:
+                self._notes.update(notes)
+                notes.clear()
             yield row, values
 
     @property
@@ -231,7 +234,8 @@ class SplitConverter:
         else:
             group_id = given or short_hash(key)
             pair_ids = [f"{given}:{i}" if given else short_hash(f"{key}:{i}") for i in range(len(pairs))]
-        self._notes += notes
+        if notes:
+            self._notes.update(notes)
         return [
             PairRecord(
                 pair_id,

@@ -7,6 +7,7 @@ from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import USER, Turn, check_conversation
 from encore_ray.schema import Reason
 
+_WORD_CHARS = 8
 _EMPTY_WORDS = frozenset({"nan", "none", "null", "<na>"})
 
 
@@ -44,7 +45,8 @@ class CanonicalPair:
     @property
     def nothing_said(self) -> int:
         """Responses that are a word by which tables write what is empty."""
-        return sum(side[-1][1].strip().lower() in _EMPTY_WORDS for side in (self.chosen, self.rejected) if side)
+        last = [side[-1][1].strip() for side in (self.chosen, self.rejected) if side]
+        return sum([len(text) < _WORD_CHARS and text.lower() in _EMPTY_WORDS for text in last])
 
 
 def canonical_pair(candidate: Candidate) -> CanonicalPair:
@@ -65,6 +67,6 @@ def canonical_pair(candidate: Candidate) -> CanonicalPair:
     num_common = 0
     while num_common < limit and chosen[num_common] == rejected[num_common]:
         num_common += 1
-    if not any(role == USER for role, _ in chosen[:num_common]):
+    if USER not in [role for role, _ in chosen[:num_common]]:
         raise BadRow(Reason.NO_COMMON_PROMPT, "chosen and rejected do not start with the same user turn")
     return CanonicalPair(chosen[:num_common], chosen[num_common:], rejected[num_common:])

@@ -163,7 +163,10 @@ def parse_object(item: bytes) -> dict[str, Any]:
     NaN and Infinity, which Python writes although JSON has no such numbers, are read as Python does.
     """
     try:
-        value = _decoder().decode(item.decode())
+        text = item.decode()
+        value, end = _scan_object(text) if text.startswith("{") else (None, 0)
+        if end != len(text):
+            value = _decoder().decode(text)  # with space around it, or something else that it says what is wrong with
     except UnicodeDecodeError as error:
         raise BadRow(Reason.INVALID_UTF8, f"byte {error.start + 1} of the row is not UTF-8: {error.reason}") from None
     except RecursionError:
@@ -182,6 +185,14 @@ def parse_object(item: bytes) -> dict[str, Any]:
         except UnicodeEncodeError:
             raise BadRow(Reason.INVALID_UTF8, "half of a surrogate pair, which no UTF-8 text can hold") from None
     return value
+
+
+def _scan_object(text: str) -> tuple[Any, int]:
+    """The value at the start of a text and where it ends, without a look at what follows."""
+    try:
+        return _decoder().scan_once(text, 0)
+    except StopIteration:
+        return None, 0
 
 
 @functools.cache

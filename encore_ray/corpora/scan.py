@@ -120,11 +120,11 @@ def _scan_text(part: FileRange, row_bytes: int) -> RangeScan:
             except BadRow:
                 continue  # the conversion meets it again and puts it in quarantine
             for name, value in values.items():
-                counts = shapes.get(name)
-                if counts is None:
-                    counts = shapes[name] = Counter()
-                counts[shape_of(value)] += 1
-            _note_rule_names(values.get(RULE_NAMES), rule_names)
+                if name not in shapes:
+                    shapes[name] = Counter()
+                shapes[name][shape_of(value)] += 1
+            if RULE_NAMES in values:
+                _note_rule_names(values[RULE_NAMES], rule_names)
             if len(shapes) > MAX_COLUMNS:
                 raise DataError(
                     f"{part.file.uri} has more than {MAX_COLUMNS} different columns. Its objects look like mappings "

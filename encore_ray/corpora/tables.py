@@ -66,7 +66,7 @@ class TableSpec:
         return pa.schema(fields, metadata={"schema_version": str(schema.SCHEMA_VERSION)})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PairRecord:
     """One pair with all that its row in pairs/ holds; a prompt_id that the data do not give is a hash of the prompt."""
 

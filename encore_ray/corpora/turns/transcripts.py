@@ -4,6 +4,7 @@ Markers and the space around them are no content. A text is a transcript by its 
 markers: one that only mentions them is what it is.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,7 +89,9 @@ _MARKED = (
     _Marked("DeepSeek", re.compile(r"<｜(User|Assistant)｜>"), re.compile(r"<｜end▁of▁sentence｜>\s*\Z")),
 )
 _BEGIN = re.compile(r"(?:\s|<s>|<bos>|<BOS_TOKEN>|\[gMASK\]|<sop>|<\|begin_of_text\|>|<｜begin▁of▁sentence｜>)*")
+_HH_ASSISTANT = "\n\nAssistant:"
 _HH = re.compile(r"\n\n(Human|Assistant):")
+_HH_SPEAKERS = {"Human": USER, "Assistant": ASSISTANT}
 # Small and large letters are those of ASCII: without that a long s is an s, and no speaker is called so.
 _LINE = re.compile(
     r"(?:(?:\A|\n)[ \t]*(?:###[ ]?|\*\*)?|\s###[ ]?)((?ai:System|Human|User|Prompter|Assistant|AI)):(?:\*\*)?"
@@ -126,7 +129,7 @@ _ASKS_ON = re.compile(rf"{ENDING}\s*\Z")
 def read_transcript(text: str) -> Transcript | None:
     """The turns of a text that is a transcript from its beginning on; None for any other text."""
     if text.startswith(TRANSCRIPT_START):
-        return Transcript("HH-RLHF", _turns(_HH.split(text), keep=True))
+        return Transcript("HH-RLHF", _hh_turns(text))
     if not _CANDIDATE.search(text):
         return _vicuna(text) if text.rstrip().endswith("ASSISTANT:") else None
     begin = _BEGIN.match(text)
@@ -159,9 +162,29 @@ def spoken(text: str) -> str:
     return _END_TOKENS.sub("", text).lstrip()
 
 
-def _turns(parts: list[str], *, keep: bool = False, speakers: Mapping[str, str] = _SPEAKERS) -> tuple[Turn, ...]:
-    """Turns of a split text, whose first part comes before any marker; `keep` takes one space away and no more."""
-    contents = (content.removeprefix(" ") if keep else spoken(content).rstrip() for content in parts[2::2])
+def _hh_turns(text: str) -> tuple[Turn, ...]:
+    """Turns behind the markers of HH-RLHF; the one space after each is no content."""
+    asked, answered = text.rfind(TRANSCRIPT_START), text.rfind(_HH_ASSISTANT)
+    if asked > answered:
+        return (*_hh_before(text[:asked]), (USER, _behind(text, asked + len(TRANSCRIPT_START))))
+    return (*_hh_before(text[:answered]), (ASSISTANT, _behind(text, answered + len(_HH_ASSISTANT))))
+
+
+@functools.lru_cache(maxsize=2)
+def _hh_before(text: str) -> tuple[Turn, ...]:
+    """The turns before the last one: both sides of a pair have them, mostly."""
+    parts = _HH.split(text)
+    contents = [content[1:] if content.startswith(" ") else content for content in parts[2::2]]
+    return tuple(zip([_HH_SPEAKERS[name] for name in parts[1::2]], contents, strict=True))
+
+
+def _behind(text: str, start: int) -> str:
+    return text[start + text.startswith(" ", start) :]
+
+
+def _turns(parts: list[str], *, speakers: Mapping[str, str] = _SPEAKERS) -> tuple[Turn, ...]:
+    """Turns of a split text, whose first part comes before any marker."""
+    contents = (spoken(content).rstrip() for content in parts[2::2])
     return tuple((speakers[name.lower()], content) for name, content in zip(parts[1::2], contents, strict=True))
 
 
