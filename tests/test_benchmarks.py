@@ -27,12 +27,13 @@ Finish = Callable[[], dict]
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Finish]]:
-    """The benchmarks that start Ray, side by side: each waits for it most of the time."""
+    """The benchmarks that start other processes, side by side: each waits for them most of the time."""
     unset = ("ENCORE_RAY_CORPORA", "ENCORE_RAY_CLUSTER_ENGINE", "ENCORE_RAY_TRACKING_ENABLED")
     environment = {key: value for key, value in os.environ.items() if key not in unset}
     tiny = {
         "job": ("--pairs", "40", "--rounds", "1", "--actors", "1", "--hidden-size", "64", "--layers", "1"),
         "memory": ("--pairs", "40"),
+        "prepare": ("--rows", "300", "60", "--rounds", "1"),
         "reduce": ("--pairs", "600", "2000", "--unit-pairs", "100", "--rules", "3", "--rounds", "1"),
     }
     folder = tmp_path_factory.mktemp("benchmarks")
@@ -168,6 +169,15 @@ def test_the_memory_benchmark_writes_the_peaks_of_actor_and_driver(jobs: dict[st
 
 
 @pytest.mark.ray
+def test_the_prepare_benchmark_writes_rows_a_second_and_ratios(jobs: dict[str, Finish]):
+    found = jobs["prepare"]()
+    assert {corpus: set(figures) for corpus, figures in found.items()} == {
+        "rated": {"rows_per_s", "ours_over_datasets", "ours_over_duckdb"},
+        "hh": {"rows_per_s", "ours_over_datasets"},
+    }
+    assert all(figure > 0 for figures in found.values() for figure in figures.values())
+
+
 def test_the_reduce_benchmark_counts_and_composes_as_duckdb_and_writes_the_ratios(jobs: dict[str, Finish]):
     found = jobs["reduce"]()  # fails where the two differ
     assert list(found) == ["histogram_over_duckdb", "compose_over_duckdb", "consensus_over_encore"]

@@ -76,6 +76,15 @@ def ranges(file: SourceFile, *, range_bytes: int = RANGE_BYTES) -> list[FileRang
     return [FileRange(file, start, min(start + range_bytes, file.size)) for start in starts]
 
 
+def whole_because(file: SourceFile) -> str | None:
+    """Why a file that is large enough to be cut is one part all the same; None of any other."""
+    if file.size <= RANGE_BYTES or file.kind in TABLE_KINDS:
+        return None
+    if file.gzipped:
+        return "gzip is read from its beginning on, and cannot be split"
+    return None if file.kind == "jsonl" else f"a file of the kind {file.kind} is read from its beginning on"
+
+
 def scan(part: FileRange, *, row_bytes: int = ROW_BYTES) -> RangeScan:
     """Look at one range.
 
