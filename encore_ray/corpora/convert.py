@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from encore_ray.corpora.bounded import ROW_BYTES
 from encore_ray.corpora.columnar.batches import TableBatch
-from encore_ray.corpora.columnar.plain_rows import PlainRows
+from encore_ray.corpora.columnar.plain_rows import PlainPairs, PlainRows
 from encore_ray.corpora.conversations import short_hash
 from encore_ray.corpora.kinds.tables import TABLE_KINDS
 from encore_ray.corpora.layouts.columns import at_path
 from encore_ray.corpora.pairs import Candidate, canonical_pair
+from encore_ray.corpora.plain_transcripts import Alike, PlainTranscripts
 from encore_ray.corpora.plan import Split
 from encore_ray.corpora.quarantined import Quarantined
 from encore_ray.corpora.rows import BadRow, SourceRow, TableRows, read_rows, table_rows
@@ -34,10 +35,10 @@ _Prepared = tuple[SourceRow, dict[str, Any]]  # a row and its values as its layo
 
 @dataclass(frozen=True)
 class _Plain:
-    """Pairs of plain rows that follow each other, and how many bytes each row has in the mean."""
+    """Pairs of plain rows that follow each other, and the bytes of each row: of a table's the mean of its batch."""
 
     pairs: pa.Table
-    row_bytes: int
+    byte_N: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class SplitConverter:
         for rows in self._in_order():
             if isinstance(rows, _Plain):
                 self._counts["rows_kept"] += rows.pairs.num_rows
-                yield from units.add_table(rows.pairs, rows.row_bytes)
+                yield from units.add_table(rows.pairs, rows.byte_N)
                 continue
             try:
                 records = self._records(rows)
@@ -142,7 +143,9 @@ class SplitConverter:
         plain = PlainRows(split.reading, self._table, self._settings.max_field_bytes)
         if split.part.file.kind not in TABLE_KINDS or not plain.may_be:
             rows = read_rows(split.part, first_line=split.first_line, columns=decoded, row_bytes=row_bytes)
-            yield from self._joined(self._readable(rows))
+            transcripts = PlainTranscripts(split.reading, self._table, self._settings.max_field_bytes)
+            by_some = split.part.file.kind not in TABLE_KINDS and transcripts.may_be
+            yield from self._by_transcripts(rows, transcripts) if by_some else self._joined(self._readable(rows))
             return
         for some in table_rows(split.part, first_line=split.first_line, columns=decoded, row_bytes=row_bytes):
             yield from self._by_columns(some, plain)
@@ -167,8 +170,31 @@ class SplitConverter:
                 yield from ([row] for row in self._readable(itertools.islice(others, size)))
                 continue
             self._counts["rows_in"] += size
-            yield _Plain(pairs.slice(done, size), rows.table.row_bytes)
+            yield _Plain(pairs.slice(done, size), np.full(size, rows.table.row_bytes))
             done += size
+
+    def _by_transcripts(
+        self, rows: Iterable[SourceRow], plain: PlainTranscripts
+    ) -> Iterator["list[_Prepared] | _Plain"]:
+        """The rows of a text."""
+        held: list[Alike] = []
+        for row in rows:
+            if self._is_enough:
+                break
+            alike = plain.of(row) if self._counts["rows_in"] not in self._left_out else None
+            if alike:
+                self._counts["rows_in"] += 1
+                held.append(alike)
+            if held and (not alike or len(held) == self._settings.unit_pairs):
+                yield self._of_transcripts(plain, held)
+                held = []
+            if not alike:
+                yield from ([readable] for readable in self._readable([row]))
+        if held:
+            yield self._of_transcripts(plain, held)
+
+    def _of_transcripts(self, plain: PlainTranscripts, rows: list[Alike]) -> _Plain:
+        return _Plain(self._counted(plain.pairs(rows)), np.array([row.num_bytes for row in rows]))
 
     def _plain_pairs(self, rows: TableRows, plain: PlainRows, plain_N: NDArray[np.bool_]) -> pa.Table:
         if not plain_N.any():
@@ -176,7 +202,9 @@ class SplitConverter:
         line_N = rows.first_line + np.arange(len(rows))
         short_N = rows.place_N >= 0
         with self._typed():
-            made = plain.pairs(rows.table, plain_N[short_N], line_N[short_N])
+            return self._counted(plain.pairs(rows.table, plain_N[short_N], line_N[short_N]))
+
+    def _counted(self, made: PlainPairs) -> pa.Table:
         self._counts.update(pairs_out=made.table.num_rows, singles=made.singles, identical=made.identical)
         return made.table
 

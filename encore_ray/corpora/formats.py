@@ -122,7 +122,7 @@ _OTHER_SIDES = frozenset({CHOSEN, REJECTED, *(f"rejected_{name}" for name in ("r
 
 # The order is the order of detection: a layout comes before any other that its files would fit as well.
 LAYOUTS: tuple[Layout, ...] = (
-    Layout("hh-rlhf", {CHOSEN: TRANSCRIPT, REJECTED: TRANSCRIPT}, SIDES, sided.transcripts),
+    Layout("hh-rlhf", {CHOSEN: TRANSCRIPT, REJECTED: TRANSCRIPT}, SIDES, sided.transcripts, is_transcripts=True),
     Layout(
         "rm-bench",
         {"id": ID, PROMPT: TALK, CHOSEN: THREE, REJECTED: THREE, "domain": TEXT},

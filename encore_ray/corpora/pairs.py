@@ -45,8 +45,17 @@ class CanonicalPair:
     @property
     def nothing_said(self) -> int:
         """Responses that are a word by which tables write what is empty."""
-        last = [side[-1][1].strip() for side in (self.chosen, self.rejected) if side]
-        return sum([len(text) < _WORD_CHARS and text.lower() in _EMPTY_WORDS for text in last])
+        return sum([_is_empty_word(side[-1][1].strip()) for side in (self.chosen, self.rejected) if side])
+
+
+def says_something(response: str) -> bool:
+    """Whether a response is neither blank nor a word by which tables write what is empty."""
+    said = response.strip()
+    return bool(said) and not _is_empty_word(said)
+
+
+def _is_empty_word(text: str) -> bool:
+    return len(text) < _WORD_CHARS and text.lower() in _EMPTY_WORDS
 
 
 def canonical_pair(candidate: Candidate) -> CanonicalPair:

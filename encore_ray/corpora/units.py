@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from encore_ray.arrays import to_arrow
 from encore_ray.corpora.tables import PairRecord
@@ -36,19 +37,19 @@ class UnitCutter:
         self._records += records
         self._hold(False, len(records), num_bytes)
 
-    def add_table(self, pairs: pa.Table, row_bytes: int) -> Iterator[pa.Table]:
-        """Pairs of a row each, all rows of so many bytes."""
-        start = 0
+    def add_table(self, pairs: pa.Table, byte_N: NDArray[np.int64]) -> Iterator[pa.Table]:
+        """Pairs of a row each, and the bytes of these rows."""
+        start, end_N = 0, np.cumsum(byte_N)
         while start < pairs.num_rows:
-            room = self.unit_pairs - self._pairs
-            if row_bytes:
-                room = min(room, (self.unit_bytes - self._bytes) // row_bytes)
-            if room <= 0 and self._pairs:
+            before = int(end_N[start - 1]) if start else 0
+            fits = int(np.searchsorted(end_N, before + self.unit_bytes - self._bytes, side="right"))
+            end = min(start + self.unit_pairs - self._pairs, fits, pairs.num_rows)
+            if end <= start and self._pairs:
                 yield self._cut()
                 continue
-            end = min(pairs.num_rows, start + max(room, 1))
+            end = max(end, start + 1)
             self._slices.append((pairs, start, end))
-            self._hold(True, end - start, (end - start) * row_bytes)
+            self._hold(True, end - start, int(end_N[end - 1]) - before)
             start = end
 
     def rest(self) -> Iterator[pa.Table]:

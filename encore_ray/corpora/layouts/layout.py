@@ -48,6 +48,7 @@ class Layout:
         plain: columns of the prompt and its one or two responses, the better one first, where each is a text that is
             content and nothing else: then it is a user turn with its replies, if all further columns of `uses` are
             empty. None where only `read` knows.
+        is_transcripts: whether a row has two whole conversations as transcripts of HH-RLHF.
     """
 
     name: str
@@ -66,3 +67,4 @@ class Layout:
     also: frozenset[str] = frozenset()
     own_form: frozenset[str] = frozenset()
     plain: tuple[str, ...] | None = None
+    is_transcripts: bool = False

@@ -170,6 +170,20 @@ def _hh_turns(text: str) -> tuple[Turn, ...]:
     return (*_hh_before(text[:answered]), (ASSISTANT, _behind(text, answered + len(_HH_ASSISTANT))))
 
 
+def last_replies(one: str, other: str) -> tuple[tuple[Turn, ...], str, str] | None:
+    """Of two transcripts of HH-RLHF that differ in their last turn alone: those before it, and what it says in either.
+
+    None of any other two texts.
+    """
+    answered = one.rfind(_HH_ASSISTANT)
+    start = answered + len(_HH_ASSISTANT)
+    if answered < 0 or not one.startswith(TRANSCRIPT_START) or not other.startswith(one[:start]):
+        return None
+    if one.rfind(TRANSCRIPT_START) > answered or _HH.search(other, start):
+        return None
+    return _hh_before(one[:answered]), _behind(one, start), _behind(other, start)
+
+
 @functools.lru_cache(maxsize=2)
 def _hh_before(text: str) -> tuple[Turn, ...]:
     """The turns before the last one: both sides of a pair have them, mostly."""
