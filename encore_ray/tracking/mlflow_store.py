@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 # Seconds, not minutes, for a dead server; only in the courier's process, and only what the user has not set.
 for _name, _value in {
@@ -29,7 +30,8 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 from encore_ray import durable  # noqa: E402
-from encore_ray.tracking.refusals import ID_PREFIX, deleted, unknown_id  # noqa: E402
+from encore_ray.tracking.experiments import ID_PREFIX, deleted, unknown_id  # noqa: E402
+from encore_ray.tracking.sqlite_file import remove_half_made, sqlite_path  # noqa: E402
 from encore_ray.tracking.uris import artifact_root  # noqa: E402
 
 KEY_TAG = "encore_ray.run_key"
@@ -167,13 +169,14 @@ class MlflowStore:
 @contextlib.contextmanager
 def _first_alone(uri: str) -> Iterator[None]:
     """Let jobs that start together open a sqlite file one after the other: the first makes its tables."""
-    scheme, _, path = uri.partition(":///")
-    if scheme.partition("+")[0] != "sqlite":
+    if urlsplit(uri).scheme.partition("+")[0] != "sqlite":
         yield
         return
+    path = sqlite_path(uri)
     name = hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:12]
     with open(os.path.join(tempfile.gettempdir(), f"encore-ray-{os.getuid()}-tables-{name}.lock"), "a") as handle:
         durable.try_lock(handle, waits=True)
+        remove_half_made(path)
         yield
 
 

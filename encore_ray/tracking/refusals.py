@@ -4,24 +4,21 @@ An outage is none of it: a store that does not answer gets the job's records lat
 """
 
 import base64
-import contextlib
 import difflib
 import json
 import os
 import re
-import sqlite3
 import urllib.error
 import urllib.request
-from importlib.metadata import entry_points, version
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.metadata import entry_points
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from encore_ray.errors import ConfigError
 from encore_ray.redaction import redact
+from encore_ray.tracking.experiments import ID_PREFIX, deleted, unknown_id
+from encore_ray.tracking.sqlite_file import problem_of, sqlite_path
 
-ID_PREFIX = "id:"
 MAX_EXPERIMENT_CHARS = 500
 ASK_TIMEOUT_S = 2.0
 _MOST_BYTES = 1 << 20  # of an answer
@@ -52,27 +49,11 @@ def refuse_permanent(uri: str, experiment: str | None) -> None:
     problem = _of_uri(uri) or (None if experiment is None else _of_name(uri, experiment))
     scheme = urlsplit(uri).scheme.partition("+")[0]
     if problem is None and scheme == "sqlite":
-        problem = _of_sqlite(_sqlite_path(uri), experiment)
+        problem = problem_of(sqlite_path(uri), experiment)
     elif problem is None and scheme in SERVERS and experiment is not None:
         problem = _of_server(uri, experiment)
     if problem:
         raise ConfigError(f"Tracking in {redact(uri)}: {problem} Or track nothing: tracking.enabled=false.")
-
-
-def deleted(experiment: str) -> str:
-    """That an experiment is deleted, and what to do."""
-    return (
-        f"the experiment {experiment} is deleted, so that it takes no runs. Restore it with `mlflow experiments "
-        "restore`, or name another by tracking.experiment."
-    )
-
-
-def unknown_id(experiment: str) -> str:
-    """That an id is of no experiment, and what to do."""
-    return (
-        f"there is no experiment with the id {experiment.removeprefix(ID_PREFIX)}. Set tracking.experiment to a name, "
-        "which is made where it is missing, or correct MLFLOW_EXPERIMENT_ID."
-    )
 
 
 def _of_uri(uri: str) -> str | None:
@@ -103,7 +84,7 @@ def _of_uri(uri: str) -> str | None:
             return (
                 "after sqlite: come three slashes and a path, as in sqlite:///mlflow.db, or four for /data/mlflow.db."
             )
-        if _sqlite_path(uri) in ("", ":memory:"):
+        if sqlite_path(uri) in ("", ":memory:"):
             return "a database in memory ends with the job. Name a file, as in sqlite:///mlflow.db."
         return None
     if scheme in SERVERS:
@@ -137,73 +118,6 @@ def _of_name(uri: str, experiment: str) -> str | None:
             f"MLFLOW_EXPERIMENT_NAME, as in /Shared/{experiment} or /Users/you@example.com/{experiment}."
         )
     return None
-
-
-def _sqlite_path(uri: str) -> str:
-    return uri.partition(":///")[2].partition("?")[0]
-
-
-def _of_sqlite(path: str, experiment: str | None) -> str | None:
-    """What is wrong with a file that MLflow would open; a file that is not there yet is made by it."""
-    if os.path.isdir(path):
-        return "that is a folder. Name a file in it."
-    if not os.path.exists(path):
-        try:
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        except OSError as error:
-            return f"its folder cannot be made: {error}."
-        if experiment is not None and experiment.startswith(ID_PREFIX) and experiment != f"{ID_PREFIX}0":
-            return unknown_id(experiment)
-        return None
-    try:
-        with contextlib.closing(
-            sqlite3.connect(f"file:{quote(os.path.abspath(path))}?mode=ro", uri=True, timeout=1.0)
-        ) as database:
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            return _of_tables(database, tables, experiment)
-    except sqlite3.OperationalError:
-        return None  # locked, or out of reach just now: the delivery tries again and tells
-    except sqlite3.DatabaseError as error:
-        return f"{error}. Name another file."
-
-
-def _of_tables(database: sqlite3.Connection, tables: set[str], experiment: str | None) -> str | None:
-    if "alembic_version" in tables:
-        found = [revision for (revision,) in database.execute("SELECT version_num FROM alembic_version")]
-        problem = _of_revision(found[0]) if found else None
-        if problem:
-            return problem
-    if "experiments" not in tables or experiment is None:
-        return None
-    by_id = experiment.startswith(ID_PREFIX)
-    column, value = ("experiment_id", experiment.removeprefix(ID_PREFIX)) if by_id else ("name", experiment)
-    row = database.execute(f"SELECT lifecycle_stage FROM experiments WHERE {column} = ?", (value,)).fetchone()  # noqa: S608
-    if row is None:
-        return unknown_id(experiment) if by_id else None
-    return deleted(experiment) if row[0] == "deleted" else None
-
-
-def _of_revision(found: str) -> str | None:
-    """What is to be done about tables of another MLflow than the one that is installed here."""
-    spec = find_spec("mlflow")
-    places = [
-        Path(place, "store", "db_migrations", "versions") for place in (spec and spec.submodule_search_locations) or ()
-    ]
-    texts = [file.read_text(encoding="utf-8") for place in places for file in place.glob("*.py")]
-    revisions = {match[1] for text in texts for match in re.finditer(r'^revision\s*=\s*"(\w+)"', text, re.M)}
-    before = {match[1] for text in texts for match in re.finditer(r'^down_revision\s*=\s*"(\w+)"', text, re.M)}
-    heads = revisions - before
-    if len(heads) != 1 or found in heads:
-        return None
-    if found in revisions:
-        return (
-            f"its tables are of an older MLflow (schema {found}) than the installed {version('mlflow')}. Make a copy, "
-            "then `mlflow db upgrade` with that address."
-        )
-    return (
-        f"its tables are of a newer MLflow (schema {found}) than the installed {version('mlflow')}, or no MLflow's. "
-        "Install the newer one here, or name another store."
-    )
 
 
 def _of_server(uri: str, experiment: str) -> str | None:

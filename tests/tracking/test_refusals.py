@@ -100,7 +100,12 @@ def test_tables_of_another_mlflow_are_refused_with_the_way_out(tmp_path: Path):
         database.close()
         return f"sqlite:///{path}"
 
-    assert "mlflow db upgrade" in _refusal(store("0584bdc529eb"))  # of 2024
+    of_2024 = store("0584bdc529eb")
+    with sqlite3.connect(of_2024.removeprefix("sqlite:///")) as database:
+        database.execute("CREATE TABLE experiments (name TEXT, lifecycle_stage TEXT)")
+        database.execute("INSERT INTO experiments VALUES ('Default', 'active')")
+    database.close()
+    assert "mlflow db upgrade" in _refusal(of_2024)
     assert "newer MLflow" in _refusal(store("ffffffffffff"))
 
 
