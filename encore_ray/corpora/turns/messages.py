@@ -28,6 +28,11 @@ def text_of(value: Any, *, where: str) -> str:
         raise BadRow(Reason.WRONG_TYPE, f"{where}: expected a text, found {type(value).__name__}")
     if not value or value.isspace():
         raise BadRow(Reason.EMPTY_FIELD, f"{where} is empty")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # of a list that was stored as text: its escapes are read here first
+            raise BadRow(Reason.INVALID_UTF8, f"{where} has half of a surrogate pair, which is no text") from None
     return value
 
 
