@@ -28,6 +28,7 @@ MAX_DEPTH = 100
 _BUFFER_BYTES = 1 << 20
 _BATCH_ROWS = 1024
 _BOM = b"\xef\xbb\xbf"
+_JSON_SPACE = " \t\r\n"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -164,9 +165,9 @@ def parse_object(item: bytes) -> dict[str, Any]:
     """
     try:
         text = item.decode()
-        value, end = _scan_object(text) if text.startswith("{") else (None, 0)
-        if end != len(text):
-            value = _decoder().decode(text)  # with space around it, or something else that it says what is wrong with
+        value, end = _decoder().raw_decode(text) if text.startswith("{") else (None, 0)
+        if text[end:].strip(_JSON_SPACE):
+            value = _decoder().decode(text)  # which knows space before it, and says what is wrong with all else
     except UnicodeDecodeError as error:
         raise BadRow(Reason.INVALID_UTF8, f"byte {error.start + 1} of the row is not UTF-8: {error.reason}") from None
     except RecursionError:
@@ -185,14 +186,6 @@ def parse_object(item: bytes) -> dict[str, Any]:
         except UnicodeEncodeError:
             raise BadRow(Reason.INVALID_UTF8, "half of a surrogate pair, which no UTF-8 text can hold") from None
     return value
-
-
-def _scan_object(text: str) -> tuple[Any, int]:
-    """The value at the start of a text and where it ends, without a look at what follows."""
-    try:
-        return _decoder().scan_once(text, 0)
-    except StopIteration:
-        return None, 0
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from encore_ray.arrays import to_numpy
 from encore_ray.composition.hashing.splitmix import mix
@@ -91,7 +92,7 @@ def count_repeats(
     return repeated
 
 
-def _prompt_hashes(column: pa.ChunkedArray) -> np.ndarray:
+def _prompt_hashes(column: pa.ChunkedArray) -> NDArray[np.uint64]:
     """Of prompts, or of their ids."""
     return conversation_hashes(column) if pa.types.is_list(column.type) else first_texts([column]).hash_N()
 
@@ -114,7 +115,7 @@ class _Directions:
         rows = unit.read([self.by, CHOSEN, REJECTED])
         chosen_N, rejected_N = (conversation_hashes(rows.column(side)) for side in (CHOSEN, REJECTED))
         prompt_N = _prompt_hashes(rows.column(self.by))
-        both_N = mix(mix(prompt_N ^ np.minimum(chosen_N, rejected_N)) ^ np.maximum(chosen_N, rejected_N))
+        both_N = mix(mix(np.bitwise_xor(prompt_N, np.minimum(chosen_N, rejected_N))) ^ np.maximum(chosen_N, rejected_N))
         hash_N = (both_N & ~np.uint64(1)) | (chosen_N > rejected_N).astype(np.uint64)
         return hash_N[to_numpy(rows.column(REJECTED).is_valid()) & (chosen_N != rejected_N)]
 
@@ -150,7 +151,7 @@ class _PromptsOfIds:
         for unit in units:
             rows = unit.read([PROMPT_ID, PROMPT])
             id_N = _prompt_hashes(rows.column(PROMPT_ID))
-            parts.append(np.stack([id_N, mix(id_N ^ _prompt_hashes(rows.column(PROMPT)))], axis=1))
+            parts.append(np.stack([id_N, mix(np.bitwise_xor(id_N, _prompt_hashes(rows.column(PROMPT))))], axis=1))
         hash_N2 = np.concatenate(parts)
         return np.unique(hash_N2[hash_N2[:, 0] % np.uint64(self.num_partitions) == self.partition], axis=0)
 
