@@ -16,7 +16,7 @@ FAST := tests/artifacts tests/cli tests/composition tests/console tests/corpora 
 # Shared among processes as tests/conftest.py says, which puts those that take longest first.
 SHARED := -n auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: help demo test test-fast check faults soak fuzz cases image clean
+.PHONY: help demo test test-fast check docs faults soak fuzz cases image clean
 
 help: ## Show this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,12 +30,16 @@ test: $(STAMP) ## Run every test, in several processes
 test-fast: $(STAMP) ## Run the tests that need no cluster and no model
 	$(BIN)/python -m pytest $(SHARED) -m "not ray" $(FAST)
 
-check: $(STAMP) ## Run ruff, pyright, import-linter and, where its database answers, pip-audit
+check: $(STAMP) docs ## Run ruff, pyright, import-linter and, where its database answers, pip-audit; build the site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/audit.py
+
+docs: $(STAMP) ## Build the pages as a site, into site/index.html; a broken link is an error
+	$(BIN)/sphinx-build --quiet --fresh-env --nitpicky --fail-on-warning --keep-going --conf-dir docs \
+		--doctree-dir build/doctrees . site
 
 faults: $(STAMP) ## Strike jobs with 200 faults (SEED, FAULTS, MINUTES)
 	$(BIN)/python -m tests.faults --seed $(or $(SEED),0) --faults $(or $(FAULTS),200) --minutes $(or $(MINUTES),50)
@@ -52,8 +56,8 @@ cases: $(STAMP) ## Try what public reports describe, from the folder that ENCORE
 image: $(STAMP) ## Build the Dockerfile's image without Docker, and run jobs in it as clouds do (root)
 	$(BIN)/python -m tests.image
 
-clean: ## Remove .venv, demo-run/ and caches
-	rm -rf .venv demo-run build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## Remove .venv, demo-run/, site/ and caches
+	rm -rf .venv demo-run site build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt

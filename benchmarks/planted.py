@@ -1,4 +1,4 @@
-"""Where ENCORE helps and where it does not, with and without labels, on ratings with planted truth: the README's table.
+"""Where ENCORE helps and where not, with and without labels, on ratings with planted truth: docs/which-weights.md.
 
 python benchmarks/planted.py [--pairs 20000] [--seed 3] [--ratings FOLDER] [--json FILE]
 

@@ -25,7 +25,7 @@ TRAINING_SEED, CORPUS_SEED = 1, 2
 CORPUS_FILE, MODEL_DIR, CONFIG_NAME, RUN_DIR = "corpus.jsonl", "model", "job.yaml", "run"
 
 JOB_YAML = f"""\
-# The demo's job: what you would write for your own corpus and model. See README for all keys.
+# The demo's job: what you would write for your own corpus and model. docs/configuration.md has all keys.
 inputs:
   - {CORPUS_FILE}
 model: {MODEL_DIR}

@@ -22,7 +22,8 @@ ATTEMPTS = 8
 MAX_SAID = 400
 
 _S3 = ("s3://", "s3a://")
-_LIBRARIES = {"aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "httpcore", "httpx", "huggingface_hub"}
+_HUB = {"httpcore", "httpcore2", "httpx", "httpx2", "huggingface_hub"}  # which of the two pairs is the version's own
+_LIBRARIES = {"aiobotocore", "aiohttp", "botocore", "gcsfs", "google"} | _HUB
 _CREDENTIALS = {
     "NoCredentialsError",
     "PartialCredentialsError",
@@ -65,7 +66,7 @@ def file_system(path: str, *, caches_listings: bool = True) -> "tuple[fsspec.Abs
 
 def is_trouble(error: BaseException) -> bool:
     """Whether an error is a file system's or a store's own: not every library derives its errors from OSError."""
-    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in _LIBRARIES
+    return isinstance(error, OSError) or _library(error) in _LIBRARIES
 
 
 def is_taken(error: BaseException) -> bool:
@@ -80,7 +81,17 @@ def describe(error: BaseException, *, otherwise: str = "") -> str:
     return f"{said.rstrip('.')}. {advice}" if advice else said
 
 
+def _library(error: BaseException) -> str:
+    return type(error).__module__.split(".")[0]
+
+
 def _advice(error: BaseException) -> str:
+    if _library(error) in _HUB:
+        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+        return (
+            "Check the name, the network, HF_ENDPOINT and, for what is private or gated, HF_TOKEN; the same command "
+            f"goes on.{in_the_way(endpoint)}"
+        )
     if not any(type(e).__module__.startswith("botocore") for e in (error, error.__cause__)):
         return ""
     code, name = _code(error), type(error).__name__

@@ -1,4 +1,4 @@
-"""Every pass of PASSES is known wherever a person meets passes: status, inspect, report, README, jobs/.
+"""Every pass of PASSES is known wherever a person meets passes: status, inspect, report, pages, jobs/.
 
 What follows from a row is tried on a run folder; what does not, a new row fails here until somebody writes it.
 """
@@ -23,9 +23,9 @@ from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import CONFIG_FILE, FIT_PROGRESS_FILE, QUARANTINE_SCHEMA, REPORT_FILE
 from encore_ray.storage import Folder
 from tests.artifacts.test_artifacts import MADE
+from tests.docs.pages import DOCS, commands, listed_pages, text_of
 from tests.models import tiny
 from tests.test_jobs import JOBS, WORDS, script_name
-from tests.test_readme import README, commands
 
 CONTENTS = {kind.FILE: make for kind, make in MADE}  # of each contract file, by its place
 PICTURES = (".html", ".svg")  # for a browser
@@ -162,13 +162,13 @@ def test_the_report_tells_of_the_files_of_a_pass_and_makes_its_pictures(run: Fol
 
 
 @EVERY
-def test_the_readme_shows_the_command_of_a_pass_and_names_its_folder_and_files(one: Pass) -> None:
+def test_the_pages_show_the_command_of_a_pass_and_name_its_folder_and_files(one: Pass) -> None:
     asked = one.label.split()
     assert any(command[0] == asked[0] and {*asked} <= {*command} for command in commands()), one.label
     if one.table:
-        assert f"`{one.table}/`" in README
+        assert f"`{one.table}/`" in text_of(DOCS / "run-folder.md")
     for name in (*one.files, *one.beside_model):
-        assert name in README, name
+        assert any(name in text_of(page) for page in listed_pages()), name
 
 
 @EVERY

@@ -19,6 +19,7 @@ from tests.corpora.prepared import prepare, write_as
 from tests.patience import PATIENCE_S
 
 REPOSITORY = "owner/name"
+CLOSED_PORT = 1  # tcpmux, which nobody serves
 COMMITS = {"main": "a" * 40, "v1": "b" * 40}
 
 
@@ -139,11 +140,9 @@ def hub(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_hub_datasets_give_the_same_pairs_as_local_files(hub: str, tmp_path: Path):
-    base = f"hf://datasets/{REPOSITORY}"
-    paths = [base, f"{base}/data/*.jsonl", f"{base}@v1/old.parquet", f"{base}/none.jsonl", f"{base}@v9/a.jsonl"]
-    # A process of its own, since huggingface_hub reads HF_ENDPOINT when it is imported.
-    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+def prepared(paths: list[str], *, endpoint: str, home: Path) -> list[list[Any]]:
+    """What becomes of each path, in a process of its own: huggingface_hub reads HF_ENDPOINT when it is imported."""
+    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
     environment["HF_TOKEN"] = ""
     done = subprocess.run(
         [sys.executable, "-c", PREPARE, *paths],
@@ -154,7 +153,20 @@ def test_hub_datasets_give_the_same_pairs_as_local_files(hub: str, tmp_path: Pat
         timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
-    whole, matched, old, no_file, no_revision = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_a_hub_that_does_not_answer_is_no_bug_and_is_told_with_what_to_check(tmp_path: Path):
+    path = f"hf://datasets/{REPOSITORY}/data/a.jsonl"
+    [(kind, said)] = prepared([path], endpoint=f"http://127.0.0.1:{CLOSED_PORT}", home=tmp_path)
+    assert kind == "DataError"
+    assert path in said and "HF_ENDPOINT" in said and "HF_TOKEN" in said
+
+
+def test_hub_datasets_give_the_same_pairs_as_local_files(hub: str, tmp_path: Path):
+    base = f"hf://datasets/{REPOSITORY}"
+    paths = [base, f"{base}/data/*.jsonl", f"{base}@v1/old.parquet", f"{base}/none.jsonl", f"{base}@v9/a.jsonl"]
+    whole, matched, old, no_file, no_revision = prepared(paths, endpoint=hub, home=tmp_path / "home")
     assert whole[0] == [f"{base}/data/a.jsonl", f"{base}/data/b.jsonl.gz"]
     assert matched[0] == [f"{base}/data/a.jsonl"]
     assert old[0] == [f"{base}@v1/old.parquet"]

@@ -34,7 +34,7 @@ class Run:
     """Run a whole job, from prepare to compare. The same command again resumes it."""
 
     config: tyro.conf.Positional[Annotated[str, flag("CONFIG.yaml")]]
-    """The job's YAML file; see README for its keys."""
+    """The job's YAML file; docs/configuration.md has its keys."""
     run: OptionalPathFlag = None
     """Run folder, instead of the one in the file."""
     limit: Annotated[int | None, flag("N")] = None
