@@ -55,7 +55,7 @@ def single_turns(role: str, texts: pa.StringArray) -> tuple[pa.Array, list[bytes
     return column, [opening + text + b'"]]' for text in between_quotes(texts.cast(pa.binary()).to_pylist())]
 
 
-def content_ids(prompts: Iterable[bytes], chosen: Iterable[bytes], rejected: Iterable[bytes]) -> list[str]:
+def content_ids(prompts: Iterable[bytes], chosen: Iterable[bytes], rejected: Iterable[bytes]) -> pa.StringArray:
     """128-bit hashes of pairs, from the JSON of their parts."""
     return short_hashes(b"[%b,%b,%b]" % parts for parts in zip(prompts, chosen, rejected, strict=True))
 
@@ -65,10 +65,12 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def short_hashes(texts: Iterable[bytes]) -> list[str]:
-    """The same of many texts in UTF-8."""
+def short_hashes(texts: Iterable[bytes]) -> pa.StringArray:
+    """The same of many texts in UTF-8, as a column."""
     sha256 = hashlib.sha256
-    return [sha256(text).hexdigest()[:32] for text in texts]
+    digits = b"".join([sha256(text).digest()[:16] for text in texts]).hex().encode()
+    ends = np.arange(0, len(digits) + 1, 32, dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(ends) - 1, [None, pa.py_buffer(ends), pa.py_buffer(digits)])
 
 
 def between_quotes(texts: Sequence[bytes]) -> list[bytes]:

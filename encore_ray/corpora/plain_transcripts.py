@@ -80,9 +80,9 @@ class PlainTranscripts:
         asked = prompts.json
         key = f"{reading.digest}:{reading.ordinal}:%d:0".encode()
         columns = [
-            to_texts(short_hashes(key % row.line for row in rows)),
-            to_texts(content_ids(asked, *(texts for _, texts in sides))),
-            to_texts(short_hashes(asked)),
+            short_hashes(key % row.line for row in rows),
+            content_ids(asked, *(texts for _, texts in sides)),
+            short_hashes(asked),
             pa.nulls(size, pa.string()),
             prompts.column,
             *(column for column, _ in sides),

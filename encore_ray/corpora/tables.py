@@ -152,8 +152,8 @@ def build_table(records: Sequence[PairRecord], *, spec: TableSpec, used: frozens
     asked = prompts.json
     columns: list[Any] = [
         to_texts([record.pair_id for record in records]),
-        to_texts(content_ids(asked, chosen.json, rejected.json)),
-        to_texts([record.prompt_id or made for record, made in zip(records, short_hashes(asked), strict=True)]),
+        content_ids(asked, chosen.json, rejected.json),
+        given_or([record.prompt_id for record in records], short_hashes(asked)),
         to_texts([record.group_id for record in records]),
         prompts.column,
         chosen.column,
@@ -166,6 +166,13 @@ def build_table(records: Sequence[PairRecord], *, spec: TableSpec, used: frozens
     columns.extend(_rating_columns(records, spec.rated_rules))
     columns.extend(_passed_through([record.row for record in records], column, used) for column in spec.passthrough)
     return pa.Table.from_arrays(columns, schema=spec.schema)
+
+
+def given_or(given: Sequence[str | None], made: pa.StringArray) -> pa.StringArray:
+    """Ids that the data give; where there is none, or an empty one, those that were made."""
+    if not any(given):
+        return made
+    return to_texts([own or other for own, other in zip(given, made.to_pylist(), strict=True)])
 
 
 def _is_reserved(name: str) -> bool:

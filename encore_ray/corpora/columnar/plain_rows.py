@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from encore_ray.arrays import to_arrow, to_numpy, to_texts
+from encore_ray.arrays import to_arrow, to_numpy
 from encore_ray.corpora.columnar.batches import TableBatch
 from encore_ray.corpora.columnar.plain_texts import plain_texts
 from encore_ray.corpora.conversations import content_ids, short_hashes, single_turns
 from encore_ray.corpora.reading import Reading
-from encore_ray.corpora.tables import TableSpec, stored_column
+from encore_ray.corpora.tables import TableSpec, given_or, stored_column
 from encore_ray.corpora.turns.transcripts import ASSISTANT, USER
 from encore_ray.corpora.values import json_text
 from encore_ray.rules import FLOAT32_MAX
@@ -99,17 +99,16 @@ class PlainRows:
             sides.append((pa.nulls(size, MESSAGES), [b"null"] * size))
         prompt_ids = short_hashes(sides[0][1])
         if reading.prompt_id_column:
-            given = _names(batch.column(reading.prompt_id_column)).to_pylist()
-            prompt_ids = [own or made for own, made in zip(given, prompt_ids, strict=True)]
+            prompt_ids = given_or(_names(batch.column(reading.prompt_id_column)).to_pylist(), prompt_ids)
         if reading.id_column:
             pair_ids = _names(batch.column(reading.id_column))
         else:
             key = f"{reading.digest}:{reading.ordinal}:%d:0".encode()
-            pair_ids = to_texts(short_hashes(key % line for line in line_N[plain_N].tolist()))
+            pair_ids = short_hashes(key % line for line in line_N[plain_N].tolist())
         columns: list[pa.Array] = [
             pair_ids,
-            to_texts(content_ids(*(texts for _, texts in sides))),
-            to_texts(prompt_ids),
+            content_ids(*(texts for _, texts in sides)),
+            prompt_ids,
             pa.nulls(size, pa.string()),
             *(column for column, _ in sides),
             self._subsets(batch),
