@@ -48,7 +48,7 @@ class Conversations:
 
 def single_turns(role: str, texts: pa.StringArray) -> tuple[pa.Array, list[bytes]]:
     """Texts without nulls as conversations of one turn each: the column, and the JSON."""
-    roles = pa.repeat(pa.scalar(role), len(texts))
+    roles = utf8_to_texts([_ROLES[role]] * len(texts))
     structs = pa.StructArray.from_arrays([roles, texts], fields=list(MESSAGES.value_type))
     column = pa.ListArray.from_arrays(to_arrow(np.arange(len(texts) + 1, dtype=np.int32)), structs, type=MESSAGES)
     opening = b"[" + _OPENINGS[role]

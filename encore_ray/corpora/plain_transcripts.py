@@ -86,7 +86,7 @@ class PlainTranscripts:
             pa.nulls(size, pa.string()),
             prompts.column,
             *(column for column, _ in sides),
-            pa.repeat(pa.scalar(reading.subset, pa.string()), size),
+            to_texts([reading.subset] * size),
         ]
         columns += [pa.nulls(size, field.type) for field in list(self.table.schema)[len(columns) :]]
         identical = sum([one == other for one, other in zip(chosen, rejected, strict=True)])

@@ -178,7 +178,8 @@ def parse_object(item: bytes) -> dict[str, Any]:
         raise BadRow(Reason.MALFORMED_JSON, str(error)) from None
     if not isinstance(value, dict):
         raise BadRow(Reason.NOT_AN_OBJECT, f"expected an object, found {type(value).__name__}")
-    if item.count(b"{") + item.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    nested = [one for one in value.values() if isinstance(one, (dict, list))]
+    if nested and item.count(b"{") + item.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise BadRow(Reason.MALFORMED_JSON, f"nested deeper than {MAX_DEPTH}")
     if _SURROGATE_ESCAPE.search(item):
         try:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from encore_ray.arrays import to_arrow, to_numpy
+from encore_ray.arrays import to_arrow, to_numpy, to_texts
 from encore_ray.corpora.columnar.batches import TableBatch
 from encore_ray.corpora.columnar.plain_texts import plain_texts
 from encore_ray.corpora.conversations import content_ids, short_hashes, single_turns
@@ -131,7 +131,7 @@ class PlainRows:
     def _subsets(self, batch: pa.RecordBatch) -> pa.Array:
         if self.reading.subset_column:
             return _names(batch.column(self.reading.subset_column))
-        return pa.repeat(pa.scalar(self.reading.subset, pa.string()), batch.num_rows)
+        return to_texts([self.reading.subset] * batch.num_rows)
 
 
 def _are_texts(column: pa.Array) -> Mask:

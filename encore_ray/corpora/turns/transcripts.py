@@ -90,6 +90,7 @@ _MARKED = (
 )
 _BEGIN = re.compile(r"(?:\s|<s>|<bos>|<BOS_TOKEN>|\[gMASK\]|<sop>|<\|begin_of_text\|>|<｜begin▁of▁sentence｜>)*")
 _HH_ASSISTANT = "\n\nAssistant:"
+_HH_MARKERS = (TRANSCRIPT_START, _HH_ASSISTANT)
 _HH = re.compile(r"\n\n(Human|Assistant):")
 _HH_SPEAKERS = {"Human": USER, "Assistant": ASSISTANT}
 # Small and large letters are those of ASCII: without that a long s is an s, and no speaker is called so.
@@ -179,17 +180,18 @@ def last_replies(one: str, other: str) -> tuple[tuple[Turn, ...], str, str] | No
     start = answered + len(_HH_ASSISTANT)
     if answered < 0 or not one.startswith(TRANSCRIPT_START) or not other.startswith(one[:start]):
         return None
-    if one.rfind(TRANSCRIPT_START) > answered or _HH.search(other, start):
+    if one.rfind(TRANSCRIPT_START) > answered or max([other.find(marker, start) for marker in _HH_MARKERS]) >= 0:
         return None
-    return _hh_before(one[:answered]), _behind(one, start), _behind(other, start)
+    return _hh_split(one[:answered]), _behind(one, start), _behind(other, start)
 
 
-@functools.lru_cache(maxsize=2)
-def _hh_before(text: str) -> tuple[Turn, ...]:
-    """The turns before the last one: both sides of a pair have them, mostly."""
+def _hh_split(text: str) -> tuple[Turn, ...]:
     parts = _HH.split(text)
     contents = [content[1:] if content.startswith(" ") else content for content in parts[2::2]]
     return tuple(zip([_HH_SPEAKERS[name] for name in parts[1::2]], contents, strict=True))
+
+
+_hh_before = functools.lru_cache(maxsize=2)(_hh_split)  # of the last turn: mostly, both sides of a pair have the same
 
 
 def _behind(text: str, start: int) -> str:
