@@ -19,14 +19,13 @@ import xxhash
 
 from encore_ray import durable
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.fence import ask_leave
 from encore_ray.redaction import redact
-from encore_ray.remote import describe, file_system, is_taken, is_trouble
+from encore_ray.remote import describe, file_stamp, file_system, is_taken, is_trouble
 
 if TYPE_CHECKING:  # imported where they are used: a command that only tells its help needs neither
     import fsspec
     import pyarrow as pa
-
-ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)  # what a caller may expect, and decides upon
 
 
 def is_remote(path: str) -> bool:
@@ -117,17 +116,17 @@ class Folder:
 
     def open(self, name: str) -> IO[bytes]:
         """The file for reading, seekable; FileNotFoundError if it is not there."""
-        with self._reaching(name, passing=ABSENT):
+        with self._reading(name):
             return cast("IO[bytes]", self._fs[0].open(self._inner(name), "rb"))
 
     def info(self, name: str) -> dict[str, Any]:
         """Size and whatever else the file system tells of a file (mtime, ETag)."""
-        with self._reaching(name, passing=ABSENT):
+        with self._reading(name):
             return self._fs[0].info(self._inner(name))
 
     def read_bytes(self, name: str) -> bytes:
-        """The whole file; FileNotFoundError if it is not there."""
-        with self._reaching(name, passing=ABSENT):
+        """The whole file; FileNotFoundError if it is not there, DataError if it is a folder."""
+        with self._reading(name):
             return cast("bytes", self._fs[0].cat_file(self._inner(name)))
 
     def read_file(self, name: str) -> bytes:
@@ -136,6 +135,8 @@ class Folder:
             return self.read_bytes(name)
         except FileNotFoundError:
             raise DataError(f"{self.path(name)} is not there.") from None
+        except IsADirectoryError:
+            raise DataError(f"{self.path(name)} is a folder. Name the file in it.") from None
         except OSError as error:
             raise DataError(f"Cannot read {self.path(name)}: {error}") from None
 
@@ -161,8 +162,19 @@ class Folder:
         names = (path.rsplit("/", 1)[-1] for path in paths if path != inner.rstrip("/"))
         return sorted(entry for entry in names if not entry.startswith(durable.TEMP_PREFIX))
 
+    def stamps(self, name: str) -> dict[str, str]:
+        """What tells that a file inside a subfolder has changed, without reading it, by its name; see `file_stamp`."""
+        with self._reaching(name):
+            try:
+                found = self._fs[0].ls(self._inner(name), detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+        files = {info["name"]: info for info in found if info["type"] == "file"}
+        return {path.rsplit("/", 1)[-1]: file_stamp(path, info) for path, info in files.items()}
+
     def write_atomic(self, name: str, data: bytes) -> None:
         """Write or replace a file; a reader sees the old or the new one, never a part."""
+        ask_leave(self.path(name))
         with self._reaching(name):
             if self.is_local:
                 durable.replace_file(self._inner(name), [data])
@@ -172,6 +184,7 @@ class Folder:
     def write_stream(self, name: str, chunks: Iterable[bytes]) -> None:
         """Write a file piece by piece, for what does not fit in memory; it appears only when whole."""
         fs = self._fs[0]
+        ask_leave(self.path(name))
         with self._reaching(name):
             if self.is_local:
                 durable.replace_file(self._inner(name), chunks)
@@ -224,7 +237,7 @@ class Folder:
         try:
             # The file is opened by us: pyarrow would read hive-style partitions into a path's folder names.
             with self.open(name) as handle:
-                file = pq.ParquetFile(handle)
+                file = pq.ParquetFile(handle, page_checksum_verification=True)
                 refuse_pickles(file.schema_arrow, self.path(name))
                 return file.read(columns=columns)
         except FileNotFoundError:
@@ -236,11 +249,13 @@ class Folder:
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens if it is not there."""
+        ask_leave(self.path(name))
         with self._reaching(name), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             self._fs[0].rm_file(self._inner(name))
 
     def delete_tree(self, name: str = "") -> None:
         """Remove a subfolder and all in it; nothing happens if it is not there."""
+        ask_leave(self.path(name))
         with self._reaching(name), contextlib.suppress(FileNotFoundError):
             self._fs[0].rm(self._inner(name), recursive=True)
         self._fs[0].invalidate_cache()
@@ -249,6 +264,15 @@ class Folder:
         """Remove what writers that were killed left under temporary names (only local writers leave any)."""
         if self.is_local:
             durable.sweep_temporaries(self._inner(name))
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """As `_reaching`; what is not there is FileNotFoundError, which a caller may expect, and decides upon."""
+        with self._reaching(name, passing=(FileNotFoundError,)):
+            try:
+                yield
+            except IsADirectoryError:
+                raise DataError(f"Cannot read {self.path(name)}: it is a folder, where a file belongs.") from None
 
     @contextlib.contextmanager
     def _reaching(self, name: str, *, passing: tuple[type[OSError], ...] = ()) -> Iterator[None]:

@@ -68,16 +68,14 @@ def written(table: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
             pq.write_table(table.slice(part * size, size), place / name / f"{part}.parquet")
     (place / "rules.yaml").write_text(RULES.to_yaml())
     scores = ("--scores", str(place / "scores.parquet"), "--rules", str(place / "rules.yaml"), "--engine", "local")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
-        for words in (
-            ("weigh", *scores, "--output", str(place / "weights.json")),
-            ("compose", *scores, "--weights", str(place / "weights.json"), "--output", str(place / "rewards")),
-            ("compare", *scores, "--output", str(place / "compared")),
-        ):
-            with pytest.raises(SystemExit) as ended:
-                main([*words])
-            assert not ended.value.code
+    for words in (
+        ("weigh", *scores, "--output", str(place / "weights.json")),
+        ("compose", *scores, "--weights", str(place / "weights.json"), "--output", str(place / "rewards")),
+        ("compare", *scores, "--output", str(place / "compared")),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main([*words])
+        assert not ended.value.code
     return place
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,45 +13,22 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from benchmarks import coverage, gpu, hh_lengths, judge, refine, scorer, start
+from benchmarks import coverage, gpu, hh_lengths, job, judge, memory, refine, scorer, start
 from benchmarks.lengths import FILE, Lengths, by_length, random_pairs
 from benchmarks.same import metric_lines
 from benchmarks.same_texts import Thing, compare_texts, folder_texts, normal, read_patterns
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 DTYPES = ("float32", "bf16")
 WAYS = ("padded_8", "padded_64", "length_sorted", "one_by_one")
 
-Finish = Callable[[], dict]
 
-
-@pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Finish]]:
-    """The benchmarks that start other processes, side by side: each waits for them most of the time."""
-    unset = ("ENCORE_RAY_CORPORA", "ENCORE_RAY_CLUSTER_ENGINE", "ENCORE_RAY_TRACKING_ENABLED")
-    environment = {key: value for key, value in os.environ.items() if key not in unset}
-    tiny = {
-        "job": ("--pairs", "40", "--rounds", "1", "--actors", "1", "--hidden-size", "64", "--layers", "1"),
-        "memory": ("--pairs", "40"),
-        "prepare": ("--rows", "300", "60", "--rounds", "1"),
-        "reduce": ("--pairs", "600", "2000", "--unit-pairs", "100", "--rules", "3", "--rounds", "1"),
-    }
-    folder = tmp_path_factory.mktemp("benchmarks")
-    started: dict[str, subprocess.Popen[str]] = {}
-    for name, options in tiny.items():
-        command = [sys.executable, f"benchmarks/{name}.py", *options, "--json", str(folder / f"{name}.json")]
-        started[name] = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def finish(name: str) -> dict:
-        output, _ = started[name].communicate()
-        assert started[name].returncode == 0, output
-        return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-
-    yield {name: lambda name=name: finish(name) for name in tiny}
-    for process in started.values():
-        process.wait()  # a terminated one would leave its job running
+@pytest.fixture
+def as_for_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what the suite sets for its commands, nothing; and planted text for want of a corpus."""
+    for name in ("ENCORE_RAY_CORPORA", "ENCORE_RAY_CLUSTER_ENGINE", "ENCORE_RAY_TRACKING_ENABLED"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -154,23 +131,32 @@ def test_the_refine_benchmark_fits_and_applies_units_of_a_run(tmp_path: Path):
 
 
 @pytest.mark.ray
-def test_the_job_benchmark_writes_the_overhead(jobs: dict[str, Finish]):
-    found = jobs["job"]()
+@pytest.mark.usefixtures("as_for_a_user")
+def test_the_job_benchmark_writes_the_overhead(tmp_path: Path):
+    tiny = ["--pairs", "40", "--rounds", "1", "--actors", "1", "--hidden-size", "64", "--layers", "1"]
+    job.main([*tiny, "--json", str(tmp_path / "job.json")])
+    found = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))
     assert list(found) == ["overhead"]
     assert found["overhead"] > -1
 
 
 @pytest.mark.ray
-def test_the_memory_benchmark_writes_the_peaks_of_actor_and_driver(jobs: dict[str, Finish]):
-    found = jobs["memory"]()
+@pytest.mark.usefixtures("as_for_a_user")
+def test_the_memory_benchmark_writes_the_peaks_of_actor_and_driver(tmp_path: Path):
+    memory.main(["--pairs", "40", "--json", str(tmp_path / "memory.json")])
+    found = json.loads((tmp_path / "memory.json").read_text(encoding="utf-8"))
     assert list(found) == ["40"]
     assert found["40"]["actor_mib"] > 100  # torch alone takes more
     assert found["40"]["driver_mib"] > 50
 
 
-@pytest.mark.ray
-def test_the_prepare_benchmark_writes_rows_a_second_and_ratios(jobs: dict[str, Finish]):
-    found = jobs["prepare"]()
+@pytest.mark.usefixtures("as_for_a_user")
+def test_the_prepare_benchmark_writes_rows_a_second_and_ratios(tmp_path: Path):
+    command = [sys.executable, "benchmarks/prepare.py", "--rows", "300", "60", "--rounds", "1"]
+    command += ["--json", str(tmp_path / "prepare.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "prepare.json").read_text(encoding="utf-8"))
     assert {corpus: set(figures) for corpus, figures in found.items()} == {
         "rated": {"rows_per_s", "ours_over_datasets", "ours_over_duckdb"},
         "hh": {"rows_per_s", "ours_over_datasets"},
@@ -178,8 +164,20 @@ def test_the_prepare_benchmark_writes_rows_a_second_and_ratios(jobs: dict[str, F
     assert all(figure > 0 for figures in found.values() for figure in figures.values())
 
 
-def test_the_reduce_benchmark_counts_and_composes_as_duckdb_and_writes_the_ratios(jobs: dict[str, Finish]):
-    found = jobs["reduce"]()  # fails where the two differ
+@pytest.mark.ray
+@pytest.mark.usefixtures("as_for_a_user")
+def test_the_reduce_benchmark_counts_and_composes_as_duckdb_and_writes_the_ratios(tmp_path: Path):
+    tiny = ["--pairs", "600", "2000", "--unit-pairs", "100", "--rules", "3", "--rounds", "1"]
+    command = [
+        sys.executable,
+        "benchmarks/reduce.py",
+        *tiny,
+        "--json",
+        str(tmp_path / "reduce.json"),
+    ]  # a Ray of its own
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stdout + done.stderr  # where the two differ, too
+    found = json.loads((tmp_path / "reduce.json").read_text(encoding="utf-8"))
     assert list(found) == ["histogram_over_duckdb", "compose_over_duckdb", "consensus_over_encore"]
 
 

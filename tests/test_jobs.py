@@ -3,8 +3,8 @@ a new command and its row of WORDS: `python -m tests.test_jobs` writes the scrip
 
 import dataclasses
 import re
+import runpy
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -127,11 +127,15 @@ def test_the_command_to_paste_is_one(command: str):
 
 
 @pytest.mark.parametrize("command", WORDS)
-def test_a_job_script_answers_help_as_its_command(command: str):
-    script = JOBS / script_name(command)
-    answer = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=False)
-    assert answer.returncode == 0, answer.stderr
-    assert f"encore-ray {command} " in answer.stdout
+def test_a_job_script_answers_help_as_its_command(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    script = str(JOBS / script_name(command))
+    monkeypatch.setattr(sys, "argv", [script, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(script, run_name="__main__")
+    assert not ended.value.code
+    assert f"encore-ray {command} " in capsys.readouterr().out
 
 
 if __name__ == "__main__":

@@ -202,6 +202,19 @@ def test_nothing_is_deleted_below_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "kept"
 
 
+def test_a_folder_where_a_file_belongs_is_named_and_so_is_a_file_where_a_folder_does(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    folder = Folder(str(tmp_path)).child("inner")
+    (tmp_path / "inner" / "folder").mkdir(parents=True)
+    for read in (folder.read_bytes, folder.open):
+        with pytest.raises(DataError, match=r"Cannot read .*inner/folder: it is a folder, where a file"):
+            read("folder")
+        with pytest.raises(FileNotFoundError):
+            read("missing")
+        with pytest.raises(ConfigError, match=r"file/below: .*Not a directory"):
+            read("../file/below")
+
+
 def test_a_folder_in_the_place_of_a_json_file_is_an_error_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "x.json").mkdir()
     with pytest.raises(DataError, match=r"Cannot read .*/x\.json"):

@@ -1,5 +1,6 @@
 """All commands together: parsing, and the exit code that tells what happened."""
 
+import io
 import logging
 import os
 import sys
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> None:
 
     Codes: 0 done, 2 configuration, 3 data, 4 cluster or model, 129 / 130 / 143 interrupted, 1 a bug.
     """
+    _write_any_text()
     args = sys.argv[1:] if argv is None else argv
     if args == [VERSION]:
         print(f"encore-ray {version('encore-ray')}")
@@ -57,3 +59,12 @@ def main(argv: list[str] | None = None) -> None:
         sys.stderr.write(visible_lines(redact(traceback.format_exc())))
         errors.print("[bold red]encore-ray:[/] this is a bug in encore-ray; please report it with the lines above.")
     sys.exit(code)
+
+
+def _write_any_text() -> None:
+    """Let no character end a command where the locale's encoding lacks it: a terminal shows ?, all else gets UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors="replace")
+        else:
+            sys.stdout.reconfigure(encoding="utf-8")

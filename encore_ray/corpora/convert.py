@@ -18,6 +18,7 @@ from encore_ray.corpora.columnar.plain_rows import PlainPairs, PlainRows
 from encore_ray.corpora.conversations import short_hash
 from encore_ray.corpora.kinds.tables import TABLE_KINDS
 from encore_ray.corpora.layouts.columns import at_path
+from encore_ray.corpora.own_verdict import own_verdict
 from encore_ray.corpora.pairs import Candidate, canonical_pair
 from encore_ray.corpora.plain_transcripts import Alike, PlainTranscripts
 from encore_ray.corpora.plan import Split
@@ -206,6 +207,8 @@ class SplitConverter:
 
     def _counted(self, made: PlainPairs) -> pa.Table:
         self._counts.update(pairs_out=made.table.num_rows, singles=made.singles, identical=made.identical)
+        if made.repeats_prompt:
+            self._notes["repeats_prompt"] += made.repeats_prompt
         return made.table
 
     def _readable(self, rows: Iterable[SourceRow]) -> Iterator[_Prepared]:
@@ -253,6 +256,8 @@ class SplitConverter:
         candidates = reading.candidates([values for _, values in rows], notes)
         pairs = [canonical_pair(candidate) for candidate in candidates]
         ratings = reading.ratings.read(values) if reading.ratings else None
+        if len(pairs) == 1 and pairs[0].rejected is not None:
+            notes.update(filter(None, [own_verdict(values, reading.worths, ratings)]))
         subset = _name(values, reading.subset_column) if reading.subset_column else reading.subset
         prompt_id = _name(values, reading.prompt_id_column) if reading.prompt_id_column else None
         key = f"{reading.digest}:{reading.ordinal}:{row.line}"
@@ -267,7 +272,7 @@ class SplitConverter:
         return [
             PairRecord(
                 pair_id,
-                prompt_id,
+                prompt_id or candidate.tree,
                 group_id,
                 subset,
                 pair,
@@ -283,8 +288,9 @@ class SplitConverter:
         self._counts["pairs_out"] += len(records)
         self._counts["singles"] += sum(record.pair.rejected is None for record in records)
         self._counts["identical"] += sum(record.pair.is_identical for record in records)
-        if nothing_said := sum(record.pair.nothing_said for record in records):
-            self._notes["nothing_said"] += nothing_said
+        for name in ("nothing_said", "repeats_prompt", "marked_responses"):
+            if found := sum(getattr(record.pair, name) for record in records):
+                self._notes[name] += found
         with self._typed():
             return build_table(records, spec=self._table, used=self._split.reading.used)
 

@@ -337,6 +337,7 @@ LAYOUTS: tuple[Layout, ...] = (
         is_grouped=True,
         can_be_rated=False,
         own_form=frozenset({PROMPT}),
+        has_trees=True,
     ),
     Layout(
         "oasst",
@@ -348,6 +349,7 @@ LAYOUTS: tuple[Layout, ...] = (
         joined_by=trees.TREE_ID,
         check=trees.check_message,
         also=frozenset({"deleted"}),
+        has_trees=True,
     ),
     Layout(
         "single",

@@ -1,13 +1,16 @@
 """The canonical pair: what two conversations share is the prompt, what follows are the two responses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encore_ray.corpora.ratings import Ratings
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import USER, Turn, check_conversation
+from encore_ray.corpora.turns.transcripts import is_marked
 from encore_ray.schema import Reason
 
 _WORD_CHARS = 8
+LEAST_REPEATED = 16  # characters of a prompt: a shorter one may well be taken up by an answer
 _EMPTY_WORDS = frozenset({"nan", "none", "null", "<na>"})
 
 
@@ -20,6 +23,7 @@ class Candidate:
             which some are correct.
         ratings: that the row brings along for this pair, where its layout has any.
         notes: what was done to read the row, for the counts; each stands once for each time.
+        tree: name of the conversation tree that a pair is of: pairs of one share turns, and count as one prompt.
     """
 
     chosen: list[Turn]
@@ -28,6 +32,7 @@ class Candidate:
     rejected_key: str | None = None
     ratings: Ratings | None = None
     notes: tuple[str, ...] = ()
+    tree: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,28 @@ class CanonicalPair:
         """Responses that are a word by which tables write what is empty."""
         return sum([_is_empty_word(side[-1][1].strip()) for side in (self.chosen, self.rejected) if side])
 
+    @property
+    def marked_responses(self) -> int:
+        """Responses that begin with a speaker's name, or end with a token of a template."""
+        return sum(is_marked(side[-1][1]) for side in (self.chosen, self.rejected) if side)
+
+    @property
+    def repeats_prompt(self) -> int:
+        """Responses that begin with the text of the last turn of the prompt; 0 unless each of them does."""
+        sides = [side[0][1] for side in (self.chosen, self.rejected) if side]
+        return len(sides) if self.prompt and repeats(self.prompt[-1][1], sides) else 0
+
+
+def repeats(asked: str, replies: Sequence[str]) -> bool:
+    """Whether each reply begins with the whole text before it, if that is no short one."""
+    text = asked.strip()
+    return len(text) >= LEAST_REPEATED and all(reply.lstrip().startswith(text) for reply in replies)
+
 
 def says_something(response: str) -> bool:
-    """Whether a response is neither blank nor a word by which tables write what is empty."""
+    """Whether a response is neither blank nor a word by which tables write what is empty, and no template marked it."""
     said = response.strip()
-    return bool(said) and not _is_empty_word(said)
+    return bool(said) and not _is_empty_word(said) and not is_marked(said)
 
 
 def _is_empty_word(text: str) -> bool:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from encore_ray.arrays import to_texts
 from encore_ray.corpora.columnar.plain_rows import PlainPairs
 from encore_ray.corpora.conversations import Conversations, content_ids, short_hashes, single_turns
-from encore_ray.corpora.pairs import says_something
+from encore_ray.corpora.pairs import repeats, says_something
 from encore_ray.corpora.reading import Beside, Reading
 from encore_ray.corpora.rows import SourceRow
 from encore_ray.corpora.tables import TableSpec
@@ -56,7 +56,9 @@ class PlainTranscripts:
     def of(self, row: SourceRow) -> Alike | None:
         """What a row comes to; None where it has to be looked at."""
         chosen, rejected = row.values.get(CHOSEN), row.values.get(REJECTED)
-        if not isinstance(chosen, str) or not isinstance(rejected, str) or len(row.raw) > self.max_field_bytes:
+        if not isinstance(chosen, str) or not isinstance(rejected, str):
+            return None
+        if len(row.values) > 2 or len(row.raw) > self.max_field_bytes:
             return None
         found = last_replies(chosen, rejected)
         if found is None:
@@ -67,7 +69,7 @@ class PlainTranscripts:
             return None
         if True in [not content or content.isspace() for _, content in prompt]:
             return None
-        if not says_something(better) or not says_something(worse):
+        if not says_something(better) or not says_something(worse) or repeats(prompt[-1][1], (better, worse)):
             return None
         return Alike(prompt, better, worse, row.line, len(row.raw))
 

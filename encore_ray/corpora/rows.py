@@ -22,11 +22,13 @@ from encore_ray.corpora.kinds.delimited import delimited_rows
 from encore_ray.corpora.kinds.tables import TABLE_KINDS, open_table
 from encore_ray.corpora.sources import SourceFile, open_text, reading
 from encore_ray.corpora.values import json_text
+from encore_ray.errors import DataError
 from encore_ray.schema import Reason
 
 MAX_DEPTH = 100
 _BUFFER_BYTES = 1 << 20
 _BATCH_ROWS = 1024
+_GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _JSON_SPACE = " \t\r\n"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -90,6 +92,8 @@ def text_items(part: FileRange, *, row_bytes: int = ROW_BYTES) -> Iterator[bytes
     with reading(file.uri), open_text(file) as handle:
         reader = io.BufferedReader(handle, _BUFFER_BYTES)  # type: ignore[arg-type]  # fsspec files are raw enough
         start = reader.peek(64)[:64]
+        if start.startswith(_GZIP) and part.start == 0:
+            raise DataError(f"{file.uri} is compressed by gzip, and its name does not end in .gz. Rename it.")
         if file.kind == "json" and start.removeprefix(_BOM).lstrip()[:1] == b"[":
             reader.read(len(_BOM) if start.startswith(_BOM) else 0)
             yield from array_elements(reader, file.uri, row_bytes)

@@ -9,6 +9,7 @@ import datetime
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -81,7 +82,7 @@ def shape_of(value: Any) -> Shape:
         return Shape.FLOAT
     if isinstance(value, dict):
         if is_message(value):
-            return Shape.MESSAGE
+            return Shape.MESSAGE if messages_in_columns(value) is None else Shape.MESSAGES
         value = value.get("messages")
     if not isinstance(value, list) or not value:
         return Shape.NESTED
@@ -98,6 +99,16 @@ def shape_of(value: Any) -> Shape:
 def is_message(value: Any) -> bool:
     """Whether a value says who speaks: {role, content}, or {from, value} as ShareGPT has it."""
     return isinstance(value, dict) and ("role" in value or ("from" in value and "value" in value))
+
+
+def messages_in_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Messages that are stored as a list a key, as a Sequence of `datasets` is in Arrow; None for any other object."""
+    lists = list(value.values())
+    if not isinstance(value.get("role", value.get("from")), list) or not all(isinstance(each, list) for each in lists):
+        return None
+    if len({len(each) for each in lists}) != 1:
+        return None
+    return [dict(zip(value, items, strict=True)) for items in zip(*lists, strict=True)]
 
 
 def number_of(value: str) -> float | None:

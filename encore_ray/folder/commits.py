@@ -7,8 +7,9 @@ from typing import Any
 
 from encore_ray.folder.versions import is_readable
 from encore_ray.schema import SCHEMA_VERSION, Reason
-from encore_ray.storage import Written, from_json, to_json
+from encore_ray.storage import Written, fingerprint, from_json, to_json
 
+_DIGEST = "digest"  # key of a record: of all the others; those of before have none
 INPUT = "input"  # key of a commit's notes: what the unit was made from, where that is more than its digest tells
 
 
@@ -69,14 +70,17 @@ class Commit:
             "seconds": self.seconds,
             "finished_at": self.finished_at,
         }
-        return to_json(record)
+        return to_json({**record, _DIGEST: fingerprint(record)})
 
     @classmethod
     def from_json(cls, data: bytes) -> "Commit":
-        """A record as it was written; ValueError, KeyError or TypeError for what is none, or of an unread version."""
+        """A record as it was written; ValueError, KeyError or TypeError for any other, or of an unread version."""
         record = from_json(data)
         if not is_readable(record):
             raise ValueError("it is no record, or of a version that is not read")
+        digest = record.pop(_DIGEST, None)
+        if digest is not None and digest != fingerprint(record):
+            raise ValueError("it was changed or damaged after it was written")
         return cls(
             unit=record["unit"],
             plan=record["plan"],

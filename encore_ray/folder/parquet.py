@@ -92,7 +92,7 @@ def open_parquet(folder: Folder, file: str, *, digest: str | None = None) -> Ite
 
 
 def _opened(source: Any, where: str) -> pq.ParquetFile:
-    parquet = pq.ParquetFile(source)
+    parquet = pq.ParquetFile(source, page_checksum_verification=True)  # where the writer gave pages any, as Spark does
     refuse_pickles(parquet.schema_arrow, where)
     return parquet
 

@@ -20,11 +20,17 @@ from encore_ray.folder import spec, versions
 from encore_ray.folder.commits import Commit
 from encore_ray.folder.driver.entries import LEASE_DIR
 from encore_ray.folder.driver.local import LOCK_FILE
-from encore_ray.folder.driver.lock import require_driver
 from encore_ray.folder.in_flight import InFlight
 from encore_ray.folder.provenance import input_refusal, is_same
 from encore_ray.folder.records import Records
-from encore_ray.folder.seal import lost_quarantine, manifest_table, read_manifest, read_seal, seal_content
+from encore_ray.folder.seal import (
+    lost_quarantine,
+    manifest_table,
+    read_manifest,
+    read_seal,
+    seal_content,
+    sources,
+)
 from encore_ray.folder.spec import Pass, outdated_by
 from encore_ray.schema import (
     ATTEMPTS_DIR,
@@ -240,15 +246,20 @@ class PassTable:
             counts: totals to record in _SUCCESS.
         """
         ordered = [commits[unit] for unit in units]
-        require_driver()
         self._sweep(self.folder, DATA_DIR, {file.file for commit in ordered for file in commit.data})
         self._sweep(self.quarantine_folder, self.name, {one.quarantine.file for one in ordered if one.quarantine})
         self.records.sweep({self.record(commit.unit, commit.input_digest) for commit in ordered})
         self.in_flight.clear()
-        done = seal_content(self.folder.read_json(PLAN_FILE)["fingerprint"], ordered, counts)
+        plan = self.folder.read_json(PLAN_FILE)["fingerprint"]
+        done = seal_content(plan, ordered, counts, made_from=sources(self.run, self.name))
         manifest, digest = manifest_table(ordered), str(done["manifest_digest"])
-        if self.sealed() == done and self._manifest_is(manifest):
+        standing = self.sealed()
+        if standing == done and self._manifest_is(manifest):
             return digest
+        if (
+            standing and standing["manifest_digest"] != digest
+        ):  # its units in another order, as when inputs change places
+            self.outdate()
         self.folder.delete(SUCCESS_FILE)
         self.folder.write_table(MANIFEST_FILE, manifest)
         self.folder.write_json(SUCCESS_FILE, done)
@@ -262,7 +273,6 @@ class PassTable:
 
     def outdate(self) -> None:
         """Break the seal, since the pass is about to change; what was made from it goes first."""
-        require_driver()
         for name in self.outdated:
             self.run.delete(name)
         self.folder.delete(SUCCESS_FILE)
@@ -279,8 +289,18 @@ class PassTable:
         """The content of _SUCCESS, see `read_seal`."""
         return read_seal(self.folder)
 
+    def sealed_counts(self) -> dict[str, int]:
+        """The totals of a finished pass."""
+        done = self.sealed()
+        assert done is not None, f"{self.name} is finished"
+        return dict(done["counts"])
+
     @staticmethod
     def _sweep(folder: Folder, subfolder: str, named: set[str]) -> None:
+        """Delete what no commit names; listed first, so that what another driver writes from then on is not in it.
+
+        One that was replaced before it listed is kept from deleting by the fence.
+        """
         folder.sweep_temporaries(subfolder)
         for name in folder.names(subfolder):
             if f"{subfolder}/{name}" not in named and ATTEMPT_FILE.fullmatch(name):

@@ -1,7 +1,8 @@
 """The seal of a finished pass: _SUCCESS says what the table holds, and whoever opens it finds just that, or an error.
 
-Compared are the manifest (digest, files, rows), the plan, the names of its files and of its quarantine. What a data
-file holds is compared with the digest in the manifest when it is read (`folder/parquet.py`).
+Compared are the manifest (digest, files, rows), the plan, the names of its files and of its quarantine, and the tables
+beside it with those that it was made from. What a data file holds is compared with the digest in the manifest when it
+is read (`folder/parquet.py`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ import pyarrow as pa
 from encore_ray.arrays import rows_to_table
 from encore_ray.errors import DataError
 from encore_ray.folder.commits import Commit, DataFile, manifest_digest
-from encore_ray.folder.spec import writer_of
+from encore_ray.folder.spec import find_pass, writer_of
 from encore_ray.folder.versions import check_version, is_readable
 from encore_ray.schema import (
     CONFIG_FILE,
@@ -29,13 +30,16 @@ from encore_ray.storage import Folder, fingerprint, from_json
 _AGAIN = "Run the pass that writes it again, by the same command: what stands is not done anew."
 
 
-def seal_content(plan: str, commits: Sequence[Commit], counts: Mapping[str, int]) -> dict[str, Any]:
+def seal_content(
+    plan: str, commits: Sequence[Commit], counts: Mapping[str, int], *, made_from: Mapping[str, str]
+) -> dict[str, Any]:
     """The content of _SUCCESS.
 
     Args:
         plan: fingerprint of the facts.
         commits: of the units in their order.
         counts: totals of the pass.
+        made_from: digest of the manifest of each table of the run that the pass reads, see `sources`.
     """
     files = [file for commit in commits for file in commit.data]
     quarantined = [commit.quarantine for commit in commits if commit.quarantine]
@@ -48,7 +52,15 @@ def seal_content(plan: str, commits: Sequence[Commit], counts: Mapping[str, int]
         "num_rows": sum(file.rows for file in files),
         "counts": dict(counts),
         "quarantine": {written.file: written.digest for written in quarantined},
+        "made_from": dict(made_from),
     }
+
+
+def sources(run: Folder, name: str) -> dict[str, str]:
+    """The finished tables of a run that a pass reads, by folder: the digest of each one's manifest."""
+    tables = [find_pass(read).table for read in find_pass(name).reads]
+    seals = {table: read_seal(run.child(table)) for table in tables if table}
+    return {table: str(sealed["manifest_digest"]) for table, sealed in seals.items() if sealed}
 
 
 def manifest_table(commits: Sequence[Commit]) -> pa.Table:
@@ -70,7 +82,8 @@ def read_manifest(folder: Folder) -> list[DataFile]:
 
     Raises:
         DataError: the pass has not finished, is of a version that is not read, or what lies there is not what it
-            sealed: another manifest or plan, a data file or a quarantine file that is not there.
+            sealed: another manifest or plan, a data file or a quarantine file that is not there; or it was made from
+            other tables than those beside it.
     """
     sealed = _sealed(folder)
     if sealed is not None:
@@ -89,6 +102,7 @@ def read_manifest(folder: Folder) -> list[DataFile]:
     _check_plan(folder, sealed)
     present = set(folder.names(DATA_DIR))
     _refuse_lost(folder, [file.file for file in files if file.file.removeprefix(f"{DATA_DIR}/") not in present])
+    _check_sources(folder, sealed)
     _check_quarantine(folder, sealed)
     return files
 
@@ -154,11 +168,9 @@ def _refuse_lost(folder: Folder, lost: Sequence[str]) -> None:
 
 def _check_quarantine(folder: Folder, sealed: Mapping[str, Any]) -> None:
     """In its run, a table has its quarantine; a copy of the table alone need not, nor one of before it was sealed."""
-    files = sealed.get("quarantine") or {}
-    parent = folder.uri.rstrip("/").rpartition("/")[0] or "/"
-    if not files or not (folder.is_local or parent.count("/") > 1):
+    files, run = sealed.get("quarantine") or {}, _around(folder)
+    if not files or run is None:
         return
-    run = Folder(parent)
     quarantine = run.child(QUARANTINE_DIR)
     lost = lost_quarantine(quarantine, files) if run.exists(CONFIG_FILE) or quarantine.exists() else []
     if lost:
@@ -167,3 +179,23 @@ def _check_quarantine(folder: Folder, sealed: Mapping[str, Any]) -> None:
             f"{f', nor are {len(lost) - 1:,} more' if lost[1:] else ''}: rows of {folder.uri} that could not be used "
             "were in it. Run the pass that writes it again, by the same command: it does these units anew."
         )
+
+
+def _check_sources(folder: Folder, sealed: Mapping[str, Any]) -> None:
+    """Compared with the tables that lie beside it and are finished: a copy of it may lie alone."""
+    made_from, run = sealed.get("made_from") or {}, _around(folder)
+    beside = {table: read_seal(run.child(table)) for table in made_from} if run else {}
+    for table, found in beside.items():
+        digest, now = str(made_from[table]), str((found or {}).get("manifest_digest", made_from[table]))
+        if now != digest:
+            raise DataError(
+                f"{folder.uri} was not made from the {table} that lie beside it: from those of manifest {digest[:12]}, "
+                f"and here are those of {now[:12]}. It is another run's, or older than they are. Run "
+                f"{writer_of(folder.uri)} here, which says what has changed, or use a folder of its own for it."
+            )
+
+
+def _around(folder: Folder) -> Folder | None:
+    """The folder that a table lies in; None for one at the top of a store."""
+    parent = folder.uri.rstrip("/").rpartition("/")[0] or "/"
+    return Folder(parent) if folder.is_local or parent.count("/") > 1 else None

@@ -1,6 +1,7 @@
 """The command line without a cluster: help, mistakes, exit codes."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from encore_ray.config import (
     TrainOptions,
     WeighOptions,
 )
+from encore_ray.folder.driver.lock import only_driver
 from encore_ray.folder.pass_table import Commit, pass_tables
 from encore_ray.rule_pools import rule_pool
 from encore_ray.rules import RuleSet
@@ -263,6 +265,50 @@ def test_a_missing_path_is_named_before_anything_starts(
     assert named.replace("{cwd}", str(tmp_path)) in mistake(capsys, *args)
 
 
+LISTS = {"pair_id": ["a"], "chosen": [[1.0, 0.5]], "rejected": [[0.1, 0.5]]}
+WEIGH = ("weigh", "--output", "w.json", "--scores")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([*WEIGH, "scores.csv", "--rules", "rules.yaml"], r"scores\.csv: this is no Parquet file.*read_csv"),
+        ([*WEIGH, "empty", "--rules", "rules.yaml"], r"No such file or folder: .*empty\."),
+        ([*WEIGH, "folder", "--rules", "rules.yaml"], r"folder: this folder holds no Parquet file"),
+        (
+            [*WEIGH, "lists.parquet", "--rules", "rules.yaml"],
+            r"lists\.parquet lacks the columns chosen__kind, rejected__kind: it has no scores under such names, but "
+            r"pair_id, chosen, rejected\. .*a list of scores is taken apart",
+        ),
+        ([*WEIGH, "lists.parquet", "--rules", "folder"], r"folder: it is a folder\. Name the file in it"),
+        (
+            ["weigh", "--output", "folder", "--scores", "good.parquet", "--rules", "rules.yaml"],
+            r"folder is a folder\. Name a file for the weights",
+        ),
+        (
+            ["compose", "--scores", "good.parquet", "--weights", "folder", "--output", "o"],
+            r"folder is a folder\. Name the file in it",
+        ),
+        (["run", "folder"], r"folder: it is a folder\. Name the file in it"),
+        (["run", "open.yaml"], r"open\.yaml has no value in line 2 yet, 'model: \?': fill it in, or leave it out"),
+    ],
+)
+def test_an_error_names_what_is_there_and_not_what_is_expected_alone(
+    args: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "kept.txt").write_text("")
+    (tmp_path / "rules.yaml").write_text("- {name: kind, text: K., higher_is: better, scale: {lo: 0, hi: 1}}\n")
+    (tmp_path / "scores.csv").write_text("pair_id,chosen__kind,rejected__kind\na,1,0\n")
+    (tmp_path / "open.yaml").write_text("inputs: [corpus.jsonl]\nmodel: ?\nrun: run\n")
+    pq.write_table(pa.table(LISTS), tmp_path / "lists.parquet")
+    pq.write_table(pa.table({"pair_id": ["a"], "chosen__kind": [0.7], "rejected__kind": [0.2]}), "good.parquet")
+    with pytest.raises(SystemExit) as exited:
+        main(args)
+    assert exited.value.code in (2, 3)
+    assert re.search(said, " ".join(capsys.readouterr().err.split()))
+
+
 def test_every_value_that_cannot_be_refined_with_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--per-rule", "--noise", "0.5", "--negatives", "0", "--batch-responses", "1", "--seed", str(2**63)]
     flags += ["--cpus", "0", "--gpus", "2"]
@@ -382,6 +428,27 @@ def test_export_says_what_it_wrote(capsys: pytest.CaptureFixture[str], tmp_path:
 def test_rules_prints_a_pool_that_is_a_rules_yaml(capsys: pytest.CaptureFixture[str]) -> None:
     assert RuleSet.from_yaml(Outcome(capsys, "rules").out) == rule_pool("default")
     assert RuleSet.from_yaml(Outcome(capsys, "rules", "all").out) == rule_pool("all")
+
+
+def test_a_text_that_the_locale_cannot_write_ends_no_command(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(
+        "- {name: r, text: Ne blesse personne – jamais, higher_is: better, scale: {lo: 0, hi: 1}}"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "encore_ray.cli", "inspect", str(tmp_path / "rules.yaml")]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_S)
+    assert done.returncode == 0 and "personne – jamais" in done.stdout.decode()
+
+
+def test_compose_reads_weights_only_once_nobody_else_writes_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "weights.json").write_text("{")
+    with only_driver(Folder(str(tmp_path))), pytest.raises(SystemExit) as ended:
+        main(["compose", "--run", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "Another process works on" in " ".join(capsys.readouterr().err.split())
 
 
 def test_inspect_explains_a_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

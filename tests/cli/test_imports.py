@@ -58,7 +58,7 @@ def test_a_command_loads_what_it_runs(place: Path, command: tuple[str, ...]) -> 
         f"try:\n    main({list(command)!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         f"print('loaded', *[name for name in {HEAVY!r} if name in sys.modules])"
     )
-    environment = {**os.environ, "ENCORE_RAY_TRACKING_ENABLED": "false", "ENCORE_RAY_CLUSTER_ENGINE": "auto"}
+    environment = {**os.environ, "ENCORE_RAY_CLUSTER_ENGINE": "auto"}
     done = subprocess.run([sys.executable, "-c", code], cwd=place, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.splitlines()[-1].split()[1:])

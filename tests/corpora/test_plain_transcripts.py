@@ -40,7 +40,7 @@ TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=2), max_size=5).map(
 def rows(draw: st.DrawFn) -> dict[str, Any]:
     """Two sides that begin alike, more or less."""
     head = draw(st.just("") | TEXTS | st.just(f"{HUMAN} Hi.{ASSISTANT} Yes?{HUMAN} So?"))
-    return {side: f"{HUMAN} How?{head}{ASSISTANT}{draw(TEXTS)}" for side in ("chosen", "rejected")}
+    return {side: f"{HUMAN} How? It is a long one.{head}{ASSISTANT}{draw(TEXTS)}" for side in ("chosen", "rejected")}
 
 
 ODD = st.sampled_from([{"chosen": None, "rejected": "x"}, {"chosen": [], "rejected": ""}, {"rejected": HUMAN}, {}, []])

@@ -44,7 +44,7 @@ class Work:
         return {"rows": 1}
 
 
-nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 second, third = (nodes.add_node(num_cpus=1) for _ in range(2))
 nodes.wait_for_nodes()
 ray.init(address=nodes.address, logging_level=logging.ERROR, log_to_driver=False)

@@ -1,7 +1,5 @@
 """Work reaches workers, results and errors come back as they are, and nothing waits for ever."""
 
-import os
-import time
 from functools import partial
 from pathlib import Path
 
@@ -16,53 +14,12 @@ from encore_ray.engine.pools import ActorPool, TaskPool, task_pool
 from encore_ray.engine.visible import Visible
 from encore_ray.errors import ClusterError, DataError
 from encore_ray.storage import Folder
+from tests.engine.work import DieOnce, Double, Stumble, Unbuildable
 
 TASKS = TaskPool(2, 0.5)
 ACTORS = ActorPool(1, 1, 0.5, 0.0, calls_at_a_time=2)
 
 pytestmark = pytest.mark.usefixtures("ray_engine")
-
-
-class Double:
-    def __call__(self, unit: int) -> int:
-        return 2 * unit
-
-
-HANG_S = 10.0  # long after it was given up; then the tests that follow have its CPU again
-
-
-class Stumble:
-    def __init__(self, how: str):
-        self._how = how
-
-    def __call__(self, unit: int) -> int:
-        if self._how == "mistake":
-            raise DataError(f"unit {unit} is bad")
-        if self._how == "defect":
-            raise KeyError("our own")
-        if self._how == "crash":
-            os._exit(1)
-        end = time.monotonic() + HANG_S
-        while time.monotonic() < end:
-            pass
-        return unit
-
-
-class DieOnce:
-    def __init__(self, folder: Path):
-        self._folder = folder
-
-    def __call__(self, unit: int) -> int:
-        trace = self._folder / str(unit)
-        if not trace.exists():
-            trace.touch()
-            os._exit(1)
-        return unit
-
-
-class Unbuildable:
-    def __init__(self) -> None:
-        raise DataError("no model here")
 
 
 @pytest.mark.parametrize("pool", [TASKS, ACTORS])

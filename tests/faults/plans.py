@@ -46,6 +46,7 @@ ENDINGS: dict[str, tuple[frozenset[int], str]] = {
     "tear": (frozenset({-9}), "kill -9 of the driver"),
     "kill_node": (frozenset({4}), "kill -9 of the driver's raylet"),
     "kill_gcs": (frozenset({4}), "kill -9 of the GCS"),
+    "stand_still": (frozenset({4}), "driver stands still while another takes over"),
     "terminate": (frozenset({143, 0}), "SIGTERM"),
     "interrupt": (frozenset({130, 0}), "Ctrl-C"),
     "full": (frozenset({2, 3, 4}), "full disk"),
@@ -69,21 +70,11 @@ HARMLESS = {
 
 _NO_DEATHS = frozenset({"slow", "clock"})
 
-# How often each is drawn. "input" vanishes or is truncated.
-_ENDING_WEIGHTS = {
-    "kill_driver": 28,
-    "kill_node": 5,
-    "kill_gcs": 3,
-    "tear": 15,
-    "terminate": 12,
-    "interrupt": 12,
-    "full": 10,
-    "read_only": 7,
-    "broken": 7,
-    "input": 7,
-    "swap": 6,
-    "crowd": 3,
-}
+# What ends every other command. "input" vanishes or is truncated.
+_ENDINGS = (
+    *("kill_driver", "kill_node", "kill_gcs", "tear", "terminate", "interrupt", "full", "read_only", "broken"),
+    *("input", "swap", "crowd"),
+)
 CROWD_BYTES = 1 << 30  # of a neighbour; half of it is what Ray's limit leaves free
 _DISK_ACTIONS = frozenset({"tear", "full", "read_only", "broken", "input", "swap"})
 _OF_WORKERS = frozenset({"kill_driver", "kill_node", "kill_gcs", "crowd"})
@@ -208,7 +199,8 @@ def pass_of(step: str) -> int:
 class Draw:
     """Draws the commands of one job after another.
 
-    Every other command is ended by a kill of the driver, at one of its steps after the other, in an order of the seed.
+    Every other command is ended by a kill of the driver, at one of its steps after the other, those between by one kind
+    of fault after the other, both in an order of the seed: what is rare comes in every campaign, too.
 
     Args:
         seed: with a job's number it decides everything.
@@ -234,7 +226,7 @@ class Draw:
         self._model = list(model)
         self._spoils = list(spoils)
         without = _DISK_ACTIONS if inputs is None else frozenset[str]() if model else frozenset({"swap"})
-        self._weights = {action: weight for action, weight in _ENDING_WEIGHTS.items() if action not in without}
+        self._endings = [action for action in _ENDINGS if action not in without]
 
     def job(self, number: int, *, endings: int, harmless: int) -> list[CommandPlan]:
         """The commands of a job: so many that a fault ends, each with harmless faults before, and a last one.
@@ -273,11 +265,9 @@ class Draw:
 
     def _ending(self, rng: random.Random, number: int) -> Fault:
         if number % 2 == 0:
-            deck = self._steps.of("driver")
-            random.Random(f"{self._seed}/{number // 2 // len(deck)}").shuffle(deck)
-            step = deck[number // 2 % len(deck)]
+            step = self._dealt(self._steps.of("driver"), number // 2)
             return self._fault(rng, "driver", step, "kill", side=rng.choice(["before", "after"]))
-        action = rng.choices(list(self._weights), list(self._weights.values()))[0]
+        action = self._dealt(self._endings, number // 2)
         if action == "input":
             path, action = rng.choice(self._inputs), rng.choice(["vanish", "truncate"])
             return self._fault(rng, "worker", rng.choice(["scan", "convert"]), action, path=path)
@@ -293,6 +283,12 @@ class Draw:
         step = rng.choice(steps)
         side = "before" if action in ("tear", "full", "read_only", "broken") else rng.choice(["before", "after"])
         return self._fault(rng, role, step, action, side=side)
+
+    def _dealt(self, cards: Sequence[str], number: int) -> str:
+        """One card after another, in an order of the seed; when all were dealt, all over again in another."""
+        deck = list(cards)
+        random.Random(f"{self._seed}/{number // len(deck)}").shuffle(deck)
+        return deck[number % len(deck)]
 
     def _harmless(self, rng: random.Random, passes: Sequence[int]) -> Fault | None:
         action = rng.choices(list(_HARMLESS_WEIGHTS), list(_HARMLESS_WEIGHTS.values()))[0]

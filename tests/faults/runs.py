@@ -38,6 +38,7 @@ BUCKET = "runs"
 COMMAND_TIMEOUT_S = 600.0  # memory alone is waited for for five minutes
 STARTS = 5  # of a command whose Ray is not up within the 30 s that it gives itself, on a machine that is busy
 RAY_IS_SLOW = "The current node timed out during startup"
+OUT_OF_MEMORY = "The node has no memory left"
 TABLES = ("pairs", "scores", "rewards")
 RESULTS = (WEIGHTS_FILE, METRICS_FILE, COMPARISON_FILE)
 ERROR, REFUSED = "encore-ray:", frozenset({2, 3, 4})  # how a command says what is wrong, and what it ends with then
@@ -239,7 +240,14 @@ def _run_once(
             process.wait()
     seconds = time.monotonic() - started
     text = output.read_text(errors="replace")
-    return Ended(code if code is None else SIGNALLED.get(code, code), text, plan.fired(folder), seconds)
+    return Ended(code if code is None else SIGNALLED.get(code, code), text, _fired(plan, folder, text), seconds)
+
+
+def _fired(plan: CommandPlan, folder: Path, output: str) -> list[Fault]:
+    """The faults that happened; Ray's limit is as low for a neighbour of nobody's plan, who may come before ours."""
+    fired = plan.fired(folder)
+    crowds = [fault for fault in plan.faults if fault.action == "crowd" and fault not in fired]
+    return [*fired, *crowds] if OUT_OF_MEMORY in output else fired
 
 
 def start_command(

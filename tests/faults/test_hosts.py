@@ -3,7 +3,6 @@ tables. A command on another of them is kept out as long as the job runs, and to
 
 import contextlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from tests.faults.runs import (
     ray_folder,
     start_command,
 )
+from tests.fuzz.commands import run_command
 from tests.object_store import FaultProxy, Store, fault_proxy
 from tests.patience import PATIENCE_S
 
@@ -112,20 +112,13 @@ def wait_until(done: Callable[[], bool], process: "subprocess.Popen[bytes]", out
     end = time.monotonic() + PATIENCE_S
     while not done():
         assert process.poll() is None and time.monotonic() < end, output.read_text()
-        time.sleep(0.2)
+        time.sleep(0.5)  # a look at the store keeps it busy
 
 
 def make_store_reference(setup: Setup) -> Reference:
-    """The undisturbed run, done by a process of this machine alone."""
-    words = [sys.executable, "-m", "encore_ray.cli", "run", str(setup.job("undisturbed"))]
-    done = subprocess.run(
-        [*words, "--set", "cluster.engine=local"],
-        env={**os.environ, **setup.environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    """The undisturbed run, done in this process."""
+    code, said = run_command(["run", str(setup.job("undisturbed")), "--set", "cluster.engine=local"])
+    assert code == 0, said
     run = setup.fetched("undisturbed")
     return Reference(run, Steps({}), contents(run), {name: ids(run, name) for name in TABLES})
 

@@ -85,6 +85,16 @@ def test_every_step_of_the_driver_is_struck_before_one_is_struck_again() -> None
     assert len(set(kills[:3])) == len(set(kills[3:])) == 3
 
 
+def test_every_kind_of_ending_is_dealt_before_one_comes_again() -> None:
+    draw = Draw(0, Steps(TIMES), [INPUT], model=["model.safetensors"])
+    faults = [
+        fault for number in range(12) for plan in draw.job(number, endings=2, harmless=0) for fault in plan.faults
+    ]
+    others = [fault.action for fault in faults if fault.action != "kill"]
+    assert len(others) == 12 and {"crowd", "swap", "kill_gcs"} < set(others)
+    assert len({"input" if action in ("vanish", "truncate") else action for action in others}) == 12
+
+
 def test_an_object_store_is_struck_by_what_can_happen_to_it() -> None:
     draw = Draw(0, Steps(TIMES), None)
     faults = [

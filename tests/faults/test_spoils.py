@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.plans import CommandPlan
-from tests.faults.runs import REFUSED, RESULTS, Reference, Setup, judge, read_all, run_command
+from tests.faults.runs import REFUSED, RESULTS, Ended, Reference, Setup, judge, read_all
 from tests.faults.spoils import SPOILS
+from tests.fuzz.commands import run_command
 
 
 @pytest.fixture
@@ -21,6 +21,12 @@ def home(setup: Setup) -> Iterator[Path]:
         setup.move(place)
 
 
+def run_again(setup: Setup, name: str) -> Ended:
+    """The command once more, in this process."""
+    code, said = run_command(["run", str(setup.job(name)), "--set", "cluster.engine=local"])
+    return Ended(code, said, fired=[], seconds=0.0)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in SPOILS if kind != "swapped_model"])
 def test_what_is_spoilt_is_made_again_or_named(setup: Setup, reference: Reference, home: Path, kind: str) -> None:
     shutil.copytree(reference.run, home / kind)
@@ -30,11 +36,11 @@ def test_what_is_spoilt_is_made_again_or_named(setup: Setup, reference: Referenc
             shutil.rmtree(place) if place.is_dir() else place.unlink()
     spoilt = SPOILS[kind](random.Random(1), setup, home / kind)
     assert spoilt is not None
-    ended = run_command(setup, kind, CommandPlan(), folder=setup.folder / f"{kind}-0", engine="local")
+    ended = run_again(setup, kind)
     assert not ended.problems_beside(spoilt.named), (str(spoilt), ended.output)
     if ended.code in REFUSED:
         spoilt.put_back()
-        ended = run_command(setup, kind, CommandPlan(), folder=setup.folder / f"{kind}-1", engine="local")
+        ended = run_again(setup, kind)
         assert ended.code == 0, ended.output
     run = setup.folder / kind
     if not judge(run, reference).survived:  # of what no pass had to read again, its reader is told

@@ -1,10 +1,12 @@
 """Which units stand, and made from what, is known from the names of their records alone."""
 
+import json
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encore_ray.folder.commits import Commit, DataFile
 from encore_ray.folder.records import Records
 from encore_ray.storage import Folder
 
@@ -32,3 +34,17 @@ def test_what_cannot_be_read_is_no_record(tmp_path: Path) -> None:
     assert records.read_all() == dict.fromkeys(paths[:3])
     records.sweep({paths[1]})
     assert list(records.read_all()) == [paths[1]]
+
+
+def test_a_record_of_which_anything_was_changed_is_none_and_one_of_before_needs_no_digest(tmp_path: Path) -> None:
+    records = Records(Folder(str(tmp_path)), "plan")
+    commit = Commit("u", "plan", "d", (DataFile("u", "f", 2, "x"),), None, {"rows": 2}, {"low": 0.1}, 0.5, 1e9)
+    records.folder.write_atomic("commits/u.json", commit.to_json())
+    assert records.read("commits/u.json") == commit
+    content = json.loads(commit.to_json())
+    for changed in ({"counts": {"rows": 3}}, {"input_digest": "e"}, {"notes": {}}, {"digest": "0" * 64}, {"more": 1}):
+        records.folder.write_json("commits/u.json", content | changed)
+        assert records.read("commits/u.json") is None
+    del content["digest"]
+    records.folder.write_json("commits/u.json", content)
+    assert records.read("commits/u.json") == commit

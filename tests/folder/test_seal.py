@@ -12,8 +12,9 @@ import pytest
 from encore_ray.errors import DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import total_counts
-from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.pass_table import PassTable, pass_table, pass_tables
 from encore_ray.folder.seal import read_manifest
+from encore_ray.folder.spec import COMPOSE, PREPARE, SCORE, Pass
 from encore_ray.folder.tables import table_units
 from encore_ray.schema import QUARANTINE_SCHEMA
 from encore_ray.storage import Folder
@@ -26,13 +27,13 @@ def bad_row() -> pa.Table:
     return pa.Table.from_pylist([row], schema=QUARANTINE_SCHEMA)
 
 
-def opened(run: Path) -> PassTable:
-    return PassTable(Folder(str(run / "scores")), Folder(str(run)), "score").open({"model": "m"})
+def opened(run: Path, spec: Pass = SCORE) -> PassTable:
+    return pass_table(Folder(str(run)), spec).open({"model": "m"})
 
 
-def finish(run: Path) -> Path:
+def finish(run: Path, spec: Pass = SCORE) -> Path:
     """Do what is left of three units of two rows, of which one is in quarantine, and seal the table; its folder."""
-    table = opened(run)
+    table = opened(run, spec)
     commits = table.resume(UNITS)
     for unit, digest in UNITS.items():
         if unit not in commits:
@@ -41,7 +42,7 @@ def finish(run: Path) -> Path:
             attempt.quarantine(bad_row())
             commits[unit] = attempt.commit({"rows": 2, "quarantined": 1})
     table.seal(list(UNITS), commits, total_counts(commits.values()))
-    return run / "scores"
+    return Path(table.folder.uri)
 
 
 def rewrite_manifest(folder: Path, change: Callable[[pa.Table], pa.Table]) -> None:
@@ -126,3 +127,57 @@ def test_a_seal_of_before_quarantine_was_named_in_it_is_read(tmp_path: Path) -> 
     assert len(content.pop("quarantine")) == 3
     (folder / "_SUCCESS").write_text(json.dumps(content))
     assert len(read_manifest(Folder(str(folder)))) == 3
+
+
+# What it was made from
+
+
+def another_run(run: Path) -> Path:
+    """A run of one more pair, whose tables have the names of the other's."""
+    UNITS["u3"] = "d3"
+    try:
+        for spec in (PREPARE, SCORE, COMPOSE):
+            finish(run, spec)
+    finally:
+        del UNITS["u3"]
+    return run
+
+
+def test_a_table_of_another_run_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", another_run(tmp_path / "other")
+    for spec in (PREPARE, SCORE, COMPOSE):
+        table_units(str(finish(run, spec)))
+    for name in ("scores", "rewards"):
+        shutil.move(run / name, run / "away")
+        shutil.copytree(other / name, run / name)
+        with pytest.raises(DataError, match=rf"run/{name} was not made from the (pairs|scores) that lie beside it"):
+            table_units(str(run / name))
+        assert not pass_tables(Folder(str(run)))[{"scores": "score", "rewards": "compose"}[name]].is_whole()
+        shutil.rmtree(run / name)
+        shutil.move(run / "away", run / name)
+    table_units(str(run / "rewards"))
+    shutil.copytree(other / "scores", tmp_path / "alone" / "scores")
+    assert len(table_units(str(tmp_path / "alone" / "scores"))) == 4
+
+
+def test_a_seal_of_before_it_told_what_it_was_made_from_is_read(tmp_path: Path) -> None:
+    finish(tmp_path, PREPARE)
+    folder = finish(tmp_path)
+    content = json.loads((folder / "_SUCCESS").read_text())
+    assert content.pop("made_from").keys() == {"pairs"}
+    (folder / "_SUCCESS").write_text(json.dumps(content))
+    assert len(read_manifest(Folder(str(folder)))) == 3
+    finish(tmp_path)
+    assert "made_from" in json.loads((folder / "_SUCCESS").read_text())
+
+
+def test_what_is_made_from_a_table_is_not_finished_while_the_table_is_sealed_in_another_order(tmp_path: Path) -> None:
+    finish(tmp_path, PREPARE)
+    folder = finish(tmp_path)
+    pairs = pass_table(Folder(str(tmp_path)), PREPARE).open({"model": "m"})
+    pairs.seal(list(reversed(UNITS)), pairs.commits(), {})
+    with pytest.raises(DataError, match="is not finished"):
+        table_units(str(folder))
+    commits = {path.name for path in (folder / "commits").iterdir()}
+    assert len(table_units(str(finish(tmp_path)))) == 3
+    assert {path.name for path in (folder / "commits").iterdir()} == commits

@@ -31,7 +31,8 @@ def check_command(rng: random.Random, folder: Path) -> str:
         inputs.append(str(good_file(rng, folder / "beside")))
     run = folder / "run"
     fraction = rng.choice(["1", "1", "0.01"])
-    code, said = run_command(["prepare", "--input", *inputs, "--run", str(run), "--max-bad-fraction", fraction])
+    with in_time():
+        code, said = run_command(["prepare", "--input", *inputs, "--run", str(run), "--max-bad-fraction", fraction])
     where = f"{case.what}{' beside a good file' if beside else ''}, exit code {code}"
     if code not in CODES:
         raise Broken(f"{where}: {said}")
@@ -69,7 +70,7 @@ def _check_refusal(said: str, where: str, *, allowed: bool) -> None:
 def run_command(args: list[str]) -> tuple[int, str]:
     """Exit code and output of the command line, in this process."""
     said = io.StringIO()
-    with in_time(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
             main(args)
         except SystemExit as end:

@@ -10,24 +10,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from tests.image.build import IMAGE, buildah
 from tests.image.steps import run
+from tests.namespaces import UP, bridge, first_process, plugged_in
 
 NETWORK = "10.77.0"
+LAN = "lan"
 GATEWAY = f"{NETWORK}.1"  # this process, to all machines: the user's own machine and the object store
 
 # Bash is process 1, as in a container: it reaps what daemons leave. It ends, and all with it, with its input.
 _BOOT = """
 set -e
 hostname {name}
-ip link set lo up
 mount -t proc proc {root}/proc
 mount --rbind /dev {root}/dev
 mount -t tmpfs shm {root}/dev/shm
 mount --rbind /sys {root}/sys
-echo up
+echo {up}
 read
 """
 
@@ -84,11 +83,8 @@ class Machine:
 def network() -> Iterator[None]:
     """The network of all machines, within a namespace that has no other."""
     run(["ip", "link", "set", "lo", "up"])
-    run(["ip", "link", "add", "lan", "type", "bridge"])
-    run(["ip", "address", "add", f"{GATEWAY}/24", "dev", "lan"])
-    run(["ip", "link", "set", "lan", "up"])
-    yield
-    run(["ip", "link", "delete", "lan"])
+    with bridge(LAN, GATEWAY):
+        yield
 
 
 @contextlib.contextmanager
@@ -99,30 +95,8 @@ def machine(folder: Path, name: str, number: int) -> Iterator[Machine]:
     root = Path(run(buildah(folder, "mount", container)).strip())
     address = f"{NETWORK}.{number}"
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n{address} {name}\n")
-    spaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"]
-    boot = subprocess.Popen(
-        ["unshare", *spaces, "bash", "-c", _BOOT.format(name=name, root=root)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert boot.stdin is not None and boot.stdout is not None
-    try:
-        assert boot.stdout.readline() == "up\n", f"the machine {name} does not start"
-        (first,) = psutil.Process(boot.pid).children()
-        plug_in(first.pid, address, f"port{number}")
-        yield Machine(address, root, first.pid, settings)
-    finally:
-        boot.stdin.close()
-        boot.wait(timeout=30)
-        boot.stdout.close()
-
-
-def plug_in(pid: int, address: str, port: str) -> None:
-    """Give the namespace of a process its card on the network."""
-    inside = ["nsenter", "--net", "--target", str(pid), "ip"]
-    run(["ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(pid)])
-    run(["ip", "link", "set", port, "master", "lan", "up"])
-    run([*inside, "address", "add", f"{address}/24", "dev", "eth0"])
-    run([*inside, "link", "set", "eth0", "up"])
-    run([*inside, "route", "add", "default", "via", GATEWAY])
+    with (
+        first_process(["bash", "-c", _BOOT.format(name=name, root=root, up=UP)]) as first,
+        plugged_in(first, f"port{number}", bridge=LAN, address=address, gateway=GATEWAY),
+    ):
+        yield Machine(address, root, first, settings)

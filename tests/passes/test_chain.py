@@ -21,7 +21,6 @@ OPTIONS = {
     "SCORE_ACTORS": "1",
     "TRAIN_BATCH_ROWS": "16",
     "TRAIN_LEARNING_RATE": "1e-3",
-    "TRACKING_ENABLED": "false",
 }
 
 

@@ -1,6 +1,7 @@
 """`encore-ray compare` : the same figures as the other passes, however the table is cut."""
 
 import json
+import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,26 @@ def test_a_comparison_is_tracked_as_a_pass_of_its_own(
     assert "scheme" not in nested.data.params
     stored = client.download_artifacts(nested.info.run_id, "comparison.json", str(tmp_path))
     assert json.loads(Path(stored).read_text()) == comparison
+
+
+def test_a_comparison_of_other_rules_or_options_than_the_runs_weights_is_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scores").mkdir()
+    shutil.copy(place / "one.parquet", tmp_path / "scores")
+    rules = (place / "rules.yaml").read_text()
+    (tmp_path / "rules.yaml").write_text(rules)
+    for words in (["compare"], ["weigh"], ["compare"]):
+        assert run(*words, "--run", tmp_path) == 0
+    comparison = (tmp_path / "comparison.json").read_bytes()
+    (tmp_path / "rules.yaml").write_text(rules.replace("higher_is: better", "higher_is: worse", 1))
+    for options in ([], ["--temperature", "0.5"]):
+        assert run("compare", "--run", tmp_path, *options) == 2
+        assert "weights.json is of other options than this comparison would be" in " ".join(
+            capsys.readouterr().err.split()
+        )
+        assert (tmp_path / "comparison.json").read_bytes() == comparison
+        (tmp_path / "rules.yaml").write_text(rules)
 
 
 def test_a_comparison_belongs_to_weights_of_the_same_scores_and_options(

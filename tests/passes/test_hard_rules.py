@@ -83,7 +83,6 @@ def told(place: Path) -> str:
     scores = ("--scores", str(place / "scores"), "--rules", str(place / "rules.yaml"), "--engine", "local")
     shown = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(shown):
-        patch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
         patch.setenv("COLUMNS", "200")
         command("weigh", *scores, "--output", str(place / "weights.json"))
         command("compose", *scores, "--weights", str(place / "weights.json"), "--output", str(place / "rewards"))

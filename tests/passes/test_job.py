@@ -41,9 +41,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, model: Path, corpus: Path, ray_engine: RayEngine) -> JobResult:
-    """One undisturbed run on the cluster that many tests read."""
+    """One undisturbed run on the cluster, by two actors, that many tests read."""
     folder = tmp_path_factory.mktemp("job")
-    return run_job(jobs.config(folder, inputs=[str(corpus)], model=str(model), cluster={"engine": "ray"}))
+    options = {"score": {"actors": 2}, "cluster": {"engine": "ray"}}
+    return run_job(jobs.config(folder, inputs=[str(corpus)], model=str(model), **options))
 
 
 def run_of(result: JobResult) -> Path:
@@ -101,9 +102,10 @@ def test_margins_are_the_weighted_sum_of_score_differences(finished: JobResult) 
     np.testing.assert_allclose(rewards.column("margin").to_numpy(), expected, rtol=0, atol=1e-12)
 
 
-def test_the_number_of_actors_changes_nothing(finished: JobResult, model: Path, corpus: Path, tmp_path: Path) -> None:
-    other = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model), score={"actors": 1})
-    assert jobs.contents(run_of(run_job(other))) == jobs.contents(run_of(finished))
+@pytest.mark.usefixtures("one_thread")
+def test_the_number_of_workers_changes_nothing(finished: JobResult, model: Path, corpus: Path, tmp_path: Path) -> None:
+    alone = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model), cluster={"engine": "local"})
+    assert jobs.contents(run_of(run_job(alone))) == jobs.contents(run_of(finished))
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -291,11 +293,16 @@ def test_a_trial_of_no_pairs_is_refused(corpus: Path, tmp_path: Path, limit: int
 def test_a_trial_measures_and_leaves_the_run_alone(model: Path, corpus: Path, tmp_path: Path) -> None:
     job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model), cost_per_hour=3.0)
     console = Console(record=True, width=100)
-    found = run_trial(job, limit=40, console=console)
+    found = run_trial(job, limit=40, overwrite=False, console=console)
     assert (found.trial_pairs, found.corpus_rows) == (40, NUM_PAIRS)
-    assert found.seconds is not None
-    assert found.seconds > 0
-    assert "pairs/s on 40 pairs" in console.export_text()
+    assert found.seconds is not None and found.scoring_s is not None and found.trial_s is not None
+    assert found.scoring_s == pytest.approx((NUM_PAIRS - 40) / (found.rows_per_second or 0))
+    assert found.seconds == pytest.approx(found.trial_s + found.scoring_s + found.other_s)
+    said = console.export_text()
+    assert "pairs/s scored on 40 pairs" in said and "as the trial, starts included" in said
+    again = run_trial(job, limit=40, overwrite=False, console=console)
+    assert again.trial_s is None  # nothing was started: the rates of the trial that stands alone are known
+    assert "starts come on top" in console.export_text()
     assert not (tmp_path / "run").exists()
 
 

@@ -42,7 +42,7 @@ def forget_inputs(run: Path) -> None:
     """Make the commits those of an older version, which did not tell what units were made from."""
     for path in (run / "pairs" / "commits").iterdir():
         record = json.loads(path.read_text())
-        del record["notes"]["input"]
+        del record["notes"]["input"], record["digest"]
         path.write_text(json.dumps(record))
 
 

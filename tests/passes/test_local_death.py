@@ -49,7 +49,7 @@ RULES = "- {name: kind, text: Is kind., higher_is: better, scale: {levels: [1, 2
 
 
 def command(how: str, *words: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "ENCORE_RAY_CLUSTER_ENGINE": "auto", "ENCORE_RAY_TRACKING_ENABLED": "false"}
+    environment = {**os.environ, "ENCORE_RAY_CLUSTER_ENGINE": "auto"}
     code = COMMAND.format(lethal={LETHAL: how})
     return subprocess.run(
         [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=PATIENCE_S, env=environment
@@ -111,7 +111,7 @@ def test_a_terminal_that_is_closed_ends_the_command_as_an_interrupt_does(tmp_pat
     run = tmp_path / "run"
     number, terminal = pty.fork()
     if number == 0:
-        os.environ.update(ENCORE_RAY_CLUSTER_ENGINE="auto", ENCORE_RAY_TRACKING_ENABLED="false")
+        os.environ["ENCORE_RAY_CLUSTER_ENGINE"] = "auto"
         os.execv(sys.executable, [sys.executable, "-c", SLOW_COMMAND, "run", str(job)])
     end = time.monotonic() + PATIENCE_S
     while not list((run / "scores").glob("commits/*")):

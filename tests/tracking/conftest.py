@@ -86,7 +86,11 @@ class Server:
         command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
         command += ["--serve-artifacts", "--artifacts-destination", str(self._folder / "artifacts")]
         log = (self._folder / "server.log").open("ab")
-        self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True)
+        # Its runners of jobs, three processes that import MLflow, have nothing to do here.
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self._process = subprocess.Popen(
+            command, cwd=self._folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
         log.close()
         eventually(self._is_healthy, what="the MLflow server")
 

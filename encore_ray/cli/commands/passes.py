@@ -16,7 +16,7 @@ from encore_ray.cli.flags import (
     section_flags,
 )
 from encore_ray.config import ClusterOptions, InputOptions, PrepareOptions, ScoreOptions, WeighOptions
-from encore_ray.config.sources import read_rules, resolve_model
+from encore_ray.config.sources import keep_options, read_rules, resolve_model
 from encore_ray.errors import ConfigError
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -63,6 +63,7 @@ class Prepare:
             params={"inputs": self.input},
         ) as run:
             prepared = run.do(PreparePass(files, self.options))
+            keep_options(run.folder, self.options)
         show_counts(prepared.counts, console=console)
         show_left_out(prepared.left_out, console=console)
 
@@ -157,6 +158,8 @@ class Weigh:
             journal=output is None,
         ) as run:
             weights = run.do(WeighPass(self.options, scores, rules, name))
+            if self.run:
+                keep_options(run.folder, self.options)
         show_weights(WeightsFile.of_weights(weights), console=console)
 
 
@@ -199,7 +202,6 @@ class Compose:
         from encore_ray.passes.compose import Compose as ComposePass
 
         parent, _, name = path.rpartition("/")
-        weights = read_weights(Folder(parent), name)
         rules = read_rules(rules_path) if rules_path else None
         with contextlib.ExitStack() as held:
             if output is not None:  # a table of units, as in a run folder, which open_command holds
@@ -213,6 +215,7 @@ class Compose:
                     journal=output is None,
                 )
             )
+            weights = read_weights(Folder(parent), name)  # once nobody else writes there
             counts = run.do(ComposePass(weights, scores, rules, pairs))
         show_counts(counts, console=console)
 

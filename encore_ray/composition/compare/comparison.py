@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from encore_ray.composition.compare.counting import LineupCounts
+from encore_ray.composition.compare.decision import decide
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.entries import baseline_entries, beside_entries, scheme_entries
 from encore_ray.composition.compare.label_free import consensus_entry, label_free_choice
@@ -100,6 +101,7 @@ def write_comparison(
         content["decided_by_veto"] = _decided_by_veto(*counts.vetoes)
     content["world"] = name_world(content["entropy_accuracy"])
     content["label_free"] = label_free_choice(lineup, counts)
+    content["decision"] = decide(content)
     content["verdict"] = write_verdict(content)
     content["warnings"] = [*weights.warnings, *write_warnings(content, left_out=lineup.left_out)]
     return content

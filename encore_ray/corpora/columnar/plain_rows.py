@@ -17,6 +17,8 @@ from encore_ray.arrays import to_arrow, to_numpy, to_texts
 from encore_ray.corpora.columnar.batches import TableBatch
 from encore_ray.corpora.columnar.plain_texts import plain_texts
 from encore_ray.corpora.conversations import content_ids, short_hashes, single_turns
+from encore_ray.corpora.own_verdict import MARGIN, STATUS, rated_sides
+from encore_ray.corpora.pairs import LEAST_REPEATED, repeats
 from encore_ray.corpora.reading import Reading
 from encore_ray.corpora.tables import TableSpec, given_or, stored_column
 from encore_ray.corpora.turns.transcripts import ASSISTANT, USER
@@ -29,11 +31,17 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class PlainPairs:
-    """Pairs of plain rows; how many are single responses, and how many have the same on both sides."""
+    """Pairs of plain rows.
+
+    Attributes:
+        singles: how many are single responses. identical: how many have the same on both sides.
+        repeats_prompt: how many responses begin with their whole prompt.
+    """
 
     table: pa.Table
     singles: int
     identical: int
+    repeats_prompt: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class PlainRows:
         assert layout.plain
         ratings = reading.ratings.columns if reading.ratings else frozenset()
         named = {name for name in (reading.id_column, reading.prompt_id_column, reading.subset_column) if name}
-        empty = (layout.uses - {*layout.plain}) | {*reading.beside.refused}
+        empty = (layout.uses - {*layout.plain}) | {*reading.beside.refused, *reading.beside.talk}
         needed = ratings.union(layout.plain, named, reading.beside.read)  # what is a path is looked up row by row
         plain_N = np.full(batch.num_rows, table.is_valid and needed <= names & reading.decoded)
 
@@ -75,6 +83,12 @@ class PlainRows:
         narrow(_are_empty, (empty | reading.beside.read) & names)
         narrow(_are_ratings, ratings)
         narrow(_are_names, named)
+        if not layout.is_single:
+            for sides in rated_sides(reading.worths, reading.ratings):
+                if plain_N.any():
+                    plain_N &= _is_better(*(batch.column(name) for name in sides)) if {*sides} <= names else False
+            narrow(_say_no_tie, {STATUS} & names & reading.decoded)
+            narrow(_are_no_loss, {MARGIN} & names & reading.decoded)
         if reading.id_column:
             narrow(_are_given, (reading.id_column,))
         narrow(self._are_small, tuple(name for name, most in table.column_bytes.items() if most > self.max_field_bytes))
@@ -124,14 +138,25 @@ class PlainRows:
             )
         columns += [stored_column(batch, column, reading.used) for column in self.table.passthrough]
         made = pa.Table.from_arrays(columns, schema=self.table.schema)
-        if layout.is_single:
-            return PlainPairs(made, size, 0)
-        return PlainPairs(made, 0, pc.call_function("equal", texts[1:]).true_count)
+        identical = 0 if layout.is_single else pc.call_function("equal", texts[1:]).true_count
+        return PlainPairs(made, size if layout.is_single else 0, identical, _repeating(texts))
 
     def _subsets(self, batch: pa.RecordBatch) -> pa.Array:
         if self.reading.subset_column:
             return _names(batch.column(self.reading.subset_column))
         return to_texts([self.reading.subset] * batch.num_rows)
+
+
+def _repeating(texts: list[pa.Array]) -> int:
+    """How many responses begin with their prompt; only those that begin as it are looked at."""
+    prompts, *sides = texts
+    first = [pc.call_function("utf8_slice_codeunits", [text], pc.SliceOptions(0, LEAST_REPEATED)) for text in texts]
+    alike_N = np.ones(len(prompts), dtype=bool)
+    for one in first[1:]:
+        alike_N &= to_numpy(pc.call_function("equal", [first[0], one]))
+    rows = to_arrow(np.flatnonzero(alike_N))
+    looked_at = zip(*(text.take(rows).to_pylist() for text in texts), strict=True)
+    return sum(len(sides) for prompt, *replies in looked_at if repeats(prompt, replies))
 
 
 def _are_texts(column: pa.Array) -> Mask:
@@ -160,6 +185,25 @@ def _ratings(column: pa.Array) -> pa.Array:
     if pa.types.is_float32(column.type):
         return column
     return to_arrow(to_numpy(column).astype(np.float64).astype(np.float32))
+
+
+def _is_better(chosen: pa.Array, rejected: pa.Array) -> Mask:
+    """Where a row rates its chosen response higher, so that it says nothing against its label."""
+    if not all(pa.types.is_integer(side.type) or pa.types.is_floating(side.type) for side in (chosen, rejected)):
+        return np.zeros(len(chosen), dtype=bool)
+    numbers = [to_numpy(side.cast(pa.float64(), safe=False)) for side in (chosen, rejected)]
+    return numbers[0] > numbers[1]
+
+
+def _say_no_tie(column: pa.Array) -> Mask:
+    """Nothing at all: what a column of that name says is looked at."""
+    return ~to_numpy(column.is_valid())
+
+
+def _are_no_loss(column: pa.Array) -> Mask:
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        return ~(to_numpy(column.cast(pa.float64(), safe=False)) < 0)
+    return ~to_numpy(column.is_valid())
 
 
 def _are_names(column: pa.Array) -> Mask:

@@ -26,14 +26,16 @@ def arrow_pattern(pattern: str) -> str:
 
 
 # Anchored as a whole, at either end, an expression looks at few characters of a text.
-_BEGINNING = rf"\s*(?:[<\[{{]|\Z|(?i:nan|none|null)\s*\Z)|{transcripts.BEGINNING}"
+_BEGINNING = rf"\s|[<\[{{]|\Z|(?i:nan|none|null)\s*\Z|{transcripts.SPEAKER}|{transcripts.BEGINNING}"
 _PLAIN = arrow_pattern(rf"^(?:{_BEGINNING})")
 _PLAIN_OR_NUMBER = arrow_pattern(rf"^(?:{_BEGINNING}|\s*[-+.\p{{Nd}}])")
-_ENDING = arrow_pattern(rf"(?:{transcripts.ENDING}|ASSISTANT:)\s*\Z")
+_ENDING = arrow_pattern(rf"(?:{transcripts.ENDING}|ASSISTANT:|{'|'.join(map(re.escape, transcripts.ENDS))})\s*\Z")
 
 
 def plain_texts(column: pa.StringArray, *, numbers: bool = True) -> NDArray[np.bool_]:
     """Of each text whether it is there, and says nothing but what it says: no turns, no list, no word for nothing.
+
+    It begins with no space, and neither begins nor ends with what a template would put around it.
 
     Args:
         numbers: whether a text that may spell out a number is plain, too.

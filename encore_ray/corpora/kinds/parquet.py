@@ -5,6 +5,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 
 import pyarrow as pa
@@ -52,7 +53,7 @@ class ParquetTable:
         metadata = self.table.metadata
         large = large_dictionaries(metadata, range(start, end), self.handle, self.file.uri)
         kept = [path for path, groups in large.items() if self._has_long_values(path, groups)]
-        table = pq.ParquetFile(self.handle, metadata=metadata, read_dictionary=kept) if kept else self.table
+        table = _opened(self.handle, metadata=metadata, read_dictionary=kept) if kept else self.table
         for group in range(start, end):
             stored = metadata.row_group(group)
             mean = max(1, stored.total_byte_size // max(stored.num_rows, 1))
@@ -62,7 +63,7 @@ class ParquetTable:
     def _has_long_values(self, path: str, groups: list[int]) -> bool:
         """Whether the dictionary of a column has one; Arrow reads the whole of it with the first row."""
         metadata = self.table.metadata
-        table = pq.ParquetFile(self.handle, metadata=metadata, read_dictionary=[path], buffer_size=_PIECE_BYTES)
+        table = _opened(self.handle, metadata=metadata, read_dictionary=[path], buffer_size=_PIECE_BYTES)
         for group in groups:
             for first in itertools.islice(table.iter_batches(1, row_groups=[group], columns=[path]), 1):
                 column = first.column(0)
@@ -81,9 +82,12 @@ def open_parquet(file: SourceFile) -> Iterator[ParquetTable]:
     Raises:
         DataError: columns of pickles.
     """
-    with open_bytes(file) as handle, pq.ParquetFile(handle) as table:
+    with open_bytes(file) as handle, _opened(handle) as table:
         refuse_pickles(table.schema_arrow, file.uri)
         yield ParquetTable(table, file, handle)
+
+
+_opened = partial(pq.ParquetFile, page_checksum_verification=True)
 
 
 def _stored_digest(group: pq.RowGroupMetaData, handle: IO[bytes], head: bytes) -> bytes:

@@ -49,6 +49,7 @@ class Layout:
             content and nothing else: then it is a user turn with its replies, if all further columns of `uses` are
             empty. None where only `read` knows.
         is_transcripts: whether a row has two whole conversations as transcripts of HH-RLHF.
+        has_trees: whether its candidates say which tree they are of.
     """
 
     name: str
@@ -68,3 +69,4 @@ class Layout:
     own_form: frozenset[str] = frozenset()
     plain: tuple[str, ...] | None = None
     is_transcripts: bool = False
+    has_trees: bool = False

@@ -103,9 +103,20 @@ _VICUNA = re.compile(r"(?:\A|(?<=\s)|(?<=</s>))(USER|ASSISTANT):")
 _INSTRUCTION = re.compile(r"(?:<s>)?\s*(\[INST\]|\[/INST\])")
 _SYSTEM_INSIDE = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
 _STEERLM = re.compile(r"\n?<extra_id_(?:0|1)>(System|User|Assistant)\n")
-_END_TOKENS = re.compile(
-    r"(?:\s*(?:</s>|<\|im_end\|>|<\|eot_id\|>|<end_of_turn>|<\|end\|>|<\|endoftext\|>|<eos>|<｜end▁of▁sentence｜>))+\s*\Z"
+ENDS = (
+    "</s>",
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<end_of_turn>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<eos>",
+    "<｜end▁of▁sentence｜>",
 )
+_END_TOKENS = re.compile(rf"(?:\s*(?:{'|'.join(map(re.escape, ENDS))}))+\s*\Z")
+# What a reply may begin with that is not its own.
+SPEAKER = r"\s*(?:###[ ]?|\*\*)?(?:Assistant|ASSISTANT):(?:\*\*)?"
+_SPEAKER = re.compile(SPEAKER)
 # What is worth taking a text apart for, also as Arrow's regular expressions know it: how it begins, or has inside.
 BEGINNING = (
     r"(?i:\s|<s>|<bos>|<BOS_TOKEN>)*(?i:<[|｜s]|<human>|\[/?INST|\[\||\[gMASK|GPT4 Correct |A chat between "
@@ -159,8 +170,18 @@ def _asks_on(text: str) -> bool:
 
 
 def spoken(text: str) -> str:
-    """A reply to a transcript without what is its marking: space in front, tokens that end a turn."""
+    """A turn of a transcript without what is its marking: space in front, tokens that end it."""
     return _END_TOKENS.sub("", text).lstrip()
+
+
+def replied(text: str) -> str:
+    """A reply to a transcript, in whose form it may name its speaker once more, without its marking."""
+    return spoken(text[found.end() :] if (found := _SPEAKER.match(text)) else text)
+
+
+def is_marked(text: str) -> bool:
+    """Whether a reply begins with a speaker, or ends with a token that ends a turn."""
+    return bool(_SPEAKER.match(text)) or text.rstrip().endswith(ENDS)
 
 
 def _hh_turns(text: str) -> tuple[Turn, ...]:

@@ -9,10 +9,12 @@ import uuid
 from collections.abc import Callable, Iterator
 
 from encore_ray.errors import ConfigError
+from encore_ray.fence import fenced
 from encore_ray.folder.driver import local
-from encore_ray.folder.driver.entries import TERM_S, LeaseFiles
+from encore_ray.folder.driver.entries import LEASE_DIR, TERM_S, LeaseFiles
 from encore_ray.folder.driver.lease import Lease, Watch
 from encore_ray.folder.driver.process import Driver
+from encore_ray.schema import TRACKING_DIR
 from encore_ray.storage import Folder
 
 logger = logging.getLogger("encore_ray")
@@ -40,7 +42,7 @@ def only_driver(run: Folder, *, timeout_s: float = 0.0) -> Iterator[None]:
         ConfigError: another process holds it, nothing can be written there, or the store or file system lets the last
             writer win.
         ClusterError: another driver took the lease over, since this one was cut off: anywhere in the block where this
-            is the main thread, else at `require_driver` and at the end.
+            is the main thread, else before it replaces or deletes a file, at `require_driver`, and at the end.
     """
     if run.is_local:
         with local.locked(run, timeout_s=timeout_s, refused=lambda by: _refusal(run, local.told(by))):
@@ -53,7 +55,8 @@ def only_driver(run: Folder, *, timeout_s: float = 0.0) -> Iterator[None]:
         _take(held, timeout_s)
         _leases.append(held)
         try:
-            yield
+            with fenced(run.uri, held.require, open_to_all=(LEASE_DIR, TRACKING_DIR)):
+                yield
             held.require()
         except BaseException:
             held.require(ask=False)  # Ray tells any error of a signal's handler as an interrupt
@@ -64,7 +67,7 @@ def only_driver(run: Folder, *, timeout_s: float = 0.0) -> Iterator[None]:
 
 
 def require_driver(*, ask: bool = True) -> None:
-    """Raise ClusterError where another driver took over what this process held; called before anything is deleted.
+    """Raise ClusterError where another driver took over what this process held.
 
     Args:
         ask: the store, where the last renewal is older than half a term; False: only what is known.

@@ -6,6 +6,7 @@ Ray Train places the workers, joins them into one process group and starts them 
 import contextlib
 import logging
 import os
+import pickle
 import threading
 import time
 import uuid
@@ -32,8 +33,13 @@ logger = logging.getLogger("encore_ray")
 POLL_S = 0.5  # between two looks at the log
 STOP_S = 60.0  # for workers to keep their state when the driver is interrupted
 
-# Ray Train gives workers a minute to start, which a busy machine may need for their imports alone.
-_RAY_TRAIN_ENV = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1"}
+# Ray Train gives workers a minute to start, which a busy machine may need for their imports alone. What it tells of
+# nodes that are to be taken away, by a process of its own, nobody here asks for: the state is on disk.
+_RAY_TRAIN_ENV = {
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+}
 
 Tell = Callable[[Mapping[str, float], int], None]
 
@@ -154,7 +160,8 @@ def _running(plan: TrainPlan, output: str, *, retries: int) -> Iterator[_Trainer
     training.write_atomic(OWNER_FILE, owner.encode())
     trainer = ray.train.torch.TorchTrainer(
         train_worker,
-        train_loop_config={"plan": plan, "output": output, "owner": owner},
+        # Pickled, or Ray Train's controller, which has no use for the plan, imports all that a worker does.
+        train_loop_config={"plan": pickle.dumps(plan), "output": output, "owner": owner},
         torch_config=ray.train.torch.TorchConfig(timeout_s=timeout_s),
         scaling_config=ray.train.ScalingConfig(
             num_workers=plan.crew.num, use_gpu=bool(plan.crew.gpus), resources_per_worker=resources

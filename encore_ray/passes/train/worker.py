@@ -1,6 +1,7 @@
 """What each worker of a training does; it talks to the driver by files, which survive either of them."""
 
 import json
+import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -39,9 +40,10 @@ def train_worker(config: Mapping[str, Any]) -> None:
     """Train, save the model, and write done.json; another attempt goes on from the last state.
 
     Args:
-        config: `plan`, a TrainPlan; `output`, the folder of the model; `owner`, the driver's name for its attempt.
+        config: `plan`, a pickled TrainPlan; `output`, the folder of the model; `owner`, the driver's name for its
+            attempt.
     """
-    plan, output = config["plan"], Path(config["output"])
+    plan, output = pickle.loads(config["plan"]), Path(config["output"])  # noqa: S301  made by the driver
     folder = output / TRAINING_DIR
     if (folder / ERROR_FILE).exists():  # another attempt would meet it again
         return

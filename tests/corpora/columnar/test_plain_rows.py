@@ -28,6 +28,7 @@ from tests.corpora.prepared import prepare
 from tests.fuzz.__main__ import case_rng
 from tests.fuzz.mutations import spoil
 
+REPEATED = "Is the whole prompt said again? é "
 PLAIN = {"prompt": "How?", "chosen": "So.", "rejected": "Not."}
 
 
@@ -72,6 +73,11 @@ FURTHER = {
     "prompt_id": st.sampled_from([None, "", "one", "two"]),
     "id": st.sampled_from([None, "", "x"]) | TEXTS,
     "note": TEXTS | st.none(),
+    "status": st.sampled_from([None, "tie", "unchanged"]),
+    "margin": st.sampled_from([None, -1.5, 0.0, 2.0, float("nan")]),
+    "score_chosen": st.sampled_from([None, 1.0, 2.0, float("nan")]),
+    "score_rejected": st.sampled_from([None, 1.0, 2.0]),
+    "overall": st.sampled_from([None, 1.0]),
     "nested": st.none() | st.lists(st.integers(0, 3), max_size=2),
 }
 TYPES = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
@@ -85,7 +91,13 @@ def tables(draw: st.DrawFn) -> pa.Table:
     def column(values: st.SearchStrategy[Any], type_: pa.DataType) -> pa.Array:
         return pa.array(draw(st.lists(values, min_size=count, max_size=count)), type_)
 
-    texts = st.sampled_from(["How?", "So.", "Not so.", "# Title", "日本", "nan"]) | TEXTS | st.none()
+    texts = (
+        st.sampled_from(
+            ["How?", "So.", "Not so.", "# Title", "日本", "nan", REPEATED, f"{REPEATED} Yes.", f"{REPEATED[:20]} No."]
+        )
+        | TEXTS
+        | st.none()
+    )
     names = draw(st.sampled_from([("prompt", "chosen", "rejected"), ("instruction", "chosen", "rejected")]))
     columns: dict[str, pa.Array] = {}
     for name in names:
@@ -98,10 +110,11 @@ def tables(draw: st.DrawFn) -> pa.Table:
             values = RATINGS if pa.types.is_floating(type_) else WHOLE
             if type_ in (pa.float16(), pa.uint8()):
                 values = st.sampled_from([1, 2, None])
-            columns[f"{side}__rule_{rule}"] = column(values, type_)
-    for name in draw(st.lists(st.sampled_from(list(FURTHER)), unique=True, max_size=3)):
+            columns[f"{side}__{('overall', 'rule')[rule]}"] = column(values, type_)
+    for name in draw(st.lists(st.sampled_from(list(FURTHER)), unique=True, max_size=4)):
         if name not in columns:
-            type_ = pa.list_(pa.int64()) if name == "nested" else pa.string()
+            is_number = name in ("margin", "score_chosen", "score_rejected", "overall")
+            type_ = pa.list_(pa.int64()) if name == "nested" else pa.float64() if is_number else pa.string()
             columns[name] = column(FURTHER[name], type_)
     if "id" not in columns and draw(st.booleans()):
         columns["id"] = column(WHOLE, pa.int64())

@@ -11,7 +11,7 @@ from encore_ray.corpora.columnar.column_shapes import column_shapes
 from encore_ray.corpora.columnar.plain_texts import SPACES, arrow_pattern, plain_texts
 from encore_ray.corpora.turns.standard import is_empty
 from encore_ray.corpora.turns.stored import stored_list
-from encore_ray.corpora.turns.transcripts import is_foreign, read_transcript
+from encore_ray.corpora.turns.transcripts import is_foreign, is_marked, read_transcript
 from encore_ray.corpora.values import Shape, shape_of
 
 PIECES = [
@@ -22,7 +22,25 @@ PIECES = [
     *("<start_of_turn>model", "<｜User｜>", "<｜Assistant｜>", "[gMASK]<sop>", "<reserved_106>", "<X_TOKEN>"),
     *("A chat between a person and an assistant. ", "a chat between", "[", "{", '["a", "b"]', "[{'role': 'user'}]"),
     *('{"role": "user", "content": "x"}', "nan", "None", " NULL ", "<NA>", "Kein", "12", "-1.5e3", "٣", "x", "日本"),
-    *(" ", "\n", "\t", "\x0b", "\x1c", "\x85", "\xa0", "\u2003", "\u2028", "\u3000", "\u200b", "\ufeff", "\x00", ""),
+    *(
+        "</s>",
+        "<|im_end|> ",
+        "**Assistant:** ",
+        " ",
+        "\n",
+        "\t",
+        "\x0b",
+        "\x1c",
+        "\x85",
+        "\xa0",
+        "\u2003",
+        "\u2028",
+        "\u3000",
+        "\u200b",
+        "\ufeff",
+        "\x00",
+        "",
+    ),
 ]
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=5).map("".join)
 
@@ -31,7 +49,13 @@ def says_more(text: str) -> bool:
     """Whether anything that reads a text would find more in it than its content."""
     is_word = text.strip().lower() in ("nan", "none", "null", "<na>")
     return bool(
-        not text or text.isspace() or is_empty(text) or is_word or stored_list(text) or read_transcript(text)
+        not text
+        or text.isspace()
+        or is_empty(text)
+        or is_word
+        or stored_list(text)
+        or read_transcript(text)
+        or is_marked(text)
     ) or is_foreign(text)
 
 

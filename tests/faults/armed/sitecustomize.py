@@ -94,6 +94,8 @@ class Plan:
             os.kill(self._driver(), signal.SIGTERM)
         elif action == "interrupt":  # Ctrl-C reaches every process in the terminal's foreground
             os.killpg(os.getpgid(self._driver()), signal.SIGINT)
+        elif action == "stand_still":  # until somebody lets it go on
+            os.kill(os.getpid(), signal.SIGSTOP)
         elif action == "slow":
             time.sleep(fault["seconds"])
         elif action == "hang":

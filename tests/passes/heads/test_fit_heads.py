@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,18 +42,16 @@ def encore_ray(*args: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run in five units, scored by heads of a tiny backbone, the last through a sigmoid."""
     folder = tmp_path_factory.mktemp("fit")
     corpus = jobs.write_corpus(folder / "corpus.jsonl", num_pairs=NUM_PAIRS)
     tiny.save_own_form(folder / "model", "llama", pooling="mean", rules=RULES)
     (folder / "rules.yaml").write_text(RULES.to_yaml())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
-        run = ("--run", str(folder / "run"))
-        assert encore_ray("prepare", *run, "--input", str(corpus), "--unit-pairs", "32") == 0
-        assert encore_ray("score", *run, "--model", str(folder / "model")) == 0
-        yield folder
+    run = ("--run", str(folder / "run"))
+    assert encore_ray("prepare", *run, "--input", str(corpus), "--unit-pairs", "32") == 0
+    assert encore_ray("score", *run, "--model", str(folder / "model")) == 0
+    return folder
 
 
 def fit(folder: Path, *more: str, output: str = "heads") -> int:
@@ -159,10 +156,7 @@ def test_a_link_to_the_backbone_is_no_place_for_the_heads_either(tmp_path: Path)
         require_place(str(tmp_path / "link"), model=str(tmp_path / "model"))
 
 
-def test_heads_fitted_to_human_labels_tell_unseen_completions_apart(
-    corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
+def test_heads_fitted_to_human_labels_tell_unseen_completions_apart(corpora: Path, tmp_path: Path) -> None:
     figures = heads.measure(corpora / "rbr-gold" / "train.jsonl", str(ENCODER), tmp_path)
     assert figures["mean_auc"]["num_rules"] == 19
     assert figures["mean_auc"]["value"] >= 0.81  # a plain ridge regression gave .816

@@ -6,8 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +39,7 @@ def encore_ray(*args: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def prepared(ray_engine: RayEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def prepared(ray_engine: RayEngine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run of planted pairs that carry their ratings under two rules, and a base model."""
     folder = tmp_path_factory.mktemp("train")
     planted = planted_text(NUM_PAIRS, seed=4)
@@ -54,11 +52,9 @@ def prepared(ray_engine: RayEngine, tmp_path_factory: pytest.TempPathFactory) ->
     (folder / "corpus.jsonl").write_text("".join(lines))
     (folder / "rules.yaml").write_text(rules.to_yaml())
     tiny.save_own_form(folder / "base", "llama", pooling="last")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
-        run = ("--run", str(folder / "run"))
-        assert encore_ray("prepare", *run, "--input", str(folder / "corpus.jsonl"), "--unit-pairs", "24") == 0
-        yield folder
+    run = ("--run", str(folder / "run"))
+    assert encore_ray("prepare", *run, "--input", str(folder / "corpus.jsonl"), "--unit-pairs", "24") == 0
+    return folder
 
 
 def words(folder: Path, *more: str, output: str, objective: str = "regression") -> list[str]:
@@ -133,28 +129,22 @@ def test_the_same_command_finds_the_model_and_other_options_are_refused(
     assert weights(trained / "trained") == before
 
 
-def test_a_worker_that_is_killed_leaves_no_trace_in_the_weights(trained: Path) -> None:
-    with ThreadPoolExecutor() as pool:
-        killed = pool.submit(kill_worker, once_logged=trained / "killed")
-        assert encore_ray(*words(trained, output="killed")) == 0
-        killed.result()
-    assert weights(trained / "killed") == weights(trained / "trained")
-
-
-def test_a_driver_that_is_killed_leaves_a_training_that_the_same_command_ends(trained: Path) -> None:
-    command = words(trained, output="left")
+def test_a_worker_and_then_the_driver_that_are_killed_leave_no_trace_in_the_weights(trained: Path) -> None:
+    command = words(trained, output="killed")
     # A Ray of its own, which dies with it.
     environment = {**os.environ, "RAY_ADDRESS": ""}
     with subprocess.Popen([sys.executable, "-m", "encore_ray.cli", *command], env=environment) as driver:
         try:
-            when_logged(trained / "left", 5)
+            when_logged(trained / "killed", 5)
+            kill_worker(of=driver.pid)
+            when_logged(trained / "killed", num_logged(trained / "killed") + 3)  # by the one in its place
         finally:
             driver.kill()
     assert driver.returncode == -signal.SIGKILL
-    assert list((trained / "left" / "training").glob("step-*"))
-    assert encore_ray(*words(trained, "--batch-rows", "4", output="left")) == ConfigError.exit_code
+    assert list((trained / "killed" / "training").glob("step-*"))
+    assert encore_ray(*words(trained, "--batch-rows", "4", output="killed")) == ConfigError.exit_code
     assert encore_ray(*command) == 0
-    assert weights(trained / "left") == weights(trained / "trained")
+    assert weights(trained / "killed") == weights(trained / "trained")
 
 
 def test_preferences_make_a_reward_model_on_two_workers(trained: Path) -> None:
@@ -213,21 +203,26 @@ def test_a_log_is_read_once_without_torn_lines_and_steps_that_were_told(tmp_path
     assert list(reader.read()) == []
 
 
+def num_logged(output: Path) -> int:
+    """Lines that a training has logged."""
+    log = output / "training" / "log.jsonl"
+    return log.read_text().count("{") if log.exists() else 0
+
+
 def when_logged(output: Path, num_lines: int) -> None:
     """Wait until a training has logged so much."""
-    log = output / "training" / "log.jsonl"
     deadline = time.monotonic() + PATIENCE_S
-    while not log.exists() or log.read_text().count("{") < num_lines:
+    while num_logged(output) < num_lines:
         assert time.monotonic() < deadline, f"{output} has no {num_lines} lines"
         time.sleep(0.005)
 
 
-def kill_worker(*, once_logged: Path) -> None:
-    """Kill the one worker of the training that this process drives, in the middle of its work."""
-    when_logged(once_logged, 5)
+def kill_worker(*, of: int) -> None:
+    """Kill the one worker of the training that a process drives, in the middle of its work."""
     (worker,) = [
         process
-        for process in psutil.Process().children(recursive=True)
+        for process in psutil.Process(of).children(recursive=True)
         if "RayTrainWorker" in " ".join(process.cmdline())
     ]
     worker.kill()
+    worker.wait()
