@@ -7,9 +7,9 @@ says that it was a tie. Such pairs are counted, not changed: which of the two is
 from collections.abc import Mapping
 from typing import Any
 
-from encore_ray.corpora.ratings import Ratings
+from encore_ray.corpora.ratings import RatingColumns, Ratings
 from encore_ray.corpora.values import NUMERIC, Shape, number_of
-from encore_ray.schema import CHOSEN, REJECTED
+from encore_ray.schema import CHOSEN, REJECTED, chosen_column, rejected_column
 
 AGAINST, ALIKE = "rated_against_label", "rated_alike"
 STATUS = "status"  # of Argilla's pairs: unchanged, swapped or tie
@@ -30,6 +30,12 @@ def find_worths(shapes: Mapping[str, Shape]) -> Sides | None:
             if all(shapes.get(name) in _NUMBERS for name in sides):
                 return sides
     return None
+
+
+def rated_sides(worths: Sides | None, ratings: RatingColumns | None) -> list[Sides]:
+    """Columns that say of either response how good it is as a whole, of a table that has them."""
+    rules = [] if ratings is None else [rule for rule in ratings.rules if rule.lower() in _OVERALL]
+    return [*([worths] if worths else []), *((chosen_column(rule), rejected_column(rule)) for rule in rules)]
 
 
 def own_verdict(values: Mapping[str, Any], worths: Sides | None, ratings: Ratings | None) -> str | None:

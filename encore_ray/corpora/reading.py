@@ -9,6 +9,7 @@ unless they are ignored.
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from encore_ray.corpora.layouts.columns import HISTORY, ID_COLUMN, SYSTEM, ColumnMap, at_path
@@ -120,11 +121,16 @@ class Reading:
             if items is not None:
                 values[name] = items
                 notes[LISTS_FROM_TEXT] += 1
-        for name in (*(self.layout.uses - self.layout.own_form), *self.beside.read):
+        for name in self._turned_into_turns:
             value = values.get(name)
-            if isinstance(value, list | dict):
+            if isinstance(value, (list, dict)):
                 values[name] = standard(value, where=name, notes=notes)
         return values
+
+    @cached_property
+    def _turned_into_turns(self) -> tuple[str, ...]:
+        """Columns that may hold messages of any form."""
+        return (*(self.layout.uses - self.layout.own_form), *self.beside.read)
 
     def _repeats(self, values: Mapping[str, Any], name: str) -> bool:
         """Whether the text of a column stands in one that the layout reads."""
@@ -138,10 +144,12 @@ class Reading:
             system, history = self._before(rows[0], notes)
             if system is not None or history:
                 made = [_behind(candidate, system, history) for candidate in made]
-        notes.update(note for candidate in made for note in candidate.notes)
+        for candidate in made:
+            if candidate.notes:
+                notes.update(candidate.notes)
         if self.beside.talk and not self.layout.joined_by:
             notes[UNREAD_TURNS] += _tells_more([rows[0].get(name) for name in self.beside.talk], made)
-        if not self.layout.is_single and all(candidate.rejected is None for candidate in made) and len(made) > 1:
+        if len(made) > 1 and not self.layout.is_single and all(candidate.rejected is None for candidate in made):
             notes[TIES] += 1
         return made
 

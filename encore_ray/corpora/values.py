@@ -62,7 +62,7 @@ _SPECIAL = {
     Shape.THREE_TEXTS: Shape.TEXTS,
     Shape.STORED_THREE: Shape.STORED_TEXTS,
 }
-_EXACT_INT = 2**53
+EXACT_INT = 2**53
 _INT64 = 2**63
 
 
@@ -75,7 +75,7 @@ def shape_of(value: Any) -> Shape:
     if isinstance(value, bool):
         return Shape.BOOL
     if isinstance(value, int):
-        if -_EXACT_INT <= value <= _EXACT_INT:
+        if -EXACT_INT <= value <= EXACT_INT:
             return Shape.INT
         return Shape.LONG if -_INT64 <= value < _INT64 else Shape.HUGE
     if isinstance(value, float):
@@ -166,6 +166,12 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
     if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
         return pa.string()
     return type_
+
+
+def plain_array(column: pa.Array) -> pa.Array:
+    """A column in its plain type; as it is where it has that: Arrow 25 ends the process where it casts some slices."""
+    type_ = plain_type(column.type)
+    return column if column.type == type_ else column.cast(type_)
 
 
 def json_text(value: Any) -> str:

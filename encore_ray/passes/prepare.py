@@ -15,7 +15,7 @@ from encore_ray.corpora.convert import ConvertSettings, SplitConverter
 from encore_ray.corpora.notes import told
 from encore_ray.corpora.plan import CorpusPlan, Split, plan
 from encore_ray.corpora.rows import BadRow, FileRange
-from encore_ray.corpora.scan import RangeScan, ranges, scan
+from encore_ray.corpora.scan import RangeScan, ranges, scan, whole_because
 from encore_ray.corpora.sources import SourceFile
 from encore_ray.corpora.tables import TableSpec
 from encore_ray.engine.base import Engine
@@ -121,6 +121,9 @@ class Prepare(Step[Prepared]):
     def __call__(self, run: Run) -> Prepared:
         options = self.options
         files = [file if file.format != "auto" else replace(file, format=options.format) for file in self.files]
+        for file in files:
+            if why := whole_because(file):
+                run.note(f"prepare: one worker alone reads {file.uri}: {why}. Parquet, or .jsonl, is read by all")
         leaves_out = options.unreadable == "leave_out"
         scans, unread = _scan_all(files, run.engine, leaves_out=leaves_out, row_bytes=options.max_row_bytes)
         corpus = plan(
