@@ -135,8 +135,6 @@ class Folder:
             return self.read_bytes(name)
         except FileNotFoundError:
             raise DataError(f"{self.path(name)} is not there.") from None
-        except IsADirectoryError:
-            raise DataError(f"{self.path(name)} is a folder. Name the file in it.") from None
         except OSError as error:
             raise DataError(f"Cannot read {self.path(name)}: {error}") from None
 
@@ -272,7 +270,7 @@ class Folder:
             try:
                 yield
             except IsADirectoryError:
-                raise DataError(f"Cannot read {self.path(name)}: it is a folder, where a file belongs.") from None
+                raise DataError(f"{self.path(name)} is a folder, where a file belongs.") from None
 
     @contextlib.contextmanager
     def _reaching(self, name: str, *, passing: tuple[type[OSError], ...] = ()) -> Iterator[None]:

@@ -189,11 +189,13 @@ def _content(folder: Folder, name: str) -> Any:
 def _standing_weights(folder: Folder, name: str) -> Weights | None:
     """The weights that are there already; None where there is no file, or an empty one."""
     try:
-        if not folder.exists(name) or not folder.read_bytes(name).strip():
+        if not folder.exists(name):
+            return None
+        if folder.info(name)["type"] == "directory":
+            raise ConfigError(f"{folder.path(name)} is a folder. Name a file for the weights.")
+        if not folder.read_bytes(name).strip():
             return None
         return read_weights(folder, name)
-    except IsADirectoryError:
-        raise ConfigError(f"{folder.path(name)} is a folder. Name a file for the weights.") from None
     except (DataError, OSError):
         raise ResumeRefused(
             f"{folder.path(name)} is there, and holds no whole weights of this version to compare with. Replace it "

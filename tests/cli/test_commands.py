@@ -287,7 +287,7 @@ WEIGH = ("weigh", "--output", "w.json", "--scores")
         ),
         (
             ["compose", "--scores", "good.parquet", "--weights", "folder", "--output", "o"],
-            r"folder is a folder\. Name the file in it",
+            r"folder is a folder, where a file belongs",
         ),
         (["run", "folder"], r"folder: it is a folder\. Name the file in it"),
         (["run", "open.yaml"], r"open\.yaml has no value in line 2 yet, 'model: \?': fill it in, or leave it out"),
