@@ -93,3 +93,13 @@ def _left_open(data: str | bytes) -> str:
         if re.fullmatch(r"\s*(- *)?[\w.-]+: *\?\s*(#.*)?", line):
             return f"has no value in line {number} yet, {line.strip()!r}: "
     return ""
+
+
+def number_text(value: float) -> str:
+    """A finite number as YAML reads it back: of 1e6 Python's own would be read as a text."""
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else yaml.safe_dump(float(value)).split()[0]
+
+
+def scalar_text(text: str) -> str:
+    """A text as YAML reads it back, on one line."""
+    return yaml.safe_dump(text, allow_unicode=True, width=1 << 20).removesuffix("\n").removesuffix("\n...")

@@ -31,7 +31,7 @@ from encore_ray.engine.unit_work import Task, Write
 from encore_ray.errors import ConfigError
 from encore_ray.folder.commits import Commit
 from encore_ray.folder.driver.lock import only_driver, require_driver
-from encore_ray.folder.pass_facts import MadeFrom, as_json, read_facts, write_facts
+from encore_ray.folder.pass_facts import MadeFrom, as_json, keep_stamps, read_facts, write_facts
 from encore_ray.folder.pass_table import PassTable, pass_table
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import Pass, driver_folders
@@ -40,7 +40,7 @@ from encore_ray.folder.tables import run_rules
 from encore_ray.proxies import spare_loopback
 from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder
-from encore_ray.tracking import PassTracker, Tracker, open_tracker
+from encore_ray.tracking import PassTracker, Tracker, open_tracker, untracked
 from encore_ray.tracking.run_context import git_commit
 
 logger = logging.getLogger("encore_ray")
@@ -184,7 +184,8 @@ class Run:
         facts = self._facts(step)
         found = self._made_from(step, facts)
         made = None if found is None else step.standing(self, found.kept)
-        if made is not None:
+        if made is not None and found is not None:
+            keep_stamps(self.folder, spec, found)
             self.note(f"{step.called}: nothing to do, it stands")
             if spec.name in self.tracker.finished:
                 return made
@@ -364,6 +365,13 @@ def open_run(
             require_driver(ask=False)  # another one took over: then nobody interrupted this one
             _say_how_to_resume(folder)
             raise
+
+
+def look_at_run(folder: Folder) -> Run:
+    """A run folder to be asked what stands in it: nothing is held, started, shown or written."""
+    return Run(
+        folder, False, Engines(ClusterOptions(engine="local"), folder), untracked(), Display(Console(quiet=True))
+    )
 
 
 def _tracker(

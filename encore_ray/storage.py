@@ -58,6 +58,13 @@ def require_paths(paths: Iterable[str | None]) -> None:
         raise ConfigError(f"No such file or folder: {', '.join(missing)}.")
 
 
+def standing_above(path: str) -> str:
+    """The local path itself where it is there, else the nearest one above it that is."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path) or "."
+    return path
+
+
 def content_digest(data: Any) -> str:
     """XXH3-128 of a file's bytes, in hexadecimal: finds damage at the speed of memory; forgers can make collisions.
 

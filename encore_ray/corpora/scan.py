@@ -4,6 +4,7 @@
 the parts up. A scan depends only on the file, so the parts can be scanned on any machines in any order.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,18 +86,21 @@ def whole_because(file: SourceFile) -> str | None:
     return None if file.kind == "jsonl" else f"a file of the kind {file.kind} is read from its beginning on"
 
 
-def scan(part: FileRange, *, row_bytes: int = ROW_BYTES) -> RangeScan:
+def scan(part: FileRange, *, row_bytes: int = ROW_BYTES, most_rows: int | None = None) -> RangeScan:
     """Look at one range.
 
     Args:
         row_bytes: a longer row is counted, and not held as a whole.
+        most_rows: look at no more than about so many of its first rows, blank lines among them, as if there were no
+            others; None looks at all.
 
     Raises:
         DataError: the file cannot be read, or has more than 4,096 different columns.
     """
     if part.file.kind in TABLE_KINDS:
-        return _scan_table(part, row_bytes)
-    return _scan_delimited(part, row_bytes) if part.file.kind in ("csv", "tsv") else _scan_text(part, row_bytes)
+        return _scan_table(part, row_bytes, most_rows)
+    scan_kind = _scan_delimited if part.file.kind in ("csv", "tsv") else _scan_text
+    return scan_kind(part, row_bytes, most_rows)
 
 
 def _row_group_runs(file: SourceFile, rows: list[int]) -> list[FileRange]:
@@ -109,14 +113,14 @@ def _row_group_runs(file: SourceFile, rows: list[int]) -> list[FileRange]:
     return [*runs, FileRange(file, start, len(rows))]
 
 
-def _scan_text(part: FileRange, row_bytes: int) -> RangeScan:
+def _scan_text(part: FileRange, row_bytes: int, most_rows: int | None) -> RangeScan:
     shapes: dict[str, ShapeCounts] = {}
     rule_names: Counter[tuple[str, ...]] = Counter()
     num_rows = num_too_long = 0
 
     def observed() -> Iterator[bytes | TooLong]:
         nonlocal num_rows, num_too_long
-        for item in text_items(part, row_bytes=row_bytes):
+        for item in itertools.islice(text_items(part, row_bytes=row_bytes), most_rows):
             yield item
             if isinstance(item, TooLong):
                 num_rows, num_too_long = num_rows + 1, num_too_long + 1
@@ -145,12 +149,13 @@ def _scan_text(part: FileRange, row_bytes: int) -> RangeScan:
     return RangeScan(part, digest.num_items, num_rows, digest, columns, rule_names, num_too_long)
 
 
-def _scan_delimited(part: FileRange, row_bytes: int) -> RangeScan:
+def _scan_delimited(part: FileRange, row_bytes: int, most_rows: int | None) -> RangeScan:
     """CSV and TSV have their digest line by line, as any text: a copy with other line ends is another content."""
     shapes: dict[str, ShapeCounts] = {}
     num_rows = 0
-    digest = ContentDigest.of(text_items(part, row_bytes=row_bytes))
-    for row in read_rows(part, first_line=1, columns=(), row_bytes=row_bytes):
+    digest = ContentDigest.of(itertools.islice(text_items(part, row_bytes=row_bytes), most_rows))
+    rows = read_rows(part, first_line=1, columns=(), row_bytes=row_bytes)
+    for row in itertools.islice(rows, most_rows):
         num_rows += 1
         for name, value in row.values.items():
             shapes.setdefault(name, Counter())[shape_of(value)] += 1
@@ -158,7 +163,7 @@ def _scan_delimited(part: FileRange, row_bytes: int) -> RangeScan:
     return RangeScan(part, num_rows, num_rows, digest, columns, Counter())
 
 
-def _scan_table(part: FileRange, row_bytes: int) -> RangeScan:
+def _scan_table(part: FileRange, row_bytes: int, most_rows: int | None) -> RangeScan:
     rule_names: Counter[tuple[str, ...]] = Counter()
     num_too_long = 0
     with reading(part.file.uri), open_table(part.file) as table:
@@ -166,9 +171,12 @@ def _scan_table(part: FileRange, row_bytes: int) -> RangeScan:
         if len(set(schema.names)) != len(schema.names):
             raise DataError(f"{part.file.uri} has two columns of the same name: {', '.join(schema.names)}.")
         num_rows = sum(table.rows()[part.start : part.end])
-        digest = table.digest(part.start, part.end) if num_rows or part.end > part.start else ContentDigest()
+        is_whole = most_rows is None or num_rows <= most_rows
+        has_digest = is_whole and (num_rows or part.end > part.start)
+        digest = table.digest(part.start, part.end) if has_digest else ContentDigest()
         columns = {name: ColumnScan(Counter(), plain_type(schema.field(name).type)) for name in schema.names}
-        for piece in pieces(table.batches(part.start, part.end, rows=_BATCH_ROWS), row_bytes):
+        batches = table.batches(part.start, part.end, rows=min(_BATCH_ROWS, most_rows or _BATCH_ROWS))
+        for piece in pieces(_first(batches, most_rows), row_bytes):
             batch = piece.batch
             num_too_long += len(piece.too_long) - batch.num_rows
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
@@ -177,6 +185,16 @@ def _scan_table(part: FileRange, row_bytes: int) -> RangeScan:
                 for value in batch.column(RULE_NAMES).to_pylist():
                     _note_rule_names(value, rule_names)
     return RangeScan(part, num_rows, num_rows, digest, columns, rule_names, num_too_long)
+
+
+def _first(batches: Iterator[pa.RecordBatch], most_rows: int | None) -> Iterator[pa.RecordBatch]:
+    """Batches until so many rows are there; None: all."""
+    num_rows = 0
+    for batch in batches:
+        yield batch
+        num_rows += batch.num_rows
+        if most_rows is not None and num_rows >= most_rows:
+            return
 
 
 def _note_rule_names(value: object, seen: Counter[tuple[str, ...]]) -> None:

@@ -11,6 +11,7 @@ from encore_ray.engine.base import Engine
 from encore_ray.engine.ending import end_process, say_last
 from encore_ray.engine.interrupts import signals_interrupt
 from encore_ray.engine.local import LocalEngine
+from encore_ray.engine.probes import cluster_address
 from encore_ray.engine.progress import Progress
 from encore_ray.engine.visible import Visible
 from encore_ray.errors import ClusterError, ConfigError
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
 # and to end. Measured by benchmarks/start.py.
 LOCAL_NUMBERS = 50_000_000
 NUMBERS_PER_S = LOCAL_NUMBERS / 10
+
+
+def needs_ray(options: ClusterOptions, numbers: int | None, in_flight: InFlight | None = None) -> bool:
+    """Whether a pass is done by Ray; arguments as of `Engines.choose`."""
+    if options.engine != "auto":
+        return options.engine == "ray"
+    is_named = options.address is not None or os.environ.get("RAY_ADDRESS")
+    is_small = numbers is not None and numbers <= LOCAL_NUMBERS and not is_named
+    return not (is_small and (in_flight is None or not in_flight.standing()))
 
 
 class Engines:
@@ -81,9 +91,9 @@ class Engines:
             in_flight: marks of its units. Units that ended this process before are handed to Ray, where a death can be
                 told from the end of the command.
         """
-        if self._options.engine == "local" or (self._options.engine == "auto" and self._is_small(numbers, in_flight)):
-            return LocalEngine(unit_timeout_s=self._unit_timeout_s)
-        return self.ray(paths)
+        if needs_ray(self._options, numbers, in_flight):
+            return self.ray(paths)
+        return LocalEngine(unit_timeout_s=self._unit_timeout_s)
 
     def ray(self, paths: Sequence[str] = ()) -> Engine:
         """The cluster, joined or started now, all of whose nodes see the run folder and the paths.
@@ -99,7 +109,7 @@ class Engines:
         from encore_ray.engine.on_ray.nodes import check_nodes
 
         if self._resources is None:
-            address = self._options.address or os.environ.get("RAY_ADDRESS")
+            address = cluster_address(self._options)
             self._say(f"joins the Ray at {redact(address)}" if address else "starts a Ray of its own")
             self._resources = self._held.enter_context(
                 cluster(self._options, lost=self._end if self._ends_process else None)
@@ -129,8 +139,3 @@ class Engines:
             self._before_end(error)
         finally:
             end_process()
-
-    def _is_small(self, numbers: int | None, in_flight: InFlight | None) -> bool:
-        if numbers is None or numbers > LOCAL_NUMBERS or self._options.address is not None:
-            return False
-        return not os.environ.get("RAY_ADDRESS") and (in_flight is None or not in_flight.standing())

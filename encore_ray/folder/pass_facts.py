@@ -25,10 +25,15 @@ _READERS = 8  # files at a time
 
 @dataclass(frozen=True)
 class MadeFrom:
-    """Of results that stand: the facts that they were made from, and what of them no file holds."""
+    """Of results that stand: the facts that they were made from, and what of them no file holds.
+
+    Attributes:
+        renewed: the content of the file that says so with the stamps that the table has by now, where these changed.
+    """
 
     facts: Mapping[str, Any]
     kept: Any
+    renewed: Mapping[str, Any] | None = None
 
 
 def read_facts(run: Folder, spec: Pass) -> MadeFrom | None:
@@ -50,8 +55,14 @@ def read_facts(run: Folder, spec: Pass) -> MadeFrom | None:
             return None
         if stamps != content.get("stamps"):
             _compare_with_digests(run, spec)
-            run.write_json(_file(spec), {**content, "stamps": stamps})
+            return MadeFrom(facts, kept, {**content, "stamps": stamps})
     return MadeFrom(facts, kept)
+
+
+def keep_stamps(run: Folder, spec: Pass, found: MadeFrom) -> None:
+    """Keep the stamps of a table whose files were compared with their digests, so that they are not compared again."""
+    if found.renewed is not None:
+        run.write_json(_file(spec), found.renewed)
 
 
 def write_facts(run: Folder, spec: Pass, facts: Mapping[str, Any], *, files: Iterable[str], kept: Any) -> None:

@@ -100,7 +100,7 @@ class PassTable:
                 return opened
             self.start_over()
         else:
-            self._refuse_foreign_files()
+            self.refuse_foreign_files()
         self.folder.write_json(PLAN_FILE, plan)
         return opened
 
@@ -149,7 +149,7 @@ class PassTable:
                 "with --overwrite. Use another folder."
             )
 
-    def _refuse_foreign_files(self) -> None:
+    def refuse_foreign_files(self) -> None:
         """A pass deletes what no commit names: it only works in a folder of its own."""
         found = [name for name in self.folder.names() if name not in STRAY]
         if found:

@@ -10,15 +10,13 @@ from functools import partial
 from typing import Any
 
 from encore_ray.config import PrepareOptions
-from encore_ray.corpora.bounded import ROW_BYTES
-from encore_ray.corpora.convert import ConvertSettings, SplitConverter
+from encore_ray.corpora.convert import ConvertSettings, SplitConverter, SplitOutcome
 from encore_ray.corpora.notes import told
-from encore_ray.corpora.plan import CorpusPlan, Split, plan
-from encore_ray.corpora.rows import BadRow, FileRange
-from encore_ray.corpora.scan import RangeScan, ranges, scan, whole_because
+from encore_ray.corpora.plan import CorpusPlan, Split
+from encore_ray.corpora.rows import BadRow
+from encore_ray.corpora.scan import whole_because
 from encore_ray.corpora.sources import SourceFile
 from encore_ray.corpora.tables import TableSpec
-from encore_ray.engine.base import Engine
 from encore_ray.errors import DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import manifest_digest, total_counts
@@ -27,6 +25,7 @@ from encore_ray.folder.quarantine import check_bad_fraction
 from encore_ray.folder.spec import PREPARE
 from encore_ray.folder.tables import TableUnit
 from encore_ray.folder.versions import code_digest
+from encore_ray.passes.corpus_scan import convert_settings, named_files, plan_corpus, prepare_facts, scan_all
 from encore_ray.passes.known_inputs import unit_tasks
 from encore_ray.passes.repeats import count_contradictions, count_repeats, count_several_prompts, refuse_repeated_ids
 from encore_ray.run import Dataset, Record, Run, Step
@@ -120,25 +119,19 @@ class Prepare(Step[Prepared]):
 
     def __call__(self, run: Run) -> Prepared:
         options = self.options
-        files = [file if file.format != "auto" else replace(file, format=options.format) for file in self.files]
+        files = named_files(self.files, options)
         for file in files:
             if why := whole_because(file):
                 run.note(f"prepare: one worker alone reads {file.uri}: {why}. Parquet, or .jsonl, is read by all")
         leaves_out = options.unreadable == "leave_out"
-        scans, unread = _scan_all(files, run.engine, leaves_out=leaves_out, row_bytes=options.max_row_bytes)
-        corpus = plan(
-            scans, ids=options.ids, columns=options.columns, ignored=options.ignore or (), leaves_out=leaves_out
-        )
+        scans, unread = scan_all(files, run.engine, leaves_out=leaves_out, row_bytes=options.max_row_bytes)
+        corpus = plan_corpus(scans, options)
         unread += [file.problem for file in corpus.files if file.problem]
         splits = corpus.splits
-        settings = ConvertSettings(
-            unit_pairs=options.unit_pairs,
-            max_field_bytes=options.max_field_bytes,
-            max_row_bytes=options.max_row_bytes,
-        )
+        settings = convert_settings(options)
         if self.limit is not None:
             splits, settings = _trial(corpus, settings, self.limit)
-        output = run.table(PREPARE).open(_facts(corpus, options, settings), overwrite=run.overwrite)
+        output = run.table(PREPARE).open(prepare_facts(corpus, options, settings), overwrite=run.overwrite)
         tasks = unit_tasks(splits, output, limit_rows=settings.limit_rows)
         convert = partial(_Convert, corpus.table, settings)
         commits = run.finish(output, tasks, convert, leaves_out=True, max_bad_fraction=options.max_bad_fraction)
@@ -173,29 +166,6 @@ class Prepare(Step[Prepared]):
         return Record(metrics=made.counts, step=made.counts["rows"], inputs=inputs)
 
 
-@dataclass(frozen=True)
-class _Unread:
-    """A file that cannot be read, and why."""
-
-    uri: str
-    problem: str
-
-
-class _Scan:
-    """Scans one range: runs in a worker. On request it tells what is wrong with a file instead of ending the pass."""
-
-    def __init__(self, leaves_out: bool, row_bytes: int):
-        self._leaves_out, self._row_bytes = leaves_out, row_bytes
-
-    def __call__(self, part: FileRange) -> RangeScan | _Unread:
-        try:
-            return scan(part, row_bytes=self._row_bytes)
-        except DataError as error:
-            if not self._leaves_out:
-                raise
-            return _Unread(part.file.uri, str(error))
-
-
 class _Convert:
     """Converts one split: runs in a worker."""
 
@@ -209,54 +179,20 @@ class _Convert:
             attempt.write(unit, unit=f"{attempt.unit}-{number:05d}")
         outcome = converter.outcome
         attempt.quarantine(outcome.quarantine)
-        return {
-            "rows": outcome.rows_in,
-            "kept": outcome.rows_kept,
-            "quarantined": outcome.rows_quarantined,
-            "pairs": outcome.pairs_out - outcome.singles,
-            "singles": outcome.singles,
-            "identical": outcome.identical,
-            **outcome.notes,
-            **{f"{REASON_COUNT}{reason}": count for reason, count in outcome.reasons.items()},
-        }
+        return converted_counts(outcome)
 
 
-def _scan_all(
-    files: Sequence[SourceFile], engine: Engine, *, leaves_out: bool, row_bytes: int
-) -> tuple[list[RangeScan], list[str]]:
-    """Scans of all ranges, the files in their given order; and what is wrong with files that are left out."""
-    parts: list[FileRange] = []
-    problems: dict[str, str] = {}
-    for file in files:
-        try:
-            parts += ranges(file)
-        except DataError as error:
-            if not leaves_out:
-                raise
-            problems[file.uri] = str(error)
-    scans: list[RangeScan] = []
-    for found in engine.map_units(partial(_Scan, leaves_out, row_bytes), parts):
-        if isinstance(found, _Unread):
-            problems[found.uri] = found.problem
-        else:
-            scans.append(found)
-    order = {file.uri: number for number, file in enumerate(files)}
-    whole = [scan for scan in scans if scan.part.file.uri not in problems]
-    return sorted(whole, key=lambda scan: (order[scan.part.file.uri], scan.part.start)), list(problems.values())
-
-
-def _facts(corpus: CorpusPlan, options: PrepareOptions, settings: ConvertSettings) -> dict[str, Any]:
-    more: dict[str, Any] = {} if settings.max_row_bytes == ROW_BYTES else {"max_row_bytes": settings.max_row_bytes}
-    if corpus.has_prompt_ids:
-        more["prompt_ids"] = "given"
-    if corpus.has_trees:
-        more["trees"] = "one prompt each"
-    return more | {
-        "ids": options.ids,
-        "unit_pairs": settings.unit_pairs,
-        "max_field_bytes": settings.max_field_bytes,
-        "limit_rows": settings.limit_rows,
-        "columns": [f"{field.name}: {field.type}" for field in corpus.table.schema],
+def converted_counts(outcome: SplitOutcome) -> dict[str, int]:
+    """The counts of a converted split, as `Prepared` has them."""
+    return {
+        "rows": outcome.rows_in,
+        "kept": outcome.rows_kept,
+        "quarantined": outcome.rows_quarantined,
+        "pairs": outcome.pairs_out - outcome.singles,
+        "singles": outcome.singles,
+        "identical": outcome.identical,
+        **outcome.notes,
+        **{f"{REASON_COUNT}{reason}": count for reason, count in outcome.reasons.items()},
     }
 
 

@@ -7,7 +7,17 @@ delivers it later. Delivering twice makes no doubles.
 """
 
 from encore_ray.tracking.courier import ReplayReport, replay
-from encore_ray.tracking.tracker import PassTracker, Tracker, open_tracker
+from encore_ray.tracking.tracker import PassTracker, Tracker, find_store, open_tracker, untracked
 from encore_ray.tracking.uris import default_uri, how_to_open
 
-__all__ = ["PassTracker", "ReplayReport", "Tracker", "default_uri", "how_to_open", "open_tracker", "replay"]
+__all__ = [
+    "PassTracker",
+    "ReplayReport",
+    "Tracker",
+    "default_uri",
+    "find_store",
+    "how_to_open",
+    "open_tracker",
+    "replay",
+    "untracked",
+]

@@ -31,7 +31,7 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 
 from encore_ray import durable  # noqa: E402
 from encore_ray.tracking.experiments import ID_PREFIX, deleted, unknown_id  # noqa: E402
-from encore_ray.tracking.sqlite_file import remove_half_made, sqlite_path  # noqa: E402
+from encore_ray.tracking.sqlite_file import make_room, sqlite_path  # noqa: E402
 from encore_ray.tracking.uris import artifact_root  # noqa: E402
 
 KEY_TAG = "encore_ray.run_key"
@@ -176,7 +176,7 @@ def _first_alone(uri: str) -> Iterator[None]:
     name = hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:12]
     with open(os.path.join(tempfile.gettempdir(), f"encore-ray-{os.getuid()}-tables-{name}.lock"), "a") as handle:
         durable.try_lock(handle, waits=True)
-        remove_half_made(path)
+        make_room(path)
         yield
 
 

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+from encore_ray.storage import standing_above
 from encore_ray.tracking.experiments import ID_PREFIX, deleted, unknown_id
 
 _FILLED_ON_THE_WAY = frozenset({"alembic_version", "workspaces"})
@@ -26,14 +27,13 @@ def sqlite_path(uri: str) -> str:
 
 
 def problem_of(path: str, experiment: str | None) -> str | None:
-    """What is wrong with a file that MLflow would open; a file that is not there yet is made by it."""
+    """What is wrong with a file that MLflow would open; one that is not there yet is made by it, with its folder."""
     if os.path.isdir(path):
         return "that is a folder. Name a file in it."
     if not os.path.exists(path):
-        try:
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        except OSError as error:
-            return f"its folder cannot be made: {error}."
+        place = standing_above(os.path.dirname(path) or ".")
+        if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
+            return f"its folder cannot be made: {place} is no folder that this user may write to."
         if experiment is not None and experiment.startswith(ID_PREFIX) and experiment != f"{ID_PREFIX}0":
             return unknown_id(experiment)
         return None
@@ -46,9 +46,13 @@ def problem_of(path: str, experiment: str | None) -> str | None:
         return f"{error}. Name another file."
 
 
-def remove_half_made(path: str) -> None:
-    """Remove a file whose tables nobody finished; to be called by the one process that may make them now."""
+def make_room(path: str) -> None:
+    """Make the folder of a file, or remove a file whose tables nobody finished.
+
+    To be called by the one process that may make the tables now.
+    """
     if not os.path.exists(path):
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         return
     with contextlib.suppress(sqlite3.DatabaseError):  # MLflow tells what is wrong with it
         with _reading(path) as database:

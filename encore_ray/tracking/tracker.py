@@ -169,6 +169,23 @@ class Tracker(_Run):
             self._courier.close(timeout_s=timeout_s, bring=not (forgotten and error))
 
 
+def untracked() -> Tracker:
+    """Of a command that nobody tracks."""
+    return Tracker(None, None, job="", journal_folder=None, uri=None)
+
+
+def find_store(run_folder: Folder | None, *, uri: str | None, experiment: str) -> str | None:
+    """The store that a job's records go to; None where they stay in the journal. Arguments as of `open_tracker`.
+
+    Raises:
+        ConfigError: the store or the experiment is none that will take the job's records, as far as can be known now.
+    """
+    uri = uri or (default_uri(run_folder) if run_folder is not None else None)
+    if uri is not None:
+        refuse_permanent(uri, experiment)
+    return uri
+
+
 def open_tracker(
     run_folder: Folder | None,
     *,
@@ -195,10 +212,8 @@ def open_tracker(
         ConfigError: the store or the experiment is none that will take the job's records, as far as can be known now.
     """
     if run_folder is None and uri is None:
-        return Tracker(None, None, job="", journal_folder=None, uri=None)
-    uri = uri or (default_uri(run_folder) if run_folder is not None else None)
-    if uri is not None:
-        refuse_permanent(uri, experiment)
+        return untracked()
+    uri = find_store(run_folder, uri=uri, experiment=experiment)
     folder = run_folder or Folder(tempfile.mkdtemp(prefix="encore-ray-tracking-"))
     journal = Journal(folder)
     last = journal.last_job()

@@ -8,8 +8,23 @@ import pytest
 
 from encore_ray.config import ClusterOptions
 from encore_ray.engine.on_ray.cluster import cluster
-from encore_ray.engine.on_ray.probes import require_cluster, require_temporary_folder
+from encore_ray.engine.probes import require_cluster, require_temporary_folder, temporary_folder
 from encore_ray.errors import ClusterError, ConfigError
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"TMPDIR": "/a"}, {"RAY_TMPDIR": "/b"}, {"RAY_TMPDIR": "/b", "TMPDIR": "/a"}]
+)
+def test_the_temporary_folder_is_found_as_ray_finds_it(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    from ray._common.utils import get_default_ray_temp_dir
+
+    for name in ("RAY_TMPDIR", "TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert temporary_folder() == get_default_ray_temp_dir()
 
 
 @pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR"])

@@ -16,8 +16,8 @@ from encore_ray.engine.interrupts import signals_interrupt
 from encore_ray.engine.on_ray.lifelines import watching
 from encore_ray.engine.on_ray.nodes import live_nodes
 from encore_ray.engine.on_ray.of_ones_own import of_ones_own
-from encore_ray.engine.on_ray.probes import require_cluster, require_temporary_folder
 from encore_ray.engine.pools import Node, Resources
+from encore_ray.engine.probes import cluster_address, require_ray
 from encore_ray.errors import ClusterError
 
 WORKER_ENV = {
@@ -80,11 +80,8 @@ def _connect(options: ClusterOptions) -> str:
     # Ray's core tells the driver's terminal about actors of Ray Data that restart fine (ray-project/ray#53727).
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
-    if address == "local":
-        require_temporary_folder()
-    else:
-        require_cluster(address)
+    address = cluster_address(options) or "local"
+    require_ray(options)
     try:
         if address == "local":
             # Local workers inherit our environment; a runtime environment would keep Ray from starting them ahead.

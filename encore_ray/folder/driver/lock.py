@@ -84,6 +84,13 @@ def driver_of(run: Folder) -> str | None:
     return None if entry is None or entry.is_free else str(entry)
 
 
+def refuse_other_driver(run: Folder) -> None:
+    """Raise ConfigError where a process works on a run folder, as `only_driver` would; nothing is taken or written."""
+    holder = driver_of(run)
+    if holder is not None:
+        raise _refusal(run, holder)
+
+
 def _take(held: Lease, timeout_s: float) -> None:
     """Take a lease once nobody holds it.
 

@@ -84,6 +84,33 @@ def _look(reading: MemberReading, parts: Sequence[Sides]) -> _Seen:
     return seen
 
 
+def texts_read(reading: MemberReading, sides: Sides) -> list[tuple[str, str | None]]:
+    """What a member reads of both conversations of each pair, as its tokens spell it.
+
+    Returns:
+        for each pair what it reads with the chosen and with the rejected response, None where there is none.
+
+    Raises:
+        DataError: the template refuses a conversation.
+    """
+    prompts, chosen, rejected, ids = sides
+    conversations = reading.conversations
+    if reading.asks is None:
+        pairs = conversations.tokenize_pairs(prompts, chosen=chosen, rejected=rejected, pair_ids=ids)
+        rows = zip(pairs.chosen_ids, pairs.rejected_ids, strict=True)
+        return [(_spelt(reading, one), None if other is None else _spelt(reading, other)) for one, other in rows]
+    texts: list[tuple[str, str | None]] = []
+    for prompt, one, other, name in zip(*sides, strict=True):
+        asked = [reading.asks(prompt, side) for side in (one, other) if side is not None]
+        spelt = [_spelt(reading, row) for row in conversations.encode(asked, [name] * len(asked), to_answer=True)]
+        texts.append((spelt[0], spelt[1] if len(spelt) > 1 else None))
+    return texts
+
+
+def _spelt(reading: MemberReading, ids: Iterable[int]) -> str:
+    return str(reading.conversations.tokenizer.decode([int(each) for each in ids]))
+
+
 def _compare(reading: MemberReading, parts: Sequence[Sides], refused: Container[int]) -> None:
     """Compare the tokens of the first pairs that the template takes with those that transformers itself makes."""
     pairs = ((prompt, one, name) for part in parts for prompt, one, _, name in zip(*part, strict=True))

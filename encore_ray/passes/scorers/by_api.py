@@ -72,16 +72,19 @@ class ApiScorer:
                 run.note(f"{self.verb} by {judge.facts['model']}: {sentence}")
         return settled
 
+    def resumed(self, standing: Mapping[str, Any]) -> "ApiScorer":
+        agreed, own = Agreement.of_facts(standing), self.judge.agreement
+        given = self.judge.options.context_tokens
+        if given is not None and agreed.context_tokens != given:
+            agreed = replace(agreed, context_tokens=given, context_chars=own.context_chars)
+        return replace(self, judge=replace(self.judge, agreement=agreed))
+
     def _settled(self, run: Run, table: PassTable, units: Sequence[TableUnit]) -> ApiJudge:
         """The judge as it is asked: as for scores that stand, else as the first questions show."""
         standing, judge = table.standing_facts() or {}, self.judge
-        agreed = Agreement.of_facts(standing)
-        given = judge.options.context_tokens
-        if given is not None and agreed.context_tokens != given:
-            agreed = replace(agreed, context_tokens=given, context_chars=judge.agreement.context_chars)
-        resumed = replace(judge, agreement=agreed)
-        if standing and (standing == replace(self, judge=resumed).facts or not run.overwrite):
-            return resumed
+        resumed = self.resumed(standing)
+        if standing and (standing == resumed.facts or not run.overwrite):
+            return resumed.judge
         if not units:
             return judge
         timeout_s = run.engine.unit_timeout_s

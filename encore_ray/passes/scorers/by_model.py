@@ -14,7 +14,7 @@ from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.scorers.embed import finish_embeddings, open_embeddings
 from encore_ray.passes.scorers.model.forward import score_writer, unit_by_model
 from encore_ray.passes.scorers.model.place import model_paths
-from encore_ray.passes.scorers.model.plan import settle_budget
+from encore_ray.passes.scorers.model.plan import settle_budget, with_standing_budget
 from encore_ray.passes.scorers.model.planned import TEMPLATE, JudgeModel, PlannedModel, ScoringModel
 from encore_ray.passes.scorers.model.preview import preview
 from encore_ray.passes.scorers.outputs import OutputWriter
@@ -72,6 +72,9 @@ class ModelScorer:
 
     def numbers(self, run: Run) -> None:
         return None
+
+    def resumed(self, standing: Mapping[str, Any]) -> "ModelScorer":
+        return replace(self, model=with_standing_budget(self.model, standing))
 
     def ready(self, run: Run, table: PassTable, units: Sequence[TableUnit], allowed: Allowance) -> "ModelScorer":
         model = settle_budget(self.model, units, table, engine=run.engine, overwrite=run.overwrite)

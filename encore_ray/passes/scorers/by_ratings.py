@@ -51,6 +51,9 @@ class RatingsScorer:
     def numbers(self, run: Run) -> int:
         return count_numbers(run.path(PAIRS_DIR))
 
+    def resumed(self, standing: Mapping[str, Any]) -> "RatingsScorer":
+        return self
+
     def ready(self, run: Run, table: PassTable, units: Sequence[TableUnit], allowed: Allowance) -> "RatingsScorer":
         return replace(self, given=rules_of_ratings(rated_rules(units), self.given))
 

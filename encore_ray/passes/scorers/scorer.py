@@ -47,6 +47,10 @@ class Scorer(Protocol):
         """How many numbers it reads; None where a model does the work."""
         ...
 
+    def resumed(self, standing: Mapping[str, Any]) -> Self:
+        """Settled as it was for results that stand, of which these are the facts; nothing is asked or searched for."""
+        ...
+
     def ready(self, run: Run, table: PassTable, units: Sequence[TableUnit], allowed: Allowance) -> Self:
         """Settle what can only be known now, track what it is, and say what it will do.
 

@@ -1,7 +1,7 @@
 """The model or judge of a score pass, planned on the driver: found, identified, with its strategy and token budget."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,7 @@ from encore_ray.schema import RULES_FILE
 from encore_ray.storage import content_digest, fingerprint
 
 if TYPE_CHECKING:
+    from encore_ray.models.families.model_folder import Head
     from encore_ray.models.loading.reading import MemberReading
 
 logger = logging.getLogger("encore_ray")
@@ -55,6 +56,21 @@ def plan_model(path: str, options: ScoreOptions, *, resources: Resources, rules:
     strategies, facts = plan_body(path, place, options, resources=resources)
     planned = ScoringModel(path, options, strategies, facts, rules=found)
     return replace(planned, facts={**facts, **_reading_facts(read_members(members, planned.load_options))})
+
+
+def model_heads(path: str, options: ScoreOptions) -> "tuple[RuleSet | None, list[Head]]":
+    """The rules that come with a model, checked against its heads, or None; and its heads.
+
+    Errors as of `plan_model`.
+    """
+    from encore_ray.models.loading.checkpoint import open_members, rules_of
+    from encore_ray.models.loading.fetch import fetch_model
+
+    options = with_template(options)
+    place = local_model(model_source(path, options))
+    members = open_members(place, reading_of(options))
+    has_rules = (fetch_model(place) / RULES_FILE).exists()
+    return rules_of(place, members) if has_rules else None, [head for _, opened in members for head in opened.heads]
 
 
 def _reading_facts(readings: Sequence["MemberReading"]) -> dict[str, str]:
@@ -136,6 +152,14 @@ def plan_body(
     return strategies, facts
 
 
+def with_standing_budget(model: Model, standing: Mapping[str, Any]) -> Model:
+    """The model with the budget of results that stand, where one would have to be searched for."""
+    found = standing.get("batch_tokens")
+    if model.facts["batch_tokens"] != SEARCH or not isinstance(found, int):
+        return model
+    return replace(model, facts={**model.facts, "batch_tokens": found})
+
+
 def settle_budget(
     model: Model, units: Sequence[TableUnit], output: PassTable, *, engine: Engine, overwrite: bool = False
 ) -> Model:
@@ -151,8 +175,8 @@ def settle_budget(
     if model.facts["batch_tokens"] != SEARCH:
         return model
     standing = output.standing_facts() or {}
-    resumed = replace(model, facts={**model.facts, "batch_tokens": standing.get("batch_tokens")})
-    if isinstance(standing.get("batch_tokens"), int) and (standing == resumed.decisive_facts or not overwrite):
+    resumed = with_standing_budget(model, standing)
+    if resumed is not model and (standing == resumed.decisive_facts or not overwrite):
         return resumed
     first: list[TableUnit] = []
     for unit in units:

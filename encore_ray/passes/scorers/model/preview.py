@@ -11,6 +11,7 @@ from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT, REJECTED
 
 if TYPE_CHECKING:
     from encore_ray.models.loading.look_ahead import Sides
+    from encore_ray.models.loading.reading import MemberReading
 
 # Units looked at, spread over the job, and pairs of each: a second of tokenising.
 UNITS, PAIRS = 8, 64
@@ -23,18 +24,31 @@ def preview(model: ScoringModel, units: Sequence[TableUnit]) -> tuple[str, list[
         ModelError: its tokenizer does not know what is written in them.
     """
     from encore_ray.models.loading.look_ahead import look_ahead
-    from encore_ray.models.loading.reading import plan_judge_readings, plan_readings
 
-    place, options = local_model(model.source), model.load_options
-    if isinstance(model, JudgeModel):
-        readings = plan_judge_readings(place, options, asks=model.asks)
-    else:
-        readings = plan_readings(place, options)
+    readings = readings_of(model)
     step = -(-len(units) // UNITS) or 1
     few = units[::step]
     is_whole = len(few) == len(units) and all(unit.rows <= PAIRS for unit in units)
     name = ", ".join(dict.fromkeys(reading.template for reading in readings))
     return name, look_ahead(readings, _sample(few), is_whole=is_whole)
+
+
+def readings_of(model: ScoringModel) -> "list[MemberReading]":
+    """How each member of a model reads conversations; errors as of `plan_readings`."""
+    from encore_ray.models.loading.reading import plan_judge_readings, plan_readings
+
+    place, options = local_model(model.source), model.load_options
+    if isinstance(model, JudgeModel):
+        return plan_judge_readings(place, options, asks=model.asks)
+    return plan_readings(place, options)
+
+
+def first_texts(model: ScoringModel, unit: TableUnit, num_pairs: int) -> list[tuple[str, str | None]]:
+    """What the first member of a model reads of the first pairs of a unit; see `texts_read`."""
+    from encore_ray.models.loading.look_ahead import texts_read
+
+    pairs = unit.read([PAIR_ID, *TEXTS]).slice(0, num_pairs).to_pydict()
+    return texts_read(readings_of(model)[0], (pairs[PROMPT], pairs[CHOSEN], pairs[REJECTED], pairs[PAIR_ID]))
 
 
 def _sample(units: Sequence[TableUnit]) -> Iterator["Sides"]:

@@ -1,12 +1,12 @@
-"""What keeps Ray from starting or from being joined, found out before it is tried for minutes."""
+"""What keeps Ray from starting or from being joined, found out before it is tried for minutes, and without Ray."""
 
 import os
 import socket
 from urllib.parse import urlsplit
 
-from ray._common.utils import get_default_ray_temp_dir
-
+from encore_ray.config import ClusterOptions
 from encore_ray.errors import ClusterError, ConfigError
+from encore_ray.storage import standing_above
 
 SOCKET_BYTES = 107  # the longest path of a unix socket on Linux
 # What Ray puts below its temporary folder; numbers of processes have up to seven digits.
@@ -15,13 +15,34 @@ CONNECT_TIMEOUT_S = 5.0
 _CLIENT = "ray"
 
 
+def cluster_address(options: ClusterOptions) -> str | None:
+    """Of the Ray that is joined; None where one of the command's own is started."""
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    return None if address in (None, "", "local") else address
+
+
+def temporary_folder() -> str:
+    """Where a Ray of one's own keeps its sockets and logs, as Ray itself finds it on Linux."""
+    place = os.environ.get("RAY_TMPDIR", os.environ.get("TMPDIR", "/tmp"))  # noqa: S108
+    return os.path.join(place, "ray")
+
+
+def require_ray(options: ClusterOptions) -> None:
+    """Make sure that Ray can be joined or started, as far as can be told without it; errors as of the two below."""
+    address = cluster_address(options)
+    if address is None:
+        require_temporary_folder()
+    else:
+        require_cluster(address)
+
+
 def require_temporary_folder() -> None:
     """Make sure that a Ray of one's own can keep its sockets and logs.
 
     Raises:
         ConfigError: its folder has too long a name, or belongs to someone else.
     """
-    folder = get_default_ray_temp_dir()
+    folder = temporary_folder()
     remedy = f"Set RAY_TMPDIR to a short folder of your own, as in RAY_TMPDIR=/tmp/u{os.getuid()}."
     length = len(os.fsencode(os.path.join(folder, _LONGEST_SOCKET)))
     if length > SOCKET_BYTES:
@@ -29,9 +50,7 @@ def require_temporary_folder() -> None:
             f"Ray cannot keep its sockets in {folder}: their paths would have {length} bytes, and Linux takes "
             f"{SOCKET_BYTES}. {remedy}"
         )
-    place = folder
-    while not os.path.lexists(place):
-        place = os.path.dirname(place) or "."
+    place = standing_above(folder)
     if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
         raise ConfigError(f"Ray cannot write to {folder}: {place} is no folder that this user may write to. {remedy}")
 
