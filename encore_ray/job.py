@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from rich.console import Console
 
 from encore_ray.artifacts import Comparison, Metrics
+from encore_ray.check.early import refuse_early, refuse_ranges
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import JobConfig
-from encore_ray.corpora.inputs import input_specs
-from encore_ray.corpora.sources import SourceFile, list_files
 from encore_ray.errors import ConfigError
 from encore_ray.passes.compare import Compare
 from encore_ray.passes.compose import Compose
@@ -18,7 +17,7 @@ from encore_ray.passes.evaluate import Evaluate
 from encore_ray.passes.prepare import Prepare
 from encore_ray.passes.report import write_report
 from encore_ray.passes.score import Score
-from encore_ray.passes.scorers.choose import check_configured_scorer, choose_scorer, scorer_facts
+from encore_ray.passes.scorers.choose import choose_scorer, scorer_facts
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.weigh import Weigh
 from encore_ray.redaction import redact
@@ -75,9 +74,7 @@ def run_job(
     if limit is not None and limit < 1:
         raise ConfigError(f"limit: expected 1 pair or more, found {limit}.")
     began = time.monotonic()
-    files = list_files(input_specs(config.inputs))
-    check_configured_scorer(config)
-    _check_run_folder(config.run, files)
+    files = refuse_early(config)
     stored, max_bad_fraction = redact(config.to_yaml()).encode(), config.prepare.max_bad_fraction
     with open_run(
         Folder(config.run),
@@ -92,7 +89,9 @@ def run_job(
         prepare = Prepare(files, config.prepare, limit)
         score = Score(None, max_bad_fraction, scorer_facts(config))
         if not (run.stands(prepare) and run.stands(score)):
-            score = replace(score, scorer=choose_scorer(config, run))
+            scorer = choose_scorer(config, run)
+            refuse_ranges(config, scorer)
+            score = replace(score, scorer=scorer)
         prepared = run.do(prepare)
         scored = run.do(score)
         weights = run.do(Weigh(config.weigh))
@@ -115,9 +114,3 @@ def run_job(
             done=run.done,
         )
     return replace(result, seconds=time.monotonic() - began)
-
-
-def _check_run_folder(run: str, files: list[SourceFile]) -> None:
-    inside = [file.uri for file in files if file.uri.startswith(run.rstrip("/") + "/")]
-    if inside:
-        raise ConfigError(f"The run folder {run} holds the input {inside[0]}: use a folder of its own for the run.")
