@@ -21,7 +21,7 @@ from encore_ray.visible import visible_lines
 
 INTERRUPTED = 130
 
-_FIRST = {name: COMMANDS[name] for name in ("demo", "run")}
+_FIRST = {name: COMMANDS[name] for name in ("demo", "run", "check", "init")}
 ALL_COMMANDS: dict[str, type[Command]] = {**_FIRST, "chain": Chain, **COMMANDS}
 
 

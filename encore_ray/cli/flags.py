@@ -17,8 +17,8 @@ from encore_ray.storage import Folder, absolute
 
 
 def hint(default: str) -> str:
-    """What help says of a default: nothing of None and False, which mean that a flag is not given."""
-    return "" if default in ("None", "False") else f"(default: {default})"
+    """What help says of a default: nothing of None, False and an empty list, which mean that a flag is not given."""
+    return "" if default in ("None", "False", "") else f"(default: {default})"
 
 
 def flag(metavar: str | None = None) -> Any:

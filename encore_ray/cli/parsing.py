@@ -12,8 +12,11 @@ import tyro
 from rich.console import Console
 
 from encore_ray.cli.commands.artifacts import Export, Inspect, Rules, Status, Track
+from encore_ray.cli.commands.check import Check
 from encore_ray.cli.commands.compare import Compare
+from encore_ray.cli.commands.doctor import Doctor
 from encore_ray.cli.commands.fit import FitHeads
+from encore_ray.cli.commands.init import Init
 from encore_ray.cli.commands.jobs import Demo, Run
 from encore_ray.cli.commands.passes import Compose, Evaluate, Prepare, Score, Weigh
 from encore_ray.cli.commands.rate import Rate
@@ -37,6 +40,8 @@ class Command(Protocol):
 COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "run": Run,
+    "check": Check,
+    "init": Init,
     "prepare": Prepare,
     "score": Score,
     "rate": Rate,
@@ -54,6 +59,7 @@ COMMANDS: dict[str, type[Command]] = {
     "export": Export,
     "rules": Rules,
     "submit": Submit,
+    "doctor": Doctor,
 }
 
 

@@ -92,7 +92,7 @@ def test_a_mistyped_command_is_told_the_one_that_was_meant(capsys: pytest.Captur
     said = mistake(capsys, "wiegh", "--run", "x")
     assert "There is no command wiegh: did you mean weigh? `encore-ray --help` says what each does." in said
     said = mistake(capsys, "job.yaml")
-    assert "There is no command job.yaml: the commands are demo, run, chain, prepare," in said
+    assert "There is no command job.yaml: the commands are demo, run, check, init, chain, prepare," in said
 
 
 # Help
@@ -130,6 +130,7 @@ def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: 
         flag = f"--{field.replace('_', '-')}"
         positional = {
             "config": "CONFIG.yaml",
+            "data": "PATH",
             "file": "CHAIN.yaml",
             "path": "PATH",
             "run": "RUN",

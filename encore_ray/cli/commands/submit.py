@@ -6,15 +6,15 @@ from typing import Annotated
 
 from rich.console import Console
 
-from encore_ray.cli.commands.jobs import Run
+from encore_ray.cli.commands.jobs import JobFile, WholeJob
 from encore_ray.cli.flags import flag
-from encore_ray.config.sources import assigned_values, load_config
+from encore_ray.config.sources import load_config
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.shell import command
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submit(Run):
+class Submit(WholeJob):
     """Run a whole job on a Ray cluster elsewhere, and follow its log. The same command again resumes it.
 
     The driver runs on the cluster and goes on without this command. Its exit code is the job's.
@@ -24,14 +24,13 @@ class Submit(Run):
     Corpora, model and run folder must be where all nodes see them.
     """
 
+    config: JobFile
+    """The job's YAML file; docs/configuration.md has its keys."""
     address: Annotated[str, flag("URL")]
     """The cluster's dashboard, as in http://127.0.0.1:8265."""
 
     def main(self, console: Console) -> None:
-        flags = assigned_values(self.set)
-        if self.run is not None:
-            flags["run"] = self.run
-        config = load_config(self.config, flags=flags)
+        config = load_config(self.config, flags=self.over())
         from encore_ray.submit.submission import connect, follow, submit
         from encore_ray.submit.upload import machine_bound
 

@@ -1,0 +1,177 @@
+"""The files of a job that runs as they are: of a corpus a job.yaml, of a table of scores a chain.yaml, with rules."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from encore_ray.check.sample import Sample, take_sample
+from encore_ray.config import PrepareOptions, RateOptions, ScoreOptions
+from encore_ray.config.sources import read_rules, resolve_model, section_defaults
+from encore_ray.corpora.sources import InputSpec, list_files
+from encore_ray.drafts.files import JOB_NAME, Draft, Names
+from encore_ray.drafts.observed import observe
+from encore_ray.drafts.rules import DraftedRules, draft_rules, draft_rules_of_heads
+from encore_ray.drafts.scores import draft_chain, scores_units
+from encore_ray.errors import ConfigError
+from encore_ray.passes.scorers.api.connection import is_api
+from encore_ray.passes.scorers.api.reach import served_models
+from encore_ray.passes.scorers.by_ratings import rated_rules
+from encore_ray.plain_yaml import scalar_text
+from encore_ray.rule_pools import rule_pool
+from encore_ray.storage import absolute, require_paths
+
+RATED_ROWS = 20_000  # whose ratings are looked at
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person names.
+
+    Attributes:
+        data: paths of corpora, or of a table of scores; absolute, or URLs.
+        model, judge: who scores, as the options of a job.
+        rules: path of a rules.yaml; None: drafted.
+        run: run folder, absolute or a URL.
+    """
+
+    data: tuple[str, ...]
+    model: str | None
+    judge: str | None
+    rules: str | None
+    run: str
+
+
+def draft(wanted: Wanted, names: Names) -> Draft:
+    """Look at data and model, and draft the files that run them.
+
+    Raises:
+        ConfigError: a path is not there, or nobody is named who scores. DataError, ModelError: as of a run.
+    """
+    require_paths(path for path in wanted.data if "*" not in path)
+    units = scores_units(wanted.data)
+    if units:
+        if wanted.model or wanted.judge:
+            raise ConfigError(f"{wanted.data[0]} is a table of scores: a model or judge has nothing left to score.")
+        return draft_chain(wanted.data[0], units, names, rules=wanted.rules)
+    files = list_files(InputSpec(path) for path in wanted.data)
+    options = section_defaults(PrepareOptions)
+    has_model = wanted.model is not None or wanted.judge is not None
+    rows = {} if has_model else {"rows_of_all": RATED_ROWS, "most_rows": RATED_ROWS}
+    sample = take_sample(files, options, **rows)
+    found = [_corpus_found(sample, len(files))]
+    rules, lines = _scored_by(wanted, sample, found, names)
+    guessed = list(rules.notes) if rules else []
+    lines = [*_inputs(wanted.data, sample, names), *lines]
+    name = names.job or JOB_NAME
+    texts = {name: ""}
+    if wanted.rules:
+        lines.append(f"rules: {scalar_text(names.near(wanted.rules))}")
+        differ = _ranges_differ(wanted.rules)
+    elif rules:
+        lines.append(f"rules: {scalar_text(names.rules)}  # drafted, to be corrected")
+        texts[names.rules], differ = rules.text, rules.ranges_differ
+    else:
+        differ = False
+    lines.append(f"run: {scalar_text(names.near(wanted.run))}  # everything the job makes")
+    if differ:
+        lines += ["weigh:", "  score_range: unit  # rules have different ranges: each is mapped to [0, 1]"]
+        guessed.append("scores of rules of different range are mapped to [0, 1] (weigh.score_range: unit)")
+    texts[name] = "\n".join(["# Drafted by `encore-ray init`; docs/configuration.md has all keys.", *lines]) + "\n"
+    return Draft(texts, tuple(found), tuple(guessed))
+
+
+def _scored_by(wanted: Wanted, sample: Sample, found: list[str], names: Names) -> tuple[DraftedRules | None, list[str]]:
+    """The rules to be drafted, if any, and the lines that name who scores."""
+    rated = rated_rules(sample.units)
+    if rated and (wanted.model or wanted.judge):
+        found.append(f"ratings of {len(rated)} rules in the data are not used, since a model or judge is named")
+    if wanted.model is not None:
+        return _by_model(wanted, found, names)
+    if wanted.judge is not None:
+        return _by_judge(wanted, found, names)
+    if not rated:
+        raise ConfigError(
+            f"{found[0]}. It carries no ratings (chosen__<rule> columns), so somebody has to score it: name a reward "
+            "model with --model, or a language model or an API that rates under each rule with --judge."
+        )
+    found.append(f"ratings of {len(rated)} rules: {', '.join(rated)}")
+    if wanted.rules:
+        return None, []
+    assert sample.pairs is not None
+    of = f"the ratings of {'all' if sample.is_whole else 'the first'} {sample.counts['rows']:,} rows"
+    drafted = draft_rules(observe([sample.pairs], rated), of=of)
+    return drafted, []
+
+
+def _by_model(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRules | None, list[str]]:
+    from encore_ray.passes.scorers.model.plan import model_heads
+
+    assert wanted.model is not None
+    own, heads = model_heads(wanted.model, section_defaults(ScoreOptions))
+    lines = [f"model: {scalar_text(names.near(wanted.model))}"]
+    if own is not None and not wanted.rules:
+        found.append(f"a model with its own rules.yaml of {len(own)} rules: {', '.join(own.names[:10])}")
+        return None, lines
+    found.append(f"a model with {len(heads)} heads: {', '.join(head.label for head in heads[:10])}")
+    return None if wanted.rules else draft_rules_of_heads(heads, of=wanted.model), lines
+
+
+def _by_judge(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRules | None, list[str]]:
+    assert wanted.judge is not None
+    lines = [f"judge: {scalar_text(names.near(wanted.judge))}"]
+    if is_api(wanted.judge):
+        options = section_defaults(RateOptions)
+        name = options.model
+        if name is None:
+            served = served_models(wanted.judge, options)
+            if len(served) != 1:
+                raise ConfigError(
+                    f"{wanted.judge} serves {', '.join(served[:10]) or 'models that it does not list'}: name the judge "
+                    "by ENCORE_RAY_RATE_MODEL=..."
+                )
+            name = served[0]
+            found.append(f"a judge that serves one model: {name}")
+        lines += ["rate:", f"  model: {scalar_text(name)}"]
+    pool = rule_pool()
+    text = f"# Ten rules of ours to begin with: `encore-ray rules` has more.\n{pool.to_yaml()}"
+    return None if wanted.rules else DraftedRules(
+        text, False, (f"the judge rates under {len(pool)} rules of ours",)
+    ), lines
+
+
+def _corpus_found(sample: Sample, num_files: int) -> str:
+    counts = sample.counts
+    layouts = ", ".join(dict.fromkeys(file.layout for file in sample.corpus.files if file.layout))
+    rows = f"{'all' if sample.is_whole else 'the first'} {counts['rows']:,} rows"
+    return (
+        f"{num_files:,} file{'s' if num_files > 1 else ''} of layout {layouts}; {rows} make {counts['pairs']:,} pairs"
+    )
+
+
+def _inputs(data: Sequence[str], sample: Sample, names: Names) -> list[str]:
+    layouts = ", ".join(dict.fromkeys(file.layout for file in sample.corpus.files if file.layout))
+    read = sorted({name for split in sample.corpus.splits for name in split.reading.used})
+    return [
+        f"inputs:  # layout {layouts}, read from {', '.join(read)}",
+        *(f"  - {scalar_text(names.near(path))}" for path in data),
+    ]
+
+
+def _ranges_differ(path: str) -> bool:
+    return len({(rule.scale.lo, rule.scale.hi) for rule in read_rules(path)}) > 1
+
+
+def wanted_of(data: Sequence[str], *, model: str | None, judge: str | None, rules: str | None, run: str) -> Wanted:
+    """What a command line names, its paths taken from the current folder.
+
+    Raises:
+        ConfigError: model and judge are both named.
+    """
+    if model is not None and judge is not None:
+        raise ConfigError("--model and --judge exclude each other: either makes the scores.")
+    return Wanted(
+        data=tuple(absolute(path) for path in data),
+        model=None if model is None else resolve_model(model),
+        judge=None if judge is None else resolve_model(judge),
+        rules=None if rules is None else absolute(rules),
+        run=absolute(run),
+    )

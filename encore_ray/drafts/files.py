@@ -1,0 +1,83 @@
+"""Drafted files, and how they are written: beside each other, and never over what a person has changed."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from encore_ray.errors import ConfigError
+from encore_ray.schema import RULES_FILE
+from encore_ray.storage import Folder, is_remote
+
+JOB_NAME, CHAIN_NAME = "job.yaml", "chain.yaml"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Files to be written beside each other.
+
+    Attributes:
+        files: their texts by their names; the first is the one to run.
+        found, guessed: sentences without an end.
+        verb: of the command that runs it.
+    """
+
+    files: Mapping[str, str]
+    found: tuple[str, ...]
+    guessed: tuple[str, ...]
+    verb: str = "run"
+
+    @property
+    def name(self) -> str:
+        """Of the file to run."""
+        return next(iter(self.files))
+
+    def write(self, folder: str, *, overwrite: bool = False) -> None:
+        """Write the files; one that is there with another text is only replaced where that is asked for.
+
+        Raises:
+            ConfigError: it is there, or cannot be written.
+        """
+        place = Folder(folder)
+        others = [name for name, text in self.files.items() if _text_of(place, name) not in (None, text)]
+        if others and not overwrite:
+            raise ConfigError(
+                f"{' and '.join(map(place.path, others))} {'are' if len(others) > 1 else 'is'} there already, with "
+                "another content. Run what is there, name another file, or replace it with --overwrite."
+            )
+        for name, text in self.files.items():
+            place.write_atomic(name, text.encode())
+
+
+@dataclass(frozen=True)
+class Names:
+    """Where a draft goes.
+
+    Attributes:
+        folder: local; paths below it are written relative to it.
+        job: the name of the file to run; None: as is usual for what it is.
+    """
+
+    folder: str
+    job: str | None = None
+
+    @property
+    def rules(self) -> str:
+        """Of the rules beside the file to run."""
+        stem = os.path.splitext(self.job or JOB_NAME)[0]
+        return RULES_FILE if self.job in (None, JOB_NAME, CHAIN_NAME) else f"{stem}-{RULES_FILE}"
+
+    def near(self, path: str) -> str:
+        """A path as a file there names it: relative where it lies below."""
+        if is_remote(path) or not path.startswith("/"):
+            return path
+        relative = os.path.relpath(path, self.folder)
+        return path if relative.startswith("..") else relative
+
+
+def _text_of(folder: Folder, name: str) -> str | None:
+    try:
+        return folder.read_bytes(name).decode(errors="replace")
+    except FileNotFoundError:
+        return None
+    except IsADirectoryError:
+        return ""

@@ -1,0 +1,140 @@
+"""A rules.yaml to correct: of ratings and scores that were looked at, or of a model's heads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from encore_ray.composition.measure.fitting_scale import outward
+from encore_ray.drafts.observed import Observed
+from encore_ray.plain_yaml import number_text, scalar_text
+from encore_ray.rules import RuleSet, Scale, slug
+
+if TYPE_CHECKING:
+    from encore_ray.models.families.model_folder import Head
+
+_WIDE = Scale(-50.0, 50.0)  # of a head whose scores nobody has seen
+_MOST_LEVELS = 100  # from the first to the last
+_ALIKE = 0.5  # a rule's range of the range of all: from there on they are taken to have the same scale
+
+
+@dataclass(frozen=True)
+class DraftedRules:
+    """A rules.yaml.
+
+    Attributes:
+        text: of the file.
+        ranges_differ: whether its rules have different ranges, so that scores must be mapped before they are added.
+        notes: what was guessed, in sentences without an end.
+    """
+
+    text: str
+    ranges_differ: bool
+    notes: tuple[str, ...]
+
+    @property
+    def rules(self) -> RuleSet:
+        return RuleSet.from_yaml(self.text)
+
+
+def draft_rules(observed: Sequence[Observed], *, of: str) -> DraftedRules:
+    """Rules for scores that were looked at.
+
+    Args:
+        observed: one a rule.
+        of: what they are scores of, for the first line.
+    """
+    scales = _scales(observed)
+    lines = [f"# Drafted from {of}. Correct what is guessed: direction, scale, text.", "# See docs/rules.md."]
+    for each, scale in zip(observed, scales, strict=True):
+        num = each.num_higher + each.num_lower
+        share = f"the chosen response has the higher score in {each.num_higher:,} of the {num:,} pairs that differ"
+        lines += [
+            f"- name: {scalar_text(each.name)}",
+            f"  text: {scalar_text(each.name)}",
+            f"  higher_is: {'worse' if each.is_worse else 'better'}  # guessed: {share}",
+            f"  scale: {_written(scale)}  # seen: {_seen(each)}",
+        ]
+    worse = [each.name for each in observed if each.is_worse]
+    notes = [f"scales are guessed from what was seen, as {_written(scales[0])} for {observed[0].name}"]
+    if worse:
+        notes.append(f"higher is taken to be worse for {', '.join(worse)}, by the labels; for the others better")
+    else:
+        notes.append("higher is taken to be better for all of them")
+    return DraftedRules("\n".join(lines) + "\n", len({(scale.lo, scale.hi) for scale in scales}) > 1, tuple(notes))
+
+
+def draft_rules_of_heads(heads: "Sequence[Head]", *, of: str) -> DraftedRules:
+    """Rules for the heads of a model that says no more than their labels."""
+    names: list[str] = []
+    lines = [
+        f"# Drafted from the heads of {of}, in their order. Correct what is guessed: direction, scale, text.",
+        "# Wide ends are a beginning: `weigh` names scores beyond them, and takes corrected ones without scoring anew.",
+    ]
+    scales = []
+    for head in heads:
+        names.append(slug(head.label, names))
+        scales.append(Scale(float(head.scale[0]), float(head.scale[1])) if head.scale else _WIDE)
+        lines += [
+            f"- name: {scalar_text(names[-1])}",
+            f"  text: {scalar_text(head.label)}",
+            f"  higher_is: {head.higher_is or 'better'}" + ("" if head.higher_is else "  # guessed"),
+            f"  scale: {_written(scales[-1])}" + ("" if head.scale else "  # not known"),
+        ]
+    notes = []
+    unsaid = [name for name, head in zip(names, heads, strict=True) if head.higher_is is None]
+    if unsaid:
+        notes.append(f"higher is taken to be better for {_some(unsaid)}, of which the model does not say it")
+    if _WIDE in scales:
+        notes.append("scales are not known, and drafted wide; a run tells the range of all scores")
+    return DraftedRules("\n".join(lines) + "\n", len({(scale.lo, scale.hi) for scale in scales}) > 1, tuple(notes))
+
+
+def _scales(observed: Sequence[Observed]) -> list[Scale]:
+    """One a rule: the same for all where their ranges are alike."""
+    ranges = [(each.low, each.high) for each in observed if each.low is not None and each.high is not None]
+    if not ranges:
+        return [Scale(0.0, 1.0) for _ in observed]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    are_alike = all(_ALIKE * (high - low) <= top - bottom for bottom, top in ranges)
+    if are_alike:
+        levels = [each.levels for each in observed if each.low is not None]
+        shared = _scale(low, high, is_whole=all(each is not None for each in levels))
+        return [shared for _ in observed]
+    return [
+        Scale(0.0, 1.0)
+        if each.low is None or each.high is None
+        else _scale(each.low, each.high, each.levels is not None)
+        for each in observed
+    ]
+
+
+def _scale(low: float, high: float, is_whole: bool) -> Scale:
+    if is_whole:
+        high = max(high, low + 1)
+        if high - low <= _MOST_LEVELS:
+            return Scale(low, high, tuple(float(value) for value in range(int(low), int(high) + 1)))
+        return Scale(outward(low, -1), outward(high, 1))
+    for lo, hi in ((0.0, 1.0), (-1.0, 1.0)):
+        if lo <= low and high <= hi:
+            return Scale(lo, hi)
+    if low == high:
+        return Scale(low - 1, high + 1)
+    return Scale(outward(low, -1), outward(high, 1))
+
+
+def _written(scale: Scale) -> str:
+    if scale.levels is not None:
+        return f"{{levels: [{', '.join(map(number_text, scale.levels))}]}}"
+    return f"{{lo: {number_text(scale.lo)}, hi: {number_text(scale.hi)}}}"
+
+
+def _seen(each: Observed) -> str:
+    if each.low is None or each.high is None:
+        return "no score"
+    if each.levels is not None:
+        return ", ".join(f"{level:g}" for level in each.levels)
+    return f"{each.low:.6g} to {each.high:.6g}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

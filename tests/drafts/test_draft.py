@@ -1,0 +1,154 @@
+"""What is drafted from data and a model is ready to run as it stands, and says what was guessed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from encore_ray.check.check import check_job
+from encore_ray.cli import main
+from encore_ray.config.sources import load_config
+from encore_ray.drafts.draft import draft, wanted_of
+from encore_ray.drafts.files import Draft, Names
+from encore_ray.errors import ConfigError
+from encore_ray.job import run_job
+from encore_ray.rules import RuleSet
+from tests.models import tiny_families
+from tests.passes import jobs
+
+HH = [{"chosen": "\n\nHuman: Hi?\n\nAssistant: Hello.", "rejected": "\n\nHuman: Hi?\n\nAssistant: No."}] * 8
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder of its own, without a cluster or a store."""
+    for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ENCORE_RAY_TRACKING_ENABLED", "false")
+    monkeypatch.chdir(tmp_path)
+
+
+def scored(num_pairs: int, **columns: list[float]) -> pa.Table:
+    """Scores of both responses by rule: as given for the chosen one, those of the pair after it for the rejected."""
+    table: dict[str, Any] = {"pair_id": [f"p{n}" for n in range(num_pairs)]}
+    for name, cycle in columns.items():
+        values = [cycle[n % len(cycle)] for n in range(num_pairs + 1)]
+        table |= {f"chosen__{name}": values[:-1], f"rejected__{name}": values[1:]}
+    return pa.table(table)
+
+
+def with_texts(scores: pa.Table) -> pa.Table:
+    texts = {"prompt": "How?", "chosen": "So.", "rejected": "No."}
+    for name, text in texts.items():
+        scores = scores.append_column(name, pa.array([f"{text} {n}" for n in range(scores.num_rows)]))
+    return scores
+
+
+def drafted(folder: Path, *data: str, model: str | None = None) -> Draft:
+    made = draft(wanted_of(data, model=model, judge=None, rules=None, run="run"), Names(str(folder)))
+    made.write(str(folder))
+    return made
+
+
+def problems(job: Path) -> list[str]:
+    return [str(found.problem) for found in check_job(load_config(job)) if found.problem]
+
+
+def test_rated_data_make_a_job_that_is_ready_and_runs(tmp_path: Path) -> None:
+    pq.write_table(with_texts(scored(40, helpful=[1, 3, 5, 2], careful=[2, 5, 1])), tmp_path / "rated.parquet")
+    made = drafted(tmp_path, "rated.parquet")
+    assert "ratings of 2 rules: helpful, careful" in made.found
+    assert problems(tmp_path / "job.yaml") == []
+    assert run_job(load_config(tmp_path / "job.yaml")).prepared["pairs"] == 40
+    rules = RuleSet.load(tmp_path / "rules.yaml")
+    assert [rule.scale.levels for rule in rules] == [(1, 2, 3, 4, 5)] * 2  # both from 1 to 5, so 4 may come, too
+
+
+def test_a_model_with_its_own_rules_needs_no_others(tmp_path: Path) -> None:
+    jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=8)
+    jobs.save_model(tmp_path / "model")
+    made = drafted(tmp_path, "corpus.jsonl", model="model")
+    assert set(made.files) == {"job.yaml"}
+    assert made.guessed == ()
+    assert problems(tmp_path / "job.yaml") == []
+
+
+def test_a_model_without_rules_has_them_drafted_in_the_order_of_its_heads(tmp_path: Path) -> None:
+    jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=8)
+    tiny_families.save_armorm(tmp_path / "model")
+    (tmp_path / "model" / "rules.yaml").unlink(missing_ok=True)
+    made = drafted(tmp_path, "corpus.jsonl", model="model")
+    rules = RuleSet.from_yaml(made.files["rules.yaml"])
+    assert f"a model with {len(rules)} heads" in made.found[1]
+    assert problems(tmp_path / "job.yaml") == []
+    assert any(note.startswith("higher is taken to be better") for note in made.guessed)
+
+
+def test_a_table_of_scores_makes_a_chain_that_runs(tmp_path: Path) -> None:
+    pq.write_table(scored(60, a=[0.5, -3.25, 7.5, 2.0, 1.5], b=[0.1, 0.9, 0.4]), tmp_path / "scores.parquet")
+    made = drafted(tmp_path, "scores.parquet")
+    assert made.verb == "chain"
+    assert made.found == ("a table of scores: 60 pairs under 2 rules: a, b",)
+    a, b = RuleSet.load(tmp_path / "rules.yaml")
+    assert (a.scale.lo, a.scale.hi, b.scale.lo, b.scale.hi) == (-3.3, 7.5, 0, 1)
+    with pytest.raises(SystemExit) as ended:
+        main(["chain", "chain.yaml"])
+    assert ended.value.code == 0
+    assert {"weights.json", "rewards", "evaluation", "comparison"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_pairs_that_nobody_scores_are_told_so_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "hh.jsonl").write_text("".join(json.dumps(row) + "\n" for row in HH))
+    with pytest.raises(ConfigError, match=r"layout hh-rlhf.*8 pairs.* --model, .* --judge"):
+        drafted(tmp_path, "hh.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["hh.jsonl"]
+
+
+def test_labels_say_where_higher_is_worse(tmp_path: Path) -> None:
+    falls = pa.table({"pair_id": [str(n) for n in range(30)], "chosen__risk": [0.0] * 30, "rejected__risk": [1.0] * 30})
+    pq.write_table(falls, tmp_path / "scores.parquet")
+    made = drafted(tmp_path, "scores.parquet")
+    (rule,) = RuleSet.load(tmp_path / "rules.yaml")
+    assert rule.higher_is == "worse"
+    assert any("worse for risk" in note for note in made.guessed)
+
+
+def test_names_and_ends_are_read_back_as_they_were(tmp_path: Path) -> None:
+    odd = scored(30, no=[1.5e6, -2.25e6, 7.0], null=[1e-7, 2e-7])
+    pq.write_table(odd, tmp_path / "scores.parquet")
+    drafted(tmp_path, "scores.parquet")
+    rules = RuleSet.load(tmp_path / "rules.yaml")
+    assert rules.names == ["no", "null"]
+    assert (rules[0].scale.lo, rules[0].scale.hi) == (-2.3e6, 1.5e6)
+
+
+def test_a_file_that_a_person_has_changed_is_left_alone(tmp_path: Path) -> None:
+    pq.write_table(with_texts(scored(12, a=[1, 2, 3])), tmp_path / "rated.parquet")
+    made = drafted(tmp_path, "rated.parquet")
+    made.write(str(tmp_path))  # the same again changes nothing
+    (tmp_path / "rules.yaml").write_text("mine")
+    with pytest.raises(ConfigError, match=r"rules.yaml is there already, with another content"):
+        made.write(str(tmp_path))
+    made.write(str(tmp_path), overwrite=True)
+    assert (tmp_path / "rules.yaml").read_text() == made.files["rules.yaml"]
+
+
+def test_a_job_of_flags_writes_its_file_beside_the_run_folder_and_resumes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(with_texts(scored(12, a=[1, 2, 3], b=[3, 1])), tmp_path / "rated.parquet")
+    words = ["run", "--input", "rated.parquet", "--run", "runs/first"]
+    for said in ("12 rows in", "Nothing to do"):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0
+        told = capsys.readouterr()
+        assert said in told.out
+        assert f"wrote {tmp_path}/runs/first.yaml" in told.err
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"first", "first.yaml", "first-rules.yaml"}
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "runs/first.yaml", "--input", "rated.parquet"])
+    assert ended.value.code == 2
