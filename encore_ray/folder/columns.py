@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encore_ray.arrays import to_numpy
+from encore_ray.arrays import in_one_piece, to_numpy
 from encore_ray.composition.hashing.texts import Texts
 from encore_ray.composition.measure.statistics import Subsets
 
@@ -55,7 +55,7 @@ def first_texts(columns: Sequence[pa.ChunkedArray]) -> Texts:
     for column in columns[1:]:
         if found.null_count:
             found = pc.call_function("coalesce", [found, _as_text(column)])
-    array = _in_one_piece(found)
+    array = in_one_piece(found)
     if not len(array):
         return Texts.of([])
     _, offsets, data = array.buffers()
@@ -75,15 +75,11 @@ def places(ids: pa.ChunkedArray, *, among: pa.ChunkedArray) -> np.ndarray:
 
 def subsets(column: pa.ChunkedArray) -> Subsets:
     """Names of subsets, numbered as they first occur."""
-    runs = pc.call_function("run_end_encode", [_in_one_piece(column.cast(pa.large_string()))])  # mostly few and long
+    runs = pc.call_function("run_end_encode", [in_one_piece(column.cast(pa.large_string()))])  # mostly few and long
     encoded = runs.values.dictionary_encode()
     code_R = to_numpy(encoded.indices, null=-1).astype(np.int64)
     num_rows_R = np.diff(to_numpy(runs.run_ends), prepend=0)
     return Subsets(tuple(encoded.dictionary.to_pylist()), np.repeat(code_R, num_rows_R))
-
-
-def _in_one_piece(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
