@@ -14,6 +14,7 @@ from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.buckets import BucketProducts
 from encore_ray.composition.measure.counts import PART_ROWS, MeasuredRule, RuleCounts, measure_rule
+from encore_ray.composition.measure.cross_counts import CrossCounter
 from encore_ray.composition.measure.jackknife import buckets_of
 from encore_ray.composition.measure.products import DifferenceProducts
 from encore_ray.composition.measure.siblings import PromptUnits
@@ -89,7 +90,9 @@ class RuleStatistics:
         number, code_N = subset_codes([] if subsets is None else subsets)
         parts = _parts(is_pair_N, pair_ids)
         hash_N = hash_keys(keys)
-        bucket_N = buckets_of(hash_N)
+        bucket_N = buckets_of(hash_N).astype(np.int32)
+        bucket_MAP = [np.tile(bucket_N[part.rows], (part.num_sides, 1)) for part in parts]
+        counter = CrossCounter()
         is_one_subset = len(number) == 1 and not code_N.any()  # the usual case: what is counted already
         counts_K: list[RuleCounts] = []
         count_KSL: list[NDArray[np.int64]] = []
@@ -101,12 +104,13 @@ class RuleStatistics:
                 measure_rule(
                     rule,
                     part.scores(*sides),
-                    bucket_P=bucket_N[part.rows],
+                    bucket_AP=bucket_AP,
                     name=part.names,
                     binning=binning,
                     clip=clip,
+                    counter=counter,
                 )
-                for part in parts
+                for part, bucket_AP in zip(parts, bucket_MAP, strict=True)
             ]
             counts_K.append(reduce(add, (of_part.counts for of_part in measured)))
             if with_products:
