@@ -108,9 +108,10 @@ def pieces(
     """
     assert values.dtype == np.float64
     peak = bound if bound is not None else max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
-    assert np.all(peak <= _LARGEST), "exact sums are of finite values that are far from overflow"
-    # Of one number by Python, which takes a tenth of numpy's time: most arrays here are short.
-    exponent = np.frexp(peak)[1] if isinstance(peak, np.ndarray) else math.frexp(peak)[1]
+    largest, exponent = (
+        (peak.max(), np.frexp(peak)[1]) if isinstance(peak, np.ndarray) else (peak, math.frexp(peak)[1])
+    )
+    assert largest <= _LARGEST, "exact sums are of finite values that are far from overflow"
     rest = values
     while True:
         # In the binade of this constant, float64 is spaced by the unit of the piece.
@@ -127,8 +128,8 @@ def pieces(
 def _dot(a_N: NDArray[np.float64], b_N: NDArray[np.float64]) -> float:
     """The sum of products that float64 adds exactly in any order; in slices for which no BLAS starts threads."""
     whole = len(a_N) - len(a_N) % _BLAS_ROWS
-    row_M1B, column_MB1 = a_N[:whole].reshape(-1, 1, _BLAS_ROWS), b_N[:whole].reshape(-1, _BLAS_ROWS, 1)
-    return float((row_M1B @ column_MB1).sum()) + float(a_N[whole:] @ b_N[whole:])
+    total = float(np.vecdot(a_N[:whole].reshape(-1, _BLAS_ROWS), b_N[:whole].reshape(-1, _BLAS_ROWS)).sum())
+    return total + float(a_N[whole:] @ b_N[whole:]) if whole < len(a_N) else total
 
 
 def _numerator(value: float) -> int:
