@@ -108,9 +108,7 @@ def pieces(
     """
     assert values.dtype == np.float64
     peak = bound if bound is not None else max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
-    largest, exponent = (
-        (peak.max(), np.frexp(peak)[1]) if isinstance(peak, np.ndarray) else (peak, math.frexp(peak)[1])
-    )
+    largest, exponent = (peak.max(), np.frexp(peak)[1]) if isinstance(peak, np.ndarray) else (peak, math.frexp(peak)[1])
     assert largest <= _LARGEST, "exact sums are of finite values that are far from overflow"
     rest = values
     while True:
