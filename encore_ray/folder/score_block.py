@@ -110,11 +110,18 @@ def stream_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] = ())
             table=table,
             chosen_KN=_Late(len(rules), lambda k: numbers(unit, opened.read([chosen[k]]), chosen[k])),
             rejected_KN=_Late(len(rules), lambda k: numbers(unit, opened.read([rejected[k]]), rejected[k])),
-            has_rejected_N=any_valid(opened.read([name]).column(0) for name in rejected),
+            has_rejected_N=_has_rejected(opened, rejected, num_rows=unit.rows),
             pair_ids=_Late(unit.rows, lambda row: pair_ids()[row]),
             keys=resampling_keys(table),
             subsets=_subsets(unit, table),
         )
+
+
+def _has_rejected(opened: OpenedTable, rejected: Sequence[str], *, num_rows: int) -> np.ndarray:
+    """Which rows have a rejected response; the usual case, all of them, is known without reading a column."""
+    if not opened.num_nulls(rejected[0]):
+        return np.ones(num_rows, dtype=bool)
+    return any_valid(opened.read([name]).column(0) for name in rejected)
 
 
 class _Late(Sequence[Item]):

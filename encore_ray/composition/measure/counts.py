@@ -1,8 +1,8 @@
 """One rule's joint histogram of chosen and rejected scores and what else `weigh` needs, exact and mergeable.
 
-A part of the corpus is measured at a time, so small that the arrays in between stay in the processor's cache. What is
-counted of each score depends on that score alone, and all sums are exact: how the corpus is cut into parts changes
-nothing.
+A part of the corpus is measured at a time, so small that the arrays in between stay in the processor's caches, and so
+large that adding up tables costs little beside counting them. What is counted of each score depends on that score
+alone, and all sums are exact: how the corpus is cut into parts changes nothing.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from encore_ray.composition.sums.exact import ExactSum, PowerSums
 from encore_ray.rules import FLOAT32_MAX, Rule
 
 MAX_DISTINCT = 64
-PART_ROWS = 32_768
+PART_ROWS = 65_536
 _PROBE = 80  # a continuous score shows more than 64 values within so many
 
 Name = Callable[[NDArray[np.intp]], list[str]]
