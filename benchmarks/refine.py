@@ -39,7 +39,8 @@ from benchmarks.tables import machine, show, write_json
 from encore_ray.engine.unit_work import CommittedWork, unit_task
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.commits import Commit
-from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.pass_table import pass_table
+from encore_ray.folder.spec import COMPOSE, EMBED
 from encore_ray.folder.status import pass_tables
 from encore_ray.models.energy.maximum import Maximiser
 from encore_ray.models.energy.network import EnergyBranch, EnergyNetwork
@@ -52,7 +53,7 @@ from encore_ray.passes.refine.energies import REWARD_ENERGY
 from encore_ray.passes.refine.fit_reward import MARGIN
 from encore_ray.passes.refine.source import REWARD, embedded_units, training_blocks
 from encore_ray.passes.scorers.embedding_table import embedding_columns
-from encore_ray.schema import CHOSEN_REWARD, EMBEDDINGS_DIR, PAIR_ID, REJECTED_REWARD, REWARDS_DIR
+from encore_ray.schema import CHOSEN_REWARD, PAIR_ID, REJECTED_REWARD
 from encore_ray.storage import Folder
 
 ASCENT_STEPS, ASCENT_RATE = 50, 0.1
@@ -116,7 +117,7 @@ def measure_search(*, num_dims: int, batch: int, rounds: int, num_pairs: int) ->
 
 def write_run(run: Folder, *, num_pairs: int, num_dims: int) -> None:
     """Units of rewards and embeddings, as the passes leave them."""
-    tables = [PassTable(run.child(name), run, name).open({}) for name in (REWARDS_DIR, EMBEDDINGS_DIR)]
+    tables = [pass_table(run, spec).open({}) for spec in (COMPOSE, EMBED)]
     made: list[dict[str, Commit]] = [{}, {}]
     for number in range(num_pairs // UNIT_PAIRS):
         block = planted(num_dims, np.random.default_rng(number), UNIT_PAIRS)

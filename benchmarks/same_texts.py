@@ -84,6 +84,7 @@ UNREAD = (
     (".encore-ray-lock", "empty"),
     ("*/attempts/*", "marks of attempts at a unit, which a killed worker leaves"),
     ("*/tracking/*", "the journal for MLflow, of times and random ids; what arrives in MLflow is compared"),
+    ("*/facts/*", "the digest of the code, stamps of inputs; what was made from them is compared"),
     ("*/mlartifacts/*", "MLflow's copies of files that are compared where they come from; their names are in its text"),
     ("*/__pycache__/*", "not of the run"),
 )

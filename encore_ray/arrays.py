@@ -35,6 +35,16 @@ def to_arrow(number_N: np.ndarray, *, null_N: np.ndarray | None = None) -> pa.Ar
     return pa.Array.from_buffers(kind, len(numbers), [_validity(null_N), pa.py_buffer(numbers)])
 
 
+def to_texts(values: Sequence[str | None]) -> pa.StringArray:
+    """Texts as a column."""
+    return _column(values, pa.string())
+
+
+def utf8_to_texts(values: Sequence[bytes]) -> pa.StringArray:
+    """Texts in UTF-8, of which none is null, as a column."""
+    return pa.Array.from_buffers(pa.string(), len(values), [None, _offsets(values), pa.py_buffer(b"".join(values))])
+
+
 def rows_to_table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows as a table of texts, numbers, truth values and lists of them.
 

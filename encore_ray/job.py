@@ -1,7 +1,8 @@
 """The job, top to bottom: prepare -> score -> weigh -> compose -> evaluate -> compare, tracked, resumable, shown."""
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 
@@ -17,11 +18,11 @@ from encore_ray.passes.evaluate import Evaluate
 from encore_ray.passes.prepare import Prepare
 from encore_ray.passes.report import write_report
 from encore_ray.passes.score import Score
-from encore_ray.passes.scorers.choose import check_configured_scorer, choose_scorer
+from encore_ray.passes.scorers.choose import check_configured_scorer, choose_scorer, scorer_facts
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.weigh import Weigh
 from encore_ray.redaction import redact
-from encore_ray.run import open_run
+from encore_ray.run import Done, open_run
 from encore_ray.schema import CONFIG_FILE
 from encore_ray.storage import Folder
 from encore_ray.tracking.run_context import flat_params
@@ -40,6 +41,8 @@ class JobResult:
         comparison: as comparison.json; None where there is no pair to compare schemes on.
         tracking_uri: the MLflow store, or None when the run was not tracked or only journaled.
         left_out: files that could not be read, with the reason, where the job was asked to leave them out.
+        done: the passes that were done, by name; none where all of them stood.
+        seconds: that all of it took, starts and the wait for MLflow's courier included.
     """
 
     run: Folder
@@ -51,6 +54,8 @@ class JobResult:
     comparison: Comparison | None
     tracking_uri: str | None
     left_out: Sequence[str] = ()
+    done: Mapping[str, Done] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def run_job(
@@ -69,6 +74,7 @@ def run_job(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit: expected 1 pair or more, found {limit}.")
+    began = time.monotonic()
     files = list_files(input_specs(config.inputs))
     check_configured_scorer(config)
     _check_run_folder(config.run, files)
@@ -83,9 +89,12 @@ def run_job(
     ) as run:
         if not run.folder.exists(CONFIG_FILE):
             run.folder.write_atomic(CONFIG_FILE, stored)
-        scorer = choose_scorer(config, run)
-        prepared = run.do(Prepare(files, config.prepare, limit))
-        scored = run.do(Score(scorer, max_bad_fraction))
+        prepare = Prepare(files, config.prepare, limit)
+        score = Score(None, max_bad_fraction, scorer_facts(config))
+        if not (run.stands(prepare) and run.stands(score)):
+            score = replace(score, scorer=choose_scorer(config, run))
+        prepared = run.do(prepare)
+        scored = run.do(score)
         weights = run.do(Weigh(config.weigh))
         run.do(Compose(weights))
         metrics = run.do(Evaluate()).metrics
@@ -93,7 +102,7 @@ def run_job(
         run.folder.write_atomic(CONFIG_FILE, stored)
         run.tracker.log_artifact(CONFIG_FILE, stored)
         write_report(run)
-        return JobResult(
+        result = JobResult(
             run=run.folder,
             corpus_rows=prepared.corpus_rows,
             prepared=prepared.counts,
@@ -103,7 +112,9 @@ def run_job(
             comparison=comparison,
             tracking_uri=run.tracker.uri,
             left_out=prepared.left_out,
+            done=run.done,
         )
+    return replace(result, seconds=time.monotonic() - began)
 
 
 def _check_run_folder(run: str, files: list[SourceFile]) -> None:

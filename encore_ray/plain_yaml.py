@@ -4,6 +4,7 @@ YAML forbids a key that stands twice in a mapping; PyYAML takes the last of them
 and half edited would count in the other direction.
 """
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -81,4 +82,14 @@ def parse_yaml(data: str | bytes) -> Any:
     except UnicodeDecodeError as error:
         raise NotYaml(f"is not UTF-8 text: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date as 2026-13-45
-        raise NotYaml(f"is not valid YAML: {error}") from None
+        left = _left_open(data)
+        raise NotYaml(f"{left}fill it in, or leave it out" if left else f"is not valid YAML: {error}") from None
+
+
+def _left_open(data: str | bytes) -> str:
+    """Which line has a question mark for a value, as a template has; "" where none does."""
+    text = data if isinstance(data, str) else data.decode("utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if re.fullmatch(r"\s*(- *)?[\w.-]+: *\?\s*(#.*)?", line):
+            return f"has no value in line {number} yet, {line.strip()!r}: "
+    return ""

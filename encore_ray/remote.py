@@ -21,6 +21,9 @@ ATTEMPTS = 8
 
 MAX_SAID = 400
 
+# Where each file system keeps something that changes when a file does; the first that is there wins.
+_STAMPS = ("ETag", "etag", "blob_id", "md5Hash", "last_modified", "LastModified", "mtime", "created")
+
 _S3 = ("s3://", "s3a://")
 _HUB = {"httpcore", "httpcore2", "httpx", "httpx2", "huggingface_hub"}  # which of the two pairs is the version's own
 _LIBRARIES = {"aiobotocore", "aiohttp", "botocore", "gcsfs", "google"} | _HUB
@@ -137,3 +140,13 @@ def _code(error: BaseException) -> str:
         if isinstance(response, dict):
             return str(response.get("Error", {}).get("Code", ""))
     return ""
+
+
+def file_stamp(name: str, info: dict[str, Any]) -> str:
+    """Cheap identity of a file's content, from what its file system tells of it (`info`)."""
+    if "ino" in info:  # a local file; fsspec's times are floats that lose nanoseconds
+        found = os.stat(name)
+        # Whoever copies may set mtime (rsync -t, touch -r); ctime is the kernel's own.
+        return f"{info['size']}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+    mark = next((str(info[key]).strip('"') for key in _STAMPS if info.get(key)), "")
+    return f"{info['size']}-{mark}"

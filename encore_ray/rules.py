@@ -281,6 +281,8 @@ class RuleSet:
         """Read a local rules.yaml; ConfigError if it cannot be read, DataError if it is wrong."""
         try:
             text = Path(path).read_bytes()
+        except IsADirectoryError:
+            raise ConfigError(f"Cannot read the rules in {path}: it is a folder. Name the file in it.") from None
         except OSError as error:
             raise ConfigError(f"Cannot read the rules in {path}: {error.strerror}.") from None
         return cls.from_yaml(text, where=str(path))

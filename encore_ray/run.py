@@ -9,6 +9,7 @@ object that is called with the run, and knows which row of `PASSES` it is:
 
 import contextlib
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,9 @@ from encore_ray.engine.unit_work import Task, Write
 from encore_ray.errors import ConfigError
 from encore_ray.folder.commits import Commit
 from encore_ray.folder.driver.lock import only_driver, require_driver
+from encore_ray.folder.pass_facts import MadeFrom, as_json, read_facts, write_facts
 from encore_ray.folder.pass_table import PassTable, pass_table
+from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import Pass, driver_folders
 from encore_ray.folder.status import run_status
 from encore_ray.folder.tables import run_rules
@@ -77,18 +80,58 @@ class Record:
     composer: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Done:
+    """What a pass took.
+
+    Attributes:
+        seconds: from the choice of an engine on, which may have had to start.
+        numbers: about how many it read; None for a pass with a model.
+    """
+
+    seconds: float
+    numbers: int | None
+
+
 class Step(ABC, Generic[Made]):
     """A pass with its options: what `Run.do` does.
 
     Attributes:
         spec: its row of `PASSES`.
+        asked: facts by which results of before are refused. Where only others differ, which follow from an earlier
+            pass, it is done anew without being asked; a table refuses by itself.
     """
 
     spec: ClassVar[Pass]
+    asked: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def __call__(self, run: "Run") -> Made:
         """Do it, or find it done."""
+
+    @property
+    def called(self) -> str:
+        """What the terminal calls it."""
+        return self.spec.name
+
+    def facts(self, run: "Run") -> Mapping[str, Any] | None:
+        """What it would be made from, as JSON values that are known before any work.
+
+        None for a step that looks for itself at what stands; the methods below are then not called.
+        """
+        return None
+
+    def made_files(self, run: "Run") -> Sequence[str]:
+        """Files of the run without which its results do not stand."""
+        return self.spec.end_files
+
+    def kept(self, made: Made) -> Any:
+        """What of the result no file holds, as a JSON value."""
+        return None
+
+    def standing(self, run: "Run", kept: Any) -> Made:
+        """The result as an earlier command made it."""
+        raise NotImplementedError
 
     def numbers(self, run: "Run") -> int | None:
         """About how many numbers it reads; None for a pass with a model."""
@@ -115,6 +158,7 @@ class Run:
         tracker: the MLflow run of the job. tracked: the nested one of the pass that runs.
         display: what the terminal shows.
         engine: that does the pass that runs.
+        done: the passes that were done, by name; those that stood are not among them.
     """
 
     folder: Folder
@@ -122,38 +166,85 @@ class Run:
     engines: Engines
     tracker: Tracker
     display: Display
+    done: dict[str, Done] = field(default_factory=dict)
     _tracked: PassTracker | None = None
     _engine: Engine | None = None
+    _called: Mapping[str, str] = field(default_factory=dict)
 
     def do(self, step: Step[Result]) -> Result:
-        """Do a pass: inside its own nested MLflow run, with its progress shown, by the engine that suits it."""
+        """Do a pass: inside its own nested MLflow run, with its progress shown, by the engine that suits it.
+
+        One whose result stands is not done, and leaves its MLflow run as it is.
+
+        Raises:
+            ResumeRefused: the standing result was made from other options.
+        """
         spec = step.spec
         require_driver()
-        with self.tracker.start_pass(spec.name) as tracked:
-            engine = self._choose(step)
-            tracked.log_params({"engine": engine.name})
-            made = step(replace(self, _tracked=tracked, _engine=engine))
-            record = step.record(made)
-            tracked.log_params(record.params)
-            tracked.log_metrics(record.metrics, step=record.step)
-            for name, data in record.artifacts.items():
-                tracked.log_artifact(name, data)
-            self.tracker.log_metrics(record.job_metrics)
-            for name, data in record.job_artifacts.items():
-                self.tracker.log_artifact(name, data)
-            if record.job_tags:
-                self.tracker.set_tags(record.job_tags)
-            for dataset in record.inputs:
-                name = dataset.uri.rstrip("/").rsplit("/", 1)[-1]
-                self.tracker.log_input(name, uri=dataset.uri, digest=dataset.digest, num_rows=dataset.num_rows)
-            if record.composer is not None:
-                self.tracker.log_composer(record.composer)
+        facts = self._facts(step)
+        found = self._made_from(step, facts)
+        made = None if found is None else step.standing(self, found.kept)
+        if made is not None:
+            self.note(f"{step.called}: nothing to do, it stands")
+            if spec.name in self.tracker.finished:
+                return made
+        with self.tracker.start_pass(spec.name, works=made is None) as tracked:
+            if made is None:
+                began = time.monotonic()
+                numbers = step.numbers(self)
+                engine = self._choose(step, numbers)
+                tracked.log_params({"engine": engine.name})
+                made = step(replace(self, _tracked=tracked, _engine=engine, _called={spec.name: step.called}))
+                self.has_done(spec, time.monotonic() - began, numbers)
+                if facts is not None:
+                    write_facts(self.folder, spec, facts, files=step.made_files(self), kept=step.kept(made))
+            self._record(step.record(made), tracked)
         return made
 
-    def _choose(self, step: Step[Any]) -> Engine:
+    def has_done(self, spec: Pass, seconds: float, numbers: int | None) -> None:
+        """Note that a pass was done, and is to be tracked."""
+        self.tracker.work_begins()
+        self.done[spec.name] = Done(seconds, numbers)
+
+    def stands(self, step: Step[Any]) -> bool:
+        """Whether the result of a step stands, so that `do` would not do it; ResumeRefused as `do`."""
+        return self._made_from(step, self._facts(step)) is not None
+
+    def _facts(self, step: Step[Any]) -> dict[str, Any] | None:
+        facts = step.facts(self)
+        return None if facts is None else as_json(facts)
+
+    def _made_from(self, step: Step[Any], facts: Mapping[str, Any] | None) -> MadeFrom | None:
+        """What the standing result of a step was made from, where that is the same; else None."""
+        found = None if facts is None else read_facts(self.folder, step.spec)
+        if found is None or facts is None:
+            return None
+        derived = {*found.facts, *facts} - {*step.asked}
+        where = self.path(step.spec.table or step.spec.files[0])
+        same = is_same(where, found.facts, facts, overwrite=self.overwrite, derived=derived)
+        return found if same else None
+
+    def _record(self, record: Record, tracked: PassTracker) -> None:
+        """Hand to MLflow what is kept of a pass."""
+        tracked.log_params(record.params)
+        tracked.log_metrics(record.metrics, step=record.step)
+        for name, data in record.artifacts.items():
+            tracked.log_artifact(name, data)
+        self.tracker.log_metrics(record.job_metrics)
+        for name, data in record.job_artifacts.items():
+            self.tracker.log_artifact(name, data)
+        if record.job_tags:
+            self.tracker.set_tags(record.job_tags)
+        for dataset in record.inputs:
+            name = dataset.uri.rstrip("/").rsplit("/", 1)[-1]
+            self.tracker.log_input(name, uri=dataset.uri, digest=dataset.digest, num_rows=dataset.num_rows)
+        if record.composer is not None:
+            self.tracker.log_composer(record.composer)
+
+    def _choose(self, step: Step[Any], numbers: int | None) -> Engine:
         in_flight = self.table(step.spec).in_flight if step.spec.table else None
-        engine = self.engines.choose(numbers=step.numbers(self), paths=step.paths, in_flight=in_flight)
-        self.note(f"{step.spec.name} {'in this process' if engine.name == 'local' else 'on Ray'}")
+        engine = self.engines.choose(numbers=numbers, paths=step.paths, in_flight=in_flight)
+        self.note(f"{step.called} {'in this process' if engine.name == 'local' else 'on Ray'}")
         return engine
 
     @property
@@ -193,7 +284,7 @@ class Run:
     def watch(self, progress: Progress) -> None:
         """Show, measure and track how far the pass that runs is; ClusterError where another driver took over."""
         require_driver(ask=False)
-        self.display(progress)
+        self.display(replace(progress, name=self._called.get(progress.name, progress.name)))
         self.engines.measure(progress)
         if progress.done_rows > progress.resumed_rows:
             self.tracker.work_begins()
@@ -264,7 +355,9 @@ def open_run(
         tracker = held.enter_context(_tracker(folder, tracking, params, journal=journal, resume=not overwrite))
         display = held.enter_context(Display(console or Console(quiet=True)))
         ends_process = console is not None
-        engines = held.enter_context(Engines(cluster, folder, ends_process=ends_process, before_end=tracker.break_off))
+        engines = held.enter_context(
+            Engines(cluster, folder, ends_process=ends_process, before_end=tracker.break_off, say=display.note)
+        )
         try:
             yield Run(folder, overwrite, engines, tracker, display)
         except KeyboardInterrupt:

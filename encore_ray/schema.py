@@ -121,6 +121,7 @@ RULES_FILE, WEIGHTS_FILE, METRICS_FILE, CONFIG_FILE = "rules.yaml", "weights.jso
 COMPARISON_FILE = "comparison.json"
 FIGURE_FILE = f"{REPORT_DIR}/evaluation.png"
 REPORT_FILE, REPORT_TABLES_DIR = f"{REPORT_DIR}/report.html", f"{REPORT_DIR}/tables"
+FACTS_DIR = "facts"  # what the results of a pass were made from, a file each
 PLAN_FILE, WORK_FILE, MANIFEST_FILE, SUCCESS_FILE = "plan.json", "work.json", "manifest.parquet", "_SUCCESS"
 DATA_DIR, COMMITS_DIR, ATTEMPTS_DIR = "data", "commits", "attempts"
 NONCE_FILE = ".encore-ray-nonce"

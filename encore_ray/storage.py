@@ -21,7 +21,7 @@ from encore_ray import durable
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.fence import ask_leave
 from encore_ray.redaction import redact
-from encore_ray.remote import describe, file_system, is_taken, is_trouble
+from encore_ray.remote import describe, file_stamp, file_system, is_taken, is_trouble
 
 if TYPE_CHECKING:  # imported where they are used: a command that only tells its help needs neither
     import fsspec
@@ -160,6 +160,16 @@ class Folder:
         names = (path.rsplit("/", 1)[-1] for path in paths if path != inner.rstrip("/"))
         return sorted(entry for entry in names if not entry.startswith(durable.TEMP_PREFIX))
 
+    def stamps(self, name: str) -> dict[str, str]:
+        """What tells that a file inside a subfolder has changed, without reading it, by its name; see `file_stamp`."""
+        with self._reaching(name):
+            try:
+                found = self._fs[0].ls(self._inner(name), detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+        files = {info["name"]: info for info in found if info["type"] == "file"}
+        return {path.rsplit("/", 1)[-1]: file_stamp(path, info) for path, info in files.items()}
+
     def write_atomic(self, name: str, data: bytes) -> None:
         """Write or replace a file; a reader sees the old or the new one, never a part."""
         ask_leave(self.path(name))
@@ -260,7 +270,7 @@ class Folder:
             try:
                 yield
             except IsADirectoryError:
-                raise DataError(f"Cannot read {self.path(name)}: it is a folder, where a file belongs.") from None
+                raise DataError(f"{self.path(name)} is a folder, where a file belongs.") from None
 
     @contextlib.contextmanager
     def _reaching(self, name: str, *, passing: tuple[type[OSError], ...] = ()) -> Iterator[None]:

@@ -357,3 +357,21 @@ def test_a_file_with_a_column_twice_is_refused_as_a_table_is(tmp_path: Path) -> 
         encore_ray.weigh(tmp_path / "scores.parquet", ["kind"])
     with pytest.raises(DataError, match=r"scores.parquet has the column chosen__kind more than once"):
         encore_ray.compose(tmp_path / "scores.parquet", encore_ray.weigh(small()))
+
+
+def test_copies_of_two_rules_tell_no_world() -> None:
+    """Nine judges of two families have two votes: any two points lie on a line."""
+    rng = np.random.default_rng(1)
+    quality = rng.normal(size=(3000, 2))
+    quality[:, 0] += 0.5
+    families = [quality + noise * rng.normal(size=(3000, 2)) for noise in (1.2, 1.2, 0.8)][::2]
+    scores = {}
+    for number in range(9):
+        side_N2 = 1 / (1 + np.exp(-families[number > 6] - 0.1 * rng.normal(size=(3000, 2))))
+        scores |= {f"chosen__judge_{number}": side_N2[:, 0], f"rejected__judge_{number}": side_N2[:, 1]}
+    found = encore_ray.compare(scores)
+    comparison = found.comparison
+    assert comparison.consensus is not None and comparison.consensus.num_groups == 2
+    assert abs(comparison.entropy_accuracy.pearson or 0) > 0.9
+    assert comparison.world == "unclear"
+    assert "it takes three rules that differ in both" in found.verdict

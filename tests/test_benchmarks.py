@@ -150,6 +150,20 @@ def test_the_memory_benchmark_writes_the_peaks_of_actor_and_driver(tmp_path: Pat
     assert found["40"]["driver_mib"] > 50
 
 
+@pytest.mark.usefixtures("as_for_a_user")
+def test_the_prepare_benchmark_writes_rows_a_second_and_ratios(tmp_path: Path):
+    command = [sys.executable, "benchmarks/prepare.py", "--rows", "300", "60", "--rounds", "1"]
+    command += ["--json", str(tmp_path / "prepare.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "prepare.json").read_text(encoding="utf-8"))
+    assert {corpus: set(figures) for corpus, figures in found.items()} == {
+        "rated": {"rows_per_s", "ours_over_datasets", "ours_over_duckdb"},
+        "hh": {"rows_per_s", "ours_over_datasets"},
+    }
+    assert all(figure > 0 for figures in found.values() for figure in figures.values())
+
+
 @pytest.mark.ray
 @pytest.mark.usefixtures("as_for_a_user")
 def test_the_reduce_benchmark_counts_and_composes_as_duckdb_and_writes_the_ratios(tmp_path: Path):

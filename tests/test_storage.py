@@ -207,7 +207,7 @@ def test_a_folder_where_a_file_belongs_is_named_and_so_is_a_file_where_a_folder_
     folder = Folder(str(tmp_path)).child("inner")
     (tmp_path / "inner" / "folder").mkdir(parents=True)
     for read in (folder.read_bytes, folder.open):
-        with pytest.raises(DataError, match=r"Cannot read .*inner/folder: it is a folder, where a file"):
+        with pytest.raises(DataError, match=r"inner/folder is a folder, where a file belongs"):
             read("folder")
         with pytest.raises(FileNotFoundError):
             read("missing")
@@ -217,7 +217,7 @@ def test_a_folder_where_a_file_belongs_is_named_and_so_is_a_file_where_a_folder_
 
 def test_a_folder_in_the_place_of_a_json_file_is_an_error_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "x.json").mkdir()
-    with pytest.raises(DataError, match=r"Cannot read .*/x\.json"):
+    with pytest.raises(DataError, match=r"/x\.json is a folder"):
         Folder(str(tmp_path)).read_json("x.json")
 
 

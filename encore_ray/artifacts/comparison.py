@@ -129,6 +129,14 @@ class RuleCorrelations(Part):
     num_redundant: int | None = None
 
 
+class Decision(Part):
+    """Which weights to use, in short; the verdict begins with it in full."""
+
+    scheme: str
+    is_clear: bool
+    title: str
+
+
 class SampleSize(Part):
     """Whether the pairs are enough: how far off weights may be, and the pairs needed for the target."""
 
@@ -145,6 +153,7 @@ class Comparison(Artifact):
         theory_check: entropy against fitted weights.
         world: what entropy says of accuracy, by name.
         consensus: what the rules have in common; older versions do not tell it.
+        decision: which weights to use; older versions do not tell it.
         decided_by_veto: of all pairs, the same under every scheme; None where no rule has a veto.
     """
 
@@ -166,6 +175,7 @@ class Comparison(Artifact):
     theory_check: Correlations | None = None
     sample_size: SampleSize | None = None
     consensus: ConsensusFigures | None = None
+    decision: Decision | None = None
     decided_by_veto: DecidedByVeto | None = None
     world: str
     verdict: str

@@ -47,17 +47,16 @@ class Chain:
         path = Path(self.file)
         steps = read_steps(path)
         with contextlib.chdir(path.resolve().parent):
-            commands = []
             for step in steps:
                 with _named(step, len(steps)):
                     try:
-                        commands.append(parse(step.words))
+                        parse(step.words)
                     except SystemExit as refused:
                         raise ConfigError(f"{step} is no command; see above.") from refused
-            for step, command in zip(steps, commands, strict=True):
+            for step in steps:
                 console.print(f"[bold]{step.number}/{len(steps)} {escape(str(step))}[/]", highlight=False)
                 with _named(step, len(steps)):
-                    command.main(console)
+                    parse(step.words).main(console)  # anew: its run has the options of the steps before by now
 
 
 def read_steps(path: Path) -> list[ChainStep]:

@@ -1,14 +1,19 @@
 """The configuration's options as command line flags: each section once, with its help, defaults and checks."""
 
+import contextlib
 import inspect
-from collections.abc import Collection
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Annotated, Any, get_args, get_origin
 
 import tyro
 
 from encore_ray.config import PrepareOptions, Section
-from encore_ray.config.sources import make_section, section_defaults
+from encore_ray.config.sources import make_section, options_of_run, section_defaults
+from encore_ray.config.weighing import OF_SOME_SCHEMES
 from encore_ray.errors import ConfigError
+from encore_ray.storage import Folder, absolute
 
 
 def hint(default: str) -> str:
@@ -19,6 +24,22 @@ def hint(default: str) -> str:
 def flag(metavar: str | None = None) -> Any:
     """Marks a command's own flag, so that help shows it as it shows an option's."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
+
+
+# The run that the command line names, whose options its flags start from.
+_RUN: ContextVar[str | None] = ContextVar("run", default=None)
+
+
+@contextlib.contextmanager
+def of_run(args: Sequence[str]) -> Iterator[None]:
+    """While it lasts, options start from those of the run that a command line names by --run."""
+    named = [after for flag, after in itertools.pairwise(args) if flag == "--run"]
+    named += [arg.removeprefix("--run=") for arg in args if arg.startswith("--run=")]
+    token = _RUN.set(named[-1] if named else None)
+    try:
+        yield
+    finally:
+        _RUN.reset(token)
 
 
 PathFlag = Annotated[str, flag("PATH")]
@@ -40,16 +61,20 @@ def check_max_bad_fraction(share: float) -> None:
 def section_flags(section: type[Section], *, without: Collection[str] = ()) -> Any:
     """Marks a field of a command as a section of the configuration: one flag an option, without a prefix.
 
-    Options named in `without` make no sense for the command: they have no flag and keep the section's default. The
-    environment is put over the defaults. The section checks its values itself, so that a wrong flag is told
-    as a wrong key of a YAML file is.
+    Options named in `without` make no sense for the command: they have no flag and stay as the run has them. The run's
+    own options are put over the defaults, see `of_run`, and over these the environment. The section checks its values
+    itself, so that a wrong flag is told as a wrong key of a YAML file is.
     """
 
-    def construct(**values: Any) -> Section:
-        return make_section(section, values, where="command line")
-
     def constructor() -> Any:
-        defaults = section_defaults(section)
+        run = _RUN.get()
+        own = options_of_run(section, Folder(absolute(run))) if run else {}
+        defaults = section_defaults(section, run=own)
+
+        def construct(**values: Any) -> Section:
+            unasked = {name: own[name] for name in without if name in own}
+            return make_section(section, _fitting(section, {**unasked, **values}, own), where="command line")
+
         parameters = [
             inspect.Parameter(
                 name,
@@ -74,6 +99,15 @@ def section_flags(section: type[Section], *, without: Collection[str] = ()) -> A
         return signed
 
     return tyro.conf.arg(name="", constructor_factory=constructor)
+
+
+def _fitting(section: type[Section], values: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The options without those of the run that only its scheme takes, where another scheme is asked for."""
+    if "scheme" not in own or values["scheme"] == own["scheme"]:
+        return values
+    plain = section_defaults(section)
+    kept = {name for name in OF_SOME_SCHEMES if name in own and values[name] == own[name]}
+    return {name: getattr(plain, name) if name in kept else value for name, value in values.items()}
 
 
 def _metavar(annotation: Any) -> str | None:

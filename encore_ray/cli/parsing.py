@@ -21,6 +21,7 @@ from encore_ray.cli.commands.refine import Refine
 from encore_ray.cli.commands.select import Select
 from encore_ray.cli.commands.submit import Submit
 from encore_ray.cli.commands.train import Train
+from encore_ray.cli.flags import of_run
 from encore_ray.cli.overview import DESCRIPTION
 from encore_ray.errors import ConfigError
 
@@ -80,6 +81,11 @@ def parse(args: Sequence[str], commands: Mapping[str, type[Command]] = COMMANDS)
         ConfigError: there is no such command.
     """
     _check_name(args, commands)
+    with of_run(args):
+        return _parsed(args, commands)
+
+
+def _parsed(args: Sequence[str], commands: Mapping[str, type[Command]]) -> Command:
     return tyro.extras.subcommand_cli_from_dict(
         dict(commands),
         prog="encore-ray",

@@ -91,10 +91,11 @@ class ScoreOptions(Section):
         description="What a template that writes the date takes the time to be, so that scores are the same at any "
         "time.",
     )
-    bos: Literal["template", "tokenizer"] = Field(
+    bos: Literal["template", "tokenizer", "both", "none"] = Field(
         default="template",
         description="Whose first token a chat has. template: as transformers' apply_chat_template makes it; tokenizer: "
-        "its own too, where the template writes none.",
+        "its own too, where the template writes none; both, as of models trained on a template's text that was "
+        "tokenised with its special tokens; or none.",
     )
     ending: Literal["transformers", "whole", "eos"] = Field(
         default="transformers",

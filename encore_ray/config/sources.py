@@ -5,10 +5,11 @@ A YAML key `weigh: {temperature: 1}` is the flag `--temperature 1` of `encore-ra
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from encore_ray.config import SECTIONS, InputOptions, JobConfig, Section
@@ -27,6 +28,9 @@ STANDARD_ENV = {
     "MLFLOW_EXPERIMENT_NAME": ("tracking", "experiment", "{}"),
 }
 
+# Sections whose options hold for all that is made in a run: a single command takes the run's own.
+OF_RUN = ("prepare", "weigh", "select")
+
 Options = TypeVar("Options", bound=Section)
 
 
@@ -34,6 +38,8 @@ def read_yaml(path: str | Path) -> Any:
     """The value of a YAML file that a person wrote; ConfigError where it cannot be read."""
     try:
         return parse_yaml(Path(path).read_bytes())
+    except IsADirectoryError:
+        raise ConfigError(f"Cannot read the configuration {path}: it is a folder. Name the file in it.") from None
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error}") from None
     except NotYaml as error:
@@ -66,7 +72,7 @@ def load_config(
 def stored_config(run: Folder) -> Mapping[str, Any] | None:
     """The configuration that a run keeps, without credentials; None where there is none, or it is damaged.
 
-    It only tells people how results were made: nothing is made from it.
+    It tells people how results were made, and single commands their `OF_RUN` sections.
     """
     from encore_ray.schema import CONFIG_FILE  # which loads Arrow
 
@@ -87,10 +93,52 @@ def make_section(section: type[Options], values: Mapping[str, Any], *, where: st
     return _validate(section, values, where=where)
 
 
-def section_defaults(section: type[Options], *, environ: Mapping[str, str] | None = None) -> Options:
-    """A section's defaults with the environment put over them: what a command starts from."""
-    name = next(key for key, kind in SECTIONS.items() if kind is section)
-    return make_section(section, environment_values(environ).get(name, {}), where=f"environment, section {name}")
+def section_defaults(
+    section: type[Options], *, run: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Options:
+    """A section's defaults with a run's own options and the environment put over them: what a command starts from.
+
+    Args:
+        run: its own options of this section, see `options_of_run`.
+    """
+    name = section_name(section)
+    values = {**(run or {}), **environment_values(environ).get(name, {})}
+    where = f"environment, section {name}" if not run else f"configuration of the run and environment, section {name}"
+    return make_section(section, values, where=where)
+
+
+def section_name(section: type[Section]) -> str:
+    """What a section is called in a YAML file."""
+    return next(key for key, kind in SECTIONS.items() if kind is section)
+
+
+def options_of_run(section: type[Section], run: Folder) -> dict[str, Any]:
+    """The options of a section that a run's results are made by, as far as its configuration tells; {} for others.
+
+    Only of the sections `OF_RUN`: what a model's files may do, which cluster and where to track is each command's own.
+    """
+    name = section_name(section)
+    own = (stored_config(run) or {}).get(name) if name in OF_RUN else None
+    return {key: own[key] for key in section.model_fields if key in own} if isinstance(own, Mapping) else {}
+
+
+def keep_options(run: Folder, options: Section, *, without: Collection[str] = ()) -> None:
+    """Put the options of a command that has ended into the configuration of its run, so that later ones go on by them.
+
+    Args:
+        without: options that the command does not have.
+    """
+    from encore_ray.schema import CONFIG_FILE
+
+    name = section_name(type(options))
+    if name not in OF_RUN:
+        return
+    config = dict(stored_config(run) or {})
+    own, usual = dict(config.get(name) or {}), type(options)().model_dump(mode="json")
+    asked = {key: value for key, value in options.model_dump(mode="json").items() if key not in without}
+    changed = {key: value for key, value in asked.items() if value != own.get(key, usual[key])}
+    if changed:
+        run.write_atomic(CONFIG_FILE, yaml.safe_dump({**config, name: {**own, **changed}}, sort_keys=False).encode())
 
 
 def assigned_values(assignments: Iterable[str]) -> dict[str, Any]:

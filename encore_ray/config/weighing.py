@@ -17,6 +17,10 @@ def _that_take(option: str) -> str:
     return name_schemes(scheme for scheme in SCHEMES if option in scheme.takes)
 
 
+# Options that some schemes refuse.
+OF_SOME_SCHEMES = ("num_rules", "rule", "force_consensus", "ratings", "by_group")
+
+
 class WeighOptions(Section):
     scheme: SchemeName = Field(
         default="encore",

@@ -60,6 +60,10 @@ def show_job(result: "JobResult", *, console: Console) -> None:
     """The account of all rows, weights, agreement with the labels, warnings, and where everything is."""
     prepared, scored = result.prepared, result.scored
     console.print()
+    if not result.done:
+        console.print("Nothing to do: all passes stand. `encore-ray inspect` shows what they made.", highlight=False)
+        _show_places(result, console=console)
+        return
     console.print(
         f"{prepared['rows']:,} rows in = {prepared['kept']:,} kept + {prepared['quarantined']:,} quarantined; "
         f"{scored['rows']:,} pairs = {scored['scored']:,} scored + {scored['quarantined']:,} quarantined.",
@@ -79,6 +83,11 @@ def show_job(result: "JobResult", *, console: Console) -> None:
     show_metrics(result.metrics, console=console)
     if result.comparison is not None:
         show_comparison(result.comparison, console=console, told=result.weights.warnings)
+    _show_places(result, console=console)
+
+
+def _show_places(result: "JobResult", *, console: Console) -> None:
+    """Where the results of a job are."""
     places = {
         "rewards": result.run.path(REWARDS_DIR),
         "weights": result.run.path(WEIGHTS_FILE),
@@ -87,7 +96,7 @@ def show_job(result: "JobResult", *, console: Console) -> None:
     }
     if result.comparison is not None:
         places["comparison"] = result.run.path(COMPARISON_FILE)
-    if prepared["quarantined"] or scored["quarantined"]:
+    if result.prepared["quarantined"] or result.scored["quarantined"]:
         places["quarantine"] = result.run.path(QUARANTINE_DIR)
     if result.tracking_uri:
         places["MLflow"] = how_to_open(result.tracking_uri)
@@ -177,6 +186,8 @@ def show_comparison(comparison: Comparison, *, console: Console, told: Collectio
         console.print()
     console.print(comparison_table(comparison))
     console.print()
+    if comparison.decision:
+        console.print(Text(comparison.decision.title, style="bold"))
     console.print(Text(comparison.verdict))
     known = set(told)
     untold = [warning for warning in comparison.warnings if warning not in known]
@@ -216,10 +227,21 @@ def show_training(report: TrainReport, *, console: Console) -> None:
 
 
 def show_counts(counts: Mapping[str, int], *, console: Console) -> None:
-    """Counts of one pass on one line, the reasons of its quarantine below."""
+    """Counts of one pass on one line, the account of its rows first, the reasons of its quarantine below."""
     prefixes = (REASON_COUNT, SELECTED_COUNT, CHOSEN_VETO_COUNT, REJECTED_VETO_COUNT)
-    plain = [f"{value:,} {key.replace('_', ' ')}" for key, value in counts.items() if not key.startswith(prefixes)]
-    console.print(", ".join(plain), highlight=False, soft_wrap=True)
+    parts = [name for name in ("kept", "scored", "quarantined") if name in counts]
+    account = f"{counts['rows']:,} rows" if "rows" in counts else ""
+    if "quarantined" in counts:
+        account += f" = {' + '.join(f'{counts[name]:,} {name}' for name in parts)}"
+    told = {"rows", *parts}
+    first = [name for name in ("pairs", "singles") if name in counts]
+    names = [*first, *(name for name in counts if name not in first)]
+    others = [
+        f"{counts[name]:,} {name.replace('_', ' ')}"
+        for name in names
+        if counts[name] and name not in told and not name.startswith(prefixes)
+    ]
+    console.print("; ".join(filter(None, [account, ", ".join(others)])), highlight=False, soft_wrap=True)
     show_reasons(counts, console=console)
     broken = {key.removeprefix(CHOSEN_VETO_COUNT): n for key, n in counts.items() if key.startswith(CHOSEN_VETO_COUNT)}
     for rule, num_chosen in broken.items():

@@ -1,32 +1,45 @@
 """From the rows of one split to units of canonical pairs and a quarantine; no row is lost on the way."""
 
+import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from encore_ray.arrays import rows_to_table
 from encore_ray.corpora.bounded import ROW_BYTES
+from encore_ray.corpora.columnar.batches import TableBatch
+from encore_ray.corpora.columnar.plain_rows import PlainPairs, PlainRows
+from encore_ray.corpora.conversations import short_hash
+from encore_ray.corpora.kinds.tables import TABLE_KINDS
 from encore_ray.corpora.layouts.columns import at_path
-from encore_ray.corpora.pairs import Candidate, canonical_pair, short_hash
+from encore_ray.corpora.own_verdict import own_verdict
+from encore_ray.corpora.pairs import Candidate, canonical_pair
+from encore_ray.corpora.plain_transcripts import Alike, PlainTranscripts
 from encore_ray.corpora.plan import Split
-from encore_ray.corpora.rows import BadRow, SourceRow, read_rows
+from encore_ray.corpora.quarantined import Quarantined
+from encore_ray.corpora.rows import BadRow, SourceRow, TableRows, read_rows, table_rows
 from encore_ray.corpora.sources import current_stamp
 from encore_ray.corpora.tables import PairRecord, TableSpec, build_table
+from encore_ray.corpora.units import UnitCutter
 from encore_ray.corpora.values import json_text
 from encore_ray.errors import DataError
-from encore_ray.schema import QUARANTINE_SCHEMA, Reason
-
-RAW_CHARS = 1 << 20  # of a row that are kept in quarantine
-PACKED_ROWS = 8_192  # of quarantine that are held as Python objects, six times the size of Arrow's
-RAW_CHARS_OF_ALL = 64 << 20  # of a split; of rows after these only their beginning
-RAW_CHARS_OF_LATER = 1 << 10
+from encore_ray.schema import Reason
 
 _Prepared = tuple[SourceRow, dict[str, Any]]  # a row and its values as its layout reads them
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """Pairs of plain rows that follow each other, and the bytes of each row: of a table's the mean of its batch."""
+
+    pairs: pa.Table
+    byte_N: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -91,13 +104,10 @@ class SplitConverter:
         self._left_out = left_out
         self._table = table
         self._settings = settings or ConvertSettings()
-        self._quarantine: list[pa.Table] = []
-        self._to_pack: list[dict[str, Any]] = []
-        self._reasons: Counter[str] = Counter()
+        self._quarantine = Quarantined(split.part.file.uri)
         self._counts: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
         self._outcome: SplitOutcome | None = None
-        self._raw_chars = 0
 
     @property
     def outcome(self) -> SplitOutcome:
@@ -111,52 +121,124 @@ class SplitConverter:
         Raises:
             DataError: the file cannot be read, or is not the one that was scanned.
         """
-        settings = self._settings
-        held: list[PairRecord] = []
-        held_bytes = 0
-        for rows in self._joined(self._readable_rows()):
+        units = UnitCutter(self._settings.unit_pairs, self._settings.unit_bytes, self._build)
+        for rows in self._in_order():
+            if isinstance(rows, _Plain):
+                self._counts["rows_kept"] += rows.pairs.num_rows
+                yield from units.add_table(rows.pairs, rows.byte_N)
+                continue
             try:
                 records = self._records(rows)
             except BadRow as problem:
                 for row, _ in rows:
-                    self._put_in_quarantine(row, problem)
+                    self._quarantine.put(row, problem)
                 continue
             self._counts["rows_kept"] += len(rows)
-            size = sum(_row_bytes(row) for row, _ in rows)
-            if held and (len(held) + len(records) > settings.unit_pairs or held_bytes + size > settings.unit_bytes):
-                yield self._build(held)
-                held, held_bytes = [], 0
-            held += records
-            held_bytes += size
-        if held:
-            yield self._build(held)
+            yield from units.add(records, sum(_row_bytes(row) for row, _ in rows))
+        yield from units.rest()
         self._finish()
 
-    def _readable_rows(self) -> Iterator[_Prepared]:
-        """Rows as their layout reads them; the others are put in quarantine on the way."""
-        split, reading = self._split, self._split.reading
-        settings = self._settings
-        rows = read_rows(
-            split.part, first_line=split.first_line, columns=reading.decoded, row_bytes=settings.max_row_bytes
-        )
+    def _in_order(self) -> Iterator["list[_Prepared] | _Plain"]:
+        """All rows that can be read: pairs of those that are plain, each of the others alone or with its like."""
+        split, decoded, row_bytes = self._split, self._split.reading.decoded, self._settings.max_row_bytes
+        plain = PlainRows(split.reading, self._table, self._settings.max_field_bytes)
+        if split.part.file.kind not in TABLE_KINDS or not plain.may_be:
+            rows = read_rows(split.part, first_line=split.first_line, columns=decoded, row_bytes=row_bytes)
+            transcripts = PlainTranscripts(split.reading, self._table, self._settings.max_field_bytes)
+            by_some = split.part.file.kind not in TABLE_KINDS and transcripts.may_be
+            yield from self._by_transcripts(rows, transcripts) if by_some else self._joined(self._readable(rows))
+            return
+        for some in table_rows(split.part, first_line=split.first_line, columns=decoded, row_bytes=row_bytes):
+            yield from self._by_columns(some, plain)
+            if self._is_enough:
+                return
+
+    def _by_columns(self, rows: TableRows, plain: PlainRows) -> Iterator["list[_Prepared] | _Plain"]:
+        """Some rows of a table."""
+        before, most = self._counts["rows_in"], self._settings.limit_rows
+        short_N = rows.place_N >= 0
+        plain_N = np.zeros(len(rows), dtype=bool)
+        plain_N[short_N] = plain.are(rows.table)
+        plain_N[[row - before for row in self._left_out if before <= row < before + len(rows)]] = False
+        if most is not None:
+            plain_N[max(most - before, 0) :] = False
+        pairs = self._plain_pairs(rows, plain, plain_N)
+        others = rows.read(np.flatnonzero(~plain_N).tolist())
+        done = 0
+        for is_plain, run in itertools.groupby(plain_N.tolist()):
+            size = len(list(run))
+            if not is_plain:
+                yield from ([row] for row in self._readable(itertools.islice(others, size)))
+                continue
+            self._counts["rows_in"] += size
+            yield _Plain(pairs.slice(done, size), np.full(size, rows.table.row_bytes))
+            done += size
+
+    def _by_transcripts(
+        self, rows: Iterable[SourceRow], plain: PlainTranscripts
+    ) -> Iterator["list[_Prepared] | _Plain"]:
+        """The rows of a text."""
+        held: list[Alike] = []
         for row in rows:
-            if self._counts["rows_in"] == settings.limit_rows:
+            if self._is_enough:
+                break
+            alike = plain.of(row) if self._counts["rows_in"] not in self._left_out else None
+            if alike:
+                self._counts["rows_in"] += 1
+                held.append(alike)
+            if held and (not alike or len(held) == self._settings.unit_pairs):
+                yield self._of_transcripts(plain, held)
+                held = []
+            if not alike:
+                yield from ([readable] for readable in self._readable([row]))
+        if held:
+            yield self._of_transcripts(plain, held)
+
+    def _of_transcripts(self, plain: PlainTranscripts, rows: list[Alike]) -> _Plain:
+        return _Plain(self._counted(plain.pairs(rows)), np.array([row.num_bytes for row in rows]))
+
+    def _plain_pairs(self, rows: TableRows, plain: PlainRows, plain_N: NDArray[np.bool_]) -> pa.Table:
+        if not plain_N.any():
+            return self._table.schema.empty_table()
+        line_N = rows.first_line + np.arange(len(rows))
+        short_N = rows.place_N >= 0
+        with self._typed():
+            return self._counted(plain.pairs(rows.table, plain_N[short_N], line_N[short_N]))
+
+    def _counted(self, made: PlainPairs) -> pa.Table:
+        self._counts.update(pairs_out=made.table.num_rows, singles=made.singles, identical=made.identical)
+        if made.repeats_prompt:
+            self._notes["repeats_prompt"] += made.repeats_prompt
+        return made.table
+
+    def _readable(self, rows: Iterable[SourceRow]) -> Iterator[_Prepared]:
+        """Rows as their layout reads them; the others are put in quarantine on the way."""
+        reading = self._split.reading
+        notes: Counter[str] = Counter()  # of one row; most have none
+        for row in rows:
+            if self._is_enough:
                 return
             left_out = self._left_out.get(self._counts["rows_in"])
             self._counts["rows_in"] += 1
-            notes: Counter[str] = Counter()
             try:
                 if left_out or row.problem:
                     raise left_out or row.problem  # type: ignore[misc]
-                _check_sizes(row, settings.max_field_bytes)
+                _check_sizes(row, self._settings.max_field_bytes)
                 values = reading.prepare(row.values, notes)
                 if reading.layout.check:
                     reading.layout.check(values)
             except BadRow as problem:
-                self._put_in_quarantine(row, problem)
+                self._quarantine.put(row, problem)
+                notes.clear()
                 continue
-            self._notes += notes
+            if notes:
+                self._notes.update(notes)
+                notes.clear()
             yield row, values
+
+    @property
+    def _is_enough(self) -> bool:
+        return self._counts["rows_in"] == self._settings.limit_rows
 
     def _joined(self, rows: Iterator[_Prepared]) -> Iterator[list[_Prepared]]:
         """Each row alone, or those that belong together and follow each other where the layout joins them."""
@@ -174,6 +256,8 @@ class SplitConverter:
         candidates = reading.candidates([values for _, values in rows], notes)
         pairs = [canonical_pair(candidate) for candidate in candidates]
         ratings = reading.ratings.read(values) if reading.ratings else None
+        if len(pairs) == 1 and pairs[0].rejected is not None:
+            notes.update(filter(None, [own_verdict(values, reading.worths, ratings)]))
         subset = _name(values, reading.subset_column) if reading.subset_column else reading.subset
         prompt_id = _name(values, reading.prompt_id_column) if reading.prompt_id_column else None
         key = f"{reading.digest}:{reading.ordinal}:{row.line}"
@@ -183,11 +267,12 @@ class SplitConverter:
         else:
             group_id = given or short_hash(key)
             pair_ids = [f"{given}:{i}" if given else short_hash(f"{key}:{i}") for i in range(len(pairs))]
-        self._notes += notes
+        if notes:
+            self._notes.update(notes)
         return [
             PairRecord(
                 pair_id,
-                prompt_id or pair.prompt_id,
+                prompt_id or candidate.tree,
                 group_id,
                 subset,
                 pair,
@@ -203,36 +288,19 @@ class SplitConverter:
         self._counts["pairs_out"] += len(records)
         self._counts["singles"] += sum(record.pair.rejected is None for record in records)
         self._counts["identical"] += sum(record.pair.is_identical for record in records)
-        if nothing_said := sum(record.pair.nothing_said for record in records):
-            self._notes["nothing_said"] += nothing_said
-        try:
+        for name in ("nothing_said", "repeats_prompt", "marked_responses"):
+            if found := sum(getattr(record.pair, name) for record in records):
+                self._notes[name] += found
+        with self._typed():
             return build_table(records, spec=self._table, used=self._split.reading.used)
+
+    @contextlib.contextmanager
+    def _typed(self) -> Iterator[None]:
+        """What a column's type cannot hold was not there in the scan."""
+        try:
+            yield
         except (pa.ArrowException, OverflowError, TypeError) as error:
             raise self._changed(f"a value no longer has the type found then ({error})") from error
-
-    def _put_in_quarantine(self, row: SourceRow, problem: BadRow) -> None:
-        raw, detail = row.text(), problem.detail
-        most = RAW_CHARS if self._raw_chars < RAW_CHARS_OF_ALL else RAW_CHARS_OF_LATER
-        if len(raw) > most:
-            detail = f"{detail} (raw row: the first {most} of {len(raw)} characters)"
-        self._raw_chars += min(len(raw), most)
-        self._reasons[problem.reason.value] += 1
-        self._to_pack.append(
-            {
-                "source": self._split.part.file.uri,
-                "line": row.line,
-                "pair_id": None,
-                "reason": problem.reason.value,
-                "detail": detail,
-                "raw": raw[:most],
-            }
-        )
-        if len(self._to_pack) == PACKED_ROWS:
-            self._pack()
-
-    def _pack(self) -> None:
-        self._quarantine.append(rows_to_table(self._to_pack, QUARANTINE_SCHEMA))
-        self._to_pack = []
 
     def _finish(self) -> None:
         counts = self._counts
@@ -242,8 +310,7 @@ class SplitConverter:
         stamp = current_stamp(file)
         if stamp != file.stamp:
             raise self._changed(f"its size and time or version were {file.stamp} then, {stamp} now")
-        self._pack()
-        quarantine = pa.concat_tables(self._quarantine)
+        quarantine = self._quarantine.table()
         assert counts["rows_in"] == counts["rows_kept"] + quarantine.num_rows
         self._outcome = SplitOutcome(
             rows_in=counts["rows_in"],
@@ -254,7 +321,7 @@ class SplitConverter:
             identical=counts["identical"],
             quarantine=quarantine,
             notes=dict(sorted(self._notes.items())),
-            reasons=dict(sorted(self._reasons.items())),
+            reasons=dict(sorted(self._quarantine.reasons.items())),
         )
 
     def _changed(self, how: str) -> DataError:
@@ -271,9 +338,9 @@ def _row_of(candidate: Candidate, rows: list[_Prepared]) -> SourceRow:
 
 
 def _check_sizes(row: SourceRow, limit: int) -> None:
-    if row.batch is None and len(row.raw) <= limit:  # no field of a JSON row is longer than its text
+    if row.table is None and len(row.raw) <= limit:  # no field of a JSON row is longer than its text
         return
-    sizes = _text_sizes(row) if row.batch is None else _arrow_sizes(row.batch, row.index, limit)
+    sizes = _text_sizes(row) if row.table is None else _arrow_sizes(row.table, row.index, limit)
     for name, size in sizes:
         if size > limit:
             raise BadRow(
@@ -287,10 +354,11 @@ def _text_sizes(row: SourceRow) -> Iterator[tuple[str, int]]:
         yield name, len((value if isinstance(value, str) else json_text(value)).encode())
 
 
-def _arrow_sizes(batch: pa.RecordBatch, index: int, limit: int) -> Iterator[tuple[str, int]]:
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if column.nbytes <= limit:
+def _arrow_sizes(table: TableBatch, index: int, limit: int) -> Iterator[tuple[str, int]]:
+    for name, most in table.column_bytes.items():
+        if most <= limit:
             continue
+        column = table.batch.column(name)
         if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
             value = column[index].as_buffer()
             yield name, value.size if value is not None else 0
@@ -299,7 +367,7 @@ def _arrow_sizes(batch: pa.RecordBatch, index: int, limit: int) -> Iterator[tupl
 
 
 def _row_bytes(row: SourceRow) -> int:
-    return len(row.raw) if row.batch is None else row.batch.nbytes // row.batch.num_rows
+    return len(row.raw) if row.table is None else row.table.row_bytes
 
 
 def _given_id(values: dict[str, Any], column: str) -> str:

@@ -110,10 +110,11 @@ def _expected(shapes: frozenset[Shape]) -> str:
 
 def _asked(name: str, read: str, *, prompt: str, chosen: str = CHOSEN, rejected: str = REJECTED) -> Layout:
     shapes = {prompt: TALK, chosen: REPLY, rejected: REPLY}
-    return Layout(name, shapes, frozenset(shapes), getattr(sided, read))
+    return Layout(name, shapes, frozenset(shapes), getattr(sided, read), plain=(prompt, chosen, rejected))
 
 
 _ULTRAFEEDBACK_RULES, _HELPSTEER2_RULES = ranked.ULTRAFEEDBACK_RULES, ranked.HELPSTEER2_RULES
+_PLAIN = (PROMPT, CHOSEN, REJECTED)
 _RESPONSES_OF_PPE = frozenset(f"response_{number}" for number in range(1, 129))
 
 # Where one of these stands, what looks like a single response is one side of a pair.
@@ -121,7 +122,7 @@ _OTHER_SIDES = frozenset({CHOSEN, REJECTED, *(f"rejected_{name}" for name in ("r
 
 # The order is the order of detection: a layout comes before any other that its files would fit as well.
 LAYOUTS: tuple[Layout, ...] = (
-    Layout("hh-rlhf", {CHOSEN: TRANSCRIPT, REJECTED: TRANSCRIPT}, SIDES, sided.transcripts),
+    Layout("hh-rlhf", {CHOSEN: TRANSCRIPT, REJECTED: TRANSCRIPT}, SIDES, sided.transcripts, is_transcripts=True),
     Layout(
         "rm-bench",
         {"id": ID, PROMPT: TALK, CHOSEN: THREE, REJECTED: THREE, "domain": TEXT},
@@ -151,9 +152,15 @@ LAYOUTS: tuple[Layout, ...] = (
         is_grouped=True,
         can_be_rated=False,
     ),
-    Layout("rewardbench", {PROMPT: TEXT, CHOSEN: TEXT, REJECTED: TEXT, SUBSET: TEXT, "id": ID}, PAIR, sided.explicit),
+    Layout(
+        "rewardbench",
+        {PROMPT: TEXT, CHOSEN: TEXT, REJECTED: TEXT, SUBSET: TEXT, "id": ID},
+        PAIR,
+        sided.explicit,
+        plain=_PLAIN,
+    ),
     Layout("ultrafeedback", {PROMPT: TEXT, CHOSEN: MESSAGES, REJECTED: MESSAGES}, PAIR, sided.whole_with_prompt),
-    Layout("trl", {PROMPT: TALK, CHOSEN: REPLY, REJECTED: REPLY}, PAIR, sided.explicit),
+    Layout("trl", {PROMPT: TALK, CHOSEN: REPLY, REJECTED: REPLY}, PAIR, sided.explicit, plain=_PLAIN),
     Layout(
         "sharegpt",
         {"conversations": MESSAGES, CHOSEN: REPLY, REJECTED: REPLY},
@@ -184,6 +191,7 @@ LAYOUTS: tuple[Layout, ...] = (
         {"instruction": TALK, CHOSEN: REPLY, REJECTED: REPLY},
         frozenset({"instruction", "input", CHOSEN, REJECTED}),
         sided.alpaca,
+        plain=("instruction", CHOSEN, REJECTED),
     ),
     Layout(
         "alpaca",
@@ -329,6 +337,7 @@ LAYOUTS: tuple[Layout, ...] = (
         is_grouped=True,
         can_be_rated=False,
         own_form=frozenset({PROMPT}),
+        has_trees=True,
     ),
     Layout(
         "oasst",
@@ -340,6 +349,7 @@ LAYOUTS: tuple[Layout, ...] = (
         joined_by=trees.TREE_ID,
         check=trees.check_message,
         also=frozenset({"deleted"}),
+        has_trees=True,
     ),
     Layout(
         "single",
@@ -348,6 +358,7 @@ LAYOUTS: tuple[Layout, ...] = (
         sided.single_response,
         is_single=True,
         lacks=_OTHER_SIDES,
+        plain=(PROMPT, "response"),
     ),
     Layout(
         "single",
@@ -356,6 +367,7 @@ LAYOUTS: tuple[Layout, ...] = (
         sided.single_completion,
         is_single=True,
         lacks=_OTHER_SIDES,
+        plain=(PROMPT, "completion"),
     ),
     Layout(
         "single",

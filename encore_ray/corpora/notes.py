@@ -21,9 +21,25 @@ NOTES = {
     "roles_renamed": "messages bear another name of a role, as human or gpt",
     "system_from_column": "rows have a system text in a column of its own, which became a system turn",
     "history_from_column": "rows have earlier turns in a column of their own, which were put in front",
+    "unread_turns": (
+        "rows have words of a person in a column of messages that is not read, and nowhere else: map it, as history "
+        "(inputs[].columns), if it is part of the conversation"
+    ),
     "turns_cut": "rows hold turns after those that were judged, which were left out",
     "outputs_left_out": "further responses of a list stand behind the first two, and were left out",
     "nothing_said": "responses are the word nan, none or null, as tables write what is empty: see who said it",
+    "repeats_prompt": (
+        "responses begin with the whole prompt, which would be read twice: see that they are the responses alone"
+    ),
+    "marked_responses": (
+        "responses begin with `Assistant:` or end with a token of a template, as </s>, and are read with it as text: "
+        "see that they are the responses alone"
+    ),
+    "rated_against_label": (
+        "pairs have ratings of their own by which the rejected response is the better one: see which of label and "
+        "ratings is right"
+    ),
+    "rated_alike": "pairs have ratings of their own by which both responses are as good: their labels alone say more",
     "ties": "comparisons ended in a tie: both responses were kept as single ones",
     "tied_pairs": "pairs of responses are rated alike, and were left out",
     "unrated_responses": "responses of several have no rating, and were left out",

@@ -7,7 +7,7 @@
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from encore_ray.corpora.digest import ContentDigest
@@ -15,7 +15,8 @@ from encore_ray.corpora.formats import AUTO, choose_layout
 from encore_ray.corpora.layouts.columns import ColumnMap, top_of
 from encore_ray.corpora.layouts.layout import Layout
 from encore_ray.corpora.layouts.mapped import mapped_layout
-from encore_ray.corpora.ratings import find_ratings
+from encore_ray.corpora.own_verdict import find_worths
+from encore_ray.corpora.ratings import find_ratings, unread_ratings
 from encore_ray.corpora.reading import Reading, find_beside, id_and_subset
 from encore_ray.corpora.rows import FileRange
 from encore_ray.corpora.scan import ColumnScan, RangeScan
@@ -46,6 +47,7 @@ class FilePlan:
 
     Attributes:
         problem: why its rows are left out, on request; None where they are not.
+        unread: columns called as ratings that are not read as such, with the reason.
     """
 
     file: SourceFile
@@ -54,6 +56,7 @@ class FilePlan:
     layout: str | None
     splits: tuple[Split, ...]
     problem: str | None = None
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,18 @@ class CorpusPlan:
     def has_prompt_ids(self) -> bool:
         """Whether a file says which of its pairs are of one prompt."""
         return any(split.reading.prompt_id_column for split in self.splits)
+
+    @property
+    def has_trees(self) -> bool:
+        """Whether pairs are of conversation trees, whose name is then their prompt_id."""
+        return any(split.reading.layout.has_trees for split in self.splits)
+
+    @property
+    def unread_ratings(self) -> list[str]:
+        """Columns that are called as ratings and not read as such, a sentence for each file."""
+        return [
+            f"{file.file.uri}: no ratings are read of {', '.join(file.unread)}" for file in self.files if file.unread
+        ]
 
     @property
     def rated_rules(self) -> tuple[str, ...]:
@@ -130,7 +145,8 @@ def plan(
                     raise
                 problem = str(error).partition("\n")[0]
         ordinals[digest] += 1
-        files.append(_file_plan(parts, digest, reading, problem))
+        made = _file_plan(parts, digest, reading, problem)
+        files.append(replace(made, unread=tuple(_unread(found, reading))) if reading else made)
     if not tables:
         raise DataError(f"No row in any input: {', '.join(file.file.uri for file in files) or 'no file'}.")
     _check_columns(columns, tables)
@@ -206,7 +222,15 @@ def _reading(
         columns=file.columns,
         ignored=ignored,
         prompt_id_column=prompt_id_column,
+        worths=find_worths(shapes) if layout.can_be_rated and not layout.is_single else None,
     )
+
+
+def _unread(found: Mapping[str, ColumnScan], reading: Reading) -> list[str]:
+    """Columns of a file that are called as ratings and not read as such, with the reason."""
+    shapes = {name: usual_shape(column.shapes) for name, column in found.items()}
+    read = reading.ratings.rules if reading.ratings else reading.layout.rules
+    return unread_ratings(shapes, set(_common_columns(found)), read)
 
 
 def _mapped(columns: ColumnMap, shapes: Mapping[str, Shape], file: SourceFile) -> Layout:

@@ -5,7 +5,7 @@ Either a pair of columns `chosen__<rule>` and `rejected__<rule>` for each rule, 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,32 @@ def find_ratings(
         return RatingColumns(tuple(given), listed=True, named=False, has_rejected=has_rejected)
     named = [names for names, _ in rule_names.most_common() if names and len(set(names)) == len(names)]
     return RatingColumns(named[0], listed=True, named=True, has_rejected=has_rejected) if named else None
+
+
+def unread_ratings(shapes: Mapping[str, Shape], common: Collection[str], read: Sequence[str]) -> list[str]:
+    """Columns called as ratings that are not read as such, each with the reason.
+
+    Args:
+        shapes: of all columns.
+        common: of those that half of the rows have.
+        read: rules whose ratings are read.
+    """
+    rules = [name.removeprefix(prefix) for prefix in RATING_PREFIXES for name in shapes if name.startswith(prefix)]
+    return [f"{rule} ({_why_unread(rule, shapes, common)})" for rule in dict.fromkeys(rules) if rule not in read]
+
+
+def _why_unread(rule: str, shapes: Mapping[str, Shape], common: Collection[str]) -> str:
+    sides = chosen_column(rule), rejected_column(rule)
+    missing = [name for name in sides if name not in shapes]
+    if missing:
+        return f"there is no {missing[0]}"
+    if any(shapes[name] is Shape.BOOL for name in sides):
+        return "true and false are no numbers: write 1 and 0"
+    if any(shapes[name] not in _NUMBERS for name in sides):
+        return "they are no numbers"
+    if any(name not in common for name in sides):
+        return "more than half of the rows have none"
+    return "rows of this layout have ratings of their own, or several pairs"
 
 
 def rating_or_none(value: Any, where: str) -> float | None:

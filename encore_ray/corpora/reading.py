@@ -8,12 +8,14 @@ unless they are ignored.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from encore_ray.corpora.layouts.columns import HISTORY, ID_COLUMN, SYSTEM, ColumnMap, at_path
 from encore_ray.corpora.layouts.layout import Layout
 from encore_ray.corpora.layouts.parts import history_of, with_history
+from encore_ray.corpora.own_verdict import MARGIN, STATUS
 from encore_ray.corpora.pairs import Candidate
 from encore_ray.corpora.ratings import RatingColumns
 from encore_ray.corpora.rows import BadRow
@@ -31,7 +33,7 @@ NEEDED = ("tools", "context", "documents")
 PARTS = ("instruction", "input", "prefix", "initial_reason_steps")  # nothing where a column that is read has it
 BESIDE = (*SYSTEM_COLUMNS, *HISTORY_COLUMNS, *PICTURES, *NEEDED, *PARTS)
 LISTS_FROM_TEXT, SYSTEM_TURNS, HISTORIES = "lists_from_text", "system_from_column", "history_from_column"
-TIES = "ties"
+TIES, UNREAD_TURNS = "ties", "unread_turns"
 
 _PROMPTS = frozenset({PROMPT, "question", "instruction", "input"})
 _LISTED = frozenset({Shape.MESSAGES, Shape.TEXTS, Shape.THREE_TEXTS, Shape.CONVERSATIONS, Shape.MESSAGE})
@@ -45,12 +47,14 @@ class Beside:
         system, history: read as turns.
         refused: make a row bad where they say anything.
         lists: columns of the layout that hold lists, in some rows as text.
+        talk: columns of messages that nobody reads.
     """
 
     system: str | None = None
     history: str | None = None
     refused: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
+    talk: tuple[str, ...] = ()
 
     @property
     def read(self) -> frozenset[str]:
@@ -73,6 +77,7 @@ class Reading:
         beside: further columns of the conversation.
         columns: as a user maps them; None where the layout was detected or named.
         ignored: columns that are not asked for pictures, tools and the like.
+        worths: columns that rate the chosen and the rejected response as a whole.
     """
 
     layout: Layout
@@ -87,11 +92,23 @@ class Reading:
     columns: ColumnMap | None = None
     ignored: tuple[str, ...] = ()
     prompt_id_column: str | None = None
+    worths: tuple[str, str] | None = None
 
     @property
     def decoded(self) -> frozenset[str]:
         """Source columns that a row's reading needs."""
-        return self.used | self.layout.shapes.keys() | self.layout.also | {*self.beside.refused}
+        return (
+            self.used
+            | self.layout.shapes.keys()
+            | self.layout.also
+            | {
+                *self.beside.refused,
+                *self.beside.talk,
+                *(self.worths or ()),
+                STATUS,
+                MARGIN,
+            }
+        )
 
     def prepare(self, values: Mapping[str, Any], notes: Counter[str]) -> dict[str, Any]:
         """The row as its layout reads it: lists as lists, messages in the one form; BadRow where that loses sense."""
@@ -104,11 +121,16 @@ class Reading:
             if items is not None:
                 values[name] = items
                 notes[LISTS_FROM_TEXT] += 1
-        for name in (*(self.layout.uses - self.layout.own_form), *self.beside.read):
+        for name in self._turned_into_turns:
             value = values.get(name)
-            if isinstance(value, list | dict):
+            if isinstance(value, (list, dict)):
                 values[name] = standard(value, where=name, notes=notes)
         return values
+
+    @cached_property
+    def _turned_into_turns(self) -> tuple[str, ...]:
+        """Columns that may hold messages of any form."""
+        return (*(self.layout.uses - self.layout.own_form), *self.beside.read)
 
     def _repeats(self, values: Mapping[str, Any], name: str) -> bool:
         """Whether the text of a column stands in one that the layout reads."""
@@ -122,8 +144,12 @@ class Reading:
             system, history = self._before(rows[0], notes)
             if system is not None or history:
                 made = [_behind(candidate, system, history) for candidate in made]
-        notes.update(note for candidate in made for note in candidate.notes)
-        if not self.layout.is_single and all(candidate.rejected is None for candidate in made) and len(made) > 1:
+        for candidate in made:
+            if candidate.notes:
+                notes.update(candidate.notes)
+        if self.beside.talk and not self.layout.joined_by:
+            notes[UNREAD_TURNS] += _tells_more([rows[0].get(name) for name in self.beside.talk], made)
+        if len(made) > 1 and not self.layout.is_single and all(candidate.rejected is None for candidate in made):
             notes[TIES] += 1
         return made
 
@@ -169,7 +195,9 @@ def find_beside(
         and expected & _LISTED
         and STORED.get(shapes.get(name, Shape.NULL), shapes.get(name)) in expected & _LISTED
     )
-    return Beside(system, history, tuple(refused), lists)
+    taken |= {*refused, *layout.also, *(name for name in (system, history) if name)}
+    talk = [name for name in free - taken if STORED.get(shapes[name], shapes[name]) is Shape.MESSAGES]
+    return Beside(system, history, tuple(refused), lists, tuple(sorted(talk)))
 
 
 def id_and_subset(
@@ -186,14 +214,24 @@ def _behind(candidate: Candidate, system: str | None, history: list[Turn]) -> Ca
         side and with_history(side, system=system, history=history) for side in (candidate.chosen, candidate.rejected)
     ]
     assert sides[0]
-    return Candidate(
-        sides[0],
-        sides[1],
-        candidate.chosen_key,
-        candidate.rejected_key,
-        candidate.ratings,
-        candidate.notes,
-    )
+    return replace(candidate, chosen=sides[0], rejected=sides[1])
+
+
+def _tells_more(columns: Sequence[Any], made: Sequence[Candidate]) -> bool:
+    """Whether a person says something in columns of messages that no conversation of a row has."""
+    known = {
+        content.strip()
+        for candidate in made
+        for side in (candidate.chosen, candidate.rejected or ())
+        for _, content in side
+    }
+    values = [spelt_out(column) if isinstance(column, str) else column for column in columns]
+    messages = [
+        message for value in values if isinstance(value, list) for message in value if isinstance(message, dict)
+    ]
+    persons = [each for each in messages if each.get("role", each.get("from")) in ("user", "human")]
+    said = [each.get("content", each.get("value")) for each in persons]
+    return any(isinstance(text, str) and text.strip() and text.strip() not in known for text in said)
 
 
 def _refusal(name: str) -> BadRow:

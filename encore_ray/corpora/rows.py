@@ -8,25 +8,29 @@ import functools
 import io
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from encore_ray.corpora.bounded import ROW_BYTES, TooLong, array_elements, read_line, too_large
+from encore_ray.corpora.columnar.batches import TableBatch
+from encore_ray.corpora.columnar.row_sizes import Piece, pieces
 from encore_ray.corpora.kinds.delimited import delimited_rows
 from encore_ray.corpora.kinds.tables import TABLE_KINDS, open_table
-from encore_ray.corpora.row_sizes import pieces
 from encore_ray.corpora.sources import SourceFile, open_text, reading
-from encore_ray.corpora.values import json_text, plain_type
+from encore_ray.corpora.values import json_text
+from encore_ray.errors import DataError
 from encore_ray.schema import Reason
 
 MAX_DEPTH = 100
 _BUFFER_BYTES = 1 << 20
 _BATCH_ROWS = 1024
+_GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
+_JSON_SPACE = " \t\r\n"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -61,21 +65,21 @@ class SourceRow:
         line: 1-based line, array element or table row.
         values: columns by name; of a table's row only those asked for.
         raw: the bytes of a text row.
-        batch, index: where the row of a table lies.
+        table, index: where the row of a table lies.
     """
 
     line: int
     values: dict[str, Any] = field(default_factory=dict)
     problem: BadRow | None = None
     raw: bytes = b""
-    batch: pa.RecordBatch | None = None
+    table: TableBatch | None = None
     index: int = 0
 
     def text(self) -> str:
         """The row as text that keeps what cannot be read, as backslash escapes."""
-        if self.batch is None:
+        if self.table is None:
             return self.raw.decode("utf-8", "backslashreplace")
-        return json_text({name: _readable(self.batch.column(name), self.index) for name in self.batch.schema.names})
+        return self.table.text(self.index)
 
 
 def text_items(part: FileRange, *, row_bytes: int = ROW_BYTES) -> Iterator[bytes | TooLong]:
@@ -88,6 +92,8 @@ def text_items(part: FileRange, *, row_bytes: int = ROW_BYTES) -> Iterator[bytes
     with reading(file.uri), open_text(file) as handle:
         reader = io.BufferedReader(handle, _BUFFER_BYTES)  # type: ignore[arg-type]  # fsspec files are raw enough
         start = reader.peek(64)[:64]
+        if start.startswith(_GZIP) and part.start == 0:
+            raise DataError(f"{file.uri} is compressed by gzip, and its name does not end in .gz. Rename it.")
         if file.kind == "json" and start.removeprefix(_BOM).lstrip()[:1] == b"[":
             reader.read(len(_BOM) if start.startswith(_BOM) else 0)
             yield from array_elements(reader, file.uri, row_bytes)
@@ -162,7 +168,10 @@ def parse_object(item: bytes) -> dict[str, Any]:
     NaN and Infinity, which Python writes although JSON has no such numbers, are read as Python does.
     """
     try:
-        value = _decoder().decode(item.decode())
+        text = item.decode()
+        value, end = _decoder().raw_decode(text) if text.startswith("{") else (None, 0)
+        if text[end:].strip(_JSON_SPACE):
+            value = _decoder().decode(text)  # which knows space before it, and says what is wrong with all else
     except UnicodeDecodeError as error:
         raise BadRow(Reason.INVALID_UTF8, f"byte {error.start + 1} of the row is not UTF-8: {error.reason}") from None
     except RecursionError:
@@ -173,7 +182,8 @@ def parse_object(item: bytes) -> dict[str, Any]:
         raise BadRow(Reason.MALFORMED_JSON, str(error)) from None
     if not isinstance(value, dict):
         raise BadRow(Reason.NOT_AN_OBJECT, f"expected an object, found {type(value).__name__}")
-    if item.count(b"{") + item.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    nested = [one for one in value.values() if isinstance(one, (dict, list))]
+    if nested and item.count(b"{") + item.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise BadRow(Reason.MALFORMED_JSON, f"nested deeper than {MAX_DEPTH}")
     if _SURROGATE_ESCAPE.search(item):
         try:
@@ -215,58 +225,70 @@ def _delimited_rows(file: SourceFile, first_line: int, row_bytes: int) -> Iterat
 
 
 def _table_rows(part: FileRange, first_line: int, columns: Collection[str], row_bytes: int) -> Iterator[SourceRow]:
+    for rows in table_rows(part, first_line=first_line, columns=columns, row_bytes=row_bytes):
+        yield from rows.read(range(len(rows)))
+
+
+def table_rows(
+    part: FileRange, *, first_line: int, columns: Collection[str], row_bytes: int = ROW_BYTES
+) -> Iterator["TableRows"]:
+    """The rows of a range of a table in order, some at a time; see `read_rows`."""
     with reading(part.file.uri), open_table(part.file) as table:
-        line = first_line
         for piece in pieces(table.batches(part.start, part.end, rows=_BATCH_ROWS), row_bytes):
-            rows = _read_out(piece.batch, columns)
-            for index, size in enumerate(piece.too_long):
-                if size:
-                    said = too_large(f"the row has {size} bytes", row_bytes)
-                    problem = BadRow(Reason.ROW_TOO_LARGE, said)
-                    yield SourceRow(line, problem=problem, raw=piece.head(index))
-                else:
-                    yield next(rows)(line)
-                line += 1
+            rows = TableRows(piece, first_line, columns, row_bytes)
+            yield rows
+            first_line += len(rows)
 
 
-def _read_out(stored: pa.RecordBatch, columns: Collection[str]) -> Iterator[Callable[[int], SourceRow]]:
-    """The rows of a batch, each with its line still to be told."""
-    batch = _plain(stored)
-    wanted = batch.select([name for name in batch.schema.names if name in columns])
-    try:
-        batch.validate(full=True)  # Arrow reads a string column without looking whether it is UTF-8
-        rows = wanted.to_pylist()
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        rows = [None] * batch.num_rows
-    for index, values in enumerate(rows):
-        yield partial(_table_row, batch, index, values, wanted)
+class TableRows:
+    """Some rows of a table that follow each other, of which each is read out when it is asked for.
 
+    Attributes:
+        table: those of them that are not too long.
+        first_line: of the first one, 1-based.
+        place_N: int64, where in `table` each row lies; -1 for one that is too long.
+    """
 
-def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch without encodings of its columns: Arrow can take no rows of view strings."""
-    types = [plain_type(column.type) for column in batch.columns]
-    columns = [column.cast(type_) for column, type_ in zip(batch.columns, types, strict=True)]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    def __init__(self, piece: Piece, first_line: int, columns: Collection[str], row_bytes: int):
+        self._piece, self._columns, self._row_bytes = piece, columns, row_bytes
+        self.table = TableBatch.of(piece.batch)
+        self.first_line = first_line
+        short_N = np.array(piece.too_long) == 0
+        self.place_N = np.where(short_N, np.cumsum(short_N) - 1, -1)
 
+    def __len__(self) -> int:
+        return len(self.place_N)
 
-def _table_row(
-    batch: pa.RecordBatch, index: int, values: dict[str, Any] | None, wanted: pa.RecordBatch, line: int
-) -> SourceRow:
-    if values is not None:
-        return SourceRow(line, values, batch=batch, index=index)
-    try:
-        # A copy of one row, since a slice still validates its neighbours' bytes.
-        batch.take(pa.array([index])).validate(full=True)
-        return SourceRow(line, wanted.slice(index, 1).to_pylist()[0], batch=batch, index=index)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())[:200]
-        return SourceRow(line, problem=BadRow(Reason.INVALID_UTF8, said), batch=batch, index=index)
+    def read(self, numbers: Sequence[int]) -> Iterator[SourceRow]:
+        """Some of the rows, by their numbers from 0 on."""
+        places = self.place_N[np.asarray(numbers, dtype=np.int64)].tolist()
+        batch = self.table.batch
+        wanted = batch.select([name for name in batch.schema.names if name in self._columns])
+        values = iter(self._values(wanted, [place for place in places if place >= 0]))
+        for number, place in zip(numbers, places, strict=True):
+            line = self.first_line + number
+            if place < 0:
+                said = too_large(f"the row has {self._piece.too_long[number]} bytes", self._row_bytes)
+                yield SourceRow(line, problem=BadRow(Reason.ROW_TOO_LARGE, said), raw=self._piece.head(number))
+                continue
+            found = next(values)
+            problem = BadRow(Reason.INVALID_UTF8, found) if isinstance(found, str) else None
+            yield SourceRow(line, {} if isinstance(found, str) else found, problem, table=self.table, index=place)
 
+    def _values(self, wanted: pa.RecordBatch, places: list[int]) -> Iterable[dict[str, Any] | str]:
+        """The columns of each row that are asked for, or what is wrong with it."""
+        if not self.table.is_valid:
+            return (self._checked(wanted, place) for place in places)
+        whole = len(places) == wanted.num_rows
+        try:
+            return (wanted if whole else wanted.take(pa.array(places, pa.int64()))).to_pylist()
+        except UnicodeDecodeError:
+            return (self._checked(wanted, place) for place in places)
 
-def _readable(column: pa.Array, index: int) -> Any:
-    try:
-        return column[index].as_py()
-    except UnicodeDecodeError:
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            return column.slice(index, 1).cast(pa.binary())[0].as_py().decode("utf-8", "backslashreplace")
-        return "<not UTF-8>"
+    def _checked(self, wanted: pa.RecordBatch, place: int) -> dict[str, Any] | str:
+        try:
+            # A copy of one row, since a slice still validates its neighbours' bytes.
+            self.table.batch.take(pa.array([place])).validate(full=True)
+            return wanted.slice(place, 1).to_pylist()[0]
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            return " ".join(str(error).split())[:200]

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from encore_ray.corpora.bounded import ROW_BYTES, TooLong
-from encore_ray.corpora.column_shapes import column_shapes
+from encore_ray.corpora.columnar.column_shapes import column_shapes
+from encore_ray.corpora.columnar.row_sizes import pieces
 from encore_ray.corpora.digest import ContentDigest
 from encore_ray.corpora.kinds.tables import TABLE_KINDS, open_table
 from encore_ray.corpora.ratings import RULE_NAMES
-from encore_ray.corpora.row_sizes import pieces
 from encore_ray.corpora.rows import BadRow, FileRange, parse_object, read_rows, text_items
 from encore_ray.corpora.sources import SourceFile, reading
 from encore_ray.corpora.values import ShapeCounts, plain_type, shape_of
@@ -76,6 +76,15 @@ def ranges(file: SourceFile, *, range_bytes: int = RANGE_BYTES) -> list[FileRang
     return [FileRange(file, start, min(start + range_bytes, file.size)) for start in starts]
 
 
+def whole_because(file: SourceFile) -> str | None:
+    """Why a file that is large enough to be cut is one part all the same; None of any other."""
+    if file.size <= RANGE_BYTES or file.kind in TABLE_KINDS:
+        return None
+    if file.gzipped:
+        return "gzip is read from its beginning on, and cannot be split"
+    return None if file.kind == "jsonl" else f"a file of the kind {file.kind} is read from its beginning on"
+
+
 def scan(part: FileRange, *, row_bytes: int = ROW_BYTES) -> RangeScan:
     """Look at one range.
 
@@ -120,11 +129,11 @@ def _scan_text(part: FileRange, row_bytes: int) -> RangeScan:
             except BadRow:
                 continue  # the conversion meets it again and puts it in quarantine
             for name, value in values.items():
-                counts = shapes.get(name)
-                if counts is None:
-                    counts = shapes[name] = Counter()
-                counts[shape_of(value)] += 1
-            _note_rule_names(values.get(RULE_NAMES), rule_names)
+                if name not in shapes:
+                    shapes[name] = Counter()
+                shapes[name][shape_of(value)] += 1
+            if RULE_NAMES in values:
+                _note_rule_names(values[RULE_NAMES], rule_names)
             if len(shapes) > MAX_COLUMNS:
                 raise DataError(
                     f"{part.file.uri} has more than {MAX_COLUMNS} different columns. Its objects look like mappings "

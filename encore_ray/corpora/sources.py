@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import itertools
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import pyarrow as pa
 from encore_ray.corpora.kinds.saved import data_files
 from encore_ray.corpora.layouts.columns import ColumnMap
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.remote import describe, file_system, is_trouble
+from encore_ray.remote import describe, file_stamp, file_system, is_trouble
 from encore_ray.storage import absolute, is_remote
 
 Kind = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow", "lance"]
@@ -42,8 +43,8 @@ _TEXT_KINDS = frozenset({"jsonl", "json", "csv", "tsv"})
 _LANCE = ".lance"
 KNOWN_EXTENSIONS = ".parquet, .arrow, .feather, .jsonl, .ndjson, .json, .csv, .tsv (the last five also with .gz)"
 
-# Where each file system keeps something that changes when a file does; the first that is there wins.
-_STAMPS = ("ETag", "etag", "blob_id", "md5Hash", "last_modified", "LastModified", "mtime", "created")
+_PACKERS = (".zst", ".zstd", ".bz2", ".xz", ".lzma", ".lz4", ".br", ".gz")  # .gz: of tables
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,20 @@ class SourceFile:
     subset: str | None = None
     format: str = "auto"
     columns: ColumnMap | None = None
+
+    @property
+    def facts(self) -> list[Any]:
+        """What tells it from any other, without reading it."""
+        columns = self.columns.to_facts() if self.columns else None
+        return [self.uri, self.stamp, self.subset, self.format, columns]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its stamp changes with its content: not where times are whole seconds, or a store tells no mark."""
+        if is_remote(self.uri):  # an ETag or a hash of the content: times are copied along
+            return re.fullmatch(r"[\w+/=]{20,}(-\d+)?", self.stamp.partition("-")[2]) is not None
+        changed_ns = self.stamp.rpartition("-")[2]
+        return changed_ns.isdigit() and int(changed_ns) % 1_000_000_000 != 0
 
 
 def list_files(specs: Iterable[InputSpec]) -> list[SourceFile]:
@@ -186,8 +201,26 @@ def _find(fs: Any, inner: str) -> tuple[dict[str, dict[str, Any]], bool]:
         raise ConfigError(f"{inner} is neither a file nor a folder.")  # a pipe that nobody fills would be read for ever
     found = {name: each for name, each in fs.find(inner, detail=True).items() if each["type"] == "file"}
     known = {n: i for n, i in found.items() if _kind(n)[0] and not _is_hidden(n[len(inner) :])}
+    _refuse_packed(inner, [name for name in found if name not in known and not _is_hidden(name[len(inner) :])])
     kept = data_files(fs, known)
     return {name: info for name, info in known.items() if name in kept}, False
+
+
+def _refuse_packed(folder: str, names: Iterable[str]) -> None:
+    """ConfigError where a folder has data that would be left out for how it is packed."""
+    packed = []
+    for name in names:
+        stem, extension = os.path.splitext(name.lower())
+        holds_data = extension in _PACKERS and os.path.splitext(stem)[1] in (*_KINDS, ".tar")
+        if holds_data or extension in _ARCHIVES:
+            packed.append(os.path.basename(name))
+    if packed:
+        more = f" and {len(packed) - 3} more" if len(packed) > 3 else ""
+        raise ConfigError(
+            f"{folder} has files that are packed in a way that is not read: {', '.join(sorted(packed)[:3])}{more}. "
+            "Unpack them (text files may be packed by gzip), or leave them out by naming the others, as in "
+            f"{folder.rstrip('/')}/*.jsonl."
+        )
 
 
 def _of_lance(fs: Any, inner: str) -> dict[str, Any]:
@@ -206,13 +239,3 @@ def _kind(name: str) -> tuple[Kind | None, bool]:
 
 def _is_hidden(name: str) -> bool:
     return any(part.startswith((".", "_")) for part in name.split("/"))
-
-
-def file_stamp(name: str, info: dict[str, Any]) -> str:
-    """Cheap identity of a file's content, from what its file system tells of it (`info`)."""
-    if "ino" in info:  # a local file; fsspec's times are floats that lose nanoseconds
-        found = os.stat(name)
-        # Whoever copies may set mtime (rsync -t, touch -r); ctime is the kernel's own.
-        return f"{info['size']}-{found.st_mtime_ns}-{found.st_ctime_ns}"
-    mark = next((str(info[key]).strip('"') for key in _STAMPS if info.get(key)), "")
-    return f"{info['size']}-{mark}"

@@ -15,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 
 from encore_ray import schema
+from encore_ray.arrays import to_texts
+from encore_ray.corpora.conversations import Conversations, content_ids, short_hashes
 from encore_ray.corpora.pairs import CanonicalPair
 from encore_ray.corpora.ratings import RATING_PREFIXES, Ratings
 from encore_ray.corpora.rows import SourceRow
 from encore_ray.corpora.scan import ColumnScan
-from encore_ray.corpora.turns.messages import Turn
 from encore_ray.corpora.values import ShapeCounts, arrow_type, json_text
 from encore_ray.schema import chosen_column, rejected_column
 
@@ -65,12 +66,12 @@ class TableSpec:
         return pa.schema(fields, metadata={"schema_version": str(schema.SCHEMA_VERSION)})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PairRecord:
-    """One pair with all that its row in pairs/ holds."""
+    """One pair with all that its row in pairs/ holds; a prompt_id that the data do not give is a hash of the prompt."""
 
     pair_id: str
-    prompt_id: str
+    prompt_id: str | None
     group_id: str | None
     subset: str | None
     pair: CanonicalPair
@@ -146,38 +147,36 @@ def _names(type_: pa.StructType) -> list[str]:
 def build_table(records: Sequence[PairRecord], *, spec: TableSpec, used: frozenset[str]) -> pa.Table:
     """The rows of one unit; `used` are the source columns of its file that are not passed through."""
     pairs = [record.pair for record in records]
+    prompts = Conversations([pair.prompt for pair in pairs])
+    chosen, rejected = Conversations([pair.chosen for pair in pairs]), Conversations([pair.rejected for pair in pairs])
+    asked = prompts.json
     columns: list[Any] = [
-        pa.array([record.pair_id for record in records], pa.string()),
-        pa.array([pair.content_id for pair in pairs], pa.string()),
-        pa.array([record.prompt_id for record in records], pa.string()),
-        pa.array([record.group_id for record in records], pa.string()),
-        _messages([pair.prompt for pair in pairs]),
-        _messages([pair.chosen for pair in pairs]),
-        _messages([pair.rejected for pair in pairs]),
-        pa.array([record.subset for record in records], pa.string()),
+        to_texts([record.pair_id for record in records]),
+        content_ids(asked, chosen.json, rejected.json),
+        given_or([record.prompt_id for record in records], short_hashes(asked)),
+        to_texts([record.group_id for record in records]),
+        prompts.column,
+        chosen.column,
+        rejected.column,
+        to_texts([record.subset for record in records]),
     ]
     if spec.has_response_ids:
-        columns.append(pa.array([record.chosen_response_id for record in records], pa.string()))
-        columns.append(pa.array([record.rejected_response_id for record in records], pa.string()))
+        columns.append(to_texts([record.chosen_response_id for record in records]))
+        columns.append(to_texts([record.rejected_response_id for record in records]))
     columns.extend(_rating_columns(records, spec.rated_rules))
     columns.extend(_passed_through([record.row for record in records], column, used) for column in spec.passthrough)
     return pa.Table.from_arrays(columns, schema=spec.schema)
 
 
+def given_or(given: Sequence[str | None], made: pa.StringArray) -> pa.StringArray:
+    """Ids that the data give; where there is none, or an empty one, those that were made."""
+    if not any(given):
+        return made
+    return to_texts([own or other for own, other in zip(given, made.to_pylist(), strict=True)])
+
+
 def _is_reserved(name: str) -> bool:
     return name in _RESERVED or name.startswith(RATING_PREFIXES)
-
-
-def _messages(conversations: Sequence[list[Turn] | None]) -> pa.Array:
-    """List<struct<role, content>> from flat arrays: several times faster than from Python dictionaries."""
-    turns = [turn for conversation in conversations if conversation for turn in conversation]
-    ends = itertools.accumulate(len(conversation or ()) for conversation in conversations)
-    missing = pa.array([conversation is None for conversation in conversations], pa.bool_())
-    structs = pa.StructArray.from_arrays(
-        [pa.array([role for role, _ in turns], pa.string()), pa.array([content for _, content in turns], pa.string())],
-        fields=list(schema.MESSAGES.value_type),
-    )
-    return pa.ListArray.from_arrays(pa.array([0, *ends], pa.int32()), structs, type=schema.MESSAGES, mask=missing)
 
 
 def _rating_columns(records: Sequence[PairRecord], rules: Sequence[str]) -> Iterator[pa.Array]:
@@ -190,20 +189,28 @@ def _rating_columns(records: Sequence[PairRecord], rules: Sequence[str]) -> Iter
 def _passed_through(rows: Sequence[SourceRow], column: Passthrough, used: frozenset[str]) -> pa.Array:
     if column.source in used:
         return pa.nulls(len(rows), column.type)
-    if rows[0].batch is None:
+    if rows[0].table is None:
         values = [row.values.get(column.source) for row in rows]
         return pa.array(
             [None if v is None else json_text(v) for v in values] if column.is_json else values, column.type
         )
     chunks = []
-    for _, run in itertools.groupby(rows, key=lambda row: id(row.batch)):
+    for _, run in itertools.groupby(rows, key=lambda row: id(row.table)):
         same = list(run)
-        batch = same[0].batch
-        assert batch is not None
-        if column.source not in batch.schema.names:
-            return pa.nulls(len(rows), column.type)
-        taken = batch.column(column.source).take(pa.array([row.index for row in same]))
-        if column.is_json:
-            taken = pa.array([None if v is None else json_text(v) for v in taken.to_pylist()], pa.string())
-        chunks.append(taken.cast(column.type))
+        table = same[0].table
+        assert table is not None
+        chunks.append(stored_column(table.batch, column, used, rows=[row.index for row in same]))
     return pa.concat_arrays(chunks)
+
+
+def stored_column(
+    batch: pa.RecordBatch, column: Passthrough, used: frozenset[str], *, rows: Sequence[int] | None = None
+) -> pa.Array:
+    """A passed-through column of a table's rows, all of them or those at some places; null where it is not there."""
+    if column.source in used or column.source not in batch.schema.names:
+        return pa.nulls(batch.num_rows if rows is None else len(rows), column.type)
+    values = batch.column(column.source)
+    taken = values if rows is None else values.take(pa.array(rows))
+    if column.is_json:
+        taken = pa.array([None if v is None else json_text(v) for v in taken.to_pylist()], pa.string())
+    return taken if taken.type == column.type else taken.cast(column.type)

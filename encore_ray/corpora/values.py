@@ -9,6 +9,7 @@ import datetime
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -61,7 +62,7 @@ _SPECIAL = {
     Shape.THREE_TEXTS: Shape.TEXTS,
     Shape.STORED_THREE: Shape.STORED_TEXTS,
 }
-_EXACT_INT = 2**53
+EXACT_INT = 2**53
 _INT64 = 2**63
 
 
@@ -74,14 +75,14 @@ def shape_of(value: Any) -> Shape:
     if isinstance(value, bool):
         return Shape.BOOL
     if isinstance(value, int):
-        if -_EXACT_INT <= value <= _EXACT_INT:
+        if -EXACT_INT <= value <= EXACT_INT:
             return Shape.INT
         return Shape.LONG if -_INT64 <= value < _INT64 else Shape.HUGE
     if isinstance(value, float):
         return Shape.FLOAT
     if isinstance(value, dict):
         if is_message(value):
-            return Shape.MESSAGE
+            return Shape.MESSAGE if messages_in_columns(value) is None else Shape.MESSAGES
         value = value.get("messages")
     if not isinstance(value, list) or not value:
         return Shape.NESTED
@@ -98,6 +99,16 @@ def shape_of(value: Any) -> Shape:
 def is_message(value: Any) -> bool:
     """Whether a value says who speaks: {role, content}, or {from, value} as ShareGPT has it."""
     return isinstance(value, dict) and ("role" in value or ("from" in value and "value" in value))
+
+
+def messages_in_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Messages that are stored as a list a key, as a Sequence of `datasets` is in Arrow; None for any other object."""
+    lists = list(value.values())
+    if not isinstance(value.get("role", value.get("from")), list) or not all(isinstance(each, list) for each in lists):
+        return None
+    if len({len(each) for each in lists}) != 1:
+        return None
+    return [dict(zip(value, items, strict=True)) for items in zip(*lists, strict=True)]
 
 
 def number_of(value: str) -> float | None:
@@ -155,6 +166,12 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
     if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
         return pa.string()
     return type_
+
+
+def plain_array(column: pa.Array) -> pa.Array:
+    """A column in its plain type; as it is where it has that: Arrow 25 ends the process where it casts some slices."""
+    type_ = plain_type(column.type)
+    return column if column.type == type_ else column.cast(type_)
 
 
 def json_text(value: Any) -> str:

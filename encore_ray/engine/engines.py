@@ -15,6 +15,7 @@ from encore_ray.engine.progress import Progress
 from encore_ray.engine.visible import Visible
 from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.folder.in_flight import InFlight
+from encore_ray.redaction import redact
 from encore_ray.storage import Folder
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # Numbers that a pass may read in this process: about ten seconds' work, the time that a Ray of one's own takes to start
 # and to end. Measured by benchmarks/start.py.
 LOCAL_NUMBERS = 50_000_000
+NUMBERS_PER_S = LOCAL_NUMBERS / 10
 
 
 class Engines:
@@ -36,6 +38,7 @@ class Engines:
         run: the run folder; of a command with explicit paths, where its results go.
         ends_process: whether a hang in this process, or the loss of its Ray, may end it: it is the command's own.
         before_end: told of the loss; it is not waited for longer than it takes.
+        say: told that Ray starts, which takes a while.
     """
 
     def __init__(
@@ -45,10 +48,12 @@ class Engines:
         *,
         ends_process: bool = False,
         before_end: Callable[[ClusterError], object] = lambda error: None,
+        say: Callable[[str], object] = lambda text: None,
     ):
         self._options = options
         self._ends_process = ends_process
         self._before_end = before_end
+        self._say = say
         self._unit_timeout_s = options.unit_timeout if ends_process else float("inf")
         self._run = run
         self._held = contextlib.ExitStack()
@@ -94,6 +99,8 @@ class Engines:
         from encore_ray.engine.on_ray.nodes import check_nodes
 
         if self._resources is None:
+            address = self._options.address or os.environ.get("RAY_ADDRESS")
+            self._say(f"joins the Ray at {redact(address)}" if address else "starts a Ray of its own")
             self._resources = self._held.enter_context(
                 cluster(self._options, lost=self._end if self._ends_process else None)
             )

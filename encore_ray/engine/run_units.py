@@ -73,6 +73,7 @@ def run_units(
     started = time.monotonic()
     workers = _LiveWorkers()
     lost: list[Task] = []
+    num_standing = len(commits)
 
     def show_progress() -> None:
         watch(
@@ -107,6 +108,8 @@ def run_units(
             lost=lost,
         )
         for commit in finished:
+            if len(commits) == num_standing:
+                started = time.monotonic() - commit.seconds  # before, workers started: no rate of theirs
             commits[commit.unit] = commit
             workers.count(commit)
             on_commit(commit)

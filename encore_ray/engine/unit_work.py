@@ -59,6 +59,9 @@ class Probe:
     task: Task
     rows: range
 
+    def __str__(self) -> str:
+        return f"rows {self.rows.start + 1} to {self.rows.stop} of {self.task}"
+
 
 class CommittedWork:
     """The work of a pass in a worker: answers a Task with its commit, a Probe with None."""

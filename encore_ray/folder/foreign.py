@@ -5,6 +5,7 @@ made from such a table is bound to the bytes of its files, or to the ETag that a
 and time are not asked: programs that copy keep them (`rsync -t`, `cp -p`, `touch -r`).
 """
 
+import contextlib
 import hashlib
 import pickle
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 import xxhash
 
-from encore_ray.errors import ConfigError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.parquet import open_parquet
 from encore_ray.folder.spec import writer_of
 from encore_ray.storage import Folder
@@ -48,11 +49,22 @@ def foreign_files(uri: str) -> list[tuple[Folder, str]]:
         parent, _, name = uri.rpartition("/")
         files = [(Folder(parent or "/"), name)]
     if not files or not all(parent.exists(name) for parent, name in files):
-        raise ConfigError(
-            f"{uri}: no such table. Expected a folder of Parquet files, or one .parquet file. In a run, "
-            f"{writer_of(uri)} comes first."
-        )
+        raise ConfigError(f"{uri}: {_what_is_there(folder)} Expected a folder of Parquet files, or one .parquet file.")
     return files
+
+
+def _what_is_there(folder: Folder) -> str:
+    """In place of a table."""
+    if folder.names():
+        return "this folder holds no Parquet file."
+    parent, _, name = folder.uri.rstrip("/").rpartition("/")
+    with contextlib.suppress(FileNotFoundError, ConfigError, DataError):
+        if Folder(parent or "/").info(name)["type"] == "file":
+            return (
+                "this is no Parquet file, as every table is. Write it as one first, as by "
+                "pandas.read_csv(..).to_parquet(..)."
+            )
+    return f"no such table. In a run, {writer_of(folder.uri)} comes first."
 
 
 def parts(folder: Folder, file: str) -> Iterator[Part]:

@@ -37,12 +37,12 @@ class OpenedMemory:
 class MemoryUnit(TableUnit):
     """All rows of a table in memory."""
 
-    table: pa.Table | None = None
+    content: pa.Table | None = None
 
     @classmethod
     def of(cls, table: pa.Table) -> "MemoryUnit":
         """The unit of a table."""
-        return cls("scores", Folder("/memory"), "scores", table.num_rows, "", table=table)
+        return cls("scores", Folder("/memory"), "scores", table.num_rows, "", content=table)
 
     @property
     def is_foreign(self) -> bool:
@@ -61,10 +61,10 @@ class MemoryUnit(TableUnit):
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenedTable]:
-        assert self.table is not None
-        yield OpenedMemory(self.table)
+        assert self.content is not None
+        yield OpenedMemory(self.content)
 
     @property
     def schema(self) -> pa.Schema:
-        assert self.table is not None
-        return self.table.schema
+        assert self.content is not None
+        return self.content.schema

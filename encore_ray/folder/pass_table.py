@@ -289,6 +289,12 @@ class PassTable:
         """The content of _SUCCESS, see `read_seal`."""
         return read_seal(self.folder)
 
+    def sealed_counts(self) -> dict[str, int]:
+        """The totals of a finished pass."""
+        done = self.sealed()
+        assert done is not None, f"{self.name} is finished"
+        return dict(done["counts"])
+
     @staticmethod
     def _sweep(folder: Folder, subfolder: str, named: set[str]) -> None:
         """Delete what no commit names; listed first, so that what another driver writes from then on is not in it.

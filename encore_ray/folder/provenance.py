@@ -3,7 +3,6 @@
 The one check of all resumes: tables, weights, heads, trainings and energies are refused in the same words.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Container, Mapping, Sequence
@@ -14,6 +13,7 @@ from encore_ray.folder.commits import INPUT, Commit
 from encore_ray.storage import fingerprint
 
 _REMEDY = "Use --overwrite to start over, or another run folder."
+_MOST, _BEFORE = 80, 20  # characters of a value in a message; of what is the same before what differs
 _MISSING = object()  # a fact that is not there, which null is not: it has another fingerprint
 
 
@@ -45,23 +45,21 @@ def is_same(
     return False
 
 
-def differing(found: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Keys of the facts that are not the same; inside a nested fact, key by key."""
-    keys = []
-    for key in sorted(found.keys() | now.keys()):
-        a, b = found.get(key, _MISSING), now.get(key, _MISSING)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            keys += [f"{key}.{inner}" for inner in differing(a, b)]
-        elif a != b:
-            keys.append(key)
-    return keys
+def differing(found: Any, now: Any) -> list[str]:
+    """Keys of the facts that are not the same; inside a nested fact key by key, in a list of named ones by name."""
+    return [key for key, _, _ in _differences(found, now)]
+
+
+def changes(found: Any, now: Any) -> str:
+    """What was and what is of every fact that is not the same, in words."""
+    return "; ".join(f"{key} {_was_and_is(a, b)}" for key, a, b in _differences(found, now))
 
 
 def refusal(where: str, found: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The message that refuses a resume: both fingerprints and every fact that differs."""
     return (
         f"{where} holds results with fingerprint {fingerprint(found)[:12]}; this command would make "
-        f"{fingerprint(now)[:12]}: {_changes(found, now)}. {_REMEDY}"
+        f"{fingerprint(now)[:12]}: {changes(found, now)}. {_REMEDY}"
     )
 
 
@@ -88,27 +86,72 @@ def input_refusal(
     facts = inputs.get(unit, {})
     is_told = bool(then) and then.get("file") != facts.get("file")  # by what has changed
     told = f" ({facts['file']})" if "file" in facts and not is_told else ""
-    changes = f": {_changes(then, facts)}" if then and facts else ""
-    return f"{made}, which is now {digests[unit][:12]}{told}{changes}. {_REMEDY}"
+    changed = f": {changes(then, facts)}" if then and facts else ""
+    return f"{made}, which is now {digests[unit][:12]}{told}{changed}. {_REMEDY}"
 
 
-def _changes(found: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    return "; ".join(
-        f"{key} was {_short(_fact(found, key))}, is {_short(_fact(now, key))}" for key in differing(found, now)
-    )
+def _differences(found: Any, now: Any) -> list[tuple[str, Any, Any]]:
+    """Key, old and new value of every fact that is not the same."""
+    differences = []
+    a_by_key, b_by_key = _by_key(found), _by_key(now)
+    assert a_by_key is not None and b_by_key is not None, "facts are nested"
+    for key in sorted(a_by_key.keys() | b_by_key.keys()):
+        a, b = a_by_key.get(key, _MISSING), b_by_key.get(key, _MISSING)
+        if a == b:
+            continue
+        if _by_key(a) is not None and _by_key(b) is not None:
+            inner = _differences(a, b)
+            differences += [(f"{key}.{name}", *values) for name, *values in inner] or [(key, a, b)]
+        else:
+            differences.append((key, a, b))
+    return differences
 
 
-def _fact(facts: Mapping[str, Any], key: str) -> Any:
-    value: Any = facts
-    for part in key.split("."):
-        value = value.get(part, _MISSING) if isinstance(value, Mapping) else _MISSING
-    return value
+def _by_key(value: Any) -> Mapping[str, Any] | None:
+    """The parts of a nested fact: of a list of rules each by its name; None for a fact that has none."""
+    if isinstance(value, Mapping):
+        return value
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    names = [_name(item) for item in value]
+    if None in names or len(set(names)) < len(names):
+        return None
+    return dict(zip(map(str, names), map(_nameless, value), strict=True))
 
 
-def _short(value: Any) -> str:
+def _name(item: Any) -> str | None:
+    first = item.get("name") if isinstance(item, Mapping) else item[0] if isinstance(item, list | tuple) and item else 0
+    return first if isinstance(first, str) else None
+
+
+def _nameless(item: Any) -> Any:
+    """What a named item of a list says beside its name; a list of several as a mapping by place."""
+    if isinstance(item, Mapping):
+        return {key: value for key, value in item.items() if key != "name"}
+    return item[1] if len(item) == 2 else {str(place): value for place, value in enumerate(item[1:], start=2)}
+
+
+def _was_and_is(a: Any, b: Any) -> str:
+    """Both values, cut where they are long, so that what differs is seen."""
+    texts = [_text(a), _text(b)]
+    shared = next((i for i, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), min(map(len, texts)))
+    start = max(0, shared - _BEFORE) if max(map(len, texts)) > _MOST else 0
+    then, now = (_cut(text, start) for text in texts)
+    return f"was {then}, is {now}"
+
+
+def _text(value: Any) -> str:
     if value is _MISSING:
         return "not there"
     if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
         return value[:12]
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:60]}… ({hashlib.sha256(text.encode()).hexdigest()[:12]})"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _short(value: Any) -> str:
+    return _cut(_text(value), 0)
+
+
+def _cut(text: str, start: int) -> str:
+    before = "…" if start else ""
+    return f"{before}{text[start:]}" if len(text) - start <= _MOST else f"{before}{text[start : start + _MOST - 20]}…"

@@ -11,6 +11,7 @@ from encore_ray.schema import (
     COMPARISON_FILE,
     EMBEDDINGS_DIR,
     ENERGY_TRAINING_DIR,
+    FACTS_DIR,
     FEATURES_DIR,
     LABEL_ERRORS_FILE,
     METRICS_FILE,
@@ -140,4 +141,4 @@ def outdated_by(name: str) -> tuple[str, ...]:
 def driver_folders() -> tuple[str, ...]:
     """Folders of a run in which only the driver writes: a killed one may leave temporary files there."""
     found = [folder for one in PASSES for folder in one.driver_folders]
-    return tuple(dict.fromkeys(["", *found]))
+    return tuple(dict.fromkeys(["", FACTS_DIR, *found]))

@@ -21,6 +21,7 @@ from encore_ray.schema import (
     rejected_column,
 )
 from encore_ray.storage import Folder, from_json
+from encore_ray.visible import short
 
 RULES_METADATA = b"encore_ray.rules"
 
@@ -32,6 +33,7 @@ class TableUnit:
     Attributes:
         digest: of its content; "" of a foreign one, until `by_content` has read it.
         row_groups, footer: of a foreign one, what is read, and the digest of the footer that its file must have.
+        table: where the table is that it is of; "" for its folder.
     """
 
     unit: str
@@ -41,6 +43,7 @@ class TableUnit:
     digest: str
     row_groups: tuple[int, ...] | None = None
     footer: str = ""
+    table: str = ""
 
     @property
     def is_foreign(self) -> bool:
@@ -55,7 +58,7 @@ class TableUnit:
     @property
     def table_name(self) -> str:
         """What messages call the table that it is of."""
-        return self.folder.uri
+        return self.table or self.folder.uri
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenedTable]:
@@ -97,7 +100,9 @@ def table_units(uri: str) -> list[TableUnit]:
     if any(folder.exists(name) for name in (PLAN_FILE, MANIFEST_FILE, COMMITS_DIR)):
         return [TableUnit(f.unit, folder, f.file, f.rows, f.digest) for f in read_manifest(folder)]
     return [
-        TableUnit(f"{number:05d}-{part.row_groups[0]:05d}", parent, name, part.rows, "", part.row_groups, part.footer)
+        TableUnit(
+            f"{number:05d}-{part.row_groups[0]:05d}", parent, name, part.rows, "", part.row_groups, part.footer, uri
+        )
         for number, (parent, name) in enumerate(foreign_files(uri))
         for part in parts(parent, name)
     ]
@@ -188,9 +193,15 @@ def table_rules(units: Sequence[TableUnit], rules: RuleSet | None, *, weighed: R
     missing = [column for column in missing if column not in names]
     if missing:
         rated = sorted(name.removeprefix("chosen__") for name in names if name.startswith("chosen__"))
+        lacks = f"{units[0].table_name} lacks the columns {', '.join(missing[:6])}{' …' if len(missing) > 6 else ''}"
+        if not rated:
+            found = ", ".join(short(name) for name in column_names(units[0])[:6])
+            raise DataError(
+                f"{lacks}: it has no scores under such names, but {found}{' …' if len(names) > 6 else ''}. Each rule "
+                "needs two columns of numbers, chosen__RULE and rejected__RULE: a list of scores is taken apart, other "
+                "names are changed."
+            )
         raise DataError(
-            f"{units[0].table_name} lacks the columns {', '.join(missing[:6])}"
-            f"{' …' if len(missing) > 6 else ''}; it has scores of: {', '.join(rated) or 'no rule'}. "
-            "Use the rules.yaml that belongs to these scores."
+            f"{lacks}; it has scores of: {', '.join(rated)}. Use the rules.yaml that belongs to these scores."
         )
     return rules

@@ -4,9 +4,13 @@ A version that is read gives exactly what it gave to the encore-ray that wrote i
 of each. Any other is refused, since what its names mean is not known.
 """
 
+import functools
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import encore_ray
 from encore_ray.errors import DataError
 from encore_ray.schema import SCHEMA_VERSION
 
@@ -37,3 +41,14 @@ def check_version(content: Mapping[str, Any], *, where: str) -> None:
     """Raise DataError for a file of a version that is not read."""
     if not is_readable(content):
         raise DataError(refusal(content, where=where))
+
+
+@functools.cache
+def code_digest() -> str:
+    """SHA-256 of the package's own modules: another one may make something else of the same facts."""
+    sha = hashlib.sha256()
+    for root in map(Path, encore_ray.__path__):
+        for file in sorted(root.rglob("*.py")):
+            sha.update(f"{file.relative_to(root).as_posix()}\0".encode())
+            sha.update(file.read_bytes())
+    return sha.hexdigest()

@@ -5,16 +5,16 @@ calibration pairs, the third counts what every scheme gets right. Apart from the
 numbers, so the result is the same to the last bit for any sharding and any number of workers.
 """
 
-import logging
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from encore_ray.artifacts import Comparison, read_weights
-from encore_ray.composition.compare.comparison import is_of_weights, write_comparison
+from encore_ray.composition.compare.comparison import write_comparison
 from encore_ray.composition.compare.counting import LineupCounts
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.lineup import line_up
@@ -27,22 +27,22 @@ from encore_ray.composition.weigh.schemes import Encore
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.config import WeighOptions
 from encore_ray.engine.reduce import Reducer
-from encore_ray.errors import DataError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.score_block import ScoreBlock, read_scores
 from encore_ray.folder.spec import COMPARE
 from encore_ray.folder.tables import TableUnit, count_numbers, table_rules, table_units
+from encore_ray.folder.versions import code_digest
 from encore_ray.passes.bradley_terry import fit_bradley_terry
 from encore_ray.passes.evaluate import LENGTHS, how_much_shorter
 from encore_ray.passes.external_rewards import OtherRewards, check_some_known, open_rewards, other_margins
+from encore_ray.passes.option_facts import compare_facts, ratings_facts, rule_facts, table_digest, unlike_weights
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.passes.selection.selected import Selection, find_selection, read_selection
 from encore_ray.passes.weigh import choose_binnings, measure_ratings
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
 from encore_ray.schema import PAIR_ID, SCORES_DIR, SUBSET, WEIGHTS_FILE
-from encore_ray.storage import absolute
-
-logger = logging.getLogger("encore_ray")
+from encore_ray.storage import Folder, absolute
 
 
 @dataclass(frozen=True)
@@ -53,37 +53,68 @@ class Compare(Step[Comparison]):
         options: bins, temperature and guards, for all schemes; which scheme they name does not matter.
         scores: folder or file of scores, ours or made elsewhere; None for the run's.
         rules: of the scores; None: the run's, or those that stand with them.
-        beside: further rewards of the same pairs by name, each a folder or file as of `compose` or `refine apply`.
+        beside: further rewards of the same pairs by name, each a folder or file as of `compose` or `refine apply`; None
+            for those that the standing comparison has.
 
     Raises:
-        ConfigError: a further reward is called like a scheme. DataError: there is no pair, a score is not finite or
-            outside its scale, or rules differ in range.
+        ConfigError: a further reward is called like a scheme, or the run's weights are of other options: one page would
+            show both. DataError: there is no pair, a score is not finite or outside its scale, or rules differ in
+            range. ResumeRefused: the comparison that stands is of other options.
     """
 
     spec = COMPARE
+    asked = ("options", "rules")
     options: WeighOptions
     scores: str | None = None
     rules: RuleSet | None = None
-    beside: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, str] | None = None
 
     @property
     def paths(self) -> Sequence[str]:
         ratings = [absolute(self.options.ratings)] if self.options.ratings else []
-        return [*self.beside.values(), *ratings]
+        return [*(self.beside or {}).values(), *ratings]
 
     def numbers(self, run: Run) -> int:
         return 4 * count_numbers(self.scores or run.path(SCORES_DIR))  # read so often, by the rounds and the fit
+
+    def facts(self, run: Run) -> dict[str, Any] | None:
+        if self.scores is not None:
+            return None
+        rules = table_rules(table_units(run.path(SCORES_DIR)), self.rules or run.rules)
+        _refuse_other_weights(run, rules, self.options)
+        selection = find_selection(run.folder)
+        return {
+            "options": compare_facts(rules, self.options),
+            "rules": rule_facts(rules),
+            "scores": table_digest(run.path(SCORES_DIR)),
+            **ratings_facts(self.options),
+            "selection": dict(selection.facts) if selection else None,
+            "beside": {name: [uri, table_digest(uri)] for name, uri in self._beside(run).items()},
+            "code": code_digest(),
+        }
+
+    def standing(self, run: Run, kept: Any) -> Comparison:
+        return Comparison.read(run.folder)
 
     def __call__(self, run: Run) -> Comparison:
         units = table_units(self.scores or run.path(SCORES_DIR))
         rules = table_rules(units, self.rules or (run.rules if self.scores is None else None))
         selection = find_selection(run.folder) if self.scores is None else None
-        made = compare_units(units, rules, self.options, run.reducer, beside=self.beside, selection=selection)
+        beside = self._beside(run)
+        made = compare_units(units, rules, self.options, run.reducer, beside=beside, selection=selection)
         comparison = Comparison.of(made)
         comparison.write(run.folder)
-        if self.scores is None:
-            _say_if_of_others(run, made)
         return comparison
+
+    def _beside(self, run: Run) -> Mapping[str, str]:
+        """The further rewards that are asked for; those of the standing comparison that are still there."""
+        if self.beside is not None or self.scores is not None:
+            return self.beside or {}
+        with contextlib.suppress(DataError):
+            lines = Comparison.read(run.folder).beside if run.folder.exists(Comparison.FILE) else []
+            found = {line.name: str((line.params or {}).get("rewards", "")) for line in lines}
+            return {name: uri for name, uri in found.items() if uri and Folder(uri).exists()}
+        return {}
 
     def record(self, made: Comparison) -> Record:
         return Record(
@@ -93,18 +124,16 @@ class Compare(Step[Comparison]):
         )
 
 
-def _say_if_of_others(run: Run, made: Mapping[str, Any]) -> None:
-    """A report shows a comparison beside the run's weights: say so where it is of others."""
-    try:
-        weights = read_weights(run.folder)
-    except DataError:  # there are none, or none that would compose
+def _refuse_other_weights(run: Run, rules: RuleSet, options: WeighOptions) -> None:
+    """ConfigError where the run's weights are of other options or rules than a comparison beside them would be."""
+    if not run.folder.exists(WEIGHTS_FILE):
         return
-    if not is_of_weights(made, weights):
-        logger.warning(
-            "%s is of other rules, scores or options than %s, beside which reports show it. Run `encore-ray weigh` "
-            "with the same ones, or compare anew.",
-            run.path(Comparison.FILE),
-            run.path(WEIGHTS_FILE),
+    found = unlike_weights(read_weights(run.folder), rules, options)
+    if found:
+        raise ConfigError(
+            f"{run.path(WEIGHTS_FILE)} is of other options than this comparison would be: {found}. Leave them out to "
+            "compare by those of the weights; or weigh anew with them (`encore-ray weigh --overwrite`), then compose "
+            "and compare; or compare elsewhere, by --scores and --output."
         )
 
 

@@ -4,7 +4,7 @@ Works on the units of the scores, so texts of pairs/ are put beside them without
 scores is its unit of pairs, less the rows that scoring put in quarantine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.arrays import to_arrow
+from encore_ray.artifacts import read_weights
 from encore_ray.composition.measure.vetoes import VetoCounts
 from encore_ray.composition.weigh.groups import compose_by_group
 from encore_ray.composition.weigh.rewards import compose
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.engine.unit_work import unit_task
-from encore_ray.errors import DataError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.columns import row_numbers
 from encore_ray.folder.commits import total_counts
@@ -27,6 +28,7 @@ from encore_ray.folder.score_block import read_whole
 from encore_ray.folder.spec import COMPOSE
 from encore_ray.folder.tables import TableUnit, by_content, column_names, count_numbers, table_rules, table_units
 from encore_ray.folder.vetoes import veto_columns
+from encore_ray.passes.option_facts import table_digest
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
@@ -40,13 +42,14 @@ from encore_ray.schema import (
     PROMPT_ID,
     REJECTED_REWARD,
     REJECTED_VETO_COUNT,
+    REWARDS_DIR,
     SCORES_DIR,
     SUBSET,
     WEIGHTS_FILE,
     chosen_column,
     rejected_column,
 )
-from encore_ray.storage import fingerprint
+from encore_ray.storage import Folder, fingerprint
 
 KNOWN_BY = "content"  # fact of rewards of scores made elsewhere: those of before, known by size and time, are made anew
 
@@ -67,6 +70,7 @@ class Compose(Step[dict[str, int]]):
         pairs: pairs/ folder whose texts and further columns are put beside the rewards; a run takes its own.
 
     Raises:
+        ConfigError: the run has other weights, which a page would show beside these rewards.
         DataError: weights and scores are of different rules or vetoes, or a pair_id of scores made elsewhere is
             repeated.
         ResumeRefused: rewards of other weights or scores.
@@ -80,6 +84,24 @@ class Compose(Step[dict[str, int]]):
 
     def numbers(self, run: Run) -> int:
         return count_numbers(self.scores or run.path(SCORES_DIR))
+
+    def facts(self, run: Run) -> dict[str, Any] | None:
+        if self.scores is not None:
+            return None
+        _refuse_beside_others(run.folder, self.weights)
+        rules = self.rules or run.rules
+        return {
+            "weights": fingerprint(self.weights.to_dict()),  # whose copy lies beside the rewards
+            "rules": rules.fingerprint if rules else None,
+            "scores": table_digest(run.path(SCORES_DIR)),
+            "pairs": table_digest(run.path(PAIRS_DIR)),
+        }
+
+    def made_files(self, run: Run) -> Sequence[str]:
+        return [*self.spec.end_files, f"{REWARDS_DIR}/{WEIGHTS_FILE}"]
+
+    def standing(self, run: Run, kept: Any) -> dict[str, int]:
+        return run.table(COMPOSE).sealed_counts()
 
     def __call__(self, run: Run) -> dict[str, int]:
         weights, scores = self.weights, self.scores or run.path(SCORES_DIR)
@@ -120,6 +142,17 @@ class Compose(Step[dict[str, int]]):
 
     def record(self, made: dict[str, int]) -> Record:
         return Record(metrics=made, step=made["rows"])
+
+
+def _refuse_beside_others(run: Folder, weights: Weights) -> None:
+    """ConfigError where a run's weights.json is not these weights."""
+    own = read_weights(run).fingerprint if run.exists(WEIGHTS_FILE) else weights.fingerprint
+    if own != weights.fingerprint:
+        raise ConfigError(
+            f"{run.path(WEIGHTS_FILE)} has the fingerprint {own[:12]}, the weights to compose with "
+            f"{weights.fingerprint[:12]}: a run has rewards by its own weights alone. Leave out --weights, or compose "
+            "elsewhere, by --scores and --output."
+        )
 
 
 class _Compose:

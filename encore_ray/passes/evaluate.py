@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,9 @@ from encore_ray.folder.composed import composed_weights
 from encore_ray.folder.score_block import resampling_keys
 from encore_ray.folder.spec import EVALUATE
 from encore_ray.folder.tables import TableUnit, count_numbers, table_units
+from encore_ray.folder.versions import code_digest
 from encore_ray.folder.vetoes import VETOES, read_vetoes
+from encore_ray.passes.option_facts import table_digest
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.report.figure import evaluation_figure
 from encore_ray.report.tables.summary import summary
@@ -41,7 +44,7 @@ from encore_ray.schema import (
     REWARDS_DIR,
     SUBSET,
 )
-from encore_ray.storage import Folder
+from encore_ray.storage import Folder, fingerprint
 
 LENGTHS = (CHOSEN_TOKENS, REJECTED_TOKENS, CHOSEN_CHARS, REJECTED_CHARS)
 RESPONSES = (CHOSEN_RESPONSE_ID, REJECTED_RESPONSE_ID, CHOSEN_REWARD, REJECTED_REWARD)
@@ -69,6 +72,24 @@ class Evaluate(Step[Evaluation]):
 
     def numbers(self, run: Run) -> int:
         return count_numbers(self.rewards or run.path(REWARDS_DIR))
+
+    def facts(self, run: Run) -> dict[str, Any] | None:
+        if self.rewards is not None:
+            return None
+        rewards = run.folder.child(REWARDS_DIR)
+        weights = composed_weights(rewards)  # whose figures stand in metrics.json
+        return {
+            "rewards": table_digest(rewards.uri),
+            "weights": fingerprint(weights.to_dict()),
+            "code": code_digest(),
+        }
+
+    def made_files(self, run: Run) -> Sequence[str]:
+        return [*self.spec.end_files, FIGURE_FILE]
+
+    def standing(self, run: Run, kept: Any) -> Evaluation:
+        weights = WeightsFile.of_weights(composed_weights(run.folder.child(REWARDS_DIR)))
+        return Evaluation(Metrics.read(run.folder), weights, run.folder.read_bytes(FIGURE_FILE))
 
     def __call__(self, run: Run) -> Evaluation:
         rewards = self.rewards or run.path(REWARDS_DIR)

@@ -15,7 +15,7 @@ from encore_ray.corpora.convert import ConvertSettings, SplitConverter
 from encore_ray.corpora.notes import told
 from encore_ray.corpora.plan import CorpusPlan, Split, plan
 from encore_ray.corpora.rows import BadRow, FileRange
-from encore_ray.corpora.scan import RangeScan, ranges, scan
+from encore_ray.corpora.scan import RangeScan, ranges, scan, whole_because
 from encore_ray.corpora.sources import SourceFile
 from encore_ray.corpora.tables import TableSpec
 from encore_ray.engine.base import Engine
@@ -26,10 +26,12 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.quarantine import check_bad_fraction
 from encore_ray.folder.spec import PREPARE
 from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.versions import code_digest
 from encore_ray.passes.known_inputs import unit_tasks
 from encore_ray.passes.repeats import count_contradictions, count_repeats, count_several_prompts, refuse_repeated_ids
 from encore_ray.run import Dataset, Record, Run, Step
 from encore_ray.schema import CONTENT_ID, PROMPT, PROMPT_ID, REASON_COUNT, Reason
+from encore_ray.storage import fingerprint
 
 SEVERAL_PROMPTS = "prompt_ids_of_several_prompts"
 TRIAL_UNITS = 16  # a trial's units are small, so that all actors have work
@@ -92,9 +94,36 @@ class Prepare(Step[Prepared]):
     def numbers(self, run: Run) -> int:
         return sum(file.size for file in self.files)  # a byte of text takes about as long as a number of a table
 
+    def facts(self, run: Run) -> dict[str, Any] | None:
+        if not all(file.is_settled for file in self.files):
+            return None
+        return {
+            "inputs": fingerprint([file.facts for file in self.files]),
+            "options": self.options.model_dump(mode="json"),
+            "limit": self.limit,
+            "code": code_digest(),
+        }
+
+    def kept(self, made: Prepared) -> dict[str, Any]:
+        inputs = [[each.uri, each.digest, each.num_rows, each.layout] for each in made.inputs]
+        return {
+            "corpus_rows": made.corpus_rows,
+            "rated_rules": list(made.rated_rules),
+            "inputs": inputs,
+            "left_out": list(made.left_out),
+        }
+
+    def standing(self, run: Run, kept: dict[str, Any]) -> Prepared:
+        inputs = tuple(PreparedInput(*each) for each in kept["inputs"])
+        counts = run.table(PREPARE).sealed_counts()
+        return Prepared(counts, kept["corpus_rows"], tuple(kept["rated_rules"]), inputs, tuple(kept["left_out"]))
+
     def __call__(self, run: Run) -> Prepared:
         options = self.options
         files = [file if file.format != "auto" else replace(file, format=options.format) for file in self.files]
+        for file in files:
+            if why := whole_because(file):
+                run.note(f"prepare: one worker alone reads {file.uri}: {why}. Parquet, or .jsonl, is read by all")
         leaves_out = options.unreadable == "leave_out"
         scans, unread = _scan_all(files, run.engine, leaves_out=leaves_out, row_bytes=options.max_row_bytes)
         corpus = plan(
@@ -129,11 +158,12 @@ class Prepare(Step[Prepared]):
                 refuse_repeated_ids(units, run.reducer)
             counts["repeated_content"] = count_repeats(units, CONTENT_ID, run.reducer)
             given = corpus.has_prompt_ids
-            counts["contradictory"] = count_contradictions(units, run.reducer, by=PROMPT if given else PROMPT_ID)
+            by = PROMPT if given or corpus.has_trees else PROMPT_ID
+            counts["contradictory"] = count_contradictions(units, run.reducer, by=by)
             if given:
                 counts[SEVERAL_PROMPTS] = count_several_prompts(units, run.reducer)
         output.seal(names, commits, counts)
-        for note in told(counts):
+        for note in (*corpus.unread_ratings, *told(counts)):
             run.note(f"prepare: {note}")
         inputs = tuple(PreparedInput(f.file.uri, f.digest, f.num_rows, f.layout) for f in corpus.files)
         return Prepared(counts, corpus.num_rows, corpus.rated_rules, inputs, tuple(unread))
@@ -219,6 +249,8 @@ def _facts(corpus: CorpusPlan, options: PrepareOptions, settings: ConvertSetting
     more: dict[str, Any] = {} if settings.max_row_bytes == ROW_BYTES else {"max_row_bytes": settings.max_row_bytes}
     if corpus.has_prompt_ids:
         more["prompt_ids"] = "given"
+    if corpus.has_trees:
+        more["trees"] = "one prompt each"
     return more | {
         "ids": options.ids,
         "unit_pairs": settings.unit_pairs,

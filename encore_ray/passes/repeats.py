@@ -4,19 +4,21 @@ Values are compared as 64-bit hashes, at most PARTITION_ROWS of them at a time o
 are then compared as they are, so that no id is ever blamed for another's.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from encore_ray.composition.hashing.keys import hash_keys
+from encore_ray.arrays import to_numpy
+from encore_ray.composition.hashing.splitmix import mix
 from encore_ray.composition.hashing.texts import Texts
 from encore_ray.engine.reduce import Reducer
 from encore_ray.errors import DataError
-from encore_ray.folder.columns import first_texts
+from encore_ray.folder.columns import conversation_hashes, first_texts
 from encore_ray.folder.tables import TableUnit
 from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT, PROMPT_ID, REJECTED
 
@@ -90,6 +92,11 @@ def count_repeats(
     return repeated
 
 
+def _prompt_hashes(column: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """Of prompts, or of their ids."""
+    return conversation_hashes(column) if pa.types.is_list(column.type) else first_texts([column]).hash_N()
+
+
 @dataclass(frozen=True)
 class _Directions:
     """Of the pairs of a few units, of one partition: a hash of prompt and responses whichever is chosen; its last bit
@@ -100,18 +107,17 @@ class _Directions:
     num_partitions: int
 
     def __call__(self, units: tuple[TableUnit, ...]) -> np.ndarray:
-        keys: list[str] = []
-        turned: list[bool] = []
-        for unit in units:
-            for row in unit.read([self.by, CHOSEN, REJECTED]).to_pylist():
-                if row[REJECTED] is None or row[CHOSEN] == row[REJECTED]:
-                    continue
-                sides = [json.dumps(row[side], ensure_ascii=False) for side in (CHOSEN, REJECTED)]
-                turned.append(sides[0] > sides[1])
-                keys.append("\0".join([json.dumps(row[self.by], ensure_ascii=False), *sorted(sides)]))
-        hashes = hash_keys(keys) & ~np.uint64(1)
-        hashes |= np.array(turned, dtype=np.uint64)
+        parts = [self._of_unit(unit) for unit in units]
+        hashes = np.concatenate(parts)
         return hashes[(hashes >> np.uint64(1)) % np.uint64(self.num_partitions) == self.partition]
+
+    def _of_unit(self, unit: TableUnit) -> np.ndarray:
+        rows = unit.read([self.by, CHOSEN, REJECTED])
+        chosen_N, rejected_N = (conversation_hashes(rows.column(side)) for side in (CHOSEN, REJECTED))
+        prompt_N = _prompt_hashes(rows.column(self.by))
+        both_N = mix(mix(np.bitwise_xor(prompt_N, np.minimum(chosen_N, rejected_N))) ^ np.maximum(chosen_N, rejected_N))
+        hash_N = (both_N & ~np.uint64(1)) | (chosen_N > rejected_N).astype(np.uint64)
+        return hash_N[to_numpy(rows.column(REJECTED).is_valid()) & (chosen_N != rejected_N)]
 
 
 def count_contradictions(units: Sequence[TableUnit], reducer: Reducer, *, by: str) -> int:
@@ -143,10 +149,9 @@ class _PromptsOfIds:
     def __call__(self, units: tuple[TableUnit, ...]) -> np.ndarray:
         parts = []
         for unit in units:
-            rows = unit.read([PROMPT_ID, PROMPT]).to_pylist()
-            ids = [row[PROMPT_ID] for row in rows]
-            both = [f"{row[PROMPT_ID]}\0{json.dumps(row[PROMPT], ensure_ascii=False)}" for row in rows]
-            parts.append(np.stack([hash_keys(ids), hash_keys(both)], axis=1))
+            rows = unit.read([PROMPT_ID, PROMPT])
+            id_N = _prompt_hashes(rows.column(PROMPT_ID))
+            parts.append(np.stack([id_N, mix(np.bitwise_xor(id_N, _prompt_hashes(rows.column(PROMPT))))], axis=1))
         hash_N2 = np.concatenate(parts)
         return np.unique(hash_N2[hash_N2[:, 0] % np.uint64(self.num_partitions) == self.partition], axis=0)
 

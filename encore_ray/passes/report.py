@@ -2,9 +2,10 @@
 
 import contextlib
 import io
+import time
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 
@@ -19,11 +20,14 @@ from encore_ray.artifacts import (
 )
 from encore_ray.config.sources import stored_config
 from encore_ray.errors import DataError
+from encore_ray.folder.pass_facts import as_json, read_facts, write_facts
 from encore_ray.folder.pass_table import pass_tables
-from encore_ray.folder.spec import PREPARE, SCORE
+from encore_ray.folder.provenance import is_same
+from encore_ray.folder.spec import PASSES, PREPARE, REPORT, SCORE, SELECT
 from encore_ray.folder.tables import run_rules
+from encore_ray.folder.versions import code_digest
 from encore_ray.passes.scorers.scoring_cost import without_times
-from encore_ray.passes.selection.selected import find_selection
+from encore_ray.passes.selection.selected import Selection, find_selection
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
 from encore_ray.report.charts.loadings import HEIGHT, WIDTH, loadings_chart
 from encore_ray.report.data.contents import ReportContents, SelectionSummary, reported_rules
@@ -32,8 +36,18 @@ from encore_ray.report.page import render_page
 from encore_ray.report.sections.consensus import consensus_of
 from encore_ray.report.sections.rules import unit_of
 from encore_ray.run import Run
-from encore_ray.schema import CONSENSUS_FILE, RELIABILITY_FILE, REPORT_FILE, REPORT_TABLES_DIR, ROBUSTNESS_FILE
-from encore_ray.storage import Folder
+from encore_ray.schema import (
+    CONFIG_FILE,
+    CONSENSUS_FILE,
+    PAIRS_DIR,
+    PLAN_FILE,
+    RELIABILITY_FILE,
+    REPORT_FILE,
+    REPORT_TABLES_DIR,
+    ROBUSTNESS_FILE,
+    RULES_FILE,
+)
+from encore_ray.storage import Folder, content_digest
 
 Kind = TypeVar("Kind", bound=Artifact)
 
@@ -44,12 +58,41 @@ _LIBRARIES = ("encore-ray", "ray", "torch", "transformers", "numpy", "pyarrow")
 def write_report(run: Run, *, weights: WeightsFile | None = None) -> None:
     """Write and track report/ from what the run, or the output folder of a single command, holds by now.
 
+    One that stands in a run, and shows what it would show now, is left.
+
     Args:
         weights: the weights.json that the metrics are of; None for the run's own.
     """
-    for name, data in make_report(run.folder, weights=weights).items():
+    facts = as_json(_facts(run.folder)) if run.folder.exists(PAIRS_DIR) else None
+    standing = read_facts(run.folder, REPORT)
+    if (
+        facts is not None
+        and standing is not None
+        and is_same(run.path(REPORT_FILE), standing.facts, facts, derived=facts)
+    ):
+        run.note(f"{REPORT.name}: nothing to do, it stands")
+        return
+    began = time.monotonic()
+    files = make_report(run.folder, weights=weights)
+    for name, data in files.items():
         run.folder.write_atomic(name, data)
         run.tracker.log_artifact(name, data)
+    run.has_done(REPORT, time.monotonic() - began, None)
+    if facts is not None:
+        write_facts(run.folder, REPORT, facts, files=files, kept=None)
+
+
+def _facts(folder: Folder) -> dict[str, Any]:
+    """All that a report shows of a run."""
+    made = [file for one in PASSES if one != REPORT for file in one.end_files if not file.endswith(".svg")]
+    plans = [f"{one.table}/{PLAN_FILE}" for one in (SCORE, SELECT)]
+    names = [*made, *plans, CONFIG_FILE, RULES_FILE]
+    digests = {name: content_digest(folder.read_bytes(name)) for name in names if folder.exists(name)}
+    return {"title": folder.name, "shows": digests, "libraries": _versions(), "code": code_digest()}
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _LIBRARIES}
 
 
 def make_report(folder: Folder, *, weights: WeightsFile | None = None) -> dict[str, bytes]:
@@ -80,16 +123,16 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
     tables = pass_tables(folder)
     sealed = {name: table.sealed() for name, table in tables.items()}
     counts = {name: without_times(done["counts"]) if done else None for name, done in sealed.items()}
-    selection = None
+    selection, comparison = None, _read(Comparison, folder)
     with contextlib.suppress(DataError):  # of rules that have changed since: it is made again, or left out
         found = find_selection(folder)
-        if found is not None:
+        if found is not None and _is_compared(found, comparison):
             selection = SelectionSummary(found.facts["num_rules"], found.facts["by"], counts["select"] or {})
     return ReportContents(
         title=folder.name,
         weights=weights or _read(WeightsFile, folder),
         metrics=_read(Metrics, folder),
-        comparison=_read(Comparison, folder),
+        comparison=comparison,
         refined=_read(RefineReport, folder),
         refined_rules=_read(RuleRefineReport, folder),
         label_errors=_read(LabelErrors, folder),
@@ -100,8 +143,15 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
         rules=run_rules(folder),
         config=stored_config(folder),
         model=tables["score"].standing_facts(),
-        versions={name: version(name) for name in _LIBRARIES},
+        versions=_versions(),
     )
+
+
+def _is_compared(selection: Selection, comparison: Comparison | None) -> bool:
+    """Whether a selection is the one whose accuracy the comparison tells, if it tells any: not one made since."""
+    lines = comparison.schemes if comparison else []
+    told = [line.params["selection"] for line in lines if line.params and "selection" in line.params]
+    return not told or selection.facts["selection"] in told
 
 
 def _others(counts: Mapping[str, Mapping[str, int] | None]) -> dict[str, Mapping[str, int]]:

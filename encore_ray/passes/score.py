@@ -10,12 +10,14 @@ import numpy as np
 from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.composition.measure.fitting_scale import fitting_scale
 from encore_ray.folder.commits import Commit
-from encore_ray.folder.spec import SCORE
+from encore_ray.folder.spec import EMBED, SCORE
+from encore_ray.folder.versions import code_digest
+from encore_ray.passes.option_facts import table_digest
 from encore_ray.passes.scorers.scorer import Scorer, fill_table
 from encore_ray.passes.scorers.scoring_cost import ScoringCost
 from encore_ray.rules import RuleSet
 from encore_ray.run import Record, Run, Step
-from encore_ray.schema import RULES_FILE
+from encore_ray.schema import PAIRS_DIR, RULES_FILE
 
 logger = logging.getLogger("encore_ray")
 
@@ -42,23 +44,56 @@ class Score(Step[Scored]):
     """Score all units of pairs/; resumable.
 
     Attributes:
-        scorer: where scores come from.
+        scorer: where scores come from; None will do where they stand.
         max_bad_fraction: share of pairs without finite scores past which the pass fails.
+        chosen_by: what the scorer is chosen by, see `scorer_facts`; None where that is not known without it.
 
     Raises:
         ResumeRefused: the folder holds scores of another scorer, rule set or option.
     """
 
     spec = SCORE
-    scorer: Scorer
+    scorer: Scorer | None
     max_bad_fraction: float
+    chosen_by: Mapping[str, Any] | None = None
 
     @property
     def paths(self) -> Sequence[str]:
-        return self.scorer.paths
+        return self._scorer.paths
 
     def numbers(self, run: Run) -> int | None:
-        return self.scorer.numbers(run)
+        return self._scorer.numbers(run)
+
+    @property
+    def called(self) -> str:
+        return self.scorer.verb if self.scorer else self.spec.name
+
+    @property
+    def _scorer(self) -> Scorer:
+        assert self.scorer is not None, "scores that do not stand have a scorer"
+        return self.scorer
+
+    def facts(self, run: Run) -> dict[str, Any] | None:
+        if self.chosen_by is None:
+            return None
+        return {
+            "chosen_by": self.chosen_by,
+            "max_bad_fraction": self.max_bad_fraction,
+            "pairs": table_digest(run.path(PAIRS_DIR)),
+            "code": code_digest(),
+        }
+
+    def made_files(self, run: Run) -> Sequence[str]:
+        embeddings = EMBED.end_files if (self.chosen_by or {}).get("keep_embeddings") else ()
+        return [*self.spec.end_files, RULES_FILE, *embeddings]
+
+    def kept(self, made: Scored) -> dict[str, Any]:
+        return {"tags": dict(made.tags)}
+
+    def standing(self, run: Run, kept: dict[str, Any]) -> Scored:
+        rules = run.rules
+        assert rules is not None, "they stand beside the scores"
+        return Scored(rules, kept["tags"], run.table(SCORE).sealed_counts())
 
     def __call__(self, run: Run) -> Scored:
         first: list[Commit] = []
@@ -69,7 +104,7 @@ class Score(Step[Scored]):
                 for warning in range_warnings(scorer.rules, [commit.notes for commit in first]):
                     logger.warning("%s", warning)
 
-        scorer, counts = fill_table(run, SCORE, self.scorer, max_bad_fraction=self.max_bad_fraction, on_commit=look)
+        scorer, counts = fill_table(run, SCORE, self._scorer, max_bad_fraction=self.max_bad_fraction, on_commit=look)
         run.folder.write_atomic(RULES_FILE, scorer.rules.to_yaml().encode())
         return Scored(scorer.rules, scorer.tags, counts)
 

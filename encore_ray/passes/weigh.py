@@ -26,12 +26,14 @@ from encore_ray.composition.weigh.weighing import check_statistics, weigh
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import WeighOptions
 from encore_ray.engine.reduce import Reducer
-from encore_ray.errors import DataError, ResumeRefused
+from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.score_block import read_scores, stream_scores
 from encore_ray.folder.spec import COMPOSE, WEIGH
 from encore_ray.folder.tables import TableUnit, carried_rules, count_numbers, table_rules, table_units
+from encore_ray.folder.versions import code_digest
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
+from encore_ray.passes.option_facts import ratings_facts, rule_facts, table_digest, weigh_facts
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
@@ -56,6 +58,7 @@ class Weigh(Step[Weights]):
     """
 
     spec = WEIGH
+    asked = ("options", "rules")
     options: WeighOptions
     scores: str | None = None
     rules: RuleSet | None = None
@@ -68,12 +71,27 @@ class Weigh(Step[Weights]):
     def numbers(self, run: Run) -> int:
         return count_numbers(self.scores or run.path(SCORES_DIR))
 
+    def facts(self, run: Run) -> dict[str, Any] | None:
+        if self.scores is not None or self.output != WEIGHTS_FILE:  # not the run's own weights
+            return None
+        rules = table_rules(table_units(run.path(SCORES_DIR)), self.rules or run.rules)
+        return {
+            "options": weigh_facts(rules, self.options),
+            "rules": rule_facts(rules),
+            "scores": table_digest(run.path(SCORES_DIR)),
+            **ratings_facts(self.options),
+            "code": code_digest(),
+        }
+
+    def standing(self, run: Run, kept: Any) -> Weights:
+        return read_weights(run.folder)
+
     def __call__(self, run: Run) -> Weights:
         units = table_units(self.scores or run.path(SCORES_DIR))
         rules = table_rules(units, self.rules or (run.rules if self.scores is None else None))
+        standing = None if run.overwrite else _standing_weights(run.folder, self.output)
         weights = weigh_units(units, rules, self.options, run.reducer)
         if not run.overwrite:  # the same facts on more scores replace their own weights
-            standing = _standing_weights(run.folder, self.output)
             is_same(run.path(self.output), standing.facts if standing else None, weights.facts)
         if self.scores is None:
             _outdate_others(run, weights)
@@ -171,7 +189,11 @@ def _content(folder: Folder, name: str) -> Any:
 def _standing_weights(folder: Folder, name: str) -> Weights | None:
     """The weights that are there already; None where there is no file, or an empty one."""
     try:
-        if not folder.exists(name) or not folder.read_bytes(name).strip():
+        if not folder.exists(name):
+            return None
+        if folder.info(name)["type"] == "directory":
+            raise ConfigError(f"{folder.path(name)} is a folder. Name a file for the weights.")
+        if not folder.read_bytes(name).strip():
             return None
         return read_weights(folder, name)
     except (DataError, OSError):

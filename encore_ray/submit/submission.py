@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+from requests import HTTPError
 
 from encore_ray.config import JobConfig
 from encore_ray.errors import ClusterError, ConfigError, Terminated
@@ -55,7 +56,20 @@ def connect(address: str) -> JobSubmissionClient:
         with _without_variables(_ADDRESS_VARIABLES):
             return JobSubmissionClient(address.rstrip("/"))
     except _UNREACHABLE as error:
-        raise ClusterError(f"No Ray dashboard answers at {address}: {_said(error)}.{in_the_way(address)}") from None
+        raise ClusterError(_why_not(error, address)) from None
+
+
+def _why_not(error: Exception, address: str) -> str:
+    """Why there is no client: nobody answers, or who answers does not let this command in."""
+    status = error.response.status_code if isinstance(error, HTTPError) and error.response is not None else None
+    if isinstance(error, AuthenticationError) or status in (401, 403):
+        return (
+            f"The Ray dashboard at {address} answers, but lets nobody in without its token: {_said(error)}. Set "
+            "RAY_AUTH_MODE=token, and the token by RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH."
+        )
+    if status is not None:
+        return f"Something answers at {address}, but as no Ray dashboard does: {_said(error)}. Correct --address."
+    return f"No Ray dashboard answers at {address}: {_said(error)}.{in_the_way(address)}"
 
 
 def submission_prefix(run: str, *, limit: int | None = None) -> str:

@@ -22,10 +22,12 @@ from encore_ray.errors import ConfigError
 from encore_ray.redaction import redact
 from encore_ray.storage import Folder
 from encore_ray.tracking.journal import Journal, Position
-from encore_ray.tracking.refusals import refuse_permanent
+from encore_ray.tracking.refusals import is_database_server, refuse_permanent
 from encore_ray.tracking.uris import default_uri
 
 logger = logging.getLogger("encore_ray")
+
+FIRST_WORD_TIMEOUT_S = 30.0  # importing mlflow takes most of it
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,55 @@ class Courier:
                 self._folder.uri,
             )
         self._problems.update(problems)
+
+
+class CourierOnCall:
+    """The courier of a job, which sets out once there is something to bring.
+
+    Args:
+        folder: with the journal.
+        uri: the MLflow store.
+        experiment: of the job.
+        remove_when_delivered: whether the folder only serves the delivery and goes with it.
+    """
+
+    def __init__(self, folder: Folder, *, uri: str, experiment: str, remove_when_delivered: bool):
+        self._folder, self._uri, self._experiment = folder, uri, experiment
+        self._remove = remove_when_delivered
+        self._courier: Courier | None = None
+
+    def set_out(self) -> None:
+        """Start the courier, where none is on its way; ConfigError where the store says that it takes no records."""
+        if self._courier is not None:
+            return
+        courier = Courier(self._folder, uri=self._uri, remove_when_delivered=self._remove, experiment=self._experiment)
+        if is_database_server(self._uri):
+            refusal = courier.refusal(timeout_s=FIRST_WORD_TIMEOUT_S)
+            if refusal:
+                courier.stop()
+                said = f"Tracking in {redact(self._uri)}: {refusal}"
+                raise ConfigError(f"{said} Or track nothing: tracking.enabled=false.")
+        self._courier = courier
+
+    def nudge(self) -> None:
+        """The journal has grown."""
+        if self._courier is not None:
+            self._courier.nudge()
+
+    def close(self, *, timeout_s: float, bring: bool) -> None:
+        """Wait until everything is delivered, for a bounded time.
+
+        Args:
+            timeout_s: seconds to wait.
+            bring: whether a courier sets out even now, where the store lacks something.
+        """
+        if self._courier is None and bring and not Journal(self._folder).is_delivered(self._uri):
+            try:
+                self.set_out()
+            except ConfigError as refused:
+                logger.warning("%s", refused)
+        if self._courier is not None:
+            self._courier.close(timeout_s=timeout_s)
 
 
 def replay(run_folder: Folder, *, uri: str | None = None) -> ReplayReport:

@@ -24,7 +24,7 @@ from encore_ray.proxies import in_the_way
 from encore_ray.redaction import redact
 from encore_ray.schema import SCHEMA_VERSION
 from encore_ray.storage import Folder
-from encore_ray.tracking.journal import Event, Journal, Position
+from encore_ray.tracking.journal import Event, Journal, Position, delivered_file, store_digest
 from encore_ray.tracking.mlflow_store import MlflowStore
 from encore_ray.tracking.refusals import is_database_server
 
@@ -51,10 +51,9 @@ class Delivery:
     def __init__(self, run_folder: Folder, *, uri: str):
         self._journal = Journal(run_folder)
         self._uri = uri
-        store_hash = hashlib.sha256(redact(uri).encode()).hexdigest()[:12]
-        self._state_file = f"delivered-{store_hash}.json"
+        self._state_file = delivered_file(uri)
         lock_hash = hashlib.sha256(run_folder.uri.encode()).hexdigest()[:12]
-        lock_name = f"encore-ray-{os.getuid()}-{lock_hash}-{store_hash}.lock"
+        lock_name = f"encore-ray-{os.getuid()}-{lock_hash}-{store_digest(uri)}.lock"
         self._lock_file = os.path.join(tempfile.gettempdir(), lock_name)
         self._store: MlflowStore | None = None
 

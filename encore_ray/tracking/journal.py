@@ -8,6 +8,7 @@ The last file is rewritten atomically as events come in, so a long job leaves te
 file system, and a killed driver leaves no torn one.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -16,9 +17,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from encore_ray.errors import DataError
+from encore_ray.redaction import redact
 from encore_ray.schema import SCHEMA_VERSION, TRACKING_DIR
 from encore_ray.storage import Folder
 
+FINISHED = "FINISHED"  # how a run ends that did not fail
 SEGMENT_EVENTS = 256
 
 _SEGMENT = re.compile(r"events-(\d{6,})\.json")
@@ -56,6 +59,21 @@ class Position:
     events: int = 0
 
 
+@dataclass(frozen=True)
+class LastJob:
+    """How the job that wrote last has ended.
+
+    Attributes:
+        job: its id.
+        finished: names of its passes that ended well.
+        is_finished: whether the job itself did, and nothing has begun since.
+    """
+
+    job: str
+    finished: frozenset[str]
+    is_finished: bool
+
+
 class Journal:
     """The journal of one run folder, to append to (one driver at a time) and to read."""
 
@@ -83,19 +101,39 @@ class Journal:
             if segment < after.segment:
                 continue
             done = after.events if segment == after.segment else 0
-            value = self.folder.read_json(_file(segment))
-            try:
-                events = [Event(**event) for event in value["events"]]
-            except (KeyError, TypeError) as error:
-                raise DataError(f"{self.folder.path(_file(segment))} is no journal of events: {error!r}.") from None
-            for number, event in enumerate(events[done:], start=done + 1):
+            for number, event in enumerate(self._events_of(segment)[done:], start=done + 1):
                 yield Position(segment, number), event
 
-    def last_job(self) -> str | None:
-        """Id of the job that wrote last; None for a new journal."""
-        numbers = self._segments()
-        events = list(self.read(Position(numbers[-1], 0))) if numbers else []
-        return events[-1][1].job if events else None
+    def _events_of(self, segment: int) -> list[Event]:
+        value = self.folder.read_json(_file(segment))
+        try:
+            return [Event(**event) for event in value["events"]]
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{self.folder.path(_file(segment))} is no journal of events: {error!r}.") from None
+
+    def last_job(self) -> LastJob | None:
+        """The job that wrote last; None for a new journal."""
+        *earlier, last = [0, *self._segments()]
+        events = self._events_of(last) if last else []
+        if not events:
+            return None
+        job, ended = events[-1].job, dict[str, str | None]()
+        for segment in reversed(earlier[1:]):
+            with contextlib.suppress(DataError):  # its pass counts as one that has not ended
+                events = self._events_of(segment) + events
+        for event in events:
+            if event.job == job and event.kind in ("begin", "end"):
+                ended[event.pass_name] = event.body.get("status")
+        finished = frozenset(name for name, status in ended.items() if status == FINISHED)
+        return LastJob(job, finished - {""}, "" in finished)
+
+    def is_delivered(self, uri: str) -> bool:
+        """Whether a store has got all there is, and refused none of it."""
+        name = delivered_file(uri)
+        if not self.folder.exists(name):
+            return False
+        state = self.folder.read_json(name)
+        return not state["failed"] and not any(True for _ in self.read(Position(*state["position"])))
 
     def store_file(self, name: str, data: bytes) -> str:
         """Keep a content for an event to refer to; the same content is kept once.
@@ -113,6 +151,16 @@ class Journal:
     def _segments(self) -> list[int]:
         matches = (_SEGMENT.fullmatch(name) for name in self.folder.names())
         return sorted(int(match[1]) for match in matches if match)
+
+
+def delivered_file(uri: str) -> str:
+    """The file of the journal that says how far a store has got."""
+    return f"delivered-{store_digest(uri)}.json"
+
+
+def store_digest(uri: str) -> str:
+    """What a store is known by in names of files, without its credentials."""
+    return hashlib.sha256(redact(uri).encode()).hexdigest()[:12]
 
 
 def _file(segment: int) -> str:

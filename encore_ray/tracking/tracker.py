@@ -15,9 +15,9 @@ from typing import Any, Self
 from encore_ray.errors import ConfigError, DataError, EncoreError
 from encore_ray.redaction import redact
 from encore_ray.storage import Folder, to_json
-from encore_ray.tracking.courier import Courier
-from encore_ray.tracking.journal import Event, Journal
-from encore_ray.tracking.refusals import is_database_server, refuse_permanent
+from encore_ray.tracking.courier import CourierOnCall
+from encore_ray.tracking.journal import FINISHED, Event, Journal, LastJob
+from encore_ray.tracking.refusals import refuse_permanent
 from encore_ray.tracking.uris import default_uri
 from encore_ray.tracking.writer import Writer
 from encore_ray.visible import visible_lines
@@ -26,7 +26,6 @@ logger = logging.getLogger("encore_ray")
 
 FLUSH_TIMEOUT_S = 60.0
 LAST_WORD_TIMEOUT_S = 2.0  # for the journal, of a process that must end
-FIRST_WORD_TIMEOUT_S = 30.0  # importing mlflow takes most of it
 NO_ERROR = {"error": ""}  # what a resumed run says of the error of its last attempt
 
 
@@ -80,7 +79,7 @@ class _Run:
         if error is not None:
             self.set_tags({"error": f"{type(error).__name__}: {error}"})
         failed = "FAILED" if isinstance(error, Exception) else "KILLED"
-        self._record("end", {"status": "FINISHED" if error is None else failed})
+        self._record("end", {"status": FINISHED if error is None else failed})
 
     def _record(self, kind: str, body: dict[str, Any]) -> None:
         if self._writer is not None:
@@ -94,32 +93,44 @@ class PassTracker(_Run):
 class Tracker(_Run):
     """The run of a job. Leaving it waits a bounded time for MLflow, then says what is not delivered.
 
-    Of a command that goes on with a job nothing is kept until it works, or has ended: one that is refused before it
-    leaves the job's record as it was.
+    Of a command that goes on with a job nothing is kept until it works, or has ended: one that is refused before it,
+    or that finds nothing to do in a job that has ended well, leaves the job's record as it was.
 
     Attributes:
         uri: the MLflow store, without credentials; None when nothing is delivered from here.
+        finished: names of the passes whose runs have ended well, of the job that the command goes on with.
     """
 
     def __init__(
         self,
         writer: Writer | None,
-        courier: Courier | None,
+        courier: CourierOnCall | None,
         *,
         job: str,
         journal_folder: Folder | None,
         uri: str | None,
-        resumed: bool = False,
+        last: LastJob | None = None,
     ):
         super().__init__(writer, job=job)
         self.uri = redact(uri) if uri else None
+        self._resumed = last is not None and last.job == job
+        self.finished: frozenset[str] = last.finished if last and self._resumed else frozenset()
         self._courier = courier
         self._folder = journal_folder
-        self._resumed = resumed
+        self._stands = last is not None and last.is_finished
         self._pass: PassTracker | None = None
 
-    def start_pass(self, name: str) -> PassTracker:
-        """The nested run of a pass: a new one, or after a resume the one that the pass already has."""
+    def start_pass(self, name: str, *, works: bool = True) -> PassTracker:
+        """The nested run of a pass: a new one, or after a resume the one that the pass already has.
+
+        Args:
+            works: whether the pass will be done, or its result stands and is only recorded.
+
+        Raises:
+            ConfigError: the store says that it will never take the job's records.
+        """
+        if works and self._courier is not None:
+            self._courier.set_out()
         tracker = self._pass = PassTracker(self._writer, job=self._job, pass_name=name)
         tracker._record("begin", {"name": _text(name)})
         if self._resumed:
@@ -127,7 +138,8 @@ class Tracker(_Run):
         return tracker
 
     def work_begins(self) -> None:
-        """The command was not refused: what it has said so far is kept."""
+        """The command was not refused, and has something to do: what it has said so far is kept."""
+        self._stands = False
         if self._writer is not None:
             self._writer.release()
 
@@ -145,15 +157,16 @@ class Tracker(_Run):
         if self._writer is None:
             return
         assert self._folder is not None
-        if isinstance(error, ConfigError | DataError):
-            self._writer.forget()
+        nothing_done = error is None and self._stands
+        forgotten = (nothing_done or isinstance(error, ConfigError | DataError)) and self._writer.forget()
         self._writer.release()
         deadline = time.monotonic() + FLUSH_TIMEOUT_S
         lost = self._writer.close(timeout_s=FLUSH_TIMEOUT_S)
         if lost:
             logger.warning("%d tracking records could not be written to %s and are lost.", lost, self._folder.uri)
         if self._courier is not None:
-            self._courier.close(timeout_s=max(1.0, deadline - time.monotonic()))
+            timeout_s = max(1.0, deadline - time.monotonic())
+            self._courier.close(timeout_s=timeout_s, bring=not (forgotten and error))
 
 
 def open_tracker(
@@ -188,17 +201,15 @@ def open_tracker(
         refuse_permanent(uri, experiment)
     folder = run_folder or Folder(tempfile.mkdtemp(prefix="encore-ray-tracking-"))
     journal = Journal(folder)
-    resumed = journal.last_job() if resume else None
-    job = resumed or uuid.uuid4().hex
-    courier = Courier(folder, uri=uri, remove_when_delivered=run_folder is None, experiment=experiment) if uri else None
-    if courier is not None and uri is not None and is_database_server(uri):
-        refusal = courier.refusal(timeout_s=FIRST_WORD_TIMEOUT_S)
-        if refusal:
-            courier.stop()
-            raise ConfigError(f"Tracking in {redact(uri)}: {refusal} Or track nothing: tracking.enabled=false.")
-    on_written = courier.nudge if courier else lambda: None
-    writer = Writer(journal, on_written=on_written, holds_back=journal.last_job() is not None)
-    tracker = Tracker(writer, courier, job=job, journal_folder=journal.folder, uri=uri, resumed=bool(resumed))
+    last = journal.last_job()
+    resumed = resume and last is not None
+    job = last.job if last and resumed else uuid.uuid4().hex
+    remove = run_folder is None
+    courier = CourierOnCall(folder, uri=uri, experiment=experiment, remove_when_delivered=remove) if uri else None
+    if courier is not None and not (last and last.is_finished):
+        courier.set_out()
+    writer = Writer(journal, on_written=courier.nudge if courier else lambda: None, holds_back=last is not None)
+    tracker = Tracker(writer, courier, job=job, journal_folder=journal.folder, uri=uri, last=last)
     context = {"mlflow.user": _user(), "mlflow.source.name": os.path.basename(sys.argv[0]) or "python"}
     tracker._record("begin", {"name": _text(run_name), "experiment": _text(experiment), "tags": context})
     tracker.set_tags({**tags, **NO_ERROR} if resumed else tags)

@@ -33,6 +33,7 @@ class Writer:
         self._wake = threading.Event()
         self._closing = False
         self._holds_back = holds_back
+        self._forgets = False
         self._warned = False
         self._system_job: str | None = None
         self._thread = threading.Thread(target=self._run, name="encore-ray-tracking", daemon=True)
@@ -45,7 +46,8 @@ class Writer:
     def put(self, event: Event) -> None:
         """Take an event; metrics wait for the next write, anything else asks for one now."""
         with self._lock:
-            self._pending.append(event)
+            if not self._forgets:
+                self._pending.append(event)
         if event.kind != "metrics":
             self._wake.set()
 
@@ -54,11 +56,13 @@ class Writer:
         self._holds_back = False
         self._wake.set()
 
-    def forget(self) -> None:
-        """Never write what is held back."""
-        if self._holds_back:
-            with self._lock:
+    def forget(self) -> bool:
+        """Never write what is held back, nor what comes; False where nothing is held back."""
+        with self._lock:
+            self._forgets = self._holds_back
+            if self._forgets:
                 self._pending.clear()
+        return self._forgets
 
     def close(self, *, timeout_s: float) -> int:
         """Write what is left and stop; returns how many events could not be written in time."""

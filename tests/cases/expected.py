@@ -212,7 +212,8 @@ EXPECTED: dict[str, Case] = {
     "09-rm-head-names": Case((0, 0), check=head_values),
     "10-template-refuses-late": Case((3,), ("score.system", "system"), check=system_stays_out),
     "11-template-date": Case((0, 0), ("True",)),
-    "13-rm-adapter": Case((0,), ("adapter",), check=adapter_values),
+    # The scores are right, and the scale in its rules.yaml is not that of the adapter's head.
+    "13-rm-adapter": Case((3,), ("3.92 to 5.48",), check=adapter_values),
     "14-rm-unused-tensors": Case((0, 0, 0), check=all_tensors_used),
     "15-data-message-keys": Case((0, 3), ("tool_calls",), check=keys_left_out),
     "17-rm-missing-package": Case((4, 4), ("flash_attn", "bitsandbytes")),

@@ -265,6 +265,50 @@ def test_a_missing_path_is_named_before_anything_starts(
     assert named.replace("{cwd}", str(tmp_path)) in mistake(capsys, *args)
 
 
+LISTS = {"pair_id": ["a"], "chosen": [[1.0, 0.5]], "rejected": [[0.1, 0.5]]}
+WEIGH = ("weigh", "--output", "w.json", "--scores")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([*WEIGH, "scores.csv", "--rules", "rules.yaml"], r"scores\.csv: this is no Parquet file.*read_csv"),
+        ([*WEIGH, "empty", "--rules", "rules.yaml"], r"No such file or folder: .*empty\."),
+        ([*WEIGH, "folder", "--rules", "rules.yaml"], r"folder: this folder holds no Parquet file"),
+        (
+            [*WEIGH, "lists.parquet", "--rules", "rules.yaml"],
+            r"lists\.parquet lacks the columns chosen__kind, rejected__kind: it has no scores under such names, but "
+            r"pair_id, chosen, rejected\. .*a list of scores is taken apart",
+        ),
+        ([*WEIGH, "lists.parquet", "--rules", "folder"], r"folder: it is a folder\. Name the file in it"),
+        (
+            ["weigh", "--output", "folder", "--scores", "good.parquet", "--rules", "rules.yaml"],
+            r"folder is a folder\. Name a file for the weights",
+        ),
+        (
+            ["compose", "--scores", "good.parquet", "--weights", "folder", "--output", "o"],
+            r"folder is a folder, where a file belongs",
+        ),
+        (["run", "folder"], r"folder: it is a folder\. Name the file in it"),
+        (["run", "open.yaml"], r"open\.yaml has no value in line 2 yet, 'model: \?': fill it in, or leave it out"),
+    ],
+)
+def test_an_error_names_what_is_there_and_not_what_is_expected_alone(
+    args: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "kept.txt").write_text("")
+    (tmp_path / "rules.yaml").write_text("- {name: kind, text: K., higher_is: better, scale: {lo: 0, hi: 1}}\n")
+    (tmp_path / "scores.csv").write_text("pair_id,chosen__kind,rejected__kind\na,1,0\n")
+    (tmp_path / "open.yaml").write_text("inputs: [corpus.jsonl]\nmodel: ?\nrun: run\n")
+    pq.write_table(pa.table(LISTS), tmp_path / "lists.parquet")
+    pq.write_table(pa.table({"pair_id": ["a"], "chosen__kind": [0.7], "rejected__kind": [0.2]}), "good.parquet")
+    with pytest.raises(SystemExit) as exited:
+        main(args)
+    assert exited.value.code in (2, 3)
+    assert re.search(said, " ".join(capsys.readouterr().err.split()))
+
+
 def test_every_value_that_cannot_be_refined_with_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--per-rule", "--noise", "0.5", "--negatives", "0", "--batch-responses", "1", "--seed", str(2**63)]
     flags += ["--cpus", "0", "--gpus", "2"]

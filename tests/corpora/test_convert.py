@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.corpora import convert
-from encore_ray.corpora.convert import RAW_CHARS, ConvertSettings, SplitConverter
+from encore_ray.corpora import quarantined
+from encore_ray.corpora.convert import ConvertSettings, SplitConverter
 from encore_ray.corpora.plan import plan
+from encore_ray.corpora.quarantined import RAW_CHARS
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.scan import ranges, scan
 from encore_ray.corpora.sources import InputSpec, list_files
@@ -202,5 +203,5 @@ def test_quarantine_is_the_same_however_many_of_its_rows_are_packed_at_once(
     whole = prepare(InputSpec(str(path), format="trl"))
     assert whole.reasons == {"malformed_json": 10}
     for number in (1, 3, 10):
-        monkeypatch.setattr(convert, "PACKED_ROWS", number)
+        monkeypatch.setattr(quarantined, "PACKED_ROWS", number)
         assert prepare(InputSpec(str(path), format="trl")).quarantine == whole.quarantine

@@ -1,10 +1,8 @@
-import hashlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.corpora.pairs import Candidate, CanonicalPair, canonical_pair
+from encore_ray.corpora.pairs import Candidate, canonical_pair
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import Turn
 from encore_ray.schema import Reason
@@ -70,19 +68,3 @@ def test_a_common_system_turn_alone_is_no_common_prompt():
 def test_the_side_with_the_fault_is_named():
     with pytest.raises(BadRow, match="turn 2 of rejected: expected assistant, found user"):
         canonical_pair(Candidate(conversation("q", "a"), [("user", "q"), ("user", "r")]))
-
-
-def test_ids_follow_the_content_and_nothing_else():
-    prompt, yes, no = [("user", "q")], [("assistant", "yes")], [("assistant", "no")]
-    pair = CanonicalPair(prompt, yes, no)
-    assert CanonicalPair(list(prompt), list(yes), list(no)).content_id == pair.content_id
-    others = [CanonicalPair(prompt, no, yes), CanonicalPair(prompt, yes, None), CanonicalPair(prompt, yes, yes)]
-    assert len({other.content_id for other in others} | {pair.content_id}) == 4
-    assert {other.prompt_id for other in others} == {pair.prompt_id}
-    assert pair.prompt_id == hashlib.sha256(b'[["user","q"]]').hexdigest()[:32]
-    assert (
-        pair.content_id
-        == hashlib.sha256(
-            b'[[["user","q"]],[["assistant","yes"]],[["assistant","no"]]]',
-        ).hexdigest()[:32]
-    )

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.corpora.plan import plan
-from encore_ray.corpora.scan import ranges, scan
+from encore_ray.corpora.scan import RANGE_BYTES, ranges, scan, whole_because
 from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.errors import ConfigError, DataError
 from tests.corpora.prepared import assistant, prepare, user, write_as, write_jsonl
@@ -23,6 +23,26 @@ def passed(tmp_path: Path, *files: list[dict[str, Any]], **options: Any):
         write_jsonl(tmp_path / f"{n}.jsonl", [{**TEXT, **extra} for extra in rows]) for n, rows in enumerate(files)
     ]
     return prepare(*paths, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "why"),
+    [
+        ("a.jsonl.gz", RANGE_BYTES + 1, "gzip"),
+        ("a.json", RANGE_BYTES + 1, "json"),
+        ("a.csv", RANGE_BYTES + 1, "csv"),
+        ("a.csv.gz", RANGE_BYTES + 1, "gzip"),
+        ("a.jsonl.gz", RANGE_BYTES, None),
+        ("a.jsonl", 10 * RANGE_BYTES, None),
+        ("a.parquet", 10 * RANGE_BYTES, None),
+    ],
+)
+def test_a_large_file_that_cannot_be_cut_says_why(tmp_path: Path, name: str, size: int, why: str | None):
+    with (tmp_path / name).open("wb") as handle:
+        handle.truncate(size)  # without taking any disk
+    (file,) = list_files([InputSpec(str(tmp_path / name))])
+    said = whole_because(file)
+    assert said is None if why is None else why in (said or "")
 
 
 def test_all_files_share_one_schema_that_holds_the_values_of_each(tmp_path: Path):

@@ -105,3 +105,23 @@ def test_files_with_different_ratings_are_refused_by_name(tmp_path: Path):
         prepare(rated, plain)
     lists = write_jsonl(tmp_path / "lists.jsonl", [LISTS])
     assert json.dumps(prepare(rated, lists).plan.rated_rules) == '["kind", "safe"]'
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ({"chosen__calm": True, "rejected__calm": False}, "calm (true and false are no numbers: write 1 and 0)"),
+        ({"chosen__calm": "very", "rejected__calm": "no"}, "calm (they are no numbers)"),
+        ({"chosen__calm": 1}, "calm (there is no rejected__calm)"),
+        ({"rejected__calm": 1}, "calm (there is no chosen__calm)"),
+        ({}, "calm (more than half of the rows have none)"),
+    ],
+)
+def test_columns_that_are_called_as_ratings_and_are_none_are_told(tmp_path: Path, columns: dict[str, Any], why: str):
+    rows = [{**COLUMNS, **columns}] * 3 if columns else [COLUMNS] * 3
+    if not columns:
+        rows[0] = {**COLUMNS, "chosen__calm": 1, "rejected__calm": 2}
+    done = prepared(tmp_path, *rows)
+    assert done.plan.rated_rules == ("kind", "safe")
+    assert done.plan.unread_ratings == [f"{tmp_path / 'a.jsonl'}: no ratings are read of {why}"]
+    assert prepared(tmp_path, COLUMNS).plan.unread_ratings == []

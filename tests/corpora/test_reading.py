@@ -138,3 +138,20 @@ def test_a_file_left_out_is_named_and_the_others_go_on(tmp_path: Path):
     assert problems[0] is not None and "bad.jsonl: unrecognised layout" in problems[0]
     assert problems[1] is not None and "all of its columns (prompt, response) are null" in problems[1]
     assert (problems[2], len(done.pairs)) == (None, 1)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("talk", "count"),
+    [
+        ([user("And before that?"), assistant("x")], 1),
+        ([{"from": "human", "value": "And before that?"}], 1),
+        ([user(" Hi "), assistant("a")], 0),  # the conversation itself, as UltraFeedback has it
+        ([assistant("Hello."), user("Hi")], 0),
+    ],
+)
+def test_words_of_a_person_in_a_column_that_nobody_reads_are_counted(
+    tmp_path: Path, talk: list[dict[str, Any]], count: int, kind: str
+):
+    done = prepare(write_as(tmp_path, kind, [{**TEXT, "trajectory": talk}, {**TEXT, "trajectory": None}]))
+    assert (len(done.pairs), done.notes.get("unread_turns", 0)) == (2, count)

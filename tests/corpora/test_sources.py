@@ -7,7 +7,7 @@ import pytest
 
 from encore_ray.corpora.rows import FileRange, text_items
 from encore_ray.corpora.scan import ranges, scan
-from encore_ray.corpora.sources import InputSpec, list_files
+from encore_ray.corpora.sources import InputSpec, SourceFile, list_files
 from encore_ray.errors import ConfigError, DataError
 from tests.corpora.prepared import prepare, write_as, write_jsonl
 from tests.object_store import Store
@@ -92,6 +92,25 @@ def test_an_input_that_is_no_corpus_is_named(tmp_path: Path, name: str, says: st
     assert str(tmp_path) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["b.jsonl.zst", "b.JSON.bz2", "c.csv.xz", "t.parquet.gz", "all.zip", "all.tar.gz", "deep/all.7z"]
+)
+def test_data_of_a_folder_that_are_packed_otherwise_are_refused_by_name_and_not_left_out(tmp_path: Path, name: str):
+    write_jsonl(tmp_path / "a.jsonl", [ROW])
+    (tmp_path / "deep").mkdir()
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ConfigError, match=rf"is not read: {Path(name).name}\. Unpack"):
+        list_files([InputSpec(str(tmp_path))])
+    assert len(list_files([InputSpec(f"{tmp_path}/*.jsonl")])) == 1
+
+
+def test_what_a_folder_has_beside_its_data_is_left_out(tmp_path: Path):
+    write_jsonl(tmp_path / "a.jsonl", [ROW])
+    for name in ("README.md", "notes.txt.gz", "dataset_infos.json", "dataset_info.json", ".cache.zip", "plot.png"):
+        (tmp_path / name).write_text("{}")
+    assert [Path(file.uri).name for file in list_files([InputSpec(str(tmp_path))])] == ["a.jsonl"]
+
+
 def test_no_input_at_all_is_an_error():
     with pytest.raises(ConfigError, match="No input"):
         list_files([])
@@ -134,6 +153,13 @@ def test_a_corrupt_parquet_page_fails_by_name(tmp_path: Path):
     data[4:40] = bytes(36)  # the first page header
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"Cannot read .*corpus\.parquet"):
+        prepare(path)
+
+
+def test_what_is_gzipped_and_not_called_so_fails_by_name(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(gzip.compress(b"{}\n"))
+    with pytest.raises(DataError, match=r"a\.jsonl is compressed by gzip, and its name does not end in \.gz"):
         prepare(path)
 
 
@@ -194,3 +220,20 @@ def test_a_missing_s3_path_is_a_missing_path(s3: Store):
         list_files([InputSpec("s3://runs/none.jsonl")])
     with pytest.raises(ConfigError, match="no file matches"):
         list_files([InputSpec("s3://runs/none*.jsonl")])
+
+
+@pytest.mark.parametrize(
+    ("uri", "stamp", "is_settled"),
+    [
+        ("/data/a.jsonl", "17-1700000000123456789-1700000000123456789", True),
+        ("/data/a.jsonl", "17-1700000000123456789-1700000000000000000", False),  # whole seconds
+        ("s3://b/a.jsonl", "17-9b2cf535f27731c974343645a3985328", True),
+        ("s3://b/a.jsonl", "17-9b2cf535f27731c974343645a3985328-3", True),  # of an upload in parts
+        ("hf://datasets/o/n/a.jsonl", "17-f572d396fae9206628714fb2ce00f72e94f2258f", True),
+        ("gs://b/a.jsonl", "17-XUFAKrxLKna5cZ2REBfFkg==", True),
+        ("sftp://h/a.jsonl", "17-2026-11-30 18:00:00+00:00", False),  # a copy may keep its time
+        ("https://h/a.jsonl", "17-", False),
+    ],
+)
+def test_a_stamp_stands_for_a_content_only_where_it_changes_with_it(uri: str, stamp: str, is_settled: bool) -> None:
+    assert SourceFile(uri, "jsonl", False, 17, stamp).is_settled == is_settled

@@ -42,6 +42,17 @@ def test_kills_without_anything_finished_end_the_work_after_a_while_and_are_said
     assert caught.value.exit_code == 4
 
 
+def test_what_was_in_work_is_named_when_the_work_ends(killed: Killed) -> None:
+    patience = MemoryPatience(lambda: [f"unit u{n} of /pairs" for n in (1, 2, 1, 3, 4, 5)])
+    killed[b"new"] = (10, DETAIL)
+    patience.check()
+    time.sleep(0.35)
+    killed[b"last"] = (20, DETAIL)
+    named = "unit u1 of /pairs, unit u2 of /pairs, unit u3 of /pairs and 2 more"
+    with pytest.raises(ClusterError, match=rf"nothing was finished of what was in work \({named}\)\. End what"):
+        patience.check()
+
+
 def test_who_finishes_units_or_is_no_longer_killed_goes_on(killed: Killed) -> None:
     patience = MemoryPatience()
     for number in range(4):
@@ -103,14 +114,15 @@ def factory():
     return work
 
 with cluster(ClusterOptions()) as resources:
+    units = ["unit u of /pairs"]
     actors = ActorPool(cpus=1, gpus=0, min_actors=1, max_actors=1, calls_at_a_time=1)
     in_flight = InFlight(Folder(sys.argv[1]))
-    for name, units in {
-        "tasks": lambda: map_units(factory, [1], pool=TaskPool(cpus=1, size=1)),
-        "actors": lambda: try_units(factory, [1], pool=actors, visible=None, in_flight=in_flight, timeout_s=60),
+    for name, start in {
+        "tasks": lambda: map_units(factory, units, pool=TaskPool(cpus=1, size=1)),
+        "actors": lambda: try_units(factory, units, pool=actors, visible=None, in_flight=in_flight, timeout_s=60),
     }.items():
         try:
-            print(name, list(units()))
+            print(name, list(start()))
         except ClusterError as error:
             print(name, error)
 """
@@ -131,3 +143,5 @@ def test_a_node_without_memory_ends_tasks_and_actors_with_a_word_of_it(
         said = [line for line in done.stdout.splitlines() if line.startswith(f"{name} ")]
         assert len(said) == 1, done.stdout + done.stderr
         assert "has no memory left (" in said[0]
+        # Actors are killed before they have a unit: none is in work.
+        assert ("of what was in work (unit u of /pairs)" in said[0]) == (name == "tasks")

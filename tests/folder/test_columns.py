@@ -5,8 +5,11 @@ import decimal
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from encore_ray.folder.columns import floats, holds_numbers, holds_texts, subsets
+from encore_ray.folder.columns import conversation_hashes, floats, holds_numbers, holds_texts, subsets
+from encore_ray.schema import MESSAGES
 
 VALUES = [0.5, None, 2.0]
 NUMBERS = {
@@ -45,3 +48,20 @@ def test_subsets_are_read_from_any_type_of_text(kind: str) -> None:
 def test_anything_else_is_neither(other: pa.Array) -> None:
     column = pa.chunked_array([other])
     assert not holds_numbers(column) and not holds_texts(column)
+
+
+TURNS = st.tuples(st.sampled_from(["user", "assistant", "system"]), st.sampled_from(["", "a", "b", "ab", "é", "user"]))
+
+
+@given(st.lists(st.none() | st.lists(TURNS, max_size=3), min_size=1, max_size=12), st.integers(0, 3), st.booleans())
+def test_conversations_have_one_hash_where_they_are_the_same(
+    talks: list[list[tuple[str, str]] | None], start: int, in_pieces: bool
+) -> None:
+    dicts = [talk and [{"role": role, "content": content} for role, content in talk] for talk in talks]
+    array = pa.array(dicts, MESSAGES)
+    column = pa.chunked_array([array[:1], array[1:]] if in_pieces else [array]).slice(start)
+    found = conversation_hashes(column).tolist()
+    said = [tuple(talk or ()) for talk in talks[start:]]
+    assert len(found) == len(said)
+    assert all((found[i] == found[j]) == (said[i] == said[j]) for i in range(len(said)) for j in range(i))
+    assert found == [conversation_hashes(column.slice(place, 1)).item() for place in range(len(said))]

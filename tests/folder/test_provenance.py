@@ -54,3 +54,33 @@ def test_what_follows_from_an_earlier_pass_is_made_anew_unasked_and_nothing_besi
     assert not is_same("here", FACTS, other, derived={"options"})  # a nested fact goes by its first word
     with pytest.raises(ResumeRefused, match=r"weights was .*, is "):
         is_same("here", FACTS, {**other, "weights": "w2"}, derived={"options"})
+
+
+RULES = [{"name": f"r{k}", "higher_is": "better", "scale": {"lo": 0.0, "hi": 1.0}} for k in range(40)]
+
+
+def told(found: dict, now: dict) -> str:
+    with pytest.raises(ResumeRefused) as refused:
+        is_same("here", found, now)
+    return str(refused.value).partition(": ")[2]
+
+
+def test_a_rule_that_has_changed_is_named_with_what_has_changed_of_it() -> None:
+    other = [*RULES[:30], {**RULES[30], "scale": {"lo": 0.0, "hi": 5.0}}, *RULES[31:]]
+    assert told({"rules": RULES}, {"rules": other}).startswith("rules.r30.scale.hi was 1.0, is 5.0. ")
+    assert told({"rules": RULES}, {"rules": RULES[:-1]}).startswith('rules.r39 was {"higher_is": "better"')
+    as_weighed = [[rule["name"], rule["higher_is"], rule["scale"]] for rule in RULES]
+    turned = [*as_weighed[:-1], ["r39", "worse", as_weighed[-1][2]]]
+    assert told({"rules": as_weighed}, {"rules": turned}).startswith('rules.r39.2 was "better", is "worse". ')
+
+
+def test_rules_in_another_order_are_not_the_same() -> None:
+    assert "rules was [" in told({"rules": RULES}, {"rules": RULES[::-1]})
+    assert differing({"rules": RULES}, {"rules": RULES[::-1]}) == ["rules"]
+
+
+def test_long_values_are_cut_to_where_they_differ() -> None:
+    found, now = (f"{'x' * 300} {end}" for end in ("before", "after"))
+    said = told({"body": found}, {"body": now})
+    assert 'before", is …' in said and 'after"' in said
+    assert len(said) < 200

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,18 @@ def imported(modules: list[str]) -> list[str]:
     code = f"import sys, {names}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.split()
+
+
+def test_telling_what_a_model_is_loads_none_of_what_runs_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    code = (
+        "import sys; from encore_ray.config import ScoreOptions; "
+        "from encore_ray.passes.scorers.model.plan import model_digest; "
+        f"model_digest({str(tmp_path)!r}, ScoreOptions()); "
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize(

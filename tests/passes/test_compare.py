@@ -132,8 +132,8 @@ def test_a_comparison_is_tracked_as_a_pass_of_its_own(
     assert json.loads(Path(stored).read_text()) == comparison
 
 
-def test_a_comparison_of_other_rules_or_options_than_the_runs_weights_is_told(
-    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_comparison_of_other_rules_or_options_than_the_runs_weights_is_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "scores").mkdir()
     shutil.copy(place / "one.parquet", tmp_path / "scores")
@@ -141,12 +141,14 @@ def test_a_comparison_of_other_rules_or_options_than_the_runs_weights_is_told(
     (tmp_path / "rules.yaml").write_text(rules)
     for words in (["compare"], ["weigh"], ["compare"]):
         assert run(*words, "--run", tmp_path) == 0
-    assert "comparison.json is of other" not in caplog.text
+    comparison = (tmp_path / "comparison.json").read_bytes()
     (tmp_path / "rules.yaml").write_text(rules.replace("higher_is: better", "higher_is: worse", 1))
     for options in ([], ["--temperature", "0.5"]):
-        assert run("compare", "--run", tmp_path, *options) == 0
-        assert f"{tmp_path}/comparison.json is of other rules, scores or options than" in caplog.text
-        caplog.clear()
+        assert run("compare", "--run", tmp_path, *options) == 2
+        assert "weights.json is of other options than this comparison would be" in " ".join(
+            capsys.readouterr().err.split()
+        )
+        assert (tmp_path / "comparison.json").read_bytes() == comparison
         (tmp_path / "rules.yaml").write_text(rules)
 
 

@@ -175,7 +175,7 @@ def test_an_added_input_reuses_the_units_of_the_others(model: Path, corpus: Path
 
 def test_damage_is_noticed_and_deleting_the_file_heals_it(finished: JobResult, tmp_path: Path) -> None:
     run = Path(shutil.copytree(run_of(finished), tmp_path / "run"))
-    weigh = ["weigh", "--run", str(run)]
+    weigh = ["weigh", "--run", str(run), "--temperature", "1", "--overwrite"]  # weights that stand read no score
     file = sorted((run / "scores" / "data").iterdir())[0]
     table = pq.read_table(file)
     pq.write_table(table.slice(0, 1), file)
@@ -293,11 +293,16 @@ def test_a_trial_of_no_pairs_is_refused(corpus: Path, tmp_path: Path, limit: int
 def test_a_trial_measures_and_leaves_the_run_alone(model: Path, corpus: Path, tmp_path: Path) -> None:
     job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model), cost_per_hour=3.0)
     console = Console(record=True, width=100)
-    found = run_trial(job, limit=40, console=console)
+    found = run_trial(job, limit=40, overwrite=False, console=console)
     assert (found.trial_pairs, found.corpus_rows) == (40, NUM_PAIRS)
-    assert found.seconds is not None
-    assert found.seconds > 0
-    assert "pairs/s on 40 pairs" in console.export_text()
+    assert found.seconds is not None and found.scoring_s is not None and found.trial_s is not None
+    assert found.scoring_s == pytest.approx((NUM_PAIRS - 40) / (found.rows_per_second or 0))
+    assert found.seconds == pytest.approx(found.trial_s + found.scoring_s + found.other_s)
+    said = console.export_text()
+    assert "pairs/s scored on 40 pairs" in said and "as the trial, starts included" in said
+    again = run_trial(job, limit=40, overwrite=False, console=console)
+    assert again.trial_s is None  # nothing was started: the rates of the trial that stands alone are known
+    assert "starts come on top" in console.export_text()
     assert not (tmp_path / "run").exists()
 
 

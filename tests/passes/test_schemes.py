@@ -245,7 +245,7 @@ def test_results_go_where_a_folder_or_file_can_be(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weigh(place, tmp_path, code=2)  # a folder, where a file is expected
-    assert f"{tmp_path} is there, and holds no whole weights" in " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path} is a folder. Name a file for the weights." in " ".join(capsys.readouterr().err.split())
     (tmp_path / "file").write_text("mine")
     weigh(place, tmp_path / "file" / "w.json", code=2)  # a file, where a folder is expected
     assert f"Cannot reach or write {tmp_path}/file" in " ".join(capsys.readouterr().err.split())

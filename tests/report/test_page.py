@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from encore_ray.artifacts import Comparison, WeightsFile
+from encore_ray.composition.compare.decision import decide
 from encore_ray.corpora.planted.corpus import planted_ratings
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
 from encore_ray.report.data.contents import ReportContents, contenders, reported_rules
@@ -205,7 +206,19 @@ def test_the_accuracy_of_a_learned_reward_is_marked_as_seen(uses_labels: bool):
     assert ("learned from most of these pairs" in shown) is uses_labels
 
 
-def test_the_headline_says_what_the_interval_allows():
+def test_the_headline_is_the_decision_where_a_comparison_tells_it():
+    contents = make_contents()
+    assert contents.comparison
+    content = {**contents.comparison.content, "rules": contents.comparison.content["rules"]}
+    for line in content["schemes"]:
+        line.setdefault("difference_to_uniform_all", line["difference_to_uniform"])
+    decided = Comparison.of({**content, "decision": decide(content)})
+    assert decided.decision
+    page = render_page(dataclasses.replace(contents, comparison=decided))
+    assert words(next(parse(page).iter("h1"))) == decided.decision.title
+
+
+def test_the_headline_of_an_older_comparison_says_what_the_interval_allows():
     contents = make_contents()
     assert contents.comparison
     content = contents.comparison.content

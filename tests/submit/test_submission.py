@@ -1,6 +1,7 @@
 """A job is handed over to a cluster that runs elsewhere, and its end is told as if it had run here."""
 
 import contextlib
+import http.server
 import json
 import os
 import signal
@@ -212,6 +213,35 @@ def test_an_address_that_is_no_dashboard_is_refused_without_repeating_it(address
 def test_a_dashboard_that_is_not_there_is_a_cluster_error() -> None:
     with pytest.raises(ClusterError, match=r"No Ray dashboard answers at http://127\.0\.0\.1:1: "):
         connect("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (
+            401,
+            r"dashboard at http://127\.0\.0\.1:\d+ answers, but lets nobody in without its token.*RAY_AUTH_MODE=token",
+        ),
+        (403, "answers, but lets nobody in without its token"),
+        (502, "answers at .*, but as no Ray dashboard does"),
+    ],
+)
+def test_a_dashboard_that_answers_and_refuses_is_not_one_that_is_silent(status: int, said: str) -> None:
+    class Refuses(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:  # not into the tests' output
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(ClusterError, match=said):
+                connect(f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
 
 
 def test_runs_of_one_name_have_different_submission_ids() -> None:

@@ -137,14 +137,38 @@ def test_a_courier_that_dies_is_told_and_nothing_is_lost(
     run_folder: Folder, sqlite_uri: str, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.WARNING, "encore_ray"), _open(run_folder, sqlite_uri, experiment="dead") as tracker:
-        assert tracker._courier is not None
-        os.kill(tracker._courier._process.pid, signal.SIGKILL)
-        tracker._courier._process.wait()
+        assert tracker._courier is not None and tracker._courier._courier is not None
+        process = tracker._courier._courier._process
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
         tracker.set_tags({"after": "death"})
     assert "4 tracking records are not delivered" not in caplog.text
     assert "5 tracking records are not delivered" in caplog.text  # begin, tags, params, tags, end
     assert "the delivery process ended with code -9" in caplog.text
     assert len(list(Journal(run_folder).read(Position()))) == 5
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_no_courier_sets_out_where_nothing_is_to_do_and_everything_is_delivered(
+    run_folder: Folder, sqlite_uri: str, resume: bool
+):
+    def again() -> bool:
+        with open_tracker(
+            run_folder, uri=sqlite_uri, experiment="e", run_name="run", params={}, tags={}, resume=resume
+        ) as tracker:
+            assert tracker._courier is not None
+            return tracker._courier._courier is not None
+
+    with _open(run_folder, sqlite_uri, experiment="e"):
+        pass
+    before = list(Journal(run_folder).read(Position()))
+    assert Journal(run_folder).is_delivered(sqlite_uri)
+    assert not again()
+    assert list(Journal(run_folder).read(Position())) == before
+    Journal(run_folder).append([before[-1][1]])  # as of a driver that was killed before its courier was
+    assert not Journal(run_folder).is_delivered(sqlite_uri)
+    again()
+    assert Journal(run_folder).is_delivered(sqlite_uri)
 
 
 def test_replaying_without_a_journal_is_refused(run_folder: Folder):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from encore_ray.errors import DataError
 from encore_ray.storage import Folder
-from encore_ray.tracking.journal import SEGMENT_EVENTS, Event, Journal, Position
+from encore_ray.tracking.journal import SEGMENT_EVENTS, Event, Journal, LastJob, Position
 
 
 def _events(*steps: int, job: str = "job") -> list[Event]:
@@ -62,7 +62,23 @@ def test_the_last_job_is_the_one_that_wrote_last(run_folder: Folder):
     journal = Journal(run_folder)
     assert journal.last_job() is None
     journal.append(_events(1, job="first") + _events(2, job="second"))
-    assert Journal(run_folder).last_job() == "second"
+    assert Journal(run_folder).last_job() == LastJob("second", frozenset(), is_finished=False)
+
+
+def test_the_last_job_tells_which_of_its_passes_have_ended_well_and_not_begun_since(run_folder: Folder):
+    def note(name: str, kind: str, status: str = "") -> None:
+        body = {"status": status} if status else {"name": name}
+        journal.append([Event("job", name, kind, 0, body)])
+
+    journal = Journal(run_folder)
+    for name in ("", "weigh", "score", "compare"):
+        note(name, "begin")
+    for name, status in (("weigh", "FINISHED"), ("score", "FAILED"), ("compare", "FINISHED"), ("", "FINISHED")):
+        note(name, "end", status)
+    assert journal.last_job() == LastJob("job", frozenset({"weigh", "compare"}), is_finished=True)
+    note("", "begin")
+    note("compare", "begin")
+    assert Journal(run_folder).last_job() == LastJob("job", frozenset({"weigh"}), is_finished=False)
 
 
 def test_equal_contents_are_stored_once(run_folder: Folder):

@@ -84,6 +84,32 @@ def test_a_refusal_of_a_job_that_was_tracked_before_touches_no_record(run_folder
     assert _ends(run_folder)[1:] == [(name, "FAILED") for name in ("score", "", "score", "")]
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_job_that_has_ended_well_is_left_as_it_was_where_nothing_is_done(run_folder: Folder, resume: bool):
+    def again(*, works: bool = False, error: Exception | None = None) -> frozenset[str]:
+        with open_tracker(
+            run_folder, uri=None, experiment="e", run_name="r", params={"a": 2}, tags={}, resume=resume
+        ) as tracker:
+            with tracker.start_pass("weigh", works=works):
+                if works:
+                    tracker.work_begins()
+                if error:
+                    raise error
+            return tracker.finished
+
+    run_folder = Folder(f"memory://left-{resume}/run")
+    run_folder.delete_tree()
+    assert again() == frozenset()  # the first command keeps what it has, done or found standing
+    before = _journal(run_folder)
+    assert [event.kind for event in before] == ["begin", "tags", "params", "begin", "end", "end"]
+    assert again() == ({"weigh"} if resume else set())
+    assert _journal(run_folder) == before
+    with pytest.raises(RuntimeError):
+        again(works=True, error=RuntimeError("broken"))
+    assert again() == frozenset()  # neither the pass nor the job has ended well: it ends well now
+    assert _ends(run_folder)[-1] == ("", "FINISHED")
+
+
 def test_no_value_stops_the_journal(run_folder: Folder):
     with journaling_tracker(run_folder) as tracker:
         tracker.log_metrics({"nan": math.nan, "inf": -math.inf, "unknown": None, "third": 1 / 3}, step=7)
@@ -127,7 +153,7 @@ def test_resuming_keeps_the_job_and_starting_over_begins_another():
     folder = Folder("memory://resumed/run")
     folder.delete_tree()
     for resume in (True, True, False):
-        with open_tracker(folder, uri=None, experiment="e", run_name="r", params={}, tags={}, resume=resume):
-            pass
+        with open_tracker(folder, uri=None, experiment="e", run_name="r", params={}, tags={}, resume=resume) as tracker:
+            tracker.work_begins()
     jobs = [event.job for event in _journal(folder) if event.kind == "begin"]
     assert jobs[0] == jobs[1] != jobs[2]

@@ -1,15 +1,15 @@
 """The command that puts every weight scheme side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import tyro
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPathFlag, flag, section_flags
+from encore_ray.cli.flags import OptionalPathFlag, Switch, flag, section_flags
 from encore_ray.config import ClusterOptions, WeighOptions
-from encore_ray.config.sources import read_rules, stored_config
+from encore_ray.config.sources import keep_options, read_rules
 from encore_ray.errors import ConfigError
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -39,12 +39,14 @@ class Compare:
     """Folder for comparison.json and report/. Default: the run folder."""
     beside: Annotated[tyro.conf.UseAppendAction[list[str]], flag("NAME=REWARDS")] = field(default_factory=list)
     """Rewards of the same pairs to show beside the schemes, as of a `compose` or `refine apply`."""
+    overwrite: Switch = False
+    """Replace a comparison by other options that is there, instead of refusing."""
     options: Annotated[WeighOptions, section_flags(WeighOptions, without=OF_ONE_SCHEME)]
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
         from encore_ray.cli.command import explicit_paths, open_command
-        from encore_ray.schema import CONFIG_FILE, SCORES_DIR
+        from encore_ray.schema import SCORES_DIR
 
         scores, output = explicit_paths("compare", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
@@ -59,13 +61,13 @@ class Compare:
             output or absolute(self.run or ""),
             cluster=self.cluster,
             console=console,
+            overwrite=self.overwrite,
             options=self.options,
             journal=output is None,
         ) as run:
-            differing = _differing(run.folder, self.options) if self.run else []
-            if differing:
-                run.note(f"compare has other options than the run's {CONFIG_FILE}: {'; '.join(differing)}")
-            comparison = run.do(ComparePass(self.options, scores, rules, beside))
+            comparison = run.do(ComparePass(self.options, scores, rules, beside or None))
+            if self.run:
+                keep_options(run.folder, self.options, without=OF_ONE_SCHEME)
             write_report(run)
         show_comparison(comparison, console=console)
 
@@ -84,12 +86,3 @@ def _named(assignments: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"--beside: {name} is {taken}. Give each its own name.")
         found[name] = absolute(path)
     return found
-
-
-def _differing(run: Folder, options: WeighOptions) -> list[str]:
-    """Which options are not those of the run's own configuration."""
-    own = (stored_config(run) or {}).get("weigh")
-    if not isinstance(own, Mapping):
-        return []
-    asked = options.model_dump(mode="json", exclude=set(OF_ONE_SCHEME))
-    return [f"{name} {asked[name]}, there {own[name]}" for name in asked if name in own and own[name] != asked[name]]

@@ -56,6 +56,6 @@ class Run:
         from encore_ray.job import run_job
 
         if self.limit is not None:
-            run_trial(config, limit=self.limit, console=console)
+            run_trial(config, limit=self.limit, overwrite=self.overwrite, console=console)
             return
         show_job(run_job(config, overwrite=self.overwrite, console=console), console=console)

@@ -16,7 +16,7 @@ from encore_ray.cli.flags import (
     section_flags,
 )
 from encore_ray.config import ClusterOptions, InputOptions, PrepareOptions, ScoreOptions, WeighOptions
-from encore_ray.config.sources import read_rules, resolve_model
+from encore_ray.config.sources import keep_options, read_rules, resolve_model
 from encore_ray.errors import ConfigError
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -63,6 +63,7 @@ class Prepare:
             params={"inputs": self.input},
         ) as run:
             prepared = run.do(PreparePass(files, self.options))
+            keep_options(run.folder, self.options)
         show_counts(prepared.counts, console=console)
         show_left_out(prepared.left_out, console=console)
 
@@ -157,6 +158,8 @@ class Weigh:
             journal=output is None,
         ) as run:
             weights = run.do(WeighPass(self.options, scores, rules, name))
+            if self.run:
+                keep_options(run.folder, self.options)
         show_weights(WeightsFile.of_weights(weights), console=console)
 
 

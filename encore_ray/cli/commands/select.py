@@ -7,7 +7,7 @@ from rich.console import Console
 
 from encore_ray.cli.flags import PathFlag, Switch, check_max_bad_fraction, default_bad_fraction, flag, section_flags
 from encore_ray.config import ClusterOptions, ScoreOptions, SelectOptions
-from encore_ray.config.sources import resolve_model
+from encore_ray.config.sources import keep_options, resolve_model
 from encore_ray.errors import ConfigError
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -72,4 +72,5 @@ class Select:
                 related = run.do(Relate(adapter_scorer(model), self.max_bad_fraction))
                 show_counts(without_times(related), console=console)
             counts = run.do(SelectPass(method))
+            keep_options(run.folder, self.select)
         show_selection(counts, console=console)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from encore_ray.composition.compare.counting import LineupCounts
+from encore_ray.composition.compare.decision import decide
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.entries import baseline_entries, beside_entries, scheme_entries
 from encore_ray.composition.compare.label_free import consensus_entry, label_free_choice
@@ -63,7 +64,8 @@ def write_comparison(
     fitted_K = _fitted_weights(diagnostics, weights, learned)
     deviation_K = [math.sqrt(diagnostics.differences.covariance_KK[k, k]) * width for k, width in enumerate(width_K)]
     left_out = LeftOutRules.of(diagnostics, weights)
-    entropy_accuracy = correlate_accuracy(weights, left_out)
+    num_groups = None if lineup.consensus is None else len(lineup.consensus.groups)
+    entropy_accuracy = correlate_accuracy(weights, left_out, num_groups=num_groups)
     num_schemes = len(lineup.entrants)
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -100,6 +102,7 @@ def write_comparison(
         content["decided_by_veto"] = _decided_by_veto(*counts.vetoes)
     content["world"] = name_world(content["entropy_accuracy"])
     content["label_free"] = label_free_choice(lineup, counts)
+    content["decision"] = decide(content)
     content["verdict"] = write_verdict(content)
     content["warnings"] = [*weights.warnings, *write_warnings(content, left_out=lineup.left_out)]
     return content

@@ -216,9 +216,11 @@ def _enter_schemes(
     soft_mins: list[SoftMin] = []
     top_rules: list[TopRuleWeights] = []
     left_out: list[str] = []
+    if competition.num_kept == 1:
+        left_out.append("One rule alone has a weight, the same under every scheme: only two of them are shown.")
     for scheme in SCHEMES:
         instances = scheme.competing(competition)
-        if not instances:
+        if not instances or (competition.num_kept == 1 and scheme not in (Encore, Uniform)):
             continue
         num_top, sharpness = instances[0].rules_a_pair, instances[0].soft_min_sharpness
         try:

@@ -96,19 +96,26 @@ class LeftOutRules:
         return cls(np.array(entropy_KJ).T, accuracy_JK)
 
 
-def correlate_accuracy(weights: Weights, left_out: LeftOutRules) -> CorrelationWithoutNoise:
-    """Entropy against accuracy over the `correlated_rules`: what ENCORE takes to be strongly negative."""
+def correlate_accuracy(
+    weights: Weights, left_out: LeftOutRules, *, num_groups: int | None = None
+) -> CorrelationWithoutNoise:
+    """Entropy against accuracy over the `correlated_rules`: what ENCORE takes to be strongly negative.
+
+    Args:
+        num_groups: of rules that differ, by which the p-values go; None where it is not known.
+    """
     used = correlated_rules(weights.rules)
     rules = [weights.rules[k] for k in used]
-    if weights.entropy_accuracy.pearson is None:
-        return CorrelationWithoutNoise(weights.entropy_accuracy, None)
+    over_rules = weights.entropy_accuracy if num_groups is None else weights.entropy_accuracy.among(num_groups)
+    if over_rules.pearson is None:
+        return CorrelationWithoutNoise(over_rules, None)
     noise_free = remove_noise(
         np.array([rule.entropy.value for rule in rules]),
         np.array([rule.accuracy for rule in rules], dtype=np.float64),
         without_x_JK=left_out.entropy_JK[:, used],
         without_y_JK=left_out.accuracy_JK[:, used],
     )
-    return CorrelationWithoutNoise(weights.entropy_accuracy, noise_free)
+    return CorrelationWithoutNoise(over_rules, noise_free)
 
 
 def check_theory(

@@ -6,10 +6,11 @@ Everything is read from the content of comparison.json, so that the words and th
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from encore_ray.composition.compare.decision import is_better, name_weights, write_points
 from encore_ray.composition.consensus.verdict import CLEAR_P as CLEAR_P
-from encore_ray.composition.consensus.verdict import NOISE, SIGNAL, name_direction
+from encore_ray.composition.consensus.verdict import NOISE, SIGNAL, count_rules, name_direction, write_p
 from encore_ray.composition.consensus.verdict import UNCLEAR as UNCLEAR
-from encore_ray.composition.weigh.flags import BELOW_CHANCE, DEGENERATE
+from encore_ray.composition.weigh.flags import BELOW_CHANCE, DEGENERATE, MIN_ACTIVE, degenerate_rules
 
 COIN = 0.02
 
@@ -24,15 +25,12 @@ def name_world(correlation: Mapping[str, Any]) -> str:
 
 
 def write_verdict(comparison: Mapping[str, Any]) -> str:
-    """A few sentences: the world, ENCORE against uniform weights, the best schemes, the next step."""
-    sentences = [
-        _world(comparison),
-        _encore(comparison),
-        _vetoes(comparison),
-        write_label_free_choice(comparison.get("label_free")),
-        _best(comparison),
-        _next_step(comparison),
-    ]
+    """A few sentences: which weights to use, what to do first, and what that rests on."""
+    decision = comparison["decision"]
+    sentences = [decision["headline"], _first_steps(comparison), _alternatives(comparison), _vetoes(comparison)]
+    if decision["num_rules"] > 1:
+        label_free = write_label_free_choice(comparison.get("label_free"))
+        sentences += [_encore(comparison), label_free, _best(comparison), _world(comparison)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -99,7 +97,7 @@ def write_label_free_choice(found: Mapping[str, Any] | None) -> str:
         clear = "significantly better" if _sign(found["difference"]) > 0 else "not a significant difference"
         sentences.append(
             f"Of the schemes that look at no label {found['best']}{alike} is best with {found['accuracy']:.1%}: "
-            f"{_points(found['difference'])} against the next, {found['second']}, {clear}."
+            f"{write_points(found['difference'], ' over prompts')} against the next, {found['second']}, {clear}."
         )
     heldout = found["heldout"]
     if heldout is not None:
@@ -110,9 +108,9 @@ def write_label_free_choice(found: Mapping[str, Any] | None) -> str:
         else:
             learned = ", which learns from labels" if heldout["uses_labels"] else ""
             clear = "" if _sign(heldout["difference"]) < 0 else ", not a significant difference"
+            points = write_points(heldout["difference"], " over prompts")
             sentences.append(
-                f"{chosen}: on the held-out pairs {_points(heldout['difference'])} against the best, {heldout['best']}"
-                f"{learned}{clear}."
+                f"{chosen}: on the held-out pairs {points} against the best, {heldout['best']}{learned}{clear}."
             )
     return " ".join(sentences)
 
@@ -127,14 +125,15 @@ def _scheme(comparison: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _world(comparison: Mapping[str, Any]) -> str:
     found = comparison["entropy_accuracy"]
-    if found["pearson"] is None:
+    if found["pearson"] is None or found["pearson_p"] is None:
         return (
             "Whether entropy tells how well a rule agrees with the labels cannot be said: it takes three rules that "
             "differ in both."
         )
     interval = _without_noise(found)
-    p = f"p = {found['pearson_p']:.3f}" if found["pearson_p"] >= 0.001 else "p < 0.001"
-    measured = f"(Pearson r = {found['pearson']:+.2f}, {p} over {found['num_rules']} rules{interval})"
+    num_groups = (comparison.get("consensus") or {"num_groups": found["num_rules"]})["num_groups"]
+    num_rules = count_rules(found["num_rules"], num_groups)
+    measured = f"(Pearson r = {found['pearson']:+.2f}, {write_p(found['pearson_p'])} over {num_rules}{interval})"
     if comparison["world"] == NOISE:
         return (
             f"Rules with lower entropy agree more with the labels {measured}: noise drives entropy here, which is what "
@@ -162,11 +161,11 @@ def _without_noise(found: Mapping[str, Any]) -> str:
 def _encore(comparison: Mapping[str, Any]) -> str:
     encore, uniform = _scheme(comparison, "encore"), _scheme(comparison, "uniform")
     difference = encore["difference_to_uniform_all"]
-    tau = f"ENCORE at temperature {comparison['temperature']:g}"
     verdict = {1: "significantly better", -1: "significantly worse", 0: "no significant difference"}[_sign(difference)]
     return (
-        f"Over all {encore['all']['num_pairs']:,} pairs {tau} agrees with {encore['all']['accuracy']:.1%} of the "
-        f"labels, uniform weights with {uniform['all']['accuracy']:.1%}: {_points(difference)}, {verdict}."
+        f"Over all {encore['all']['num_pairs']:,} pairs {name_weights('encore', comparison)} agrees with "
+        f"{encore['all']['accuracy']:.1%} of the labels, uniform weights with {uniform['all']['accuracy']:.1%}: "
+        f"{write_points(difference, ' over prompts')}, {verdict}{_best_temperature(comparison)}."
     )
 
 
@@ -193,11 +192,11 @@ def _best(comparison: Mapping[str, Any]) -> str:
     learned = ", which learns from labels," if best["uses_labels"] else ""
     num_schemes, num_different = _count_schemes(comparison)
     of_all = f"{num_schemes}" if num_different == num_schemes else f"{num_different} that differ, of {num_schemes},"
-    clear = "" if _sign(best["difference_to_uniform"]) > 0 else ", not a significant difference"
+    clear = "" if is_better(best["difference_to_uniform"], best_of=num_different - 1) else ", not a clear difference"
     return (
         f"On the {num_pairs:,} held-out pairs {best['name']}{learned} is best of {of_all} with "
         f"{best['heldout']['accuracy']:.1%}: "
-        f"{_points(best['difference_to_uniform'])} against uniform weights{clear}."
+        f"{write_points(best['difference_to_uniform'], ' over prompts')} against uniform weights{clear}."
     )
 
 
@@ -212,49 +211,43 @@ def _count_schemes(comparison: Mapping[str, Any]) -> tuple[int, int]:
     return len(known), len(different)
 
 
-def _next_step(comparison: Mapping[str, Any]) -> str:
-    flags = {flag for rule in comparison["rules"] if rule["weight"] for flag in rule["flags"]}
+def _first_steps(comparison: Mapping[str, Any]) -> str:
+    """What is to be mended before any weights count: of the rules that have a weight."""
+    rules = comparison["rules"]
     first = []
-    if BELOW_CHANCE in flags:
+    if any(rule["weight"] and BELOW_CHANCE in rule["flags"] for rule in rules):
         first.append("check the direction (higher_is) of the rules that agree with under half of the labels")
-    if DEGENERATE & flags:
-        first.append("drop the rules whose scores hardly vary (weigh.min_active)")
-    sign = _sign(_scheme(comparison, "encore")["difference_to_uniform_all"])
-    if first:
-        until = " Keep uniform weights until then." if sign < 0 else ""
-        return f"First {' and '.join(first)}, then compare again.{until}"
-    advice = {1: "Use ENCORE", 0: "Keep uniform weights", -1: "Keep uniform weights"}[sign]
-    if _consensus_is_best(comparison):
-        advice = "Weigh by consensus"
-    elif sign > 0:
-        advice += _better_temperature(comparison)
-    best = _best_heldout(comparison)
-    advised = "consensus" if advice == "Weigh by consensus" else "encore"
-    if best["uses_labels"] and _clearly_above(best, _scheme(comparison, advised)):
-        advice += f", or fit weights to labels ({best['name']}) if new pairs will be labelled like these"
-    if _lost_to_length(comparison):
-        advice += "; but mend the rules first: the length of a response alone does as well"
-    return f"{advice}."
+    degenerate = degenerate_rules((r["name"], r["weight"], r["flags"], r.get("active_pair_share")) for r in rules)
+    if degenerate.wide:
+        first.append(f"correct the scale of {_listed(degenerate.wide)} in rules.yaml, far too wide for the scores")
+    if degenerate.still:
+        remedy = f"weigh.min_active {MIN_ACTIVE:.2f}" if degenerate.can_drop else "no other rule would be left"
+        verb = "drop" if degenerate.can_drop else "replace"
+        first.append(f"{verb} the rules whose scores hardly vary ({remedy})")
+    return f"First {' and '.join(first)}, then compare again." if first else ""
 
 
-def _consensus_is_best(comparison: Mapping[str, Any]) -> bool:
-    """Whether consensus is trusted, significantly better than uniform weights, and no worse than ENCORE."""
-    found = comparison.get("consensus")
-    if not (found and found["trusted"]):
-        return False
-    consensus = _scheme(comparison, "consensus")
-    ahead = consensus["all"]["accuracy"] >= _scheme(comparison, "encore")["all"]["accuracy"]
-    return ahead and _sign(consensus["difference_to_uniform_all"]) > 0
+def _alternatives(comparison: Mapping[str, Any]) -> str:
+    """Weights that learn from labels, where they are clearly above the ones to use on the pairs held out."""
+    best, chosen = _best_heldout(comparison), _scheme(comparison, comparison["decision"]["scheme"])
+    if not best["uses_labels"] or not _clearly_above(best, chosen):
+        return ""
+    return (
+        f"Or fit weights to labels ({best['name']}) if new pairs will be labelled like these: on the held-out pairs "
+        f"they have {best['heldout']['accuracy']:.1%}, these {chosen['heldout']['accuracy']:.1%}."
+    )
 
 
-def _better_temperature(comparison: Mapping[str, Any]) -> str:
-    """Another temperature, where the sweep puts the accuracy above the interval at the present one."""
+def _best_temperature(comparison: Mapping[str, Any]) -> str:
+    """Which temperature of the sweep is right most often, and whether that is above the interval of the present one."""
     cells = [cell for cell in comparison["sweep"]["cells"] if cell["num_bins"] is None]
     now = next(cell for cell in cells if cell["temperature"] == comparison["temperature"])
-    best = max(cells, key=lambda cell: cell["accuracy"])
-    if best["accuracy"] <= now["accuracy_high"]:
+    best = max(cells, key=lambda cell: (cell["accuracy"], cell is now))
+    if best is now:
         return ""
-    return f" and try temperature {best['temperature']:g}, which gets {best['accuracy']:.1%} in the sweep"
+    clear = "above that interval" if best["accuracy"] > now["accuracy_high"] else "within the interval of this one"
+    tried = f"{min(c['temperature'] for c in cells):g} to {max(c['temperature'] for c in cells):g}"
+    return f"; of the temperatures tried, {tried}, {best['temperature']:g} has most, {best['accuracy']:.1%}, {clear}"
 
 
 def _best_heldout(comparison: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -290,11 +283,3 @@ def _sign(difference: Mapping[str, Any]) -> int:
     if difference["low"] is None:
         return 0
     return 1 if difference["low"] > 0 else -1 if difference["high"] < 0 else 0
-
-
-def _points(difference: Mapping[str, Any]) -> str:
-    """A difference in percentage points with its interval; finer where a tenth would hide the side of 0 it ends on."""
-    ends = [] if difference["low"] is None else [difference["low"], difference["high"]]
-    decimals = 2 if any(0 < abs(100 * end) < 0.05 for end in ends) else 1
-    value, *shown = (f"{100 * number:+.{decimals}f}" for number in [difference["value"], *ends])
-    return f"{value} points (95% {shown[0]} to {shown[1]})" if shown else f"{value} points"

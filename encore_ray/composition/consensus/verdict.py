@@ -29,9 +29,9 @@ def name_direction(correlation: Mapping[str, Any]) -> str:
     Args:
         correlation: as stored, with or without an interval.
     """
-    r = correlation["pearson"]
+    r, p = correlation["pearson"], correlation["pearson_p"]
     low, high = (correlation.get(f"pearson_{end}", r) for end in ("low", "high"))
-    if r is None or low is None or high is None or correlation["pearson_p"] >= CLEAR_P:
+    if None in (r, p, low, high) or p >= CLEAR_P:
         return UNCLEAR
     return NOISE if high < 0 else SIGNAL if low > 0 else UNCLEAR
 
@@ -52,7 +52,7 @@ def write_label_free_verdict(consensus: Mapping[str, Any]) -> str:
         UNCLEAR: "the rules share one direction, and entropy does not clearly tell how far each goes with it",
         UNKNOWN: f"what drives entropy cannot be known: {why_not_trusted(consensus)}",
     }[world]
-    measured = f" ({_measured(consensus['entropy_loading'])})" if world != UNKNOWN else ""
+    measured = f" ({_measured(consensus['entropy_loading'], consensus['num_groups'])})" if world != UNKNOWN else ""
     return f"Without labels: {said}{measured}.{_nuisance(consensus)}"
 
 
@@ -69,13 +69,24 @@ def why_not_trusted(consensus: Mapping[str, Any]) -> str:
     )
 
 
-def _measured(correlation: Mapping[str, Any]) -> str:
-    r, low, high = correlation["pearson"], correlation.get("pearson_low"), correlation.get("pearson_high")
-    if r is None:
+def _measured(correlation: Mapping[str, Any], num_groups: int) -> str:
+    r, p = correlation["pearson"], correlation["pearson_p"]
+    low, high = correlation.get("pearson_low"), correlation.get("pearson_high")
+    if r is None or p is None:
         return "no correlation: it takes three rules that differ in both"
     interval = "" if low is None or high is None else f", 95% {low:+.2f} to {high:+.2f} over prompts"
-    p = f"p = {correlation['pearson_p']:.3f}" if correlation["pearson_p"] >= 0.001 else "p < 0.001"
-    return f"r(entropy, loading) = {r:+.2f}{interval}, {p}, {correlation['num_rules']} rules"
+    num_rules = count_rules(correlation["num_rules"], num_groups)
+    return f"r(entropy, loading) = {r:+.2f}{interval}, {write_p(p)}, {num_rules}"
+
+
+def write_p(p: float) -> str:
+    """A p-value to three decimals."""
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
+def count_rules(num_rules: int, num_groups: int) -> str:
+    """How many rules a correlation is over, and how many of them differ, by which its p-value goes."""
+    return f"{num_rules} rules" if num_groups >= num_rules else f"{num_rules} rules, of which {num_groups} differ"
 
 
 def _nuisance(consensus: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from encore_ray.composition.measure.baselines import BASELINES
 from encore_ray.composition.measure.statistics import subset_codes
 from encore_ray.composition.measure.vetoes import BrokenRules, VetoCounts
 from encore_ray.composition.sums.exact import ExactSum, mean, standard_deviation
+from encore_ray.composition.sums.known import add_known
 from encore_ray.schema import SCHEMA_VERSION
 
 
@@ -143,7 +144,7 @@ class RewardStatistics:
             sum_margin=self.sum_margin + other.sum_margin,
             sum_squared_margin=self.sum_squared_margin + other.sum_squared_margin,
             margins=self.margins + other.margins,
-            vetoes=self.vetoes + other.vetoes if self.vetoes and other.vetoes else None,
+            vetoes=add_known(self.vetoes, other.vetoes),
         )
 
     def metrics(self, *, entropy_accuracy: Correlation | None = None) -> dict[str, Any]:

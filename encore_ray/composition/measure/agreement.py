@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,7 @@ class Correlation:
     """Pearson and Spearman correlation with two-sided p-values; None with under 3 points or where one side is constant.
 
     Attributes:
+        pearson_p, spearman_p: None, too, where under 3 of the points differ.
         num_rules: number of points.
     """
 
@@ -121,6 +122,12 @@ class Correlation:
             "spearman_p": self.spearman_p,
             "num_rules": self.num_rules,
         }
+
+    def among(self, num_different: int) -> "Correlation":
+        """With the p-values of so many points that differ: near-duplicates of a rule say nothing of their own."""
+        num_points = min(num_different, self.num_rules)
+        p, spearman_p = (_p_value(r, num_points) for r in (self.pearson, self.spearman))
+        return replace(self, pearson_p=p, spearman_p=spearman_p)
 
 
 def correlate(x_K: Sequence[float], y_K: Sequence[float]) -> Correlation:
@@ -144,8 +151,8 @@ def _pearson(x_K: Sequence[float], y_K: Sequence[float]) -> float | None:
 
 
 def _p_value(r: float | None, n: int) -> float | None:
-    """Two-sided p of a correlation, from Student's t with n - 2 degrees of freedom."""
-    if r is None:
+    """Two-sided p of a correlation, from Student's t with n - 2 degrees of freedom; None of under 3 points."""
+    if r is None or n < 3:
         return None
     from scipy.special import betainc
 

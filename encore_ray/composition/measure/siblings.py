@@ -34,9 +34,11 @@ class Siblings:
     def of(cls, hash_S: NDArray[np.uint64]) -> "Siblings":
         """Those whose keys have the same hash."""
         order_S = np.argsort(hash_S, kind="stable")
-        hash_G, size_G = np.unique(hash_S, return_counts=True)
+        sorted_S = hash_S[order_S]
+        first_G = np.flatnonzero(np.r_[sorted_S.size > 0, sorted_S[1:] != sorted_S[:-1]][: sorted_S.size])
+        size_G = np.diff(np.append(first_G, sorted_S.size))
         shared_G = size_G > 1
-        return cls(order_S[np.repeat(shared_G, size_G)], size_G[shared_G], hash_G[shared_G])
+        return cls(order_S[np.repeat(shared_G, size_G)], size_G[shared_G], sorted_S[first_G][shared_G])
 
     @property
     def num_pairs(self) -> int:

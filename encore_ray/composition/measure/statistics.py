@@ -19,6 +19,7 @@ from encore_ray.composition.measure.jackknife import buckets_of
 from encore_ray.composition.measure.products import DifferenceProducts
 from encore_ray.composition.measure.siblings import PromptUnits
 from encore_ray.composition.measure.side_by_side import Compared, SideBySide
+from encore_ray.composition.sums.known import add_known
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet
 
@@ -167,9 +168,9 @@ class RuleStatistics:
             keys=self.keys + other.keys,
             counts_K=tuple(a + b for a, b in zip(self.counts_K, other.counts_K, strict=True)),
             subset_counts=_merge_subsets(self.subset_counts, other.subset_counts),
-            products=self.products + other.products if self.products and other.products else None,
-            buckets=self.buckets + other.buckets if self.buckets and other.buckets else None,
-            prompt_units=self.prompt_units + other.prompt_units if self.prompt_units and other.prompt_units else None,
+            products=add_known(self.products, other.products),
+            buckets=add_known(self.buckets, other.buckets),
+            prompt_units=add_known(self.prompt_units, other.prompt_units),
         )
 
     def raise_problems(self) -> None:

@@ -66,6 +66,7 @@ class ConsensusRecord:
         }
         used = [k for k, name in enumerate(names) if loadings[name] is not None and entropy_K[k] > 0]
         entropy_loading = correlate([entropy_K[k] for k in used], [loadings[names[k]] or 0.0 for k in used])
+        entropy_loading = entropy_loading.among(len(consensus.groups))
         noise_free = None
         if statistics.buckets is not None and entropy_loading.pearson is not None:
             noise_free = correlate_loading(

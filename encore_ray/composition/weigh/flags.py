@@ -1,6 +1,7 @@
 """What a reader of the weights should know: a flag a rule, and sentences with the figures and the remedy."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 
 from encore_ray.composition.measure.counts import RuleCounts
@@ -25,6 +26,8 @@ OFF_LEVEL = "off_level"  # scores that are none of the declared levels
 DROPPED_BY_MIN_ACTIVE = "dropped_by_min_active"  # weight 0, because asked for
 DISAGREES = "disagrees"  # with what all rules have in common, so that consensus gives it no weight
 LOADING_CLIPPED = "loading_clipped"  # it goes with what all rules have in common as well as is allowed
+
+WIDE_SCALE = "wide_scale"  # a rule of the first three, since its scale is far too wide for its scores
 
 DEGENERATE = frozenset({MODE_SHARE, LOW_ENTROPY, RARELY_ACTIVE})
 
@@ -67,7 +70,39 @@ def flag_rule(
         DISAGREES: consensus is not None and name in consensus.opposed,
         LOADING_CLIPPED: consensus is not None and name in consensus.clipped,
     }
-    return tuple(flag for flag, holds in checks.items() if holds)
+    found = [flag for flag, holds in checks.items() if holds]
+    if DEGENERATE.intersection(found) and _much_wider_scale(counts):
+        found.append(WIDE_SCALE)
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class DegenerateRules:
+    """Rules whose weight comes from an entropy that says little of them.
+
+    Attributes:
+        still: names of those whose scores hardly vary. wide: of those whose scale is far too wide for their scores.
+        can_drop: whether the advised `min_active` leaves some rule.
+    """
+
+    still: tuple[str, ...]
+    wide: tuple[str, ...]
+    can_drop: bool
+
+
+def degenerate_rules(rules: Iterable[tuple[str, float, Collection[str], float | None]]) -> DegenerateRules:
+    """Which of the rules are degenerate, and whether others would be left: for every advice that is given.
+
+    Args:
+        rules: name, weight, flags and share of active pairs of each.
+    """
+    rules = list(rules)
+    found = [(name, WIDE_SCALE in flags) for name, weight, flags, _ in rules if weight and DEGENERATE & set(flags)]
+    return DegenerateRules(
+        still=tuple(name for name, is_wide in found if not is_wide),
+        wide=tuple(name for name, is_wide in found if is_wide),
+        can_drop=any(active is not None and active >= MIN_ACTIVE for *_, active in rules),
+    )
 
 
 def write_warnings(
@@ -90,14 +125,12 @@ def write_warnings(
     """
     warnings: list[str] = []
     total = sum(abs(rule.weight) for rule in rules)
-    degenerate = [rule for rule in rules if rule.weight and DEGENERATE & set(rule.flags)]
-    wide = {counts.rule.name: width for counts in statistics.counts_K if (width := _much_wider_scale(counts))}
-    still = [rule for rule in degenerate if rule.name not in wide]
+    found = degenerate_rules((rule.name, rule.weight, rule.flags, rule.active_pair_share) for rule in rules)
+    still = [rule for rule in rules if rule.name in found.still]
     if still:
         weight = sum(abs(rule.weight) for rule in still) / total
         described = (_describe_degenerate(rule, share=rule.weight / total) for rule in still)
-        remain = any(rule.active_pair_share is not None and rule.active_pair_share >= MIN_ACTIVE for rule in rules)
-        drop = f", or drop them: set weigh.min_active to {MIN_ACTIVE:.2f}" if remain else ""
+        drop = f", or drop them: set weigh.min_active to {MIN_ACTIVE:.2f}" if found.can_drop else ""
         warnings.append(
             f"{weight:.1%} of the weight is on {len(still)} of {len(rules)} rules whose scores hardly vary: "
             f"{'; '.join(described)}. A rule that almost never fires has low entropy "
@@ -105,9 +138,10 @@ def write_warnings(
         )
     warnings += [
         f"Rule {rule.name} (weight {rule.weight / total:.1%}): its scale is far too wide for its scores, "
-        f"{wide[rule.name]}. Entropies are counted on the declared scale: correct it in rules.yaml and weigh again."
-        for rule in degenerate
-        if rule.name in wide
+        f"{_much_wider_scale(counts)}. Entropies are counted on the declared scale: correct it in rules.yaml and weigh "
+        "again."
+        for rule, counts in zip(rules, statistics.counts_K, strict=True)
+        if rule.name in found.wide
     ]
     dropped = [rule for rule in rules if DROPPED_BY_MIN_ACTIVE in rule.flags]
     if dropped:

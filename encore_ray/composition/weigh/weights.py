@@ -1,5 +1,6 @@
 """The weights of a rule set, as stored in weights.json."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,6 +20,14 @@ from encore_ray.storage import fingerprint
 
 _FIT = ("explained", "trusted", "num_groups", "groups")  # of a consensus, where the scheme weighs by it
 _SHARED_PARAMS = {"estimator", "score_range", "min_active", "clip", "by_group", "ratings"}  # of every scheme
+
+
+def weighed_rules(rules: "Iterable[Rule | RuleWeight]") -> list[Any]:
+    """What of each rule weights are made from."""
+    return [
+        [rule.name, rule.higher_is, rule.scale.to_dict(), *filter(None, [prior_keys(rule.veto, rule.points)])]
+        for rule in rules
+    ]
 
 
 @dataclass(frozen=True)
@@ -209,10 +218,7 @@ class Weights:
             "temperature": self.temperature,
             "log_base": self.log_base,
             **self._params,
-            "rules": [
-                [rule.name, rule.higher_is, rule.scale.to_dict(), *filter(None, [prior_keys(rule.veto, rule.points)])]
-                for rule in self.rules
-            ],
+            "rules": weighed_rules(self.rules),
             "bins": [[rule.binning.kind, rule.binning.num_cells] for rule in self.rules],
         }
 

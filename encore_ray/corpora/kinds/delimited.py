@@ -13,6 +13,7 @@ from encore_ray.corpora.sources import SourceFile, open_text
 from encore_ray.errors import DataError
 
 _FIELD_CHARS = 1 << 30  # the parser's own limit, never met: lines are counted before it sees them
+_OTHER_MARKS = (";", "\t", "|", ",")
 _SAID = "it begins with a header: prompt, chosen, rejected, for example"
 
 
@@ -90,6 +91,16 @@ def _header(reader: Iterator[list[str]], file: SourceFile) -> list[str]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"{file.uri} has two columns of the same name: {', '.join(twice)}.")
+    if any("\0" in name for name in names):
+        raise DataError(
+            f"{file.uri} is not in UTF-8, but most likely in UTF-16: `iconv -f UTF-16 -t UTF-8` makes it so."
+        )
+    other = next((mark for mark in _OTHER_MARKS if len(names) == 1 and names[0].count(mark)), None)
+    if other:
+        raise DataError(
+            f"{file.uri} has one column alone, {_clean(names[0])!r}: its cells seem to be separated by {other!r}. Save "
+            "it with commas between them, or with tabs as .tsv."
+        )
     return [_clean(name) or f"column_{number}" for number, name in enumerate(names, start=1)]
 
 

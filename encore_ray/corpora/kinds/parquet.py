@@ -2,13 +2,17 @@
 
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from encore_ray.arrays import to_numpy
 from encore_ray.corpora.digest import ContentDigest
 from encore_ray.corpora.kinds.parquet_pages import large_dictionaries
 from encore_ray.corpora.sources import SourceFile, open_bytes
@@ -16,6 +20,7 @@ from encore_ray.pickled import refuse_pickles
 
 _PIECE_BYTES = 1 << 20
 _BATCH_BYTES = 64 << 20
+_LONG_VALUE = 64 << 10  # thousands of which fit memory
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class ParquetTable:
 
     table: pq.ParquetFile
     file: SourceFile
+    handle: IO[bytes]
 
     @property
     def schema(self) -> pa.Schema:
@@ -39,29 +45,49 @@ class ParquetTable:
             return ContentDigest.of(_stored_digest(group, handle, head) for group in groups)
 
     def batches(self, start: int, end: int, *, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Columns with a dictionary of long values keep it: each row that names one would take its memory again.
+
+        Raises:
+            DataError: a page so large that it cannot be read in bounded memory.
+        """
+        metadata = self.table.metadata
+        large = large_dictionaries(metadata, range(start, end), self.handle, self.file.uri)
+        kept = [path for path, groups in large.items() if self._has_long_values(path, groups)]
+        table = _opened(self.handle, metadata=metadata, read_dictionary=kept) if kept else self.table
         for group in range(start, end):
-            stored = self.table.metadata.row_group(group)
+            stored = metadata.row_group(group)
             mean = max(1, stored.total_byte_size // max(stored.num_rows, 1))
             size = max(1, min(rows, _BATCH_BYTES // mean))
-            yield from self.table.iter_batches(size, row_groups=[group], columns=columns)
+            yield from table.iter_batches(size, row_groups=[group], columns=columns)
+
+    def _has_long_values(self, path: str, groups: list[int]) -> bool:
+        """Whether the dictionary of a column has one; Arrow reads the whole of it with the first row."""
+        metadata = self.table.metadata
+        table = _opened(self.handle, metadata=metadata, read_dictionary=[path], buffer_size=_PIECE_BYTES)
+        for group in groups:
+            for first in itertools.islice(table.iter_batches(1, row_groups=[group], columns=[path]), 1):
+                column = first.column(0)
+                if not pa.types.is_dictionary(column.type):  # it lies within another column
+                    return True
+                length_M = to_numpy(pc.call_function("binary_length", [column.dictionary]), null=0)
+                if length_M.max(initial=0) > _LONG_VALUE:
+                    return True
+        return False
 
 
 @contextlib.contextmanager
 def open_parquet(file: SourceFile) -> Iterator[ParquetTable]:
     """The open table; pyarrow would leave a handle that we opened open.
 
-    Columns with a large dictionary keep it: each row that names a value of it would take its memory again.
-
     Raises:
-        DataError: columns of pickles; a page so large that it cannot be read in bounded memory.
+        DataError: columns of pickles.
     """
-    with open_bytes(file) as handle:
-        with pq.ParquetFile(handle) as plain:
-            refuse_pickles(plain.schema_arrow, file.uri)
-            large = large_dictionaries(plain.metadata, handle, file.uri)
-        handle.seek(0)
-        with pq.ParquetFile(handle, read_dictionary=large, page_checksum_verification=True) as table:
-            yield ParquetTable(table, file)
+    with open_bytes(file) as handle, _opened(handle) as table:
+        refuse_pickles(table.schema_arrow, file.uri)
+        yield ParquetTable(table, file, handle)
+
+
+_opened = partial(pq.ParquetFile, page_checksum_verification=True)
 
 
 def _stored_digest(group: pq.RowGroupMetaData, handle: IO[bytes], head: bytes) -> bytes:

@@ -29,15 +29,15 @@ class Page:
 
 
 def large_dictionaries(
-    metadata: pq.FileMetaData, handle: IO[bytes], uri: str, *, page_bytes: int = MAX_PAGE_BYTES
-) -> list[str]:
-    """Paths of columns whose dictionary in any row group has more than 1 MiB.
+    metadata: pq.FileMetaData, groups: range, handle: IO[bytes], uri: str, *, page_bytes: int = MAX_PAGE_BYTES
+) -> dict[str, list[int]]:
+    """Paths of columns whose dictionary has more than 1 MiB in some of these row groups, and in which.
 
     Raises:
         DataError: a page of more than `page_bytes`.
     """
-    found: dict[str, None] = {}
-    for group in range(metadata.num_row_groups):
+    found: dict[str, list[int]] = {}
+    for group in groups:
         stored = metadata.row_group(group)
         for index in range(stored.num_columns):
             chunk = stored.column(index)
@@ -48,10 +48,10 @@ def large_dictionaries(
                 size = _read_page(handle, first).size
                 _check(size, chunk, uri, page_bytes)
                 if size > _LARGE_DICTIONARY:
-                    found[chunk.path_in_schema] = None
+                    found.setdefault(chunk.path_in_schema, []).append(group)
             if chunk.total_uncompressed_size > page_bytes:
                 _check_pages(handle, chunk, uri, page_bytes)
-    return list(found)
+    return found
 
 
 def _check_pages(handle: IO[bytes], chunk: pq.ColumnChunkMetaData, uri: str, page_bytes: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from encore_ray.errors import DataError
 
 STATE, INFO, SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"
+INFOS = "dataset_infos.json"  # of all configurations of a repository, as the hub had it
 
 
 def data_files(fs: Any, names: Iterable[str]) -> set[str]:
@@ -26,7 +27,7 @@ def data_files(fs: Any, names: Iterable[str]) -> set[str]:
     for folder, files in by_folder.items():
         if {STATE, INFO} <= files:
             files &= _listed(fs, f"{folder}/{STATE}")
-        kept |= {f"{folder}/{last}" for last in files - {INFO, SPLITS}}
+        kept |= {f"{folder}/{last}" for last in files - {INFO, INFOS, SPLITS}}
     return kept
 
 

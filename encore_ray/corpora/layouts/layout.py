@@ -45,6 +45,11 @@ class Layout:
         check: of joined rows, what raises BadRow for one that is bad by itself.
         also: further columns that it reads where they are there, and passes through.
         own_form: columns whose messages it reads as they are.
+        plain: columns of the prompt and its one or two responses, the better one first, where each is a text that is
+            content and nothing else: then it is a user turn with its replies, if all further columns of `uses` are
+            empty. None where only `read` knows.
+        is_transcripts: whether a row has two whole conversations as transcripts of HH-RLHF.
+        has_trees: whether its candidates say which tree they are of.
     """
 
     name: str
@@ -62,3 +67,6 @@ class Layout:
     check: Callable[[Row], object] | None = None
     also: frozenset[str] = frozenset()
     own_form: frozenset[str] = frozenset()
+    plain: tuple[str, ...] | None = None
+    is_transcripts: bool = False
+    has_trees: bool = False

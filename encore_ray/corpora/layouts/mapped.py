@@ -36,6 +36,8 @@ def mapped_layout(columns: ColumnMap) -> Layout:
     tops = {top_of(path) for _, path in columns.places}
     told = {top_of(path) for place, path in columns.places if place in (WINNER, SUBSET, ID_COLUMN, SYSTEM, HISTORY)}
     shapes = TRANSCRIPT | REPLY | LISTS | NESTED | ID
+    sides = (columns[RESPONSE],) if columns[CHOSEN] is None else (columns[CHOSEN], columns[REJECTED])
+    plain = tuple(path for path in (columns[PROMPT], *sides) if path)
     return Layout(
         MAPPED,
         dict.fromkeys(sorted(tops), shapes),
@@ -44,6 +46,7 @@ def mapped_layout(columns: ColumnMap) -> Layout:
         is_single=columns[CHOSEN] is None,
         can_be_rated=columns[WINNER] is None,
         has_ids=columns[ID_COLUMN] is None,
+        plain=plain if columns[WINNER] is None and len(plain) == len(sides) + 1 else None,
     )
 
 

@@ -8,7 +8,7 @@ from encore_ray.corpora.layouts.columns import FIRST, TIE, label_text
 from encore_ray.corpora.pairs import Candidate
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import check_contents, list_of, messages_of, text_of
-from encore_ray.corpora.turns.transcripts import ASSISTANT, SYSTEM, USER, Turn, is_foreign, read_transcript, spoken
+from encore_ray.corpora.turns.transcripts import ASSISTANT, SYSTEM, USER, Turn, is_foreign, read_transcript, replied
 from encore_ray.corpora.values import number_of
 from encore_ray.schema import PROMPT, Reason
 
@@ -58,7 +58,7 @@ def continued(begin: Opening, value: Any, where: str) -> list[Turn]:
                 f"{where} is a transcript ({transcript.form}) that does not begin as the prompt",
             )
     if begin.is_transcript:
-        text = text_of(spoken(text), where=where)
+        text = text_of(replied(text), where=where)
     return [*prompt, (ASSISTANT, text)]
 
 

@@ -8,6 +8,7 @@ Source: OpenAssistant Conversations, arXiv 2304.07327; rank 0 is the most prefer
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from encore_ray.corpora.layouts.layout import Row
@@ -27,12 +28,12 @@ _ROLES = {"prompter": USER, "assistant": ASSISTANT}
 
 def nested(row: Row) -> list[Candidate]:
     """A tree in a row: `prompt` is its first message, and each message has its `replies`."""
-    return _compared(list(_below(object_of(row.get(PROMPT), PROMPT))))
+    return _compared(list(_below(object_of(row.get(PROMPT), PROMPT))), row.get(TREE_ID))
 
 
 def flat(rows: Sequence[Row]) -> list[Candidate]:
     """A tree in rows that follow each other, each a message that names the one it answers."""
-    return _compared([(row.get(PARENT_ID) or None, row) for row in rows])
+    return _compared([(row.get(PARENT_ID) or None, row) for row in rows], rows[0].get(TREE_ID))
 
 
 def check_message(row: Row) -> None:
@@ -56,8 +57,8 @@ def _below(root: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
             waiting += [(message.get(MESSAGE_ID), reply) for reply in reversed(replies)]
 
 
-def _compared(messages: Sequence[tuple[Any, Mapping[str, Any]]]) -> list[Candidate]:
-    """Pairs of replies to one turn; a response is called by its message's place in the tree.
+def _compared(messages: Sequence[tuple[Any, Mapping[str, Any]]], tree: Any) -> list[Candidate]:
+    """Pairs of replies to one turn; a response is called by its message's place in the tree, whose name is `tree`.
 
     Raises:
         BadRow: a message that cannot be read or answers none of those before it; no two ranked replies.
@@ -94,6 +95,8 @@ def _compared(messages: Sequence[tuple[Any, Mapping[str, Any]]]) -> list[Candida
             made += pairs_of([answer for _, answer in replies], keys=[f"a{place}" for place, _ in replies])
     if not made:
         raise BadRow(Reason.NO_RESPONSE, "no two replies to one message of this tree are ranked: nothing to compare")
+    name = text_of(tree, where=TREE_ID)
+    made = [replace(each, tree=name) if each.rejected else each for each in made]
     return with_notes(made, notes.elements())
 
 

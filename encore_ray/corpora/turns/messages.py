@@ -28,6 +28,11 @@ def text_of(value: Any, *, where: str) -> str:
         raise BadRow(Reason.WRONG_TYPE, f"{where}: expected a text, found {type(value).__name__}")
     if not value or value.isspace():
         raise BadRow(Reason.EMPTY_FIELD, f"{where} is empty")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # of a list that was stored as text: its escapes are read here first
+            raise BadRow(Reason.INVALID_UTF8, f"{where} has half of a surrogate pair, which is no text") from None
     return value
 
 
@@ -60,19 +65,26 @@ def transcript_turns(value: Any, *, where: str) -> list[Turn]:
     transcript = read_transcript(text)
     if transcript is None:
         raise BadRow(Reason.BAD_ROLES, f"{where} does not start with {TRANSCRIPT_START!r} or another speaker's marker")
-    check_contents(list(transcript.turns), where=where)
-    return list(transcript.turns)
+    turns = list(transcript.turns)
+    check_contents(turns, where=where)
+    return turns
 
 
 def check_contents(turns: list[Turn], *, where: str) -> None:
     """BadRow where a turn of a transcript is empty."""
-    for number, (role, content) in enumerate(turns, start=1):
-        if not content or content.isspace():
-            raise BadRow(Reason.EMPTY_FIELD, f"turn {number} of {len(turns)} ({role}) of {where} is empty")
+    empty = [not content or content.isspace() for _, content in turns]
+    if True in empty:
+        first = empty.index(True)
+        said = f"turn {first + 1} of {len(turns)} ({turns[first][0]}) of {where} is empty"
+        raise BadRow(Reason.EMPTY_FIELD, said)
 
 
 def check_conversation(turns: list[Turn], *, where: str) -> None:
     """BadRow unless the roles are in order and an assistant has the last word."""
+    roles = [role for role, _ in turns]
+    num_users = roles.count(USER)
+    if roles == [USER, ASSISTANT] * num_users and num_users:
+        return
     num_system = 0
     while num_system < len(turns) and turns[num_system][0] == SYSTEM:
         num_system += 1

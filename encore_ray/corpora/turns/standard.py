@@ -9,7 +9,7 @@ from typing import Any
 
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.transcripts import ASSISTANT, SYSTEM, USER
-from encore_ray.corpora.values import is_message
+from encore_ray.corpora.values import is_message, messages_in_columns
 from encore_ray.schema import Reason
 
 KEYS_LEFT_OUT, PARTS_JOINED, ROLES_RENAMED = "message_keys_left_out", "content_parts_joined", "roles_renamed"
@@ -47,6 +47,9 @@ def standard(value: Any, *, where: str, notes: Counter[str]) -> Any:
     if not isinstance(value, dict):
         return value
     if is_message(value):
+        columns = messages_in_columns(value)
+        if columns is not None:
+            return [_message(message, where, notes) for message in columns]
         return _message(value, where, notes)
     messages = value.get("messages")
     if isinstance(messages, list) and messages and is_message(messages[0]):

@@ -4,6 +4,7 @@ Markers and the space around them are no content. A text is a transcript by its 
 markers: one that only mentions them is what it is.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,41 +89,59 @@ _MARKED = (
     _Marked("DeepSeek", re.compile(r"<｜(User|Assistant)｜>"), re.compile(r"<｜end▁of▁sentence｜>\s*\Z")),
 )
 _BEGIN = re.compile(r"(?:\s|<s>|<bos>|<BOS_TOKEN>|\[gMASK\]|<sop>|<\|begin_of_text\|>|<｜begin▁of▁sentence｜>)*")
+_HH_ASSISTANT = "\n\nAssistant:"
+_HH_MARKERS = (TRANSCRIPT_START, _HH_ASSISTANT)
 _HH = re.compile(r"\n\n(Human|Assistant):")
+_HH_SPEAKERS = {"Human": USER, "Assistant": ASSISTANT}
+# Small and large letters are those of ASCII: without that a long s is an s, and no speaker is called so.
 _LINE = re.compile(
-    r"(?:(?:\A|\n)[ \t]*(?:###[ ]?|\*\*)?|\s###[ ]?)(System|Human|User|Prompter|Assistant|AI):(?:\*\*)?", re.IGNORECASE
+    r"(?:(?:\A|\n)[ \t]*(?:###[ ]?|\*\*)?|\s###[ ]?)((?ai:System|Human|User|Prompter|Assistant|AI)):(?:\*\*)?"
 )
-_LINE_BEGIN = re.compile(r"\s*(?:###[ ]?|\*\*)?(?:System|Human|User|Prompter):", re.IGNORECASE)
-_IN_ONE_LINE = re.compile(r"(?:\A|\s)(Human|Prompter|Assistant):", re.IGNORECASE)
+_LINE_BEGIN = re.compile(r"\s*(?:###[ ]?|\*\*)?(?ai:System|Human|User|Prompter):")
+_IN_ONE_LINE = re.compile(r"(?:\A|\s)((?ai:Human|Prompter|Assistant)):")
 _VICUNA = re.compile(r"(?:\A|(?<=\s)|(?<=</s>))(USER|ASSISTANT):")
 _INSTRUCTION = re.compile(r"(?:<s>)?\s*(\[INST\]|\[/INST\])")
 _SYSTEM_INSIDE = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
 _STEERLM = re.compile(r"\n?<extra_id_(?:0|1)>(System|User|Assistant)\n")
-_END_TOKENS = re.compile(
-    r"(?:\s*(?:</s>|<\|im_end\|>|<\|eot_id\|>|<end_of_turn>|<\|end\|>|<\|endoftext\|>|<eos>|<｜end▁of▁sentence｜>))+\s*\Z"
+ENDS = (
+    "</s>",
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<end_of_turn>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<eos>",
+    "<｜end▁of▁sentence｜>",
 )
-# A beginning that is worth taking a text apart for, also as Arrow's regular expressions know it.
-CANDIDATE = (
-    r"(?:^(?i:\s|<s>|<bos>|<BOS_TOKEN>)*(?i:<[|｜s]|<human>|\[/?INST|\[\||\[gMASK|GPT4 Correct |A chat between "
-    r"|(?:### ?|\*\*)?(?:System|Human|User|Prompter):)|<extra_id_1>)"
+_END_TOKENS = re.compile(rf"(?:\s*(?:{'|'.join(map(re.escape, ENDS))}))+\s*\Z")
+# What a reply may begin with that is not its own.
+SPEAKER = r"\s*(?:###[ ]?|\*\*)?(?:Assistant|ASSISTANT):(?:\*\*)?"
+_SPEAKER = re.compile(SPEAKER)
+# What is worth taking a text apart for, also as Arrow's regular expressions know it: how it begins, or has inside.
+BEGINNING = (
+    r"(?i:\s|<s>|<bos>|<BOS_TOKEN>)*(?i:<[|｜s]|<human>|\[/?INST|\[\||\[gMASK|GPT4 Correct |A chat between "
+    r"|(?:### ?|\*\*)?(?:System|Human|User|Prompter):)"
 )
-_CANDIDATE = re.compile(CANDIDATE)
+INSIDE = "<extra_id_1>"
+_CANDIDATE = re.compile(rf"(?:^{BEGINNING}|{INSIDE})")
 # What stands between angle brackets and the like, as only templates write it.
 _MARK = (
     r"(?:<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|\[\|\w{1,20}\|\]|\[gMASK\]|<\w{1,24}_TOKEN>|<reserved_\d{1,4}>"
     r"|<(?:system|human|user|prompter|assistant|bot|model|ai)>)"
 )
 _FOREIGN = re.compile(rf"\s*{_MARK}.*?{_MARK}", re.DOTALL | re.IGNORECASE)
-_ASKS_ON = re.compile(
+# What an assistant is to go on behind, but for space.
+ENDING = (
     r"(?:\n\s*(?:###[ ]?)?(?:Assistant|ASSISTANT|AI):|\sASSISTANT:|\n###[ ]?Response:|\[/INST\]|<\|im_start\|>assistant"
-    r"|<\|assistant\|>|<\|start_header_id\|>assistant<\|end_header_id\|>|<start_of_turn>model|<｜Assistant｜>)\s*\Z"
+    r"|<\|assistant\|>|<\|start_header_id\|>assistant<\|end_header_id\|>|<start_of_turn>model|<｜Assistant｜>)"
 )
+_ASKS_ON = re.compile(rf"{ENDING}\s*\Z")
 
 
 def read_transcript(text: str) -> Transcript | None:
     """The turns of a text that is a transcript from its beginning on; None for any other text."""
     if text.startswith(TRANSCRIPT_START):
-        return Transcript("HH-RLHF", _turns(_HH.split(text), keep=True))
+        return Transcript("HH-RLHF", _hh_turns(text))
     if not _CANDIDATE.search(text):
         return _vicuna(text) if text.rstrip().endswith("ASSISTANT:") else None
     begin = _BEGIN.match(text)
@@ -151,13 +170,58 @@ def _asks_on(text: str) -> bool:
 
 
 def spoken(text: str) -> str:
-    """A reply to a transcript without what is its marking: space in front, tokens that end a turn."""
+    """A turn of a transcript without what is its marking: space in front, tokens that end it."""
     return _END_TOKENS.sub("", text).lstrip()
 
 
-def _turns(parts: list[str], *, keep: bool = False, speakers: Mapping[str, str] = _SPEAKERS) -> tuple[Turn, ...]:
-    """Turns of a split text, whose first part comes before any marker; `keep` takes one space away and no more."""
-    contents = (content.removeprefix(" ") if keep else spoken(content).rstrip() for content in parts[2::2])
+def replied(text: str) -> str:
+    """A reply to a transcript, in whose form it may name its speaker once more, without its marking."""
+    return spoken(text[found.end() :] if (found := _SPEAKER.match(text)) else text)
+
+
+def is_marked(text: str) -> bool:
+    """Whether a reply begins with a speaker, or ends with a token that ends a turn."""
+    return bool(_SPEAKER.match(text)) or text.rstrip().endswith(ENDS)
+
+
+def _hh_turns(text: str) -> tuple[Turn, ...]:
+    """Turns behind the markers of HH-RLHF; the one space after each is no content."""
+    asked, answered = text.rfind(TRANSCRIPT_START), text.rfind(_HH_ASSISTANT)
+    if asked > answered:
+        return (*_hh_before(text[:asked]), (USER, _behind(text, asked + len(TRANSCRIPT_START))))
+    return (*_hh_before(text[:answered]), (ASSISTANT, _behind(text, answered + len(_HH_ASSISTANT))))
+
+
+def last_replies(one: str, other: str) -> tuple[tuple[Turn, ...], str, str] | None:
+    """Of two transcripts of HH-RLHF that differ in their last turn alone: those before it, and what it says in either.
+
+    None of any other two texts.
+    """
+    answered = one.rfind(_HH_ASSISTANT)
+    start = answered + len(_HH_ASSISTANT)
+    if answered < 0 or not one.startswith(TRANSCRIPT_START) or not other.startswith(one[:start]):
+        return None
+    if one.rfind(TRANSCRIPT_START) > answered or max([other.find(marker, start) for marker in _HH_MARKERS]) >= 0:
+        return None
+    return _hh_split(one[:answered]), _behind(one, start), _behind(other, start)
+
+
+def _hh_split(text: str) -> tuple[Turn, ...]:
+    parts = _HH.split(text)
+    contents = [content[1:] if content.startswith(" ") else content for content in parts[2::2]]
+    return tuple(zip([_HH_SPEAKERS[name] for name in parts[1::2]], contents, strict=True))
+
+
+_hh_before = functools.lru_cache(maxsize=2)(_hh_split)  # of the last turn: mostly, both sides of a pair have the same
+
+
+def _behind(text: str, start: int) -> str:
+    return text[start + text.startswith(" ", start) :]
+
+
+def _turns(parts: list[str], *, speakers: Mapping[str, str] = _SPEAKERS) -> tuple[Turn, ...]:
+    """Turns of a split text, whose first part comes before any marker."""
+    contents = (spoken(content).rstrip() for content in parts[2::2])
     return tuple((speakers[name.lower()], content) for name, content in zip(parts[1::2], contents, strict=True))
 
 

@@ -10,7 +10,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ray._private.state import state
 from ray.core.generated.common_pb2 import (
@@ -28,6 +28,7 @@ PATIENCE_S = 300.0  # without a finished unit, while Ray kills workers
 RELIEF_S = 60.0  # without a kill, after which memory is there again
 PAUSE_S = 5.0  # before work is handed out again
 POLL_S = 2.0
+NAMED, SHOWN_CHARS = 3, 300  # units in a message, characters of each
 
 
 def killed_for_memory() -> dict[bytes, tuple[int, str]]:
@@ -47,9 +48,14 @@ def died_of_memory(place: str) -> bool:
 
 
 class MemoryPatience:
-    """How long is waited for memory: as long as units finish, or for `PATIENCE_S` while Ray kills workers."""
+    """How long is waited for memory: as long as units finish, or for `PATIENCE_S` while Ray kills workers.
 
-    def __init__(self) -> None:
+    Args:
+        in_work: names what the workers had that were killed, or have again.
+    """
+
+    def __init__(self, in_work: Callable[[], Iterable[str]] = tuple) -> None:
+        self._in_work = in_work
         self._seen = set(killed_for_memory())
         self._began: float | None = None
         self._last = 0.0
@@ -86,10 +92,17 @@ class MemoryPatience:
         if self._began is not None and now - self._began > PATIENCE_S:
             raise ClusterError(
                 f"The node has no memory left{self._detail}: Ray killed workers for {PATIENCE_S:.0f} s; nothing was "
-                "finished. End what else uses its memory, take larger nodes, or ask for fewer workers a node "
-                "(score.actors) or smaller units (prepare.unit_pairs). No row is blamed; the same command goes on. If "
-                "it ends so again where nothing else runs, a row needs more than there is: lower score.max_tokens."
+                f"finished{self._named()}. End what else uses its memory, take larger nodes, or ask for fewer workers "
+                "a node (score.actors) or smaller units (prepare.unit_pairs). No row is blamed; the same command goes "
+                "on. If it ends so again where nothing else runs, a row needs more than there is: lower "
+                "score.max_tokens."
             )
+
+    def _named(self) -> str:
+        """What was in work, as " of what was in work (unit a of b)"."""
+        names = list(dict.fromkeys(name[:SHOWN_CHARS] for name in self._in_work()))
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return f" of what was in work ({', '.join(names[:NAMED])}{more})" if names else ""
 
     def pause(self) -> None:
         """Wait a little before another try; raises as `check`."""

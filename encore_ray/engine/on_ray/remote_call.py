@@ -97,7 +97,7 @@ class RemoteCall:
                 now = time.monotonic()
                 if not is_up and not is_waiting and now - begun > ROOM_S:
                     is_waiting = True
-                    logger.warning("Waiting for room for %s on a cluster of %s.", crew, self.resources)
+                    logger.warning("Waiting for %s: it starts, or there is no room on %s yet.", crew, self.resources)
                 if now - heard > (timeout_s if is_up else max(timeout_s, START_S)):
                     raise ClusterError(_silence(now - heard, crew, is_up=is_up))
         finally:

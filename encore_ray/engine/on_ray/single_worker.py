@@ -41,7 +41,8 @@ class RaySingleWorker:
         self._class = ray.remote(Worker).options(num_cpus=pool.cpus, num_gpus=gpus, max_restarts=0)
         self._order = WorkOrder(cloudpickle.dumps(factory), visible, timeout_s)
         self._timeout_s = timeout_s
-        self._memory = MemoryPatience()
+        self._unit: Any = None
+        self._memory = MemoryPatience(lambda: [] if self._unit is None else [str(self._unit)])
         self._actor: Any = None
         self._place = ""
 
@@ -58,6 +59,7 @@ class RaySingleWorker:
             EncoreError: what the work raised. ClusterError: no worker starts, or the node has no memory left.
             WorkerError: a defect in the work.
         """
+        self._unit = unit
         while True:
             try:
                 outcome = self._attempt(unit)

@@ -21,8 +21,8 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
 from encore_ray.engine.on_ray.cluster import unit_timeout_s
-from encore_ray.engine.on_ray.memory import MemoryPatience
-from encore_ray.engine.on_ray.worker import Worker, WorkOrder
+from encore_ray.engine.on_ray.memory import NAMED, SHOWN_CHARS, MemoryPatience
+from encore_ray.engine.on_ray.worker import UNIT_MARK, Worker, WorkOrder
 from encore_ray.engine.outcomes import Lost, open_answer
 from encore_ray.engine.pools import ActorPool, TaskPool
 from encore_ray.engine.visible import Visible
@@ -35,7 +35,6 @@ Result = TypeVar("Result")
 Answers = Generator[bytes, None, None]
 
 TRIES = 4  # of a task in `map_units` whose workers die; a lost node is one such death
-SHOWN_CHARS = 300  # of a unit, in a message
 
 _DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError)
 
@@ -103,11 +102,12 @@ def _outcomes(
         return
     pickles = [cloudpickle.dumps(unit) for unit in units]
     order = WorkOrder(cloudpickle.dumps(factory), visible, timeout_s)
-    memory = MemoryPatience()
+    struck: list[int] = []
+    memory = MemoryPatience(lambda: [str(units[number]) for number in _in_work(struck, in_flight)])
     if isinstance(pool, ActorPool):
         answers = _on_actors(replace(order, in_flight=in_flight), pickles, pool)
     else:
-        answers = _on_tasks(order, pickles, pool, tries, memory)
+        answers = _on_tasks(order, pickles, pool, tries, memory, struck)
     try:
         # Closed now, not when the generator is collected: Ray may be shut down by then.
         with contextlib.closing(answers):
@@ -121,6 +121,12 @@ def _outcomes(
         ) from None
     except ray.exceptions.RayError as error:
         raise ClusterError(f"The cluster failed: {error}") from None
+
+
+def _in_work(struck: Sequence[int], in_flight: InFlight | None) -> list[int]:
+    """Units whose tasks were killed for memory; of actors all that are marked as in work."""
+    marks = in_flight.standing() if in_flight else []
+    return [*struck, *(int(mark.removeprefix(UNIT_MARK)) for mark in marks if mark.startswith(UNIT_MARK))]
 
 
 def _next(answers: Answers, memory: MemoryPatience) -> bytes | None:
@@ -158,7 +164,15 @@ def _answer(order: WorkOrder, number: int, unit: bytes) -> bytes:
     return Worker(order).answer(number, unit)
 
 
-def _on_tasks(order: WorkOrder, units: list[bytes], pool: TaskPool, tries: int, memory: MemoryPatience) -> Answers:
+def _on_tasks(
+    order: WorkOrder,
+    units: list[bytes],
+    pool: TaskPool,
+    tries: int,
+    memory: MemoryPatience,
+    struck: list[int],
+) -> Answers:
+    """`struck` takes the units whose workers were killed for their node's memory, the last one at its end."""
     submit = _answer.options(num_cpus=pool.cpus, max_retries=0, scheduling_strategy="SPREAD")
     shared = ray.put(order)
     timeout_s = DataContext.get_current().execution_no_progress_timeout_s
@@ -179,6 +193,7 @@ def _on_tasks(order: WorkOrder, units: list[bytes], pool: TaskPool, tries: int, 
             answer = ray.get(finished[0])
         except ray.exceptions.OutOfMemoryError:  # of its node, whoever used it
             waiting.append(number)
+            struck[:] = [*(each for each in struck if each != number), number][-NAMED:]
             memory.pause()
             continue
         except _DEATHS as error:

@@ -18,6 +18,7 @@ from encore_ray.folder.in_flight import InFlight, place
 
 Work = Callable[[Any], Any]
 
+UNIT_MARK = "unit-"  # before the number of a unit in work
 STARTS = 3  # times that an actor may die of building its work
 
 
@@ -54,7 +55,7 @@ class Worker:
 
     def answer(self, number: int, unit: bytes) -> bytes:
         """The result of one unit, or Lost."""
-        return answered(lambda: self._do(f"unit-{number:08d}", number, unit))
+        return answered(lambda: self._do(f"{UNIT_MARK}{number:08d}", number, unit))
 
     def start(self) -> bytes:
         """Build the work; answers with the place of this process."""

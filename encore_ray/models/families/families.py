@@ -38,8 +38,3 @@ def family_of(folder: ModelFolder) -> Family:
 def open_model(folder: ModelFolder) -> Opened:
     """What a model's heads are, and how to load it; errors as of its `Family.open`."""
     return family_of(folder).open(folder)
-
-
-def family_files() -> list[str]:
-    """Patterns of the files that decide scores of some family, beside those of any model."""
-    return [pattern for family in FAMILIES for pattern in family.files]

@@ -1,4 +1,4 @@
-"""What a family of checkpoints is: how one is known, which files it has, and how it is opened."""
+"""What a family of checkpoints is: how one is known, and how it is opened."""
 
 from typing import ClassVar
 
@@ -11,11 +11,9 @@ class Family:
     Attributes:
         architectures: of config.json. They count where no family is known by what is in the folder (as where tensors
             cannot be listed, for they lie in a pickle that may not be read): the error then comes from the right one.
-        files: patterns of files that decide its scores, beside those of any model.
     """
 
     architectures: ClassVar[tuple[str, ...]] = ()
-    files: ClassVar[tuple[str, ...]] = ()
 
     def has(self, folder: ModelFolder) -> bool:
         """Whether what is in a folder is of this family."""

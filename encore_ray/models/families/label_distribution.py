@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 from encore_ray.models.families.family import Family
 from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.forward.heads import PooledHeads
+from encore_ray.models.spec.files import LABEL_DISTRIBUTION_FILE as FILE
 
-FILE = "regression_layer.pt"
 NUM_LEVELS = 10
 _NUM_OUTPUTS = 220  # the official default where config.json does not say
 
@@ -46,8 +46,6 @@ class ExpectedLevels(nn.Module):
 
 class LabelDistributionModels(Family):
     """LDL: known by the file regression_layer.pt, which holds its heads and nothing else does."""
-
-    files = (FILE,)  # fetching a pickle runs nothing
 
     def has(self, folder: ModelFolder) -> bool:
         return (folder.path / FILE).exists()

@@ -3,7 +3,8 @@
 - `value_head` or another name that config.json has as `value_head_prefix`: OpenRLHF. Where it says `normalize_reward`,
   the official model gives (reward - mean) / std, which folds into the layer.
 - `v_head.summary`, weight and bias, in the weights or in a `value_head.safetensors` beside them: TRL and LLaMA-Factory.
-- `score.0`, `score.2` with ReLU between them: Qwen2.5-Math-RM, INF-ORM; `v_head.summary.0`, `.2`: GRM.
+- `score.0`, `score.2` with ReLU between them: Qwen2.5-Math-RM, INF-ORM; `v_head.summary.0`, `.2` and so on: GRM, whose
+  layers may be more than two. No published `score` has three: what would be between those is not known.
 - `v_head` alone: InternLM2-Reward and Athene, which read a token of their own behind the conversation.
 - `score` with a bias, and `reward_head`, `rm_head`, `regression_head`, `classifier`, where the class in config.json has
   no such head.
@@ -39,8 +40,9 @@ NAMES = (
     "regression_head",
     "regression_layer",
 )
-# Layers one behind the other, with ReLU between them: what is between those of others is not in their files.
-_STACKS = ("score", "v_head.summary")
+# Layers one behind the other with ReLU between them, and how many at most; None: any number. What is between layers is
+# not in the files, but known of those who wrote them.
+_STACKS: Mapping[str, int | None] = {"score": 2, "v_head.summary": None}
 _MOMENTS = frozenset({"mean", "std"})
 # The token behind the conversation whose hidden state is the answer's; None: config.json has its id.
 _END_TOKENS: Mapping[str, int | None] = {"InternLM2ForRewardModel": None, "AtheneForSequenceClassification": 128003}
@@ -73,6 +75,10 @@ class LinearHeadModels(Family):
             found = ", ".join(stack.name for stack in stacks) or "none"
             raise folder.refuse("one head on the last token", f"{found} of {', '.join(NAMES)}")
         stack = stacks[0]
+        most = _STACKS.get(stack.name)
+        if most is not None and len(stack.layers) > most:
+            names = ", ".join(weight for weight, _ in stack.layers)
+            raise folder.refuse(f"at most {most} layers of {stack.name}, between which others have ReLU", names)
         strategy = strategy_of(folder.config, trust_remote_code=folder.source.trust_remote_code)
         if strategy.strategy == "packed":
             raise folder.refuse(f"a causal model below the head {stack.name}", "one that looks both ways")
@@ -86,7 +92,16 @@ class LinearHeadModels(Family):
             partial(_load, folder, stack),
             reads=stack.tensors | (_MOMENTS if _moments(folder) else frozenset()),
             ends_with=_end_token(folder),
+            note=_stack_note(stack),
         )
+
+
+def _stack_note(stack: Stack) -> str | None:
+    if len(stack.layers) == 1:
+        return None
+    return (
+        f"its head is {len(stack.layers)} layers ({stack.name}) with ReLU between them, as published ones of that name"
+    )
 
 
 def find_stacks(folder: ModelFolder, left: Collection[str]) -> list[Stack]:

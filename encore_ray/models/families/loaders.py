@@ -12,14 +12,25 @@ from transformers.utils import logging as transformers_logging
 
 from encore_ray.errors import ModelError
 from encore_ray.models.files.foreign import foreign
-from encore_ray.models.files.ledger import SHOWN
+from encore_ray.models.files.ledger import SHOWN, shown
+from encore_ray.models.spec.files import ADAPTER_FILE
 from encore_ray.models.spec.source import ModelSource
 
 
 def load_model_config(source: ModelSource) -> PretrainedConfig:
     """config.json of a model on this machine; ModelError if it is not there or needs code that is not trusted."""
+    _refuse_outer(Path(source.path))
     with foreign(source.path, "configuration"):
         return AutoConfig.from_pretrained(source.path, trust_remote_code=source.trust_remote_code)
+
+
+def _refuse_outer(folder: Path) -> None:
+    """ModelError for a folder that holds no model, but others that do."""
+    if not folder.is_dir() or (folder / "config.json").exists():
+        return
+    inner = sorted({file.parent.name for kind in ("config.json", ADAPTER_FILE) for file in folder.glob(f"*/{kind}")})
+    if inner:
+        raise ModelError(f"{folder} has no config.json. Models lie in its folders {shown(inner)}: name one of them.")
 
 
 def load_tokenizer(source: ModelSource) -> Any:
@@ -73,6 +84,11 @@ def load_weights(
     ]
     if problems:
         raise refuse_missing(source.path, type(model).__name__, problems)
+    for config in {
+        id(part.config): part.config for part in model.modules() if isinstance(part, PreTrainedModel)
+    }.values():
+        # Of a training: tuples instead of named outputs, and states of every layer, which take memory.
+        config.return_dict, config.output_hidden_states = True, False
     return model
 
 

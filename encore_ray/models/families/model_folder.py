@@ -64,6 +64,7 @@ class Opened:
         adds_bos: a chat begins with the tokenizer's BOS, also where the template writes none: so were its heads made.
         skips_pad: pad tokens that end a conversation are not read.
         ends_with: id of a token that every conversation ends with, and whose hidden state is read.
+        note: what of its heads its files do not say, and is taken to be so; for people.
     """
 
     heads: tuple[Head, ...]
@@ -77,6 +78,7 @@ class Opened:
     adds_bos: bool = False
     skips_pad: bool = False
     ends_with: int | None = None
+    note: str | None = None
 
 
 class ModelFolder:

@@ -35,7 +35,7 @@ _OWN_FILES = (ADAPTER_FILE, WEIGHTS, PICKLED, "README.md")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _HEADS_OF_BASE = (RULES_FILE, FORM_FILE)  # of heads that the adapter may have replaced
 _TOKENIZER = re.compile(r"(token|vocab|merges|special|added|chat_)")
-_MERGED_BY = b"4"  # another one for another way of merging: what was made by this one is not found
+_MERGED_BY = b"5"  # another one for another way of merging: what was made by this one is not found
 _SHARD_BYTES = 4_000_000_000
 # How matrices were begun: any other way takes from the base's weights what it puts into the matrices.
 _BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")
@@ -54,6 +54,7 @@ _BEYOND = (
 _SOME_LAYERS = ("layers_to_transform", "layers_pattern", "exclude_modules")
 _MATRIX = re.compile(r"^(?P<module>.+)\.lora_(?P<side>A|B)(\.\w+)?(\.weight)?$")
 _EMBEDDING = re.compile(r"^(?P<module>.+)\.lora_embedding_(?P<side>A|B)(\.\w+)?$")
+_EMBEDDINGS = re.compile(r"(^|\.)(embed_tokens|wte|word_embeddings|embed_in)\.weight$")
 # What stands before a weight's own name: of peft, also twice, and of what a trainer puts around a model.
 _WRAPPERS = re.compile(r"^((base_model\.model|module|_orig_mod)\.)+")
 _REPLACED = re.compile(r"\.original_module(\.\w+)?\.")  # the base's own, beside what was trained in its place
@@ -178,6 +179,20 @@ def _merge(folder: Path, base: Path, config: Mapping[str, Any], place: Path, *, 
     index = {"metadata": {}, "weight_map": written}
     (place / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     _copy_others(folder, base, place)
+    _state_vocabulary(place, stored, whole)
+
+
+def _state_vocabulary(place: Path, stored: Mapping[str, Stored], whole: Mapping[str, Tensor]) -> None:
+    """Write how many tokens a merged model has, where its adapter brings embeddings of another number of them."""
+    file = place / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    part = config if "vocab_size" in config else config.get("text_config", config)
+    for name, tensor in whole.items():
+        shape = stored[name].shape if name in stored else None
+        if shape and _EMBEDDINGS.search(name) and shape[0] == part.get("vocab_size") and shape[1:] == tensor.shape[1:]:
+            part["vocab_size"] = len(tensor)
+            file.write_text(json.dumps(config), encoding="utf-8")
+            return
 
 
 def _read(file: Path, name: str, read_pickle: Callable[[Path], Mapping[str, Tensor]]) -> Tensor:

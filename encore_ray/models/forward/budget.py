@@ -141,14 +141,15 @@ def unless_out_of_memory(work: Callable[..., Result], *args: object) -> Result |
     try:
         return work(*args)
     except RuntimeError as error:  # keeps the tensors of the failed pass alive until here
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the device had no memory for a forward pass."""
     text = str(error)
     return isinstance(error, torch.OutOfMemoryError) or any(
         sign in text for sign in ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")

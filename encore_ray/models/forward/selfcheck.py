@@ -3,8 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import transformers
+from torch._dynamo.exc import TorchDynamoException
 
-from encore_ray.errors import ModelError
+from encore_ray.errors import EncoreError, ModelError
+from encore_ray.models.forward.budget import is_out_of_memory
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.text.conversations import TokenizedPairs
 
@@ -31,15 +34,12 @@ def check_scorer(scorer: PairScorer, pairs: TokenizedPairs, *, name: str) -> flo
         ModelError: they differ by more than rounding explains, or the model gives no number, or the same to all; names
             the model.
     """
-    if not len(pairs) or scorer.strategy == "one_by_one":
+    if not len(pairs):
         return 0.0
     tokens_N = pairs.chosen_tokens + pairs.rejected_tokens
     few = pairs.take(sorted({0, len(pairs) // 2, int(tokens_N.argmax()), int(tokens_N.argmin())}))
     several = _with_beginnings(few)
-    found_SK, expected_SK = (
-        by.score(several)[:, :, : len(scorer.model.names)].reshape(2 * len(several), -1).astype(np.float64)
-        for by in (scorer, PairScorer(scorer.model, strategy="one_by_one"))
-    )
+    expected_SK = _by_transformers(scorer, several, name)
     dtype = str(scorer.model.dtype).removeprefix("torch.")
     if not np.isfinite(expected_SK).any():
         raise ModelError(
@@ -55,6 +55,9 @@ def check_scorer(scorer: PairScorer, pairs: TokenizedPairs, *, name: str) -> flo
             f"{name}: the model gives {num_different} different texts of this job the same scores, one by one in "
             "transformers' own way, as heads of zeros do. Give a checkpoint whose heads were trained."
         )
+    if scorer.strategy == "one_by_one":
+        return 0.0
+    found_SK = _of_rules(scorer.score(several), scorer)
     difference_K = _differences(found_SK, expected_SK)
     # A mistake in attention moves all rules; one alone may have a tiny deviation of its own.
     difference = float(np.median(difference_K))
@@ -67,6 +70,25 @@ def check_scorer(scorer: PairScorer, pairs: TokenizedPairs, *, name: str) -> flo
         f"pairs of this job they differ by {difference:.3g} standard deviations ({TOLERANCE_SD[dtype]:g} are allowed "
         f"in {dtype}), most under rule {rule}. Score with strategy {slower}, and report the model's architecture."
     )
+
+
+def _by_transformers(scorer: PairScorer, pairs: TokenizedPairs, name: str) -> np.ndarray:
+    """Scores [S, K] of both sides of pairs by the model's own forward, one conversation at a time."""
+    try:
+        return _of_rules(PairScorer(scorer.model, strategy="one_by_one").score(pairs), scorer)
+    except Exception as error:
+        if isinstance(error, EncoreError | MemoryError | TorchDynamoException) or is_out_of_memory(error):
+            raise
+        said = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"{name}: the model cannot read this job's conversations in transformers' own way, one by one: "
+            f"{type(error).__name__}: {said}. Its configuration does not fit its weights, or it needs another version "
+            f"of transformers than {transformers.__version__}."
+        ) from error
+
+
+def _of_rules(scores_N2K: np.ndarray, scorer: PairScorer) -> np.ndarray:
+    return scores_N2K[:, :, : len(scorer.model.names)].reshape(2 * len(scores_N2K), -1).astype(np.float64)
 
 
 def _with_beginnings(pairs: TokenizedPairs) -> TokenizedPairs:

@@ -1,8 +1,6 @@
 """Exactness analysis: which forward strategy a model allows, seen in a dry run on the meta device."""
 
-from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +9,7 @@ from transformers import AutoModel, PretrainedConfig
 from encore_ray.errors import ModelError
 from encore_ray.models.forward.attention.prefix import ATTENTION, Sight
 from encore_ray.models.spec.forward import StrategyChoice
-from encore_ray.models.text.positions import max_conversation
+from encore_ray.models.text.positions import max_conversation, ropes
 
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
 _ROPES_BY_LENGTH = {"dynamic", "longrope"}
@@ -56,7 +54,7 @@ def _dry_run(config: PretrainedConfig, trust_remote_code: bool) -> list[Sight]:
     """
     seen = _DryRun()
     config = deepcopy(config)  # it takes note of the attention of the model that is made from it
-    for rope in _ropes(getattr(config.get_text_config(), "rope_parameters", None)):
+    for rope in ropes(getattr(config.get_text_config(), "rope_parameters", None)):
         if rope["rope_type"] == "dynamic":
             rope["rope_type"] = "default"  # it looks at positions, of which a dry run has none
     try:
@@ -104,7 +102,7 @@ def _check_layers(config: PretrainedConfig, sights: list[Sight], *, longest: int
 def _rope_by_length(config: PretrainedConfig, max_length: int | None) -> str | None:
     """Why scores depend on the longest sequence of a forward, or None if they do not."""
     text_config = config.get_text_config()
-    for rope in _ropes(getattr(text_config, "rope_parameters", None)):
+    for rope in ropes(getattr(text_config, "rope_parameters", None)):
         kind = rope.get("rope_type")
         if kind in _ROPES_BY_LENGTH:
             original = rope.get("original_max_position_embeddings") or getattr(
@@ -117,13 +115,3 @@ def _rope_by_length(config: PretrainedConfig, max_length: int | None) -> str | N
                     f"tokens (max_tokens {original} would allow a faster one)"
                 )
     return None
-
-
-def _ropes(parameters: Any) -> Iterator[dict[str, Any]]:
-    """The rope settings of a configuration: one for all layers, or one for each kind of layer."""
-    if isinstance(parameters, dict):
-        if "rope_type" in parameters:
-            yield parameters
-        else:
-            for value in parameters.values():
-                yield from _ropes(value)

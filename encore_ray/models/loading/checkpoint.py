@@ -155,7 +155,7 @@ def open_conversations(folder: ModelFolder, opened: Opened, options: LoadOptions
         template=opened.template,
         reading=reading,
         max_length=options.max_length,
-        adds_bos=opened.adds_bos or reading.bos == "tokenizer",
+        bos="tokenizer" if opened.adds_bos and reading.bos == "template" else reading.bos,
         skips=folder.config.get_text_config().pad_token_id if skips_pad else None,
         ends_with=tokenizer.eos_token_id if closes else opened.ends_with,
         closes=closes,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from encore_ray.errors import ModelError
 from encore_ray.models.families.form import Ensemble, read_form
-from encore_ray.models.spec.files import ADAPTER_FILE, RULES_FILE
+from encore_ray.models.spec.files import ADAPTER_FILE, FAMILY_FILES, RULES_FILE
 from encore_ray.models.spec.source import ModelSource
 
 _FILES = (
@@ -131,10 +131,8 @@ def _shards(index: Path) -> set[str]:
 
 
 def _patterns() -> list[str]:
-    """Of the names of files that decide scores, pickles aside; those of the families load torch."""
-    from encore_ray.models.families.families import family_files
-
-    return [*_FILES, *family_files()]
+    """Of the names of files that decide scores, pickles aside."""
+    return [*_FILES, *FAMILY_FILES]
 
 
 def _download(name: str, *, revision: str | None, allow_pickle: bool) -> Path:

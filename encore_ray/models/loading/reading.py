@@ -1,5 +1,6 @@
 """How a model will read a job's conversations, known without its weights: template, ends, length, unknown tokens."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,13 +9,14 @@ from transformers import AutoModelForSequenceClassification
 
 from encore_ray.errors import DataError
 from encore_ray.models.families.model_folder import ModelFolder, Opened
+from encore_ray.models.files.foreign import foreign
 from encore_ray.models.loading.checkpoint import Member, open_conversations, open_members
 from encore_ray.models.loading.fetch import fetch_members
 from encore_ray.models.spec.conversation import Message, Reading
 from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.text.conversations import ConversationTokenizer
-from encore_ray.models.text.positions import num_positions
+from encore_ray.models.text.positions import most_positions
 
 _DIGITS = 12  # of a digest, for people
 _PROBE: list[Message] = [{"role": "user", "content": "Is tea hot?"}, {"role": "assistant", "content": "Usually."}]
@@ -64,17 +66,25 @@ def read_members(members: Iterable[Member], options: LoadOptions) -> list[Member
                 f"its own code ({own}) is not run: transformers' class with the same weights is used (score."
                 "trust_remote_code runs it)"
             )
+        notes += [opened.note] if opened.note else []
+        if opened.auto_class is AutoModelForSequenceClassification and (behind := _put_behind(folder)):
+            notes.append(
+                f"its configuration puts a {behind} behind its outputs: scores are the outputs before it"
+                + (" (link: sigmoid in rules.yaml puts one behind)" if behind == "sigmoid" else "")
+            )
         if options.reading.ending != "eos" and opened.template is None and _lacks_eos(mine, probe):
             notes[0] += "; they do not end with the tokenizer's EOS (score.ending: eos is for models trained with it)"
+        if options.reading.bos == "template" and _would_have_two(mine, probe):
+            notes[0] += "; the BOS that it writes is the only one (score.bos: both is for models trained on two)"
         for name, choices in (("bos", ("template", "tokenizer")), ("ending", ("transformers", "whole"))):
             chosen = getattr(options.reading, name)
-            other = choices[chosen == choices[0]]  # of eos what transformers does
+            other = choices[chosen == choices[0]]  # of any third what transformers does
             reading = replace(options.reading, **{name: other})
             theirs = open_conversations(folder, opened, replace(options, reading=reading))
             if probe is not None and _probe(theirs) != probe:
                 facts[name] = chosen
                 notes.append(f"{_NOTES[name, chosen]} (score.{name}: {other} would be the other way)")
-        readings.append(MemberReading(mine, num_positions(folder.config), facts, tuple(notes)))
+        readings.append(MemberReading(mine, most_positions(folder.config), facts, tuple(notes)))
     return readings
 
 
@@ -92,7 +102,7 @@ def plan_judge_readings(source: ModelSource, options: LoadOptions, *, asks: Asks
         folder = ModelFolder(source.at(path))
         mine = open_conversations(folder, Opened((), _no_weights, adds_bos=True), options)
         note = _template_note(mine, options.reading)
-        readings.append(MemberReading(mine, num_positions(folder.config), {}, (note,), asks))
+        readings.append(MemberReading(mine, most_positions(folder.config), {}, (note,), asks))
     return readings
 
 
@@ -103,11 +113,18 @@ def _no_weights(_dtype: object) -> Any:
 _NOTES = {
     ("bos", "template"): "its chats begin as the template writes them, without the tokenizer's own first token",
     ("bos", "tokenizer"): "its chats begin with the tokenizer's own first token, which the template does not write",
+    ("bos", "both"): "its chats begin with the tokenizer's own first token, beside that of the template",
+    ("bos", "none"): "the first token that its template writes is left out",
     ("ending", "transformers"): "pad tokens that end a conversation are not read, as in transformers' own forward",
     ("ending", "eos"): "conversations end with the tokenizer's EOS, which the template does not write there",
     ("ending", "whole"): "pad tokens that end a conversation are read, which transformers' own forward does not",
 }
 
+
+CROSS_ENCODER = "config_sentence_transformers.json"  # which sentence-transformers from 6 on writes
+
+# What transformers' pipelines put behind the outputs of a classifier that was trained so.
+_OF_PROBLEMS = {"single_label_classification": "softmax", "multi_label_classification": "sigmoid"}
 
 # Of a tokenizer, as templates know them.
 _WRITTEN = ("bos_token", "eos_token", "pad_token", "sep_token", "cls_token")
@@ -148,6 +165,24 @@ def _own_class(folder: ModelFolder) -> str | None:
     """The class of a model's own that would be run where that is trusted."""
     own = (folder.stated.get("auto_map") or {}).get("AutoModelForSequenceClassification")
     return None if folder.source.trust_remote_code else own
+
+
+def _put_behind(folder: ModelFolder) -> str | None:
+    """What others put behind a classifier's outputs, as its folder says: sentence-transformers, or a pipeline."""
+    stated, own = folder.stated, folder.stated.get("sentence_transformers")
+    named = own.get("activation_fn") if isinstance(own, dict) else stated.get("sbert_ce_default_activation_function")
+    if (beside := folder.path / CROSS_ENCODER).exists():
+        with foreign(folder.path, CROSS_ENCODER):
+            named = json.loads(beside.read_text(encoding="utf-8")).get("activation_fn", named)
+    if isinstance(named, str):
+        name = named.rpartition(".")[2].lower()
+        return None if name == "identity" else name
+    return _OF_PROBLEMS.get(str(stated.get("problem_type")))
+
+
+def _would_have_two(conversations: ConversationTokenizer, probe: list[int] | None) -> bool:
+    """Whether a chat begins with the BOS that the tokenizer, given the template's text, would write once more."""
+    return conversations.template == "chat" and bool(probe) and probe[:1] == [conversations.bos_id]
 
 
 def _lacks_eos(conversations: ConversationTokenizer, probe: list[int] | None) -> bool:

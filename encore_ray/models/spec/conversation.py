@@ -15,7 +15,7 @@ Reads = Literal["conversation", "response"]  # what an embedding is of
 CLOCK = "2024-07-26T00:00:00"
 
 System = Literal["keep", "merge", "drop"]  # what becomes of a system turn
-Bos = Literal["template", "tokenizer"]
+Bos = Literal["template", "tokenizer", "both", "none"]
 Ending = Literal["transformers", "whole", "eos"]
 
 
@@ -30,7 +30,7 @@ class Reading:
         system: whether system turns stay, go before the first turn of the user's, or are left out.
         clock: what a template takes the time to be, in ISO 8601.
         bos: who writes the first token of a chat: the template alone, as transformers' apply_chat_template; or the
-            tokenizer too, where the template does not.
+            tokenizer, where the template does not; both, so that there may be two; or none.
         ending: what a classifier of transformers reads where pad tokens end a conversation: up to the last that is
             none, as its own forward does, or the whole. Or what any model reads: up to the tokenizer's EOS, which is
             put behind a conversation that does not end with it.

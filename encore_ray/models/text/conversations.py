@@ -20,9 +20,9 @@ from transformers import PretrainedConfig
 
 from encore_ray.errors import DataError, ModelError
 from encore_ray.models.files.vocabulary import PROBE, refuse_tokens
-from encore_ray.models.spec.conversation import Message, Reading, Template
+from encore_ray.models.spec.conversation import Bos, Message, Reading, Template
 from encore_ray.models.text.encoding import ConversationEncoder
-from encore_ray.models.text.positions import max_conversation, num_positions
+from encore_ray.models.text.positions import max_conversation, most_positions
 from encore_ray.models.text.rendering import Renderer
 
 
@@ -79,7 +79,7 @@ class ConversationTokenizer:
         template: of the model, by its folder; None for the tokenizer's chat template where it has one, else `plain-v1`.
         reading: what is asked for instead: template, system turns and clock. Its bos and ending come as the next two.
         max_length: in tokens; None for the model's positions, at most 8192.
-        adds_bos: a chat begins with the tokenizer's BOS also where its template writes none.
+        bos: who writes the first token of a chat, see `Reading`.
         skips: id of a token, copies of which at the end of a conversation are not read.
         ends_with: id of a token that is put behind every conversation which does not end with it.
         closes: newlines that would stand in front of that token or behind it are left out.
@@ -97,7 +97,7 @@ class ConversationTokenizer:
         template: Template | None = None,
         reading: Reading | None = None,
         max_length: int | None = None,
-        adds_bos: bool = True,
+        bos: Bos = "tokenizer",
         skips: int | None = None,
         ends_with: int | None = None,
         closes: bool = False,
@@ -106,6 +106,7 @@ class ConversationTokenizer:
         self.tokenizer = tokenizer
         self.num_embeddings: int | None = getattr(config.get_text_config(), "vocab_size", None)
         self.skips, self._ends_with, self._closes = skips, ends_with, closes
+        self.bos: Bos = bos
         self._renderer = Renderer(tokenizer, reading)
         self.template: Template = self._renderer.template or template or default_template(tokenizer)
         if self.template == "chat":
@@ -119,14 +120,12 @@ class ConversationTokenizer:
                 "template pair: the model tells the two texts apart by token types, which are not written here. Leave "
                 "score.template out."
             )
-        positions = num_positions(config)
+        positions = most_positions(config)
         if max_length is not None and (max_length < 2 or (positions is not None and max_length > positions)):
             limit = f" and at most {positions}, the positions of the model" if positions else ""
             raise ModelError(f"max_length must be 2 or more{limit}; found {max_length}.")
         self.max_length = max_conversation(config, max_length)
-        self._encoder = ConversationEncoder(
-            tokenizer, self.template, self._renderer, system=reading.system, adds_bos=adds_bos
-        )
+        self._encoder = ConversationEncoder(tokenizer, self.template, self._renderer, system=reading.system, bos=bos)
 
     @property
     def bos_id(self) -> int | None:
@@ -247,7 +246,9 @@ class ConversationTokenizer:
         """Cut tokens from the left, behind the BOS: what a conversation ends with decides its score."""
         if num_tokens <= 0:
             return ids
-        start = 1 if ids[0] == self.bos_id else 0
+        start = 0
+        while start < min(2, len(ids)) and ids[start] == self.bos_id:
+            start += 1
         return np.concatenate([ids[:start], ids[start + num_tokens :]])
 
     def encode(

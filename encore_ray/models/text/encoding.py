@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from encore_ray.errors import DataError
-from encore_ray.models.spec.conversation import Message, System, Template
+from encore_ray.models.spec.conversation import Bos, Message, System, Template
 from encore_ray.models.text.rendering import Renderer, fold_system
 
 _PLAIN_ROLES = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
@@ -21,13 +21,13 @@ class ConversationEncoder:
         template: by which they are written.
         renderer: of the chat template.
         system: what becomes of system turns.
-        adds_bos: a chat begins with the tokenizer's BOS also where its template writes none.
+        bos: who writes the first token of a chat; see `Reading`.
     """
 
-    def __init__(self, tokenizer: Any, template: Template, renderer: Renderer, *, system: System, adds_bos: bool):
+    def __init__(self, tokenizer: Any, template: Template, renderer: Renderer, *, system: System, bos: Bos):
         self._tokenizer, self._template, self._renderer = tokenizer, template, renderer
         self._system: System = system
-        self._adds_bos = adds_bos
+        self._bos: Bos = bos
         first_id = next(iter(tokenizer("a", verbose=False)["input_ids"]), None)
         self.bos_id: int | None = first_id if first_id in (tokenizer.bos_token_id, tokenizer.cls_token_id) else None
         specials = {str(token) for token in tokenizer.all_special_tokens}
@@ -57,7 +57,7 @@ class ConversationEncoder:
             return self._pair_ids(conversations)
         if self._template == "plain-v1":
             return self._plain_ids(conversations, to_answer)
-        return [self._with_one_bos(ids) for ids in self._chat_ids(conversations, names, to_answer, altered)]
+        return [self._begun(ids) for ids in self._chat_ids(conversations, names, to_answer, altered)]
 
     def spells_control_tokens(self, conversation: Sequence[Message]) -> bool:
         """See `ConversationTokenizer.spells_control_tokens`."""
@@ -131,11 +131,13 @@ class ConversationEncoder:
                 ids += self._token_ids([piece])[0]
         return ids, is_altered
 
-    def _with_one_bos(self, ids: list[int]) -> list[int]:
-        """One BOS where the tokenizer's own encoding has one, whether the template writes it or not; never two."""
-        if self.bos_id is None or not self._adds_bos:
-            return ids
-        return [self.bos_id, *ids] if ids[:1] != [self.bos_id] else ids
+    def _begun(self, ids: list[int]) -> list[int]:
+        """A chat with its first token as asked for; of the tokenizer's where its own encoding of a text has one."""
+        if self._bos == "none":
+            first: int | None = self._tokenizer.bos_token_id
+            return ids[1:] if len(ids) > 1 and ids[0] == first else ids
+        is_begun = self._bos == "template" or (self._bos == "tokenizer" and ids[:1] == [self.bos_id])
+        return ids if is_begun or self.bos_id is None else [self.bos_id, *ids]
 
     def _token_ids(
         self,

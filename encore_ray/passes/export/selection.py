@@ -3,9 +3,11 @@
 The direction of each pair is that of its `selection_label`: as it is, or turned round. Ties are left out.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from encore_ray.artifacts import Comparison
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.tables import stored_rules, table_units
 from encore_ray.passes.export.layouts import (
@@ -44,6 +46,7 @@ class LabelledReport:
         unselected: pairs without a selection, such as those without scores, left out.
         unfit: pairs that the layout cannot express, left out.
         margins: what became of the margins, in a sentence.
+        uniform: share of the labels that uniform weights over all rules agree with, as the run's comparison has it.
     """
 
     path: str
@@ -54,6 +57,7 @@ class LabelledReport:
     unselected: int
     unfit: int
     margins: str
+    uniform: float | None = None
 
     def __str__(self) -> str:
         text = (
@@ -66,7 +70,22 @@ class LabelledReport:
             text += f" {self.unselected:,} pairs without a selection left out."
         if self.unfit:
             text += f" {self.unfit:,} pairs left out: the layout has no place for turns like theirs."
-        return f"{text} {self.margins}"
+        return f"{text} {self._said_of_labels()}{self.margins}"
+
+    def _said_of_labels(self) -> str:
+        """How many labels are turned round, and whether the selection is fit to do so."""
+        if not self.swapped:
+            return ""
+        agrees = self.kept / (self.kept + self.swapped)
+        text = f"That turns round {1 - agrees:.1%} of the labels: the selected rules agree with {agrees:.1%} of them"
+        if self.uniform is None:
+            return f"{text}. `encore-ray compare` says how many all rules together agree with. "
+        if agrees > self.uniform:
+            return f"{text}, uniform weights over all rules with {self.uniform:.1%}. "
+        return (
+            f"{text}, uniform weights over all rules with {self.uniform:.1%}, so that this selection is no better "
+            "judge than all rules: keep the corpus's labels (--labels corpus), unless you know that they are worse. "
+        )
 
 
 def export_selection(
@@ -115,7 +134,17 @@ def export_selection(
         unselected=counts["unselected"],
         unfit=counts["unfit"],
         margins=said_of_margins(layout, margin, num_negative=0),
+        uniform=_uniform(run),
     )
+
+
+def _uniform(run: Folder) -> float | None:
+    """What uniform weights agree with, where a comparison that stands tells it."""
+    with contextlib.suppress(DataError):
+        if run.exists(Comparison.FILE):
+            lines = Comparison.read(run).schemes
+            return next((line.all.accuracy for line in lines if line.name == "uniform" and line.all), None)
+    return None
 
 
 def _has_vetoes(selection: Selection) -> bool:

@@ -103,3 +103,5 @@ class ApiScorer:
         run.note(f"{self.verb}: {requests:,} requests, {known:,} answers known before")
         if counts.get("truncated"):
             run.note(f"{self.verb}: too long for the judge, and without their beginning: {counts['truncated']:,} pairs")
+        if counts.get("made_equal"):
+            run.note(f"{self.verb}: cutting made both responses the same in {counts['made_equal']:,} pairs")

@@ -15,12 +15,14 @@ from encore_ray.passes.scorers.embed import finish_embeddings, open_embeddings
 from encore_ray.passes.scorers.model.forward import score_writer, unit_by_model
 from encore_ray.passes.scorers.model.place import model_paths
 from encore_ray.passes.scorers.model.plan import settle_budget
-from encore_ray.passes.scorers.model.planned import TEMPLATE, PlannedModel, ScoringModel
+from encore_ray.passes.scorers.model.planned import TEMPLATE, JudgeModel, PlannedModel, ScoringModel
 from encore_ray.passes.scorers.model.preview import preview
 from encore_ray.passes.scorers.outputs import OutputWriter
 from encore_ray.passes.scorers.scoring_cost import ScoringCost
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run
+
+_SCORES = ("score", "rate")  # what makes scores/; an adapter's or a backbone's work is called otherwise
 
 _ALTERATIONS = {
     "template_altered": "the template dropped or changed text of",
@@ -30,7 +32,8 @@ _ALTERATIONS = {
 
 def score_by_model(model: ScoringModel) -> "ModelScorer":
     """A model or judge that makes scores/, and embeddings/ beside it where its options keep them."""
-    return ModelScorer(model, score_writer(model, None), "score")
+    verb = "rate" if isinstance(model, JudgeModel) else "score"
+    return ModelScorer(model, score_writer(model, None), verb)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class ModelScorer:
             tried = "; ".join(map(str, model.search.trials))
             run.note(f"{self.verb} with {model.search.batch_tokens} tokens a forward pass ({tried})")
         notes: list[str] = []
-        if self.verb == "score" and isinstance(model, ScoringModel):
+        if self.verb in _SCORES and isinstance(model, ScoringModel):
             template, notes = preview(model, units)
             model = replace(model, facts={**model.facts, TEMPLATE: template})
         run.tracked.log_params(model.facts)
@@ -86,7 +89,7 @@ class ModelScorer:
             run.note(f"{self.verb} by {choice.strategy}: {choice.reason}")
         for note in notes:
             run.note(f"{self.verb}: {note}")
-        if not (self.verb == "score" and isinstance(model, ScoringModel) and model.options.keep_embeddings):
+        if not (self.verb in _SCORES and isinstance(model, ScoringModel) and model.options.keep_embeddings):
             return replace(self, model=model)
         embeddings = open_embeddings(units, run.table(EMBED), model=model, overwrite=run.overwrite)
         return replace(self, model=model, writer=score_writer(model, embeddings), embeddings=embeddings)

@@ -41,6 +41,10 @@ class RatingsScorer:
         return {}
 
     @property
+    def verb(self) -> str:
+        return "score"
+
+    @property
     def paths(self) -> Sequence[str]:
         return ()
 

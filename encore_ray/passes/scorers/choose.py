@@ -1,13 +1,16 @@
 """Who scores a job's pairs, decided once: a judge behind an API, a judge here, a model, or ratings in the data."""
 
+from typing import Any
+
 from encore_ray.config import JobConfig
 from encore_ray.config.sources import read_rules
 from encore_ray.passes.scorers.api.connection import is_api
 from encore_ray.passes.scorers.by_ratings import RatingsScorer
+from encore_ray.passes.scorers.model.reading import with_template
 from encore_ray.passes.scorers.scorer import Scorer
 from encore_ray.rule_pools import rule_pool
 from encore_ray.run import Run
-from encore_ray.storage import require_paths
+from encore_ray.storage import fingerprint, require_paths
 
 
 def check_configured_scorer(config: JobConfig) -> None:
@@ -19,6 +22,29 @@ def check_configured_scorer(config: JobConfig) -> None:
     if config.rules:
         read_rules(config.rules)
     require_paths([config.model, None if config.judge and is_api(config.judge) else config.judge])
+
+
+def scorer_facts(config: JobConfig) -> dict[str, Any]:
+    """What decides a job's scores, beside its pairs, as far as its configuration tells: known without a cluster.
+
+    Raises:
+        ConfigError, ModelError: the model is not there.
+    """
+    rules = read_rules(config.rules).fingerprint if config.rules else None
+    facts: dict[str, Any] = {"rules": rules, "judge": config.judge is not None}
+    if config.judge is not None and is_api(config.judge):
+        return facts | {"url": config.judge, "rate": config.rate.model_dump(mode="json")}
+    path = config.model or config.judge
+    if path is None:
+        return facts
+    from encore_ray.passes.scorers.model.plan import model_digest
+
+    options = config.score
+    return facts | {
+        "model": model_digest(path, options),
+        "score": fingerprint(with_template(options).model_dump(mode="json")),
+        "keep_embeddings": options.keep_embeddings,
+    }
 
 
 def choose_scorer(config: JobConfig, run: Run) -> Scorer:

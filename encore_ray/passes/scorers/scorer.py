@@ -34,6 +34,11 @@ class Scorer(Protocol):
         ...
 
     @property
+    def verb(self) -> str:
+        """What the terminal calls its work."""
+        ...
+
+    @property
     def paths(self) -> Sequence[str]:
         """What its workers must see, beside the run folder."""
         ...

@@ -70,6 +70,8 @@ def on_most_pairs(contender: Contender) -> tuple[Stats, Difference | None]:
 
 
 def _result(contents: ReportContents) -> str:
+    if contents.comparison and contents.comparison.decision:
+        return contents.comparison.decision.title
     encore = find_contender(contents.comparison, "encore")
     if encore:
         stats, difference = on_most_pairs(encore)

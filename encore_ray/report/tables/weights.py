@@ -22,6 +22,7 @@ FLAG_MEANINGS = {
     "rarely_active": "it tells the two responses apart in under 5% of the pairs",
     "below_chance": "it agrees with significantly fewer than half of the labels; check higher_is",
     "looks_like_ratings": "few distinct scores on a continuous scale; declare them as levels",
+    "wide_scale": "its scale is far too wide for its scores; correct it in rules.yaml",
     "clipped": "some scores lay outside its scale and count in the end cells",
     "off_level": "some scores are none of the declared levels",
     "dropped_by_min_active": "weight 0, because --min-active was given",

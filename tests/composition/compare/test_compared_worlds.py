@@ -58,7 +58,7 @@ def test_noise_drives_entropy_in_the_first_world(worlds: dict[World, dict[str, A
     assert "what ENCORE builds on" in comparison["verdict"]
     assert "significantly better" in comparison["verdict"]
     assert "Of the schemes that look at no label consensus is best with 7" in comparison["verdict"]
-    assert "Weigh by consensus." in comparison["verdict"]
+    assert "Use consensus on this corpus" in comparison["verdict"]
     assert comparison["theory_check"]["pearson"] < -0.8
     assert comparison["warnings"] == []
 
@@ -68,7 +68,7 @@ def test_signal_drives_entropy_in_the_second_world(worlds: dict[World, dict[str,
     assert comparison["world"] == "signal_drives_entropy"
     assert "significantly worse" in comparison["verdict"]
     assert "Without labels one would choose consensus here (consensus is trusted)" in comparison["verdict"]
-    assert "Weigh by consensus." in comparison["verdict"]
+    assert "Use consensus on this corpus" in comparison["verdict"]
     assert comparison["theory_check"]["pearson"] > 0.8
 
 
@@ -82,7 +82,7 @@ def test_the_degenerate_rules_of_the_third_world_are_flagged(worlds: dict[World,
     told = " ".join(comparison["warnings"])
     assert "2 of 13 rules whose scores hardly vary: constant" in told
     assert "no better than a coin: " in told and "tight_noise (" in told
-    assert "First drop the rules whose scores hardly vary (weigh.min_active)" in comparison["verdict"]
+    assert "First drop the rules whose scores hardly vary (weigh.min_active 0.10)" in comparison["verdict"]
 
 
 def test_the_wrong_sign_rule_of_the_fourth_world_is_flagged(worlds: dict[World, dict[str, Any]]):

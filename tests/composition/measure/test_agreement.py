@@ -83,3 +83,15 @@ def test_under_three_points_there_is_no_correlation_to_report():
         "spearman_p": None,
         "num_rules": 0,
     }
+
+
+def test_p_goes_by_the_rules_that_differ():
+    x, y = [1.0, 1.0, 1.0, 2.0, 3.0, 5.0], [6.0, 6.0, 6.0, 4.0, 5.0, 1.0]  # three copies of one point
+    found, different = correlate(x, y), correlate(x, y).among(4)
+    assert (different.pearson, different.spearman, different.num_rules) == (found.pearson, found.spearman, 6)
+    assert found.pearson is not None and found.pearson_p is not None and different.pearson_p is not None
+    # Student's t with 2 degrees of freedom has a closed form: p = 1 - t / sqrt(2 + t^2) = 1 - |r|
+    assert different.pearson_p == pytest.approx(1 - abs(found.pearson), rel=1e-12)
+    assert different.pearson_p > found.pearson_p
+    assert found.among(2).pearson_p is None and found.among(2).spearman_p is None
+    assert found.among(9) == found

@@ -226,3 +226,19 @@ def test_columns_that_are_null_in_one_file_have_the_type_of_another(tmp_path: Pa
     assert fields["meta"] == pa.struct([("a", pa.string()), ("b", pa.int64())])
     assert fields["label"] == pa.string()
     assert [{name: pair[name] for name in more} for pair, more in zip(done.pairs, further, strict=True)] == further
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"prompt;chosen;rejected\nHi;yes;no\n", r"separated by ';'\. Save it with commas"),
+        (b"prompt\tchosen\trejected\nHi\tyes\tno\n", "with tabs as .tsv"),
+        ("prompt,chosen,rejected\nHi,yes,no\n".encode("utf-16"), "most likely in UTF-16"),
+    ],
+    ids=["semicolons", "tabs", "UTF-16"],
+)
+def test_a_table_of_text_in_another_form_is_told_which(tmp_path: Path, data: bytes, why: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=why):
+        prepare(path)

@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.corpora.kinds.parquet_pages import large_dictionaries
+from encore_ray.corpora.kinds.tables import open_table
+from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.errors import DataError
 
 MB = 1 << 20
@@ -18,8 +20,11 @@ def write(path: Path, texts: list[str], **options) -> Path:
 
 
 def find(path: Path, page_bytes: int = 512 * MB) -> list[str]:
+    metadata = pq.ParquetFile(path).metadata
     with path.open("rb") as handle:
-        return large_dictionaries(pq.ParquetFile(path).metadata, handle, "a.parquet", page_bytes=page_bytes)
+        return list(
+            large_dictionaries(metadata, range(metadata.num_row_groups), handle, "a.parquet", page_bytes=page_bytes)
+        )
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
@@ -38,6 +43,19 @@ def test_dictionaries_are_found_by_their_size(tmp_path: Path):
     assert find(write(tmp_path / "b.parquet", [f"{n}" * 10 for n in range(10_000)])) == []
     with pytest.raises(DataError, match="a page of column chosen"):
         find(tmp_path / "a.parquet", 2 * MB)
+
+
+def test_dictionaries_are_kept_for_their_long_values_alone(tmp_path: Path):
+    # Either dictionary has 2 MB: 20,000 values of 100 bytes, or one that is longer than all of these together.
+    short = [f"{number:0100}" for number in range(20_000)]
+    for texts, is_kept in ((short, False), ([*short[:5000], "x" * 1_500_000], True)):
+        write(tmp_path / "a.parquet", texts, dictionary_pagesize_limit=1 << 30, row_group_size=30_000)
+        (file,) = list_files([InputSpec(str(tmp_path / "a.parquet"))])
+        assert find(Path(file.uri)) == ["chosen"]
+        with open_table(file) as table:
+            batches = list(table.batches(0, 1, rows=1000))
+        assert pa.types.is_dictionary(batches[0].column(1).type) is is_kept
+        assert pa.Table.from_batches(batches).column(1).cast(pa.string()).to_pylist() == texts
 
 
 def test_a_header_that_is_none_is_an_error_of_the_file(tmp_path: Path):

@@ -512,7 +512,9 @@ PUBLISHED = [
         [([system("Be brief."), user("Why blue?")], "Air scatters.", "The sea.")],
         system_from_column=1,
     ),
-    case("Argilla's Orca pairs", "orca", [ARGILLA], [([user("Why blue?")], "Air scatters.", "The sea.")]),
+    case(
+        "Argilla's Orca pairs", "orca", [ARGILLA], [([user("Why blue?")], "Air scatters.", "The sea.")], rated_alike=1
+    ),
     case("Argilla's math pairs", "orca", [ARGILLA_MATH], [([user("2 + 2?")], "4", "5")], {"chosen_rating": 9}),
     case(
         "MedicalGPT",

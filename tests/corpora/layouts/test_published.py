@@ -8,7 +8,15 @@ import pytest
 
 from encore_ray.corpora.scan import ranges
 from encore_ray.corpora.sources import InputSpec, list_files
-from tests.corpora.layouts.published import HELPSTEER2, OASST_ROWS, PUBLISHED, RM_BENCH, ULTRAFEEDBACK_RAW, Case
+from tests.corpora.layouts.published import (
+    HELPSTEER2,
+    OASST_ROWS,
+    OASST_TREES,
+    PUBLISHED,
+    RM_BENCH,
+    ULTRAFEEDBACK_RAW,
+    Case,
+)
 from tests.corpora.prepared import assistant, prepare, write_as, write_jsonl
 
 
@@ -82,6 +90,15 @@ def test_rm_bench_needs_three_responses_a_side(tmp_path: Path):
 def test_a_tree_is_read_as_one_wherever_its_file_is_cut(tmp_path: Path, range_bytes: int):
     done = prepare(write_jsonl(tmp_path / "a.jsonl", OASST_ROWS), range_bytes=range_bytes)
     assert (done.rows_in, done.rows_kept, len(done.pairs)) == (13, 13, 3)
+
+
+@pytest.mark.parametrize("rows", [OASST_TREES, OASST_ROWS], ids=["trees", "messages"])
+def test_pairs_of_one_tree_are_one_prompt_to_intervals_and_to_what_is_held_out(
+    tmp_path: Path, rows: list[dict[str, Any]]
+):
+    pairs = prepare(write_jsonl(tmp_path / "a.jsonl", rows)).pairs
+    assert {pair["prompt_id"] for pair in pairs} == {"1", "2"}
+    assert len({json.dumps(pair["prompt"]) for pair in pairs if pair["prompt_id"] == "1"}) == 2
 
 
 def without(name: str) -> list[dict[str, Any]]:

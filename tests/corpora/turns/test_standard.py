@@ -9,7 +9,7 @@ import pytest
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.standard import standard
 from encore_ray.schema import Reason
-from tests.corpora.prepared import assistant, prepare, system, user, write_jsonl
+from tests.corpora.prepared import assistant, prepare, system, user, write_as, write_jsonl
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,31 @@ def test_messages_of_every_column_are_read_so(tmp_path: Path):
     assert (pair["chosen"], pair["rejected"]) == ([assistant("Hello.")], [assistant("No.")])
     assert done.notes == {"roles_renamed": 2, "message_keys_left_out": 1, "content_parts_joined": 1}
     assert done.reasons == {"tool_turn": 1}
+
+
+@pytest.mark.parametrize("keys", [("role", "content"), ("from", "value")])
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_messages_that_are_stored_as_a_list_a_key_are_messages(
+    tmp_path: Path, keys: tuple[str, str], kind: str
+) -> None:
+    role, said = keys
+    rows = [
+        {
+            side: {role: ["user", "assistant"], said: ["Hi", reply]}
+            for side, reply in (("chosen", "a"), ("rejected", "b"))
+        }
+    ]
+    (pair,) = prepare(write_as(tmp_path, kind, rows)).pairs
+    assert (pair["prompt"], pair["chosen"], pair["rejected"]) == ([user("Hi")], [assistant("a")], [assistant("b")])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"role": ["user"], "content": ["Hi", "a"]}, {"role": ["user"], "content": "Hi"}, {"role": [], "content": []}],
+)
+def test_lists_that_make_no_messages_go_to_quarantine(tmp_path: Path, odd: dict[str, Any]) -> None:
+    good = {"role": ["user", "assistant"], "content": ["Hi", "a"]}
+    done = prepare(
+        write_as(tmp_path, "jsonl", [{"chosen": good, "rejected": odd}, *[{"chosen": good, "rejected": good}] * 2])
+    )
+    assert (len(done.pairs), len(done.quarantine)) == (2, 1)

@@ -72,3 +72,14 @@ def test_an_answer_that_is_a_list_stays_an_answer_among_others(tmp_path: Path):
     done = prepare(write_jsonl(tmp_path / "a.jsonl", rows))
     assert [pair["chosen"][0]["content"] for pair in done.pairs] == ['["a"]', "b", "c"]
     assert not done.notes
+
+
+def test_half_a_surrogate_pair_in_a_stored_list_is_a_bad_row(tmp_path: Path):
+    def side(reply: str) -> str:
+        return json.dumps([user("Hi."), assistant(reply)])
+
+    rows = [{"chosen": side("Yes."), "rejected": side("No.")}] * 2
+    rows.append({"chosen": side("\ud83d"), "rejected": side("No.")})
+    rows.append({"chosen": side("\ud83d\ude00 é"), "rejected": side("No.")})
+    done = prepare(write_jsonl(tmp_path / "a.jsonl", rows))
+    assert done.reasons == {"invalid_utf8": 1} and len(done.pairs) == 3

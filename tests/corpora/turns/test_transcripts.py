@@ -67,6 +67,14 @@ WITH_SYSTEM = {
 }
 
 
+@pytest.mark.parametrize(
+    "text", ["uſer: Hi.\nAssistant: Yes?", "User: Hi.\nAſſiſtant: Yes?", "Human: Hi. aſſistant: Yes?"]
+)
+def test_a_letter_that_only_looks_like_a_speakers_is_content(text: str):
+    found = read_transcript(text)
+    assert found is None or all(role == "user" for role, _ in found.turns)
+
+
 @pytest.mark.parametrize("reply", [REPLY, f" {REPLY}", f"\n{REPLY}</s>", f" {REPLY}<|im_end|>"])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_transcript_in_the_prompt_is_read_into_turns(tmp_path: Path, form: str, reply: str):

@@ -16,6 +16,7 @@ from encore_ray.models.families.model_folder import Head, ModelFolder, Opened
 from encore_ray.models.forward.attention.prefix import ATTENTION
 from encore_ray.models.forward.heads import LinearHeads, PooledHeads
 from encore_ray.models.forward.scorer import PairScorer
+from encore_ray.models.loading import fetch
 from encore_ray.models.loading.checkpoint import load_rules
 from encore_ray.models.loading.fetch import wanted_files
 from encore_ray.models.loading.identity import identify_model
@@ -334,13 +335,12 @@ class OneNumberModels(Family):
     """A family of one rule whose only weight is a number in a file of its own: more than any real one needs."""
 
     architectures = ("BertForOneNumber",)
-    files = ("one_number.bin2",)
 
     def has(self, folder: ModelFolder) -> bool:
-        return (folder.path / self.files[0]).exists()
+        return (folder.path / "one_number.bin2").exists()
 
     def open(self, folder: ModelFolder) -> Opened:
-        number = float((folder.path / self.files[0]).read_text())
+        number = float((folder.path / "one_number.bin2").read_text())
         heads = LinearHeads(torch.ones(1, folder.hidden_size), torch.tensor([number]))
         return Opened(
             (Head("One number", "worse", (0, 9)),),
@@ -349,13 +349,14 @@ class OneNumberModels(Family):
         )
 
 
-def test_a_new_family_is_one_class_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_family_is_one_class_in_the_table_and_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tiny_families.save(tmp_path / "model", "gpt2", {}, architecture="BertForOneNumber", prefix="transformer.")
     source = ModelSource(folder)
     before = identify_model(source).digest
     (folder / "one_number.bin2").write_text("0.5")
     assert identify_model(source).digest == before  # a file that nobody knows decides nothing
     monkeypatch.setattr(families, "FAMILIES", (*families.FAMILIES, OneNumberModels()))
+    monkeypatch.setattr(fetch, "FAMILY_FILES", (*fetch.FAMILY_FILES, "one_number.bin2"))
     # Planned: it is fetched and copied with its file, which is a part of what it is, and asks for its rules.
     assert "one_number.bin2" in wanted_files(allow_pickle=False)
     identified = identify_model(source).digest

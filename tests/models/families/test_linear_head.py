@@ -8,6 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from encore_ray.errors import ModelError
 from encore_ray.models.loading.checkpoint import load_model, load_rules
+from encore_ray.models.loading.reading import plan_readings
+from encore_ray.models.spec.load_options import LoadOptions
 from encore_ray.models.spec.source import ModelSource
 from tests.models import tiny, tiny_families
 from tests.models.families.test_families import assert_scores, edit_config, load
@@ -67,6 +69,13 @@ def test_layers_with_relu_between_them_are_read(tmp_path, name):
     assert_scores(load(folder, 1), lambda hidden_D: second[0] @ torch.relu(first[0] @ hidden_D + first[1]) + second[1])
 
 
+def test_what_stands_between_layers_is_told_since_no_file_says_it(tmp_path):
+    shapes = {"v_head.summary.0.weight": (8, D), "v_head.summary.2.weight": (8, 8), "v_head.summary.4.weight": (1, 8)}
+    folder = save(tmp_path, {name: randn(*shape) for name, shape in shapes.items()}, architecture="Qwen2ForRewardModel")
+    (reading,) = plan_readings(ModelSource(folder), LoadOptions(device="cpu"))
+    assert any("its head is 3 layers (v_head.summary) with ReLU between them" in note for note in reading.notes)
+
+
 @pytest.mark.parametrize("where", ["tensors", "configuration"])
 @pytest.mark.parametrize("name", ["score", "value_head"])
 def test_rewards_are_normalised_as_the_configuration_says(tmp_path, where, name):
@@ -98,6 +107,11 @@ REFUSED = {
     "two heads": ({"score.weight": (1, D), "value_head.weight": (1, D)}, {}, "score, value_head"),
     "layers with who knows what between them": (
         {"reward_head.0.weight": (8, D), "reward_head.2.weight": (1, 8)}, {}, r"may be a head: reward_head.0.weight",
+    ),
+    "three layers of a kind that is known with two": (
+        {"score.0.weight": (8, D), "score.2.weight": (8, 8), "score.4.weight": (1, 8)},
+        {"architecture": "Qwen2ForRewardModel"},
+        r"at most 2 layers of score.*found score\.0\.weight, score\.2\.weight, score\.4\.weight",
     ),
     "a head of another width": ({"value_head.weight": (1, 31)}, {}, "one head on the last token; found none"),
     "a language model": ({"lm_head.weight": (406, D)}, {}, r"let it judge \(--judge"),

@@ -208,6 +208,20 @@ def save_value_head(adapter, weight):
     save_file(tensors, adapter / "value_head.safetensors", metadata={"format": "pt"})
 
 
+def test_an_adapter_that_brings_embeddings_of_further_tokens_has_them(tmp_path):
+    adapter, base = make(tmp_path)
+    expected = by_peft(adapter, base)
+    embeddings = load_file(base / "model.safetensors")["model.embed_tokens.weight"]
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    longer = torch.cat([embeddings, torch.ones(3, embeddings.shape[1])])
+    tensors["base_model.model.model.embed_tokens.weight"] = longer
+    save_file(tensors, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
+    model = load_model(adapter, device="cpu")
+    assert model.backbone.get_input_embeddings().weight.shape == longer.shape
+    assert model.conversations.num_embeddings == len(longer)
+    torch.testing.assert_close(torch.tensor(tiny.score_one(model, IDS)), expected, atol=1e-4, rtol=1e-4)
+
+
 def test_an_adapter_of_another_base_is_refused(tmp_path):
     adapter, base = make(tmp_path)
     shutil.rmtree(base)

@@ -94,6 +94,14 @@ def test_a_model_that_gives_no_number_is_told_from_one_whose_strategy_is_wrong(l
         check_scorer(PairScorer(model), forked_pairs(), name="llama")
 
 
+@pytest.mark.parametrize("strategy", ["tree", "one_by_one"])
+def test_a_model_whose_own_forward_fails_is_at_fault_and_not_we(strategy):
+    model = with_heads(backbone(ARCHITECTURES["llama"].config))
+    model.backbone.layers[1].mlp.up_proj = torch.nn.Linear(31, 48)
+    with pytest.raises(ModelError, match=r"org/m: the model cannot read this job's.*RuntimeError: .*does not fit its"):
+        check_scorer(PairScorer(model, strategy=strategy), forked_pairs(), name="org/m")
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_rules_that_never_fire_raise_no_alarm_beside_one_that_does(llama, dtype):
     model = with_heads(llama, dtype=dtype)

@@ -210,6 +210,25 @@ def test_a_head_that_searches_for_the_pad_token_is_refused(tmp_path):
         tiny.load(tmp_path, rules=tiny.RULES)
 
 
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_what_a_configuration_keeps_of_a_training_changes_no_score(tmp_path, family):
+    folder = tiny.save_classifier(tmp_path, family)
+    ids = list(range(10, 30))
+    expected = tiny.score_one(tiny.load(folder), ids)
+    config = json.loads((folder / "config.json").read_text())
+    kept = {"return_dict": False, "output_hidden_states": True, "gradient_checkpointing": True, "torchscript": True}
+    (folder / "config.json").write_text(json.dumps(config | kept))
+    assert tiny.score_one(tiny.load(folder), ids).tolist() == expected.tolist()
+
+
+def test_a_folder_of_models_names_them(tmp_path):
+    tiny.save_classifier(tmp_path / "checkpoint-7", "llama")
+    (tmp_path / "reward").mkdir()
+    (tmp_path / "reward" / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"has no config\.json. Models lie in its folders checkpoint-7, reward: name"):
+        load_rules(ModelSource(tmp_path))
+
+
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(ModelError, match="Cannot load the configuration of the model in "):
         load_rules(ModelSource(tmp_path))

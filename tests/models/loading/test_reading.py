@@ -85,6 +85,8 @@ def test_scores_are_those_of_transformers_from_the_messages_on(tmp_path, case, f
         ("writes the bos", CPU, {}),
         ("leaves the bos to the tokenizer", CPU, {"bos": "template"}),
         ("leaves the bos to the tokenizer", reads(bos="tokenizer"), {"bos": "tokenizer"}),
+        ("writes the bos", reads(bos="both"), {"bos": "both"}),
+        ("writes the bos", reads(bos="none"), {"bos": "none"}),
         ("ends with eos, which is pad", CPU, {"bos": "template", "ending": "transformers"}),
         (
             "ends with eos, which is pad",
@@ -101,6 +103,12 @@ def test_an_option_that_decides_scores_is_recorded_and_told_and_no_other(tmp_pat
     assert len(reading.notes) == 1 + len(facts)
     differs = np.abs(by_us(folder, options) - by_us(folder)).max() > 1e-3
     assert differs == (options != CPU)
+
+
+@pytest.mark.parametrize("case", ["writes the bos", "leaves the bos to the tokenizer"])
+def test_a_second_bos_that_is_not_read_is_told(tmp_path, case):
+    (reading,) = plan_readings(ModelSource(save(tmp_path, case)), CPU)
+    assert ("the BOS that it writes is the only one" in reading.notes[0]) == (case == "writes the bos")
 
 
 BEHIND = {  # what a template writes behind a reply, and what is read of it when conversations end with EOS
@@ -132,7 +140,7 @@ def test_conversations_end_with_eos_where_that_is_asked_for(tmp_path, case):
 
 def edit(folder, name, **changes):
     file = folder / name
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    file.write_text(json.dumps({**(json.loads(file.read_text()) if file.exists() else {}), **changes}))
 
 
 def test_what_a_folder_has_and_nobody_reads_is_told(tmp_path):
@@ -153,6 +161,35 @@ def test_a_template_in_a_file_of_a_processor_is_the_models(tmp_path):
     (folder / "chat_template.json").write_text("{}")
     with pytest.raises(ModelError, match=r"chat_template\.json is damaged"):
         plan_readings(ModelSource(folder), CPU)
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ({"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}, "a sigmoid behind"),
+        ({"sbert_ce_default_activation_function": "torch.nn.modules.activation.Sigmoid"}, "link: sigmoid in rules"),
+        (
+            {"problem_type": "single_label_classification"},
+            "a softmax behind its outputs: scores are the outputs before",
+        ),
+        ({"problem_type": "multi_label_classification"}, "a sigmoid behind"),
+        ({"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}, None),
+        ({"problem_type": "regression"}, None),
+    ],
+)
+def test_what_others_put_behind_the_outputs_of_a_classifier_is_told(tmp_path, stated, told):
+    folder = save(tmp_path, "writes the bos")
+    edit(folder, "config.json", **stated)
+    (reading,) = plan_readings(ModelSource(folder), CPU)
+    found = [note for note in reading.notes if "its configuration puts a" in note]
+    assert [told in note for note in found] == [True] if told else not found
+
+
+def test_a_cross_encoder_says_what_is_behind_its_outputs_in_a_file_of_its_own(tmp_path):
+    folder = save(tmp_path, "writes the bos")
+    edit(folder, "config_sentence_transformers.json", activation_fn="torch.nn.modules.activation.Sigmoid")
+    (reading,) = plan_readings(ModelSource(folder), CPU)
+    assert any("puts a sigmoid behind its outputs" in note for note in reading.notes)
 
 
 def test_our_own_form_reads_as_its_heads_were_made(tmp_path):

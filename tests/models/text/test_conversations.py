@@ -53,6 +53,22 @@ def test_there_is_one_bos_whoever_writes_it(adds_bos, template_writes_bos):
     assert (ids[0] == tok.bos_token_id) == bool(expected)
 
 
+@pytest.mark.parametrize(("bos", "expected"), [("template", 1), ("tokenizer", 1), ("both", 2), ("none", 0)])
+def test_a_chat_begins_as_the_model_was_trained(bos, expected):
+    tok = tiny.tokenizer(chat=True)
+    rendered = tok.apply_chat_template([*PROMPT, *ANSWER], tokenize=False)
+    ways = {
+        2: tok(rendered)["input_ids"],
+        1: tok(rendered, add_special_tokens=False)["input_ids"],
+        0: tok(rendered.replace("<s>", ""), add_special_tokens=False)["input_ids"],
+    }
+    assert ids_of(encoder(tok, bos=bos)) == ways[expected]
+    long = encoder(tok, bos=bos, max_length=16)
+    cut = ids_of(long)
+    assert len(cut) == 16 and cut.count(tok.bos_token_id) == expected
+    assert cut[expected:] == ways[expected][-(16 - expected) :]
+
+
 def test_a_plain_rendering_has_the_special_tokens_that_the_tokenizer_adds():
     tok = tiny.tokenizer(cls=True)
     ids = ids_of(encoder(tok, family="bert"))

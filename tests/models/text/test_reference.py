@@ -53,12 +53,12 @@ def reads(tok, **options):
 
 
 @pytest.mark.parametrize("system", ["keep", "merge", "drop"])
-@pytest.mark.parametrize("adds_bos", [True, False])
+@pytest.mark.parametrize("bos", ["template", "tokenizer", "both", "none"])
 @pytest.mark.parametrize("template", [tiny.TEMPLATE, tiny.TEMPLATE.removeprefix("{{ bos_token }}")])
-def test_a_tokenizer_of_transformers_makes_the_same_tokens(template, adds_bos, system):
+def test_a_tokenizer_of_transformers_makes_the_same_tokens(template, bos, system):
     tok = tiny.tokenizer(chat=True)
     tok.chat_template = template
-    conversations = reads(tok, reading=Reading(system=system), adds_bos=adds_bos)
+    conversations = reads(tok, reading=Reading(system=system), bos=bos)
     assert check_tokens(conversations, [TURNS, TURNS[1:]], ["a", "b"]) == 2
 
 

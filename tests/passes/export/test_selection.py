@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from encore_ray.artifacts import Comparison
 from encore_ray.cli import main
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.passes.export.selection import export_selection
+from encore_ray.passes.export.selection import LabelledReport, export_selection
 from encore_ray.schema import SELECTION_LABEL, SELECTION_MARGIN
 from encore_ray.storage import Folder
+from tests.artifacts.test_artifacts import MADE
 from tests.passes.selectable import RULES, SINGLE, UNIT_PAIRS, seal, turn_round, units, write_run
 
 FACTS = {"num_rules": 3, "by": "scores"}
@@ -66,6 +68,41 @@ def test_the_label_decides_the_direction_and_every_pair_is_accounted_for(run: Fo
     assert f"{report.kept} kept, {swapped} swapped; {report.ties} ties left out. 2 single responses left out. " in str(
         report
     )
+
+
+@pytest.mark.parametrize(
+    ("swapped", "uniform", "said"),
+    [
+        (
+            39,
+            None,
+            "turns round 39.0% of the labels: the selected rules agree with 61.0% of them. `encore-ray compare`",
+        ),
+        (39, 0.6, "agree with 61.0% of them, uniform weights over all rules with 60.0%. No margin"),
+        (
+            39,
+            0.61,
+            "with 61.0%, so that this selection is no better judge than all rules: keep the corpus's labels",
+        ),
+        (0, 0.9, "0 ties left out. No margin"),
+    ],
+)
+def test_how_many_labels_are_turned_round_is_told_beside_what_all_rules_agree_with(
+    swapped: int, uniform: float | None, said: str
+) -> None:
+    left_out = {"ties": 0, "singles": 0, "unselected": 0, "unfit": 0}
+    report = LabelledReport("out", 100 - swapped, swapped, **left_out, margins="No margin.", uniform=uniform)
+    assert said in str(report)
+
+
+def test_what_uniform_weights_agree_with_is_read_from_a_comparison_that_stands(run: Folder) -> None:
+    assert export_selection(run, run.child("out"), layout="trl").uniform is None
+    content = dict(MADE)[Comparison]()
+    run.write_json("comparison.json", content)
+    (line,) = [line for line in content["schemes"] if line["name"] == "uniform"]
+    assert export_selection(run, run.child("out2"), layout="trl").uniform == line["all"]["accuracy"]
+    run.write_json("comparison.json", {})
+    assert export_selection(run, run.child("out3"), layout="trl").uniform is None
 
 
 def test_a_selection_without_labels_or_none_at_all_is_refused(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def ask(server: Server, **values) -> Reply | Refused:
         # (2 * .3 + 4 * .6) / .9
         (FIVE, Reply("4", (("2", -1.2039728), ("4", -0.51082562), ("x", -2.30258509))), 10 / 3),
         (FIVE, Reply("3", ()), 3.0),
+        (FIVE, Reply("4.0", ()), 4.0),
         (TEN, Reply("10", (("1", 0.0),)), 10.0),  # a first token 1 is no 1 yet
         (SIGNED, Reply("-1", (("-", -0.7985077), ("0", -1.2039728), ("1", -1.3862944))), -1.0),  # .45, .3, .25
         (QUARTERS, Reply("0.75", (("0", -0.7985077), ("1", -0.597837))), 0.75),
@@ -522,7 +523,7 @@ def test_a_small_judged_job_starts_no_ray_and_an_interrupt_pays_for_no_answer_tw
     running.send_signal(signal.SIGINT)
     said, _ = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 130, said
-    assert "score in this process" in said
+    assert "rate in this process" in said
     assert not (tmp_path / "run" / "scores" / "attempts").exists() or not os.listdir(tmp_path / "run/scores/attempts")
     assert server.most_at_a_time <= 4  # of the whole job
     paid = len(server.heard)
@@ -532,7 +533,7 @@ def test_a_small_judged_job_starts_no_ray_and_an_interrupt_pays_for_no_answer_tw
     again = begin(job)
     said, _ = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, said
-    assert "score in this process" in said
+    assert "rate in this process" in said
     bodies = [json.dumps({**body, "path": ""}, sort_keys=True) for body, _ in server.heard]
     assert len(bodies) - len(set(bodies)) == twice(tmp_path / "run")
 

@@ -4,8 +4,9 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -43,11 +44,14 @@ def job(
     query: str = "",
     told: Console | None = None,
     may_be_bad: float = 0.01,
+    edits: Mapping[int, Body] = MappingProxyType({}),
     **rate: Any,
 ) -> dict[str, Any]:
     """What a small judged job made: its facts, counts of scores, and the scores."""
     folder.mkdir(exist_ok=True)
-    jobs.write_corpus(folder / "corpus.jsonl", num_pairs=num_pairs)
+    corpus = jobs.write_corpus(folder / "corpus.jsonl", num_pairs=num_pairs)
+    rows = [json.loads(line) | edits.get(number, {}) for number, line in enumerate(corpus.read_text().splitlines())]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "rules.yaml").write_text(RULES.to_yaml())
     made = run_job(
         jobs.config(
@@ -283,8 +287,17 @@ def content(*entries: list[dict[str, Any]]) -> dict[str, Any]:
         # Thoughts, whose tokens are given as well: what could have stood where the answer begins counts.
         (reply("Yes", content(tops("Okay", "So"), tops("</think>"), tops("Yes", "No")), reasoning_content="Okay"), 0.8),
         (reply("Yes", content(tops("Okay", "So")), reasoning_content="Okay"), 1.0),
+        # Thoughts that begin as the answer does.
+        (reply("Yes", content(tops("Yes", "So"), tops(" but"), tops("Yes", "No")), reasoning_content="Yes but"), 0.8),
+        (reply("<think>\n\n</think>\n\nYes", content(tops("<think>"), tops("</think>"), tops("Yes", "No"))), 0.8),
+        (reply("<think>Yes.</think>No", None), -1.0),
+        (reply("<|channel|>final<|message|>Yes", content(tops("<|channel|>"), tops("final"), tops("Yes", "No"))), 0.8),
+        (reply("**Yes**", content(tops("**"), tops("Yes", "No"), tops("**"))), 0.8),
+        (reply("`No`", None), -1.0),
+        (reply("Yes", content([*tops("Yes"), {"token": "No", "logprob": None}])), 0.9),
     ],
-    ids=["space marks", "legacy", "legacy without tops", "none", "parts", "after thoughts", "of thoughts alone"],
+    ids=["space marks", "legacy", "legacy without tops", "none", "parts", "after thoughts", "of thoughts alone",
+         "thoughts that begin alike", "no thoughts within", "thoughts within", "a channel", "bold", "quoted", "null"],
 )  # fmt: skip
 def test_log_probabilities_are_read_in_whichever_form_they_come(found: Reply, rating: float) -> None:
     assert rate_reply(YES_NO, found) == pytest.approx(rating)
@@ -307,7 +320,7 @@ def test_absent_log_probabilities_are_said_before_the_bill_and_never_mixed(serve
     assert made["facts"]["logprobs"] == "absent"
     assert set(made["scores"].column("chosen__harm").to_pylist()) <= {-1.0, 1.0}
     said = told.export_text()
-    assert said.index("NO log-probabilities") < said.index("score     0 of")
+    assert said.index("NO log-probabilities") < said.index("rate      0 of")
     server.answer = judge_like  # of a job that goes on when they are there again
     (tmp_path / "none" / "run" / "answers").rename(tmp_path / "paid")
     for commit in (tmp_path / "none" / "run" / "scores" / "commits").iterdir():
@@ -381,6 +394,20 @@ def test_long_conversations_lose_their_beginning_the_same_under_all_rules_and_ar
     assert len(texts) == 2
     one, other = texts.values()
     assert one == other
+
+
+def test_pairs_that_cutting_makes_equal_are_counted_and_told(server: Server, tmp_path: Path) -> None:
+    server.answer = short(400, "maximum context length is 100 tokens; you requested 200")
+    end, told = "and so it went on, and on. " * 20, io.StringIO()
+    edits = {
+        0: {"chosen": f"Yes. {end}", "rejected": f"Never. {end}"},
+        1: {"chosen": f"{end} Yes.", "rejected": f"{end} Never."},
+    }
+    made = job(server, tmp_path, told=Console(file=told, width=400), edits=edits)
+    assert made["counts"]["made_equal"] == 1
+    assert "cutting made both responses the same in 1 pairs" in told.getvalue()
+    rows = made["scores"].to_pylist()
+    assert all(rows[0][f"chosen__{name}"] == rows[0][f"rejected__{name}"] for name in RULES.names)
 
 
 def test_a_judge_without_room_for_a_question_is_refused(server: Server, tmp_path: Path) -> None:

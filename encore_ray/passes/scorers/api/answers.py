@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from encore_ray.corpora.values import number_of
 from encore_ray.models.judge.questions import AnswerForm, answer_form
 from encore_ray.passes.scorers.api.replies import Refused, Reply, word_of
 from encore_ray.rules import RuleSet
@@ -87,7 +88,9 @@ def _rate(form: AnswerForm, reply: Reply) -> float | str:
             f"the judge answers {' or '.join(form.answers)} with a probability of {sum(probabilities):.2g} only; it "
             f"says {_quoted(reply.text)}"
         )
-    word = re.sub(r"^[\s\"'*]+|[\s\"'*.]+$", "", reply.text or "").lower()
+    word = re.sub(r"^[\s\"'*`]+|[\s\"'*`.]+$", "", reply.text or "").lower()
+    if form.levels is not None and (number := number_of(word)) is not None:
+        word = f"{number:g}"  # 4.0 is the level 4
     if word not in answers:
         return f"the judge was to answer {', '.join(form.answers)}, and said {_quoted(reply.text)}"
     return form.rating([float(answer == word) for answer in answers])

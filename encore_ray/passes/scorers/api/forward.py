@@ -15,7 +15,7 @@ from encore_ray.models.judge.questions import on_scale
 from encore_ray.passes.scorers.api.agree import room
 from encore_ray.passes.scorers.api.answers import Replies
 from encore_ray.passes.scorers.api.client import ApiClient
-from encore_ray.passes.scorers.api.cutting import LEAST_CHARS, cut_turns, fitting_chars, num_chars
+from encore_ray.passes.scorers.api.cutting import LEAST_CHARS, fitting_chars, num_chars
 from encore_ray.passes.scorers.api.judge import ApiJudge
 from encore_ray.passes.scorers.api.loss import Losses
 from encore_ray.passes.scorers.api.rating import Conversation, Rater, conversations
@@ -62,6 +62,7 @@ class ApiForward:
         rules, raw_N2K = self.judge.rules, asking.raw_N2K
         scores_N2K = np.stack([on_scale(rule, raw_N2K[:, :, k]) for k, rule in enumerate(rules)], axis=2)
         cut = sum(any(asked.is_cut for asked in asking.by_pair[i]) for i in np.flatnonzero(usable))
+        equal = sum(_are_made_equal(asking.by_pair[i]) for i in np.flatnonzero(usable))
         return UnitOutputs(
             unit,
             table,
@@ -69,7 +70,8 @@ class ApiForward:
             scores_N2K[usable],
             {key: str(value) for key, value in self.judge.facts.items()},
             columns=length_columns(without(table, bad)),
-            counts={"requests": asking.num_asked, "known_answers": asking.num_known, "truncated": cut},
+            counts={"requests": asking.num_asked, "known_answers": asking.num_known, "truncated": cut}
+            | ({"made_equal": equal} if equal else {}),
         )
 
 
@@ -128,7 +130,7 @@ class _Asking:
         if most is not None and not asked.is_settled:
             asked.room = room(judge, most)
         while True:
-            body = judge.body(asked.turns if asked.room is None else cut_turns(asked.turns, asked.room), k)
+            body = judge.body(asked.shown, k)
             known = self._answers.find(judge.url, body)
             if known is not None:
                 asked.is_settled = True
@@ -159,6 +161,11 @@ class _Asking:
                 self._forward.losses.lose(pair_id=self._ids[i], source=where, line=line, detail=detail)
             self.lost[i] = min(self.lost.get(i, (side, detail)), (side, detail))
         return False
+
+
+def _are_made_equal(sides: Sequence[Conversation]) -> bool:
+    """Whether the judge reads the same of two responses that differ."""
+    return len(sides) == 2 and sides[0] is not sides[1] and sides[0].shown == sides[1].shown
 
 
 def unit_by_api(judge: ApiJudge, writer: OutputWriter, allowed: Allowance | None = None) -> ScoreUnit:

@@ -10,7 +10,7 @@ import numpy as np
 from encore_ray.models.judge.questions import AnswerForm, answer_form
 from encore_ray.models.spec.conversation import Message
 from encore_ray.passes.scorers.api.answers import rate_reply, rate_structured
-from encore_ray.passes.scorers.api.cutting import num_chars
+from encore_ray.passes.scorers.api.cutting import cut_turns, num_chars
 from encore_ray.passes.scorers.api.judge import ApiJudge
 from encore_ray.passes.scorers.api.replies import Refused, Reply
 from encore_ray.storage import fingerprint
@@ -39,6 +39,11 @@ class Conversation:
     @property
     def is_cut(self) -> bool:
         return self.room is not None and num_chars(self.turns) > self.room
+
+    @property
+    def shown(self) -> list[Message]:
+        """What of it the judge reads."""
+        return self.turns if self.room is None else cut_turns(self.turns, self.room)
 
 
 def conversations(

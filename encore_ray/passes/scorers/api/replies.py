@@ -1,6 +1,7 @@
 """What a judge answered, out of the body of a chat completion, in whichever form servers give it."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,10 @@ from encore_ray.passes.scorers.api.refusals import Refusal
 # How vocabularies of byte-level and sentence pieces spell a space and a line's end.
 _MARKS = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n"})
 
-_THOUGHTS = ("<think", "<|channel|>analysis", "<reasoning", "[THINK]")
+# How thoughts begin that a server leaves in the text of a message, and what ends them and marks the answer.
+_THOUGHTS = ("<think", "<|channel|>", "<reasoning", "[THINK]")
+_ANSWERS = ("</think>", "</thinking>", "</reasoning>", "[/THINK]", "<|channel|>final<|message|>")
+_AROUND = re.compile(r"^[\s\"'*`]+")  # an answer: no token of it
 
 Likely = tuple[tuple[str, float], ...]
 
@@ -56,12 +60,13 @@ def parse_reply(data: bytes) -> Reply | None:
         choice = value["choices"][0]
         is_kept_back = choice.get("message") is None and _is_filtered(choice.get("finish_reason"))
         message: dict[str, Any] = {} if is_kept_back else choice["message"]
-        text = _text(message.get("content"))
+        said = _text(message.get("content"))
+        text = _answer(said)
         entries = _entries(choice.get("logprobs") or {})
-        first = _first(entries, text, has_thoughts=bool(_thoughts(message)))
+        first = _first(entries, text, has_thoughts=text != said or bool(_thoughts(message)))
         if not all(logprob < 0.01 for _, logprob in first):  # NaN is no logarithm of a probability either
             return None
-        manner = _manner(message, text, choice.get("finish_reason"))
+        manner = _manner(message, said, choice.get("finish_reason"))
         usage = (value.get("usage") or {}).get("prompt_tokens")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
@@ -110,26 +115,40 @@ def _entries(logprobs: dict[str, Any]) -> list[tuple[str, Likely]]:
 
 
 def _likely(pairs: Sequence[Any]) -> Likely:
-    return tuple((_whole(str(each["token"])), float(each["logprob"])) for each in pairs)
+    """Tokens and their log-probabilities; without those of probability 0, which some services write as null."""
+    given = [(str(each["token"]), each["logprob"]) for each in pairs]
+    return tuple((_whole(token), float(logprob)) for token, logprob in given if logprob is not None)
 
 
 def _first(entries: list[tuple[str, Likely]], text: str | None, *, has_thoughts: bool) -> Likely:
-    """What could have stood where the text begins: thoughts and marks of a template may have been said before it.
+    """What could have stood where the answer begins: thoughts, marks of a template and quotes may be before it.
 
-    Nothing where there are thoughts, and log-probabilities of these alone.
+    Nothing where there are thoughts, and log-probabilities of these alone. Thoughts may begin as the answer does: it is
+    the last that is said.
     """
     if not entries:
         return ()
-    answer = (text or "").strip().lower()
+    answer = _AROUND.sub("", text or "").strip().lower()
     if not answer:
         return entries[0][1]
     words = [word_of(_whole(token)) for token, _ in entries]
-    for place, word in enumerate(words):
-        if word and _whole(answer).startswith(word):
-            rest = "".join(token.translate(_MARKS) for token, _ in entries[place:]).strip().lower()
-            if place == 0 or rest.startswith(answer) or answer.startswith(rest):
-                return entries[place][1]
-    return () if has_thoughts else entries[0][1]
+    begun = [place for place, word in enumerate(words) if word and _whole(answer).startswith(word)]
+    rests = ["".join(token.translate(_MARKS) for token, _ in entries[place:]).strip().lower() for place in begun]
+    whole = [place for place, rest in zip(begun, rests, strict=True) if rest.startswith(answer)]
+    parts = [place for place, rest in zip(begun, rests, strict=True) if answer.startswith(rest)]
+    if has_thoughts:
+        found = whole[-1:] or parts[:1]
+        return entries[found[0]][1] if found else ()
+    found = whole[:1] or parts[:1]
+    return entries[found[0]][1] if found and begun[0] != 0 else entries[0][1]
+
+
+def _answer(said: str | None) -> str | None:
+    """A message's text behind the thoughts that it may begin with, where these have an end."""
+    if said is None or not said.lstrip().startswith(_THOUGHTS):
+        return said
+    ends = [found + len(end) for end in _ANSWERS if (found := said.rfind(end)) >= 0]
+    return said[max(ends) :] if ends else said
 
 
 def _thoughts(message: dict[str, Any]) -> Any:
@@ -138,9 +157,8 @@ def _thoughts(message: dict[str, Any]) -> Any:
 
 def _manner(message: dict[str, Any], text: str | None, finish: Any) -> str:
     said = []
-    if _thoughts(message) or (text or "").lstrip().startswith(
-        ("<think", "<|channel|>analysis", "<reasoning", "[THINK]")
-    ):
+    is_thinking = (text or "").lstrip().startswith(_THOUGHTS) and not (text or "").lstrip().startswith(_ANSWERS)
+    if _thoughts(message) or is_thinking:
         said.append("it thinks before it answers")
     if finish == "length" and not (text or "").strip():
         said.append("its tokens ended before an answer")

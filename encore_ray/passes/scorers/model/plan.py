@@ -21,6 +21,8 @@ from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.passes.scorers.model.planned import MODEL, SEARCH, JudgeModel, PlannedModel, ScoringModel
 from encore_ray.passes.scorers.model.reading import reading_facts, reading_of, with_template
 from encore_ray.rules import RuleSet
+from encore_ray.schema import RULES_FILE
+from encore_ray.storage import content_digest, fingerprint
 
 if TYPE_CHECKING:
     from encore_ray.models.loading.reading import MemberReading
@@ -88,6 +90,15 @@ def plan_judge(path: str, options: ScoreOptions, *, resources: Resources, rules:
 def model_source(path: str, options: ScoreOptions) -> ModelSource:
     """The model at a path, and what the options allow of it."""
     return ModelSource(path, options.revision, options.trust_remote_code, options.allow_pickle)
+
+
+def model_digest(path: str, options: ScoreOptions) -> str:
+    """What a model is, by its files and by the rules that come with it; ModelError where it is not there."""
+    from encore_ray.models.loading.identity import identify_model
+
+    identity = identify_model(local_model(model_source(path, options)))
+    beside = [folder / RULES_FILE for folder in dict.fromkeys([identity.folder, *identity.members])]
+    return fingerprint([identity.digest, *(content_digest(file.read_bytes()) for file in beside if file.is_file())])
 
 
 def plan_body(

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from encore_ray.corpora.row_sizes import pieces, row_sizes
+from encore_ray.corpora.columnar.row_sizes import pieces, row_sizes
 from encore_ray.corpora.scan import ranges, scan
 from encore_ray.corpora.sources import InputSpec, list_files
+from tests.corpora.layouts.published import OASST_TREES
 from tests.corpora.test_bounded import LONG, ROW, prepare_bounded
 
 TEXTS = ["xx", None, "yyyyy"]
@@ -65,6 +66,14 @@ def test_a_row_of_a_table_over_the_limit_goes_to_quarantine_with_its_short_value
     (bad,) = done.quarantine
     assert bad["line"] == 2 and "at most 200 bytes (prepare.max_row_bytes)" in bad["detail"]
     assert json.loads(bad["raw"])["prompt"] == "p"
+
+
+def test_rows_of_trees_that_are_too_long_are_shown():
+    # Arrow 25 ended the process where a slice of such a column was cast to its own type.
+    batch = pa.RecordBatch.from_pylist(OASST_TREES[:1] * 3)
+    (piece,) = pieces([batch], 10)
+    assert all(piece.too_long)
+    assert [json.loads(piece.head(row)) for row in range(3)] == OASST_TREES[:1] * 3
 
 
 def test_a_small_file_whose_rows_share_one_long_text_is_read_row_by_row(tmp_path: Path):

@@ -3,13 +3,13 @@
 import contextlib
 from collections import Counter
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encore_ray.corpora.turns import stored, transcripts
-from encore_ray.corpora.values import Shape, ShapeCounts, plain_type, shape_of
-
-_UNUSUAL = rf"{stored.CANDIDATE}|{transcripts.CANDIDATE}|^\s*[-+.\d]|ASSISTANT:\s*$"
+from encore_ray.arrays import to_arrow, to_numpy
+from encore_ray.corpora.columnar.plain_texts import plain_texts
+from encore_ray.corpora.values import EXACT_INT, Shape, ShapeCounts, plain_array, plain_type, shape_of
 
 
 def column_shapes(column: pa.Array) -> ShapeCounts:
@@ -18,13 +18,13 @@ def column_shapes(column: pa.Array) -> ShapeCounts:
     if pa.types.is_null(type_):
         return Counter({Shape.NULL: len(column)})
     if pa.types.is_string(type_):
-        return _of_texts(column.cast(type_))
+        return _of_texts(plain_array(column))
     if pa.types.is_boolean(type_):
         return _of_all(column, Shape.BOOL)
     if pa.types.is_floating(type_):
         return _of_all(column, Shape.FLOAT)
-    if pa.types.is_integer(type_) and type_.bit_width < 64:
-        return _of_all(column, Shape.INT)
+    if pa.types.is_integer(type_):
+        return _of_whole(column)
     return _one_by_one(column)
 
 
@@ -32,12 +32,22 @@ def _of_all(column: pa.Array, shape: Shape) -> ShapeCounts:
     return +Counter({shape: len(column) - column.null_count, Shape.NULL: column.null_count})
 
 
+def _of_whole(column: pa.Array) -> ShapeCounts:
+    """Only the few that a float64 cannot hold are looked at one by one."""
+    if column.type.bit_width < 64:
+        return _of_all(column, Shape.INT)
+    ends = pc.call_function("min_max", [column]).as_py()
+    if ends["min"] is None or -EXACT_INT <= ends["min"] <= ends["max"] <= EXACT_INT:
+        return _of_all(column, Shape.INT)
+    return _one_by_one(column)
+
+
 def _of_texts(column: pa.Array) -> ShapeCounts:
-    """Only texts that begin as a list, a number or a transcript are looked at one by one."""
-    found = pc.call_function("match_substring_regex", [column], pc.MatchSubstringOptions(_UNUSUAL))
-    unusual = found.fill_null(False)
-    shapes = _one_by_one(column.filter(unusual))
-    shapes[Shape.TEXT] += len(column) - column.null_count - unusual.true_count
+    """Only texts that may be something else, by how they begin or end, are looked at one by one."""
+    unusual_N = ~plain_texts(column, numbers=False) & to_numpy(column.is_valid())
+    looked_at = np.flatnonzero(unusual_N)
+    shapes = _one_by_one(column.take(to_arrow(looked_at)))
+    shapes[Shape.TEXT] += len(column) - column.null_count - len(looked_at)
     shapes[Shape.NULL] += column.null_count
     return +shapes
 

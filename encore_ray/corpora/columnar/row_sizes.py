@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from encore_ray.arrays import to_numpy
-from encore_ray.corpora.values import json_text, plain_type
+from encore_ray.corpora.values import json_text, plain_array
 
 _PIECE_BYTES = 64 << 20
 _SHOWN_BYTES = 1 << 16
@@ -119,6 +119,6 @@ def _picked(size_M: NDArray[np.int64], indices: pa.Array) -> NDArray[np.int64]:
 
 def _value(array: pa.Array) -> Any:
     try:
-        return array.cast(plain_type(array.type))[0].as_py()
+        return plain_array(array)[0].as_py()
     except (pa.ArrowException, UnicodeDecodeError):
         return "<not UTF-8>"
