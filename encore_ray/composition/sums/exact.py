@@ -125,9 +125,11 @@ def pieces(
 
 def _dot(a_N: NDArray[np.float64], b_N: NDArray[np.float64]) -> float:
     """The sum of products that float64 adds exactly in any order; in slices for which no BLAS starts threads."""
+    if len(a_N) <= _BLAS_ROWS:
+        return float(a_N @ b_N)
     whole = len(a_N) - len(a_N) % _BLAS_ROWS
-    total = float(np.vecdot(a_N[:whole].reshape(-1, _BLAS_ROWS), b_N[:whole].reshape(-1, _BLAS_ROWS)).sum())
-    return total + float(a_N[whole:] @ b_N[whole:]) if whole < len(a_N) else total
+    dot_M = np.vecdot(a_N[:whole].reshape(-1, _BLAS_ROWS), b_N[:whole].reshape(-1, _BLAS_ROWS))
+    return float(dot_M.sum()) + float(a_N[whole:] @ b_N[whole:])
 
 
 def _numerator(value: float) -> int:
