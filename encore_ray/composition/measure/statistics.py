@@ -1,7 +1,7 @@
 """Map-reduce statistics of all rules over a corpus: measured unit by unit and merged with ``+``."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -223,6 +223,10 @@ class Subsets(Sequence[str | None]):
             return Subsets(self.names, self.code_N[index])
         code = self.code_N[index]
         return None if code < 0 else self.names[code]
+
+    def __iter__(self) -> Iterator[str | None]:
+        names = (*self.names, None)  # -1 is the last
+        return (names[code] for code in self.code_N.tolist())
 
 
 def subset_codes(subsets: Sequence[str | None]) -> tuple[dict[str, int], NDArray[np.int64]]:
