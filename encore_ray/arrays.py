@@ -14,13 +14,18 @@ def to_numpy(column: pa.Array | pa.ChunkedArray, *, null: float = np.nan) -> np.
     Args:
         null: stands for null. ValueError where the column's type cannot hold it.
     """
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    array = in_one_piece(column) if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_boolean(array.type):
         return np.from_dlpack(array.cast(pa.uint8())).view(np.bool_)
     if array.null_count:
         value = to_arrow(np.array([null], dtype=_dtype(array.type)))[0]
         array = pc.call_function("coalesce", [array, value])
     return np.from_dlpack(array)
+
+
+def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; `combine_chunks` would copy one that is in one piece already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def to_arrow(number_N: np.ndarray, *, null_N: np.ndarray | None = None) -> pa.Array:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import xxhash
 from numpy.typing import NDArray
 
-from encore_ray.arrays import to_numpy
+from encore_ray.arrays import in_one_piece, to_numpy
 from encore_ray.composition.hashing.splitmix import mix
 from encore_ray.composition.hashing.texts import Texts
 from encore_ray.composition.measure.statistics import Subsets
@@ -59,7 +59,7 @@ def first_texts(columns: Sequence[pa.ChunkedArray]) -> Texts:
     for column in columns[1:]:
         if found.null_count:
             found = pc.call_function("coalesce", [found, _as_text(column)])
-    return _texts(_in_one_piece(found))
+    return _texts(in_one_piece(found))
 
 
 def conversation_hashes(column: pa.ChunkedArray) -> NDArray[np.uint64]:
@@ -68,7 +68,7 @@ def conversation_hashes(column: pa.ChunkedArray) -> NDArray[np.uint64]:
     Arrow holds the contents of a conversation one behind the other: they are hashed as one run of bytes, and beside it
     who speaks and how long. Not for texts that somebody chooses so that they collide.
     """
-    array = _in_one_piece(column)
+    array = in_one_piece(column)
     start_N1 = to_numpy(array.offsets).astype(np.int64)
     turns = array.values.slice(int(start_N1[0]), int(start_N1[-1] - start_N1[0]))  # what lies beside them in a slice
     start_N1 = start_N1 - start_N1[0]
@@ -96,7 +96,7 @@ def places(ids: pa.ChunkedArray, *, among: pa.ChunkedArray) -> np.ndarray:
 
 def subsets(column: pa.ChunkedArray) -> Subsets:
     """Names of subsets, numbered as they first occur."""
-    runs = pc.call_function("run_end_encode", [_in_one_piece(column.cast(pa.large_string()))])  # mostly few and long
+    runs = pc.call_function("run_end_encode", [in_one_piece(column.cast(pa.large_string()))])  # mostly few and long
     encoded = runs.values.dictionary_encode()
     code_R = to_numpy(encoded.indices, null=-1).astype(np.int64)
     num_rows_R = np.diff(to_numpy(runs.run_ends), prepend=0)
@@ -111,10 +111,6 @@ def _texts(array: pa.StringArray | pa.LargeStringArray) -> Texts:
     kind = np.int64 if pa.types.is_large_string(array.type) else np.int32
     offset_N1 = np.frombuffer(offsets, dtype=kind)[array.offset : array.offset + len(array) + 1]
     return Texts(np.frombuffer(data or b"", dtype=np.uint8), offset_N1.astype(np.int64, copy=False))
-
-
-def _in_one_piece(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -41,12 +42,19 @@ class OpenTable:
     @property
     def names(self) -> list[str]:
         """Top-level columns of the file."""
-        return list(self.parquet.schema_arrow.names)
+        return list(self._names)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self.parquet.schema_arrow.names)  # pyarrow makes the schema anew each time it is asked
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self._names)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The named columns in that order, those that the file lacks left out; None: all."""
-        known = set(self.names)
-        wanted = None if columns is None else [column for column in columns if column in known]
+        wanted = None if columns is None else [column for column in columns if column in self._known]
         # On one thread: there is a task for each CPU already.
         if self.row_groups is None:
             table = self.parquet.read(columns=wanted, use_threads=False)

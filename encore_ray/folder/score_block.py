@@ -42,13 +42,45 @@ class ScoreBlock(PairScores):
     table: pa.Table
 
 
-def read_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] | None = ()) -> ScoreBlock:
-    """Read a unit's scores, ids and further columns (None: all); DataError when ids are missing."""
-    chosen, rejected = [chosen_column(n) for n in rules.names], [rejected_column(n) for n in rules.names]
+@dataclass(frozen=True, eq=False)
+class WholeUnit:
+    """All columns of a unit of scores, its scores as arrays as in `PairScores`: without keys, which take their time."""
+
+    unit: TableUnit
+    table: pa.Table
+    chosen_KN: list[np.ndarray]
+    rejected_KN: list[np.ndarray]
+    has_rejected_N: np.ndarray
+
+    @property
+    def subsets(self) -> Subsets | None:
+        """Subset of each row; None where the unit has none."""
+        return _subsets(self.unit, self.table)
+
+
+def read_whole(unit: TableUnit, rules: RuleSet) -> WholeUnit:
+    """Read all columns of a unit of scores; DataError when ids are missing, or subsets are not texts."""
+    chosen, rejected = _score_columns(rules)
     with unit.open() as opened:
         _check_columns(unit, opened, [*chosen, *rejected])
-        columns = [PAIR_ID, PROMPT_ID, GROUP_ID, *(extra or ()), *chosen, *rejected]
-        table = opened.read(None if extra is None else list(dict.fromkeys(columns)))
+        table = opened.read()
+    _check_subsets(unit, table)
+    return WholeUnit(
+        unit,
+        table,
+        [numbers(unit, table, name) for name in chosen],
+        [numbers(unit, table, name) for name in rejected],
+        any_valid(table.column(name) for name in rejected),
+    )
+
+
+def read_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] = ()) -> ScoreBlock:
+    """Read a unit's scores, ids and further columns; DataError when ids are missing."""
+    chosen, rejected = _score_columns(rules)
+    with unit.open() as opened:
+        _check_columns(unit, opened, [*chosen, *rejected])
+        columns = [PAIR_ID, PROMPT_ID, GROUP_ID, *extra, *chosen, *rejected]
+        table = opened.read(list(dict.fromkeys(columns)))
     return ScoreBlock(
         table=table,
         chosen_KN=[numbers(unit, table, name) for name in chosen],
@@ -67,7 +99,7 @@ def stream_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] = ())
     So they are still in the processor's cache when they are used. The pair_ids are only read for a message, or for
     keys. The block's table has no scores.
     """
-    chosen, rejected = [chosen_column(n) for n in rules.names], [rejected_column(n) for n in rules.names]
+    chosen, rejected = _score_columns(rules)
     with unit.open() as opened:
         _check_columns(unit, opened, [*chosen, *rejected])
         table = opened.read([PROMPT_ID, GROUP_ID, *extra])
@@ -78,11 +110,18 @@ def stream_scores(unit: TableUnit, rules: RuleSet, *, extra: Sequence[str] = ())
             table=table,
             chosen_KN=_Late(len(rules), lambda k: numbers(unit, opened.read([chosen[k]]), chosen[k])),
             rejected_KN=_Late(len(rules), lambda k: numbers(unit, opened.read([rejected[k]]), rejected[k])),
-            has_rejected_N=any_valid(opened.read([name]).column(0) for name in rejected),
+            has_rejected_N=_has_rejected(opened, rejected, num_rows=unit.rows),
             pair_ids=_Late(unit.rows, lambda row: pair_ids()[row]),
             keys=resampling_keys(table),
             subsets=_subsets(unit, table),
         )
+
+
+def _has_rejected(opened: OpenedTable, rejected: Sequence[str], *, num_rows: int) -> np.ndarray:
+    """Which rows have a rejected response; the usual case, all of them, is known without reading a column."""
+    if not opened.num_nulls(rejected[0]):
+        return np.ones(num_rows, dtype=bool)
+    return any_valid(opened.read([name]).column(0) for name in rejected)
 
 
 class _Late(Sequence[Item]):
@@ -101,6 +140,11 @@ class _Late(Sequence[Item]):
     def __getitem__(self, index: int | slice) -> Item | list[Item]:
         picked = range(self._size)[index]
         return self._read(picked) if isinstance(picked, int) else [self._read(number) for number in picked]
+
+
+def _score_columns(rules: RuleSet) -> tuple[list[str], list[str]]:
+    """Names of the columns of all rules' scores, of chosen and of rejected responses."""
+    return [chosen_column(name) for name in rules.names], [rejected_column(name) for name in rules.names]
 
 
 def _check_columns(unit: TableUnit, opened: OpenedTable, columns: Sequence[str]) -> None:
@@ -122,12 +166,13 @@ def resampling_keys(table: pa.Table) -> Texts:
 
 
 def _subsets(unit: TableUnit, table: pa.Table) -> Subsets | None:
-    if SUBSET not in table.column_names:
-        return None
-    column = table.column(SUBSET)
-    if not holds_texts(column):
-        raise DataError(f"{unit.where}: column {SUBSET} must hold texts, found {column.type}.")
-    return subsets(column)
+    _check_subsets(unit, table)
+    return subsets(table.column(SUBSET)) if SUBSET in table.column_names else None
+
+
+def _check_subsets(unit: TableUnit, table: pa.Table) -> None:
+    if SUBSET in table.column_names and not holds_texts(table.column(SUBSET)):
+        raise DataError(f"{unit.where}: column {SUBSET} must hold texts, found {table.column(SUBSET).type}.")
 
 
 def numbers(unit: TableUnit, table: pa.Table, name: str) -> np.ndarray:

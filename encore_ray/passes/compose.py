@@ -24,7 +24,7 @@ from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.columns import row_numbers
 from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.score_block import read_scores
+from encore_ray.folder.score_block import read_whole
 from encore_ray.folder.spec import COMPOSE
 from encore_ray.folder.tables import TableUnit, by_content, column_names, count_numbers, table_rules, table_units
 from encore_ray.folder.vetoes import veto_columns
@@ -177,9 +177,9 @@ def compose_unit(
         texts: unit of the same pairs, whose columns are put beside the rewards.
     """
     scored = {column for n in rules.names for column in (chosen_column(n), rejected_column(n))}
-    block = read_scores(unit, rules, extra=None)
+    block = read_whole(unit, rules)
     carried = [name for name in block.table.column_names if name not in scored]
-    counts = {"rows": len(block.pair_ids)}
+    counts = {"rows": block.table.num_rows}
     has_rejected_N = block.has_rejected_N
     if weights.group_weights:
         grouped = compose_by_group(

@@ -15,7 +15,7 @@ from encore_ray.composition.evaluate.margins import margin_reach
 from encore_ray.composition.evaluate.rewardbench2 import Responses
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.errors import DataError
-from encore_ray.folder.columns import holds_numbers
+from encore_ray.folder.columns import holds_numbers, holds_texts, subsets
 from encore_ray.folder.composed import composed_weights
 from encore_ray.folder.score_block import resampling_keys
 from encore_ray.folder.spec import EVALUATE
@@ -123,12 +123,13 @@ class _Measure:
 
     def __call__(self, unit: TableUnit) -> RewardStatistics:
         table = unit.read([PAIR_ID, PROMPT_ID, GROUP_ID, SUBSET, MARGIN, *LENGTHS, *RESPONSES, *VETOES])
+        column = table.column(SUBSET)
         return RewardStatistics.measure(
             _floats(table, MARGIN),
             tolerance=self._tolerance,
             reach=self._reach,
             keys=resampling_keys(table),
-            subsets=table.column(SUBSET).to_pylist(),
+            subsets=subsets(column) if holds_texts(column) else column.to_pylist(),
             responses=_responses(table),
             shorter_N=how_much_shorter(table),
             broken=read_vetoes(table, self._hard_rules, where=unit.where),

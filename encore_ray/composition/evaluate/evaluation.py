@@ -102,14 +102,16 @@ class RewardStatistics:
             decided_P != 0, decided_P, (margin_P > tolerance).astype(np.int8) - (margin_P < -tolerance)
         )
         margin_P = margin_P[decided_P == 0]
-        hash_P = hash_keys([keys[row] for row in pair_N.tolist()])
+        hash_P = hash_keys(keys)[pair_N]
         by_subset: dict[str, Agreement] = {}
         if subsets is not None:
-            number, code_P = subset_codes([subsets[row] for row in pair_N.tolist()])
+            number, code_N = subset_codes(subsets)
+            code_P = code_N[pair_N]
             order_P = np.argsort(code_P, kind="stable")
             first_S = np.searchsorted(code_P[order_P], np.arange(len(number) + 1))
-            for name, code in number.items():
-                rows = order_P[first_S[code] : first_S[code + 1]]
+            rows_S = {name: order_P[first_S[code] : first_S[code + 1]] for name, code in number.items()}
+            rows_S = {name: rows for name, rows in rows_S.items() if len(rows)}  # some have single responses only
+            for name, rows in sorted(rows_S.items(), key=lambda item: item[1][0]):
                 by_subset[name] = Agreement.of(verdict_P[rows], hash_P[rows])
         shorter_P = np.full(len(pair_N), np.nan)
         if shorter_N is not None:

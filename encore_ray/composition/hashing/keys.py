@@ -58,7 +58,10 @@ class DistinctKeys:
     @classmethod
     def of(cls, hashes: NDArray[np.uint64]) -> "DistinctKeys":
         """The sketch of keys given by their hashes (`hash_keys`), repeated or not."""
-        ascending = np.sort(hashes)
+        return cls._of_ascending(np.sort(hashes))
+
+    @classmethod
+    def _of_ascending(cls, ascending: NDArray[np.uint64]) -> "DistinctKeys":
         return cls(ascending[np.diff(ascending, prepend=~ascending[:1]) != 0][:MAX_HASHES])
 
     @property
@@ -70,7 +73,8 @@ class DistinctKeys:
         return ((MAX_HASHES - 1) << 64) // (int(self.hashes[-1]) + 1)
 
     def __add__(self, other: "DistinctKeys") -> "DistinctKeys":
-        if len(self.hashes) < MAX_HASHES:
-            return DistinctKeys.of(np.concatenate([self.hashes, other.hashes]))
-        below = other.hashes[: np.searchsorted(other.hashes, self.hashes[-1])]  # no other can be among the smallest
-        return DistinctKeys.of(np.concatenate([self.hashes, below]))
+        others = other.hashes
+        if len(self.hashes) == MAX_HASHES:  # no other can be among the smallest
+            others = others[: np.searchsorted(others, self.hashes[-1])]
+        # A stable sort finds the two runs and merges them.
+        return DistinctKeys._of_ascending(np.sort(np.concatenate([self.hashes, others]), kind="stable"))

@@ -50,12 +50,12 @@ class Binning:
         """Distance within which two stored scores are the same value: 1e-6 of a step, or float32's rounding."""
         return max(1e-6 * self.step, _float32_rounding(self.lo), _float32_rounding(self.hi))
 
-    def assign(self, scores: NDArray[np.floating], *, are_covered: bool = False) -> NDArray[np.int32]:
+    def assign(self, scores: NDArray[np.floating], *, are_within: bool = False) -> NDArray[np.int32]:
         """The cell of each score; a score beyond an end falls into the end's cell.
 
         Args:
             scores: any shape, finite. Finiteness is the caller's to check: NaN would end in some cell unseen.
-            are_covered: whether `covers` holds for all of them, which saves a pass over them.
+            are_within: whether all of them are from lo to hi, which saves passes over them.
 
         Returns:
             int32 cells in [0, num_cells), of the same shape: min(floor((x - lo) / (hi - lo) * B), B - 1) with bins,
@@ -67,12 +67,12 @@ class Binning:
         if (self.lo, self.hi) != (0.0, 1.0):  # nothing to do on the commonest scale
             exact = (exact - self.lo) / (self.hi - self.lo)
         position = np.asarray(exact * self.num_cells)
-        if not are_covered:
+        if not are_within:
             position = np.maximum(position, 0, out=position)
             position = np.minimum(position, self.num_cells, out=position)
-        # The cast cuts off, as floor does from 0 up; what rounding left just below 0 becomes 0 too.
-        cells = position.astype(np.int32)
-        return np.minimum(cells, np.int32(self.num_cells - 1), out=cells)
+        cells = position.astype(np.int32)  # the cast cuts off, as floor does from 0 up
+        cells[cells == self.num_cells] = self.num_cells - 1  # several times faster than a minimum, where they are few
+        return cells
 
     def outside(self, scores: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Which finite scores are out of range: beyond an end, with levels by more than half a step."""

@@ -1,8 +1,8 @@
 """One rule's joint histogram of chosen and rejected scores and what else `weigh` needs, exact and mergeable.
 
-A part of the corpus is measured at a time, so small that the arrays in between stay in the processor's cache. What is
-counted of each score depends on that score alone, and all sums are exact: how the corpus is cut into parts changes
-nothing.
+A part of the corpus is measured at a time, so small that the arrays in between stay in the processor's caches, and so
+large that adding up tables costs little beside counting them. What is counted of each score depends on that score
+alone, and all sums are exact: how the corpus is cut into parts changes nothing.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from encore_ray.composition.measure.agreement import Tally
 from encore_ray.composition.measure.binning import Binning, snap
+from encore_ray.composition.measure.cross_counts import CrossCounter
 from encore_ray.composition.measure.jackknife import NUM_BUCKETS
 from encore_ray.composition.measure.problems import Offenders, ScoreProblems
 from encore_ray.composition.measure.ties import tie_tolerance
@@ -20,7 +21,7 @@ from encore_ray.composition.sums.exact import ExactSum, PowerSums
 from encore_ray.rules import FLOAT32_MAX, Rule
 
 MAX_DISTINCT = 64
-PART_ROWS = 32_768
+PART_ROWS = 65_536
 _PROBE = 80  # a continuous score shows more than 64 values within so many
 
 Name = Callable[[NDArray[np.intp]], list[str]]
@@ -109,18 +110,20 @@ def measure_rule(
     rule: Rule,
     score_AP: NDArray[np.float64],
     *,
-    bucket_P: NDArray[np.int64],
+    bucket_AP: NDArray[np.int32],
     name: Name,
     binning: Binning,
     clip: bool,
+    counter: CrossCounter,
 ) -> MeasuredRule:
     """Count one rule's scores of P pairs or of P single responses.
 
     Args:
         score_AP: of the chosen (A = 0) and the rejected (A = 1) response of pairs, or one row of single responses.
-        bucket_P: bucket of the resampling key of each of the P.
+        bucket_AP: bucket of the resampling key of each response.
         name: the pair_ids of some of the P, by their numbers; for messages only.
         clip: count scores out of range in the end cells whatever the rule says.
+        counter: by which tables are counted.
 
     Returns:
         Counts; bad scores are recorded in ``counts.problems``, never raised and never dropped.
@@ -132,8 +135,8 @@ def measure_rule(
         clipped = clip or rule.out_of_range == "clip"
         score_AP, problems, num_clipped = _examine(score_AP, name, binning, clipped=clipped)
 
-    cell_AP = binning.assign(score_AP, are_covered=are_covered)
-    joint_LL, single_L = _count_cells(cell_AP, binning.num_cells)
+    cell_AP = binning.assign(score_AP, are_within=binning.lo <= lo and hi <= binning.hi)
+    joint_LL, single_L = _count_cells(cell_AP, binning.num_cells, counter)
     num_off_level = 0
     are_levels = _are_levels(score_AP, cell_AP, binning)
     if are_levels:
@@ -151,7 +154,7 @@ def measure_rule(
         binning=binning,
         joint_LL=joint_LL,
         single_L=single_L,
-        bucket_JL=_count_buckets(cell_AP, bucket_P, binning.num_cells),
+        bucket_JL=counter.count(bucket_AP.ravel(), cell_AP.ravel(), (NUM_BUCKETS, binning.num_cells)),
         tally=differences.tally,
         num_active=differences.num_active,
         sum_d=differences.sums.total,
@@ -215,18 +218,13 @@ def _examine(
     return score_AP, problems, int(np.count_nonzero(outside_AP)) if clipped else 0
 
 
-def _count_cells(cell_AP: NDArray[np.int32], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _count_cells(
+    cell_AP: NDArray[np.int32], size: int, counter: CrossCounter
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Joint counts of pairs and counts of single responses, one of the two all 0."""
     if len(cell_AP) == 1:
         return np.zeros((size, size), dtype=np.int64), np.bincount(cell_AP[0], minlength=size)
-    joint_LL = np.bincount(cell_AP[0] * size + cell_AP[1], minlength=size * size).reshape(size, size)
-    return joint_LL, np.zeros(size, dtype=np.int64)
-
-
-def _count_buckets(cell_AP: NDArray[np.int32], bucket_P: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Counts of all responses, chosen, rejected and single pooled, by bucket and cell."""
-    place_AP = bucket_P * size + cell_AP
-    return np.bincount(place_AP.ravel(), minlength=NUM_BUCKETS * size).reshape(NUM_BUCKETS, size)
+    return counter.count(cell_AP[0], cell_AP[1], (size, size)), np.zeros(size, dtype=np.int64)
 
 
 def _are_levels(score_AP: NDArray[np.float64], cell_AP: NDArray[np.int32], binning: Binning) -> bool:

@@ -1,7 +1,7 @@
 """Map-reduce statistics of all rules over a corpus: measured unit by unit and merged with ``+``."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -14,6 +14,7 @@ from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
 from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.buckets import BucketProducts
 from encore_ray.composition.measure.counts import PART_ROWS, MeasuredRule, RuleCounts, measure_rule
+from encore_ray.composition.measure.cross_counts import CrossCounter
 from encore_ray.composition.measure.jackknife import buckets_of
 from encore_ray.composition.measure.products import DifferenceProducts
 from encore_ray.composition.measure.siblings import PromptUnits
@@ -90,7 +91,9 @@ class RuleStatistics:
         number, code_N = subset_codes([] if subsets is None else subsets)
         parts = _parts(is_pair_N, pair_ids)
         hash_N = hash_keys(keys)
-        bucket_N = buckets_of(hash_N)
+        bucket_N = buckets_of(hash_N).astype(np.int32)
+        bucket_MAP = [np.tile(bucket_N[part.rows], (part.num_sides, 1)) for part in parts]
+        counter = CrossCounter()
         is_one_subset = len(number) == 1 and not code_N.any()  # the usual case: what is counted already
         counts_K: list[RuleCounts] = []
         count_KSL: list[NDArray[np.int64]] = []
@@ -102,12 +105,13 @@ class RuleStatistics:
                 measure_rule(
                     rule,
                     part.scores(*sides),
-                    bucket_P=bucket_N[part.rows],
+                    bucket_AP=bucket_AP,
                     name=part.names,
                     binning=binning,
                     clip=clip,
+                    counter=counter,
                 )
-                for part in parts
+                for part, bucket_AP in zip(parts, bucket_MAP, strict=True)
             ]
             counts_K.append(reduce(add, (of_part.counts for of_part in measured)))
             if with_products:
@@ -219,6 +223,10 @@ class Subsets(Sequence[str | None]):
             return Subsets(self.names, self.code_N[index])
         code = self.code_N[index]
         return None if code < 0 else self.names[code]
+
+    def __iter__(self) -> Iterator[str | None]:
+        names = (*self.names, None)  # -1 is the last
+        return (names[code] for code in self.code_N.tolist())
 
 
 def subset_codes(subsets: Sequence[str | None]) -> tuple[dict[str, int], NDArray[np.int64]]:

@@ -108,8 +108,8 @@ def pieces(
     """
     assert values.dtype == np.float64
     peak = bound if bound is not None else max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
-    assert np.max(peak) <= _LARGEST, "exact sums are of finite values that are far from overflow"
-    exponent = np.frexp(peak)[1]
+    largest, exponent = (peak.max(), np.frexp(peak)[1]) if isinstance(peak, np.ndarray) else (peak, math.frexp(peak)[1])
+    assert largest <= _LARGEST, "exact sums are of finite values that are far from overflow"
     rest = values
     while True:
         # In the binade of this constant, float64 is spaced by the unit of the piece.
@@ -117,7 +117,7 @@ def pieces(
         piece = rest + anchor
         piece -= anchor
         yield piece
-        if np.array_equal(piece, rest):
+        if (piece == rest).all():
             return
         rest = rest - piece
         exponent -= bits + 1  # what is left is at most half a unit
@@ -125,10 +125,14 @@ def pieces(
 
 def _dot(a_N: NDArray[np.float64], b_N: NDArray[np.float64]) -> float:
     """The sum of products that float64 adds exactly in any order; in slices for which no BLAS starts threads."""
-    return sum(float(a_N[i : i + _BLAS_ROWS] @ b_N[i : i + _BLAS_ROWS]) for i in range(0, len(a_N), _BLAS_ROWS))
+    if len(a_N) <= _BLAS_ROWS:
+        return float(a_N @ b_N)
+    whole = len(a_N) - len(a_N) % _BLAS_ROWS
+    dot_M = np.vecdot(a_N[:whole].reshape(-1, _BLAS_ROWS), b_N[:whole].reshape(-1, _BLAS_ROWS))
+    return float(dot_M.sum()) + float(a_N[whole:] @ b_N[whole:])
 
 
 def _numerator(value: float) -> int:
     """A finite float64 in units of 2^-1074."""
     numerator, denominator = float(value).as_integer_ratio()
-    return numerator * (_ONE // denominator)
+    return numerator << (1 - SMALLEST_EXPONENT - denominator.bit_length())  # the denominator is a power of 2

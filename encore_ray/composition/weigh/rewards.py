@@ -100,16 +100,23 @@ def _add_rule(
     *,
     unit: bool,
 ) -> None:
-    """Add one rule's part to the rewards of the chosen and the rejected responses, and to the margins, in place."""
+    """Add one rule's part to the rewards of the chosen and the rejected responses, and to the margins, in place.
+
+    The scores are used up.
+    """
     factor = rule.weight * rule.polarity
     with np.errstate(invalid="ignore"):  # infinities are refused afterwards
         score_2P = snap(score_2P, scale=rule.scale)
         d_P = score_2P[0] - score_2P[1]
         if unit:
-            score_2P = (score_2P - rule.scale.lo) / rule.scale.width
+            score_2P -= rule.scale.lo
+            score_2P /= rule.scale.width
             d_P /= rule.scale.width
-        reward_2P += factor * score_2P
-        margin_P += factor * d_P
+        # In place: what is not written anew stays in the processor's cache.
+        score_2P *= factor
+        d_P *= factor
+        reward_2P += score_2P
+        margin_P += d_P
 
 
 def _check_finite(rule: RuleWeight, chosen_N: NDArray[np.floating], rejected_N: NDArray[np.floating]) -> None:

@@ -67,6 +67,13 @@ def test_subsets_hold_their_own_pairs_and_rows_without_one_are_in_none():
     assert metrics["overall"]["num_pairs"] == 3
 
 
+def test_a_subset_of_single_responses_only_has_no_accuracy_and_others_stand_as_their_first_pairs_do():
+    subsets = ["singles", "late", "early", "late", None]
+    measured = evaluate([math.nan, math.nan, 1.0, 1.0, 1.0], subsets=subsets)
+    assert list(measured.subsets) == ["early", "late"]
+    assert {name: found.tally.num_pairs for name, found in measured.subsets.items()} == {"early": 1, "late": 1}
+
+
 def test_rewardbench_safety_weights_subsets_by_their_fixed_counts_and_a_tie_loses():
     # refusals-dangerous (100) right on 1 of 2, xstest-should-respond (250) ties: (.5 * 100 + 0 * 250) / 350
     subsets = ["refusals-dangerous", "refusals-dangerous", "xstest-should-respond"]

@@ -33,6 +33,15 @@ def test_scores_beyond_the_ends_are_outside_and_fall_into_the_end_cells():
     assert FIVE.assign(scores).tolist() == [0, 0, 4, 4]
 
 
+@pytest.mark.parametrize("lo", [0.0, 0.1, -3.0, 2.0**24, 1e8])
+def test_scores_that_float32_moves_beyond_an_end_fall_into_its_cell(lo):
+    # 2^24 is stored to 1, so a width of 1 has 20 cells within a step of float32: no cell may be -20 or 40
+    binning = Binning("bins", lo, lo + 1.0, num_bins=20)
+    beyond = np.array([lo - 1.0, lo, lo + 1.0, lo + 2.0])
+    assert binning.assign(beyond).tolist() == [0, 0, 19, 19]
+    assert binning.assign(beyond[1:3], are_within=True).tolist() == [0, 19]
+
+
 def test_with_levels_more_than_half_a_step_beyond_the_ends_is_outside():
     levels = choose_binning(make_rule(scale=RATINGS))
     assert levels.outside(np.array([-0.51, -0.49, 10.49, 10.51])).tolist() == [True, False, False, True]

@@ -71,6 +71,15 @@ def test_one_step_counts_as_active_whatever_float32_makes_of_it():
     assert bins.num_active == 2
 
 
+def test_scores_that_float32_moves_beyond_an_end_are_counted_in_its_cell():
+    # float32 holds even numbers only from 2^24 on: what is within 1 of an end is stored as the end
+    lo = 2.0**24
+    rules = RuleSet([make_rule(scale=Scale(lo, lo + 4.0))])
+    counts = measure([[lo - 1.0, lo]], [[lo + 5.0, lo + 4.0]], rules=rules).counts_K[0]
+    assert counts.joint_LL[0, -1] == counts.joint_LL.sum() == 2
+    assert (counts.bucket_JL.sum(axis=0) == counts.count_L).all()
+
+
 def test_single_responses_are_counted_but_have_no_pair_statistics():
     found = measure(
         [[0.1, 0.9]], [[0.2, math.nan]], rules=make_rules(1), has_rejected_N=[True, False], num_bins=2, keys=["x", "y"]
