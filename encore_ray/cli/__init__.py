@@ -4,6 +4,6 @@ Heavy libraries load inside the commands, so that `--help` and mistakes answer a
 """
 
 from encore_ray.cli.app import ALL_COMMANDS as COMMANDS
-from encore_ray.cli.app import main
+from encore_ray.cli.app import main, program
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "program"]

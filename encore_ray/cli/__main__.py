@@ -1,5 +1,5 @@
 """`python -m encore_ray.cli` is `encore-ray`."""
 
-from encore_ray.cli import main
+from encore_ray.cli import program
 
-main()
+program()

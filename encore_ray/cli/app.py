@@ -1,5 +1,6 @@
 """All commands together: parsing, and the exit code that tells what happened."""
 
+import contextlib
 import io
 import logging
 import os
@@ -14,7 +15,8 @@ from encore_ray.cli.chain import Chain
 from encore_ray.cli.overview import HELP, VERSION, show_overview
 from encore_ray.cli.parsing import COMMANDS, Command, parse
 from encore_ray.console.terminal import Terminal
-from encore_ray.errors import EncoreError, Terminated
+from encore_ray.engine.ending import end_process
+from encore_ray.errors import ClusterError, EncoreError, Terminated
 from encore_ray.proxies import spare_loopback
 from encore_ray.redaction import RedactingFormatter, redact
 from encore_ray.visible import visible_lines
@@ -59,6 +61,24 @@ def main(argv: list[str] | None = None) -> None:
         sys.stderr.write(visible_lines(redact(traceback.format_exc())))
         errors.print("[bold red]encore-ray:[/] this is a bug in encore-ray; please report it with the lines above.")
     sys.exit(code)
+
+
+def program() -> None:
+    """`main` as a process of its own, whose exit code is kept.
+
+    Where the cluster failed, what Ray still runs in this process may crash when the interpreter is taken down: a node
+    without memory left a segmentation fault in place of 4. All is closed by then, so nothing is taken down.
+    """
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code == ClusterError.exit_code:
+            logging.shutdown()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError):  # nobody reads it any more
+                    stream.flush()
+            end_process()
+        raise
 
 
 def _write_any_text() -> None:

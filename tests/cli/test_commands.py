@@ -483,3 +483,24 @@ def test_status_fits_80_columns(
     assert lines[2][:9] == ["score", "unfinished", "2/1,000", "2,048/1,000,000", "1,024", "16", "min", "15", "s"]
     assert lines[3] == ["weigh", "not", "started"]
     assert "…" not in outcome.out
+
+
+CRASHES_AT_ITS_END = """
+import atexit, os, signal, sys
+atexit.register(os.kill, os.getpid(), signal.SIGSEGV)
+sys.argv = ["encore-ray", "weigh", "--scores", "s.parquet", "--rules", "rules.yaml", "--output", "w.json"]
+sys.argv += ["--engine", "ray", "--address", "127.0.0.1:9", "--num-bins", "5"]
+from encore_ray.cli import program
+program()
+"""
+
+
+def test_what_crashes_while_the_interpreter_ends_does_not_hide_that_the_cluster_failed(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"pair_id": ["a"], "chosen__a": [0.5], "rejected__a": [0.25]}), tmp_path / "s.parquet")
+    (tmp_path / "rules.yaml").write_text("- {name: a, text: a, higher_is: better, scale: {lo: 0, hi: 1}}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", CRASHES_AT_ITS_END], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert done.returncode == 4, done.stderr
+    assert "Nobody answers at the Ray cluster 127.0.0.1:9" in " ".join(done.stderr.split())
+    assert "joins the Ray at 127.0.0.1:9" in done.stdout
