@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import encore_ray.job
-import encore_ray.passes.prepare
+import encore_ray.check.early
+import encore_ray.passes.corpus_scan
 from tests.faults.runs import Reference, Setup, judge
 from tests.fuzz.commands import run_command
 
@@ -57,9 +57,9 @@ def test_a_read_only_disk_is_named(setup: Setup, reference: Reference, disk: Pat
 @pytest.mark.parametrize(
     ("module", "function", "how", "code", "said"),
     [
-        (encore_ray.job, "list_files", "vanish", 4, "does not see"),
-        (encore_ray.passes.prepare, "plan", "vanish", 4, "does not see"),
-        (encore_ray.passes.prepare, "plan", "truncate", 3, "has changed since it was listed and scanned"),
+        (encore_ray.check.early, "list_files", "vanish", 4, "does not see"),
+        (encore_ray.passes.corpus_scan, "plan", "vanish", 4, "does not see"),
+        (encore_ray.passes.corpus_scan, "plan", "truncate", 3, "has changed since it was listed and scanned"),
     ],
 )
 def test_an_input_that_changes_while_it_is_read_ends_the_job(

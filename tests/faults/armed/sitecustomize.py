@@ -23,7 +23,7 @@ import time
 
 # Steps that are calls: name (formatted with the call's `self`), module, function.
 FUNCTIONS = (
-    ("scan", "encore_ray.passes.prepare", "_Scan.__call__"),
+    ("scan", "encore_ray.passes.corpus_scan", "_Scan.__call__"),
     ("convert", "encore_ray.passes.prepare", "_Convert.__call__"),
     ("score", "encore_ray.passes.scorers.score_unit", "ScoreUnit.__call__"),
     ("measure", "encore_ray.passes.weigh", "_Measure.__call__"),
