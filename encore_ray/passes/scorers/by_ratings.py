@@ -89,7 +89,7 @@ def rules_of_ratings(rated: Sequence[str], rules: RuleSet | None) -> RuleSet:
     if rules is None:
         raise ConfigError(
             f"The data carries ratings of {', '.join(rated)}: name a rules.yaml with `rules` that says which "
-            "direction is better and on which scale."
+            "direction is better and on which scale. `encore-ray init` drafts one from the data."
         )
     missing = [name for name in rules.names if name not in rated]
     if missing:
