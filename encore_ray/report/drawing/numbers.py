@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from encore_ray.composition.consensus.verdict import write_p
+
 UNKNOWN = "–"
 MINUS = "−"
 
@@ -64,9 +66,7 @@ def signed(value: float | None, *, digits: int = 2) -> str:
 
 
 def p_value(p: float | None) -> str:
-    if p is None:
-        return "p unknown"
-    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+    return "p unknown" if p is None else write_p(p)
 
 
 def value_text(value: Any) -> str:
