@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-FAST := tests/artifacts tests/cli tests/composition tests/console tests/corpora tests/folder tests/image tests/report \
+FAST := tests/artifacts tests/cli tests/composition tests/console tests/corpora tests/files tests/folder tests/image tests/report \
 	tests/submit tests/test_config.py tests/test_errors.py tests/test_jobs.py tests/test_redaction.py tests/test_rule_pools.py \
 	tests/test_rules.py tests/test_storage.py
 

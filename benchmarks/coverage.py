@@ -30,18 +30,18 @@ from benchmarks.tables import machine, show, write_json
 from encore_ray.composition.consensus.consensus import find_consensus
 from encore_ray.composition.consensus.left_out import correlate_loading
 from encore_ray.composition.hashing.splitmix import mix
-from encore_ray.composition.measure.agreement import Interval, correlate
-from encore_ray.composition.measure.buckets import NUM_BUCKETS as COARSE
-from encore_ray.composition.measure.disattenuation import remove_noise
-from encore_ray.composition.measure.entropy import entropies_without_each, entropy
-from encore_ray.composition.measure.jackknife import (
+from encore_ray.composition.inference.agreement import Interval, correlate
+from encore_ray.composition.inference.disattenuation import remove_noise
+from encore_ray.composition.inference.entropy import entropies_without_each, entropy
+from encore_ray.composition.inference.jackknife import (
     NUM_BUCKETS,
     buckets_of,
     jackknife_interval,
     sum_buckets,
     without_each,
 )
-from encore_ray.composition.measure.poisson import draw_replicates
+from encore_ray.composition.inference.poisson import draw_replicates
+from encore_ray.composition.measure.buckets import NUM_BUCKETS as COARSE
 from encore_ray.composition.weigh.formulas import encore
 
 LEVELS = 11

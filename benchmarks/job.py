@@ -43,8 +43,8 @@ import yaml
 from benchmarks.lengths import Lengths, by_length, random_pairs
 from benchmarks.recipe import SEED, find_corpus, save_model, train_tokenizer
 from benchmarks.tables import machine, show, write_json
-from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import pass_tables
+from encore_ray.folder.protocol.commits import total_counts
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import Dtype, load_model
 from encore_ray.passes.scorers.scoring_cost import ScoringCost

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 import encore_ray
 from benchmarks.tables import show, write_json
-from encore_ray.composition.measure.agreement import Tally
+from encore_ray.composition.inference.agreement import Tally
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.corpora.planted.corpus import WORLDS, World, planted_ratings
 from encore_ray.rules import RuleSet

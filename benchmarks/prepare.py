@@ -104,7 +104,7 @@ def write_hh(path: Path, corpus: Path | None, num_rows: int) -> str:
 def by_ours(source: Path, folder: Path) -> int:
     """The prepare pass."""
     from encore_ray.config import ClusterOptions, PrepareOptions, TrackingOptions
-    from encore_ray.corpora.sources import InputSpec, list_files
+    from encore_ray.corpora.files.sources import InputSpec, list_files
     from encore_ray.passes.prepare import Prepare
     from encore_ray.run import open_run
     from encore_ray.storage import Folder

@@ -50,12 +50,12 @@ from encore_ray.config import ClusterOptions, TrackingOptions, WeighOptions
 from encore_ray.engine.on_ray.cluster import cluster
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.seal import read_manifest
-from encore_ray.folder.tables import RULES_METADATA
+from encore_ray.folder.protocol.seal import read_manifest
+from encore_ray.folder.reading.tables import RULES_METADATA
 from encore_ray.passes.compose import Compose
 from encore_ray.passes.weigh import Weigh
 from encore_ray.rules import Rule, RuleSet, Scale
-from encore_ray.run import Result, Step, open_run
+from encore_ray.run import Result, open_run
 from encore_ray.schema import (
     CHOSEN_REWARD,
     CHOSEN_TOKENS,
@@ -70,6 +70,7 @@ from encore_ray.schema import (
     chosen_column,
     rejected_column,
 )
+from encore_ray.step import Step
 from encore_ray.storage import Folder
 
 DISTINCT_FILES = 16

@@ -36,10 +36,10 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.tables import machine, show, write_json
-from encore_ray.engine.unit_work import CommittedWork, unit_task
+from encore_ray.engine.work.unit_work import CommittedWork, unit_task
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import Commit
 from encore_ray.folder.pass_table import pass_table
+from encore_ray.folder.protocol.commits import Commit
 from encore_ray.folder.spec import COMPOSE, EMBED
 from encore_ray.folder.status import pass_tables
 from encore_ray.models.energy.maximum import Maximiser

@@ -24,7 +24,7 @@ import yaml
 
 from benchmarks.commands import run_command
 from benchmarks.tables import machine, show, write_json
-from encore_ray.composition.measure.agreement import correlate
+from encore_ray.composition.inference.agreement import correlate
 from encore_ray.corpora.planted.corpus import PlantedText, planted_text
 from encore_ray.models.training.demo_model import build_backbone, build_tokenizer
 from encore_ray.schema import chosen_column, rejected_column

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from encore_ray import durable
 from encore_ray.artifacts import Comparison, WeightsFile, read_weights
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import WeighOptions
 from encore_ray.config.sources import make_section, read_rules
 from encore_ray.engine.local import LocalEngine
-from encore_ray.engine.reduce import Reducer
+from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.memory import MemoryUnit
-from encore_ray.folder.tables import TableUnit, carried_rules, table_rules, table_units
+from encore_ray.files import durable
+from encore_ray.folder.reading.memory import MemoryUnit
+from encore_ray.folder.reading.tables import TableUnit, carried_rules, table_rules, table_units
 from encore_ray.passes.compare import compare_units
 from encore_ray.passes.compose import compose_unit
 from encore_ray.passes.weigh import weigh_units

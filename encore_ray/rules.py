@@ -25,7 +25,7 @@ from typing import Any, Literal
 import yaml
 
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.plain_yaml import NotYaml, parse_yaml
+from encore_ray.files.plain_yaml import NotYaml, parse_yaml
 
 HigherIs = Literal["better", "worse"]
 Link = Literal["identity", "sigmoid", "expected_level"]

@@ -10,11 +10,10 @@ object that is called with the run, and knows which row of `PASSES` it is:
 import contextlib
 import logging
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -22,23 +21,24 @@ from encore_ray.config import ClusterOptions, TrackingOptions
 from encore_ray.engine.base import Engine
 from encore_ray.engine.display import Display
 from encore_ray.engine.engines import Engines
-from encore_ray.engine.interrupts import signals_interrupt
 from encore_ray.engine.pools import ActorPool, Resources, TaskPool
+from encore_ray.engine.process.interrupts import signals_interrupt
 from encore_ray.engine.progress import Progress
-from encore_ray.engine.reduce import Reducer
-from encore_ray.engine.run_units import run_units
-from encore_ray.engine.unit_work import Task, Write
+from encore_ray.engine.work.reduce import Reducer
+from encore_ray.engine.work.run_units import run_units
+from encore_ray.engine.work.unit_work import Task, Write
 from encore_ray.errors import ConfigError
-from encore_ray.folder.commits import Commit
+from encore_ray.files.proxies import spare_loopback
 from encore_ray.folder.driver.lock import only_driver, require_driver
 from encore_ray.folder.pass_facts import MadeFrom, as_json, keep_stamps, read_facts, write_facts
 from encore_ray.folder.pass_table import PassTable, pass_table
+from encore_ray.folder.protocol.commits import Commit
 from encore_ray.folder.provenance import is_same
+from encore_ray.folder.reading.tables import run_rules
 from encore_ray.folder.spec import Pass, driver_folders
 from encore_ray.folder.status import run_status
-from encore_ray.folder.tables import run_rules
-from encore_ray.proxies import spare_loopback
 from encore_ray.rules import RuleSet
+from encore_ray.step import Record, Step
 from encore_ray.storage import Folder
 from encore_ray.tracking import PassTracker, Tracker, open_tracker, untracked
 from encore_ray.tracking.run_context import git_commit
@@ -46,38 +46,6 @@ from encore_ray.tracking.run_context import git_commit
 logger = logging.getLogger("encore_ray")
 
 Result = TypeVar("Result")
-Made = TypeVar("Made")
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A file that the job read: its place, the SHA-256 of its content, its rows."""
-
-    uri: str
-    digest: str
-    num_rows: int
-
-
-@dataclass(frozen=True)
-class Record:
-    """What MLflow keeps of a pass that has ended.
-
-    Attributes:
-        params, metrics, artifacts: of its own nested run; metrics at `step`.
-        job_metrics, job_artifacts, job_tags: of the run of the whole job.
-        inputs: datasets that the job read.
-        composer: content of a weights.json, to be logged as a model.
-    """
-
-    params: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
-    step: int = 0
-    artifacts: Mapping[str, bytes] = field(default_factory=dict)
-    job_metrics: Mapping[str, float | None] = field(default_factory=dict)
-    job_artifacts: Mapping[str, bytes] = field(default_factory=dict)
-    job_tags: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Sequence[Dataset] = ()
-    composer: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,60 +59,6 @@ class Done:
 
     seconds: float
     numbers: int | None
-
-
-class Step(ABC, Generic[Made]):
-    """A pass with its options: what `Run.do` does.
-
-    Attributes:
-        spec: its row of `PASSES`.
-        asked: facts by which results of before are refused. Where only others differ, which follow from an earlier
-            pass, it is done anew without being asked; a table refuses by itself.
-    """
-
-    spec: ClassVar[Pass]
-    asked: ClassVar[tuple[str, ...]] = ()
-
-    @abstractmethod
-    def __call__(self, run: "Run") -> Made:
-        """Do it, or find it done."""
-
-    @property
-    def called(self) -> str:
-        """What the terminal calls it."""
-        return self.spec.name
-
-    def facts(self, run: "Run") -> Mapping[str, Any] | None:
-        """What it would be made from, as JSON values that are known before any work.
-
-        None for a step that looks for itself at what stands; the methods below are then not called.
-        """
-        return None
-
-    def made_files(self, run: "Run") -> Sequence[str]:
-        """Files of the run without which its results do not stand."""
-        return self.spec.end_files
-
-    def kept(self, made: Made) -> Any:
-        """What of the result no file holds, as a JSON value."""
-        return None
-
-    def standing(self, run: "Run", kept: Any) -> Made:
-        """The result as an earlier command made it."""
-        raise NotImplementedError
-
-    def numbers(self, run: "Run") -> int | None:
-        """About how many numbers it reads; None for a pass with a model."""
-        return None
-
-    @property
-    def paths(self) -> Sequence[str]:
-        """What its workers must see, beside the run folder."""
-        return ()
-
-    def record(self, made: Made) -> Record:
-        """What is kept of the result."""
-        return Record()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Files on any file system: atomic writes, records that the first writer wins, tables with digests.
 
 One `Folder` is a run folder or a part of it, local or remote (anything fsspec opens). A local file appears
-under its name only when it is whole and on disk (see `encore_ray.durable`); an object store gives the
+under its name only when it is whole and on disk (see `encore_ray.files.durable`); an object store gives the
 same by itself. `create_once` is the one primitive that decides between two attempts at the same work.
 """
 
@@ -17,11 +17,11 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import xxhash
 
-from encore_ray import durable
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.fence import ask_leave
+from encore_ray.files import durable
+from encore_ray.files.fence import ask_leave
+from encore_ray.files.remote import describe, file_stamp, file_system, is_taken, is_trouble
 from encore_ray.redaction import redact
-from encore_ray.remote import describe, file_stamp, file_system, is_taken, is_trouble
 
 if TYPE_CHECKING:  # imported where they are used: a command that only tells its help needs neither
     import fsspec
@@ -237,7 +237,7 @@ class Folder:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from encore_ray.pickled import refuse_pickles
+        from encore_ray.files.pickled import refuse_pickles
 
         try:
             # The file is opened by us: pyarrow would read hive-style partitions into a path's folder names.

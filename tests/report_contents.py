@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from encore_ray.artifacts import Comparison, LabelErrors, Metrics, RefineReport, RuleRefineReport, WeightsFile
-from encore_ray.composition.measure.agreement import Tally
+from encore_ray.composition.inference.agreement import Tally
 from encore_ray.report.data.contents import ReportContents, SelectionSummary
 from encore_ray.rules import Rule, RuleSet, Scale
 

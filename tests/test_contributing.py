@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 
 from encore_ray.config import PrepareOptions
-from encore_ray.corpora.sources import InputSpec, list_files
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.folder import spec
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.folder.spec import Pass
 from encore_ray.folder.status import run_status
-from encore_ray.folder.tables import table_units
 from encore_ray.passes.prepare import Prepare
 from encore_ray.storage import Folder
 from tests.passes.doing import do

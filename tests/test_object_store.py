@@ -16,6 +16,7 @@ import pytest
 from encore_ray.cli import main
 from encore_ray.config.sources import read_rules
 from encore_ray.errors import ConfigError, DataError, ModelError
+from encore_ray.files.remote import file_system
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.driver.entries import LEASE_DIR
 from encore_ray.folder.driver.lock import only_driver
@@ -23,7 +24,6 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.models.loading.identity import identify_model
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.passes.scorers.model.place import local_model
-from encore_ray.remote import file_system
 from encore_ray.storage import Folder
 from tests.models import tiny
 from tests.object_store import STALL_S, FaultProxy, Plan, Store, always, fault_proxy, first_creations, random_faults

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from encore_ray.console.inspect import inspect_path
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import PassTable, pass_table
+from encore_ray.folder.protocol.commits import total_counts
 from encore_ray.folder.spec import PASSES, PREPARE, Pass
 from encore_ray.folder.status import run_status
 from encore_ray.passes.report import make_report

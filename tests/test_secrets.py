@@ -16,9 +16,9 @@ import yaml
 from encore_ray.cli import COMMANDS, main
 from encore_ray.config.sources import environment_values, load_config, make_config
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.tables import table_units
+from encore_ray.files.pickled import refuse_pickles
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.job import run_job
-from encore_ray.pickled import refuse_pickles
 from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder, absolute
 from encore_ray.tracking import replay

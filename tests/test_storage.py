@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.durable import TEMP_PREFIX
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.remote import file_system
+from encore_ray.files.durable import TEMP_PREFIX
+from encore_ray.files.remote import file_system
 from encore_ray.storage import Folder, absolute, fingerprint, require_paths, to_json
 from tests.object_store import Store
 

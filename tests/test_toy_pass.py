@@ -17,17 +17,18 @@ from rich.console import Console
 
 from encore_ray.cli import main
 from encore_ray.config import ClusterOptions, PrepareOptions, TrackingOptions
-from encore_ray.corpora.sources import InputSpec, list_files
-from encore_ray.engine.unit_work import unit_task
+from encore_ray.corpora.files.sources import InputSpec, list_files
+from encore_ray.engine.work.unit_work import unit_task
 from encore_ray.folder import spec
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import total_counts
+from encore_ray.folder.protocol.commits import total_counts
+from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_units
 from encore_ray.folder.spec import Pass
-from encore_ray.folder.tables import TableUnit, count_numbers, table_units
 from encore_ray.passes.prepare import Prepare
 from encore_ray.passes.report import make_report
-from encore_ray.run import Record, Run, Step, open_run
+from encore_ray.run import Run, open_run
 from encore_ray.schema import CHOSEN, PAIR_ID, PAIRS_DIR, QUARANTINE_SCHEMA, REASON_COUNT, Reason
+from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, to_json
 from tests.passes import jobs
 

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from encore_ray.artifacts import Metrics, WeightsFile
-from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.composition.measure.problems import Offenders, ScoreProblems
+from encore_ray.composition.scales.binning import choose_binning
 from encore_ray.console.show import show_comparison, show_left_out, show_metrics, show_weights
 from encore_ray.console.terminal import Terminal
 from encore_ray.errors import DataError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from encore_ray import durable
+from encore_ray.files import durable
 from encore_ray.passes.export.layouts import LAYOUTS, write_dataset
 from encore_ray.storage import Folder
 

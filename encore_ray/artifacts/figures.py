@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, model_validator
 
 from encore_ray.artifacts.artifact import Part
 from encore_ray.composition.compare.verdict import name_world
-from encore_ray.composition.measure.agreement import Interval, Tally
+from encore_ray.composition.inference.agreement import Interval, Tally
 
 Item = TypeVar("Item")
 ListOrNull = Annotated[list[Item], BeforeValidator(lambda value: [] if value is None else value)]

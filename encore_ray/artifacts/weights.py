@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from encore_ray.artifacts.artifact import Artifact, Part
 from encore_ray.artifacts.figures import ConsensusFigures, Correlations, RuleFigures, entropy_unit
 from encore_ray.composition.consensus.verdict import IMPOSSIBLE
-from encore_ray.composition.measure.agreement import Interval
+from encore_ray.composition.inference.agreement import Interval
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.schema import WEIGHTS_FILE
 from encore_ray.storage import Folder

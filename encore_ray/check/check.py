@@ -9,8 +9,8 @@ from encore_ray.check.place import look_at_place, look_at_standing, memory, size
 from encore_ray.check.sample import Sample, take_sample
 from encore_ray.check.scoring import ScoringCheck
 from encore_ray.config import JobConfig
+from encore_ray.corpora.files.sources import SourceFile
 from encore_ray.corpora.notes import told
-from encore_ray.corpora.sources import SourceFile
 from encore_ray.engine.engines import needs_ray
 from encore_ray.engine.local import this_machine
 from encore_ray.engine.probes import cluster_address, require_ray

@@ -2,8 +2,8 @@
 
 from encore_ray.composition.weigh.weighing import check_ranges
 from encore_ray.config import JobConfig
+from encore_ray.corpora.files.sources import SourceFile, list_files
 from encore_ray.corpora.inputs import input_specs
-from encore_ray.corpora.sources import SourceFile, list_files
 from encore_ray.errors import ConfigError
 from encore_ray.passes.scorers.choose import check_configured_scorer
 from encore_ray.passes.scorers.scorer import Scorer

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from encore_ray.check.sample import Sample
 from encore_ray.config import JobConfig
-from encore_ray.corpora.sources import SourceFile
+from encore_ray.corpora.files.sources import SourceFile
 from encore_ray.errors import ConfigError
 from encore_ray.folder.driver.lock import driver_of, refuse_other_driver
 from encore_ray.folder.pass_table import PassTable

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from encore_ray.config import PrepareOptions
-from encore_ray.corpora.convert import SplitConverter
+from encore_ray.corpora.converting.convert import SplitConverter
+from encore_ray.corpora.files.sources import SourceFile
 from encore_ray.corpora.plan import CorpusPlan
 from encore_ray.corpora.scan import RangeScan, ranges, scan
-from encore_ray.corpora.sources import SourceFile
 from encore_ray.errors import DataError
-from encore_ray.folder.memory import MemoryUnit
+from encore_ray.folder.reading.memory import MemoryUnit
 from encore_ray.passes.corpus_scan import convert_settings, named_files, plan_corpus
 from encore_ray.passes.prepare import converted_counts
 

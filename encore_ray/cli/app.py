@@ -15,9 +15,9 @@ from encore_ray.cli.chain import Chain
 from encore_ray.cli.overview import HELP, VERSION, show_overview
 from encore_ray.cli.parsing import COMMANDS, Command, parse
 from encore_ray.console.terminal import Terminal
-from encore_ray.engine.ending import end_process
+from encore_ray.engine.process.ending import end_process
 from encore_ray.errors import ClusterError, EncoreError, Terminated
-from encore_ray.proxies import spare_loopback
+from encore_ray.files.proxies import spare_loopback
 from encore_ray.redaction import RedactingFormatter, redact
 from encore_ray.visible import visible_lines
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from encore_ray.config import SECTIONS, InputOptions, JobConfig, Section
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.plain_yaml import NotYaml, parse_yaml
+from encore_ray.files.plain_yaml import NotYaml, parse_yaml
 from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder, absolute, is_remote

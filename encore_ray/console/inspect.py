@@ -38,13 +38,13 @@ from encore_ray.console.show import (
     show_weights,
 )
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.files.plain_yaml import NotYaml, parse_yaml
 from encore_ray.folder import spec
 from encore_ray.folder.driver.lock import driver_of
-from encore_ray.folder.parquet import open_parquet
 from encore_ray.folder.pass_table import PassTable, pass_tables
+from encore_ray.folder.reading.parquet import open_parquet
+from encore_ray.folder.reading.tables import TableUnit, table_units
 from encore_ray.folder.status import run_status
-from encore_ray.folder.tables import TableUnit, table_units
-from encore_ray.plain_yaml import NotYaml, parse_yaml
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
     DETAIL,

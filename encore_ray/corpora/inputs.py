@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from encore_ray.config import InputOptions
-from encore_ray.corpora.layouts.columns import ColumnMap
-from encore_ray.corpora.sources import InputSpec
+from encore_ray.corpora.files.columns import ColumnMap
+from encore_ray.corpora.files.sources import InputSpec
 from encore_ray.errors import ConfigError
 
 

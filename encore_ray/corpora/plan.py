@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from encore_ray.corpora.digest import ContentDigest
+from encore_ray.corpora.files.columns import ColumnMap, top_of
+from encore_ray.corpora.files.digest import ContentDigest
+from encore_ray.corpora.files.sources import SourceFile
 from encore_ray.corpora.formats import AUTO, choose_layout
-from encore_ray.corpora.layouts.columns import ColumnMap, top_of
 from encore_ray.corpora.layouts.layout import Layout
 from encore_ray.corpora.layouts.mapped import mapped_layout
-from encore_ray.corpora.own_verdict import find_worths
-from encore_ray.corpora.ratings import find_ratings, unread_ratings
+from encore_ray.corpora.pairing.own_verdict import find_worths
+from encore_ray.corpora.pairing.ratings import find_ratings, unread_ratings
 from encore_ray.corpora.reading import Reading, find_beside, id_and_subset
 from encore_ray.corpora.rows import FileRange
 from encore_ray.corpora.scan import ColumnScan, RangeScan
-from encore_ray.corpora.sources import SourceFile
 from encore_ray.corpora.tables import TableSpec, merge_columns
 from encore_ray.corpora.values import STORED, TEXTUAL, WHOLE, Shape, usual_shape
 from encore_ray.errors import ConfigError, DataError

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from encore_ray.corpora.layouts.columns import HISTORY, ID_COLUMN, SYSTEM, ColumnMap, at_path
+from encore_ray.corpora.files.columns import HISTORY, ID_COLUMN, SYSTEM, ColumnMap, at_path
 from encore_ray.corpora.layouts.layout import Layout
 from encore_ray.corpora.layouts.parts import history_of, with_history
-from encore_ray.corpora.own_verdict import MARGIN, STATUS
-from encore_ray.corpora.pairs import Candidate
-from encore_ray.corpora.ratings import RatingColumns
+from encore_ray.corpora.pairing.own_verdict import MARGIN, STATUS
+from encore_ray.corpora.pairing.pairs import Candidate
+from encore_ray.corpora.pairing.ratings import RatingColumns
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import text_of
 from encore_ray.corpora.turns.standard import is_empty, standard

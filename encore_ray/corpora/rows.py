@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.corpora.bounded import ROW_BYTES, TooLong, array_elements, read_line, too_large
 from encore_ray.corpora.columnar.batches import TableBatch
 from encore_ray.corpora.columnar.row_sizes import Piece, pieces
+from encore_ray.corpora.files.bounded import ROW_BYTES, TooLong, array_elements, read_line, too_large
+from encore_ray.corpora.files.sources import SourceFile, open_text, reading
 from encore_ray.corpora.kinds.delimited import delimited_rows
 from encore_ray.corpora.kinds.tables import TABLE_KINDS, open_table
-from encore_ray.corpora.sources import SourceFile, open_text, reading
 from encore_ray.corpora.values import json_text
 from encore_ray.errors import DataError
 from encore_ray.schema import Reason

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from encore_ray.corpora.bounded import ROW_BYTES, TooLong
 from encore_ray.corpora.columnar.column_shapes import column_shapes
 from encore_ray.corpora.columnar.row_sizes import pieces
-from encore_ray.corpora.digest import ContentDigest
+from encore_ray.corpora.files.bounded import ROW_BYTES, TooLong
+from encore_ray.corpora.files.digest import ContentDigest
+from encore_ray.corpora.files.sources import SourceFile, reading
 from encore_ray.corpora.kinds.tables import TABLE_KINDS, open_table
-from encore_ray.corpora.ratings import RULE_NAMES
+from encore_ray.corpora.pairing.ratings import RULE_NAMES
 from encore_ray.corpora.rows import BadRow, FileRange, parse_object, read_rows, text_items
-from encore_ray.corpora.sources import SourceFile, reading
 from encore_ray.corpora.values import ShapeCounts, plain_type, shape_of
 from encore_ray.errors import DataError
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from encore_ray import schema
 from encore_ray.arrays import to_texts
-from encore_ray.corpora.conversations import Conversations, content_ids, short_hashes
-from encore_ray.corpora.pairs import CanonicalPair
-from encore_ray.corpora.ratings import RATING_PREFIXES, Ratings
+from encore_ray.corpora.pairing.conversations import Conversations, content_ids, short_hashes
+from encore_ray.corpora.pairing.pairs import CanonicalPair
+from encore_ray.corpora.pairing.ratings import RATING_PREFIXES, Ratings
 from encore_ray.corpora.rows import SourceRow
 from encore_ray.corpora.scan import ColumnScan
 from encore_ray.corpora.values import ShapeCounts, arrow_type, json_text

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from encore_ray.check.sample import Sample, take_sample
 from encore_ray.config import PrepareOptions, RateOptions, ScoreOptions
 from encore_ray.config.sources import read_rules, resolve_model, section_defaults
-from encore_ray.corpora.sources import InputSpec, list_files
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.drafts.files import JOB_NAME, Draft, Names
 from encore_ray.drafts.observed import observe
 from encore_ray.drafts.rules import DraftedRules, draft_rules, draft_rules_of_heads
 from encore_ray.drafts.scores import draft_chain, scores_units
 from encore_ray.errors import ConfigError
+from encore_ray.files.plain_yaml import scalar_text
 from encore_ray.passes.scorers.api.connection import is_api
 from encore_ray.passes.scorers.api.reach import served_models
 from encore_ray.passes.scorers.by_ratings import rated_rules
-from encore_ray.plain_yaml import scalar_text
 from encore_ray.rule_pools import rule_pool
 from encore_ray.storage import absolute, require_paths
 

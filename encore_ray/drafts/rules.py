@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from encore_ray.composition.measure.fitting_scale import outward
+from encore_ray.composition.scales.fitting_scale import outward
 from encore_ray.drafts.observed import Observed
-from encore_ray.plain_yaml import number_text, scalar_text
+from encore_ray.files.plain_yaml import number_text, scalar_text
 from encore_ray.rules import RuleSet, Scale, slug
 
 if TYPE_CHECKING:

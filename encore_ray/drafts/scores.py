@@ -9,7 +9,7 @@ from encore_ray.drafts.files import CHAIN_NAME, Draft, Names
 from encore_ray.drafts.observed import observe
 from encore_ray.drafts.rules import draft_rules
 from encore_ray.errors import DataError, EncoreError
-from encore_ray.folder.tables import TableUnit, carried_rules, column_names, table_units
+from encore_ray.folder.reading.tables import TableUnit, carried_rules, column_names, table_units
 from encore_ray.passes.scorers.by_ratings import rated_rules
 from encore_ray.schema import CHOSEN, chosen_column, rejected_column
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from encore_ray.engine.outcomes import Death, Lost
 from encore_ray.engine.pools import ActorPool, Resources, TaskPool
-from encore_ray.folder.in_flight import InFlight
+from encore_ray.folder.protocol.in_flight import InFlight
 
 EngineName = Literal["local", "ray"]
 

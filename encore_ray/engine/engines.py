@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Self
 
 from encore_ray.config import ClusterOptions
 from encore_ray.engine.base import Engine
-from encore_ray.engine.ending import end_process, say_last
-from encore_ray.engine.interrupts import signals_interrupt
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.probes import cluster_address
+from encore_ray.engine.process.ending import end_process, say_last
+from encore_ray.engine.process.interrupts import signals_interrupt
 from encore_ray.engine.progress import Progress
 from encore_ray.engine.visible import Visible
 from encore_ray.errors import ClusterError, ConfigError
-from encore_ray.folder.in_flight import InFlight
+from encore_ray.folder.protocol.in_flight import InFlight
 from encore_ray.redaction import redact
 from encore_ray.storage import Folder
 

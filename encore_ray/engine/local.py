@@ -18,11 +18,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from encore_ray.engine.base import EngineName, Send
-from encore_ray.engine.ending import end_process, say_last
 from encore_ray.engine.outcomes import Lost
 from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool, find_crew
-from encore_ray.engine.watchdog import Watchdog
-from encore_ray.folder.in_flight import STDERR, InFlight
+from encore_ray.engine.process.ending import end_process, say_last
+from encore_ray.engine.process.watchdog import Watchdog
+from encore_ray.folder.protocol.in_flight import STDERR, InFlight
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encore_ray.errors import ClusterError, ConfigError
-from encore_ray.remote import file_system
+from encore_ray.files.remote import file_system
 from encore_ray.schema import NONCE_FILE
 from encore_ray.storage import Folder
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from encore_ray.folder.commits import Commit, DataFile, LeftOut
 from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.protocol.commits import Commit, DataFile, LeftOut
 from encore_ray.schema import (
     DATA_DIR,
     SCHEMA_VERSION,

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from encore_ray.folder.parquet import open_parquet
 from encore_ray.folder.pass_table import pass_table
-from encore_ray.folder.seal import read_manifest
+from encore_ray.folder.protocol.seal import read_manifest
+from encore_ray.folder.protocol.versions import is_readable
+from encore_ray.folder.reading.parquet import open_parquet
 from encore_ray.folder.spec import Pass
-from encore_ray.folder.versions import is_readable
 from encore_ray.schema import DATA_DIR, FACTS_DIR, QUARANTINE_DIR, SCHEMA_VERSION
 from encore_ray.storage import Folder, content_digest, fingerprint, from_json, to_json
 

@@ -16,14 +16,14 @@ from typing import Any
 import pyarrow as pa
 
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
-from encore_ray.folder import spec, versions
-from encore_ray.folder.commits import Commit
+from encore_ray.folder import spec
 from encore_ray.folder.driver.entries import LEASE_DIR
 from encore_ray.folder.driver.local import LOCK_FILE
-from encore_ray.folder.in_flight import InFlight
-from encore_ray.folder.provenance import input_refusal, is_same
-from encore_ray.folder.records import Records
-from encore_ray.folder.seal import (
+from encore_ray.folder.protocol import versions
+from encore_ray.folder.protocol.commits import Commit
+from encore_ray.folder.protocol.in_flight import InFlight
+from encore_ray.folder.protocol.records import Records
+from encore_ray.folder.protocol.seal import (
     lost_quarantine,
     manifest_table,
     read_manifest,
@@ -31,6 +31,7 @@ from encore_ray.folder.seal import (
     seal_content,
     sources,
 )
+from encore_ray.folder.provenance import input_refusal, is_same
 from encore_ray.folder.spec import Pass, outdated_by
 from encore_ray.schema import (
     ATTEMPTS_DIR,

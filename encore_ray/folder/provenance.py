@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from encore_ray.errors import ResumeRefused
-from encore_ray.folder.commits import INPUT, Commit
+from encore_ray.folder.protocol.commits import INPUT, Commit
 from encore_ray.storage import fingerprint
 
 _REMEDY = "Use --overwrite to start over, or another run folder."

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from encore_ray.errors import DataError
-from encore_ray.folder.commits import Commit
 from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.protocol.commits import Commit
 from encore_ray.schema import DETAIL, LINE, PAIR_ID, REASON, REASON_COUNT, SOURCE, Reason
 
 EVIDENCE = 500.0

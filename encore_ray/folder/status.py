@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder import spec
-from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import PassTable, pass_tables
+from encore_ray.folder.protocol.commits import total_counts
 from encore_ray.folder.spec import Pass
 from encore_ray.schema import CONFIG_FILE, FIT_PROGRESS_FILE, PLAN_FILE, WORK_FILE
 from encore_ray.storage import Folder, from_json

@@ -11,12 +11,12 @@ from functools import partial
 import numpy as np
 
 from encore_ray.composition.measure.differences import RuleAgreement
-from encore_ray.composition.measure.score_range import ScoreRange
+from encore_ray.composition.scales.score_range import ScoreRange
 from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit, Terms, fit
 from encore_ray.engine.progress import Progress
-from encore_ray.engine.reduce import Reducer, in_order
-from encore_ray.folder.score_block import read_scores
-from encore_ray.folder.tables import TableUnit
+from encore_ray.engine.work.reduce import Reducer, in_order
+from encore_ray.folder.reading.score_block import read_scores
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.rules import RuleSet
 
 Points = tuple[np.ndarray, ...]

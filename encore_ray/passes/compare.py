@@ -20,18 +20,18 @@ from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.lineup import line_up
 from encore_ray.composition.compare.rounds import count_lineup, diagnose, learn, selection_masks, sweep_binnings
 from encore_ray.composition.compare.weightings import Weightings
-from encore_ray.composition.measure.binning import Binning
-from encore_ray.composition.measure.score_range import ScoreRange
+from encore_ray.composition.scales.binning import Binning
+from encore_ray.composition.scales.score_range import ScoreRange
 from encore_ray.composition.weigh.evidence import kept_rules
 from encore_ray.composition.weigh.schemes import Encore
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.config import WeighOptions
-from encore_ray.engine.reduce import Reducer
+from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.score_block import ScoreBlock, read_scores
+from encore_ray.folder.protocol.versions import code_digest
+from encore_ray.folder.reading.score_block import ScoreBlock, read_scores
+from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_rules, table_units
 from encore_ray.folder.spec import COMPARE
-from encore_ray.folder.tables import TableUnit, count_numbers, table_rules, table_units
-from encore_ray.folder.versions import code_digest
 from encore_ray.passes.bradley_terry import fit_bradley_terry
 from encore_ray.passes.evaluate import LENGTHS, how_much_shorter
 from encore_ray.passes.external_rewards import OtherRewards, check_some_known, open_rewards, other_margins
@@ -40,8 +40,9 @@ from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.passes.selection.selected import Selection, find_selection, read_selection
 from encore_ray.passes.weigh import choose_binnings, measure_ratings
 from encore_ray.rules import RuleSet
-from encore_ray.run import Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import PAIR_ID, SCORES_DIR, SUBSET, WEIGHTS_FILE
+from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, absolute
 
 

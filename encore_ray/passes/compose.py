@@ -18,20 +18,27 @@ from encore_ray.composition.measure.vetoes import VetoCounts
 from encore_ray.composition.weigh.groups import compose_by_group
 from encore_ray.composition.weigh.rewards import compose
 from encore_ray.composition.weigh.weights import Weights
-from encore_ray.engine.unit_work import unit_task
+from encore_ray.engine.work.unit_work import unit_task
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.columns import row_numbers
-from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.score_block import read_whole
+from encore_ray.folder.protocol.commits import total_counts
+from encore_ray.folder.reading.columns import row_numbers
+from encore_ray.folder.reading.score_block import read_whole
+from encore_ray.folder.reading.tables import (
+    TableUnit,
+    by_content,
+    column_names,
+    count_numbers,
+    table_rules,
+    table_units,
+)
+from encore_ray.folder.reading.vetoes import veto_columns
 from encore_ray.folder.spec import COMPOSE
-from encore_ray.folder.tables import TableUnit, by_content, column_names, count_numbers, table_rules, table_units
-from encore_ray.folder.vetoes import veto_columns
 from encore_ray.passes.option_facts import table_digest
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.rules import RuleSet
-from encore_ray.run import Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import (
     CHOSEN_REWARD,
     CHOSEN_VETO_COUNT,
@@ -49,6 +56,7 @@ from encore_ray.schema import (
     chosen_column,
     rejected_column,
 )
+from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, fingerprint
 
 KNOWN_BY = "content"  # fact of rewards of scores made elsewhere: those of before, known by size and time, are made anew

@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 from encore_ray.config import PrepareOptions
-from encore_ray.corpora.bounded import ROW_BYTES
-from encore_ray.corpora.convert import ConvertSettings
+from encore_ray.corpora.converting.convert import ConvertSettings
+from encore_ray.corpora.files.bounded import ROW_BYTES
+from encore_ray.corpora.files.sources import SourceFile
 from encore_ray.corpora.formats import AUTO
 from encore_ray.corpora.plan import CorpusPlan, plan
 from encore_ray.corpora.rows import FileRange
 from encore_ray.corpora.scan import RangeScan, ranges, scan
-from encore_ray.corpora.sources import SourceFile
 from encore_ray.engine.base import Engine
 from encore_ray.errors import DataError
 

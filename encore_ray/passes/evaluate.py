@@ -15,18 +15,18 @@ from encore_ray.composition.evaluate.margins import margin_reach
 from encore_ray.composition.evaluate.rewardbench2 import Responses
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.errors import DataError
-from encore_ray.folder.columns import holds_numbers, holds_texts, subsets
 from encore_ray.folder.composed import composed_weights
-from encore_ray.folder.score_block import resampling_keys
+from encore_ray.folder.protocol.versions import code_digest
+from encore_ray.folder.reading.columns import holds_numbers, holds_texts, subsets
+from encore_ray.folder.reading.score_block import resampling_keys
+from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_units
+from encore_ray.folder.reading.vetoes import VETOES, read_vetoes
 from encore_ray.folder.spec import EVALUATE
-from encore_ray.folder.tables import TableUnit, count_numbers, table_units
-from encore_ray.folder.versions import code_digest
-from encore_ray.folder.vetoes import VETOES, read_vetoes
 from encore_ray.passes.option_facts import table_digest
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.report.figure import evaluation_figure
 from encore_ray.report.tables.summary import summary
-from encore_ray.run import Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import (
     CHOSEN_CHARS,
     CHOSEN_RESPONSE_ID,
@@ -44,6 +44,7 @@ from encore_ray.schema import (
     REWARDS_DIR,
     SUBSET,
 )
+from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, fingerprint
 
 LENGTHS = (CHOSEN_TOKENS, REJECTED_TOKENS, CHOSEN_CHARS, REJECTED_CHARS)

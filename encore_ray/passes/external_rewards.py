@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.arrays import to_arrow, to_numpy
-from encore_ray.composition.measure.ties import tie_tolerances
+from encore_ray.composition.scales.ties import tie_tolerances
 from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.errors import DataError
-from encore_ray.folder.columns import first_texts, row_numbers
 from encore_ray.folder.composed import composed_weights
-from encore_ray.folder.score_block import numbers
-from encore_ray.folder.tables import TableUnit, column_names, table_units
-from encore_ray.folder.vetoes import VETOES, decided_pairs
+from encore_ray.folder.reading.columns import first_texts, row_numbers
+from encore_ray.folder.reading.score_block import numbers
+from encore_ray.folder.reading.tables import TableUnit, column_names, table_units
+from encore_ray.folder.reading.vetoes import VETOES, decided_pairs
 from encore_ray.schema import (
     CHOSEN_REFINED,
     CHOSEN_REWARD,

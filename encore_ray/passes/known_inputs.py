@@ -15,11 +15,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from encore_ray.corpora.files.sources import SourceFile
 from encore_ray.corpora.plan import Split
-from encore_ray.corpora.sources import SourceFile
-from encore_ray.engine.unit_work import Task
-from encore_ray.folder.commits import INPUT, Commit
+from encore_ray.engine.work.unit_work import Task
 from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.protocol.commits import INPUT, Commit
 from encore_ray.schema import SUBSET
 from encore_ray.storage import fingerprint
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from encore_ray.composition.measure.binning import choose_binning
+from encore_ray.composition.scales.binning import choose_binning
 from encore_ray.composition.weigh.schemes import find_scheme
 from encore_ray.composition.weigh.weights import Weights, weighed_rules
 from encore_ray.config import WeighOptions
 from encore_ray.folder.provenance import changes
-from encore_ray.folder.tables import by_content, table_units
+from encore_ray.folder.reading.tables import by_content, table_units
 from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
 from encore_ray.storage import absolute, fingerprint

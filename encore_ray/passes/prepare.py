@@ -10,26 +10,27 @@ from functools import partial
 from typing import Any
 
 from encore_ray.config import PrepareOptions
-from encore_ray.corpora.convert import ConvertSettings, SplitConverter, SplitOutcome
+from encore_ray.corpora.converting.convert import ConvertSettings, SplitConverter, SplitOutcome
+from encore_ray.corpora.files.sources import SourceFile
 from encore_ray.corpora.notes import told
 from encore_ray.corpora.plan import CorpusPlan, Split
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.scan import whole_because
-from encore_ray.corpora.sources import SourceFile
 from encore_ray.corpora.tables import TableSpec
 from encore_ray.errors import DataError
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import manifest_digest, total_counts
 from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.protocol.commits import manifest_digest, total_counts
+from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.quarantine import check_bad_fraction
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.folder.spec import PREPARE
-from encore_ray.folder.tables import TableUnit
-from encore_ray.folder.versions import code_digest
 from encore_ray.passes.corpus_scan import convert_settings, named_files, plan_corpus, prepare_facts, scan_all
 from encore_ray.passes.known_inputs import unit_tasks
 from encore_ray.passes.repeats import count_contradictions, count_repeats, count_several_prompts, refuse_repeated_ids
-from encore_ray.run import Dataset, Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import CONTENT_ID, PROMPT, PROMPT_ID, REASON_COUNT, Reason
+from encore_ray.step import Dataset, Record, Step
 from encore_ray.storage import fingerprint
 
 SEVERAL_PROMPTS = "prompt_ids_of_several_prompts"
@@ -72,7 +73,7 @@ class Prepare(Step[Prepared]):
     """Convert files to pairs/ and quarantine/; resumable, and inputs may be added to a finished run.
 
     Attributes:
-        files: from `encore_ray.corpora.sources.list_files`.
+        files: from `encore_ray.corpora.files.sources.list_files`.
         options: layout, ids, columns, limits.
         limit: take about so many rows, spread over the files; None takes all.
 

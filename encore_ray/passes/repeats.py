@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from encore_ray.arrays import to_numpy
 from encore_ray.composition.hashing.splitmix import mix
 from encore_ray.composition.hashing.texts import Texts
-from encore_ray.engine.reduce import Reducer
+from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import DataError
-from encore_ray.folder.columns import conversation_hashes, first_texts
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.reading.columns import conversation_hashes, first_texts
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT, PROMPT_ID, REJECTED
 
 PARTITION_ROWS = 1 << 24

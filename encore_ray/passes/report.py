@@ -22,10 +22,10 @@ from encore_ray.config.sources import stored_config
 from encore_ray.errors import DataError
 from encore_ray.folder.pass_facts import as_json, read_facts, write_facts
 from encore_ray.folder.pass_table import pass_tables
+from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.provenance import is_same
+from encore_ray.folder.reading.tables import run_rules
 from encore_ray.folder.spec import PASSES, PREPARE, REPORT, SCORE, SELECT
-from encore_ray.folder.tables import run_rules
-from encore_ray.folder.versions import code_digest
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.selection.selected import Selection, find_selection
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart

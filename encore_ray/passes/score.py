@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from encore_ray.composition.measure.binning import choose_binning
-from encore_ray.composition.measure.fitting_scale import fitting_scale
-from encore_ray.folder.commits import Commit
+from encore_ray.composition.scales.binning import choose_binning
+from encore_ray.composition.scales.fitting_scale import fitting_scale
+from encore_ray.folder.protocol.commits import Commit
+from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.spec import EMBED, SCORE
-from encore_ray.folder.versions import code_digest
 from encore_ray.passes.option_facts import table_digest
 from encore_ray.passes.scorers.scorer import Scorer, fill_table
 from encore_ray.passes.scorers.scoring_cost import ScoringCost
 from encore_ray.rules import RuleSet
-from encore_ray.run import Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import PAIRS_DIR, RULES_FILE
+from encore_ray.step import Record, Step
 
 logger = logging.getLogger("encore_ray")
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from encore_ray.artifacts import WeightsFile, read_weights
 from encore_ray.composition.compare.comparison import is_of_weights
-from encore_ray.composition.measure.binning import Binning, choose_binning
 from encore_ray.composition.measure.scores import ScoreExtremes, measure_statistics
 from encore_ray.composition.measure.side_by_side import Compared
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.scales.binning import Binning, choose_binning
 from encore_ray.composition.weigh.evidence import Learned, kept_rules
 from encore_ray.composition.weigh.rated import Ratings
 from encore_ray.composition.weigh.scheme import Scheme
@@ -25,20 +25,21 @@ from encore_ray.composition.weigh.schemes import find_scheme
 from encore_ray.composition.weigh.weighing import check_statistics, weigh
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import WeighOptions
-from encore_ray.engine.reduce import Reducer
+from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
+from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.provenance import is_same
-from encore_ray.folder.score_block import read_scores, stream_scores
+from encore_ray.folder.reading.score_block import read_scores, stream_scores
+from encore_ray.folder.reading.tables import TableUnit, carried_rules, count_numbers, table_rules, table_units
 from encore_ray.folder.spec import COMPOSE, WEIGH
-from encore_ray.folder.tables import TableUnit, carried_rules, count_numbers, table_rules, table_units
-from encore_ray.folder.versions import code_digest
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
 from encore_ray.passes.option_facts import ratings_facts, rule_facts, table_digest, weigh_facts
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
-from encore_ray.run import Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import COMPARISON_FILE, REWARDS_DIR, SCORES_DIR, SUBSET, WEIGHTS_FILE
+from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, absolute
 
 

@@ -24,7 +24,7 @@ from requests import HTTPError
 
 from encore_ray.config import JobConfig
 from encore_ray.errors import ClusterError, ConfigError, Terminated
-from encore_ray.proxies import in_the_way
+from encore_ray.files.proxies import in_the_way
 from encore_ray.submit.upload import JOB_FILE, LAUNCH_FILE, fill_upload
 
 # Variables that Ray's client obeys before the address that it is given.

@@ -19,8 +19,8 @@ from typing import Any
 import requests
 from mlflow.exceptions import MlflowException
 
-from encore_ray import durable
-from encore_ray.proxies import in_the_way
+from encore_ray.files import durable
+from encore_ray.files.proxies import in_the_way
 from encore_ray.redaction import redact
 from encore_ray.schema import SCHEMA_VERSION
 from encore_ray.storage import Folder

@@ -29,7 +29,7 @@ import mlflow  # noqa: E402 - reads the settings above when it is imported
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
-from encore_ray import durable  # noqa: E402
+from encore_ray.files import durable  # noqa: E402
 from encore_ray.tracking.experiments import ID_PREFIX, deleted, unknown_id  # noqa: E402
 from encore_ray.tracking.sqlite_file import make_room, sqlite_path  # noqa: E402
 from encore_ray.tracking.uris import artifact_root  # noqa: E402

@@ -24,8 +24,8 @@ from encore_ray.artifacts import (
     WeightsFile,
 )
 from encore_ray.composition.evaluate.evaluation import RewardStatistics
-from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.scales.binning import choose_binning
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.corpora.planted.corpus import planted_ratings

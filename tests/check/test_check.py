@@ -11,7 +11,7 @@ from encore_ray.check.check import check_job
 from encore_ray.check.found import Found, all_problems
 from encore_ray.check.sample import MOST_ROWS, take_sample
 from encore_ray.config import JobConfig, PrepareOptions
-from encore_ray.corpora.sources import InputSpec, list_files
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.errors import ConfigError, DataError, EncoreError
 from encore_ray.folder.driver.lock import only_driver
 from encore_ray.job import run_job

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.scales.binning import choose_binning
 from encore_ray.rules import HigherIs, OutOfRange, Rule, RuleSet, Scale
 
 RATINGS = Scale(0.0, 10.0, tuple(float(level) for level in range(11)))

@@ -12,9 +12,9 @@ from encore_ray.composition.compare.comparison import write_comparison
 from encore_ray.composition.compare.counting import LineupCounts
 from encore_ray.composition.compare.lineup import line_up
 from encore_ray.composition.compare.rounds import count_lineup, diagnose, learn, selection_masks
-from encore_ray.composition.measure.binning import choose_binning
-from encore_ray.composition.measure.score_range import ScoreRange
 from encore_ray.composition.measure.scores import PairScores
+from encore_ray.composition.scales.binning import choose_binning
+from encore_ray.composition.scales.score_range import ScoreRange
 from encore_ray.composition.weigh.bradley_terry import Terms, fit
 from encore_ray.composition.weigh.evidence import kept_rules
 from encore_ray.composition.weigh.schemes import Encore

@@ -14,14 +14,14 @@ from rich.console import Console
 
 from encore_ray.artifacts import WeightsFile
 from encore_ray.composition.evaluate.evaluation import RewardStatistics
-from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.scales.binning import choose_binning
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.console.inspect import inspect_path
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import pass_tables
+from encore_ray.folder.protocol.commits import total_counts
 from encore_ray.passes.report import make_report
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import QUARANTINE_SCHEMA

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from encore_ray.corpora.bounded import ROW_BYTES
-from encore_ray.corpora.convert import ConvertSettings, SplitConverter
+from encore_ray.corpora.converting.convert import ConvertSettings, SplitConverter
+from encore_ray.corpora.files.bounded import ROW_BYTES
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.corpora.notes import NOTES
 from encore_ray.corpora.plan import CorpusPlan, plan
 from encore_ray.corpora.scan import RANGE_BYTES, ranges, scan
-from encore_ray.corpora.sources import InputSpec, list_files
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from encore_ray.corpora.files.sources import InputSpec
 from encore_ray.corpora.formats import LAYOUTS, choose_layout, format_names
-from encore_ray.corpora.sources import InputSpec
 from encore_ray.errors import DataError
 from tests.corpora.layouts.published import PUBLISHED
 from tests.corpora.prepared import Prepared, assistant, prepare, system, user, write_as, write_jsonl

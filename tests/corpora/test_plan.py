@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.corpora.plan import plan
 from encore_ray.corpora.scan import RANGE_BYTES, ranges, scan, whole_because
-from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.errors import ConfigError, DataError
 from tests.corpora.prepared import assistant, prepare, user, write_as, write_jsonl
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from encore_ray.corpora.layouts.columns import ColumnMap
-from encore_ray.corpora.sources import InputSpec
+from encore_ray.corpora.files.columns import ColumnMap
+from encore_ray.corpora.files.sources import InputSpec
 from encore_ray.errors import DataError
 from tests.corpora.prepared import Prepared, assistant, prepare, system, user, write_as, write_jsonl
 

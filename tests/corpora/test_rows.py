@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.corpora.rows import MAX_DEPTH, BadRow, parse_object, read_rows, text_items
 from encore_ray.corpora.scan import ranges
-from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.errors import DataError
 from encore_ray.schema import Reason
 

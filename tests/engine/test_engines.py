@@ -9,7 +9,7 @@ from encore_ray.config import ClusterOptions
 from encore_ray.engine.engines import LOCAL_NUMBERS, Engines
 from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.errors import ClusterError, ConfigError
-from encore_ray.folder.in_flight import InFlight
+from encore_ray.folder.protocol.in_flight import InFlight
 from encore_ray.schema import NONCE_FILE
 from encore_ray.storage import Folder
 

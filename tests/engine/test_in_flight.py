@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from encore_ray.folder.in_flight import InFlight
+from encore_ray.folder.protocol.in_flight import InFlight
 from encore_ray.storage import Folder
 
 

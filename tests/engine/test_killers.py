@@ -13,12 +13,12 @@ from encore_ray.engine.on_ray import cluster
 from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.engine.pools import ActorPool, TaskPool
 from encore_ray.engine.progress import Progress, ignore_progress
-from encore_ray.engine.run_units import run_units
-from encore_ray.engine.unit_work import Task
+from encore_ray.engine.work.run_units import run_units
+from encore_ray.engine.work.unit_work import Task
 from encore_ray.errors import ClusterError
-from encore_ray.folder.commits import total_counts
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.protocol.commits import total_counts
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.rules import RuleSet
 from encore_ray.storage import Folder
 from tests.passes import jobs

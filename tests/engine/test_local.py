@@ -17,7 +17,7 @@ import torch
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool
 from encore_ray.errors import ClusterError, DataError
-from encore_ray.folder.in_flight import InFlight
+from encore_ray.folder.protocol.in_flight import InFlight
 from encore_ray.storage import Folder
 from tests.patience import PATIENCE_S
 
@@ -138,7 +138,7 @@ HANGS = """
 import sys, time
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.pools import Node, Resources, TaskPool
-from encore_ray.folder.in_flight import InFlight
+from encore_ray.folder.protocol.in_flight import InFlight
 from encore_ray.storage import Folder
 def factory():
     return culprit

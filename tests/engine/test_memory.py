@@ -102,7 +102,7 @@ from encore_ray.engine.on_ray.cluster import cluster
 from encore_ray.engine.on_ray.units import map_units, try_units
 from encore_ray.engine.pools import ActorPool, TaskPool
 from encore_ray.errors import ClusterError
-from encore_ray.folder.in_flight import InFlight
+from encore_ray.folder.protocol.in_flight import InFlight
 from encore_ray.storage import Folder
 import sys
 

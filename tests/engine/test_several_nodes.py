@@ -22,8 +22,8 @@ from encore_ray.engine.on_ray.cluster import cluster
 from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.engine.pools import ActorPool
 from encore_ray.engine.progress import ignore_progress
-from encore_ray.engine.run_units import run_units
-from encore_ray.engine.unit_work import Task
+from encore_ray.engine.work.run_units import run_units
+from encore_ray.engine.work.unit_work import Task
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.storage import Folder
 

@@ -14,7 +14,7 @@ from encore_ray.engine.pools import ActorPool, TaskPool, task_pool
 from encore_ray.engine.visible import Visible
 from encore_ray.errors import ClusterError, DataError
 from encore_ray.storage import Folder
-from tests.engine.work import DieOnce, Double, Stumble, Unbuildable
+from tests.engine.chores import DieOnce, Double, Stumble, Unbuildable
 
 TASKS = TaskPool(2, 0.5)
 ACTORS = ActorPool(1, 1, 0.5, 0.0, calls_at_a_time=2)

@@ -24,8 +24,8 @@ from encore_ray.artifacts import Comparison, Metrics, WeightsFile
 from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.engine.base import EngineName
 from encore_ray.errors import DataError, EncoreError
-from encore_ray.folder.seal import read_manifest, read_seal
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.protocol.seal import read_manifest, read_seal
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.rules import RuleSet
 from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, PAIR_ID, WEIGHTS_FILE
 from encore_ray.storage import Folder, content_digest

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from encore_ray.engine.unit_work import WORKER
+from encore_ray.engine.work.unit_work import WORKER
 from encore_ray.folder.driver.lock import driver_of
 from encore_ray.storage import Folder
 from tests.faults.hosts import Forbidden, Host, hosts

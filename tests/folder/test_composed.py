@@ -12,7 +12,7 @@ from encore_ray.errors import DataError
 from encore_ray.folder.composed import composed_weights
 from encore_ray.storage import Folder
 
-RUN = Path(__file__).parent / "released" / "schema_1" / "run"
+RUN = Path(__file__).parent / "protocol" / "released" / "schema_1" / "run"
 
 
 def exit_code(*words: object) -> int:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import Commit, DataFile, manifest_digest, total_counts
 from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.protocol.commits import Commit, DataFile, manifest_digest, total_counts
+from encore_ray.folder.protocol.seal import read_manifest
 from encore_ray.folder.provenance import differing
-from encore_ray.folder.seal import read_manifest
 from encore_ray.schema import QUARANTINE_SCHEMA
 from encore_ray.storage import Folder, Written, fingerprint
 

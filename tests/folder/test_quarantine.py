@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from encore_ray.errors import DataError
-from encore_ray.folder.commits import Commit
 from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.protocol.commits import Commit
 from encore_ray.folder.quarantine import (
     EVIDENCE,
     FIRST_UNITS,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from encore_ray.errors import ConfigError
-from encore_ray.folder.commits import Commit, total_counts
 from encore_ray.folder.pass_table import PassTable, pass_tables
+from encore_ray.folder.protocol.commits import Commit, total_counts
 from encore_ray.folder.status import PassStatus, run_status
 from encore_ray.storage import Folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from encore_ray.cli import main
-from encore_ray.folder.seal import read_manifest
+from encore_ray.folder.protocol.seal import read_manifest
 from encore_ray.storage import Folder
 from tests.fuzz.corpora import MARK
 from tests.fuzz.laws import Broken, in_time

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from encore_ray.corpora.convert import ConvertSettings
+from encore_ray.corpora.converting.convert import ConvertSettings
 from encore_ray.errors import ConfigError, DataError
 from tests.corpora.prepared import prepare, write_as
 from tests.fuzz.corpora import Corpus, by_mark, outcome_by_mark

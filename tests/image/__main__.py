@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-from encore_ray.engine.interrupts import signals_interrupt
+from encore_ray.engine.process.interrupts import signals_interrupt
 from tests.image.launchers import ROOT
 from tests.interrupts import heed_interrupts
 

@@ -1,6 +1,7 @@
 """Small trainings without Ray: rows in memory, and a process group of CPU workers."""
 
 import json
+import os
 import pickle
 import socket
 import subprocess
@@ -190,8 +191,11 @@ def _work(folder: Path, port: str, num_workers: int, rank: int) -> None:
     assert trained.progress is not None
     report = [[vars(step) for step in trained.steps], {"best_step": trained.progress.best_step}]
     (folder / f"report-{rank}.json").write_text(json.dumps(report))
-    dist.destroy_process_group()
+    dist.barrier()
+    if rank == 0:
+        dist.destroy_process_group()  # another process ends below instead: its threads may abort it while they are joined
 
 
 if __name__ == "__main__":
     _work(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    os._exit(0)

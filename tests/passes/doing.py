@@ -4,7 +4,8 @@ from contextlib import AbstractContextManager
 from typing import Literal
 
 from encore_ray.config import ClusterOptions, TrackingOptions
-from encore_ray.run import Result, Run, Step, open_run
+from encore_ray.run import Result, Run, open_run
+from encore_ray.step import Step
 from encore_ray.storage import Folder
 
 TIMEOUT_S = 300

@@ -10,7 +10,7 @@ import pyarrow as pa
 from encore_ray.config import JobConfig
 from encore_ray.config.sources import make_config
 from encore_ray.corpora.planted.corpus import planted_text
-from encore_ray.folder.seal import read_manifest
+from encore_ray.folder.protocol.seal import read_manifest
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import PAIR_FIELDS
 from encore_ray.storage import Folder

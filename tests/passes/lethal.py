@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.passes.scorers.data_ratings import unit_by_ratings
 from encore_ray.rules import RuleSet
 from encore_ray.schema import PAIR_FIELDS, PAIR_ID

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import pytest
 
 from encore_ray.config import PrepareOptions, ScoreOptions, WeighOptions
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.corpora.planted.corpus import planted_text
-from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.folder import spec
-from encore_ray.folder.seal import read_manifest
+from encore_ray.folder.protocol.seal import read_manifest
 from encore_ray.folder.spec import PASSES
 from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.compare import Compare

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from encore_ray.errors import DataError
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.passes.external_rewards import open_rewards, other_margins
 from encore_ray.storage import Folder
 

@@ -18,8 +18,8 @@ from encore_ray.composition.measure.vetoes import BrokenRules
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import table_units
-from encore_ray.folder.vetoes import decided_pairs, read_vetoes, veto_columns
+from encore_ray.folder.reading.tables import table_units
+from encore_ray.folder.reading.vetoes import decided_pairs, read_vetoes, veto_columns
 from encore_ray.passes.compose import Compose
 from encore_ray.passes.export.rewards import export_rewards
 from encore_ray.passes.export.selection import export_selection

@@ -10,9 +10,9 @@ import pytest
 
 from encore_ray.config import PrepareOptions
 from encore_ray.corpora import scan
-from encore_ray.corpora.sources import InputSpec, list_files
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.errors import ResumeRefused
-from encore_ray.folder.seal import read_manifest
+from encore_ray.folder.protocol.seal import read_manifest
 from encore_ray.passes.prepare import Prepare
 from encore_ray.storage import Folder
 from tests.corpora.prepared import write_jsonl

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from encore_ray.config import JobConfig
-from encore_ray.folder.seal import read_manifest
+from encore_ray.folder.protocol.seal import read_manifest
 from encore_ray.job import run_job
 from encore_ray.storage import Folder
 from tests.object_store import Store, fault_proxy, random_faults

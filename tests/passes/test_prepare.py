@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encore_ray.config import InputOptions, PrepareOptions
-from encore_ray.corpora.conversations import short_hash
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.corpora.inputs import input_specs
 from encore_ray.corpora.notes import told
-from encore_ray.corpora.sources import InputSpec, list_files
+from encore_ray.corpora.pairing.conversations import short_hash
 from encore_ray.errors import DataError, ResumeRefused
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.passes import repeats
 from encore_ray.passes.prepare import Prepare, Prepared
 from encore_ray.schema import PROMPT_ID

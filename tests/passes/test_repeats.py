@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import encore_ray
 from encore_ray.engine.local import LocalEngine
-from encore_ray.engine.reduce import Reducer
+from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import DataError
-from encore_ray.folder import foreign
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.reading import foreign
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.passes import repeats
 from encore_ray.passes.repeats import refuse_foreign_repeats
 from tests.passes.test_foreign_scores import RULES, run, scores

@@ -22,9 +22,9 @@ from encore_ray.engine.base import Engine
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.engine.pools import Node, Resources
-from encore_ray.engine.reduce import Reducer
+from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import DataError
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
 from encore_ray.passes.weigh import weigh_units
 from encore_ray.rules import RuleSet

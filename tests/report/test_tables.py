@@ -13,7 +13,7 @@ from rich.table import Table
 
 from encore_ray.artifacts import Metrics, WeightsFile
 from encore_ray.artifacts.figures import Correlations
-from encore_ray.composition.measure.agreement import Tally
+from encore_ray.composition.inference.agreement import Tally
 from encore_ray.composition.weigh import flags
 from encore_ray.report.drawing.labels import label_points
 from encore_ray.report.figure import MAX_BARS, evaluation_figure

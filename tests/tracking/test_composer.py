@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from encore_ray.composition.measure.agreement import Correlation
-from encore_ray.composition.measure.binning import Binning
-from encore_ray.composition.measure.entropy import Entropy
+from encore_ray.composition.inference.agreement import Correlation
+from encore_ray.composition.inference.entropy import Entropy
+from encore_ray.composition.scales.binning import Binning
 from encore_ray.composition.weigh.groups import compose_by_group
 from encore_ray.composition.weigh.rewards import compose
 from encore_ray.composition.weigh.schemes import Consensus

@@ -41,8 +41,8 @@ class Prepare:
     def main(self, console: Console) -> None:
         from encore_ray.cli.command import open_command
         from encore_ray.console.show import show_counts, show_left_out
+        from encore_ray.corpora.files.sources import list_files
         from encore_ray.corpora.inputs import input_specs
-        from encore_ray.corpora.sources import list_files
         from encore_ray.passes.prepare import Prepare as PreparePass
 
         pairs = [part.partition("=") for part in self.map]

@@ -19,11 +19,11 @@ from encore_ray.composition.compare.reliability import (
     estimate_sample_size,
 )
 from encore_ray.composition.compare.verdict import name_world, write_verdict, write_warnings
-from encore_ray.composition.measure.agreement import Tally
-from encore_ray.composition.measure.binning import Binning
+from encore_ray.composition.inference.agreement import Tally
+from encore_ray.composition.inference.entropy import entropy
 from encore_ray.composition.measure.counts import RuleCounts
-from encore_ray.composition.measure.entropy import entropy
 from encore_ray.composition.measure.vetoes import VetoCounts
+from encore_ray.composition.scales.binning import Binning
 from encore_ray.composition.sums.moments import Moments
 from encore_ray.composition.weigh.evidence import Learned, kept_rules
 from encore_ray.composition.weigh.rated import Ratings

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from encore_ray.composition.compare.weightings import Weightings, rows_of_subsets, wins_and_ties
 from encore_ray.composition.hashing.keys import DistinctKeys
+from encore_ray.composition.inference.jackknife import buckets_of, sum_buckets
 from encore_ray.composition.measure.baselines import BASELINES
-from encore_ray.composition.measure.jackknife import buckets_of, sum_buckets
 from encore_ray.composition.measure.statistics import MAX_SUBSETS
 from encore_ray.composition.measure.vetoes import BrokenRules, VetoCounts
 

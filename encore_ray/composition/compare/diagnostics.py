@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.hashing.keys import DistinctKeys
-from encore_ray.composition.measure.binning import Binning, snap
+from encore_ray.composition.inference.jackknife import buckets_of, sum_buckets
 from encore_ray.composition.measure.differences import RuleAgreement
-from encore_ray.composition.measure.jackknife import buckets_of, sum_buckets
 from encore_ray.composition.measure.statistics import RuleStatistics
-from encore_ray.composition.measure.ties import tie_tolerance
+from encore_ray.composition.scales.binning import Binning, snap
+from encore_ray.composition.scales.ties import tie_tolerance
 from encore_ray.composition.sums.moments import Moments
 from encore_ray.rules import FLOAT32_MAX, RuleSet
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from encore_ray.composition.compare.counting import EntrantCounts, LineupCounts, SplitCounts
 from encore_ray.composition.compare.lineup import Entrant, Lineup
-from encore_ray.composition.measure.agreement import Tally
+from encore_ray.composition.inference.agreement import Tally
+from encore_ray.composition.inference.jackknife import jackknife_interval, without_each
 from encore_ray.composition.measure.baselines import BASELINES
-from encore_ray.composition.measure.jackknife import jackknife_interval, without_each
 from encore_ray.composition.sums.moments import Moments
 from encore_ray.composition.weigh.formulas import effective_num_rules
 

@@ -11,10 +11,10 @@ from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.soft_min import SoftMin
 from encore_ray.composition.compare.weightings import TopRuleWeights, Weightings
 from encore_ray.composition.consensus.consensus import Consensus
+from encore_ray.composition.inference.entropy import Entropy, entropy
 from encore_ray.composition.measure.counts import RuleCounts
-from encore_ray.composition.measure.entropy import Entropy, entropy
 from encore_ray.composition.measure.statistics import RuleStatistics
-from encore_ray.composition.measure.ties import linear_reach, tie_tolerance
+from encore_ray.composition.scales.ties import linear_reach, tie_tolerance
 from encore_ray.composition.sums.moments import Moments
 from encore_ray.composition.weigh.evidence import Learned, consensus_of, gather_evidence, kept_rules
 from encore_ray.composition.weigh.groups import group_entropies, weigh_groups

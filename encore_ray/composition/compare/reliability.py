@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
-from encore_ray.composition.measure.agreement import Correlation, correlate
-from encore_ray.composition.measure.disattenuation import NoiseFreeCorrelation, remove_noise
-from encore_ray.composition.measure.entropy import entropies_without_each
-from encore_ray.composition.measure.jackknife import jackknife_interval, without_each
+from encore_ray.composition.inference.agreement import Correlation, correlate
+from encore_ray.composition.inference.disattenuation import NoiseFreeCorrelation, remove_noise
+from encore_ray.composition.inference.entropy import entropies_without_each
+from encore_ray.composition.inference.jackknife import jackknife_interval, without_each
 from encore_ray.composition.weigh.evidence import kept_rules
 from encore_ray.composition.weigh.formulas import encore
 from encore_ray.composition.weigh.points import points_of, times_points

@@ -13,12 +13,12 @@ from encore_ray.composition.compare.counting import LineupCounts
 from encore_ray.composition.compare.diagnostics import RuleDiagnostics
 from encore_ray.composition.compare.weightings import Weightings
 from encore_ray.composition.hashing.keys import hash_keys, is_heldout
-from encore_ray.composition.measure.binning import Binning, choose_binning
 from encore_ray.composition.measure.differences import signed_differences, signed_shares
-from encore_ray.composition.measure.score_range import ScoreRange
 from encore_ray.composition.measure.scores import PairScores, measure_statistics
 from encore_ray.composition.measure.statistics import Subsets
 from encore_ray.composition.measure.vetoes import BrokenRules
+from encore_ray.composition.scales.binning import Binning, choose_binning
+from encore_ray.composition.scales.score_range import ScoreRange
 from encore_ray.composition.select.selection import random_rules
 from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit
 from encore_ray.composition.weigh.evidence import Learned

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.ties import tie_tolerance
+from encore_ray.composition.scales.ties import tie_tolerance
 from encore_ray.composition.sums.moments import Moments
 from encore_ray.composition.weigh.formulas import normalise
 from encore_ray.errors import DataError

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encore_ray.composition.consensus.one_factor import fit_one_factor
+from encore_ray.composition.inference.disattenuation import NoiseFreeCorrelation, remove_noise
+from encore_ray.composition.inference.entropy import Estimator, LogBase, entropies_without_each
+from encore_ray.composition.inference.jackknife import without_each
 from encore_ray.composition.measure.buckets import merge_buckets
-from encore_ray.composition.measure.disattenuation import NoiseFreeCorrelation, remove_noise
-from encore_ray.composition.measure.entropy import Estimator, LogBase, entropies_without_each
-from encore_ray.composition.measure.jackknife import without_each
 
 
 def correlate_loading(

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.agreement import Interval, Tally
-from encore_ray.composition.measure.jackknife import buckets_of, jackknife_interval, sum_buckets, without_each
+from encore_ray.composition.inference.agreement import Interval, Tally
+from encore_ray.composition.inference.jackknife import buckets_of, jackknife_interval, sum_buckets, without_each
 
 BASE = "base"
 

@@ -12,7 +12,7 @@ from encore_ray.composition.evaluate.rewardbench import rewardbench
 from encore_ray.composition.evaluate.rewardbench2 import Responses, RewardBench2
 from encore_ray.composition.evaluate.rm_bench import RMBench
 from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
-from encore_ray.composition.measure.agreement import Correlation, Tally
+from encore_ray.composition.inference.agreement import Correlation, Tally
 from encore_ray.composition.measure.baselines import BASELINES
 from encore_ray.composition.measure.statistics import subset_codes
 from encore_ray.composition.measure.vetoes import BrokenRules, VetoCounts

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.ties import linear_reach
+from encore_ray.composition.scales.ties import linear_reach
 from encore_ray.composition.weigh.weights import Weights
 
 NUM_CELLS = 40  # shown

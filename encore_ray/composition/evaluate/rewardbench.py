@@ -7,7 +7,7 @@ github.com/allenai/reward-bench.
 import math
 from collections.abc import Collection, Mapping
 
-from encore_ray.composition.measure.agreement import Tally
+from encore_ray.composition.inference.agreement import Tally
 
 # A section weights its subsets by these fixed counts, not by the rows scored: math-prm has 447 rows and counts as much
 # as the six languages of code together. An old release had the two counts of xstest swapped.

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.agreement import Interval
-from encore_ray.composition.measure.jackknife import (
+from encore_ray.composition.inference.agreement import Interval
+from encore_ray.composition.inference.jackknife import (
     NUM_BUCKETS,
     buckets_of,
     jackknife_interval,

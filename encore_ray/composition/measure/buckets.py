@@ -1,6 +1,6 @@
 """How the differences of rules go together in each bucket of prompts: what the consensus is without each of them.
 
-Source: see `encore_ray.composition.measure.jackknife`.
+Source: see `encore_ray.composition.inference.jackknife`.
 """
 
 import itertools
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure import jackknife
-from encore_ray.composition.measure.binning import Binning
-from encore_ray.composition.measure.jackknife import buckets_of
+from encore_ray.composition.inference import jackknife
+from encore_ray.composition.inference.jackknife import buckets_of
 from encore_ray.composition.measure.siblings import Siblings, sibling_buckets
+from encore_ray.composition.scales.binning import Binning
 
 NUM_BUCKETS = 64  # with K * K sums in each; every one is eight of the jackknife's
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.agreement import Tally
-from encore_ray.composition.measure.binning import Binning, snap
+from encore_ray.composition.inference.agreement import Tally
+from encore_ray.composition.inference.jackknife import NUM_BUCKETS
 from encore_ray.composition.measure.cross_counts import CrossCounter
-from encore_ray.composition.measure.jackknife import NUM_BUCKETS
 from encore_ray.composition.measure.problems import Offenders, ScoreProblems
-from encore_ray.composition.measure.ties import tie_tolerance
+from encore_ray.composition.scales.binning import Binning, snap
+from encore_ray.composition.scales.ties import tie_tolerance
 from encore_ray.composition.sums.exact import ExactSum, PowerSums
 from encore_ray.rules import FLOAT32_MAX, Rule
 

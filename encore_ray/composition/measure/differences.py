@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encore_ray.composition.measure.agreement import Tally
-from encore_ray.composition.measure.binning import snap
-from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
-from encore_ray.composition.measure.ties import tie_tolerance
+from encore_ray.composition.inference.agreement import Tally
+from encore_ray.composition.scales.binning import snap
+from encore_ray.composition.scales.score_range import ScoreRange, score_divisor
+from encore_ray.composition.scales.ties import tie_tolerance
 from encore_ray.rules import RuleSet
 
 

@@ -5,8 +5,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from encore_ray.composition.measure.binning import Binning
-from encore_ray.composition.measure.fitting_scale import fitting_scale
+from encore_ray.composition.scales.binning import Binning
+from encore_ray.composition.scales.fitting_scale import fitting_scale
 from encore_ray.rules import Rule
 from encore_ray.visible import short
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encore_ray.composition.hashing.keys import is_heldout
-from encore_ray.composition.measure.binning import Binning, choose_binning
 from encore_ray.composition.measure.differences import signed_differences
-from encore_ray.composition.measure.score_range import ScoreRange
 from encore_ray.composition.measure.side_by_side import Compared
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.scales.binning import Binning, choose_binning
+from encore_ray.composition.scales.score_range import ScoreRange
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet
 

@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.binning import Binning
 from encore_ray.composition.measure.buckets import BucketProducts
 from encore_ray.composition.measure.counts import MeasuredRule
 from encore_ray.composition.measure.products import DifferenceProducts
 from encore_ray.composition.measure.siblings import PromptUnits, Siblings
+from encore_ray.composition.scales.binning import Binning
 from encore_ray.composition.sums.products import ProductSums
 
 Compared = Literal["pairs", "siblings"]  # chosen with rejected, or single responses to one prompt with each other

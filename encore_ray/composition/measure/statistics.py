@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.hashing.keys import DistinctKeys, hash_keys
-from encore_ray.composition.measure.binning import Binning
+from encore_ray.composition.inference.jackknife import buckets_of
 from encore_ray.composition.measure.buckets import BucketProducts
 from encore_ray.composition.measure.counts import PART_ROWS, MeasuredRule, RuleCounts, measure_rule
 from encore_ray.composition.measure.cross_counts import CrossCounter
-from encore_ray.composition.measure.jackknife import buckets_of
 from encore_ray.composition.measure.products import DifferenceProducts
 from encore_ray.composition.measure.siblings import PromptUnits
 from encore_ray.composition.measure.side_by_side import Compared, SideBySide
+from encore_ray.composition.scales.binning import Binning
 from encore_ray.composition.sums.known import add_known
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet

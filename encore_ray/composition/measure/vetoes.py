@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encore_ray.composition.measure.binning import snap
+from encore_ray.composition.scales.binning import snap
 from encore_ray.rules import Scale, Veto
 
 

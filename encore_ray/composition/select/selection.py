@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.composition.hashing.splitmix import GAMMA, mix
-from encore_ray.composition.measure.ties import tie_tolerances
+from encore_ray.composition.scales.ties import tie_tolerances
 from encore_ray.composition.select.discrepancy import top_rules
 from encore_ray.errors import DataError
 

@@ -11,9 +11,9 @@ from encore_ray.composition.consensus.consensus import Consensus
 from encore_ray.composition.consensus.left_out import correlate_loading
 from encore_ray.composition.consensus.one_factor import LARGEST
 from encore_ray.composition.consensus.verdict import name_label_free_world, why_not_trusted, write_label_free_verdict
-from encore_ray.composition.measure.agreement import Correlation, Interval, correlate
-from encore_ray.composition.measure.disattenuation import NoiseFreeCorrelation
-from encore_ray.composition.measure.entropy import Estimator, LogBase
+from encore_ray.composition.inference.agreement import Correlation, Interval, correlate
+from encore_ray.composition.inference.disattenuation import NoiseFreeCorrelation
+from encore_ray.composition.inference.entropy import Estimator, LogBase
 from encore_ray.composition.measure.statistics import RuleStatistics
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from encore_ray.composition.consensus.consensus import Consensus, find_consensus
+from encore_ray.composition.inference.entropy import Entropy, LogBase, max_entropy
 from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.differences import RuleAgreement
-from encore_ray.composition.measure.entropy import Entropy, LogBase, max_entropy
-from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.scales.score_range import ScoreRange, score_divisor
 from encore_ray.composition.sums.exact import variance
 from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit
 from encore_ray.composition.weigh.points import points_of

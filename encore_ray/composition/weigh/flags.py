@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from encore_ray.composition.measure.counts import RuleCounts
-from encore_ray.composition.measure.fitting_scale import fitting_scale
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.scales.fitting_scale import fitting_scale
 from encore_ray.composition.weigh.bradley_terry import GOAL
 from encore_ray.composition.weigh.consensus_record import ConsensusRecord
 from encore_ray.composition.weigh.evidence import Learned

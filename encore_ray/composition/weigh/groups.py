@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encore_ray.composition.measure.entropy import Estimator, LogBase, entropy
+from encore_ray.composition.inference.entropy import Estimator, LogBase, entropy
 from encore_ray.composition.measure.statistics import RuleStatistics, subset_codes
 from encore_ray.composition.measure.vetoes import BrokenRules
 from encore_ray.composition.weigh.points import weigh_rules

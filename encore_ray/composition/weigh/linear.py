@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from encore_ray.composition.measure.score_range import score_divisor
+from encore_ray.composition.scales.score_range import score_divisor
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import ConfigError
 

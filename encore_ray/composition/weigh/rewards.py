@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encore_ray.composition.measure.binning import snap
 from encore_ray.composition.measure.counts import PART_ROWS
-from encore_ray.composition.measure.ties import linear_reach, tie_tolerance
 from encore_ray.composition.measure.vetoes import BrokenRules
+from encore_ray.composition.scales.binning import snap
+from encore_ray.composition.scales.ties import linear_reach, tie_tolerance
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.errors import DataError
 from encore_ray.rules import FLOAT32_MAX

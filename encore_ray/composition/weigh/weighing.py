@@ -8,11 +8,11 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from encore_ray.composition.measure.agreement import Correlation, correlate
+from encore_ray.composition.inference.agreement import Correlation, correlate
+from encore_ray.composition.inference.entropy import Entropy, Estimator, LogBase, estimate_entropy, max_entropy
 from encore_ray.composition.measure.counts import RuleCounts
-from encore_ray.composition.measure.entropy import Entropy, Estimator, LogBase, estimate_entropy, max_entropy
-from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.scales.score_range import ScoreRange, score_divisor
 from encore_ray.composition.sums.exact import standard_deviation
 from encore_ray.composition.weigh.consensus_record import ConsensusRecord
 from encore_ray.composition.weigh.evidence import (

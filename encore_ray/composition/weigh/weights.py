@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from encore_ray.composition.measure.agreement import Correlation
-from encore_ray.composition.measure.binning import Binning
-from encore_ray.composition.measure.entropy import Entropy, Estimator, LogBase
-from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
+from encore_ray.composition.inference.agreement import Correlation
+from encore_ray.composition.inference.entropy import Entropy, Estimator, LogBase
 from encore_ray.composition.measure.vetoes import hard_rules
+from encore_ray.composition.scales.binning import Binning
+from encore_ray.composition.scales.score_range import ScoreRange, score_divisor
 from encore_ray.composition.weigh.consensus_record import ConsensusRecord
 from encore_ray.composition.weigh.formulas import effective_num_rules
 from encore_ray.composition.weigh.rated import RatedRecord

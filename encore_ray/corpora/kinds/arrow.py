@@ -8,10 +8,10 @@ from typing import IO
 
 import pyarrow as pa
 
-from encore_ray.corpora.digest import ContentDigest
-from encore_ray.corpora.sources import SourceFile, open_bytes
+from encore_ray.corpora.files.digest import ContentDigest
+from encore_ray.corpora.files.sources import SourceFile, open_bytes
 from encore_ray.errors import DataError
-from encore_ray.pickled import refuse_pickles
+from encore_ray.files.pickled import refuse_pickles
 
 _FILE, _OLD_FEATHER = b"ARROW1", b"FEA1"
 _PIECE_BYTES = 1 << 20

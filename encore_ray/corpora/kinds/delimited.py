@@ -8,8 +8,8 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from encore_ray.corpora.bounded import ROW_BYTES, too_large
-from encore_ray.corpora.sources import SourceFile, open_text
+from encore_ray.corpora.files.bounded import ROW_BYTES, too_large
+from encore_ray.corpora.files.sources import SourceFile, open_text
 from encore_ray.errors import DataError
 
 _FIELD_CHARS = 1 << 30  # the parser's own limit, never met: lines are counted before it sees them

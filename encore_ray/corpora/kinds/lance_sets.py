@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from encore_ray.corpora.digest import ContentDigest
-from encore_ray.corpora.sources import SourceFile
+from encore_ray.corpora.files.digest import ContentDigest
+from encore_ray.corpora.files.sources import SourceFile
 from encore_ray.corpora.values import json_text
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.pickled import refuse_pickles
+from encore_ray.files.pickled import refuse_pickles
 
 _ROWS = 1024
 

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from encore_ray.arrays import to_numpy
-from encore_ray.corpora.digest import ContentDigest
+from encore_ray.corpora.files.digest import ContentDigest
+from encore_ray.corpora.files.sources import SourceFile, open_bytes
 from encore_ray.corpora.kinds.parquet_pages import large_dictionaries
-from encore_ray.corpora.sources import SourceFile, open_bytes
-from encore_ray.pickled import refuse_pickles
+from encore_ray.files.pickled import refuse_pickles
 
 _PIECE_BYTES = 1 << 20
 _BATCH_BYTES = 64 << 20

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from encore_ray.corpora.digest import ContentDigest
-from encore_ray.corpora.sources import SourceFile
+from encore_ray.corpora.files.digest import ContentDigest
+from encore_ray.corpora.files.sources import SourceFile
 
 TABLE_KINDS = frozenset({"parquet", "arrow", "lance"})
 

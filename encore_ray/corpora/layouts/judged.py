@@ -1,6 +1,6 @@
 """Layouts of two responses and a verdict between them."""
 
-from encore_ray.corpora.layouts.columns import FIRST, SECOND, TIE
+from encore_ray.corpora.files.columns import FIRST, SECOND, TIE
 from encore_ray.corpora.layouts.layout import Row
 from encore_ray.corpora.layouts.parts import (
     continued,
@@ -11,7 +11,7 @@ from encore_ray.corpora.layouts.parts import (
     turns_of,
     verdict,
 )
-from encore_ray.corpora.pairs import Candidate
+from encore_ray.corpora.pairing.pairs import Candidate
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import list_of, text_of
 from encore_ray.corpora.turns.transcripts import ASSISTANT, USER, Turn

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from encore_ray.corpora.pairs import Candidate
+from encore_ray.corpora.pairing.pairs import Candidate
 from encore_ray.corpora.values import NUMERIC, TEXTUAL, WHOLE, Shape
 from encore_ray.schema import CHOSEN, PROMPT, REJECTED
 

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from encore_ray.corpora.layouts.columns import (
+from encore_ray.corpora.files.columns import (
     CONVERSATION,
     FIRST,
     HISTORY,
@@ -20,7 +20,7 @@ from encore_ray.corpora.layouts.columns import (
 from encore_ray.corpora.layouts.layout import ID, LISTS, NESTED, REPLY, TRANSCRIPT, Layout, Row
 from encore_ray.corpora.layouts.parts import continued, judged, opening, verdict
 from encore_ray.corpora.layouts.sided import pairings
-from encore_ray.corpora.pairs import Candidate
+from encore_ray.corpora.pairing.pairs import Candidate
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import messages_of, text_of, transcript_turns
 from encore_ray.corpora.turns.standard import is_empty

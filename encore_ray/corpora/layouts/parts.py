@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from encore_ray.corpora.layouts.columns import FIRST, TIE, label_text
-from encore_ray.corpora.pairs import Candidate
+from encore_ray.corpora.files.columns import FIRST, TIE, label_text
+from encore_ray.corpora.pairing.pairs import Candidate
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import check_contents, list_of, messages_of, text_of
 from encore_ray.corpora.turns.transcripts import ASSISTANT, SYSTEM, USER, Turn, is_foreign, read_transcript, replied

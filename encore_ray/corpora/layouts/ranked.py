@@ -8,8 +8,8 @@ from typing import Any
 
 from encore_ray.corpora.layouts.layout import Row
 from encore_ray.corpora.layouts.parts import Opening, continued, label, number, object_of, objects_of, opening
-from encore_ray.corpora.pairs import Candidate
-from encore_ray.corpora.ratings import Ratings, rating_or_none
+from encore_ray.corpora.pairing.pairs import Candidate
+from encore_ray.corpora.pairing.ratings import Ratings, rating_or_none
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import text_of
 from encore_ray.corpora.turns.transcripts import Turn

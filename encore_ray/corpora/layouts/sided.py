@@ -5,7 +5,7 @@ from typing import Any
 
 from encore_ray.corpora.layouts.layout import Row
 from encore_ray.corpora.layouts.parts import Opening, continued, object_of, opening, responses_of, turns_of
-from encore_ray.corpora.pairs import Candidate
+from encore_ray.corpora.pairing.pairs import Candidate
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import text_of, transcript_turns
 from encore_ray.corpora.turns.standard import is_empty

@@ -14,7 +14,7 @@ from typing import Any
 from encore_ray.corpora.layouts.layout import Row
 from encore_ray.corpora.layouts.parts import number, object_of, objects_of
 from encore_ray.corpora.layouts.ranked import Answer, pairs_of, with_notes
-from encore_ray.corpora.pairs import Candidate
+from encore_ray.corpora.pairing.pairs import Candidate
 from encore_ray.corpora.rows import BadRow
 from encore_ray.corpora.turns.messages import text_of
 from encore_ray.corpora.turns.transcripts import ASSISTANT, USER, Turn

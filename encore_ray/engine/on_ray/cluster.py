@@ -12,12 +12,12 @@ from ray._private import ray_constants
 from ray.data import DataContext
 
 from encore_ray.config import ClusterOptions
-from encore_ray.engine.interrupts import signals_interrupt
 from encore_ray.engine.on_ray.lifelines import watching
 from encore_ray.engine.on_ray.nodes import live_nodes
 from encore_ray.engine.on_ray.of_ones_own import of_ones_own
 from encore_ray.engine.pools import Node, Resources
 from encore_ray.engine.probes import cluster_address, require_ray
+from encore_ray.engine.process.interrupts import signals_interrupt
 from encore_ray.errors import ClusterError
 
 WORKER_ENV = {

@@ -12,7 +12,7 @@ from encore_ray.engine.on_ray.units import map_units, try_units
 from encore_ray.engine.outcomes import Lost
 from encore_ray.engine.pools import ActorPool, Resources, TaskPool, task_pool
 from encore_ray.engine.visible import Visible
-from encore_ray.folder.in_flight import InFlight
+from encore_ray.folder.protocol.in_flight import InFlight
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")

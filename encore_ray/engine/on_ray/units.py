@@ -27,7 +27,7 @@ from encore_ray.engine.outcomes import Lost, open_answer
 from encore_ray.engine.pools import ActorPool, TaskPool
 from encore_ray.engine.visible import Visible
 from encore_ray.errors import ClusterError
-from encore_ray.folder.in_flight import InFlight
+from encore_ray.folder.protocol.in_flight import InFlight
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")

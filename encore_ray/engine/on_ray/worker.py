@@ -11,10 +11,10 @@ import ray
 
 from encore_ray.engine.on_ray.memory import died_of_memory
 from encore_ray.engine.outcomes import Lost, answered
+from encore_ray.engine.process.watchdog import Watchdog
 from encore_ray.engine.visible import Visible
-from encore_ray.engine.watchdog import Watchdog
 from encore_ray.errors import ClusterError
-from encore_ray.folder.in_flight import InFlight, place
+from encore_ray.folder.protocol.in_flight import InFlight, place
 
 Work = Callable[[Any], Any]
 

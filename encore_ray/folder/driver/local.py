@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from encore_ray import durable
 from encore_ray.errors import ConfigError
+from encore_ray.files import durable
 from encore_ray.folder.driver.process import Driver
 from encore_ray.storage import Folder, from_json
 

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 from encore_ray.errors import ConfigError
-from encore_ray.fence import fenced
+from encore_ray.files.fence import fenced
 from encore_ray.folder.driver import local
 from encore_ray.folder.driver.entries import LEASE_DIR, TERM_S, LeaseFiles
 from encore_ray.folder.driver.lease import Lease, Watch

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
-from encore_ray import durable
 from encore_ray.errors import ModelError
+from encore_ray.files import durable
 from encore_ray.models.export.export_tokenizer import make_export_tokenizer, probe_ids
 from encore_ray.models.families.families import open_model
 from encore_ray.models.families.loaders import no_progress_bar

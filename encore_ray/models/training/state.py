@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from encore_ray import durable
+from encore_ray.files import durable
 from encore_ray.models.forward.multihead import MultiHeadModel
 from encore_ray.models.training.disk import writing
 from encore_ray.models.training.progress import STATE_FILE, TrainProgress, newest_state, read_progress

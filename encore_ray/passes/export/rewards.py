@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.tables import TableUnit, column_names, table_units
-from encore_ray.folder.vetoes import VETOES, decided_pairs
+from encore_ray.folder.reading.tables import TableUnit, column_names, table_units
+from encore_ray.folder.reading.vetoes import VETOES, decided_pairs
 from encore_ray.passes.export.layouts import (
     INDEX,
     LAYOUTS,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from encore_ray.artifacts import Comparison
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.tables import stored_rules, table_units
+from encore_ray.folder.reading.tables import stored_rules, table_units
 from encore_ray.passes.export.layouts import (
     INDEX,
     LAYOUTS,

@@ -9,8 +9,8 @@ from typing import Any
 from encore_ray.artifacts import FitReport
 from encore_ray.errors import DataError
 from encore_ray.folder.provenance import is_same
+from encore_ray.folder.reading.tables import by_content, table_units
 from encore_ray.folder.spec import FEATURES, FIT_HEADS
-from encore_ray.folder.tables import by_content, table_units
 from encore_ray.models.spec.files import FIT_FILE
 from encore_ray.passes.heads.features import FeatureModel, FeatureWriter
 from encore_ray.passes.heads.map_reduce_fit import FittedHeads, fit_heads
@@ -18,8 +18,9 @@ from encore_ray.passes.scorers.by_model import ModelScorer
 from encore_ray.passes.scorers.model.place import local_model, model_paths, require_output
 from encore_ray.passes.scorers.scorer import fill_table
 from encore_ray.rules import RuleSet
-from encore_ray.run import Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import FEATURES_DIR, PAIRS_DIR, SCHEMA_VERSION
+from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, fingerprint
 
 # Keys of fit.json: heads are finished that tell what they were made from; files are those of their backbone.

@@ -18,10 +18,10 @@ from encore_ray.arrays import to_numpy
 from encore_ray.composition.hashing.keys import folds_of, hash_keys
 from encore_ray.composition.hashing.splitmix import mix
 from encore_ray.errors import DataError
-from encore_ray.folder.columns import first_texts, holds_numbers, row_numbers
-from encore_ray.folder.parquet import open_parquet
-from encore_ray.folder.score_block import resampling_keys
-from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.folder.reading.columns import first_texts, holds_numbers, row_numbers
+from encore_ray.folder.reading.parquet import open_parquet
+from encore_ray.folder.reading.score_block import resampling_keys
+from encore_ray.folder.reading.tables import TableUnit, table_units
 from encore_ray.passes.heads.features import read_features
 from encore_ray.rules import Rule, RuleSet
 from encore_ray.schema import (

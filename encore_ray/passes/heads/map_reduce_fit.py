@@ -18,7 +18,7 @@ from encore_ray.composition.heads.heldout import HeldoutSums, PredictionCells
 from encore_ray.composition.heads.label_counts import LabelCounts
 from encore_ray.composition.heads.logistic import LogisticFit, LogisticSums, ProblemHeads, fit_logistic
 from encore_ray.composition.heads.ridge import ROUNDING, LinearFit, ResponseSums, fit_ridge, prediction_sums
-from encore_ray.engine.reduce import Reducer
+from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError
 from encore_ray.passes.heads.labels import LabelledUnit, LabelPlace, find_labels, labelled_units, read_responses
 from encore_ray.rules import RuleSet

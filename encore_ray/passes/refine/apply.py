@@ -15,13 +15,13 @@ import pyarrow as pa
 from encore_ray.artifacts import LabelErrors
 from encore_ray.composition.evaluate.calibration import LIKELY_ERROR, Logistic, beats_coin
 from encore_ray.engine.pools import keeping_pool
-from encore_ray.engine.unit_work import Write, unit_task
+from encore_ray.engine.work.unit_work import Write, unit_task
 from encore_ray.errors import ResumeRefused
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import Commit, total_counts
 from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.protocol.commits import Commit, total_counts
+from encore_ray.folder.reading.tables import rules_metadata, table_rules, table_units
 from encore_ray.folder.spec import REFINE, REFINE_SCORES
-from encore_ray.folder.tables import rules_metadata, table_rules, table_units
 from encore_ray.passes.refine.energies import REWARD_ENERGY, RULE_ENERGIES, EnergyFiles, fitted_energies
 from encore_ray.passes.refine.fit_reward import MARGIN
 from encore_ray.passes.refine.fit_rules import DIRECTIONS, directions
@@ -29,7 +29,7 @@ from encore_ray.passes.refine.rows import RefinedRows
 from encore_ray.passes.refine.source import REWARD, EmbeddedRows, EmbeddedUnit, embedded_units, rule_heads
 from encore_ray.passes.scorers.outputs import CARRIED
 from encore_ray.rules import RuleSet
-from encore_ray.run import Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import (
     CHOSEN_AT_END,
     CHOSEN_REFINED,
@@ -41,6 +41,7 @@ from encore_ray.schema import (
     SCHEMA_VERSION,
     SCORES_DIR,
 )
+from encore_ray.step import Record, Step
 from encore_ray.storage import Folder
 
 MOST_LISTED = 1000  # likely label errors, the least probable labels first

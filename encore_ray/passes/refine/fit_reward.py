@@ -23,8 +23,9 @@ from encore_ray.passes.refine.energies import REWARD_ENERGY, units_fingerprint
 from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, FitMessage, Trainer, Training, advice, supervise
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.refine.source import REWARD, embedded_units
-from encore_ray.run import Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import REWARDS_DIR, SCHEMA_VERSION
+from encore_ray.step import Record, Step
 from encore_ray.storage import Folder
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import numpy as np
 
 from encore_ray.artifacts import RuleRefineReport
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
-from encore_ray.composition.measure.ties import tie_tolerance
+from encore_ray.composition.scales.ties import tie_tolerance
 from encore_ray.engine.base import Send
+from encore_ray.folder.reading.tables import table_rules, table_units
 from encore_ray.folder.spec import FIT_RULES
-from encore_ray.folder.tables import table_rules, table_units
 from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.refine.energies import RULE_ENERGIES, units_fingerprint
 from encore_ray.passes.refine.fit_energies import TRAINING_FACTS, FitMessage, Trainer, Training, advice, supervise
@@ -23,8 +23,9 @@ from encore_ray.passes.refine.fit_reward import REFINED, REFIT
 from encore_ray.passes.refine.rows import RefinedRows, heldout_rows, refit_rewards
 from encore_ray.passes.refine.source import embedded_units, rule_heads
 from encore_ray.rules import RuleSet
-from encore_ray.run import Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import SCHEMA_VERSION, SCORES_DIR
+from encore_ray.step import Record, Step
 from encore_ray.storage import Folder
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from encore_ray.composition.hashing.keys import hash_keys, heldout_halves
 from encore_ray.errors import DataError
-from encore_ray.folder.columns import floats
-from encore_ray.folder.score_block import resampling_keys
+from encore_ray.folder.reading.columns import floats
+from encore_ray.folder.reading.score_block import resampling_keys
+from encore_ray.folder.reading.tables import TableUnit, table_units
+from encore_ray.folder.reading.vetoes import VETOES, decided_pairs
 from encore_ray.folder.status import pass_tables
-from encore_ray.folder.tables import TableUnit, table_units
-from encore_ray.folder.vetoes import VETOES, decided_pairs
 from encore_ray.models.energy.pair_blocks import PairBlock, PairBlocks
 from encore_ray.passes.scorers.embedding_table import read_embeddings
 from encore_ray.rules import RuleSet
@@ -99,7 +99,7 @@ class EmbeddedRows:
         e_N2D: float16 embeddings, NaN where there is none.
         validation_N, test_N: bool, the two halves of what is held out.
         hash_N: of the resampling keys.
-        decided_N: int8, what vetoes decide, see `encore_ray.folder.vetoes.decided_pairs`.
+        decided_N: int8, what vetoes decide, see `encore_ray.folder.reading.vetoes.decided_pairs`.
     """
 
     r_N2K: np.ndarray

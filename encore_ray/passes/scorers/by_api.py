@@ -7,11 +7,11 @@ from typing import Any
 
 from encore_ray.engine.outcomes import Death
 from encore_ray.engine.pools import ActorPool, Resources
-from encore_ray.engine.unit_work import Write
+from encore_ray.engine.work.unit_work import Write
 from encore_ray.errors import ClusterError
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.quarantine import Allowance
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.passes.scorers.api.agree import open_agreement
 from encore_ray.passes.scorers.api.forward import unit_by_api
 from encore_ray.passes.scorers.api.judge import POOL, ApiJudge, estimate_calls

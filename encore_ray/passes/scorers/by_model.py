@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from encore_ray.engine.pools import ActorPool, Resources, score_pool
-from encore_ray.engine.unit_work import Write
+from encore_ray.engine.work.unit_work import Write
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.quarantine import Allowance
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.folder.spec import EMBED
-from encore_ray.folder.tables import TableUnit
 from encore_ray.passes.scorers.embed import finish_embeddings, open_embeddings
 from encore_ray.passes.scorers.model.forward import score_writer, unit_by_model
 from encore_ray.passes.scorers.model.place import model_paths

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from encore_ray.engine.pools import Resources, TaskPool, task_pool
-from encore_ray.engine.unit_work import Write
+from encore_ray.engine.work.unit_work import Write
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.quarantine import Allowance
-from encore_ray.folder.tables import TableUnit, column_names, count_numbers
+from encore_ray.folder.reading.tables import TableUnit, column_names, count_numbers
 from encore_ray.passes.scorers.data_ratings import FACTS, unit_by_ratings
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run

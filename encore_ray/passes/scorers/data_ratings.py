@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.arrays import to_numpy
-from encore_ray.folder.commits import LeftOut
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.protocol.commits import LeftOut
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.passes.scorers.outputs import CARRIED, TEXTS, UnitOutputs, without
 from encore_ray.passes.scorers.score_table import ScoreWriter
 from encore_ray.passes.scorers.score_unit import ScoreUnit

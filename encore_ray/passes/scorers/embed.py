@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any
 
 from encore_ray.engine.pools import ActorPool, Resources
-from encore_ray.engine.unit_work import Write
+from encore_ray.engine.work.unit_work import Write
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.folder.reading.tables import TableUnit, table_units
 from encore_ray.passes.scorers.embedding_table import EmbeddingWriter
 from encore_ray.passes.scorers.model.forward import ModelForward
 from encore_ray.passes.scorers.model.planned import PlannedModel

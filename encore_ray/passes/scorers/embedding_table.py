@@ -13,9 +13,9 @@ import pyarrow as pa
 from encore_ray.arrays import to_numpy
 from encore_ray.errors import DataError
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.columns import places
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.reading.columns import places
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.passes.scorers.outputs import OutputWriter, UnitOutputs, non_finite, write_rows
 from encore_ray.schema import CHOSEN_EMBEDDING, PAIR_ID, REJECTED_EMBEDDING
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from encore_ray.arrays import rows_to_table, to_numpy
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import LeftOut
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.protocol.commits import LeftOut
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.schema import (
     CHOSEN,
     GROUP_ID,

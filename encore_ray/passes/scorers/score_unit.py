@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.passes.scorers.outputs import Forward, OutputWriter
 
 

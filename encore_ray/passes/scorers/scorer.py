@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 from encore_ray.engine.pools import ActorPool, Resources, TaskPool
-from encore_ray.engine.unit_work import Write, unit_task
-from encore_ray.folder.commits import Commit, total_counts
+from encore_ray.engine.work.unit_work import Write, unit_task
 from encore_ray.folder.pass_table import PassTable
+from encore_ray.folder.protocol.commits import Commit, total_counts
 from encore_ray.folder.quarantine import Allowance, check_bad_fraction
+from encore_ray.folder.reading.tables import TableUnit, table_units
 from encore_ray.folder.spec import Pass
-from encore_ray.folder.tables import TableUnit, table_units
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run
 from encore_ray.schema import PAIRS_DIR

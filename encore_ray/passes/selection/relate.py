@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encore_ray.errors import ConfigError
+from encore_ray.folder.reading.tables import table_rules, table_units
 from encore_ray.folder.spec import RELEVANCE, SELECT
-from encore_ray.folder.tables import table_rules, table_units
 from encore_ray.passes.scorers.by_api import ApiScorer
 from encore_ray.passes.scorers.by_model import ModelScorer
 from encore_ray.passes.scorers.model.planned import JudgeModel
@@ -13,8 +13,9 @@ from encore_ray.passes.scorers.scorer import Scorer, fill_table
 from encore_ray.passes.selection.api_relevance import ApiRelevanceJudge
 from encore_ray.passes.selection.relevance import AdapterModel, RelevanceJudgeModel, RelevanceWriter, check_same_rules
 from encore_ray.passes.selection.select import SelectionMethod, check_method
-from encore_ray.run import Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import SCORES_DIR
+from encore_ray.step import Record, Step
 
 
 @dataclass(frozen=True)

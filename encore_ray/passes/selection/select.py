@@ -15,18 +15,17 @@ import pyarrow as pa
 
 from encore_ray.arrays import to_arrow
 from encore_ray.composition.measure.differences import signed_differences
-from encore_ray.composition.measure.score_range import ScoreRange, score_divisor
 from encore_ray.composition.measure.vetoes import BrokenRules
+from encore_ray.composition.scales.score_range import ScoreRange, score_divisor
 from encore_ray.composition.select.selection import RuleSelection, label_pairs, most_relevant, select_rules
 from encore_ray.composition.weigh.weighing import check_ranges
 from encore_ray.config import SelectOptions
-from encore_ray.engine.unit_work import Task
+from encore_ray.engine.work.unit_work import Task
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import total_counts
-from encore_ray.folder.score_block import ScoreBlock, read_scores
-from encore_ray.folder.spec import RELEVANCE, SELECT
-from encore_ray.folder.tables import (
+from encore_ray.folder.protocol.commits import total_counts
+from encore_ray.folder.reading.score_block import ScoreBlock, read_scores
+from encore_ray.folder.reading.tables import (
     TableUnit,
     column_names,
     count_numbers,
@@ -35,10 +34,11 @@ from encore_ray.folder.tables import (
     table_rules,
     table_units,
 )
+from encore_ray.folder.spec import RELEVANCE, SELECT
 from encore_ray.passes.scorers.outputs import CARRIED
 from encore_ray.passes.selection.selected import pairs_with_relevance, read_relevance
 from encore_ray.rules import RuleSet
-from encore_ray.run import Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import (
     PAIR_ID,
     SCORES_DIR,
@@ -49,6 +49,7 @@ from encore_ray.schema import (
     relevance_column,
     selected_column,
 )
+from encore_ray.step import Record, Step
 from encore_ray.storage import fingerprint
 from encore_ray.visible import short
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from encore_ray.arrays import to_numpy
 from encore_ray.composition.hashing.keys import hash_keys, is_heldout
 from encore_ray.errors import DataError
-from encore_ray.folder.columns import row_numbers
-from encore_ray.folder.score_block import resampling_keys
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.reading.columns import row_numbers
+from encore_ray.folder.reading.score_block import resampling_keys
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.models.spec.training import Objective, RowBatch, to_unit
 from encore_ray.models.text.pair_prompt import pair_turns
 from encore_ray.passes.heads.labels import LabelledUnit, LabelPlace, read_labels

@@ -14,7 +14,7 @@ from encore_ray.artifacts import TrainReport
 from encore_ray.composition.measure.vetoes import hard_rules
 from encore_ray.config import TrainOptions
 from encore_ray.engine.progress import Watch, ignore_progress
-from encore_ray.engine.reduce import Reducer
+from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import DataError
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.spec import TRAIN
@@ -27,8 +27,9 @@ from encore_ray.passes.train.plan import TrainPlan, plan_training
 from encore_ray.passes.train.supervise import Tell, supervise_workers
 from encore_ray.passes.train.worker import DONE_FILE, ERROR_FILE, MODEL_DIR, STOP_FILE, TRAINING_DIR
 from encore_ray.rules import RuleSet
-from encore_ray.run import Record, Run, Step
+from encore_ray.run import Run
 from encore_ray.schema import PAIRS_DIR, PLAN_FILE, SCHEMA_VERSION
+from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, fingerprint
 
 

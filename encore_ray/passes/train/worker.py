@@ -10,8 +10,8 @@ from typing import Any
 
 import ray.train.torch
 
-from encore_ray import durable
 from encore_ray.errors import ClusterError, EncoreError
+from encore_ray.files import durable
 from encore_ray.models.forward.budget import unless_out_of_memory
 from encore_ray.models.loading.identity import require_model
 from encore_ray.models.training.disk import writing

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from encore_ray.artifacts.refine import Calibration, ControlFigures, ReliabilityCell
-from encore_ray.composition.measure.agreement import Tally
+from encore_ray.composition.inference.agreement import Tally
 from encore_ray.report.charts.text import text_width
 from encore_ray.report.drawing.markup import Markup, decimal, tag
 from encore_ray.report.drawing.numbers import count, percent, percent_interval, percent_tick

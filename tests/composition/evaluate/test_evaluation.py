@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from encore_ray.composition.evaluate.evaluation import RewardStatistics
 from encore_ray.composition.evaluate.rewardbench2 import Responses
-from encore_ray.composition.measure.agreement import correlate
+from encore_ray.composition.inference.agreement import correlate
 from tests.composition.builders import plain
 
 MARGINS = st.lists(st.floats(-10, 10) | st.just(math.nan), max_size=30)

@@ -3,7 +3,7 @@
 import pytest
 
 from encore_ray.composition.evaluate.rewardbench import SECTIONS, partial_sections, rewardbench
-from encore_ray.composition.measure.agreement import Tally
+from encore_ray.composition.inference.agreement import Tally
 
 WIN, TIE, LOSS = Tally(1, 0, 0), Tally(0, 1, 0), Tally(0, 0, 1)
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.composition.measure.statistics import RuleStatistics
+from encore_ray.composition.scales.binning import choose_binning
 from encore_ray.rules import RuleSet, Scale
 from tests.composition.builders import make_rule, plain
 

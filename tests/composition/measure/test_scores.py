@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from encore_ray.composition.hashing.keys import is_heldout
-from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.composition.measure.scores import PairScores, ScoreExtremes, measure_statistics
+from encore_ray.composition.scales.binning import choose_binning
 from encore_ray.errors import DataError
 from tests.composition.builders import make_rule, make_rules, measure, plain
 

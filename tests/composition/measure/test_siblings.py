@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.composition.measure.binning import choose_binning
 from encore_ray.composition.measure.buckets import BucketProducts
 from encore_ray.composition.measure.siblings import PromptUnits, Siblings
+from encore_ray.composition.scales.binning import choose_binning
 from encore_ray.rules import Scale
 from tests.composition.builders import make_rule, plain
 

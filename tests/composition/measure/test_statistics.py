@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.composition.measure.agreement import Tally
+from encore_ray.composition.inference.agreement import Tally
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet, Scale
 from tests.composition.builders import RATINGS, UNIT, make_rule, make_rules, measure, plain

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encore_ray.composition.measure.agreement import Tally
-from encore_ray.composition.measure.score_range import ScoreRange
+from encore_ray.composition.inference.agreement import Tally
+from encore_ray.composition.scales.score_range import ScoreRange
 from encore_ray.composition.weigh.rewards import compose, margin_tolerance
 from encore_ray.composition.weigh.schemes import Uniform
 from encore_ray.composition.weigh.weighing import weigh

@@ -6,7 +6,7 @@ Measured accuracies for another seed at 20,000 pairs; the band for a seed is .02
 import numpy as np
 import pytest
 
-from encore_ray.composition.measure.agreement import Tally
+from encore_ray.composition.inference.agreement import Tally
 from encore_ray.composition.weigh.rewards import compose, margin_tolerance
 from encore_ray.composition.weigh.schemes import Encore, OneMinusEntropy, Uniform
 from encore_ray.composition.weigh.weighing import weigh

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.corpora.columnar.row_sizes import pieces, row_sizes
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.corpora.scan import ranges, scan
-from encore_ray.corpora.sources import InputSpec, list_files
+from tests.corpora.files.test_bounded import LONG, ROW, prepare_bounded
 from tests.corpora.layouts.published import OASST_TREES
-from tests.corpora.test_bounded import LONG, ROW, prepare_bounded
 
 TEXTS = ["xx", None, "yyyyy"]
 

@@ -12,10 +12,10 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.corpora.kinds.arrow import ArrowTable
 from encore_ray.corpora.kinds.tables import open_table
 from encore_ray.corpora.scan import ranges, scan
-from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.errors import ConfigError, DataError
 from tests.corpora.layouts.published import PUBLISHED, Case
 from tests.corpora.prepared import assistant, prepare, user, write_jsonl

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.corpora.kinds.parquet_pages import large_dictionaries
 from encore_ray.corpora.kinds.tables import open_table
-from encore_ray.corpora.sources import InputSpec, list_files
 from encore_ray.errors import DataError
 
 MB = 1 << 20

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encore_ray.corpora.files.columns import ColumnMap
+from encore_ray.corpora.files.sources import InputSpec
 from encore_ray.corpora.formats import LAYOUTS
-from encore_ray.corpora.layouts.columns import ColumnMap
 from encore_ray.corpora.reading import BESIDE
-from encore_ray.corpora.sources import InputSpec
 from encore_ray.errors import ConfigError, DataError
 from tests.corpora.layouts.published import PUBLISHED
 from tests.corpora.prepared import assistant, prepare, user

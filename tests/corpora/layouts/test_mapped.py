@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from encore_ray.config import InputOptions
+from encore_ray.corpora.files.columns import ColumnMap, at_path, top_of
+from encore_ray.corpora.files.sources import InputSpec
 from encore_ray.corpora.inputs import input_specs
-from encore_ray.corpora.layouts.columns import ColumnMap, at_path, top_of
-from encore_ray.corpora.sources import InputSpec
 from encore_ray.errors import ConfigError, DataError
 from tests.corpora.prepared import Prepared, assistant, prepare, system, user, write_as, write_jsonl
 

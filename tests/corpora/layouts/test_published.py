@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.corpora.scan import ranges
-from encore_ray.corpora.sources import InputSpec, list_files
 from tests.corpora.layouts.published import (
     HELPSTEER2,
     OASST_ROWS,

@@ -28,7 +28,7 @@ FUNCTIONS = (
     ("score", "encore_ray.passes.scorers.score_unit", "ScoreUnit.__call__"),
     ("measure", "encore_ray.passes.weigh", "_Measure.__call__"),
     ("compose", "encore_ray.passes.compose", "_Compose.__call__"),
-    ("read", "encore_ray.folder.tables", "TableUnit.read"),
+    ("read", "encore_ray.folder.reading.tables", "TableUnit.read"),
     ("commit of {self.table.name}", "encore_ray.folder.attempt", "Attempt.commit"),
 )
 STORE_FUNCTIONS = (

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from encore_ray.composition.measure.binning import choose_binning
+from encore_ray.composition.scales.binning import choose_binning
 from encore_ray.errors import DataError, ModelError
 from encore_ray.models.judge.judge import Judge, load_judge
 from encore_ray.models.judge.questions import AnswerForm, on_scale, question

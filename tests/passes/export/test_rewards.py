@@ -12,7 +12,7 @@ import pytest
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import pass_tables
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.passes.export.layouts import LAYOUTS
 from encore_ray.passes.export.rewards import ExportReport, export_rewards
 from encore_ray.schema import MESSAGES

@@ -17,7 +17,7 @@ from encore_ray.engine.base import Engine
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.engine.pools import Node, Resources
-from encore_ray.engine.reduce import Reducer
+from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError
 from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_model
@@ -135,7 +135,7 @@ def test_another_fit_reuses_the_embeddings_and_gives_the_same_bits(
 def test_the_number_of_workers_does_not_move_a_bit(
     fitted: Path, ray_engine: RayEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("encore_ray.engine.reduce.ORDERED_TASK_ROWS", 32)  # a task a unit
+    monkeypatch.setattr("encore_ray.engine.work.reduce.ORDERED_TASK_ROWS", 32)  # a task a unit
     tables = [str(fitted / "run" / name) for name in ("features", "scores")]
     alone, several = Resources((Node(1, 0),)), Resources((Node(2, 0),) * 2)
     engines: list[Engine] = [*map(LocalEngine, (alone, several)), ray_engine, replace(ray_engine, resources=alone)]

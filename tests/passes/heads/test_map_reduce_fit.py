@@ -8,7 +8,7 @@ import pytest
 
 from encore_ray.composition.hashing.keys import folds_of, hash_keys
 from encore_ray.engine.local import LocalEngine
-from encore_ray.engine.reduce import Reducer
+from encore_ray.engine.work.reduce import Reducer
 from encore_ray.passes.heads.labels import LabelledResponses
 from encore_ray.passes.heads.map_reduce_fit import fit_heads
 from encore_ray.rules import Rule, RuleSet, Scale

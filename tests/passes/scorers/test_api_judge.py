@@ -22,7 +22,7 @@ from encore_ray.config import RateOptions
 from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.job import run_job
 from encore_ray.models.judge.questions import AnswerForm, question
 from encore_ray.passes.scorers.api.answers import Replies, rate_reply

@@ -9,12 +9,12 @@ import pytest
 
 from encore_ray.config import ScoreOptions
 from encore_ray.engine.pools import Node, Resources
-from encore_ray.engine.unit_work import CommittedWork, Probe, Task
+from encore_ray.engine.work.unit_work import CommittedWork, Probe, Task
 from encore_ray.errors import DataError, ModelError
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import TableUnit, table_units
+from encore_ray.folder.protocol.commits import LeftOut
+from encore_ray.folder.reading.tables import TableUnit, table_units
 from encore_ray.job import run_job
 from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.passes.scorers.embedding_table import EmbeddingWriter, WithEmbeddings, read_embeddings

@@ -14,7 +14,7 @@ from encore_ray.engine.pools import Node, Resources
 from encore_ray.errors import ConfigError, ResumeRefused
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.job import run_job
 from encore_ray.models.judge.judge import load_judge
 from encore_ray.models.spec.load_options import LoadOptions

@@ -17,9 +17,9 @@ from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.engine.pools import Node, Resources
 from encore_ray.errors import ConfigError, ModelError, ResumeRefused
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.protocol.commits import LeftOut
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, StrategyChoice
 from encore_ray.passes.scorers.model.forward import ModelForward

@@ -12,9 +12,9 @@ from encore_ray.config import ScoreOptions
 from encore_ray.engine.pools import Node, Resources
 from encore_ray.errors import ConfigError, DataError, ModelError, ResumeRefused
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.pass_table import PassTable, pass_tables
-from encore_ray.folder.tables import table_units
+from encore_ray.folder.protocol.commits import LeftOut
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.models.text.pair_prompt import pair_turns
 from encore_ray.passes.scorers.model.forward import unit_by_model
 from encore_ray.passes.selection.relevance import AdapterModel, RelevanceWriter, check_same_rules, plan_adapter

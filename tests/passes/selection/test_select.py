@@ -14,11 +14,11 @@ from encore_ray.composition.select.discrepancy import top_rules
 from encore_ray.config import SelectOptions, TrainOptions
 from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.engine.local import LocalEngine
-from encore_ray.engine.reduce import Reducer
+from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable, pass_tables
-from encore_ray.folder.tables import TableUnit, stored_rules
+from encore_ray.folder.reading.tables import TableUnit, stored_rules
 from encore_ray.passes import report as run_report
 from encore_ray.passes.selection.select import Select, SelectionMethod, _Select, _Sources
 from encore_ray.passes.selection.selected import check_unchanged_rules, find_selection, read_selection

@@ -10,9 +10,9 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from encore_ray.engine.watchdog import advance
+from encore_ray.engine.process.watchdog import advance
 from encore_ray.errors import ConfigError
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.models.spec.conversation import Message
 from encore_ray.passes.scorers.api.answers import Replies
 from encore_ray.passes.scorers.api.client import ApiClient

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader, ProtocolError, SSLError
 from urllib3.util import Retry
 
 from encore_ray.config import RateOptions
-from encore_ray.engine.watchdog import CalledOff, advance
+from encore_ray.engine.process.watchdog import CalledOff, advance
 from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.passes.scorers.api.bodies import read_body
 from encore_ray.passes.scorers.api.connection import KEY_VARIABLE, connect, endpoint, headers, untrusted

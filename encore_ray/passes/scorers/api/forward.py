@@ -7,10 +7,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.engine.watchdog import CalledOff, advance
-from encore_ray.folder.commits import LeftOut
+from encore_ray.engine.process.watchdog import CalledOff, advance
+from encore_ray.folder.protocol.commits import LeftOut
 from encore_ray.folder.quarantine import Allowance
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.models.judge.questions import on_scale
 from encore_ray.passes.scorers.api.agree import room
 from encore_ray.passes.scorers.api.answers import Replies

@@ -8,7 +8,7 @@ from typing import Any
 from encore_ray.config import RateOptions
 from encore_ray.engine.pools import CPU_SHARE, ActorPool
 from encore_ray.errors import ConfigError
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.models.judge.questions import answer_form, ask_all, ask_rating, questions_digest
 from encore_ray.models.spec.conversation import Message
 from encore_ray.passes.scorers.api.connection import check_url, headers

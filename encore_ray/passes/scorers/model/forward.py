@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from encore_ray.arrays import to_numpy
 from encore_ray.errors import DataError
-from encore_ray.folder.commits import LeftOut
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.protocol.commits import LeftOut
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.models.spec.forward import BudgetSearch
 from encore_ray.passes.scorers.embedding_table import WithEmbeddings
 from encore_ray.passes.scorers.model.planned import MODEL, TEMPLATE, PlannedModel, ScoringModel

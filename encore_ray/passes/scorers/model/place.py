@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from encore_ray.errors import ConfigError, ModelError
+from encore_ray.files.remote import describe, file_stamp, file_system, is_trouble
 from encore_ray.models.files.cache import cache_folder, made_once
 from encore_ray.models.loading.fetch import wanted_files
 from encore_ray.models.spec.source import ModelSource
-from encore_ray.remote import describe, file_stamp, file_system, is_trouble
 from encore_ray.storage import Folder, fingerprint, is_remote
 
 

@@ -12,7 +12,7 @@ from encore_ray.engine.outcomes import Death
 from encore_ray.engine.pools import Resources, score_pool
 from encore_ray.errors import ConfigError
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.models.judge.questions import questions_digest
 from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, StrategyChoice
 from encore_ray.models.spec.source import ModelSource

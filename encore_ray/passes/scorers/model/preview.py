@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from encore_ray.folder.tables import TableUnit
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.passes.scorers.model.place import local_model
 from encore_ray.passes.scorers.model.planned import JudgeModel, ScoringModel
 from encore_ray.passes.scorers.outputs import TEXTS

@@ -1,0 +1,1 @@
+"""The scales of rules: cells of a histogram, ranges, ties."""

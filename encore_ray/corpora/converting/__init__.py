@@ -1,0 +1,1 @@
+"""From rows to units of canonical pairs, and what could not be used."""

@@ -1,0 +1,1 @@
+"""What a pair is made of: conversations, ratings, labels."""

@@ -1,0 +1,1 @@
+"""Processes that end: by a signal, at once, or because they hang."""

@@ -1,0 +1,1 @@
+"""Units of work: done one by one, committed at most once, or measured and added up."""

@@ -1,0 +1,1 @@
+"""Reading tables: our own pass folders, and Parquet files made elsewhere."""
