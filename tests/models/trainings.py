@@ -193,7 +193,7 @@ def _work(folder: Path, port: str, num_workers: int, rank: int) -> None:
     (folder / f"report-{rank}.json").write_text(json.dumps(report))
     dist.barrier()
     if rank == 0:
-        dist.destroy_process_group()  # another process ends below instead: its threads may abort it while they are joined
+        dist.destroy_process_group()  # another process ends at once below: gloo's threads may abort it when joined
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Versions of a run folder's files: which are read, and what is said of all others.
 
-A version that is read gives exactly what it gave to the encore-ray that wrote it; `tests/folder/protocol/released` holds a run
-of each. Any other is refused, since what its names mean is not known.
+A version that is read gives exactly what it gave to the encore-ray that wrote it: `tests/folder/protocol/released`
+holds a run of each. Any other is refused, since what its names mean is not known.
 """
 
 import functools

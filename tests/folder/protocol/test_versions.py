@@ -1,7 +1,7 @@
 """Each released version of a run folder is read exactly and gone on with; any other is refused by name.
 
-`tests/folder/protocol/released/schema_1` is a run of the first version, with the corpus that it is of: two files, 40 pairs of
-which 24 have a given subset, two rows in quarantine, ratings of three rules. It was made elsewhere, at another path.
+`released/schema_1` is a run of the first version, with the corpus that it is of: two files, 40 pairs of which 24 have a
+given subset, two rows in quarantine, ratings of three rules. It was made elsewhere, at another path.
 """
 
 import json
