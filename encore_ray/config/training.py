@@ -71,7 +71,9 @@ class FitHeadsOptions(Section):
 
 
 class RefineOptions(Section):
-    negatives: int = Field(default=768, gt=0, description="Of fit: negatives for each response. Time grows with them.")
+    negatives: int = Field(
+        default=768, gt=0, description="Of fit: negatives for each response. More than 64 are drawn as 64 strata."
+    )
     sigma: float = Field(
         default=3.5,
         gt=0,

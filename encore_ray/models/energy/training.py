@@ -1,7 +1,7 @@
 """Noise-contrastive estimation of the energies, on a corpus that need not fit into memory.
 
 For each response with embedding e and standardised reward r, a positive y = r + nu, nu ~ N(0, (beta sigma)^2), stands
-against M negatives y ~ N(r, sigma^2):
+against M negatives y ~ N(r, sigma^2) (`noise.py` says how they are drawn):
 
     loss = -log softmax over {positive, negatives} of f(e, y) - log p_N(y | r)  +  lambda mean f^2
 
@@ -24,6 +24,7 @@ from torch import Tensor
 from encore_ray.errors import DataError
 from encore_ray.models.energy.data import CorpusMoments, ResponseBatch, measure_corpus, shuffled_batches, take_rows
 from encore_ray.models.energy.network import EnergyBranch, EnergyNetwork
+from encore_ray.models.energy.noise import NoiseSampler
 from encore_ray.models.energy.pair_blocks import PairBlocks
 from encore_ray.models.energy.state import FitState
 from encore_ray.models.families.devices import Device, find_device
@@ -155,9 +156,15 @@ def epoch_batches(
     return shuffled_batches(blocks, moments, num_responses=settings.batch_responses, seed=(settings.seed, epoch))
 
 
-def contrastive_loss(energy_BM: Tensor, log_noise_BM: Tensor) -> Tensor:
-    """-log softmax of f - log p_N at the positive, which is the first of M + 1, for each of B responses."""
-    logit_BM = energy_BM - log_noise_BM
+def contrastive_loss(energy_BM: Tensor, log_noise_BM: Tensor, count_M: Tensor) -> Tensor:
+    """-log softmax of f - log p_N at the positive, for each of B responses.
+
+    Args:
+        energy_BM: f, the positive's first.
+        log_noise_BM: log p_N there, but for a constant.
+        count_M: how many each of them stands for.
+    """
+    logit_BM = energy_BM - log_noise_BM + count_M.log()
     return logit_BM.logsumexp(dim=1) - logit_BM[:, 0]
 
 
@@ -175,15 +182,15 @@ def add_gradients(
     """
     num_terms = max(int(batch.agrees_BK.sum()), 1)
     total = 0.0
-    slice_samples = SLICE_SAMPLES[batch.e_BD.device.type]
-    for part in batch.split(max(1, slice_samples // (settings.num_negatives + 1))):
+    sampler = NoiseSampler(settings)
+    for part in batch.split(max(1, SLICE_SAMPLES[batch.e_BD.device.type] // sampler.num_drawn)):
         part_BH = network.embed(part.e_BD)
         # Gradients of all energies meet here, so that only one energy's hidden states are held at a time.
         meeting_BH = part_BH.detach().requires_grad_(part_BH.requires_grad)
         for k, branch in enumerate(network.energies):
             row_B = part.agrees_BK[:, k].nonzero().squeeze(1)
             if len(row_B):
-                loss = _summed_loss(branch, meeting_BH[row_B], part.r_BK[row_B, k], settings) / num_terms
+                loss = _summed_loss(branch, meeting_BH[row_B], part.r_BK[row_B, k], sampler) / num_terms
                 if loss.requires_grad:
                     loss.backward()
                 total += loss.item()
@@ -193,14 +200,12 @@ def add_gradients(
     return total
 
 
-def _summed_loss(branch: EnergyBranch, part_BH: Tensor, r_B: Tensor, settings: EnergySettings) -> Tensor:
-    noise_BM = settings.sigma * torch.randn(len(r_B), settings.num_negatives + 1)
-    noise_BM[:, 0] *= settings.beta
-    noise_BM = noise_BM.to(r_B.device)
-    energy_BM = branch(part_BH, r_B.unsqueeze(1) + noise_BM)
-    log_noise_BM = -0.5 * (noise_BM / settings.sigma) ** 2  # and a constant, which no softmax sees
-    loss_B = contrastive_loss(energy_BM, log_noise_BM) + settings.regularisation * (energy_BM**2).mean(dim=1)
-    return loss_B.sum()
+def _summed_loss(branch: EnergyBranch, part_BH: Tensor, r_B: Tensor, sampler: NoiseSampler) -> Tensor:
+    noise = sampler.draw(len(r_B), r_B.device)
+    energy_BM = branch(part_BH, r_B.unsqueeze(1) + noise.noise_BM)
+    loss_B = contrastive_loss(energy_BM, noise.log_density_BM, noise.count_M)
+    mean_square_B = (noise.count_M * energy_BM**2).sum(dim=1) / (sampler.settings.num_negatives + 1)
+    return (loss_B + sampler.settings.regularisation * mean_square_B).sum()
 
 
 @dataclass(frozen=True, eq=False)

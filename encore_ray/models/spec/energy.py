@@ -13,7 +13,7 @@ class EnergySettings:
         sigma: of the negatives, in standard deviations of the reward. The official code scales rewards to a standard
             deviation of 4 before: its 3.5 is .875 of one, and negatives here lie four times as far apart.
         beta: the positive's noise is beta * sigma.
-        num_negatives: M.
+        num_negatives: M. num_strata: that they are drawn as where they are more, even: see `energy/noise.py`.
         regularisation: lambda, on the mean squared energy.
         learning_rate, weight_decay: of AdamW.
         batch_responses: both sides of half as many pairs.
@@ -25,6 +25,7 @@ class EnergySettings:
     sigma: float = 3.5
     beta: float = 0.1
     num_negatives: int = 768
+    num_strata: int = 64
     regularisation: float = 0.05
     learning_rate: float = 9e-5
     weight_decay: float = 1e-2

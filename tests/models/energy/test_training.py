@@ -32,12 +32,17 @@ def test_the_loss_is_that_of_the_plain_formula_and_does_not_overflow() -> None:
     log_noise_BM = torch.tensor([[-0.1, -0.5, -2.0], [-0.3, -0.2, -0.9]], dtype=torch.float64)
     ratio_BM = energy_BM.exp() / log_noise_BM.exp()
     plain_B = -(ratio_BM[:, 0] / ratio_BM.sum(dim=1)).log()
-    torch.testing.assert_close(contrastive_loss(energy_BM, log_noise_BM), plain_B)
+    torch.testing.assert_close(contrastive_loss(energy_BM, log_noise_BM, torch.ones(3)), plain_B)
+    count_M = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    repeated_BM = torch.stack([energy_BM, log_noise_BM])[:, :, [0, 1, 1, 2, 2, 2]]
+    torch.testing.assert_close(
+        contrastive_loss(energy_BM, log_noise_BM, count_M), contrastive_loss(*repeated_BM, torch.ones(6))
+    )
     huge = torch.tensor([[1e4, -1e4, 9e3]], requires_grad=True)
-    loss = contrastive_loss(huge, torch.tensor([[-500.0, -0.5, -0.1]]))
+    loss = contrastive_loss(huge, torch.tensor([[-500.0, -0.5, -0.1]]), torch.ones(3))
     loss.sum().backward()
     assert torch.isfinite(loss).all() and torch.isfinite(huge.grad).all()  # type: ignore[arg-type]
-    assert float(contrastive_loss(-huge.detach(), torch.zeros(1, 3))[0]) == pytest.approx(2e4)
+    assert float(contrastive_loss(-huge.detach(), torch.zeros(1, 3), torch.ones(3))[0]) == pytest.approx(2e4)
 
 
 def test_moments_of_parts_are_those_of_the_whole_without_nan() -> None:
@@ -101,7 +106,7 @@ def test_gradients_of_several_energies_are_those_of_one_loss_over_all() -> None:
         noise_BM = settings.sigma * torch.randn(int(kept_B.sum()), 6)
         noise_BM[:, 0] *= settings.beta
         energy_BM = branch(part_BH[kept_B], batch.r_BK[kept_B, k, None] + noise_BM)
-        loss_B = contrastive_loss(energy_BM, -0.5 * (noise_BM / settings.sigma) ** 2)
+        loss_B = contrastive_loss(energy_BM, -0.5 * (noise_BM / settings.sigma) ** 2, torch.ones(6))
         total = total + (loss_B + settings.regularisation * (energy_BM**2).mean(dim=1)).sum()
     (total / num_terms).backward()
     assert num_terms == batch.agrees_BK.sum() and 0 < batch.agrees_BK[:, 1].sum() < len(batch.r_BK)
