@@ -62,9 +62,9 @@ class Cost:
     rows: int
 
 
-def write_rated(path: Path, num_rows: int) -> None:
-    """Planted words under ratings; no two prompts are the same."""
-    rng = np.random.default_rng(SEED)
+def write_rated(path: Path, num_rows: int, *, first: int = 0) -> None:
+    """Planted words under ratings; no two prompts are the same, nor those of files whose `first` rows differ."""
+    rng = np.random.default_rng(SEED + first)
     words = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), size)) for size in rng.integers(2, 10, 4096)]
     book = " ".join(words[word] for word in rng.integers(0, len(words), 1 << 20))
 
@@ -76,7 +76,7 @@ def write_rated(path: Path, num_rows: int) -> None:
     writer = None
     for start in range(0, num_rows, GROUP_ROWS):
         size = min(GROUP_ROWS, num_rows - start)
-        prompts = [f"Question {start + row}: {text}?" for row, text in enumerate(texts(size, 95))]
+        prompts = [f"Question {first + start + row}: {text}?" for row, text in enumerate(texts(size, 95))]
         columns: dict[str, Any] = {
             "prompt": prompts,
             "chosen": [f"Well, {text}." for text in texts(size, 212)],

@@ -14,6 +14,7 @@ Ray has CPUs, alternating in one run:
   and the margin. Both must give the same sums.
 - consensus: the `weigh` pass by consensus, which also sums the products of each two rules' differences, against the
   first.
+- evaluate and compare (all schemes), against the first, on the larger table.
 
 Ray is up, and its workers have run once. Ray runs them at niceness 15, so DuckDB's process gets the same: what else
 the machine does slows both alike. A slope is the median time of the large table less that of the small one,
@@ -45,6 +46,7 @@ import psutil
 import pyarrow as pa
 
 from benchmarks.tables import machine, show, write_json
+from encore_ray.artifacts import Comparison
 from encore_ray.composition.weigh.weights import Weights
 from encore_ray.config import ClusterOptions, TrackingOptions, WeighOptions
 from encore_ray.engine.on_ray.cluster import cluster
@@ -52,7 +54,9 @@ from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.protocol.seal import read_manifest
 from encore_ray.folder.reading.tables import RULES_METADATA
+from encore_ray.passes.compare import Compare
 from encore_ray.passes.compose import Compose
+from encore_ray.passes.evaluate import Evaluate, Evaluation
 from encore_ray.passes.weigh import Weigh
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.run import Result, open_run
@@ -81,6 +85,7 @@ NUM_BINS = 20
 LEVELS = tuple(float(level) for level in range(11))
 CARRIED = (PAIR_ID, PROMPT_ID, GROUP_ID, SUBSET, CHOSEN_TOKENS, REJECTED_TOKENS, TRUNCATED)
 SIDES = (chosen_column, rejected_column)
+OTHERS = {"consensus": "consensus_over_encore", "compare": "compare_over_weigh", "evaluate": "evaluate_over_weigh"}
 
 
 @dataclass(frozen=True)
@@ -182,6 +187,16 @@ def compose_table(table: Table, weights: Weights) -> Timed[dict[str, int]]:
     return timed(Compose(weights, scores=table.scores.uri), table.rewards)
 
 
+def evaluate_table(table: Table) -> Timed[Evaluation]:
+    """The evaluate pass over composed rewards."""
+    return timed(Evaluate(table.rewards.uri), table.rewards)
+
+
+def compare_table(table: Table) -> Timed[Comparison]:
+    """The compare pass: every scheme."""
+    return timed(Compare(WeighOptions()), table.run)
+
+
 def histogram_sql(table: Table) -> str:
     """One aggregate a column, in rule order, chosen before rejected."""
     columns = [f'"{side(name)}"' for name in table.rules.names for side in SIDES]
@@ -242,7 +257,7 @@ def check_sums(ours: Folder, theirs: Path, duck: Executor, threads: int) -> None
 def measure(tables: Sequence[Table], *, rounds: int, threads: int, duck: Executor, folder: Path) -> dict[str, Any]:
     """Times of all passes on every table, and the driver's memory, by number of pairs."""
     times = {what: [Times() for _ in tables] for what in ("histogram", "compose")}
-    consensus: list[list[float]] = [[] for _ in tables]
+    others: dict[str, list[list[float]]] = {what: [[] for _ in tables] for what in OTHERS}
     peaks = [0.0 for _ in tables]
     for number in range(rounds):
         for index, table in enumerate(tables):
@@ -252,7 +267,8 @@ def measure(tables: Sequence[Table], *, rounds: int, threads: int, duck: Executo
             weights = weighed.made
             histogram.ours.append(weighed.seconds)
             peaks[index] = max(peaks[index], peak.mib)
-            consensus[index].append(weigh_table(table, "consensus").seconds)
+            others["consensus"][index].append(weigh_table(table, "consensus").seconds)
+            others["compare"][index].append(compare_table(table).seconds)
             seconds, rows = duck.submit(run_duckdb, histogram_sql(table), threads).result()
             histogram.duckdb.append(seconds)
             check_counts(table, weights, rows[0])
@@ -263,15 +279,16 @@ def measure(tables: Sequence[Table], *, rounds: int, threads: int, duck: Executo
             seconds, _ = duck.submit(run_duckdb, compose_sql(table, weights, output), threads).result()
             compose.duckdb.append(seconds)
             check_sums(table.rewards, output, duck, threads)
+            others["evaluate"][index].append(evaluate_table(table).seconds)
             table.rewards.delete_tree()
             output.unlink()
             print(
                 f"round {number + 1}, {table.num_pairs:,} pairs: histogram {histogram.ours[-1]:.2f} s, DuckDB "
                 f"{histogram.duckdb[-1]:.2f} s; compose {compose.ours[-1]:.2f} s, DuckDB {compose.duckdb[-1]:.2f} s; "
-                f"consensus {consensus[index][-1]:.2f} s",
+                + "; ".join(f"{what} {seconds[index][-1]:.2f} s" for what, seconds in others.items()),
                 flush=True,
             )
-    return {"times": times, "consensus": consensus, "peaks": peaks}
+    return {"times": times, "others": others, "peaks": peaks}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -320,10 +337,12 @@ def report(found: dict[str, Any], num_pairs: Sequence[int], file: Path | None) -
             fixed = low - slopes[who] * num_pairs[0]
             rows.append([f"{what}, {who}", *(f"{x:.2f}" for x in (low, high, 1e6 * slopes[who], fixed))])
         ratios[f"{what}_over_duckdb"] = slopes["ours"] / slopes["duckdb"]
-    low, high = (statistics.median(seconds) for seconds in found["consensus"])
-    slope = (high - low) / further
-    rows.append(["consensus, ours", *(f"{x:.2f}" for x in (low, high, 1e6 * slope, low - slope * num_pairs[0]))])
-    ratios["consensus_over_encore"] = low / statistics.median(found["times"]["histogram"][0].ours)
+    weigh_s = statistics.median(found["times"]["histogram"][1].ours)
+    for what, seconds in found["others"].items():
+        low, high = map(statistics.median, seconds)
+        slope = (high - low) / further
+        rows.append([f"{what}, ours", *(f"{x:.2f}" for x in (low, high, 1e6 * slope, low - slope * num_pairs[0]))])
+        ratios[OTHERS[what]] = high / weigh_s
     show(["seconds, median", *(f"{n:,} pairs" for n in num_pairs), "each further million", "fixed"], rows)
     print("; ".join(f"{name}: {ratio:.2f}" for name, ratio in ratios.items()))
     peaks = " and ".join(f"{peak:,.0f} MiB" for peak in found["peaks"])

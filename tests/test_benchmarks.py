@@ -13,7 +13,20 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from benchmarks import coverage, gpu, hh_lengths, job, judge, memory, refine, scorer, start
+from benchmarks import (
+    coverage,
+    gpu,
+    hh_lengths,
+    job,
+    judge,
+    memory,
+    refine,
+    refine_negatives,
+    scale,
+    scorer,
+    start,
+    store_requests,
+)
 from benchmarks.lengths import FILE, Lengths, by_length, random_pairs
 from benchmarks.same import metric_lines
 from benchmarks.same_texts import Thing, compare_texts, folder_texts, normal, read_patterns
@@ -132,6 +145,34 @@ def test_the_refine_benchmark_fits_and_applies_units_of_a_run(tmp_path: Path):
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("as_for_a_user")
+def test_the_benchmark_of_negatives_fits_with_random_ones_and_with_strata(tmp_path: Path, threads: None):
+    path = tmp_path / "negatives.json"
+    sizes = ["--pairs", "32", "--judge-pairs", "16", "--seeds", "2", "--epochs", "1", "--negatives", "80"]
+    refine_negatives.main([*sizes, "--json", str(path)])
+    found = json.loads(path.read_text())
+    assert [len(found[name]) for name in ("random", "strata")] == [2, 2]
+    assert found["random"][0]["loss"] != found["strata"][0]["loss"]
+    assert found["random_over_strata"] > 0
+
+
+def test_the_scale_benchmark_writes_seconds_and_memory_of_each_pass(tmp_path: Path, as_for_a_user: None):
+    path = tmp_path / "scale.json"
+    scale.main(["--pairs", "500", "1000", "--engine", "local", "--folder", str(tmp_path), "--json", str(path)])
+    found = json.loads(path.read_text())
+    for costs in (found["500"], found["1000"]):
+        assert [*costs] == ["prepare", "score", "weigh", "compose", "evaluate", "compare", "report"]
+        assert all(cost["seconds"] > 0 and cost["driver_mib"] > 20 for cost in costs.values())
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_the_benchmark_of_requests_counts_those_of_further_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store_requests, "COMMANDS", ("job",))  # a request takes 30 ms here
+    path = tmp_path / "requests.json"
+    store_requests.main(["--units", "1", "3", "--json", str(path)])
+    found = json.loads(path.read_text())["job"]
+    assert found["write"] >= 3 and found["read"] >= 3 and found["dollars_a_million_units"] > 15
+
+
 def test_the_job_benchmark_writes_the_overhead(tmp_path: Path):
     tiny = ["--pairs", "40", "--rounds", "1", "--actors", "1", "--hidden-size", "64", "--layers", "1"]
     job.main([*tiny, "--json", str(tmp_path / "job.json")])
@@ -178,7 +219,8 @@ def test_the_reduce_benchmark_counts_and_composes_as_duckdb_and_writes_the_ratio
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr  # where the two differ, too
     found = json.loads((tmp_path / "reduce.json").read_text(encoding="utf-8"))
-    assert list(found) == ["histogram_over_duckdb", "compose_over_duckdb", "consensus_over_encore"]
+    ours = ["consensus_over_encore", "compare_over_weigh", "evaluate_over_weigh"]
+    assert list(found) == ["histogram_over_duckdb", "compose_over_duckdb", *ours]
 
 
 def write_pass(folder: Path, *, attempt: str, seconds: float, scores: list[float]) -> Path:
