@@ -20,7 +20,7 @@ import xxhash
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.files import durable
 from encore_ray.files.fence import ask_leave
-from encore_ray.files.remote import describe, file_stamp, file_system, is_taken, is_trouble
+from encore_ray.files.remote import describe, file_stamp, file_system, is_taken, is_trouble, read_whole
 from encore_ray.redaction import redact
 
 if TYPE_CHECKING:  # imported where they are used: a command that only tells its help needs neither
@@ -134,7 +134,7 @@ class Folder:
     def read_bytes(self, name: str) -> bytes:
         """The whole file; FileNotFoundError if it is not there, DataError if it is a folder."""
         with self._reading(name):
-            return cast("bytes", self._fs[0].cat_file(self._inner(name)))
+            return read_whole(self._fs[0], self._inner(name))
 
     def read_file(self, name: str) -> bytes:
         """As `read_bytes`; DataError when it is missing or is a folder."""

@@ -193,6 +193,15 @@ def test_a_server_that_nobody_runs_is_named(
         assert "planted-password" not in text
 
 
+def test_a_file_is_one_request(failing: Failing) -> None:
+    proxy = failing(lambda request: None)
+    folder = Folder("s3://runs/one")
+    folder.write_atomic("file", b"content")
+    before = proxy.num_requests
+    assert folder.read_bytes("file") == b"content"
+    assert proxy.num_requests - before == 1
+
+
 def test_rules_are_read_from_a_store(s3: Store) -> None:
     s3.client.put_object(Bucket="runs", Key="rules.yaml", Body=tiny.RULES.to_yaml().encode())
     assert read_rules("s3://runs/rules.yaml") == tiny.RULES

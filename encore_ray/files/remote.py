@@ -67,6 +67,11 @@ def file_system(path: str, *, caches_listings: bool = True) -> "tuple[fsspec.Abs
     return fs, inner
 
 
+def read_whole(fs: "fsspec.AbstractFileSystem", path: str) -> bytes:
+    """All bytes of a file, by one request: s3fs asks for the size before, to read the parts of large ones at a time."""
+    return fs.cat_file(path, max_concurrency=1) if "s3" in fs.protocol else fs.cat_file(path)  # pyright: ignore[reportReturnType]
+
+
 def is_trouble(error: BaseException) -> bool:
     """Whether an error is a file system's or a store's own: not every library derives its errors from OSError."""
     return isinstance(error, OSError) or _library(error) in _LIBRARIES
