@@ -52,6 +52,7 @@ def list_tensors(folder: Path, *, read_pickle: ReadPickle, allow_pickle: bool) -
     for single, index in _STORES:
         file = folder / single
         if file.exists() and (_is_safe(file) or allow_pickle):
+            _refuse_second(file, folder / index)
             found = _tensors_of(file, read_pickle)
             break
         if (folder / index).exists():
@@ -64,6 +65,19 @@ def list_tensors(folder: Path, *, read_pickle: ReadPickle, allow_pickle: bool) -
             break
     refuse_empty(folder, {name: stored.shape for name, stored in found.items()})
     return found
+
+
+def _refuse_second(single: Path, index: Path) -> None:
+    """Refuse a single file beside the shards of an index: two savings of a model, of which libraries take the first."""
+    if not index.exists():
+        return
+    shards = {file.name for file in _shards(index).values()} - {single.name}
+    there = sorted(name for name in shards if (index.parent / name).exists())
+    if there:
+        raise ModelError(
+            f"{single.parent}: {single.name} lies beside {len(there)} shards of {index.name} ({', '.join(there[:3])}): "
+            "two savings of a model, which may differ. Delete the older one."
+        )
 
 
 def refuse_empty(folder: Path, shapes: Mapping[str, tuple[int, ...] | None]) -> None:
@@ -83,15 +97,20 @@ def _is_safe(file: Path) -> bool:
     return file.suffix == ".safetensors"
 
 
-def _indexed(index: Path, read_pickle: ReadPickle, *, allow_pickle: bool) -> dict[str, Stored]:
+def _shards(index: Path) -> dict[str, Path]:
+    """The file of each tensor that an index names."""
     try:
         names: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        files = {name: index.parent / file for name, file in names.items()}
+        return {name: index.parent / file for name, file in names.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{index} is damaged ({type(error).__name__}: {error}): expected JSON with a weight_map of tensors and "
             "their files. Fetch or save the model again."
         ) from error
+
+
+def _indexed(index: Path, read_pickle: ReadPickle, *, allow_pickle: bool) -> dict[str, Stored]:
+    files = _shards(index)
     shards = sorted(set(files.values()))
     gone = [shard.name for shard in shards if not shard.is_file()]
     if gone:

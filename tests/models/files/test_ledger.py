@@ -270,6 +270,19 @@ def test_damaged_weights_are_told_by_their_file_before_anything_is_loaded(tmp_pa
     assert message in str(caught.value)
 
 
+def test_a_second_saving_of_a_model_is_refused_and_an_index_without_its_shards_is_not(tmp_path):
+    folder = tiny.save_classifier(tmp_path, "llama")
+    file = folder / "model.safetensors"
+    single, scores = file.read_bytes(), load_rules(ModelSource(folder))
+    sharded(folder, file)
+    file.write_bytes(single)
+    with pytest.raises(ModelError, match=r"model\.safetensors lies beside 2 shards of .*Delete the older one"):
+        load_rules(ModelSource(folder))
+    for shard in folder.glob("model-*.safetensors"):
+        shard.unlink()
+    assert load_rules(ModelSource(folder)) == scores
+
+
 def test_weights_that_are_only_names_are_refused_with_what_makes_them_whole(tmp_path):
     folder = tiny.save_classifier(tmp_path, "llama")
     edit_tensors(folder, lambda tensors: tensors.update({n: torch.zeros(0) for n in tensors if "mlp" in n}))
