@@ -10,6 +10,7 @@ from encore_ray.check.sample import Sample, take_sample
 from encore_ray.check.scoring import ScoringCheck
 from encore_ray.config import JobConfig
 from encore_ray.corpora.files.sources import SourceFile
+from encore_ray.corpora.files.splits import splits_together
 from encore_ray.corpora.notes import told
 from encore_ray.engine.engines import needs_ray
 from encore_ray.engine.local import this_machine
@@ -55,6 +56,8 @@ def _look_at_inputs(config: JobConfig, files: list[SourceFile]) -> Iterator[str]
     empty = [file.uri for file in files if file.size == 0]
     if empty:
         yield f"{len(empty):,} are empty, as {empty[0]}"
+    if together := splits_together([file.uri for file in files]):
+        yield together
 
 
 def _look_at_corpus(config: JobConfig, files: list[SourceFile], samples: list[Sample]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from encore_ray.config import PrepareOptions
 from encore_ray.corpora.converting.convert import ConvertSettings, SplitConverter, SplitOutcome
 from encore_ray.corpora.files.sources import SourceFile
+from encore_ray.corpora.files.splits import splits_together
 from encore_ray.corpora.notes import told
 from encore_ray.corpora.plan import CorpusPlan, Split
 from encore_ray.corpora.rows import BadRow
@@ -121,6 +122,8 @@ class Prepare(Step[Prepared]):
     def __call__(self, run: Run) -> Prepared:
         options = self.options
         files = named_files(self.files, options)
+        if together := splits_together([file.uri for file in files]):
+            run.note(f"prepare: {together}")
         for file in files:
             if why := whole_because(file):
                 run.note(f"prepare: one worker alone reads {file.uri}: {why}. Parquet, or .jsonl, is read by all")
