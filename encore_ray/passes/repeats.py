@@ -1,11 +1,14 @@
 """Repeats in a whole corpus: given ids that occur twice, and content that does, without holding the corpus.
 
-Values are compared as 64-bit hashes, at most PARTITION_ROWS of them at a time on the driver; ids that share a hash
-are then compared as they are, so that no id is ever blamed for another's.
+Values are compared as 64-bit hashes, at most about PARTITION_ROWS of them at a time on the driver; ids that share a
+hash are then compared as they are, so that no id is ever blamed for another's. The table is read once: of a larger one,
+hashes wait in temporary files for their turn, those that may be equal in the same file.
 """
 
+import contextlib
+import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,26 +20,25 @@ from encore_ray.arrays import to_numpy
 from encore_ray.composition.hashing.splitmix import mix
 from encore_ray.composition.hashing.texts import Texts
 from encore_ray.engine.work.reduce import Reducer
-from encore_ray.errors import DataError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.reading.columns import conversation_hashes, first_texts
 from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.schema import CHOSEN, PAIR_ID, PROMPT, PROMPT_ID, REJECTED
 
 PARTITION_ROWS = 1 << 24
+
+_Measure = Callable[[tuple[TableUnit, ...]], np.ndarray]
 EXAMPLES = 5
 
 
 @dataclass(frozen=True)
 class _Hashes:
-    """Hashes of one column of a few units, of one partition."""
+    """Hashes of one column of a few units."""
 
     column: str
-    partition: int
-    num_partitions: int
 
     def __call__(self, units: tuple[TableUnit, ...]) -> np.ndarray:
-        together = np.concatenate([_texts(unit, self.column).hash_N() for unit in units])
-        return together[together % np.uint64(self.num_partitions) == self.partition]
+        return np.concatenate([_texts(unit, self.column).hash_N() for unit in units])
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,54 @@ def _texts(unit: TableUnit, column: str) -> Texts:
     return first_texts([table.column(0)])
 
 
+def _partitions(units: Sequence[TableUnit], factory: Callable[[], _Measure], reducer: Reducer) -> Iterator[np.ndarray]:
+    """What is measured of all units, in parts such that what has the same key is in the same one.
+
+    Args:
+        factory: of what makes hashes of a few units: [N], or [N, 2] whose first column is the key. Their last bit is
+            none of the key's.
+
+    Raises:
+        ConfigError: there is no room for temporary files: 8 bytes a hash.
+    """
+    num_partitions = -(-sum(unit.rows for unit in units) // PARTITION_ROWS)
+    parts = reducer.map(factory, reducer.chunks(units))
+    if num_partitions <= 1:
+        if together := list(parts):
+            yield np.concatenate(together)
+        return
+    shape: tuple[int, ...] = ()
+    with contextlib.ExitStack() as opened:
+        with _room_for_temporaries():
+            files = [opened.enter_context(tempfile.TemporaryFile()) for _ in range(num_partitions)]
+        for part in parts:
+            shape = part.shape[1:]
+            key_N = (part if part.ndim == 1 else part[:, 0]) >> np.uint64(1)
+            which_N = (key_N % np.uint64(num_partitions)).astype(np.int64)
+            order_N = np.argsort(which_N, kind="stable")
+            ends = np.cumsum(np.bincount(which_N, minlength=num_partitions))
+            with _room_for_temporaries():
+                for file, rows in zip(files, np.split(part[order_N], ends[:-1]), strict=True):
+                    file.write(rows.tobytes())
+        for file in files:
+            with _room_for_temporaries():
+                file.seek(0)
+                data = file.read()
+                file.close()
+            yield np.frombuffer(data, dtype=np.uint64).reshape(-1, *shape)
+
+
+@contextlib.contextmanager
+def _room_for_temporaries() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot write temporary files in {tempfile.gettempdir()}: {error}. Looking for repeats takes 8 or "
+            "16 bytes a row there: make room, or set TMPDIR to another folder."
+        ) from error
+
+
 def count_repeats(
     units: Sequence[TableUnit],
     column: str,
@@ -79,13 +129,9 @@ def count_repeats(
         reducer: that reads it.
         on_repeats: called with the hashes that occur twice or more, of each partition that has any.
     """
-    num_partitions = -(-sum(unit.rows for unit in units) // PARTITION_ROWS)
-    tasks = reducer.chunks(units)
     repeated = 0
-    for partition in range(num_partitions):
-        factory = partial(_Hashes, column, partition, num_partitions)
-        parts = list(reducer.map(factory, tasks))
-        hashes, counts = np.unique(np.concatenate(parts), return_counts=True)
+    for part_N in _partitions(units, partial(_Hashes, column), reducer):
+        hashes, counts = np.unique(part_N, return_counts=True)
         repeated += int((counts - 1).sum())
         if (counts > 1).any():
             on_repeats(hashes[counts > 1])
@@ -99,17 +145,15 @@ def _prompt_hashes(column: pa.ChunkedArray) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True)
 class _Directions:
-    """Of the pairs of a few units, of one partition: a hash of prompt and responses whichever is chosen; its last bit
-    tells which is. The column `by` says which pairs are of one prompt."""
+    """Of the pairs of a few units: a hash of prompt and responses whichever is chosen; its last bit tells which is.
+
+    The column `by` says which pairs are of one prompt.
+    """
 
     by: str
-    partition: int
-    num_partitions: int
 
     def __call__(self, units: tuple[TableUnit, ...]) -> np.ndarray:
-        parts = [self._of_unit(unit) for unit in units]
-        hashes = np.concatenate(parts)
-        return hashes[(hashes >> np.uint64(1)) % np.uint64(self.num_partitions) == self.partition]
+        return np.concatenate([self._of_unit(unit) for unit in units])
 
     def _of_unit(self, unit: TableUnit) -> np.ndarray:
         rows = unit.read([self.by, CHOSEN, REJECTED])
@@ -128,42 +172,29 @@ def count_contradictions(units: Sequence[TableUnit], reducer: Reducer, *, by: st
     Args:
         by: the column that tells prompts apart: prompt_id, if it is a hash of the prompt, else the prompt.
     """
-    num_partitions = -(-sum(unit.rows for unit in units) // PARTITION_ROWS)
-    tasks = reducer.chunks(units)
     opposed = 0
-    for partition in range(num_partitions):
-        parts = list(reducer.map(partial(_Directions, by, partition, num_partitions), tasks))
-        hashes, counts = np.unique(np.concatenate(parts), return_counts=True)
+    for part_N in _partitions(units, partial(_Directions, by), reducer):
+        hashes, counts = np.unique(part_N, return_counts=True)
         next_to = hashes[:-1] ^ np.uint64(1) == hashes[1:]
         opposed += int(np.minimum(counts[:-1], counts[1:])[next_to & (hashes[:-1] & np.uint64(1) == 0)].sum())
     return opposed
 
 
-@dataclass(frozen=True)
-class _PromptsOfIds:
-    """The prompts of each prompt_id in a few units, of one partition: hashes of id and both, [N, 2], each once."""
-
-    partition: int
-    num_partitions: int
-
-    def __call__(self, units: tuple[TableUnit, ...]) -> np.ndarray:
-        parts = []
-        for unit in units:
-            rows = unit.read([PROMPT_ID, PROMPT])
-            id_N = _prompt_hashes(rows.column(PROMPT_ID))
-            parts.append(np.stack([id_N, mix(np.bitwise_xor(id_N, _prompt_hashes(rows.column(PROMPT))))], axis=1))
-        hash_N2 = np.concatenate(parts)
-        return np.unique(hash_N2[hash_N2[:, 0] % np.uint64(self.num_partitions) == self.partition], axis=0)
+def _prompts_of_ids(units: tuple[TableUnit, ...]) -> np.ndarray:
+    """The prompts of each prompt_id in a few units: hashes of id and both, [N, 2], each once."""
+    parts = []
+    for unit in units:
+        rows = unit.read([PROMPT_ID, PROMPT])
+        id_N = _prompt_hashes(rows.column(PROMPT_ID))
+        parts.append(np.stack([id_N, mix(np.bitwise_xor(id_N, _prompt_hashes(rows.column(PROMPT))))], axis=1))
+    return np.unique(np.concatenate(parts), axis=0)
 
 
 def count_several_prompts(units: Sequence[TableUnit], reducer: Reducer) -> int:
     """How many prompt_ids stand for more than one prompt."""
-    num_partitions = -(-sum(unit.rows for unit in units) // PARTITION_ROWS)
-    tasks = reducer.chunks(units)
     several = 0
-    for partition in range(num_partitions):
-        parts = list(reducer.map(partial(_PromptsOfIds, partition, num_partitions), tasks))
-        hash_N2 = np.unique(np.concatenate(parts), axis=0)
+    for part_N2 in _partitions(units, lambda: _prompts_of_ids, reducer):
+        hash_N2 = np.unique(part_N2, axis=0)
         several += int((np.unique(hash_N2[:, 0], return_counts=True)[1] > 1).sum())
     return several
 

@@ -1,5 +1,6 @@
 """A pair counts once: ids that a table made elsewhere holds twice are found, however it is cut, and named."""
 
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import encore_ray
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.work.reduce import Reducer
-from encore_ray.errors import DataError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.reading import foreign
 from encore_ray.folder.reading.tables import table_units
 from encore_ray.passes import repeats
@@ -49,6 +50,19 @@ def test_a_repeated_id_is_found_for_any_row_groups_and_partitions(
             refuse(folder)
     first = str(caught.value).partition("once: '")[2].partition("'")[0]
     assert ids.count(int(first)) > 1
+
+
+def test_no_room_for_temporary_files_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "x.parquet", [str(number) for number in range(4000)])
+    monkeypatch.setattr(repeats, "PARTITION_ROWS", 2000)
+    refuse(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(ConfigError, match=r"Cannot write temporary files in .* set TMPDIR"):
+            refuse(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_the_same_file_twice_is_named_by_its_two_places(tmp_path: Path) -> None:
