@@ -106,11 +106,11 @@ def by_ours(source: Path, folder: Path) -> int:
     from encore_ray.config import ClusterOptions, PrepareOptions, TrackingOptions
     from encore_ray.corpora.files.sources import InputSpec, list_files
     from encore_ray.passes.prepare import Prepare
-    from encore_ray.run import open_run
+    from encore_ray.run import hold_run
     from encore_ray.storage import Folder
 
     cluster, tracking = ClusterOptions(engine="local"), TrackingOptions(enabled=False)
-    with open_run(Folder(str(folder / "run")), cluster=cluster, tracking=tracking, params={}, journal=False) as run:
+    with hold_run(Folder(str(folder / "run")), cluster=cluster, tracking=tracking, params={}, journal=False) as run:
         return run.do(Prepare(list_files([InputSpec(str(source))]), PrepareOptions())).counts["rows"]
 
 

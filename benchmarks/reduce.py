@@ -59,7 +59,7 @@ from encore_ray.passes.compose import Compose
 from encore_ray.passes.evaluate import Evaluate, Evaluation
 from encore_ray.passes.weigh import Weigh
 from encore_ray.rules import Rule, RuleSet, Scale
-from encore_ray.run import Result, open_run
+from encore_ray.run import Result, hold_run
 from encore_ray.schema import (
     CHOSEN_REWARD,
     CHOSEN_TOKENS,
@@ -171,7 +171,7 @@ class Timed(Generic[Result]):
 def timed(step: Step[Result], folder: Folder) -> Timed[Result]:
     """Do a pass on the cluster as a command does, and clock it without the check of the nodes that comes first."""
     cluster, untracked = ClusterOptions(engine="ray"), TrackingOptions(enabled=False)
-    with open_run(folder, cluster=cluster, tracking=untracked, params={}, overwrite=True, journal=False) as run:
+    with hold_run(folder, cluster=cluster, tracking=untracked, params={}, overwrite=True, journal=False) as run:
         run.engines.ray()
         clock = time.perf_counter()
         return Timed(run.do(step), time.perf_counter() - clock)

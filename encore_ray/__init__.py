@@ -8,11 +8,11 @@ Names load on first use, so that importing the package costs nothing and a part 
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from encore_ray.api import compare, compose, weigh
-    from encore_ray.composition.weigh.weights import Weights
+    from encore_ray.api import RunFolder, Weights, compare, compose, open_run, weigh
     from encore_ray.config import JobConfig, WeighOptions
     from encore_ray.config.sources import load_config, make_config
     from encore_ray.errors import ClusterError, ConfigError, DataError, EncoreError, ModelError, ResumeRefused
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from encore_ray.models.loading.checkpoint import load_members, load_model
     from encore_ray.models.loading.saving import save_ensemble, save_multihead
     from encore_ray.rules import Rule, RuleSet, Scale
-    from encore_ray.run import Run, open_run
+
+    __version__: str
 
 _HOMES = {
-    "api": ("compare", "compose", "weigh"),
-    "composition.weigh.weights": ("Weights",),
+    "api": ("RunFolder", "Weights", "compare", "compose", "open_run", "weigh"),
     "config": ("JobConfig", "WeighOptions"),
     "config.sources": ("load_config", "make_config"),
     "errors": ("ClusterError", "ConfigError", "DataError", "EncoreError", "ModelError", "ResumeRefused"),
@@ -35,7 +35,6 @@ _HOMES = {
     "models.loading.saving": ("save_ensemble", "save_multihead"),
     "models.forward.heads": ("LinearHeads",),
     "models.forward.scorer": ("PairScorer",),
-    "run": ("Run", "open_run"),
     "rules": ("Rule", "RuleSet", "Scale"),
 }
 _HOME_OF = {name: f"encore_ray.{module}" for module, names in _HOMES.items() for name in names}
@@ -53,10 +52,11 @@ __all__ = [
     "ResumeRefused",
     "Rule",
     "RuleSet",
-    "Run",
+    "RunFolder",
     "Scale",
     "WeighOptions",
     "Weights",
+    "__version__",
     "compare",
     "compose",
     "load_config",
@@ -72,6 +72,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("encore-ray")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'encore_ray' has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), name)

@@ -21,13 +21,13 @@ from encore_ray.passes.scorers.choose import choose_scorer, scorer_facts
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.weigh import Weigh
 from encore_ray.redaction import redact
-from encore_ray.run import Done, open_run
+from encore_ray.run import Done, hold_run
 from encore_ray.schema import CONFIG_FILE
 from encore_ray.storage import Folder
 from encore_ray.tracking.run_context import flat_params
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class JobResult:
     """What a finished job made.
 
@@ -56,6 +56,11 @@ class JobResult:
     done: Mapping[str, Done] = field(default_factory=dict)
     seconds: float = 0.0
 
+    def __repr__(self) -> str:
+        accuracy = self.metrics.overall.accuracy
+        told = "" if accuracy is None else f", accuracy {accuracy:.1%}"
+        return f"<job {self.run.uri}: {self.scored['scored']:,} pairs scored{told}>"
+
 
 def run_job(
     config: JobConfig, *, overwrite: bool = False, limit: int | None = None, console: Console | None = None
@@ -76,7 +81,7 @@ def run_job(
     began = time.monotonic()
     files = refuse_early(config)
     stored, max_bad_fraction = redact(config.to_yaml()).encode(), config.prepare.max_bad_fraction
-    with open_run(
+    with hold_run(
         Folder(config.run),
         cluster=config.cluster,
         tracking=config.tracking,

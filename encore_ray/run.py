@@ -3,7 +3,7 @@
 `Run.do` is the one place where a pass meets MLflow, the terminal, Prometheus and the choice of an engine. A pass is an
 object that is called with the run, and knows which row of `PASSES` it is:
 
-    with open_run(folder, ...) as run:
+    with hold_run(folder, ...) as run:
         weights = run.do(Weigh(options))
 """
 
@@ -240,7 +240,7 @@ class Run:
 
 
 @contextlib.contextmanager
-def open_run(
+def hold_run(
     folder: Folder,
     *,
     cluster: ClusterOptions,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # imported where they are used: a command that only tells its
     import fsspec
     import pyarrow as pa
 
+READERS = 16  # files that a process reads at a time: the wait is the file system's
+
 
 def is_remote(path: str) -> bool:
     """Whether a path names a file system by URL, as in s3://bucket/key."""

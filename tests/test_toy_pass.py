@@ -26,7 +26,7 @@ from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_uni
 from encore_ray.folder.spec import Pass
 from encore_ray.passes.prepare import Prepare
 from encore_ray.passes.report import make_report
-from encore_ray.run import Run, open_run
+from encore_ray.run import Run, hold_run
 from encore_ray.schema import CHOSEN, PAIR_ID, PAIRS_DIR, QUARANTINE_SCHEMA, REASON_COUNT, Reason
 from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, to_json
@@ -113,7 +113,7 @@ class Place:
         return f"sqlite:///{self.folder}/mlflow.db"
 
     def do(self, *steps: Step[Any], console: Console | None = None, tracked: bool = False) -> list[Any]:
-        with open_run(
+        with hold_run(
             self.run,
             cluster=ClusterOptions(engine="local"),
             tracking=TrackingOptions(uri=self.store, enabled=tracked),

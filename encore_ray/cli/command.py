@@ -9,7 +9,7 @@ from rich.console import Console
 from encore_ray.config import ClusterOptions, Section, TrackingOptions
 from encore_ray.config.sources import section_defaults
 from encore_ray.errors import ConfigError
-from encore_ray.run import Run, open_run
+from encore_ray.run import Run, hold_run
 from encore_ray.storage import Folder, absolute
 
 
@@ -33,7 +33,7 @@ def open_command(
         options: section of the pass, tracked with `params`.
         journal: whether `folder` is a run folder.
     """
-    return open_run(
+    return hold_run(
         Folder(folder),
         cluster=cluster,
         tracking=section_defaults(TrackingOptions),

@@ -47,6 +47,14 @@ OptionalPathFlag = Annotated[str | None, flag("PATH")]
 Switch = Annotated[bool, flag()]
 
 
+def named_columns(assignments: Sequence[str], *, example: str) -> dict[str, str]:
+    """What stands in which column, of --map; ConfigError for what is no NAME=COLUMN."""
+    pairs = [each.partition("=") for each in assignments]
+    if wrong := [name for name, _, column in pairs if not column]:
+        raise ConfigError(f"--map {wrong[0]}: expected NAME=COLUMN, as {example}.")
+    return {name: column for name, _, column in pairs}
+
+
 def default_bad_fraction() -> float:
     """That of every pass over pairs, as the environment sets it: prepare.max_bad_fraction."""
     return section_defaults(PrepareOptions).max_bad_fraction

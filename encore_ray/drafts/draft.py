@@ -10,7 +10,7 @@ from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.drafts.files import JOB_NAME, Draft, Names
 from encore_ray.drafts.observed import observe
 from encore_ray.drafts.rules import DraftedRules, draft_rules, draft_rules_of_heads
-from encore_ray.drafts.scores import draft_chain, scores_units
+from encore_ray.drafts.scores import draft_chain, scores_of
 from encore_ray.errors import ConfigError
 from encore_ray.files.plain_yaml import scalar_text
 from encore_ray.passes.scorers.api.connection import is_api
@@ -47,11 +47,11 @@ def draft(wanted: Wanted, names: Names) -> Draft:
         ConfigError: a path is not there, or nobody is named who scores. DataError, ModelError: as of a run.
     """
     require_paths(path for path in wanted.data if "*" not in path)
-    units = scores_units(wanted.data)
-    if units:
-        if wanted.model or wanted.judge:
+    with scores_of(wanted.data) as scores:
+        if scores is not None and (wanted.model or wanted.judge):
             raise ConfigError(f"{wanted.data[0]} is a table of scores: a model or judge has nothing left to score.")
-        return draft_chain(wanted.data[0], units, names, rules=wanted.rules)
+        if scores is not None:
+            return draft_chain(wanted.data[0], scores, names, rules=wanted.rules)
     files = list_files(InputSpec(path) for path in wanted.data)
     options = section_defaults(PrepareOptions)
     has_model = wanted.model is not None or wanted.judge is not None
@@ -134,7 +134,7 @@ def _by_judge(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRu
     pool = rule_pool()
     text = f"# Ten rules of ours to begin with: `encore-ray rules` has more.\n{pool.to_yaml()}"
     return None if wanted.rules else DraftedRules(
-        text, False, (f"the judge rates under {len(pool)} rules of ours",)
+        pool, text, False, (f"the judge rates under {len(pool)} rules of ours",)
     ), lines
 
 

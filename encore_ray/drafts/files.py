@@ -9,6 +9,7 @@ from encore_ray.schema import RULES_FILE
 from encore_ray.storage import Folder, is_remote
 
 JOB_NAME, CHAIN_NAME = "job.yaml", "chain.yaml"
+_REMEDY = "Run what is there, name another file, or replace it with --overwrite."
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,11 @@ class Draft:
         """Of the file to run."""
         return next(iter(self.files))
 
-    def write(self, folder: str, *, overwrite: bool = False) -> None:
+    def write(self, folder: str, *, overwrite: bool = False, remedy: str = _REMEDY) -> None:
         """Write the files; one that is there with another text is only replaced where that is asked for.
+
+        Args:
+            remedy: what to do then, for the message.
 
         Raises:
             ConfigError: it is there, or cannot be written.
@@ -42,7 +46,7 @@ class Draft:
         if others and not overwrite:
             raise ConfigError(
                 f"{' and '.join(map(place.path, others))} {'are' if len(others) > 1 else 'is'} there already, with "
-                "another content. Run what is there, name another file, or replace it with --overwrite."
+                f"another content. {remedy}"
             )
         for name, text in self.files.items():
             place.write_atomic(name, text.encode())

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from encore_ray.arrays import to_numpy
+from encore_ray.folder.reading.score_block import stream_scores
+from encore_ray.folder.reading.tables import TableUnit
+from encore_ray.rules import RuleSet
 from encore_ray.schema import chosen_column, rejected_column
 
 MOST_LEVELS = 11  # as from 0 to 10: more values make a range
@@ -37,6 +39,16 @@ class Observed:
         return self.num_lower - self.num_higher > 3 * (self.num_higher + self.num_lower) ** 0.5
 
 
+def observe_units(units: Iterable[TableUnit], rules: RuleSet) -> list[Observed]:
+    """Look at the scores of a table under rules of which only the names count; DataError as of `stream_scores`."""
+    seen = [_Seen() for _ in rules]
+    for unit in units:
+        with stream_scores(unit, rules) as block:
+            for each, chosen_N, rejected_N in zip(seen, block.chosen_KN, block.rejected_KN, strict=True):
+                each.add(chosen_N, rejected_N)
+    return [each.of(name) for each, name in zip(seen, rules.names, strict=True)]
+
+
 def observe(tables: Iterable[pa.Table], names: Sequence[str]) -> list[Observed]:
     """Look at the scores of some rules in tables with the columns chosen__<rule> and rejected__<rule>."""
     seen = {name: _Seen() for name in names}
@@ -55,7 +67,7 @@ class _Seen:
         self.low, self.high = float("inf"), float("-inf")
         self.num_higher = self.num_lower = 0
 
-    def add(self, chosen_N: NDArray[np.float64], rejected_N: NDArray[np.float64]) -> None:
+    def add(self, chosen_N: np.ndarray, rejected_N: np.ndarray) -> None:
         all_R = np.concatenate([chosen_N, rejected_N])
         all_R = all_R[np.isfinite(all_R)]
         if all_R.size:

@@ -1,13 +1,13 @@
 """A rules.yaml to correct: of ratings and scores that were looked at, or of a model's heads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from encore_ray.composition.scales.fitting_scale import outward
 from encore_ray.drafts.observed import Observed
 from encore_ray.files.plain_yaml import number_text, scalar_text
-from encore_ray.rules import RuleSet, Scale, slug
+from encore_ray.rules import Rule, RuleSet, Scale, slug
 
 if TYPE_CHECKING:
     from encore_ray.models.families.model_folder import Head
@@ -22,37 +22,49 @@ class DraftedRules:
     """A rules.yaml.
 
     Attributes:
+        rules: what the file says.
         text: of the file.
         ranges_differ: whether its rules have different ranges, so that scores must be mapped before they are added.
         notes: what was guessed, in sentences without an end.
     """
 
+    rules: RuleSet
     text: str
     ranges_differ: bool
     notes: tuple[str, ...]
 
     @property
-    def rules(self) -> RuleSet:
-        return RuleSet.from_yaml(self.text)
+    def assumed(self) -> list[str]:
+        """What is taken for granted of scores and their direction, a sentence for all rules of which it is the same."""
+        alike: dict[str, list[str]] = {}
+        for rule in self.rules:
+            direction = "worse, by the labels," if rule.higher_is == "worse" else "better,"
+            alike.setdefault(f"{direction} {_spoken(rule.scale)}", []).append(rule.name)
+        return [f"of {_some(names)} a higher score is taken to be {told}" for told, names in alike.items()]
 
 
-def draft_rules(observed: Sequence[Observed], *, of: str) -> DraftedRules:
+def draft_rules(observed: Sequence[Observed], *, of: str, texts: Mapping[str, str] | None = None) -> DraftedRules:
     """Rules for scores that were looked at.
 
     Args:
         observed: one a rule.
         of: what they are scores of, for the first line.
+        texts: of rules by name; None: their names.
     """
     scales = _scales(observed)
+    rules = RuleSet(
+        Rule(each.name, (texts or {}).get(each.name, each.name), "worse" if each.is_worse else "better", scale)
+        for each, scale in zip(observed, scales, strict=True)
+    )
     lines = [f"# Drafted from {of}. Correct what is guessed: direction, scale, text.", "# See docs/rules.md."]
-    for each, scale in zip(observed, scales, strict=True):
+    for each, rule in zip(observed, rules, strict=True):
         num = each.num_higher + each.num_lower
         share = f"the chosen response has the higher score in {each.num_higher:,} of the {num:,} pairs that differ"
         lines += [
-            f"- name: {scalar_text(each.name)}",
-            f"  text: {scalar_text(each.name)}",
-            f"  higher_is: {'worse' if each.is_worse else 'better'}  # guessed: {share}",
-            f"  scale: {_written(scale)}  # seen: {_seen(each)}",
+            f"- name: {scalar_text(rule.name)}",
+            f"  text: {scalar_text(rule.text)}",
+            f"  higher_is: {rule.higher_is}  # guessed: {share}",
+            f"  scale: {_written(rule.scale)}  # seen: {_seen(each)}",
         ]
     worse = [each.name for each in observed if each.is_worse]
     notes = [f"scales are guessed from what was seen, as {_written(scales[0])} for {observed[0].name}"]
@@ -60,7 +72,8 @@ def draft_rules(observed: Sequence[Observed], *, of: str) -> DraftedRules:
         notes.append(f"higher is taken to be worse for {', '.join(worse)}, by the labels; for the others better")
     else:
         notes.append("higher is taken to be better for all of them")
-    return DraftedRules("\n".join(lines) + "\n", len({(scale.lo, scale.hi) for scale in scales}) > 1, tuple(notes))
+    differ = len({(scale.lo, scale.hi) for scale in scales}) > 1
+    return DraftedRules(rules, "\n".join(lines) + "\n", differ, tuple(notes))
 
 
 def draft_rules_of_heads(heads: "Sequence[Head]", *, of: str) -> DraftedRules:
@@ -86,7 +99,8 @@ def draft_rules_of_heads(heads: "Sequence[Head]", *, of: str) -> DraftedRules:
         notes.append(f"higher is taken to be better for {_some(unsaid)}, of which the model does not say it")
     if _WIDE in scales:
         notes.append("scales are not known, and drafted wide; a run tells the range of all scores")
-    return DraftedRules("\n".join(lines) + "\n", len({(scale.lo, scale.hi) for scale in scales}) > 1, tuple(notes))
+    text, differ = "\n".join(lines) + "\n", len({(scale.lo, scale.hi) for scale in scales}) > 1
+    return DraftedRules(RuleSet.from_yaml(text), text, differ, tuple(notes))
 
 
 def _scales(observed: Sequence[Observed]) -> list[Scale]:
@@ -126,6 +140,12 @@ def _written(scale: Scale) -> str:
     if scale.levels is not None:
         return f"{{levels: [{', '.join(map(number_text, scale.levels))}]}}"
     return f"{{lo: {number_text(scale.lo)}, hi: {number_text(scale.hi)}}}"
+
+
+def _spoken(scale: Scale) -> str:
+    if scale.levels is not None:
+        return f"of levels {', '.join(f'{level:g}' for level in scale.levels)}"
+    return f"from {scale.lo:g} to {scale.hi:g}"
 
 
 def _seen(each: Observed) -> str:

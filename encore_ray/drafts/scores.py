@@ -1,51 +1,81 @@
 """A table of scores made elsewhere: recognised, and drafted as a chain of the commands that weigh and compare it."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import yaml
 
 from encore_ray.drafts.files import CHAIN_NAME, Draft, Names
-from encore_ray.drafts.observed import observe
-from encore_ray.drafts.rules import draft_rules
-from encore_ray.errors import DataError, EncoreError
+from encore_ray.drafts.inferred import infer_rules
+from encore_ray.errors import EncoreError
 from encore_ray.folder.reading.tables import TableUnit, carried_rules, column_names, table_units
+from encore_ray.foreign.account import Account
+from encore_ray.foreign.naming import Naming
+from encore_ray.foreign.table import columns_of_scores, score_table
 from encore_ray.passes.scorers.by_ratings import rated_rules
-from encore_ray.schema import CHOSEN, chosen_column, rejected_column
+from encore_ray.schema import CHOSEN, PROMPT, REJECTED
+from encore_ray.storage import Folder
+
+_TEXTS = frozenset({PROMPT, CHOSEN, REJECTED, "messages", "conversations", "question", "instruction", "query", "input"})
 
 
-def scores_units(data: Sequence[str]) -> list[TableUnit]:
-    """The units of a table of scores, where the data is one: columns of rules and no texts. Else none."""
+@dataclass(frozen=True)
+class Scores:
+    """A table of scores.
+
+    Attributes:
+        account: how one in another form was read.
+    """
+
+    units: Sequence[TableUnit]
+    account: Account | None = None
+
+
+@contextlib.contextmanager
+def scores_of(data: Sequence[str]) -> Iterator[Scores | None]:
+    """The table of scores, where the data is one: columns of rules and no texts. Else none."""
     if len(data) != 1 or "*" in data[0]:
-        return []
+        yield None
+        return
     try:
         units = table_units(data[0])
     except EncoreError:  # it is no table at all: what it is instead is said where it is read
-        return []
-    is_scores = bool(rated_rules(units)) and CHOSEN not in column_names(units[0])
-    return units if is_scores else []
+        units = []
+    if rated_rules(units):
+        yield None if CHOSEN in column_names(units[0]) else Scores(units)
+        return
+    turning = columns_of_scores(data[0])
+    if turning is None or _TEXTS & set(turning.further):
+        yield None
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="encore-ray-") as scratch,
+        score_table(data[0], Naming(), rules=None, scratch=Folder(scratch)) as table,
+    ):
+        yield Scores(table_units(table.uri), table.account)
 
 
-def draft_chain(path: str, units: Sequence[TableUnit], names: Names, *, rules: str | None) -> Draft:
+def draft_chain(path: str, scores: Scores, names: Names, *, rules: str | None) -> Draft:
     """The chain, and rules where the table has none with it.
 
     Raises:
         DataError: no score is finite.
     """
+    units = scores.units
     rated = rated_rules(units)
     num_rows = sum(unit.rows for unit in units)
     found = [f"a table of scores: {num_rows:,} pairs under {len(rated)} rules: {', '.join(rated[:10])}"]
+    found += scores.account.sentences()[1:] if scores.account else []
     guessed: tuple[str, ...] = ()
     name = names.job or CHAIN_NAME
     texts = {name: ""}
     differ = False
     given = names.near(rules) if rules else None
     if given is None and carried_rules(units[0]) is None:
-        columns = [column for rule in rated for column in (chosen_column(rule), rejected_column(rule))]
-        seen = observe((unit.read(columns) for unit in units), rated)
-        if all(each.low is None for each in seen):
-            raise DataError(f"{path} holds no finite score.")
-        drafted = draft_rules(seen, of=f"the scores of all {num_rows:,} pairs")
+        drafted = infer_rules(units, rated, texts=scores.account.rules if scores.account else None)
         given, differ, guessed = names.rules, drafted.ranges_differ, drafted.notes
         texts[given] = drafted.text
     elif given is None:

@@ -18,9 +18,7 @@ from encore_ray.folder.protocol.versions import is_readable
 from encore_ray.folder.reading.parquet import open_parquet
 from encore_ray.folder.spec import Pass
 from encore_ray.schema import DATA_DIR, FACTS_DIR, QUARANTINE_DIR, SCHEMA_VERSION
-from encore_ray.storage import Folder, content_digest, fingerprint, from_json, to_json
-
-_READERS = 8  # files at a time
+from encore_ray.storage import READERS, Folder, content_digest, fingerprint, from_json, to_json
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def _compare_with_digests(run: Folder, spec: Pass) -> None:
         with open_parquet(folder, name, digest=digest):
             pass
 
-    with ThreadPoolExecutor(_READERS) as threads:
+    with ThreadPoolExecutor(READERS) as threads:
         list(threads.map(compare, files))
 
 

@@ -118,7 +118,7 @@ class Compose(Step[dict[str, int]]):
         units = by_content(table_units(scores))
         refuse_foreign_repeats(units, run.reducer)
         rules = table_rules(units, self.rules or (None if self.scores else run.rules), weighed=weights.rule_set)
-        _check_rules(rules, weights, scores)
+        _check_rules(rules, weights, units[0].table_name)
         _check_vetoes(rules, weights, named=self.rules is not None or (run.rules is not None and not self.scores))
         texts = {unit.unit: unit for unit in table_units(pairs)} if pairs else {}
         output = output.open(
@@ -137,7 +137,7 @@ class Compose(Step[dict[str, int]]):
         for unit in units:
             text = texts.get(unit.unit)
             if pairs and text is None:
-                raise DataError(f"{pairs} has no unit {unit.unit} of {scores}: they belong to different runs.")
+                raise DataError(f"{pairs} has no unit {unit.unit} of {unit.table_name}: they belong to different runs.")
             digest = fingerprint([unit.digest, text.digest if text else None])
             tasks.append(replace(unit_task(unit), input_digest=digest, payload=(unit, text)))
         commits = run.finish(output, tasks, partial(_Compose, weights, rules))
@@ -230,7 +230,7 @@ def _texts(unit: TableUnit, pair_ids: pa.ChunkedArray, *, skip: Any) -> dict[str
     row_N = row_numbers(pair_ids, among=table.column(PAIR_ID))
     if row_N.null_count:
         missing = pair_ids.filter(row_N.is_null())[0]
-        raise DataError(f"{unit.folder.path(unit.file)} lacks the pair {missing}: pairs and scores do not match.")
+        raise DataError(f"{unit.where} lacks the pair {missing}: pairs and scores do not match.")
     picked = table.take(row_N)
     return {name: picked.column(name) for name in picked.column_names if name not in skip}
 

@@ -56,7 +56,7 @@ def open_rewards(name: str, uri: str, scores: Sequence[TableUnit]) -> OtherRewar
     missing = [unit.unit for unit in scores if unit.unit not in units]
     if missing:
         raise DataError(
-            f"{name}: {uri} has no unit {missing[0]} of {scores[0].folder.uri}, so it belongs to other pairs. Compare "
+            f"{name}: {uri} has no unit {missing[0]} of {scores[0].table_name}, so it belongs to other pairs. Compare "
             "with rewards of the same run, or of one that prepared the same inputs by the same options."
         )
     found = column_names(units[scores[0].unit])

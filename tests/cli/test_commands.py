@@ -1,5 +1,6 @@
 """The command line without a cluster: help, mistakes, exit codes."""
 
+import dataclasses
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from encore_ray.cli import COMMANDS, main
 from encore_ray.cli.app import ALL_COMMANDS
 from encore_ray.cli.overview import VERSION, first_sentence
 from encore_ray.cli.parsing import parse
+from encore_ray.cli.scores import ScoreColumns
 from encore_ray.config import (
     ClusterOptions,
     FitHeadsOptions,
@@ -126,7 +128,11 @@ def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: 
         for option, field in section.model_fields.items():
             assert f"--{option.replace('_', '-')} " in text
             assert str(field.description) in text
-    for field in vars(COMMANDS[name])["__dataclass_fields__"].keys() - {"options", "api", "cluster", "heads", "select"}:
+    sections = {"options", "api", "cluster", "heads", "select"}
+    fields = vars(COMMANDS[name])["__dataclass_fields__"].keys() - sections
+    if "columns" in fields:
+        fields = fields - {"columns"} | {field.name for field in dataclasses.fields(ScoreColumns)}
+    for field in fields:
         flag = f"--{field.replace('_', '-')}"
         positional = {
             "config": "CONFIG.yaml",
@@ -273,13 +279,15 @@ WEIGH = ("weigh", "--output", "w.json", "--scores")
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([*WEIGH, "scores.csv", "--rules", "rules.yaml"], r"scores\.csv: this is no Parquet file.*read_csv"),
+        (
+            [*WEIGH, "notes.txt", "--rules", "rules.yaml"],
+            r"notes\.txt: unknown kind of file; expected a name that ends",
+        ),
         ([*WEIGH, "empty", "--rules", "rules.yaml"], r"No such file or folder: .*empty\."),
-        ([*WEIGH, "folder", "--rules", "rules.yaml"], r"folder: this folder holds no Parquet file"),
+        ([*WEIGH, "folder", "--rules", "rules.yaml"], r"folder: no file below it ends in \.parquet, \.arrow"),
         (
             [*WEIGH, "lists.parquet", "--rules", "rules.yaml"],
-            r"lists\.parquet lacks the columns chosen__kind, rejected__kind: it has no scores under such names, but "
-            r"pair_id, chosen, rejected\. .*a list of scores is taken apart",
+            r"lists\.parquet: column chosen has lists of 2 scores, and there is 1 rule: kind",
         ),
         ([*WEIGH, "lists.parquet", "--rules", "folder"], r"folder: it is a folder\. Name the file in it"),
         (
@@ -300,7 +308,7 @@ def test_an_error_names_what_is_there_and_not_what_is_expected_alone(
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "kept.txt").write_text("")
     (tmp_path / "rules.yaml").write_text("- {name: kind, text: K., higher_is: better, scale: {lo: 0, hi: 1}}\n")
-    (tmp_path / "scores.csv").write_text("pair_id,chosen__kind,rejected__kind\na,1,0\n")
+    (tmp_path / "notes.txt").write_text("pair_id,chosen__kind,rejected__kind\na,1,0\n")
     (tmp_path / "open.yaml").write_text("inputs: [corpus.jsonl]\nmodel: ?\nrun: run\n")
     pq.write_table(pa.table(LISTS), tmp_path / "lists.parquet")
     pq.write_table(pa.table({"pair_id": ["a"], "chosen__kind": [0.7], "rejected__kind": [0.2]}), "good.parquet")

@@ -16,6 +16,7 @@ from encore_ray.drafts.files import Draft, Names
 from encore_ray.errors import ConfigError
 from encore_ray.job import run_job
 from encore_ray.rules import RuleSet
+from tests.foreign import shapes
 from tests.models import tiny_families
 from tests.passes import jobs
 
@@ -152,3 +153,19 @@ def test_a_job_of_flags_writes_its_file_beside_the_run_folder_and_resumes(
     with pytest.raises(SystemExit) as ended:
         main(["run", "runs/first.yaml", "--input", "rated.parquet"])
     assert ended.value.code == 2
+
+
+def test_a_csv_of_scores_makes_a_chain_with_rules_and_one_of_texts_does_not(tmp_path: Path) -> None:
+    shapes.text(shapes.frame().assign(model="m"), tmp_path / "scores.csv")
+    made = drafted(tmp_path, "scores.csv")
+    assert made.verb == "chain"
+    assert made.found[0] == "a table of scores: 58 pairs under 3 rules: harmless, honest, polite"
+    assert "left out: 2 rows without any score" in made.found
+    with pytest.raises(SystemExit) as ended:
+        main(["chain", "chain.yaml"])
+    assert not ended.value.code
+    assert json.loads((tmp_path / "comparison" / "comparison.json").read_text())["schemes"]
+    texts = {"prompt": "How?", "chosen": "So.", "rejected": "No."}
+    shapes.text(shapes.frame("score_{side}_{rule}").assign(**texts), tmp_path / "corpus.csv")
+    with pytest.raises(ConfigError, match="layout trl"):  # a corpus, which needs someone who scores
+        drafted(tmp_path, "corpus.csv")

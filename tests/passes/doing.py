@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from typing import Literal
 
 from encore_ray.config import ClusterOptions, TrackingOptions
-from encore_ray.run import Result, Run, open_run
+from encore_ray.run import Result, Run, hold_run
 from encore_ray.step import Step
 from encore_ray.storage import Folder
 
@@ -15,7 +15,7 @@ def run_in(
     folder: Folder, *, engine: Literal["auto", "local", "ray"] = "local", overwrite: bool = False
 ) -> AbstractContextManager[Run]:
     """A run in a folder."""
-    return open_run(
+    return hold_run(
         folder,
         cluster=ClusterOptions(engine=engine, no_progress_timeout_s=TIMEOUT_S),
         tracking=TrackingOptions(enabled=False),

@@ -1,6 +1,6 @@
 """Commands that look at what a run has made, and carry it elsewhere."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import tyro
@@ -87,11 +87,17 @@ class Export:
     """Run folder, after `compose`; for the labels of a selection, after `select`."""
     output: OptionalPathFlag = None
     """Folder for a dataset."""
-    format: Literal["trl", "openrlhf", "llamafactory", "nemo-rl", "axolotl", "ms-swift", "verl", "parquet"] = "trl"
-    """The trainer that will read the dataset; parquet: a plain table."""
+    format: Literal[
+        "trl", "openrlhf", "llamafactory", "nemo-rl", "axolotl", "ms-swift", "verl", "jsonl", "parquet", "datasets"
+    ] = "trl"
+    """The trainer that will read the dataset; or a plain table: JSON Lines, Parquet, or a folder for
+    datasets.load_from_disk."""
     margin: Annotated[str, flag("none|as-loss|NAME")] = "none"
     """Where margins go in the dataset: nowhere; as-loss: to the column margin, which TRL, OpenRLHF and ms-swift
     subtract in their loss; or to a column of another name."""
+    carry: Annotated[tyro.conf.UseAppendAction[list[str]], flag("COLUMN|all")] = field(default_factory=list)
+    """A further column of the dataset: pair_id, subset, chosen_reward, one that the corpus brought; or all of them.
+    Default: all in a plain table, none for a trainer."""
     labels: Annotated[Literal["corpus", "selection"], flag()] = "corpus"
     """Which response of a dataset's pairs is the chosen one: the corpus's, or the one that the selected rules prefer.
     Ties are left out. All are counted."""
@@ -129,7 +135,15 @@ class Export:
             from encore_ray.passes.export.selection import export_selection
 
             output = Folder(absolute(self.output or ""))
-            return str(export_selection(run, output, layout=self.format, margin=self.margin, overwrite=self.overwrite))
+            report = export_selection(
+                run,
+                output,
+                layout=self.format,
+                margin=self.margin,
+                carry=self.carry or None,
+                overwrite=self.overwrite,
+            )
+            return str(report)
         from encore_ray.passes.export.rewards import export_rewards
 
         report = export_rewards(
@@ -139,6 +153,7 @@ class Export:
             on_negative_margin=self.on_negative_margin,
             margin=self.margin,
             min_confidence=self.min_confidence,
+            carry=self.carry or None,
             overwrite=self.overwrite,
         )
         return str(report)

@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPathFlag, Switch, flag, section_flags
+from encore_ray.cli.scores import ScoreColumnFlags, open_scores
 from encore_ray.config import ClusterOptions, WeighOptions
 from encore_ray.config.sources import keep_options, read_rules
 from encore_ray.errors import ConfigError
@@ -32,15 +33,16 @@ class Compare:
     run: OptionalPathFlag = None
     """Run folder, after `score`. Or give --scores and --output."""
     scores: OptionalPathFlag = None
-    """Folder or Parquet file of scores, ours or made elsewhere."""
+    """Folder or file of scores, ours or made elsewhere: Parquet, CSV, TSV, Arrow or JSONL."""
     rules: OptionalPathFlag = None
-    """rules.yaml of scores made elsewhere. Default: the one beside them."""
+    """rules.yaml of scores made elsewhere. Default: the one beside them, else one read off them, to be corrected."""
     output: OptionalPathFlag = None
     """Folder for comparison.json and report/. Default: the run folder."""
     beside: Annotated[tyro.conf.UseAppendAction[list[str]], flag("NAME=REWARDS")] = field(default_factory=list)
     """Rewards of the same pairs to show beside the schemes, as of a `compose` or `refine apply`."""
     overwrite: Switch = False
     """Replace a comparison by other options that is there, instead of refusing."""
+    columns: ScoreColumnFlags
     options: Annotated[WeighOptions, section_flags(WeighOptions, without=OF_ONE_SCHEME)]
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
@@ -65,7 +67,8 @@ class Compare:
             options=self.options,
             journal=output is None,
         ) as run:
-            comparison = run.do(ComparePass(self.options, scores, rules, beside or None))
+            with open_scores(run, scores, self.columns, rules) as table:
+                comparison = run.do(ComparePass(self.options, table.uri, table.rules, beside or None))
             if self.run:
                 keep_options(run.folder, self.options, without=OF_ONE_SCHEME)
             write_report(run)

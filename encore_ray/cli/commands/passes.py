@@ -13,8 +13,10 @@ from encore_ray.cli.flags import (
     check_max_bad_fraction,
     default_bad_fraction,
     flag,
+    named_columns,
     section_flags,
 )
+from encore_ray.cli.scores import ScoreColumnFlags, open_rewards, open_scores
 from encore_ray.config import ClusterOptions, InputOptions, PrepareOptions, ScoreOptions, WeighOptions
 from encore_ray.config.sources import keep_options, read_rules, resolve_model
 from encore_ray.errors import ConfigError
@@ -45,10 +47,7 @@ class Prepare:
         from encore_ray.corpora.inputs import input_specs
         from encore_ray.passes.prepare import Prepare as PreparePass
 
-        pairs = [part.partition("=") for part in self.map]
-        if wrong := [name for name, _, column in pairs if not column]:
-            raise ConfigError(f"--map {wrong[0]}: expected NAME=COLUMN, as prompt=question.")
-        columns = {name: column for name, _, column in pairs} or None
+        columns = named_columns(self.map, example="prompt=question") or None
         files = list_files(
             input_specs(
                 InputOptions(path=absolute(path), columns=columns, chosen_if=self.chosen_if) for path in self.input
@@ -126,13 +125,14 @@ class Weigh:
     run: OptionalPathFlag = None
     """Run folder, after `score`. Or give --scores and --output."""
     scores: OptionalPathFlag = None
-    """Folder or Parquet file of scores, ours or made elsewhere."""
+    """Folder or file of scores, ours or made elsewhere: Parquet, CSV, TSV, Arrow or JSONL."""
     rules: OptionalPathFlag = None
-    """rules.yaml of scores made elsewhere. Default: the one beside them."""
+    """rules.yaml of scores made elsewhere. Default: the one beside them, else one read off them, to be corrected."""
     output: OptionalPathFlag = None
     """The weights file. Default: weights.json in the run folder."""
     overwrite: Switch = False
     """Replace other weights that are there, instead of refusing."""
+    columns: ScoreColumnFlags
     options: Annotated[WeighOptions, section_flags(WeighOptions)]
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
@@ -157,7 +157,8 @@ class Weigh:
             options=self.options,
             journal=output is None,
         ) as run:
-            weights = run.do(WeighPass(self.options, scores, rules, name))
+            with open_scores(run, scores, self.columns, rules) as table:
+                weights = run.do(WeighPass(self.options, table.uri, table.rules, name))
             if self.run:
                 keep_options(run.folder, self.options)
         show_weights(WeightsFile.of_weights(weights), console=console)
@@ -170,7 +171,7 @@ class Compose:
     run: OptionalPathFlag = None
     """Run folder, after `weigh`. Or give --scores, --weights and --output."""
     scores: OptionalPathFlag = None
-    """Folder or Parquet file of scores."""
+    """Folder or file of scores, ours or made elsewhere: Parquet, CSV, TSV, Arrow or JSONL."""
     weights: OptionalPathFlag = None
     """weights.json. Default: that of the run folder."""
     rules: OptionalPathFlag = None
@@ -181,6 +182,7 @@ class Compose:
     """Folder for the rewards. Default: rewards/ in the run folder."""
     overwrite: Switch = False
     """Start over where the folder holds rewards of other weights or scores."""
+    columns: ScoreColumnFlags
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
@@ -216,7 +218,10 @@ class Compose:
                 )
             )
             weights = read_weights(Folder(parent), name)  # once nobody else writes there
-            counts = run.do(ComposePass(weights, scores, rules, pairs))
+            table = held.enter_context(
+                open_scores(run, scores, self.columns, rules, known=[rule.name for rule in weights.rules])
+            )
+            counts = run.do(ComposePass(weights, table.uri, table.rules, pairs))
         show_counts(counts, console=console)
 
 
@@ -227,9 +232,12 @@ class Evaluate:
     run: OptionalPathFlag = None
     """Run folder, after `compose`. Or give --rewards and --output."""
     rewards: OptionalPathFlag = None
-    """Folder of rewards."""
+    """Folder of rewards, or a table of them from elsewhere: Parquet, CSV, TSV, Arrow or JSONL."""
+    weights: OptionalPathFlag = None
+    """weights.json of rewards from elsewhere. Default: the one beside them."""
     output: OptionalPathFlag = None
     """Folder for metrics.json and report/. Default: the run folder."""
+    columns: ScoreColumnFlags
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> None:
@@ -244,6 +252,7 @@ class Evaluate:
 
         folder = output or absolute(self.run or "")
         with open_command(folder, cluster=self.cluster, console=console, journal=output is None) as run:
-            made = run.do(EvaluatePass(rewards))
+            with open_rewards(run, rewards, self.columns, self.weights) as table:
+                made = run.do(EvaluatePass(table))
             write_report(run, weights=made.weights if rewards else None)
         show_metrics(made.metrics, console=console)

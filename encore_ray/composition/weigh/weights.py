@@ -117,7 +117,7 @@ class RuleWeight:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Weights:
     """The weights of all rules, in rule order, and how they were made.
 
@@ -156,6 +156,11 @@ class Weights:
     consensus: ConsensusRecord | None = None
     by_consensus: bool = False
     rated: RatedRecord | None = None
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{rule.name} {rule.weight:.3g}" for rule in self.rules[:6])
+        rules = "1 rule" if len(self.rules) == 1 else f"{len(self.rules)} rules"
+        return f"<{self.scheme} weights of {rules}: {told}{' …' if len(self.rules) > 6 else ''}>"
 
     @property
     def names(self) -> list[str]:

@@ -3,10 +3,12 @@
 Numbers in text are labels and ratings, lists in text are lists: no type is guessed from the values.
 """
 
+import contextlib
 import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from encore_ray.corpora.files.bounded import ROW_BYTES, too_large
 from encore_ray.corpora.files.sources import SourceFile, open_text
@@ -62,12 +64,8 @@ def delimited_rows(file: SourceFile, *, row_bytes: int = ROW_BYTES) -> Iterator[
     Raises:
         DataError: no header, or a name that stands in it twice; a row of more than `row_bytes` characters.
     """
-    csv.field_size_limit(_FIELD_CHARS)
-    with open_text(file) as handle:
-        text = io.TextIOWrapper(handle, "utf-8-sig", "surrogateescape", newline="")  # type: ignore[arg-type]
-        lines = _Lines(text, file.uri, row_bytes)
-        reader = csv.reader(lines, delimiter="\t" if file.kind == "tsv" else ",", strict=True)
-        names = _header(reader, file)
+    with _reading(file, row_bytes, _mark(file)) as (lines, reader):
+        names = _names(_header(reader, file))
         while names:
             lines.end_row()
             try:
@@ -80,10 +78,54 @@ def delimited_rows(file: SourceFile, *, row_bytes: int = ROW_BYTES) -> Iterator[
             if not cells or cells == [""]:
                 continue
             yield _cells(names, cells)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first row of a file.
+
+    Attributes:
+        stored: names as they stand there. names: without what nobody sees, and one for each column that has none.
+        mark: between cells.
+    """
+
+    stored: tuple[str, ...]
+    names: tuple[str, ...]
+    mark: str
+
+
+def read_header(file: SourceFile, *, any_mark: bool = False) -> Header:
+    """The header of a file; errors as of `delimited_rows`.
+
+    Args:
+        any_mark: take it with the mark that its header has, whatever the file is called.
+    """
+    mark = _mark(file)
+    if any_mark:
+        with _reading(file, ROW_BYTES, mark) as (lines, _):
+            first = next(lines, "")
+        mark = max((mark, *_OTHER_MARKS), key=first.count)
+    with _reading(file, ROW_BYTES, mark) as (_, reader):
+        stored = _header(reader, file)
+    return Header(tuple(stored), tuple(_names(stored)), mark)
+
+
+def _mark(file: SourceFile) -> str:
+    return "\t" if file.kind == "tsv" else ","
+
+
+@contextlib.contextmanager
+def _reading(file: SourceFile, row_bytes: int, mark: str) -> Iterator[tuple[_Lines, Any]]:
+    csv.field_size_limit(_FIELD_CHARS)
+    with open_text(file) as handle:
+        text = io.TextIOWrapper(handle, "utf-8-sig", "surrogateescape", newline="")  # type: ignore[arg-type]
+        lines = _Lines(text, file.uri, row_bytes)
+        yield lines, csv.reader(lines, delimiter=mark, strict=True)
         text.detach()
 
 
 def _header(reader: Iterator[list[str]], file: SourceFile) -> list[str]:
+    """The names in a header, as they stand there."""
     try:
         names = next(reader, [])
     except csv.Error as error:
@@ -101,7 +143,11 @@ def _header(reader: Iterator[list[str]], file: SourceFile) -> list[str]:
             f"{file.uri} has one column alone, {_clean(names[0])!r}: its cells seem to be separated by {other!r}. Save "
             "it with commas between them, or with tabs as .tsv."
         )
-    return [_clean(name) or f"column_{number}" for number, name in enumerate(names, start=1)]
+    return names
+
+
+def _names(stored: list[str]) -> list[str]:
+    return [_clean(name) or f"column_{number}" for number, name in enumerate(stored, start=1)]
 
 
 def _cells(names: list[str], cells: list[str]) -> Cells:

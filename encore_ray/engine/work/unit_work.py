@@ -49,7 +49,7 @@ class Task:
 def unit_task(unit: TableUnit) -> Task:
     """The task of a pass that makes each unit from one of another pass's, or of a table known `by_content`."""
     assert unit.digest, f"{unit.where} is not known by content"
-    return Task(unit.unit, unit.digest, unit.rows, unit, unit.folder.path(unit.file))
+    return Task(unit.unit, unit.digest, unit.rows, unit, unit.where)
 
 
 @dataclass(frozen=True)

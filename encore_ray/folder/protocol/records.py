@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from encore_ray.folder.protocol.commits import Commit
 from encore_ray.schema import COMMITS_DIR
-from encore_ray.storage import Folder, fingerprint
+from encore_ray.storage import READERS, Folder, fingerprint
 
 STAMP_DIGITS = 12  # of a record's name, in hexadecimal digits
-READERS = 16  # records read at a time: they are tiny, the wait is the file system's
 
 
 @dataclass(frozen=True)

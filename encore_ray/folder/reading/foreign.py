@@ -18,11 +18,10 @@ import xxhash
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.reading.parquet import open_parquet
 from encore_ray.folder.spec import writer_of
-from encore_ray.storage import Folder
+from encore_ray.storage import READERS, Folder
 
 FOREIGN_UNIT_ROWS = 65_536
-READ_BYTES = 16 << 20  # at a time, of each file whose digest is taken
-READERS = 8  # files at a time
+READ_BYTES = 8 << 20  # at a time, of each file whose digest is taken
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,15 @@ class Part:
 
 def foreign_files(uri: str) -> list[tuple[Folder, str]]:
     """The Parquet files of a table, by folder and name; ConfigError where there is none."""
+    files = parquet_files(uri)
+    if not files:
+        folder = Folder(uri)
+        raise ConfigError(f"{uri}: {_what_is_there(folder)} Expected a folder of Parquet files, or one .parquet file.")
+    return files
+
+
+def parquet_files(uri: str) -> list[tuple[Folder, str]]:
+    """The Parquet files of a table, by folder and name; none where there is none, or one of them is not there."""
     folder = Folder(uri)
     # Spark and others write folders that are called x.parquet: what it is decides, not its name.
     files = [(folder, name) for name in folder.names() if name.endswith(".parquet")]
@@ -48,9 +56,7 @@ def foreign_files(uri: str) -> list[tuple[Folder, str]]:
     if not files and uri.endswith(".parquet"):
         parent, _, name = uri.rpartition("/")
         files = [(Folder(parent or "/"), name)]
-    if not files or not all(parent.exists(name) for parent, name in files):
-        raise ConfigError(f"{uri}: {_what_is_there(folder)} Expected a folder of Parquet files, or one .parquet file.")
-    return files
+    return files if all(parent.exists(name) for parent, name in files) else []
 
 
 def _what_is_there(folder: Folder) -> str:
@@ -61,7 +67,7 @@ def _what_is_there(folder: Folder) -> str:
     with contextlib.suppress(FileNotFoundError, ConfigError, DataError):
         if Folder(parent or "/").info(name)["type"] == "file":
             return (
-                "this is no Parquet file, as every table is. Write it as one first, as by "
+                "this is no Parquet file, as this table must be. Write it as one, as by "
                 "pandas.read_csv(..).to_parquet(..)."
             )
     return f"no such table. In a run, {writer_of(folder.uri)} comes first."

@@ -24,6 +24,7 @@ from encore_ray.storage import Folder, from_json
 from encore_ray.visible import short
 
 RULES_METADATA = b"encore_ray.rules"
+TURNED_FILE = "turned.json"  # beside what was made of a table in another form: what it is of
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class TableUnit:
         digest: of its content; "" of a foreign one, until `by_content` has read it.
         row_groups, footer: of a foreign one, what is read, and the digest of the footer that its file must have.
         table: where the table is that it is of; "" for its folder.
+        beside: folder of the files that it was made of, where it was turned into the form of ours; else "".
     """
 
     unit: str
@@ -44,6 +46,7 @@ class TableUnit:
     row_groups: tuple[int, ...] | None = None
     footer: str = ""
     table: str = ""
+    beside: str = ""
 
     @property
     def is_foreign(self) -> bool:
@@ -53,7 +56,7 @@ class TableUnit:
     @property
     def where(self) -> str:
         """What messages call it."""
-        return self.folder.path(self.file)
+        return self.table if self.beside else self.folder.path(self.file)
 
     @property
     def table_name(self) -> str:
@@ -97,8 +100,10 @@ def table_units(uri: str) -> list[TableUnit]:
             file is not Parquet.
     """
     folder = Folder(uri)
-    if any(folder.exists(name) for name in (PLAN_FILE, MANIFEST_FILE, COMMITS_DIR)):
+    if is_pass_folder(folder):
         return [TableUnit(f.unit, folder, f.file, f.rows, f.digest) for f in read_manifest(folder)]
+    if folder.exists(TURNED_FILE):
+        return list(_turned_units(folder))
     return [
         TableUnit(
             f"{number:05d}-{part.row_groups[0]:05d}", parent, name, part.rows, "", part.row_groups, part.footer, uri
@@ -108,13 +113,25 @@ def table_units(uri: str) -> list[TableUnit]:
     ]
 
 
+def is_pass_folder(folder: Folder) -> bool:
+    """Whether a pass of ours made a table there, finished or not."""
+    return any(folder.exists(name) for name in (PLAN_FILE, MANIFEST_FILE, COMMITS_DIR))
+
+
+def _turned_units(folder: Folder) -> Iterator[TableUnit]:
+    """The units of what was made of a table in another form."""
+    made = folder.read_json(TURNED_FILE)
+    for part in made["parts"]:
+        yield TableUnit(**part, folder=folder, row_groups=(0,), table=made["table"], beside=made["beside"])
+
+
 def by_content(units: Sequence[TableUnit]) -> list[TableUnit]:
     """The same units; those of tables made elsewhere get a digest of what their files hold, which takes a read."""
-    files = list(dict.fromkeys((unit.folder, unit.file) for unit in units if unit.row_groups is not None))
+    files = list(dict.fromkeys((unit.folder, unit.file) for unit in units if not unit.digest))
     digests = dict(zip(files, content_digests(files), strict=True))
 
     def known(unit: TableUnit) -> TableUnit:
-        if unit.row_groups is None:
+        if unit.digest or unit.row_groups is None:
             return unit
         content = digests[unit.folder, unit.file]
         return replace(unit, digest=f"{content}-{unit.row_groups[0]}-{len(unit.row_groups)}")
@@ -166,9 +183,10 @@ def carried_rules(unit: TableUnit) -> RuleSet | None:
 
 def _rules_beside(unit: TableUnit) -> RuleSet | None:
     """The rules.yaml in the folder of a table's files, or in the one that holds it; None where there is none."""
-    parent = unit.folder.uri.rstrip("/").rpartition("/")[0]
-    has_parent = bool(parent) if unit.folder.is_local else parent.count("/") > 1
-    return run_rules(unit.folder) or (run_rules(Folder(parent)) if has_parent else None)
+    folder = Folder(unit.beside) if unit.beside else unit.folder
+    parent = folder.uri.rstrip("/").rpartition("/")[0]
+    has_parent = bool(parent) if folder.is_local else parent.count("/") > 1
+    return run_rules(folder) or (run_rules(Folder(parent)) if has_parent else None)
 
 
 def table_rules(units: Sequence[TableUnit], rules: RuleSet | None, *, weighed: RuleSet | None = None) -> RuleSet:
@@ -198,8 +216,7 @@ def table_rules(units: Sequence[TableUnit], rules: RuleSet | None, *, weighed: R
             found = ", ".join(short(name) for name in column_names(units[0])[:6])
             raise DataError(
                 f"{lacks}: it has no scores under such names, but {found}{' …' if len(names) > 6 else ''}. Each rule "
-                "needs two columns of numbers, chosen__RULE and rejected__RULE: a list of scores is taken apart, other "
-                "names are changed."
+                "needs two columns of numbers, chosen__RULE and rejected__RULE; --chosen and --rejected name others."
             )
         raise DataError(
             f"{lacks}; it has scores of: {', '.join(rated)}. Use the rules.yaml that belongs to these scores."

@@ -1,26 +1,19 @@
 """The layouts of an exported dataset: the columns that each trainer documents, in one table."""
 
-import io
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from encore_ray.errors import ConfigError
+from encore_ray.passes.export.writing import FILES, Kind, Row, write_rows
 from encore_ray.schema import CHOSEN, MARGIN, MESSAGES, PAIR_ID, PROMPT, REJECTED
 from encore_ray.storage import Folder, to_json
 
-Row = dict[str, Any]
-
 NO_MARGIN, MARGIN_AS_LOSS = "none", "as-loss"
-DATASET_INFO_FILE = "dataset_info.json"
+DATASET_INFO_FILE = "dataset_info.json"  # LLaMA-Factory's
 SHARE_GPT_ROLES = {"user": "human", "assistant": "gpt", "system": "system"}
 SHARE_GPT_TURNS = ("human", "gpt")  # LLaMA-Factory drops an example whose turns do not alternate, human first and last
-ROWS_A_GROUP = 1024  # of Parquet
 INDEX = "index"  # of a row among those written
 
 
@@ -32,18 +25,21 @@ class Layout:
         record: the example of a pair, or None where the layout has no place for its turns.
         columns: of an example.
         subtracts: whether the trainer takes a column called margin into its loss by itself.
-        types: of a Parquet file's columns; None for JSON Lines.
+        kind: of its files.
+        types: of its columns; JSON Lines need none.
+        is_plain: whether it is of no trainer, and has what a table of rewards has.
     """
 
     record: Callable[[Row], Row | None]
     columns: tuple[str, ...]
     subtracts: bool = False
+    kind: Kind = "jsonl"
     types: pa.Schema | None = None
+    is_plain: bool = False
 
-    @property
-    def file(self) -> str:
-        """Name of the dataset's file."""
-        return "train.jsonl" if self.types is None else "train.parquet"
+    def path(self, output: Folder) -> str:
+        """Where the dataset is."""
+        return output.uri if self.kind == "datasets" else output.path(FILES[self.kind][0])
 
 
 def margin_column(layout: str, margin: str, *, has_vetoes: bool) -> str | None:
@@ -60,7 +56,7 @@ def margin_column(layout: str, margin: str, *, has_vetoes: bool) -> str | None:
         return None
     known = LAYOUTS[layout]
     if margin == MARGIN_AS_LOSS:
-        if not known.subtracts and layout != "parquet":
+        if not known.subtracts and not known.is_plain:
             by = ", ".join(name for name, other in LAYOUTS.items() if other.subtracts)
             raise ConfigError(
                 f"--margin as-loss: no trainer of the layout {layout} takes margins into its loss; those of {by} do. "
@@ -88,7 +84,8 @@ def said_of_margins(layout: str, margin: str, *, num_negative: int) -> str:
     """What became of the margins, and what trainers do with them, in a sentence for the report."""
     if margin == NO_MARGIN:
         said = "No margins are written: TRL, OpenRLHF and ms-swift subtract a column called margin in their loss. "
-        as_loss = "--margin as-loss writes it, " if layout == "parquet" or LAYOUTS[layout].subtracts else ""
+        known = LAYOUTS[layout]
+        as_loss = "--margin as-loss writes it, " if known.is_plain or known.subtracts else ""
         return f"{said}{as_loss}--margin NAME keeps them under another name."
     if margin != MARGIN_AS_LOSS:
         return f"Margins are in the column {margin}, which no trainer takes into its loss by itself."
@@ -104,10 +101,19 @@ def said_of_margins(layout: str, margin: str, *, num_negative: int) -> str:
 
 def dataset_files(layout: str) -> tuple[str, ...]:
     """Names of the files that `write_dataset` makes."""
-    return (LAYOUTS[layout].file, DATASET_INFO_FILE) if layout == "llamafactory" else (LAYOUTS[layout].file,)
+    files = FILES[LAYOUTS[layout].kind]
+    return (*files, DATASET_INFO_FILE) if layout == "llamafactory" else files
 
 
-def write_dataset(output: Folder, records: Iterable[Row], *, layout: str, margin: str | None, name: str) -> None:
+def write_dataset(
+    output: Folder,
+    records: Iterable[Row],
+    *,
+    layout: str,
+    margin: str | None,
+    name: str,
+    carried: Iterable[pa.Field] = (),
+) -> None:
     """Write the records of a layout, and what its trainer needs beside them; memory holds a row group.
 
     Args:
@@ -116,43 +122,13 @@ def write_dataset(output: Folder, records: Iterable[Row], *, layout: str, margin
         layout: row of `LAYOUTS`.
         margin: column of margins, or None.
         name: of the run.
+        carried: further columns of the records.
     """
     known = LAYOUTS[layout]
-    if known.types is None:
-        chunks = (json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in records)
-    else:
-        types = known.types if margin is None else known.types.append(pa.field(margin, pa.float64()))
-        chunks = _parquet(records, types)
-    output.write_stream(known.file, chunks)
+    types = pa.schema([*(known.types or ()), *carried, *([] if margin is None else [pa.field(margin, pa.float64())])])
+    write_rows(output, records, kind=known.kind, types=types)
     if layout == "llamafactory":
         output.write_atomic(DATASET_INFO_FILE, to_json(_dataset_info(name)))
-
-
-def _parquet(records: Iterable[Row], types: pa.Schema) -> Iterator[bytes]:
-    sink, rows = _Pieces(), iter(records)
-    with pq.ParquetWriter(sink, types, compression="zstd") as writer:
-        while group := list(islice(rows, ROWS_A_GROUP)):
-            writer.write_table(pa.Table.from_pylist(group, schema=types))
-            yield from sink.taken()
-    yield from sink.taken()
-
-
-class _Pieces(io.RawIOBase):
-    """Takes what is written, for someone who writes it elsewhere."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._pieces.append(bytes(data))
-        return len(self._pieces[-1])
-
-    def taken(self) -> list[bytes]:
-        pieces, self._pieces = self._pieces, []
-        return pieces
 
 
 def _trl(row: Row) -> Row:
@@ -183,7 +159,7 @@ def _share_gpt(message: Row) -> Row:
 
 def _dataset_info(name: str) -> Row:
     columns = {"messages": "conversations", "chosen": CHOSEN, "rejected": REJECTED, "system": "system"}
-    file = LAYOUTS["llamafactory"].file
+    file = FILES[LAYOUTS["llamafactory"].kind][0]
     return {name: {"file_name": file, "ranking": True, "formatting": "sharegpt", "columns": columns}}
 
 
@@ -260,6 +236,7 @@ LAYOUTS: dict[str, Layout] = {
     # --rlhf_type rm or dpo
     "ms-swift": Layout(_ms_swift, ("messages", "rejected_response"), subtracts=True),
     # prompts for reinforcement learning, with the chosen response as ground truth
-    "verl": Layout(_verl, tuple(_VERL_TYPES.names), types=_VERL_TYPES),
-    "parquet": Layout(_plain, tuple(_PLAIN_TYPES.names), types=_PLAIN_TYPES),
+    "verl": Layout(_verl, tuple(_VERL_TYPES.names), kind="parquet", types=_VERL_TYPES),
+    # plain tables; a folder for datasets.load_from_disk
+    **{kind: Layout(_plain, tuple(_PLAIN_TYPES.names), kind=kind, types=_PLAIN_TYPES, is_plain=True) for kind in FILES},
 }

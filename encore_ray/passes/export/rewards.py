@@ -1,11 +1,14 @@
 """Export: composed rewards as a preference dataset in the layout that a trainer reads (`layouts.LAYOUTS`)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.reading.tables import TableUnit, column_names, table_units
 from encore_ray.folder.reading.vetoes import VETOES, decided_pairs
+from encore_ray.passes.export.carrying import carried_columns
 from encore_ray.passes.export.layouts import (
     INDEX,
     LAYOUTS,
@@ -86,6 +89,7 @@ def export_rewards(
     on_negative_margin: str,
     margin: str = NO_MARGIN,
     min_confidence: float | None = None,
+    carry: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
     """Write a run's rewards as a dataset; memory holds one unit at a time.
@@ -97,10 +101,12 @@ def export_rewards(
         on_negative_margin: what to do with pairs whose rejected response has the higher reward.
         margin: none, as-loss (the column margin, which trainers subtract), or the name of a column for them.
         min_confidence: leave out pairs whose label is less probable by `refine apply`, in (0, 1).
+        carry: further columns, see `carried_columns`.
         overwrite: replace a dataset that is in the output folder already.
 
     Raises:
-        ConfigError: an unknown layout or choice, or a dataset in the way. DataError: the rewards carry no texts.
+        ConfigError: an unknown layout, choice or column, or a dataset in the way. DataError: the rewards carry no
+            texts.
     """
     if on_negative_margin not in ON_NEGATIVE_MARGIN:
         raise ConfigError(f"--on-negative-margin {on_negative_margin}: known are {', '.join(ON_NEGATIVE_MARGIN)}.")
@@ -109,13 +115,15 @@ def export_rewards(
         raise ConfigError(f"--min-confidence must lie between 0 and 1, found {min_confidence}.")
     units = table_units(run.child(REWARDS_DIR).uri)
     column = margin_column(layout, margin, has_vetoes=any(CHOSEN_VETOES in column_names(unit) for unit in units[:1]))
+    schema = units[0].schema if units else pa.schema([])
+    carried = carried_columns(schema, carry, layout=layout, margin=column)
     refined = {} if min_confidence is None else _refined_units(run)
     counts = {"written": 0, "negative": 0, "singles": 0, "unfit": 0, "unsure": 0, "written negative": 0}
     counts |= {"vetoed": 0, "vetoed against": 0}
 
     def rows() -> Iterator[Row]:
         for unit in units:
-            table = unit.read([*COLUMNS, *VETOES])
+            table = unit.read(list(dict.fromkeys([*COLUMNS, *VETOES, *carried.names])))
             missing = [name for name in COLUMNS if name not in table.column_names]
             if missing:
                 raise DataError(
@@ -138,6 +146,7 @@ def export_rewards(
                 counts["unsure"] += 1
                 continue
             counts["vetoed"] += decided != 0
+            further = carried.of(row)
             if (decided or row[MARGIN]) < 0:
                 counts["vetoed against" if decided else "negative"] += 1
                 if on_negative_margin == "drop":
@@ -145,6 +154,7 @@ def export_rewards(
                 if on_negative_margin == "swap":
                     turned = None if decided else -row[MARGIN]
                     row |= {CHOSEN: row[REJECTED], REJECTED: row[CHOSEN], MARGIN: turned}
+                    further = carried.of(row, turned=True)
             record = LAYOUTS[layout].record(row | {INDEX: counts["written"]})
             if record is None:
                 counts["unfit"] += 1
@@ -153,11 +163,11 @@ def export_rewards(
             counts["written negative"] += not decided and row[MARGIN] < 0
             if column:
                 record[column] = row[MARGIN]
-            yield record
+            yield record | further
 
-    write_dataset(output, records(), layout=layout, margin=column, name=run.name)
+    write_dataset(output, records(), layout=layout, margin=column, name=run.name, carried=carried.fields)
     return ExportReport(
-        output.path(LAYOUTS[layout].file),
+        LAYOUTS[layout].path(output),
         written=counts["written"],
         negative=counts["negative"],
         on_negative_margin=on_negative_margin,

@@ -4,12 +4,15 @@ The direction of each pair is that of its `selection_label`: as it is, or turned
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from encore_ray.artifacts import Comparison
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.reading.tables import stored_rules, table_units
+from encore_ray.passes.export.carrying import carried_columns
 from encore_ray.passes.export.layouts import (
     INDEX,
     LAYOUTS,
@@ -89,7 +92,13 @@ class LabelledReport:
 
 
 def export_selection(
-    run: Folder, output: Folder, *, layout: str, margin: str = NO_MARGIN, overwrite: bool = False
+    run: Folder,
+    output: Folder,
+    *,
+    layout: str,
+    margin: str = NO_MARGIN,
+    carry: Sequence[str] | None = None,
+    overwrite: bool = False,
 ) -> LabelledReport:
     """Write a run's pairs as a dataset, each in the direction of its selection; memory holds one unit at a time.
 
@@ -99,6 +108,7 @@ def export_selection(
         layout: row of `LAYOUTS`.
         margin: none, as-loss (the column margin, which trainers subtract), or the name of a column for the margins of
             the selected rules, >= 0; null of a pair that a veto decides.
+        carry: further columns, see `carried_columns`.
         overwrite: replace a dataset that is in the output folder already.
 
     Raises:
@@ -110,10 +120,12 @@ def export_selection(
     if selection is None:
         raise ConfigError(f"{run.path(SELECTION_DIR)} is not there, or not finished: run `encore-ray select` first.")
     column = margin_column(layout, margin, has_vetoes=_has_vetoes(selection))
+    pairs = table_units(run.child(PAIRS_DIR).uri)
+    carried = carried_columns(pairs[0].schema if pairs else pa.schema([]), carry, layout=layout, margin=column)
     counts = {"kept": 0, "swapped": 0, "ties": 0, "singles": 0, "unselected": 0, "unfit": 0}
 
     def records() -> Iterator[Row]:
-        for unit in table_units(run.child(PAIRS_DIR).uri):
+        for unit in pairs:
             table = selection.units[unit.unit].read([PAIR_ID, SELECTION_LABEL, SELECTION_MARGIN])
             if table.column(SELECTION_LABEL).null_count:
                 raise DataError(
@@ -121,12 +133,15 @@ def export_selection(
                     "the run, then select again."
                 )
             labelled = {row[PAIR_ID]: row for row in table.to_pylist()}
-            for row in unit.read([PAIR_ID, PROMPT, CHOSEN, REJECTED]).to_pylist():
-                yield from _records(row, labelled.get(row[PAIR_ID]), layout=layout, column=column, counts=counts)
+            read = list(dict.fromkeys([PAIR_ID, PROMPT, CHOSEN, REJECTED, *carried.names]))
+            for row in unit.read(read).to_pylist():
+                label = labelled.get(row[PAIR_ID])
+                for record in _records(row, label, layout=layout, column=column, counts=counts):
+                    yield record | carried.of(row, turned=label is not None and label[SELECTION_LABEL] < 0)
 
-    write_dataset(output, records(), layout=layout, margin=column, name=run.name)
+    write_dataset(output, records(), layout=layout, margin=column, name=run.name, carried=carried.fields)
     return LabelledReport(
-        output.path(LAYOUTS[layout].file),
+        LAYOUTS[layout].path(output),
         kept=counts["kept"],
         swapped=counts["swapped"],
         ties=counts["ties"],

@@ -200,10 +200,10 @@ def test_a_driver_that_is_asked_to_end_lets_go_at_once(s3: Store) -> None:
     code = """
 import sys, time
 from encore_ray.config import ClusterOptions, TrackingOptions
-from encore_ray.run import open_run
+from encore_ray.run import hold_run
 from encore_ray.storage import Folder
 cluster, tracking = ClusterOptions(engine="local"), TrackingOptions(enabled=False)
-with open_run(Folder(sys.argv[1]), cluster=cluster, tracking=tracking, params={}):
+with hold_run(Folder(sys.argv[1]), cluster=cluster, tracking=tracking, params={}):
     print("held", flush=True)
     time.sleep(600)
 """

@@ -170,6 +170,7 @@ def test_a_dataset_in_the_way_is_kept_unless_it_is_to_be_replaced(tmp_path: Path
 
 
 ALL = list(LAYOUTS)
+PLAIN = ("jsonl", "parquet", "datasets")
 
 
 @pytest.mark.parametrize("layout", ALL)
@@ -190,7 +191,7 @@ def test_margins_for_the_loss_are_written_where_a_trainer_subtracts_them_and_ref
 ) -> None:
     run = write_rewards(tmp_path, [{"margin": -2.0}, {}])
     how: dict[str, Any] = {"layout": layout, "on_negative_margin": "keep", "margin": "as-loss"}
-    if layout not in ("trl", "openrlhf", "ms-swift", "parquet"):
+    if layout not in ("trl", "openrlhf", "ms-swift", "jsonl", "parquet", "datasets"):
         with pytest.raises(ConfigError, match="those of trl, openrlhf, ms-swift do"):
             export_rewards(run, run.child("out"), **how)
         return
@@ -209,8 +210,50 @@ def test_a_name_that_would_do_something_else_is_refused(tmp_path: Path, layout: 
     assert not run.child("out").exists()
 
 
+def with_more(run: Folder) -> Folder:
+    """Its first file of rewards, with further columns."""
+    path = Path(run.uri) / "rewards" / "0.parquet"
+    more = {"subset": ["safe", None], "chosen_reward": [1.0, 2.0], "rejected_reward": [0.0, 5.0], "year": [2024, None]}
+    table = pq.read_table(path)
+    for name, values in more.items():
+        table = table.append_column(name, pa.array(values))
+    pq.write_table(table, path)
+    (Path(run.uri) / "rewards" / "1.parquet").unlink()
+    return run
+
+
+@pytest.mark.parametrize("layout", PLAIN)
+def test_a_plain_table_carries_all_that_the_rewards_have(tmp_path: Path, layout: str) -> None:
+    run = with_more(write_rewards(tmp_path, [{}, {"margin": -3.0}, {}]))
+    report = export_rewards(run, run.child("out"), layout=layout, on_negative_margin="swap", margin="gap")
+    first, second = rows_of(report.path)
+    assert first == {
+        "pair_id": "p0", "prompt": PROMPT, "chosen": CHOSEN, "rejected": REJECTED,
+        "subset": "safe", "chosen_reward": 1.0, "rejected_reward": 0.0, "year": 2024, "gap": 1.0,
+    }  # fmt: skip
+    # Turned round, and with it what is said of either side.
+    assert (second["chosen"], second["chosen_reward"], second["rejected_reward"]) == (REJECTED, 5.0, 2.0)
+    again = export_rewards(run, run.child("out"), layout=layout, on_negative_margin="drop", overwrite=True)
+    assert [row["pair_id"] for row in rows_of(again.path)] == ["p0"]
+
+
+def test_a_trainer_gets_the_columns_that_are_asked_for(tmp_path: Path) -> None:
+    run = with_more(write_rewards(tmp_path, [{}, {}, {}]))
+    how: dict[str, Any] = {"layout": "trl", "on_negative_margin": "keep"}
+    few = export_rewards(run, run.child("few"), carry=["pair_id", "subset"], **how)
+    assert list(rows_of(few.path)[0]) == ["prompt", "chosen", "rejected", "pair_id", "subset"]
+    every = export_rewards(run, run.child("all"), carry=["all"], **how)
+    assert "year" in rows_of(every.path)[0]
+    with pytest.raises(
+        ConfigError, match="--carry group: there is no such column; found pair_id, subset, chosen_reward"
+    ):
+        export_rewards(run, run.child("none"), carry=["group"], **how)
+
+
 def rows_of(path: str) -> list[dict[str, Any]]:
     """What `datasets` reads, as the trainers do."""
+    if Path(path).is_dir():
+        return list(datasets.load_from_disk(path))
     kind = "parquet" if path.endswith(".parquet") else "json"
     loaded: Any = datasets.load_dataset(kind, data_files=path, split="train", cache_dir=f"{path}.cache")
     return list(loaded)
@@ -251,7 +294,10 @@ MULTI_TURN = turns("A.", "B?", "C.", first="assistant")
             },
             1,
         ),
-        ("parquet", {"pair_id": "p0", "prompt": SYSTEM + PROMPT, "chosen": CHOSEN, "rejected": REJECTED}, 0),
+        *(
+            (plain, {"pair_id": "p0", "prompt": SYSTEM + PROMPT, "chosen": CHOSEN, "rejected": REJECTED}, 0)
+            for plain in PLAIN
+        ),
     ],
 )
 def test_an_example_has_the_columns_that_the_trainer_documents(

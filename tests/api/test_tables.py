@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 import encore_ray
 from encore_ray import Rule, RuleSet, Scale
@@ -168,7 +170,9 @@ def test_options_are_those_of_the_command(table: pa.Table) -> None:
 
 def test_rules_that_lie_beside_a_file_are_taken_as_the_command_takes_them(table: pa.Table, tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "scores.parquet")
-    assert [rule.higher_is for rule in encore_ray.weigh(tmp_path / "scores.parquet").weights.rules] == ["better"] * 10
+    guessed = encore_ray.weigh(tmp_path / "scores.parquet")
+    assert [rule.higher_is for rule in guessed.rules] == [rule.higher_is for rule in RULES]  # of 2,940 labels each
+    assert "a higher score is taken to be worse, by the labels, from 0 to 1" in guessed.assumed
     (tmp_path / "rules.yaml").write_text(RULES.to_yaml())
     made = encore_ray.weigh(tmp_path / "scores.parquet")
     assert made.weights == encore_ray.weigh(table, RULES).weights
@@ -185,6 +189,100 @@ def test_weights_may_be_the_path_of_a_file(table: pa.Table, written: Path) -> No
 def test_weights_are_saved_as_the_command_writes_them(table: pa.Table, written: Path, tmp_path: Path) -> None:
     encore_ray.weigh(table, RULES).save(tmp_path / "weights.json")
     assert (tmp_path / "weights.json").read_bytes() == (written / "weights.json").read_bytes()
+
+
+# Other forms; the files of tests/foreign have all of them
+
+
+@pytest.fixture(scope="module")
+def sides() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(5)
+    return {side: rng.normal(mean, 0.1, (50, 3)).clip(0, 1) for side, mean in (("chosen", 0.55), ("rejected", 0.5))}
+
+
+NAMES = ("harm", "honesty", "care")
+
+
+def as_frame(sides: dict[str, np.ndarray], pattern: str = "{side}__{rule}") -> pd.DataFrame:
+    return pd.DataFrame(
+        {pattern.format(side=side, rule=rule): of[:, k] for side, of in sides.items() for k, rule in enumerate(NAMES)}
+    )
+
+
+def test_arrays_and_frames_of_scores_are_composed(sides: dict[str, np.ndarray]) -> None:
+    weights = encore_ray.weigh(as_frame(sides), NAMES)
+    expected = encore_ray.compose(as_frame(sides), weights).table
+    both = encore_ray.compose((sides["chosen"], torch.from_numpy(sides["rejected"])), weights).table
+    assert [bits(both[name]).tolist() for name in REWARDS] == [bits(expected[name]).tolist() for name in REWARDS]
+    frame = pd.DataFrame(sides["chosen"], columns=list(NAMES), index=range(100, 150))
+    for single in (sides["chosen"], frame, pl.DataFrame(frame[["care", "harm", "honesty"]])):
+        made = encore_ray.compose(single, weights)
+        assert bits(made.table["chosen_reward"]).tolist() == bits(expected["chosen_reward"]).tolist()
+        assert made.table["rejected_reward"].null_count == 50
+    assert encore_ray.compose(frame, weights).to_pandas().index.tolist() == frame.index.tolist()
+    assert encore_ray.weigh((sides["chosen"], sides["rejected"]), NAMES).weights == weights.weights
+    with pytest.raises(DataError, match="lists of 2 scores, and there are 3 rules"):
+        encore_ray.compose(sides["chosen"][:, :2], weights)
+
+
+def test_data_sets_and_lists_of_rows_are_tables(sides: dict[str, np.ndarray]) -> None:
+    expected = encore_ray.weigh(as_frame(sides), NAMES).weights
+    back = list(range(50))[::-1]
+    turned_twice = datasets.Dataset.from_pandas(as_frame(sides).iloc[back], preserve_index=False).select(back)
+    for scores in (turned_twice, as_frame(sides).to_dict("records")):
+        assert encore_ray.weigh(scores, NAMES).weights == expected
+        assert encore_ray.compose(scores, expected).table["pair_id"].to_pylist()[:2] == ["0", "1"]
+
+
+def test_frames_with_other_columns_are_read_and_told(sides: dict[str, np.ndarray]) -> None:
+    expected = encore_ray.weigh(as_frame(sides), NAMES)
+    frame = as_frame(sides, "score_{side}_{rule}").assign(prompt="Hi")
+    frame.loc[50] = [np.nan] * 6 + ["nobody scored it"]
+    made = encore_ray.weigh(frame)
+    assert made.weights == expected.weights
+    assert "50 pairs under 3 rules: harm, honesty, care" in made.assumed
+    assert "Left out: 1 row without any score. Carried along, not as scores: 1 column, prompt." in made.assumed
+    assert "Of harm, honesty, care a higher score is taken to be better, from 0 to 1." in made.assumed
+    rewards = encore_ray.compose(frame[::-1], made)
+    assert rewards.to_pandas().index.tolist() == [*range(49, -1, -1)]
+    assert rewards.assumed in rewards._repr_html_()
+    swapped = as_frame(sides, "{rule}.{side}").rename(columns=lambda name: name.replace("rejected", "b"))
+    named = encore_ray.compare(swapped, chosen="{rule}.chosen", rejected="{rule}.b", columns={})
+    assert named.comparison.content == encore_ray.compare(as_frame(sides), NAMES).comparison.content
+
+
+def test_flags_that_would_decide_are_told_as_arguments(sides: dict[str, np.ndarray], tmp_path: Path) -> None:
+    frame = as_frame(sides, "{rule}_{side}").rename(
+        columns=lambda name: name.replace("chosen", "a").replace("rejected", "b")
+    )
+    frame.to_csv(tmp_path / "x.csv")
+    for scores in (frame, tmp_path / "x.csv"):
+        with pytest.raises(ConfigError, match=r"--chosen '\{rule\}_a' .* In Python they are the arguments chosen, rej"):
+            encore_ray.weigh(scores)
+
+
+def test_weights_are_loaded_as_they_were_saved(sides: dict[str, np.ndarray], tmp_path: Path) -> None:
+    made = encore_ray.weigh(as_frame(sides), NAMES)
+    made.save(tmp_path / "w.json")
+    found = encore_ray.Weights.load(tmp_path / "w.json")
+    assert found.weights == made.weights
+    assert repr(found) == repr(made) == repr(made.weights)
+    assert repr(found).startswith("<encore weights of 3 rules: harm 0.3")
+    with pytest.raises(DataError, match=r"nowhere.json is not there"):
+        encore_ray.Weights.load(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        (datasets.DatasetDict({"train": datasets.Dataset.from_dict({"a": [1]})}), "several splits: train. Name one"),
+        (datasets.IterableDataset.from_generator(lambda: iter([{"a": 1}])), "streams, and is read more than once"),
+    ],
+    ids=["splits", "stream"],
+)
+def test_data_sets_that_are_no_table_are_told_apart(scores: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        encore_ray.weigh(scores)
 
 
 # What is shown
@@ -259,15 +357,16 @@ HALVES = np.full(40, 0.5)
 WRONG: dict[str, tuple[Any, type[EncoreError], str]] = {
     "nothing": (None, ConfigError, "expected an Arrow table, .* found NoneType"),
     "a list": ([1], ConfigError, "found list"),
-    "a matrix": (np.zeros((3, 3)), ConfigError, "found ndarray"),
-    "a polars plan": (pl.DataFrame(small()).lazy(), ConfigError, "found LazyFrame"),
+    "an array of three dimensions": (np.zeros((3, 2, 3)), ConfigError, "found ndarray"),
+    "arrays of two shapes": ((np.zeros((3, 3)), np.zeros((3, 2))), ConfigError, r"found \(3, 3\), \(3, 2\)"),
+    "a polars plan": (pl.DataFrame(small()).lazy(), ConfigError, r"found LazyFrame. Call its collect\(\) first"),
     "a series": (pd.Series(HALVES), DataError, "cannot be read as a table"),
     "no file": ("/nowhere/x.parquet", ConfigError, "/nowhere/x.parquet: no such table"),
     "no column": ({}, DataError, "scores is empty"),
     "no row": (pd.DataFrame(small()).iloc[:0], DataError, "scores is empty"),
     "no row of polars": (pl.DataFrame(small()).head(0), DataError, "scores is empty"),
     "no chunk": (pa.table({name: pa.chunked_array([], pa.float64()) for name in small()}), DataError, "is empty"),
-    "no rule": ({"x": [1.0]}, DataError, "expected the columns chosen__RULE and rejected__RULE"),
+    "no rule": ({"x": [1.0]}, DataError, "^scores: no scores are seen: expected the columns chosen__RULE"),
     "numbers for names": (pd.DataFrame({0: [1.0], 1: [2.0]}), DataError, "expected the columns chosen__RULE"),
     "one side": (changed(HALVES, name="chosen__harm"), DataError, "of harm it has one of the two"),
     "the other side": (changed(HALVES, name="rejected__harm"), DataError, "of harm it has one of the two"),

@@ -1,0 +1,199 @@
+"""ENCORE on tables in memory: no run folder, no cluster, the same digits as the commands; and run folders, read.
+
+    weights = encore_ray.weigh(frame, rules=["harm", "honesty"])
+    rewards = encore_ray.compose(frame, weights)
+    encore_ray.compare(frame, rules=["harm", "honesty"])
+
+Scores are an Arrow table, a pandas or polars frame, a Dataset of Hugging Face, a mapping of arrays, a list of dicts, or
+the path of a table: a row a pair, with columns chosen__RULE and rejected__RULE. A row whose rejected scores are all
+null, in pandas and numpy NaN, is a single response. A pair_id, and a prompt_id or group_id of pairs that belong
+together, are taken where they are there, also from the index of a pandas frame; else every row is a pair of its own.
+
+Columns of other names and tables of other forms are read as the commands read them (`encore_ray.foreign`); the
+arguments `chosen`, `rejected` and `columns` say what --chosen, --rejected and --map do. An array of shape (N, K) has
+the scores of N single responses, a pair of them those of both sides.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from os import PathLike, fspath
+from typing import Any
+
+import pyarrow as pa
+
+from encore_ray.api.results import ComparedSchemes, Rewards, Weights
+from encore_ray.api.runs import RunFolder, open_run
+from encore_ray.api.tables import Scores, Table, open_table
+from encore_ray.artifacts import Comparison
+from encore_ray.composition.weigh.weights import Weights as Content
+from encore_ray.config import WeighOptions
+from encore_ray.config.sources import make_section, read_rules
+from encore_ray.drafts.inferred import infer_rules
+from encore_ray.engine.local import LocalEngine
+from encore_ray.engine.work.reduce import Reducer
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.folder.reading.tables import TableUnit, carried_rules, table_rules
+from encore_ray.foreign.naming import Naming
+from encore_ray.passes.compare import compare_units
+from encore_ray.passes.compose import compose_unit
+from encore_ray.passes.weigh import weigh_units
+from encore_ray.rules import RuleSet
+from encore_ray.schema import CHOSEN, REJECTED, SIDE_SEPARATOR
+from encore_ray.storage import absolute
+
+__all__ = ["ComparedSchemes", "Rewards", "RunFolder", "Weights", "compare", "compose", "open_run", "weigh"]
+
+Rules = RuleSet | Sequence[str] | str | PathLike[str]
+Options = WeighOptions | Mapping[str, Any]
+
+
+def weigh(
+    scores: Scores,
+    rules: Rules | None = None,
+    *,
+    options: Options | None = None,
+    chosen: str | None = None,
+    rejected: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Weights:
+    """Weights of rules from a table of scores, as `encore-ray weigh` computes them.
+
+    Args:
+        scores: a row a pair; see the top of the module.
+        rules: a rule set, a rules.yaml, or names alone, whose scale and direction are read off the scores. None: the
+            rules that stand with the scores, or those that their columns name. What was read off is told in `assumed`.
+        options: of weigh: `{"temperature": 1}`, as in the configuration.
+        chosen, rejected: columns of either side's scores, as "score_{rule}_a", or one of lists, structs or numbers.
+        columns: other columns by what they hold, as `{"pair_id": "uid"}`.
+
+    Raises:
+        ConfigError: options, rules or names of columns are wrong, or several columns may be meant. DataError: there are
+            no scores, or one is not finite or outside its scale.
+    """
+    given = _given(rules)
+    with open_table(scores, Naming(chosen, rejected, columns or {}), rules=_names(given)) as table:
+        found, assumed = _rules(table, given)
+        weights = weigh_units(table.units, found, _options(options), Reducer(LocalEngine()))
+    return Weights(weights, assumed)
+
+
+def compose(
+    scores: Scores,
+    weights: Weights | Content | str | PathLike[str],
+    *,
+    chosen: str | None = None,
+    rejected: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Rewards:
+    """The reward of every response and the margin of every pair, as `encore-ray compose` computes them.
+
+    Args:
+        scores: of the rules that were weighed; see the top of the module. A frame whose columns are called as the rules
+            has single responses, and so has an array of shape (N, K), in the order of the rules.
+        weights: of `weigh` or of a job's result, or the path of a weights.json.
+        chosen, rejected, columns: as of `weigh`.
+
+    Raises:
+        ConfigError: these are no weights. DataError: a rule's column is missing, or holds something else than numbers.
+    """
+    found = _weights(weights)
+    naming = Naming(chosen, rejected, columns or {})
+    with open_table(scores, naming, rules=found.rule_set.names) as table:
+        rules = table_rules(table.units, found.rule_set)
+        parts = [compose_unit(unit, found, rules)[0] for unit in table.units]
+        rewards = pa.concat_tables(parts, promote_options="default")
+    return Rewards(rewards, "rewards", _said(table.sentences), table.index)
+
+
+def compare(
+    scores: Scores,
+    rules: Rules | None = None,
+    *,
+    options: Options | None = None,
+    chosen: str | None = None,
+    rejected: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> ComparedSchemes:
+    """All weight schemes on the same pairs, as `encore-ray compare` counts them; arguments as of `weigh`."""
+    given = _given(rules)
+    with open_table(scores, Naming(chosen, rejected, columns or {}), rules=_names(given)) as table:
+        found, assumed = _rules(table, given)
+        made = compare_units(table.units, found, _options(options), Reducer(LocalEngine()))
+    return ComparedSchemes(Comparison.of(made), assumed)
+
+
+def _weights(weights: Any) -> Content:
+    if isinstance(weights, str | PathLike):
+        return Weights.load(fspath(weights)).weights
+    found = weights.weights if isinstance(weights, Weights) else weights
+    if not isinstance(found, Content):
+        raise ConfigError(
+            f"weights: expected what `encore_ray.weigh` gives, Weights, or the path of a weights.json; found "
+            f"{type(weights).__name__}."
+        )
+    return found
+
+
+def _options(options: Options | None) -> WeighOptions:
+    if isinstance(options, WeighOptions):
+        return options
+    if options is not None and not isinstance(options, Mapping):
+        raise ConfigError(f"options: expected a mapping, as {{'temperature': 1}}; found {type(options).__name__}.")
+    return make_section(WeighOptions, options or {}, where="options")
+
+
+def _given(rules: Any) -> RuleSet | list[str] | None:
+    """The rules that a person gives, or their names."""
+    if rules is None or isinstance(rules, RuleSet):
+        return rules
+    return read_rules(absolute(fspath(rules))) if isinstance(rules, str | PathLike) else _named(rules)
+
+
+def _names(given: RuleSet | list[str] | None) -> list[str] | None:
+    return given.names if isinstance(given, RuleSet) else given
+
+
+def _rules(table: Table, given: RuleSet | list[str] | None) -> tuple[RuleSet, str]:
+    """The rules, and how the table was read and what is assumed of rules that nobody gave."""
+    if isinstance(given, RuleSet):
+        return table_rules(table.units, given), _said(table.sentences)
+    if given is None and table.units and (carried := carried_rules(table.units[0])) is not None:
+        return table_rules(table.units, carried), _said(table.sentences)
+    names = _named_by_columns(table.units) if given is None else given
+    drafted = infer_rules(table.units, names, texts=table.account.rules if table.account else None)
+    return drafted.rules, _said([*table.sentences, *drafted.assumed])
+
+
+def _said(sentences: Sequence[str]) -> str:
+    return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
+
+
+def _named(rules: Any) -> list[str]:
+    """Rules that are given by name."""
+    ordered = isinstance(rules, Iterable) and not isinstance(rules, Mapping | Set)
+    names = list(rules) if ordered else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            "rules: expected names in their order, as ['harm', 'honesty'], a RuleSet, or the path of a rules.yaml; "
+            f"found {rules!r:.200}."
+        )
+    return [str(name) for name in names]
+
+
+def _named_by_columns(units: Sequence[TableUnit]) -> list[str]:
+    """A rule for each column chosen__RULE; DataError where its other side is missing, or there is none."""
+    if not units:
+        return table_rules(units, None).names  # which says that the table is empty
+    names = units[0].schema.names
+    chosen, rejected = (
+        [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        for prefix in (f"{side}{SIDE_SEPARATOR}" for side in (CHOSEN, REJECTED))
+    )
+    odd = [rule for rule in dict.fromkeys([*chosen, *rejected]) if rule not in chosen or rule not in rejected]
+    if odd or not chosen:
+        what = f"of {', '.join(odd[:6])} it has one of the two" if odd else f"found {', '.join(names[:6])}"
+        raise DataError(
+            f"{units[0].table_name}: expected the columns {CHOSEN}{SIDE_SEPARATOR}RULE and "
+            f"{REJECTED}{SIDE_SEPARATOR}RULE of each rule; {what}{' …' if len(odd or names) > 6 else ''}. Name the "
+            "rules that count by `rules`."
+        )
+    return chosen

@@ -1,0 +1,81 @@
+"""What became of a table made elsewhere, to be told: nothing of it is passed over without a word."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from encore_ray.foreign.forms import Long, Wide
+from encore_ray.foreign.values import Texts
+from encore_ray.schema import CHOSEN, PAIR_ID, REJECTED, chosen_column
+from encore_ray.visible import short
+
+_MOST = 8  # names in a sentence
+
+
+@dataclass(frozen=True)
+class Account:
+    """How a table was read.
+
+    Attributes:
+        table: what messages call it.
+        form: in which columns its scores and ids were found.
+        rules: by name, what the table calls them.
+        num_pairs: rows of ours.
+        num_without: rows without any score, left out.
+        further: its other columns: of a row a pair they are carried along, of a row a score they are left out.
+        texts: of a table of texts.
+    """
+
+    table: str
+    form: Wide | Long
+    rules: dict[str, str]
+    num_pairs: int
+    num_without: int
+    further: Sequence[str]
+    texts: Texts | None
+
+    def sentences(self) -> list[str]:
+        """What was found, assumed and left out."""
+        pairs, rules = _count(self.num_pairs, "pair"), _count(len(self.rules), "rule")
+        said = [f"{self.table}: {pairs} under {rules}: {_listed(self.rules)}", f"scores stand {self._where()}"]
+        if isinstance(self.form, Wide) and self.form.num_listed and self.form.names is None:
+            named = [f"rule_{number + 1}" for number in range(self.form.num_listed)]
+            if [*self.rules] == named:
+                said.append("lists do not tell which rules they are of; --rules names them in their order")
+        if PAIR_ID not in self.form.ids:
+            said.append(f"it has no {PAIR_ID}, so rows are numbered from 0; --map pair_id=COLUMN names one")
+        named = [f"{column} is {name}" for name, column in self.form.ids.items() if column != name]
+        if named:
+            said.append("; ".join(named))
+        if self.texts is not None and self.texts.decimal == ",":
+            said.append("decimals have a comma")
+        if self.num_without:
+            said.append(f"left out: {_count(self.num_without, 'row')} without any score")
+        if self.further:
+            kept = "left out" if isinstance(self.form, Long) else "carried along, not as scores"
+            said.append(f"{kept}: {_count(len(self.further), 'column')}, {_listed(self.further)}")
+        return said
+
+    def _where(self) -> str:
+        if isinstance(self.form, Long):
+            form = self.form
+            return f"a row each: rule in {form.rule}, side in {form.side}, score in {form.score}"
+        rule, (chosen, rejected) = next(iter(self.form.scores.items()))
+        kind = {str: "structs", int: "lists"}.get(type(chosen.key), "columns")
+        if rejected is None:
+            return f"in {kind} of single responses, as {short(chosen.column)} for {rule}"
+        if chosen.key is not None:
+            return (
+                f"in {kind}: of {CHOSEN} responses in {short(chosen.column)}, of {REJECTED} in {short(rejected.column)}"
+            )
+        if chosen.column == chosen_column(rule):
+            return f"in {kind} called as ours"
+        return f"in {kind} as {short(chosen.column)} ({CHOSEN}) and {short(rejected.column)} ({REJECTED})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _listed(names: Sequence[str] | dict[str, str]) -> str:
+    shown = [short(name) for name in names][:_MOST]
+    return ", ".join(shown) + (f" and {len(names) - _MOST:,} more" if len(names) > _MOST else "")
