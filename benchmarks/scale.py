@@ -103,7 +103,7 @@ def do_job(folder: Path, engine: str) -> dict[str, PassCost]:
     from encore_ray.passes.score import Score
     from encore_ray.passes.scorers.choose import choose_scorer, scorer_facts
     from encore_ray.passes.weigh import Weigh
-    from encore_ray.run import open_run
+    from encore_ray.run import hold_run
     from encore_ray.storage import Folder
 
     config = JobConfig.model_validate(
@@ -116,7 +116,7 @@ def do_job(folder: Path, engine: str) -> dict[str, PassCost]:
         }
     )
     watcher = Watcher()
-    with open_run(Folder(config.run), cluster=config.cluster, tracking=config.tracking, params={}) as run:
+    with hold_run(Folder(config.run), cluster=config.cluster, tracking=config.tracking, params={}) as run:
         with watcher.watch("prepare"):
             run.do(Prepare(list_files([InputSpec(config.inputs[0].path)]), config.prepare))
         with watcher.watch("score"):
