@@ -130,11 +130,16 @@ class RuleCorrelations(Part):
 
 
 class Decision(Part):
-    """Which weights to use, in short; the verdict begins with it in full."""
+    """Which weights to use, in short; the verdict begins with it in full.
+
+    Attributes:
+        is_clear: whether they are above uniform weights by more than chance. beats_coin: above a coin.
+    """
 
     scheme: str
     is_clear: bool
     title: str
+    beats_coin: bool = True
 
 
 class SampleSize(Part):

@@ -4,6 +4,7 @@ import contextlib
 import io
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from encore_ray.folder.reading.tables import run_rules
 from encore_ray.folder.spec import PASSES, PREPARE, REPORT, SCORE, SELECT
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.selection.selected import Selection, find_selection
+from encore_ray.redaction import redact
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
 from encore_ray.report.charts.loadings import HEIGHT, WIDTH, loadings_chart
 from encore_ray.report.data.contents import ReportContents, SelectionSummary, reported_rules
@@ -88,7 +90,7 @@ def _facts(folder: Folder) -> dict[str, Any]:
     plans = [f"{one.table}/{PLAN_FILE}" for one in (SCORE, SELECT)]
     names = [*made, *plans, CONFIG_FILE, RULES_FILE]
     digests = {name: content_digest(folder.read_bytes(name)) for name in names if folder.exists(name)}
-    return {"title": folder.name, "shows": digests, "libraries": _versions(), "code": code_digest()}
+    return {"place": redact(folder.uri), "shows": digests, "libraries": _versions(), "code": code_digest()}
 
 
 def _versions() -> dict[str, str]:
@@ -130,6 +132,8 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
             selection = SelectionSummary(found.facts["num_rules"], found.facts["by"], counts["select"] or {})
     return ReportContents(
         title=folder.name,
+        place=redact(folder.uri),
+        made_on=datetime.now(UTC).date().isoformat(),
         weights=weights or _read(WeightsFile, folder),
         metrics=_read(Metrics, folder),
         comparison=comparison,

@@ -4,12 +4,13 @@ import subprocess
 from typing import Any
 
 from encore_ray.config import JobConfig
+from encore_ray.config.job import options_that_ran
 
 
 def flat_params(config: JobConfig) -> dict[str, Any]:
-    """The configuration as MLflow params: section.option = value."""
+    """The options that decide a job as MLflow params: section.option = value."""
     params: dict[str, Any] = {}
-    for name, value in config.model_dump(mode="json").items():
+    for name, value in options_that_ran(config.model_dump(mode="json")).items():
         if isinstance(value, dict):
             params |= {f"{name}.{option}": inner for option, inner in value.items()}
         else:

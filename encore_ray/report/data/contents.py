@@ -7,6 +7,7 @@ from typing import Any
 from encore_ray.artifacts import Comparison, LabelErrors, Metrics, RefineReport, RuleRefineReport, WeightsFile
 from encore_ray.artifacts.comparison import ComparedRule, Line
 from encore_ray.artifacts.figures import DecidedByVeto, Difference, Stats
+from encore_ray.composition.compare.labels import LABELS
 from encore_ray.report.drawing.numbers import weight_writer
 from encore_ray.rules import RuleSet
 
@@ -31,6 +32,7 @@ class ReportContents:
 
     Attributes:
         title: what to call the run, usually its folder.
+        place: where the run lies, for commands to paste; None where it is not told. made_on: date, as 2026-01-31.
         refined, refined_rules: what a refinement buys, of the composed reward and of each rule's scores.
         label_errors: the labels that a refinement finds least probable.
         prepared, scored: counts of the two passes; `reason.<reason>` counts rows in quarantine.
@@ -42,6 +44,8 @@ class ReportContents:
     """
 
     title: str
+    place: str | None = None
+    made_on: str | None = None
     weights: WeightsFile | None = None
     metrics: Metrics | None = None
     comparison: Comparison | None = None
@@ -119,6 +123,11 @@ class Contender:
     @property
     def name(self) -> str:
         return self.line.name
+
+
+def label_of(name: str) -> str:
+    """What people call a scheme or baseline of that name."""
+    return LABELS.get(name, name)
 
 
 def contenders(comparison: Comparison) -> list[Contender]:

@@ -63,15 +63,19 @@ def weights_table(contents: ReportContents) -> Markup | None:
         "rule",
         column("weight", class_="plot"),
         column(class_="number"),
-        column("share of the margin", class_="number", title="weight times spread of the score differences"),
+        column(
+            "moves the margin",
+            class_="number",
+            title="share of the margin: weight times spread of the score differences",
+        ),
         column(f"entropy{' of the ratings' if rated else ''}, {unit_of(contents)}", class_="number"),
         *([column("entropy of the scores", class_="number"), column("weight by it", class_="number")] if rated else []),
-        column("accuracy", class_="number"),
+        column("agrees (accuracy)", class_="number"),
         column("wins", class_="number"),
         column("ties", class_="number"),
         column("losses", class_="number"),
-        column("active pairs", class_="number", title="pairs whose two scores differ by a step or more"),
-        column("fullest cell", class_="number", title="share of responses with the most frequent score"),
+        column("told apart (active pairs)", class_="number", title="pairs whose two scores differ by a step or more"),
+        column("same score (fullest cell)", class_="number", title="share of responses with the most frequent score"),
         *([column("Bradley–Terry weight", class_="number")] if has_labels else []),
     ]
     rows = [_rule_row(rule, top, has_labels=has_labels, by_scores=rated.by_scores if rated else None) for rule in rules]
@@ -141,6 +145,8 @@ def _rule_row(rule: ReportedRule, top: float, *, has_labels: bool, by_scores: By
         number(percent(rule.active_pair_share)),
         number(percent(rule.mode_share)),
         number(compact(rule.bradley_terry_weight)) if has_labels else None,
+        data_rule=rule.name,
+        data_facts=f"weight {rule.weight_text}, entropy {plain(rule.entropy)}, accuracy {percent(rule.accuracy)}",
     )
 
 
