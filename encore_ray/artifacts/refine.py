@@ -134,10 +134,11 @@ class RuleRefineReport(Artifact):
 
 
 class LabelError(Part):
-    """A pair, and how probable its label is."""
+    """A pair, how probable its label is, and the unit of rewards/ that it lies in; older versions do not tell it."""
 
     pair_id: str
     label_probability: float
+    unit: str | None = None
 
 
 class LabelErrors(Artifact):

@@ -17,7 +17,7 @@ from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.errors import DataError
 from encore_ray.folder.composed import composed_weights
 from encore_ray.folder.protocol.versions import code_digest
-from encore_ray.folder.reading.columns import holds_numbers, holds_texts, subsets
+from encore_ray.folder.reading.columns import first_texts, holds_numbers, holds_texts, subsets
 from encore_ray.folder.reading.score_block import resampling_keys
 from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_units
 from encore_ray.folder.reading.vetoes import VETOES, read_vetoes
@@ -134,6 +134,8 @@ class _Measure:
             responses=_responses(table),
             shorter_N=how_much_shorter(table),
             broken=read_vetoes(table, self._hard_rules, where=unit.where),
+            pair_ids=first_texts([table.column(PAIR_ID)]),
+            unit=unit.unit,
         )
 
 

@@ -27,6 +27,7 @@ from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.reading.tables import run_rules
 from encore_ray.folder.spec import PASSES, PREPARE, REPORT, SCORE, SELECT
+from encore_ray.passes.examples import read_examples
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.selection.selected import Selection, find_selection
 from encore_ray.redaction import redact
@@ -36,6 +37,7 @@ from encore_ray.report.data.contents import ReportContents, SelectionSummary, re
 from encore_ray.report.data.data_tables import report_tables
 from encore_ray.report.page import render_page
 from encore_ray.report.sections.consensus import consensus_of
+from encore_ray.report.sections.pairs import shown_pairs
 from encore_ray.report.sections.rules import unit_of
 from encore_ray.run import Run
 from encore_ray.schema import (
@@ -130,16 +132,17 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
         found = find_selection(folder)
         if found is not None and _is_compared(found, comparison):
             selection = SelectionSummary(found.facts["num_rules"], found.facts["by"], counts["select"] or {})
+    metrics, label_errors = _read(Metrics, folder), _read(LabelErrors, folder)
     return ReportContents(
         title=folder.name,
         place=redact(folder.uri),
         made_on=datetime.now(UTC).date().isoformat(),
         weights=weights or _read(WeightsFile, folder),
-        metrics=_read(Metrics, folder),
+        metrics=metrics,
         comparison=comparison,
         refined=_read(RefineReport, folder),
         refined_rules=_read(RuleRefineReport, folder),
-        label_errors=_read(LabelErrors, folder),
+        label_errors=label_errors,
         prepared=counts["prepare"],
         scored=counts["score"],
         selection=selection,
@@ -148,6 +151,7 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
         config=stored_config(folder),
         model=tables["score"].standing_facts(),
         versions=_versions(),
+        examples=read_examples(folder, shown_pairs(metrics, label_errors)),
     )
 
 

@@ -14,6 +14,7 @@ from encore_ray.report.sections.agreement import margins, rewardbench, subsets
 from encore_ray.report.sections.consensus import consensus
 from encore_ray.report.sections.hard_rules import hard_rules
 from encore_ray.report.sections.headline import headline, warnings
+from encore_ray.report.sections.pairs import pairs
 from encore_ray.report.sections.refinement import refinement
 from encore_ray.report.sections.rules import entropy_accuracy, weights_table
 from encore_ray.report.sections.schemes import schemes, sweep
@@ -34,6 +35,7 @@ _SECTIONS = (
     ("histograms", "Scores", histograms),
     ("correlations", "Same rules", correlations),
     ("margins", "Margins", margins),
+    ("pairs", "Pairs", pairs),
     ("refinement", "Refinement", refinement),
     ("subsets", "Subsets", subsets),
     ("rewardbench", "RewardBench", rewardbench),

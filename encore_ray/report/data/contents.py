@@ -8,6 +8,7 @@ from encore_ray.artifacts import Comparison, LabelErrors, Metrics, RefineReport,
 from encore_ray.artifacts.comparison import ComparedRule, Line
 from encore_ray.artifacts.figures import DecidedByVeto, Difference, Stats
 from encore_ray.composition.compare.labels import LABELS
+from encore_ray.report.data.pairs import PairTexts
 from encore_ray.report.drawing.numbers import weight_writer
 from encore_ray.rules import RuleSet
 
@@ -41,6 +42,7 @@ class ReportContents:
         config: the resolved configuration. Whoever passes it removes credentials first.
         model: facts of the scores: digest, revision, dtype, device, budget, or that they are ratings in the data.
         versions: of this package and of the libraries that decide a result.
+        examples: texts of the pairs that metrics and label errors name, by pair_id, as far as they are known.
     """
 
     title: str
@@ -60,6 +62,7 @@ class ReportContents:
     config: Mapping[str, Any] | None = None
     model: Mapping[str, Any] | None = None
     versions: Mapping[str, str] | None = None
+    examples: Mapping[str, PairTexts] = field(default_factory=dict)
 
 
 class ReportedRule(ComparedRule):
