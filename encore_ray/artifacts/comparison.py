@@ -196,6 +196,22 @@ class Comparison(Artifact):
         """Of the entropies."""
         return entropy_unit(self.log_base)
 
+    @property
+    def by_temperature(self) -> list[tuple[int, float]]:
+        """A hundred times the temperature, and ENCORE's accuracy on all pairs there, in the bins of the run."""
+        cells = [cell for cell in (self.sweep.cells if self.sweep else ()) if cell.num_bins is None]
+        return sorted((round(100 * cell.temperature), cell.accuracy) for cell in cells)
+
+    def figures_of(self, scheme: str) -> dict[str, float | None]:
+        """Of one scheme and of uniform weights: what tells runs apart in a table of them."""
+        lines = {line.name: line for line in self.schemes}
+        uniform, own = lines["uniform"], lines.get(scheme)
+        difference = own.difference_to_uniform_all if own else None
+        return {
+            "accuracy_uniform": uniform.all.accuracy if uniform.all else None,
+            "difference_to_uniform": difference.value if difference else None,
+        }
+
     def figures(self) -> dict[str, float | None]:
         """The figures that are worth a curve or a column in MLflow: on held-out pairs, which judge all alike."""
         flat: dict[str, float | None] = {"heldout_pairs": self.heldout.num_pairs}

@@ -39,6 +39,7 @@ from encore_ray.report.page import render_page
 from encore_ray.report.sections.consensus import consensus_of
 from encore_ray.report.sections.pairs import shown_pairs
 from encore_ray.report.sections.rules import unit_of
+from encore_ray.report.tables.summary import summary
 from encore_ray.run import Run
 from encore_ray.schema import (
     CONFIG_FILE,
@@ -77,10 +78,14 @@ def write_report(run: Run, *, weights: WeightsFile | None = None) -> None:
         run.note(f"{REPORT.name}: nothing to do, it stands")
         return
     began = time.monotonic()
-    files = make_report(run.folder, weights=weights)
+    contents = _read_contents(run.folder, weights=weights)
+    files = _files(contents)
     for name, data in files.items():
         run.folder.write_atomic(name, data)
         run.tracker.log_artifact(name, data)
+    if contents.metrics and contents.weights and contents.comparison:
+        note = summary(contents.metrics, contents.weights, contents.comparison.decision)
+        run.tracker.set_tags({"mlflow.note.content": note})
     run.has_done(REPORT, time.monotonic() - began, None)
     if facts is not None:
         write_facts(run.folder, REPORT, facts, files=files, kept=None)
@@ -106,7 +111,10 @@ def make_report(folder: Folder, *, weights: WeightsFile | None = None) -> dict[s
         folder: a run, or the output folder of a single command; what is missing there is left out.
         weights: those that the metrics are of; None for the folder's own.
     """
-    contents = _read_contents(folder, weights=weights)
+    return _files(_read_contents(folder, weights=weights))
+
+
+def _files(contents: ReportContents) -> dict[str, bytes]:
     files = {REPORT_FILE: render_page(contents)}
     if contents.refined:
         files[ROBUSTNESS_FILE] = picture(robustness_chart(contents.refined.controls))
