@@ -3,7 +3,7 @@
 import contextlib
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from encore_ray.artifacts import (
     WeightsFile,
 )
 from encore_ray.config.sources import stored_config
-from encore_ray.errors import DataError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.pass_facts import as_json, read_facts, write_facts
 from encore_ray.folder.pass_table import pass_tables
 from encore_ray.folder.protocol.versions import code_digest
@@ -35,7 +35,7 @@ from encore_ray.report.charts.lines import picture, reliability_chart, robustnes
 from encore_ray.report.charts.loadings import HEIGHT, WIDTH, loadings_chart
 from encore_ray.report.data.contents import ReportContents, SelectionSummary, reported_rules
 from encore_ray.report.data.data_tables import report_tables
-from encore_ray.report.page import render_page
+from encore_ray.report.page import render_page, render_side_by_side
 from encore_ray.report.sections.consensus import consensus_of
 from encore_ray.report.sections.pairs import shown_pairs
 from encore_ray.report.sections.rules import unit_of
@@ -128,6 +128,16 @@ def _files(contents: ReportContents) -> dict[str, bytes]:
         pq.write_table(table, file, compression="zstd")
         files[f"{REPORT_TABLES_DIR}/{name}.parquet"] = file.getvalue()
     return files
+
+
+def make_side_by_side(folders: Sequence[Folder]) -> bytes:
+    """A page of several runs; each is called by as much of its path's end as tells it from the others."""
+    parts = [folder.uri.rstrip("/").split("/") for folder in folders]
+    for depth in range(1, max(map(len, parts)) + 1):
+        contents = {"/".join(each[-depth:]): folder for each, folder in zip(parts, folders, strict=True)}
+        if len(contents) == len(folders):
+            return render_side_by_side({name: _read_contents(folder) for name, folder in contents.items()})
+    raise ConfigError("A run is named twice: name different ones to set them side by side.")
 
 
 def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> ReportContents:

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from encore_ray.report.data.contents import ReportContents
 from encore_ray.report.drawing.markup import Child, Markup, tag
+from encore_ray.report.sections import side_by_side
 from encore_ray.report.sections.account import rows_account, settings
 from encore_ray.report.sections.agreement import margins, rewardbench, subsets
 from encore_ray.report.sections.consensus import consensus
@@ -20,6 +21,7 @@ from encore_ray.report.sections.rules import entropy_accuracy, weights_table
 from encore_ray.report.sections.schemes import schemes, sweep
 from encore_ray.report.sections.scores import correlations, histograms
 from encore_ray.report.sections.selection import selection
+from encore_ray.report.sections.side_by_side import Runs
 
 STYLES = ("palette.css", "page.css", "lines.css")
 SCRIPT = "report.js"
@@ -43,6 +45,14 @@ _SECTIONS = (
     ("settings", "Settings", settings),
 )
 
+_OF_SEVERAL = (
+    ("differs", "What differs", side_by_side.what_differs),
+    ("decisions", "Decisions", side_by_side.decisions),
+    ("weights", "Weights", side_by_side.weights),
+    ("subsets", "Subsets", side_by_side.subsets),
+    ("schemes", "Weightings", side_by_side.schemes),
+)
+
 
 def render_page(contents: ReportContents) -> bytes:
     """Render the report.
@@ -62,6 +72,21 @@ def render_page(contents: ReportContents) -> bytes:
         tag("nav", links, aria_label="Sections"),
         [part for _, _, part in present],
     )
+
+
+def render_side_by_side(runs: Runs) -> bytes:
+    """Render a page of several runs, what differs first; equal for equal contents, as `render_page`."""
+    made = [(anchor, name, render(runs)) for anchor, name, render in _OF_SEVERAL]
+    present = [(anchor, name, part) for anchor, name, part in made if part is not None]
+    links = [tag("a", name, href=f"#{anchor}") for anchor, name, _ in present]
+    title = f"{len(runs)} runs side by side"
+    head = tag(
+        "header",
+        tag("p", tag("span", "encore-ray", class_="brand"), class_="eyebrow"),
+        tag("h1", title),
+        tag("ul", [tag("li", tag("bdi", each.place or name)) for name, each in runs.items()], class_="about"),
+    )
+    return _document(title, head, tag("nav", links, aria_label="Sections"), [part for _, _, part in present])
 
 
 def _document(title: str, *body: Child) -> bytes:

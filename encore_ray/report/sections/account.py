@@ -73,8 +73,7 @@ def settings(contents: ReportContents) -> Markup | None:
         ("Versions", list((contents.versions or {}).items())),
     ]
     filled = [(title, entries) for title, entries in groups if entries]
-    ran = options_that_ran(contents.config or {}, also=_beside_the_job(contents))
-    config = _flatten({key: value for key, value in ran.items() if key not in _NO_RESULT})
+    config = ran_options(contents)
     if not filled and not config:
         return None
     return section(
@@ -85,6 +84,12 @@ def settings(contents: ReportContents) -> Markup | None:
         details("The configuration", scrolling("Configuration", _config_table(config))) if config else None,
         _binnings(contents.weights),
     )
+
+
+def ran_options(contents: ReportContents) -> list[tuple[str, str]]:
+    """The options that decide the run's results, as section.option and value."""
+    ran = options_that_ran(contents.config or {}, also=_beside_the_job(contents))
+    return _flatten({key: value for key, value in ran.items() if key not in _NO_RESULT})
 
 
 def _beside_the_job(contents: ReportContents) -> list[str]:
