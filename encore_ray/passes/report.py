@@ -73,7 +73,7 @@ def write_report(run: Run, *, weights: WeightsFile | None = None) -> None:
     if (
         facts is not None
         and standing is not None
-        and is_same(run.path(REPORT_FILE), standing.facts, facts, derived=facts)
+        and is_same(run.path(REPORT_FILE), standing.facts, facts, derived={*standing.facts, *facts})
     ):
         run.note(f"{REPORT.name}: nothing to do, it stands")
         return

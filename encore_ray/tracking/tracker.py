@@ -226,7 +226,8 @@ def open_tracker(
     if courier is not None and not (last and last.is_finished):
         courier.set_out()
     writer = Writer(journal, on_written=courier.nudge if courier else lambda: None, holds_back=last is not None)
-    tracker = Tracker(writer, courier, job=job, journal_folder=journal.folder, uri=uri, name=run_name, last=last)
+    name = last.name if last and resumed and last.name else run_name
+    tracker = Tracker(writer, courier, job=job, journal_folder=journal.folder, uri=uri, name=name, last=last)
     context = {"mlflow.user": _user(), "mlflow.source.name": os.path.basename(sys.argv[0]) or "python"}
     tracker._record("begin", {"name": _text(run_name), "experiment": _text(experiment), "tags": context})
     tracker.set_tags({**tags, **NO_ERROR} if resumed else tags)

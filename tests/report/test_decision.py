@@ -12,7 +12,7 @@ from encore_ray.report.data.contents import ReportContents
 from encore_ray.report.page import render_page
 from tests.report_contents import make_contents
 
-JOB = {"inputs": [{"path": "/data/hh/test.jsonl"}], "model": "/models/reward/v2"}
+JOB = {"inputs": [{"path": "/data/hh/test.jsonl"}], "model": "/models/reward/v2", "run": "/runs/my run"}
 
 
 def decided(num_rules: int = 3, *, best: str = "one_minus_entropy", **changes: Any) -> ReportContents:
@@ -91,6 +91,8 @@ def test_the_command_weighs_as_decided():
     contents = decided()
     expected = "encore-ray run '/runs/my run/config.yaml' --set weigh.scheme=one_minus_entropy --overwrite"
     assert command(contents) == expected
+    moved = command(dataclasses.replace(contents, place="/mnt/run"))
+    assert moved is not None and moved.startswith("encore-ray run /mnt/run/config.yaml --run /mnt/run --set ")
     by_passes = command(dataclasses.replace(contents, config=None))
     assert by_passes is not None
     weigh, *others = by_passes.split(" && ")

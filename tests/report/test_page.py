@@ -24,6 +24,7 @@ from encore_ray.corpora.planted.corpus import planted_ratings
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
 from encore_ray.report.data.contents import ReportContents, contenders, reported_rules
 from encore_ray.report.data.data_tables import report_tables
+from encore_ray.report.data.pairs import PairTexts, Turn
 from encore_ray.report.drawing.markup import Markup, join, tag
 from encore_ray.report.drawing.placement import Box, place_labels
 from encore_ray.report.drawing.scales import AxisScale, fit_scale, ticks
@@ -39,7 +40,11 @@ CSS = "".join(files("encore_ray.report").joinpath(name).read_text("utf-8") for n
 SCRIPT_TEXT = files("encore_ray.report").joinpath(SCRIPT).read_text("utf-8")
 OF_COMPARISON = {"schemes", "sweep", "histograms", "correlations"}
 OF_METRICS = {"margins", "subsets", "rewardbench"}
-ALL = {"warnings", "entropy", "rules", "selection", "rows", "settings", "refinement"} | OF_COMPARISON | OF_METRICS
+ALL = (
+    {"warnings", "entropy", "rules", "selection", "rows", "settings", "refinement", "pairs"}
+    | OF_COMPARISON
+    | OF_METRICS
+)
 NASTY = """</title><script>alert(1)</script>"'&amp; \x00 <!-- ]]> é ‮漢字 {{x}}"""
 
 
@@ -250,7 +255,7 @@ def test_schemes_are_ordered_by_accuracy_and_marked_by_what_they_know():
     rows = list(element(parse(render_page(contents)), "schemes").iter("tr"))[1:]
     # held out: Bradley-Terry 151 of 200, ENCORE 143, uniform 139, the shorter response 123
     assert [words(row)[:30].split(" temperature")[0] for row in rows] == [
-        "Bradley–Terry 75.5% 69.1 to 80",
+        "Bradley–Terry bradley_terry 75",
         "ENCORE",
         "Uniform 69.5% 62.8 to 75.5% 69",
         "The shorter response wins 61.5",
@@ -548,3 +553,24 @@ def test_a_refinement_without_one_of_its_parts_still_has_a_section():
     assert "chosen on the pairs that calibrate: energy density." in shown
     assert "refined 35% 68.5%" in shown
     assert "rule_1 60.0% 62.0% 65.0% +5.0" in shown
+
+
+def test_pairs_are_named_where_no_texts_are_known_and_shown_with_their_texts_where_they_are():
+    contents = make_contents()
+    shown = words(element(parse(render_page(contents)), "pairs"))
+    assert "No texts stand beside these rewards: the pairs are named." in shown
+    assert "Against the label (largest losses), 2 pairs margin −1 rule losses 1 margin −0.5 rule losses 2" in shown
+    assert "Improbable labels (likely label errors), 10 pairs 0.10% probable some/run 1" in shown
+    texts = PairTexts(
+        [Turn.of("user", "Is it safe?")],
+        [Turn.of("assistant", "Yes. " * 400)],
+        [Turn.of("assistant", "No.")],
+        left_out=3,
+        parts={"rule_1": -0.75, "rule_2": 0.25},
+    )
+    found = element(parse(render_page(dataclasses.replace(contents, examples={"rule losses 1": texts}))), "pairs")
+    told = words(found)
+    assert "3 earlier turns left out user Is it safe?" in told
+    assert "… 2,000 characters in all" in told
+    assert "for the rejected one: rule_1 −0.75 for the chosen one: rule_2 +0.25" in told
+    assert [chip.get("data-rule") for chip in found.iter("span") if chip.get("data-rule")] == ["rule_1", "rule_2"]

@@ -67,7 +67,9 @@ def _facts(found: ConsensusFigures) -> list[tuple[str, Child]]:
     r = found.entropy_loading
     if r.pearson is not None:
         interval = "" if r.pearson_low is None else f", 95% {signed(r.pearson_low)} to {signed(r.pearson_high)}"
-        facts.append(("Pearson, entropy and loading", f"{signed(r.pearson)} ({p_value(r.pearson_p)}{interval})"))
+        facts.append(
+            ("entropy goes with loading by (Pearson's r)", f"{signed(r.pearson)} ({p_value(r.pearson_p)}{interval})")
+        )
     same = [" and ".join(group) for group in found.groups if len(group) > 1]
     if same:
         facts.append(("nearly the same, and count as one", "; ".join(same)))

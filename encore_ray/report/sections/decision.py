@@ -49,8 +49,8 @@ def decision_table(contents: ReportContents) -> Markup | None:
     has_differences = any(row.difference for row in rows)
     head = [
         "weights",
-        column("agrees with the labels (accuracy)", axis_track(scale, write=percent_tick), class_="plot"),
-        column(class_="number"),
+        column("agrees with the labels", axis_track(scale, write=percent_tick), class_="plot"),
+        column("accuracy", class_="number"),
         *([column("more than uniform, points", class_="number")] if has_differences else []),
     ]
     drawn = [

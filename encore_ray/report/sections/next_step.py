@@ -24,7 +24,7 @@ def next_step(contents: ReportContents) -> Markup | None:
     options = _changed(contents, comparison)
     if options:
         why = "To weigh so, and compare again" if "min_active" in options else "To weigh so"
-        return _shown(f"{why}; scores are kept:", _weighed_anew(place, options, has_config=_is_whole(contents.config)))
+        return _shown(f"{why}; scores are kept:", _weighed_anew(place, options, contents.config))
     return _shown(
         "This run weighs so. To train on its rewards:", _words("export", "--run", place, "--output", f"{place}-trl")
     )
@@ -44,19 +44,20 @@ def _changed(contents: ReportContents, comparison: Comparison) -> dict[str, str]
     return options
 
 
-def _weighed_anew(place: str, options: Mapping[str, str], *, has_config: bool) -> str:
-    if has_config:
+def _weighed_anew(place: str, options: Mapping[str, str], config: Mapping[str, Any] | None) -> str:
+    if config and _is_whole(config):
         sets = [word for name, value in options.items() for word in ("--set", f"weigh.{name}={value}")]
-        return _words("run", f"{place}/{CONFIG_FILE}", *sets, "--overwrite")
+        moved = [] if config.get("run") == place else ["--run", place]
+        return _words("run", f"{place}/{CONFIG_FILE}", *moved, *sets, "--overwrite")
     flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     passes = [("weigh", "--run", place, *flags, "--overwrite")]
     passes += [(name, "--run", place) for name in ("compose", "evaluate", "compare")]
     return " && ".join(_words(*words) for words in passes)
 
 
-def _is_whole(config: Mapping[str, Any] | None) -> bool:
-    """Whether the run keeps the configuration of a job, with nothing starred out of it."""
-    return bool(config and config.get("inputs")) and "***" not in str(config)
+def _is_whole(config: Mapping[str, Any]) -> bool:
+    """Whether it is the configuration of a job, with nothing starred out of it."""
+    return bool(config.get("inputs")) and "***" not in str(config)
 
 
 def _words(*words: str) -> str:
@@ -64,4 +65,7 @@ def _words(*words: str) -> str:
 
 
 def _shown(sentence: str, command: str) -> Markup:
-    return tag("div", tag("p", sentence), tag("div", tag("code", command), class_="copy"), class_="next")
+    """The command breaks between its words, and within one only where it is longer than a line."""
+    words = [[tag("span", word), " "] for word in command.split(" ")[:-1]]
+    code = tag("code", words, tag("span", command.rpartition(" ")[2]))
+    return tag("div", tag("p", sentence), tag("div", code, class_="copy"), class_="next")

@@ -106,19 +106,19 @@ def _correlations_in_words(comparison: Comparison | None) -> Markup | None:
     entries: list[tuple[str, Child]] = []
     found, theory = comparison.entropy_accuracy, comparison.theory_check
     for name, r, p in (
-        ("Pearson", found.pearson, found.pearson_p),
-        ("Spearman", found.spearman, found.spearman_p),
+        ("entropy goes with accuracy by (Pearson's r)", found.pearson, found.pearson_p),
+        ("the same by ranks (Spearman's r)", found.spearman, found.spearman_p),
     ):
         if r is not None:
-            entries.append((f"{name}, entropy and accuracy", f"{signed(r)} ({p_value(p)}, over rules)"))
+            entries.append((name, f"{signed(r)} ({p_value(p)}, over rules)"))
     if found.pearson_low is not None:
         value = "not known" if found.pearson_noise_free is None else signed(found.pearson_noise_free)
         interval = f"95% {signed(found.pearson_low)} to {signed(found.pearson_high)}, over prompts"
-        entries.append(("Pearson without the noise of the pairs", f"{value} ({interval})"))
+        entries.append(("Pearson's r without the noise of the pairs", f"{value} ({interval})"))
     if theory and theory.pearson is not None:
         entries.append(
             (
-                "Pearson, entropy and |Bradley–Terry weight| × spread",
+                "entropy goes with |Bradley–Terry weight| × spread by (Pearson's r)",
                 f"{signed(theory.pearson)} ({p_value(theory.pearson_p)}); the paper expects it far under 0",
             )
         )

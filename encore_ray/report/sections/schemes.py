@@ -98,15 +98,18 @@ def sweep(contents: ReportContents) -> Markup | None:
 
 def _row(each: Contender, scale: AxisScale, references: list[tuple[float, str]]) -> Markup:
     stats, line = each.stats, each.line
-    params = ", ".join(
+    label = label_of(each.name)
+    params = [
         f"{key.replace('_', ' ')} {value_text(value)}"
         for key, value in (line.params or {}).items()
-        if value not in (None, False)
-    )
+        if value is not None and value is not False
+    ]
+    is_option = each.kind not in ("baseline", "elsewhere") and each.name != label.lower()
+    option = [each.name] if is_option else []
     everywhere = line.all.accuracy if line.all else None
     return tag(
         "tr",
-        named(label_of(each.name), params, title=each.name),
+        named(label, ", ".join([*option, *params])),
         tag("td", stats_track(stats, scale=scale, kind=each.kind, references=references), class_="plot"),
         number(percent(stats.accuracy), note=percent_interval(stats.accuracy_low, stats.accuracy_high)),
         difference_cell(None if each.kind == "uniform" else each.difference),
