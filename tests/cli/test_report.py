@@ -53,6 +53,7 @@ def test_several_runs_stand_on_one_page_called_by_what_tells_them_apart(
 
 def test_what_it_cannot_do_is_refused(runs: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     for words, said in (
+        ((), "report needs a run folder"),
         ((tmp_path,), "holds no results"),
         ((tmp_path / "none",), "none"),
         ((runs[0], "--output", tmp_path / "x.html"), "--output is of several runs"),

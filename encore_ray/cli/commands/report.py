@@ -23,7 +23,7 @@ class Report:
 
     What the passes have made by now is shown; nothing is scored or weighed.
 
-    Of several runs: what differs first, then decisions, weights, subsets and weightings beside each other.
+    Of several runs: what differs first, then decisions, weights, subsets and weightings.
     """
 
     runs: tyro.conf.Positional[Annotated[list[str], flag("RUN")]]
@@ -34,6 +34,8 @@ class Report:
     """Open the page in the browser."""
 
     def main(self, console: Console) -> None:
+        if not self.runs:
+            raise ConfigError("report needs a run folder, or several to set side by side.")
         runs = [Folder(absolute(run)) for run in self.runs]
         require_paths([run.uri for run in runs])
         _require_results(runs)
