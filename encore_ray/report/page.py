@@ -13,8 +13,8 @@ from encore_ray.report.sections import side_by_side
 from encore_ray.report.sections.account import rows_account, settings
 from encore_ray.report.sections.agreement import margins, rewardbench, subsets
 from encore_ray.report.sections.consensus import consensus
+from encore_ray.report.sections.first.headline import headline, warnings
 from encore_ray.report.sections.hard_rules import hard_rules
-from encore_ray.report.sections.headline import headline, warnings
 from encore_ray.report.sections.pairs import pairs
 from encore_ray.report.sections.refinement import refinement
 from encore_ray.report.sections.rules import entropy_accuracy, weights_table

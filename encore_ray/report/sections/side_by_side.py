@@ -9,8 +9,8 @@ from encore_ray.report.data.contents import ReportContents, contenders, label_of
 from encore_ray.report.drawing.markup import Child, Markup, tag
 from encore_ray.report.drawing.numbers import count, percent, percent_interval, percent_tick, plain, plural, points
 from encore_ray.report.drawing.scales import fit_scale
-from encore_ray.report.sections.about import corpus_name, model_name
 from encore_ray.report.sections.account import ran_options
+from encore_ray.report.sections.first.about import corpus_name, model_name
 from encore_ray.report.sections.parts import column, named, number, scrolling, section, stats_track, table
 
 _MANY = 20

@@ -8,9 +8,9 @@ from encore_ray.composition.consensus.verdict import ASK_WITHOUT_LABELS
 from encore_ray.report.data.contents import ReportContents, find_contender
 from encore_ray.report.drawing.markup import Child, Markup, tag
 from encore_ray.report.drawing.numbers import percent, plural, points
-from encore_ray.report.sections.about import about
-from encore_ray.report.sections.decision import decision_table, on_most_pairs
-from encore_ray.report.sections.next_step import next_step
+from encore_ray.report.sections.first.about import about
+from encore_ray.report.sections.first.decision import decision_table, on_most_pairs
+from encore_ray.report.sections.first.next_step import next_step
 from encore_ray.report.sections.parts import chip, details, section
 from encore_ray.report.tables.weights import entropy_against_accuracy
 
