@@ -50,8 +50,8 @@ def _weighed_anew(place: str, options: Mapping[str, str], config: Mapping[str, A
         moved = [] if config.get("run") == place else ["--run", place]
         return _words("run", f"{place}/{CONFIG_FILE}", *moved, *sets, "--overwrite")
     flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
-    passes = [("weigh", "--run", place, *flags, "--overwrite")]
-    passes += [(name, "--run", place) for name in ("compose", "evaluate", "compare")]
+    passes = [("weigh", "--run", place, *flags, "--overwrite"), ("compose", "--run", place, "--overwrite")]
+    passes += [(name, "--run", place) for name in ("evaluate", "compare")]
     return " && ".join(_words(*words) for words in passes)
 
 
