@@ -209,7 +209,7 @@ def _metrics(num_subsets: int, prefix: str) -> dict[str, Any]:
         "entropy_accuracy": None,
         "margin": {"mean": 0.12, "sd": 0.3, "histogram": {"edges": edges, "counts": counts}},
         "examples": {
-            kind: [{"pair_id": f"{prefix} {kind} {n}", "unit": "u", "subset": None, "margin": sign / n} for n in (1, 2)]
+            kind: [{"pair_id": f"{prefix} {kind} {n}", "subset": None, "margin": sign / n} for n in (1, 2)]
             for kind, sign in (("losses", -1.0), ("wins", 1.0))
         },
         "num_singles": 0,

@@ -35,10 +35,9 @@ class Margin(Part):
 
 
 class Example(Part):
-    """A pair to look at, and the unit of rewards/ that it lies in."""
+    """A pair to look at."""
 
     pair_id: str
-    unit: str
     subset: str | None
     margin: float
 

@@ -134,11 +134,10 @@ class RuleRefineReport(Artifact):
 
 
 class LabelError(Part):
-    """A pair, how probable its label is, and the unit of rewards/ that it lies in; older versions do not tell it."""
+    """A pair, and how probable its label is."""
 
     pair_id: str
     label_probability: float
-    unit: str | None = None
 
 
 class LabelErrors(Artifact):

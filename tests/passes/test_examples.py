@@ -91,4 +91,4 @@ def test_in_a_browser_no_hostile_text_is_run(run: Folder, tmp_path: Path):
 
 
 def test_a_run_without_texts_names_the_pairs_alone(tmp_path: Path):
-    assert read_examples(Folder(str(tmp_path)), [("p0", "u0")]) == {}
+    assert read_examples(Folder(str(tmp_path)), {"p0"}) == {}

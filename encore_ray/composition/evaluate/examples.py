@@ -68,8 +68,11 @@ class Examples:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The ``examples`` object of metrics.json."""
-        return {kind: [vars(each) for each in getattr(self, kind)] for kind in ("losses", "wins")}
+        """The ``examples`` object of metrics.json: without the units, which are called by where data lie."""
+        return {
+            kind: [{"pair_id": each.pair_id, "subset": each.subset, "margin": each.margin} for each in found]
+            for kind, found in (("losses", self.losses), ("wins", self.wins))
+        }
 
 
 def _first(examples: Iterable[Example], *, sign: int) -> tuple[Example, ...]:

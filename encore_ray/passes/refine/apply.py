@@ -67,17 +67,13 @@ class Refine(Step[dict[str, int]]):
         commits = _finish(run, output, units, partial(_RefineRewards, run.folder))
         counts = total_counts(commits.values())
         listed = heapq.nsmallest(
-            MOST_LISTED,
-            ((*found, unit) for unit, commit in commits.items() for found in commit.notes["label_errors"]),
+            MOST_LISTED, (tuple(found) for commit in commits.values() for found in commit.notes["label_errors"])
         )
         errors = {
             "schema_version": SCHEMA_VERSION,
             "below": LIKELY_ERROR,
             "num_pairs": counts["likely_label_errors"],
-            "pairs": [
-                {PAIR_ID: pair_id, LABEL_PROBABILITY: probability, "unit": unit}
-                for probability, pair_id, unit in listed
-            ],
+            "pairs": [{PAIR_ID: pair_id, LABEL_PROBABILITY: probability} for probability, pair_id in listed],
         }
         LabelErrors.of(errors).write(run.folder)
         output.seal([unit.table.unit for unit in units], commits, counts)

@@ -1,6 +1,6 @@
 """The pairs behind the numbers: those where the reward and the label are farthest apart, and likely label errors."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from encore_ray.artifacts import LabelErrors, Metrics
 from encore_ray.artifacts.metrics import Example
@@ -15,14 +15,11 @@ _MOST_LOSSES, _MOST_WINS, _MOST_ERRORS = 20, 10, 10
 _MOST_PARTS = 3  # rules named on either side
 
 
-def shown_pairs(metrics: Metrics | None, errors: LabelErrors | None) -> Iterator[tuple[str, str]]:
-    """The pair_id and the unit of all pairs that the section shows."""
-    if metrics and metrics.examples:
-        for each in (*metrics.examples.losses[:_MOST_LOSSES], *metrics.examples.wins[:_MOST_WINS]):
-            yield each.pair_id, each.unit
-    for error in errors.pairs[:_MOST_ERRORS] if errors else ():
-        if error.unit is not None:
-            yield error.pair_id, error.unit
+def shown_pairs(metrics: Metrics | None, errors: LabelErrors | None) -> set[str]:
+    """The pair_id of every pair that the section shows."""
+    found = metrics.examples if metrics else None
+    examples = (*found.losses[:_MOST_LOSSES], *found.wins[:_MOST_WINS]) if found else ()
+    return {each.pair_id for each in (*examples, *(errors.pairs[:_MOST_ERRORS] if errors else ()))}
 
 
 def pairs(contents: ReportContents) -> Markup | None:
