@@ -22,7 +22,10 @@ class TrackingOptions(Section):
         description="MLflow experiment by name, or by id as id:12. Before the file come MLFLOW_EXPERIMENT_NAME and "
         "MLFLOW_EXPERIMENT_ID, the name first.",
     )
-    run_name: str | None = Field(default=None, description="Name of the MLflow run. Default: the run folder's path.")
+    run_name: str | None = Field(
+        default=None,
+        description="Name of the MLflow run. Default: the end of the run folder's path, and how it weighs.",
+    )
 
 
 class JobConfig(Section):
