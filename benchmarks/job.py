@@ -233,7 +233,8 @@ def _parts(store: Path, *, started: float, wall_s: float) -> dict[str, float]:
     """Seconds from the start to the first pass, of each pass as tracked, and of what lies between and after them."""
     with closing(sqlite3.connect(store)) as connection:
         query = "SELECT name, start_time, end_time FROM runs WHERE end_time IS NOT NULL"
-        spans = {name: (start / 1000, end / 1000) for name, start, end in connection.execute(query)}
+        rows = connection.execute(query).fetchall()
+    spans = {name.partition(":")[0]: (start / 1000, end / 1000) for name, start, end in rows}
     parts = {"start": spans[PASSES[0]][0] - started, **{name: spans[name][1] - spans[name][0] for name in PASSES}}
     return {**parts, "between and after": wall_s - sum(parts.values())}
 

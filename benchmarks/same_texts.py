@@ -68,6 +68,7 @@ VOLATILE = (
     Volatile("said: demo", r"(?<=rated responses, )[0-9,]+ s$", "TIME", "of the training"),
     Volatile("said: *", r"^\[[0-9-]{10} .*logging\.cc.*\n", "", "Ray's own line about its log, with time and process"),
     Volatile("said: *", r"^Writing model shards.*\n", "", "a bar of transformers, with its rate"),
+    Volatile("*report.html", r"(?<=<li>)[0-9]{4}-[0-9]{2}-[0-9]{2}(?=</li>)", "DATE", "the day on which it is made"),
     Volatile("*/commits", r'"worker": "[^"]*"', '"worker": PROCESS', "host and process that did a unit"),
 )
 

@@ -41,7 +41,7 @@ from encore_ray.rules import RuleSet
 from encore_ray.step import Record, Step
 from encore_ray.storage import Folder
 from encore_ray.tracking import PassTracker, Tracker, open_tracker, untracked
-from encore_ray.tracking.run_context import git_commit
+from encore_ray.tracking.run_context import git_commit, name_run
 
 logger = logging.getLogger("encore_ray")
 
@@ -141,11 +141,14 @@ class Run:
 
     def _record(self, record: Record, tracked: PassTracker) -> None:
         """Hand to MLflow what is kept of a pass."""
-        tracked.log_params(record.params)
+        tracked.log_params({name: value for name, value in record.params.items() if value is not None})
         tracked.log_metrics(record.metrics, step=record.step)
         for name, data in record.artifacts.items():
             tracked.log_artifact(name, data)
         self.tracker.log_metrics(record.job_metrics)
+        for name, points in record.job_curves.items():
+            for step, value in points:
+                self.tracker.log_metrics({name: value}, step=step)
         for name, data in record.job_artifacts.items():
             self.tracker.log_artifact(name, data)
         if record.job_tags:
@@ -296,7 +299,7 @@ def _tracker(
         folder if tracking.enabled and journal else None,
         uri=tracking.uri if tracking.enabled else None,
         experiment=tracking.experiment,
-        run_name=tracking.run_name or "/".join(folder.uri.rstrip("/").split("/")[-2:]),
+        run_name=tracking.run_name or name_run(folder.uri, params),
         params=params,
         tags={"encore_ray": version("encore-ray"), "run_folder": folder.uri, **git_commit()},
         resume=resume,

@@ -28,7 +28,8 @@ class Record:
 
     Attributes:
         params, metrics, artifacts: of its own nested run; metrics at `step`.
-        job_metrics, job_artifacts, job_tags: of the run of the whole job.
+        job_metrics, job_artifacts, job_tags: of the run of the whole job. job_curves: metrics of several steps, as
+            (step, value).
         inputs: datasets that the job read.
         composer: content of a weights.json, to be logged as a model.
     """
@@ -38,6 +39,7 @@ class Record:
     step: int = 0
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     job_metrics: Mapping[str, float | None] = field(default_factory=dict)
+    job_curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     job_artifacts: Mapping[str, bytes] = field(default_factory=dict)
     job_tags: Mapping[str, Any] = field(default_factory=dict)
     inputs: Sequence[Dataset] = ()

@@ -208,6 +208,10 @@ def _metrics(num_subsets: int, prefix: str) -> dict[str, Any]:
         "length_baselines": {"shorter_wins": stats(520, 0, 480), "longer_wins": stats(480, 0, 520)},
         "entropy_accuracy": None,
         "margin": {"mean": 0.12, "sd": 0.3, "histogram": {"edges": edges, "counts": counts}},
+        "examples": {
+            kind: [{"pair_id": f"{prefix} {kind} {n}", "subset": None, "margin": sign / n} for n in (1, 2)]
+            for kind, sign in (("losses", -1.0), ("wins", 1.0))
+        },
         "num_singles": 0,
     }
 

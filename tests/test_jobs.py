@@ -38,7 +38,9 @@ WORDS = {  # behind each command, in the line to paste
     "refine": "fit --run /data/run",
     "select": "--run /data/run --num-rules 5",
 }
-NEED_NO_CLUSTER = {"demo", "check", "init", "inspect", "status", "track", "export", "rules", "submit", "doctor"}
+NEED_NO_CLUSTER = {
+    *("demo", "check", "init", "report", "inspect", "status", "track", "export", "rules", "submit", "doctor"),
+}
 TEMPLATE = '''\
 r"""ray job submit --address http://127.0.0.1:8265 --working-dir . -- \\
     python jobs/{script} {words}

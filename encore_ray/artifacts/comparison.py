@@ -130,11 +130,16 @@ class RuleCorrelations(Part):
 
 
 class Decision(Part):
-    """Which weights to use, in short; the verdict begins with it in full."""
+    """Which weights to use, in short; the verdict begins with it in full.
+
+    Attributes:
+        is_clear: whether they are above uniform weights by more than chance. beats_coin: above a coin.
+    """
 
     scheme: str
     is_clear: bool
     title: str
+    beats_coin: bool = True
 
 
 class SampleSize(Part):
@@ -190,6 +195,22 @@ class Comparison(Artifact):
     def unit(self) -> str:
         """Of the entropies."""
         return entropy_unit(self.log_base)
+
+    @property
+    def by_temperature(self) -> list[tuple[int, float]]:
+        """A hundred times the temperature, and ENCORE's accuracy on all pairs there, in the bins of the run."""
+        cells = [cell for cell in (self.sweep.cells if self.sweep else ()) if cell.num_bins is None]
+        return sorted((round(100 * cell.temperature), cell.accuracy) for cell in cells)
+
+    def figures_of(self, scheme: str) -> dict[str, float | None]:
+        """Of one scheme and of uniform weights: what tells runs apart in a table of them."""
+        lines = {line.name: line for line in self.schemes}
+        uniform, own = lines["uniform"], lines.get(scheme)
+        difference = own.difference_to_uniform_all if own else None
+        return {
+            "accuracy_uniform": uniform.all.accuracy if uniform.all else None,
+            "difference_to_uniform": difference.value if difference else None,
+        }
 
     def figures(self) -> dict[str, float | None]:
         """The figures that are worth a curve or a column in MLflow: on held-out pairs, which judge all alike."""

@@ -34,6 +34,21 @@ class Margin(Part):
     histogram: MarginHistogram | None = None
 
 
+class Example(Part):
+    """A pair to look at."""
+
+    pair_id: str
+    subset: str | None
+    margin: float
+
+
+class Examples(Part):
+    """The pairs whose rewards are farthest apart: against the label, and with it; the farthest first."""
+
+    losses: list[Example]
+    wins: list[Example]
+
+
 class Metrics(Artifact):
     """What `evaluate` finds; None for what the rows cannot tell.
 
@@ -45,6 +60,7 @@ class Metrics(Artifact):
         entropy_accuracy: of the weights that composed the rewards.
         margin: over the pairs that no veto decides.
         decided_by_veto: None where no rule has a veto.
+        examples: older versions keep none.
     """
 
     FILE: ClassVar[str] = METRICS_FILE
@@ -60,6 +76,7 @@ class Metrics(Artifact):
     entropy_accuracy: Correlations | None = None
     margin: Margin | None
     decided_by_veto: DecidedByVeto | None = None
+    examples: Examples | None = None
 
     @property
     def largest_subsets(self) -> list[tuple[str, Stats]]:

@@ -21,6 +21,7 @@ from encore_ray.cli.commands.jobs import Demo, Run
 from encore_ray.cli.commands.passes import Compose, Evaluate, Prepare, Score, Weigh
 from encore_ray.cli.commands.rate import Rate
 from encore_ray.cli.commands.refine import Refine
+from encore_ray.cli.commands.report import Report
 from encore_ray.cli.commands.select import Select
 from encore_ray.cli.commands.submit import Submit
 from encore_ray.cli.commands.train import Train
@@ -53,6 +54,7 @@ COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "refine": Refine,
     "select": Select,
+    "report": Report,
     "inspect": Inspect,
     "status": Status,
     "track": Track,

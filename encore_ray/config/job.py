@@ -1,5 +1,6 @@
 """The configuration of a whole job: its sections together."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import yaml
@@ -21,7 +22,10 @@ class TrackingOptions(Section):
         description="MLflow experiment by name, or by id as id:12. Before the file come MLFLOW_EXPERIMENT_NAME and "
         "MLFLOW_EXPERIMENT_ID, the name first.",
     )
-    run_name: str | None = Field(default=None, description="Name of the MLflow run. Default: the run folder's path.")
+    run_name: str | None = Field(
+        default=None,
+        description="Name of the MLflow run. Default: the end of the run folder's path, and how it weighs.",
+    )
 
 
 class JobConfig(Section):
@@ -79,3 +83,23 @@ SECTIONS: dict[str, type[Section]] = {
     for name, field in JobConfig.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 }
+
+
+def options_that_ran(config: Mapping[str, Any], *, also: Collection[str] = ()) -> dict[str, Any]:
+    """A configuration without the sections of commands that did not run, and without what is not set.
+
+    Args:
+        config: of a job, as `to_yaml` writes it.
+        also: sections of single commands that ran beside the job.
+    """
+    judge = config.get("judge")
+    by_api = isinstance(judge, str) and judge.startswith(("http://", "https://"))
+    scored_by = "rate" if by_api else "score" if judge or config.get("model") else None
+    ran = {"prepare", "weigh", scored_by, *also}
+    kept = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            value = {option: inner for option, inner in value.items() if inner is not None}
+        if value is not None and (name not in SECTIONS or name in ran or name in ("cluster", "tracking")):
+            kept[name] = value
+    return kept

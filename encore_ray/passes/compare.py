@@ -45,6 +45,8 @@ from encore_ray.schema import PAIR_ID, SCORES_DIR, SUBSET, WEIGHTS_FILE
 from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, absolute
 
+BY_TEMPERATURE = "accuracy_by_temperature/x100"  # a step is a whole number
+
 
 @dataclass(frozen=True)
 class Compare(Step[Comparison]):
@@ -122,6 +124,9 @@ class Compare(Step[Comparison]):
             params=self.options.model_dump(mode="json", exclude={"scheme", "rule"}),
             metrics=made.figures(),
             artifacts={Comparison.FILE: made.to_json()},
+            job_metrics=made.figures_of(self.options.scheme),
+            job_curves={BY_TEMPERATURE: made.by_temperature},
+            job_tags={"decision": made.decision.title} if made.decision else {},
         )
 
 

@@ -1,7 +1,7 @@
 """Evaluate: how often the composed reward agrees with the human label, in all and per subset."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from encore_ray.composition.weigh.rewards import margin_tolerance
 from encore_ray.errors import DataError
 from encore_ray.folder.composed import composed_weights
 from encore_ray.folder.protocol.versions import code_digest
-from encore_ray.folder.reading.columns import holds_numbers, holds_texts, subsets
+from encore_ray.folder.reading.columns import first_texts, holds_numbers, holds_texts, subsets
 from encore_ray.folder.reading.score_block import resampling_keys
 from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_units
 from encore_ray.folder.reading.vetoes import VETOES, read_vetoes
@@ -47,17 +47,23 @@ from encore_ray.schema import (
 from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, fingerprint
 
+UNITS = "units"  # what is kept of an evaluation beside its files
 LENGTHS = (CHOSEN_TOKENS, REJECTED_TOKENS, CHOSEN_CHARS, REJECTED_CHARS)
 RESPONSES = (CHOSEN_RESPONSE_ID, REJECTED_RESPONSE_ID, CHOSEN_REWARD, REJECTED_REWARD)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a pass of evaluation made: metrics.json, the weights that it is of, and their figure."""
+    """What a pass of evaluation made: metrics.json, the weights that it is of, and their figure.
+
+    Attributes:
+        units: of the rewards, in which the examples of the metrics lie, by pair_id.
+    """
 
     metrics: Metrics
     weights: WeightsFile
     figure: bytes
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,10 @@ class Evaluate(Step[Evaluation]):
 
     def standing(self, run: Run, kept: Any) -> Evaluation:
         weights = WeightsFile.of_weights(composed_weights(run.folder.child(REWARDS_DIR)))
-        return Evaluation(Metrics.read(run.folder), weights, run.folder.read_bytes(FIGURE_FILE))
+        return Evaluation(Metrics.read(run.folder), weights, run.folder.read_bytes(FIGURE_FILE), kept[UNITS])
+
+    def kept(self, made: Evaluation) -> Any:
+        return {UNITS: dict(made.units)}
 
     def __call__(self, run: Run) -> Evaluation:
         rewards = self.rewards or run.path(REWARDS_DIR)
@@ -106,7 +115,9 @@ class Evaluate(Step[Evaluation]):
         weighed = WeightsFile.of_weights(weights)
         figure = evaluation_figure(metrics, weighed)
         run.folder.write_atomic(FIGURE_FILE, figure)
-        return Evaluation(metrics, weighed, figure)
+        examples = statistics.examples
+        found = (*examples.losses, *examples.wins) if examples else ()
+        return Evaluation(metrics, weighed, figure, {each.pair_id: each.unit for each in found})
 
     def record(self, made: Evaluation) -> Record:
         return Record(
@@ -134,6 +145,8 @@ class _Measure:
             responses=_responses(table),
             shorter_N=how_much_shorter(table),
             broken=read_vetoes(table, self._hard_rules, where=unit.where),
+            pair_ids=first_texts([table.column(PAIR_ID)]),
+            unit=unit.unit,
         )
 
 

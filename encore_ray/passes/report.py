@@ -3,7 +3,8 @@
 import contextlib
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -19,22 +20,26 @@ from encore_ray.artifacts import (
     WeightsFile,
 )
 from encore_ray.config.sources import stored_config
-from encore_ray.errors import DataError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.pass_facts import as_json, read_facts, write_facts
 from encore_ray.folder.pass_table import pass_tables
 from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.reading.tables import run_rules
 from encore_ray.folder.spec import PASSES, PREPARE, REPORT, SCORE, SELECT
+from encore_ray.passes.examples import read_examples
 from encore_ray.passes.scorers.scoring_cost import without_times
 from encore_ray.passes.selection.selected import Selection, find_selection
+from encore_ray.redaction import redact
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
 from encore_ray.report.charts.loadings import HEIGHT, WIDTH, loadings_chart
 from encore_ray.report.data.contents import ReportContents, SelectionSummary, reported_rules
 from encore_ray.report.data.data_tables import report_tables
-from encore_ray.report.page import render_page
+from encore_ray.report.page import render_page, render_side_by_side
 from encore_ray.report.sections.consensus import consensus_of
+from encore_ray.report.sections.pairs import shown_pairs
 from encore_ray.report.sections.rules import unit_of
+from encore_ray.report.tables.summary import summary
 from encore_ray.run import Run
 from encore_ray.schema import (
     CONFIG_FILE,
@@ -68,15 +73,19 @@ def write_report(run: Run, *, weights: WeightsFile | None = None) -> None:
     if (
         facts is not None
         and standing is not None
-        and is_same(run.path(REPORT_FILE), standing.facts, facts, derived=facts)
+        and is_same(run.path(REPORT_FILE), standing.facts, facts, derived={*standing.facts, *facts})
     ):
         run.note(f"{REPORT.name}: nothing to do, it stands")
         return
     began = time.monotonic()
-    files = make_report(run.folder, weights=weights)
+    contents = _read_contents(run.folder, weights=weights)
+    files = _files(contents)
     for name, data in files.items():
         run.folder.write_atomic(name, data)
         run.tracker.log_artifact(name, data)
+    if contents.metrics and contents.weights and contents.comparison:
+        note = summary(contents.metrics, contents.weights, contents.comparison.decision)
+        run.tracker.set_tags({"mlflow.note.content": note})
     run.has_done(REPORT, time.monotonic() - began, None)
     if facts is not None:
         write_facts(run.folder, REPORT, facts, files=files, kept=None)
@@ -88,7 +97,7 @@ def _facts(folder: Folder) -> dict[str, Any]:
     plans = [f"{one.table}/{PLAN_FILE}" for one in (SCORE, SELECT)]
     names = [*made, *plans, CONFIG_FILE, RULES_FILE]
     digests = {name: content_digest(folder.read_bytes(name)) for name in names if folder.exists(name)}
-    return {"title": folder.name, "shows": digests, "libraries": _versions(), "code": code_digest()}
+    return {"place": redact(folder.uri), "shows": digests, "libraries": _versions(), "code": code_digest()}
 
 
 def _versions() -> dict[str, str]:
@@ -102,7 +111,10 @@ def make_report(folder: Folder, *, weights: WeightsFile | None = None) -> dict[s
         folder: a run, or the output folder of a single command; what is missing there is left out.
         weights: those that the metrics are of; None for the folder's own.
     """
-    contents = _read_contents(folder, weights=weights)
+    return _files(_read_contents(folder, weights=weights))
+
+
+def _files(contents: ReportContents) -> dict[str, bytes]:
     files = {REPORT_FILE: render_page(contents)}
     if contents.refined:
         files[ROBUSTNESS_FILE] = picture(robustness_chart(contents.refined.controls))
@@ -118,6 +130,16 @@ def make_report(folder: Folder, *, weights: WeightsFile | None = None) -> dict[s
     return files
 
 
+def make_side_by_side(folders: Sequence[Folder]) -> bytes:
+    """A page of several runs; each is called by as much of its path's end as tells it from the others."""
+    parts = [folder.uri.rstrip("/").split("/") for folder in folders]
+    for depth in range(1, max(map(len, parts)) + 1):
+        contents = {"/".join(each[-depth:]): folder for each, folder in zip(parts, folders, strict=True)}
+        if len(contents) == len(folders):
+            return render_side_by_side({name: _read_contents(folder) for name, folder in contents.items()})
+    raise ConfigError("A run is named twice: name different ones to set them side by side.")
+
+
 def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> ReportContents:
     """What a folder tells of a run; nothing in it need be there. Credentials in its configuration are left out."""
     tables = pass_tables(folder)
@@ -128,14 +150,17 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
         found = find_selection(folder)
         if found is not None and _is_compared(found, comparison):
             selection = SelectionSummary(found.facts["num_rules"], found.facts["by"], counts["select"] or {})
+    metrics, label_errors = _read(Metrics, folder), _read(LabelErrors, folder)
     return ReportContents(
         title=folder.name,
+        place=redact(folder.uri),
+        made_on=datetime.now(UTC).date().isoformat(),
         weights=weights or _read(WeightsFile, folder),
-        metrics=_read(Metrics, folder),
+        metrics=metrics,
         comparison=comparison,
         refined=_read(RefineReport, folder),
         refined_rules=_read(RuleRefineReport, folder),
-        label_errors=_read(LabelErrors, folder),
+        label_errors=label_errors,
         prepared=counts["prepare"],
         scored=counts["score"],
         selection=selection,
@@ -144,6 +169,7 @@ def _read_contents(folder: Folder, *, weights: WeightsFile | None = None) -> Rep
         config=stored_config(folder),
         model=tables["score"].standing_facts(),
         versions=_versions(),
+        examples=read_examples(folder, shown_pairs(metrics, label_errors)),
     )
 
 

@@ -28,7 +28,6 @@ from encore_ray.schema import (
     rejected_column,
 )
 
-MODEL_NAME = "composer"
 WEIGHTS_TAG = "encore_ray.weights_sha256"
 _CODE = Path(__file__).with_name("composer_model.py")
 
@@ -42,6 +41,7 @@ def log_composer(client: MlflowClient, *, run_id: str, experiment_id: str, weigh
         weights: content of weights.json.
     """
     digest = hashlib.sha256(weights).hexdigest()
+    content = json.loads(weights)
     found = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
     same = [model for model in found if model.tags.get(WEIGHTS_TAG) == digest]
     if any(model.status == "READY" for model in same):
@@ -52,9 +52,10 @@ def log_composer(client: MlflowClient, *, run_id: str, experiment_id: str, weigh
         if same
         else client.create_logged_model(
             experiment_id,
-            name=MODEL_NAME,
+            name=f"composer-{content['scheme']}",
             source_run_id=run_id,
             tags={WEIGHTS_TAG: digest},
+            params={"scheme": content["scheme"], **_told(content)},
             model_type="reward-composer",
         )
     )
@@ -64,6 +65,12 @@ def log_composer(client: MlflowClient, *, run_id: str, experiment_id: str, weigh
         client.log_model_artifacts(model.model_id, str(path))
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     client.finalize_logged_model(model.model_id, "READY")
+
+
+def _told(content: dict[str, Any]) -> dict[str, str]:
+    """What tells the composers of a list apart."""
+    told = {"temperature": content.get("temperature"), "rules": len(content["rules"])}
+    return {name: f"{value:g}" for name, value in told.items() if value is not None}
 
 
 def save_composer(path: Path, *, weights: bytes, mlflow_model: Model | None = None) -> None:

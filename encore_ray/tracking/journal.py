@@ -64,7 +64,7 @@ class LastJob:
     """How the job that wrote last has ended.
 
     Attributes:
-        job: its id.
+        job: its id. name: its first; "" where the journal does not tell it any more.
         finished: names of its passes that ended well.
         is_finished: whether the job itself did, and nothing has begun since.
     """
@@ -72,6 +72,7 @@ class LastJob:
     job: str
     finished: frozenset[str]
     is_finished: bool
+    name: str = ""
 
 
 class Journal:
@@ -125,7 +126,9 @@ class Journal:
             if event.job == job and event.kind in ("begin", "end"):
                 ended[event.pass_name] = event.body.get("status")
         finished = frozenset(name for name, status in ended.items() if status == FINISHED)
-        return LastJob(job, finished - {""}, "" in finished)
+        begun = (event for event in events if (event.job, event.kind, event.pass_name) == (job, "begin", ""))
+        first = next(begun, None)
+        return LastJob(job, finished - {""}, "" in finished, first.body["name"] if first else "")
 
     def is_delivered(self, uri: str) -> bool:
         """Whether a store has got all there is, and refused none of it."""

@@ -36,7 +36,7 @@ from encore_ray.tracking.uris import artifact_root  # noqa: E402
 
 KEY_TAG = "encore_ray.run_key"
 MAX_PARAM_CHARS, MAX_TAG_CHARS, MAX_NAME_CHARS = 6000, 8000, 250
-MAX_DIGEST_CHARS = 36
+DIGEST_CHARS = 12
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100
 
 
@@ -142,13 +142,13 @@ class MlflowStore:
             self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_CALL])
 
     def log_input(self, run_id: str, body: dict[str, Any]) -> None:
-        """A dataset; MLflow's digest holds 36 characters, so the whole one is a tag of the input."""
-        uri = body["uri"]
+        """A dataset, shown by its name and the begin of its digest; the whole digest is a tag of the input."""
+        kind, source = dataset_source(body["uri"])
         dataset = Dataset(
             name=body["name"][-500:],
-            digest=body["digest"][:MAX_DIGEST_CHARS],
-            source_type=uri.split("://", 1)[0] if "://" in uri else "local",
-            source=json.dumps({"uri": uri}),
+            digest=body["digest"][:DIGEST_CHARS],
+            source_type=kind,
+            source=json.dumps(source),
             profile=json.dumps({"num_rows": body["num_rows"]}),
         )
         tags = [InputTag("mlflow.data.context", body["context"]), InputTag("digest", body["digest"])]
@@ -178,6 +178,16 @@ def _first_alone(uri: str) -> Iterator[None]:
         durable.try_lock(handle, waits=True)
         make_room(path)
         yield
+
+
+def dataset_source(uri: str) -> tuple[str, dict[str, str]]:
+    """Type and content of a dataset's source, as MLflow's own sources have them: its pages link to what they know."""
+    scheme, _, path = uri.partition("://")
+    if not path:
+        return "local", {"uri": uri}
+    if scheme == "hf" and path.startswith("datasets/"):
+        return "hugging_face", {"path": "/".join(path.split("/")[1:3]), "uri": uri}
+    return ("http", {"url": uri}) if scheme in ("http", "https") else (scheme, {"uri": uri})
 
 
 def valid_name(name: str) -> str:

@@ -109,10 +109,12 @@ class Tracker(_Run):
         job: str,
         journal_folder: Folder | None,
         uri: str | None,
+        name: str = "",
         last: LastJob | None = None,
     ):
         super().__init__(writer, job=job)
         self.uri = redact(uri) if uri else None
+        self._name = name
         self._resumed = last is not None and last.job == job
         self.finished: frozenset[str] = last.finished if last and self._resumed else frozenset()
         self._courier = courier
@@ -132,7 +134,7 @@ class Tracker(_Run):
         if works and self._courier is not None:
             self._courier.set_out()
         tracker = self._pass = PassTracker(self._writer, job=self._job, pass_name=name)
-        tracker._record("begin", {"name": _text(name)})
+        tracker._record("begin", {"name": _text(f"{name}: {self._name}" if self._name else name)})
         if self._resumed:
             tracker.set_tags(NO_ERROR)
         return tracker
@@ -224,7 +226,8 @@ def open_tracker(
     if courier is not None and not (last and last.is_finished):
         courier.set_out()
     writer = Writer(journal, on_written=courier.nudge if courier else lambda: None, holds_back=last is not None)
-    tracker = Tracker(writer, courier, job=job, journal_folder=journal.folder, uri=uri, last=last)
+    name = last.name if last and resumed and last.name else run_name
+    tracker = Tracker(writer, courier, job=job, journal_folder=journal.folder, uri=uri, name=name, last=last)
     context = {"mlflow.user": _user(), "mlflow.source.name": os.path.basename(sys.argv[0]) or "python"}
     tracker._record("begin", {"name": _text(run_name), "experiment": _text(experiment), "tags": context})
     tracker.set_tags({**tags, **NO_ERROR} if resumed else tags)

@@ -140,6 +140,7 @@ def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: 
             "file": "CHAIN.yaml",
             "path": "PATH",
             "run": "RUN",
+            "runs": "RUN",
             "pool": "[{default,all",
             "step": "STEP",
         }.get(field, flag)

@@ -21,6 +21,8 @@ LOADS: dict[tuple[str, ...], set[str]] = {
     ("evaluate", "--rewards", "rewards", "--output", "evaluated"): {"matplotlib"},
     ("compare", "--scores", "run/scores", "--output", "compared"): {"scipy"},
     ("select", "--run", "run", "--num-rules", "1"): {"pandas"},
+    ("report", "run"): set(),
+    ("report", "run", "compared", "--output", "both.html"): set(),
     ("status", "run"): set(),
     ("inspect", "run"): set(),
     ("inspect", "weights.json"): set(),

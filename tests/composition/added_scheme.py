@@ -46,8 +46,7 @@ def main() -> None:
     from encore_ray.config import WeighOptions
     from encore_ray.config.sources import make_section
     from encore_ray.errors import ConfigError
-    from encore_ray.report.data.contents import contenders
-    from encore_ray.report.sections.schemes import label_of
+    from encore_ray.report.data.contents import contenders, label_of
     from tests.composition.builders import make_rules, measure
     from tests.composition.compared import compare
 
@@ -70,7 +69,9 @@ def main() -> None:
         "weights": [rule.weight for rule in weights.rules],
         "refusal": refusal,
         "compared": next(line for line in comparison["schemes"] if line["name"] == "first_rules"),
-        "label": next(label_of(each) for each in contenders(Comparison.of(comparison)) if each.name == "first_rules"),
+        "label": next(
+            label_of(each.name) for each in contenders(Comparison.of(comparison)) if each.name == "first_rules"
+        ),
         "help": shown.getvalue(),
     }
     print(json.dumps(found))

@@ -124,7 +124,7 @@ def test_a_comparison_is_tracked_as_a_pass_of_its_own(
     comparison = json.loads((tmp_path / "c" / "comparison.json").read_text())
     client = mlflow.MlflowClient(store)
     runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
-    (nested,) = [found for found in runs if found.info.run_name == "compare"]
+    (nested,) = [found for found in runs if found.info.run_name.startswith("compare: ")]
     assert nested.data.metrics["accuracy/encore"] == scheme(comparison, "encore")["heldout"]["accuracy"]
     assert nested.data.params["temperature"] == "0.5"
     assert "scheme" not in nested.data.params

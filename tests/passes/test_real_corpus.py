@@ -67,7 +67,9 @@ def test_the_job_runs_on_hh_rlhf_and_loses_no_row(
     (experiment,) = [e for e in client.search_experiments() if e.name == "encore-ray"]
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    nested = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    assert parent.info.run_name.endswith("/run, encore τ=2")
+    of_parent = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    nested = {run.info.run_name.removesuffix(f": {parent.info.run_name}"): run for run in of_parent}
     assert sorted(nested) == ["compare", "compose", "evaluate", "prepare", "score", "weigh"]
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert parent.data.metrics["accuracy"] == pytest.approx(overall["accuracy"])

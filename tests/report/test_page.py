@@ -1,11 +1,9 @@
 """The HTML report: one file that holds what the run says, nothing else, and can be read by anyone anywhere."""
 
 import dataclasses
-import html
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -26,21 +24,27 @@ from encore_ray.corpora.planted.corpus import planted_ratings
 from encore_ray.report.charts.lines import picture, reliability_chart, robustness_chart
 from encore_ray.report.data.contents import ReportContents, contenders, reported_rules
 from encore_ray.report.data.data_tables import report_tables
+from encore_ray.report.data.pairs import PairTexts, Turn
 from encore_ray.report.drawing.markup import Markup, join, tag
 from encore_ray.report.drawing.placement import Box, place_labels
 from encore_ray.report.drawing.scales import AxisScale, fit_scale, ticks
-from encore_ray.report.page import STYLES, render_page
+from encore_ray.report.page import SCRIPT, STYLES, render_page
 from encore_ray.storage import to_json
 from encore_ray.visible import visible_lines
 from tests.composition.compared import compare
 from tests.patience import PATIENCE_S
+from tests.report.browser import ask, browse, needs_chromium
 from tests.report_contents import make_contents, stats
 
 CSS = "".join(files("encore_ray.report").joinpath(name).read_text("utf-8") for name in STYLES)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SCRIPT_TEXT = files("encore_ray.report").joinpath(SCRIPT).read_text("utf-8")
 OF_COMPARISON = {"schemes", "sweep", "histograms", "correlations"}
 OF_METRICS = {"margins", "subsets", "rewardbench"}
-ALL = {"warnings", "entropy", "rules", "selection", "rows", "settings", "refinement"} | OF_COMPARISON | OF_METRICS
+ALL = (
+    {"warnings", "entropy", "rules", "selection", "rows", "settings", "refinement", "pairs"}
+    | OF_COMPARISON
+    | OF_METRICS
+)
 NASTY = """</title><script>alert(1)</script>"'&amp; \x00 <!-- ]]> é ‮漢字 {{x}}"""
 
 
@@ -56,6 +60,11 @@ def sections(page: bytes) -> set[str]:
 def words(element: ET.Element) -> str:
     whole = ET.fromstring(re.sub("<wbr ?/?>(</wbr>)?", "", ET.tostring(element, "unicode")))
     return " ".join(" ".join(whole.itertext()).split())
+
+
+def decision(root: ET.Element) -> ET.Element:
+    """The table of the first screen."""
+    return next(found for found in root.iter("table") if "decision" in (found.get("class") or "").split())
 
 
 def element(root: ET.Element, anchor: str) -> ET.Element:
@@ -147,7 +156,8 @@ def test_equal_contents_give_equal_bytes_in_any_process():
 def test_text_of_the_run_never_becomes_markup_or_an_address():
     root = parse(render_page(make_contents(3, prefix="<b>rule</b>", text=NASTY)))
     names = {found.tag for found in root.iter()}
-    assert not names & {"script", "b>rule", "a>", "iframe", "img", "link", "object"}
+    assert not names & {"b>rule", "a>", "iframe", "img", "link", "object"}
+    assert [found.text for found in root.iter("script")] == [f"//\n{SCRIPT_TEXT}//\n"]
     assert {found.get("href") for found in root.iter() if found.get("href")} == {f"#{anchor}" for anchor in ALL}
     assert not [found for found in root.iter() if found.get("src") or any(key.startswith("on") for key in found.attrib)]
     shown = visible_lines(NASTY)
@@ -201,9 +211,9 @@ def test_the_accuracy_of_a_learned_reward_is_marked_as_seen(uses_labels: bool):
     contents = make_contents()
     assert contents.weights
     weights = WeightsFile.of({**contents.weights.content, "scheme": "bradley_terry", "uses_labels": uses_labels})
-    shown = words(parse(render_page(dataclasses.replace(contents, weights=weights))))
-    assert "accuracy of bradley_terry" in shown
-    assert ("learned from most of these pairs" in shown) is uses_labels
+    page = parse(render_page(dataclasses.replace(contents, weights=weights, comparison=None)))
+    seen = "learned from most of these pairs " if uses_labels else ""
+    assert f"Bradley–Terry this run's {seen}69.5%" in words(decision(page))
 
 
 def test_the_headline_is_the_decision_where_a_comparison_tells_it():
@@ -245,7 +255,7 @@ def test_schemes_are_ordered_by_accuracy_and_marked_by_what_they_know():
     rows = list(element(parse(render_page(contents)), "schemes").iter("tr"))[1:]
     # held out: Bradley-Terry 151 of 200, ENCORE 143, uniform 139, the shorter response 123
     assert [words(row)[:30].split(" temperature")[0] for row in rows] == [
-        "Bradley–Terry 75.5% 69.1 to 80",
+        "Bradley–Terry bradley_terry 75",
         "ENCORE",
         "Uniform 69.5% 62.8 to 75.5% 69",
         "The shorter response wins 61.5",
@@ -451,7 +461,6 @@ def test_tables_without_rows_are_left_out():
 
 
 MEASURE = """
-const frame = document.getElementById("page"), found = frame.contentDocument;
 const shown = [...found.querySelectorAll(".scatter")].find(chart => chart.getBoundingClientRect().width > 0);
 const boxes = [...shown.querySelectorAll(".name")].map(name => name.getBoundingClientRect());
 let overlaps = 0;
@@ -460,30 +469,15 @@ boxes.forEach((a, i) => boxes.slice(0, i).forEach(b => {
   const y = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
   if (x > 1 && y > 4) overlaps += 1;
 }));
-document.title = [found.documentElement.scrollWidth, boxes.length, overlaps].join(" ");
+return [found.documentElement.scrollWidth, boxes.length, overlaps];
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium to look at the page with")
+@needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
 def test_in_a_browser_the_page_never_scrolls_sideways_and_names_do_not_overlap(width: int, tmp_path: Path):
     page = render_page(make_contents(40, num_subsets=60, prefix="a_rule_of_a_very_long_name_that_never_ends"))
-    sized = f'width="{width}" height="900" style="border:0"'
-    frame = f'<iframe id="page" {sized} srcdoc="{html.escape(page.decode())}"></iframe>'
-    outer = tmp_path / "outer.html"
-    outer.write_text(f"<!DOCTYPE html><body>{frame}<script>onload = () => {{{MEASURE}}};</script></body>")
-    assert CHROMIUM is not None
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
-    found = subprocess.run(
-        [*command, "--virtual-time-budget=3000", "--dump-dom", outer.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=True,
-    )
-    match = re.search(r"<title>(\d+) (\d+) (\d+)</title>", found.stdout)
-    assert match, found.stdout[:500] + found.stderr[-2000:]
-    scroll_width, num_names, overlaps = map(int, match.groups())
+    scroll_width, num_names, overlaps = ask(page, MEASURE, width=width, folder=tmp_path)
     assert scroll_width <= width
     assert num_names >= 3
     assert overlaps == 0
@@ -535,17 +529,14 @@ def test_the_reliability_chart_leaves_empty_cells_out_and_shows_intervals_of_wha
     assert [off(b) for b in other] == pytest.approx([2 * off(a) for a in used], abs=0.1)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium to look at the picture with")
+@needs_chromium
 def test_a_picture_is_a_file_of_its_own_that_is_dark_for_who_likes_it_dark(tmp_path: Path):
     refined = make_contents().refined
     assert refined
     (tmp_path / "chart.svg").write_bytes(picture(robustness_chart(refined.controls)))
-    assert CHROMIUM is not None
     shot = tmp_path / "shot.png"
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
     look = ["--blink-settings=preferredColorScheme=0", f"--screenshot={shot}", "--window-size=400,340"]
-    address = (tmp_path / "chart.svg").as_uri()
-    subprocess.run([*command, *look, address], capture_output=True, timeout=PATIENCE_S, check=True)
+    browse(tmp_path, *look, (tmp_path / "chart.svg").as_uri())
     pixel_YXC = np.round(255 * imread(shot)[:, :, :3]).astype(int)
     assert pixel_YXC[338, 200].tolist() == [0x1B, 0x1E, 0x24]  # the card
     found = set(map(tuple, pixel_YXC.reshape(-1, 3).tolist()))
@@ -562,3 +553,24 @@ def test_a_refinement_without_one_of_its_parts_still_has_a_section():
     assert "chosen on the pairs that calibrate: energy density." in shown
     assert "refined 35% 68.5%" in shown
     assert "rule_1 60.0% 62.0% 65.0% +5.0" in shown
+
+
+def test_pairs_are_named_where_no_texts_are_known_and_shown_with_their_texts_where_they_are():
+    contents = make_contents()
+    shown = words(element(parse(render_page(contents)), "pairs"))
+    assert "No texts stand beside these rewards: the pairs are named." in shown
+    assert "Against the label (largest losses), 2 pairs margin −1 rule losses 1 margin −0.5 rule losses 2" in shown
+    assert "Improbable labels (likely label errors), 10 pairs 0.10% probable some/run 1" in shown
+    texts = PairTexts(
+        [Turn.of("user", "Is it safe?")],
+        [Turn.of("assistant", "Yes. " * 400)],
+        [Turn.of("assistant", "No.")],
+        left_out=3,
+        parts={"rule_1": -0.75, "rule_2": 0.25},
+    )
+    found = element(parse(render_page(dataclasses.replace(contents, examples={"rule losses 1": texts}))), "pairs")
+    told = words(found)
+    assert "3 earlier turns left out user Is it safe?" in told
+    assert "… 2,000 characters in all" in told
+    assert "for the rejected one: rule_1 −0.75 for the chosen one: rule_2 +0.25" in told
+    assert [chip.get("data-rule") for chip in found.iter("span") if chip.get("data-rule")] == ["rule_1", "rule_2"]

@@ -101,7 +101,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, sqlite_uri: str) -> mlflow.p
     client = mlflow.MlflowClient(sqlite_uri)
     run = client.get_run(progress["run_ids"][job_of(folder)])
     (logged,) = client.search_logged_models([run.info.experiment_id])
-    assert (logged.name, logged.source_run_id, logged.status) == ("composer", run.info.run_id, "READY")
+    assert (logged.name, logged.source_run_id, logged.status) == ("composer-encore", run.info.run_id, "READY")
     assert [output.model_id for output in run.outputs.model_outputs] == [logged.model_id]
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MLFLOW_TRACKING_URI", sqlite_uri)

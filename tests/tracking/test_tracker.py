@@ -149,6 +149,18 @@ def test_a_run_folder_that_stays_unwritable_ends_with_the_number_of_lost_records
     assert "2 tracking records could not be written" in caplog.text  # begin and end
 
 
+def test_passes_are_called_after_the_first_name_of_their_job():
+    folder = Folder("memory://named/run")
+    folder.delete_tree()
+    for run_name, pass_name in (("first, encore", "weigh"), ("later", "compose")):
+        with open_tracker(folder, uri=None, experiment="e", run_name=run_name, params={}, tags={}) as tracker:
+            tracker.work_begins()
+            with tracker.start_pass(pass_name):
+                pass
+    begun = [event.body["name"] for event in _journal(folder) if event.kind == "begin" and event.pass_name]
+    assert begun == ["weigh: first, encore", "compose: first, encore"]
+
+
 def test_resuming_keeps_the_job_and_starting_over_begins_another():
     folder = Folder("memory://resumed/run")
     folder.delete_tree()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from encore_ray.composition.evaluate.examples import Examples
 from encore_ray.composition.evaluate.margins import MarginHistogram
 from encore_ray.composition.evaluate.rewardbench import rewardbench
 from encore_ray.composition.evaluate.rewardbench2 import Responses, RewardBench2
@@ -51,7 +52,7 @@ class RewardStatistics:
         baselines: of BASELINES, over the pairs whose two lengths are known. baseline_keys: the keys of these pairs.
         num_singles: single responses, which no pair statistic counts.
         sum_margin, sum_squared_margin: over all pairs that have a margin.
-        margins: histogram over the same pairs.
+        margins: histogram over the same pairs. examples: of them, the farthest from a tie; None where no id is told.
         vetoes: what hard rules decide; None where no rule has a veto.
     """
 
@@ -66,6 +67,7 @@ class RewardStatistics:
     sum_squared_margin: ExactSum
     margins: MarginHistogram
     vetoes: VetoCounts | None = None
+    examples: Examples | None = None
 
     @classmethod
     def measure(
@@ -79,6 +81,8 @@ class RewardStatistics:
         responses: Responses | None = None,
         shorter_N: ArrayLike | None = None,
         broken: BrokenRules | None = None,
+        pair_ids: Sequence[str] | None = None,
+        unit: str = "",
     ) -> "RewardStatistics":
         """Measure one unit of rewards.
 
@@ -93,6 +97,7 @@ class RewardStatistics:
                 none is.
             broken: the hard rules that the responses break; None where no rule has a veto. The pair of which just one
                 response breaks any is won by the other.
+            pair_ids: N, of the examples; None keeps none. unit: what this one is called.
         """
         margin_N = np.asarray(margin_N, dtype=np.float64)
         decided_N = np.zeros(len(margin_N), dtype=np.int8) if broken is None else broken.decided_N
@@ -129,6 +134,9 @@ class RewardStatistics:
             sum_squared_margin=ExactSum.of_squares(margin_P),
             margins=MarginHistogram.of(margin_P, reach=reach),
             vetoes=None if broken is None else VetoCounts.of(broken),
+            examples=None
+            if pair_ids is None
+            else Examples.of(margin_N, pair_ids=pair_ids, unit=unit, tolerance=tolerance, subsets=subsets),
         )
 
     def __add__(self, other: "RewardStatistics") -> "RewardStatistics":
@@ -147,6 +155,7 @@ class RewardStatistics:
             sum_squared_margin=self.sum_squared_margin + other.sum_squared_margin,
             margins=self.margins + other.margins,
             vetoes=add_known(self.vetoes, other.vetoes),
+            examples=add_known(self.examples, other.examples),
         )
 
     def metrics(self, *, entropy_accuracy: Correlation | None = None) -> dict[str, Any]:
@@ -176,4 +185,5 @@ class RewardStatistics:
             "margin": margin,
             "num_singles": self.num_singles,
             **({"decided_by_veto": self.vetoes.to_dict()} if self.vetoes else {}),
+            **({"examples": self.examples.to_dict()} if self.examples else {}),
         }

@@ -87,6 +87,19 @@ def compose(
     return ComposedRewards(reward_2N[0], reward_2N[1], margin_N, broken)
 
 
+def margin_parts(
+    chosen_KN: Sequence[NDArray[np.floating]], rejected_KN: Sequence[NDArray[np.floating]], *, weights: Weights
+) -> list[NDArray[np.float64]]:
+    """What each of K rules adds to the margins of N pairs: in rule order they sum to `compose`'s, to the last bit."""
+    part_KN = []
+    for rule, chosen_N, rejected_N in zip(weights.rules, chosen_KN, rejected_KN, strict=True):
+        part_N, reward_2N = np.zeros(len(chosen_N)), np.zeros((2, len(chosen_N)))
+        sides = np.stack([chosen_N, rejected_N], dtype=np.float64)
+        _add_rule(rule, sides, reward_2N, part_N, unit=weights.score_range == "unit")
+        part_KN.append(part_N)
+    return part_KN
+
+
 def margin_tolerance(weights: Weights) -> float:
     """Margins of at most so much are ties: see `tie_tolerance`, in reward units."""
     return tie_tolerance(linear_reach([rule.weight for rule in weights.rules], weights.width_K))

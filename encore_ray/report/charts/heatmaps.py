@@ -62,8 +62,8 @@ def correlation_map(names: Sequence[str], matrix: Sequence[Sequence[float | None
     shown = [shorten(name, _MAX_LETTERS) for name in names]
     width = max((k + 1) * side + 8 + text_width(name, size=font_size) for k, name in enumerate(shown))
     labels = [
-        tag("text", name, class_="name", x=(k + 1) * side + 6, y=(k + 0.5) * side + font_size * 0.36)
-        for k, name in enumerate(shown)
+        tag("text", text, class_="name", data_rule=name, x=(k + 1) * side + 6, y=(k + 0.5) * side + font_size * 0.36)
+        for k, (text, name) in enumerate(zip(shown, names, strict=True))
     ]
     diagonal = [
         tag("rect", class_="self", x=k * side, y=k * side, width=side - 1, height=side - 1) for k in range(num_rules)

@@ -103,6 +103,7 @@ def _mark(rule: ReportedRule, loading: float, x: AxisScale, y: AxisScale) -> Mar
         "circle",
         tag("title", told),
         class_=f"mark {kind}",
+        data_rule=rule.name,
         fill_opacity=decimal(opacity),
         cx=x(rule.entropy),
         cy=y(loading),

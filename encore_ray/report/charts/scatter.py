@@ -140,11 +140,11 @@ def _mark(rule: ReportedRule, radius: float, x: AxisScale, y: AxisScale) -> Mark
         f"{rule.name}: entropy {compact(rule.entropy)}, accuracy {percent(rule.accuracy)}, weight {rule.weight_text}",
     )
     if not rule.flags:
-        return tag("circle", title, class_="mark rule", cx=center_x, cy=center_y, r=radius)
+        return tag("circle", title, class_="mark rule", data_rule=rule.name, cx=center_x, cy=center_y, r=radius)
     reach = 1.25 * radius
     corners = ((0, -reach), (reach, 0), (0, reach), (-reach, 0))
     points = " ".join(f"{decimal(center_x + dx)},{decimal(center_y + dy)}" for dx, dy in corners)
-    return tag("polygon", title, class_="mark flagged", points=points)
+    return tag("polygon", title, class_="mark flagged", data_rule=rule.name, points=points)
 
 
 def _radii(rules: Sequence[ReportedRule]) -> list[float]:

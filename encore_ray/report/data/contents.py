@@ -7,6 +7,8 @@ from typing import Any
 from encore_ray.artifacts import Comparison, LabelErrors, Metrics, RefineReport, RuleRefineReport, WeightsFile
 from encore_ray.artifacts.comparison import ComparedRule, Line
 from encore_ray.artifacts.figures import DecidedByVeto, Difference, Stats
+from encore_ray.composition.compare.labels import LABELS
+from encore_ray.report.data.pairs import PairTexts
 from encore_ray.report.drawing.numbers import weight_writer
 from encore_ray.rules import RuleSet
 
@@ -31,6 +33,7 @@ class ReportContents:
 
     Attributes:
         title: what to call the run, usually its folder.
+        place: where the run lies, for commands to paste; None where it is not told. made_on: date, as 2026-01-31.
         refined, refined_rules: what a refinement buys, of the composed reward and of each rule's scores.
         label_errors: the labels that a refinement finds least probable.
         prepared, scored: counts of the two passes; `reason.<reason>` counts rows in quarantine.
@@ -39,9 +42,12 @@ class ReportContents:
         config: the resolved configuration. Whoever passes it removes credentials first.
         model: facts of the scores: digest, revision, dtype, device, budget, or that they are ratings in the data.
         versions: of this package and of the libraries that decide a result.
+        examples: texts of the pairs that metrics and label errors name, by pair_id, as far as they are known.
     """
 
     title: str
+    place: str | None = None
+    made_on: str | None = None
     weights: WeightsFile | None = None
     metrics: Metrics | None = None
     comparison: Comparison | None = None
@@ -56,6 +62,7 @@ class ReportContents:
     config: Mapping[str, Any] | None = None
     model: Mapping[str, Any] | None = None
     versions: Mapping[str, str] | None = None
+    examples: Mapping[str, PairTexts] = field(default_factory=dict)
 
 
 class ReportedRule(ComparedRule):
@@ -119,6 +126,11 @@ class Contender:
     @property
     def name(self) -> str:
         return self.line.name
+
+
+def label_of(name: str) -> str:
+    """What people call a scheme or baseline of that name."""
+    return LABELS.get(name, name)
 
 
 def contenders(comparison: Comparison) -> list[Contender]:

@@ -7,7 +7,9 @@ from typing import Any, TypeGuard
 from encore_ray.artifacts import Comparison, WeightsFile
 from encore_ray.artifacts.weights import Cells
 from encore_ray.composition.weigh.schemes import SCHEMES
+from encore_ray.config.job import options_that_ran
 from encore_ray.corpora.notes import NOTES
+from encore_ray.folder.spec import FEATURES
 from encore_ray.report.charts.tracks import bar_track
 from encore_ray.report.data.contents import ReportContents
 from encore_ray.report.drawing.markup import Child, Markup, tag
@@ -71,7 +73,7 @@ def settings(contents: ReportContents) -> Markup | None:
         ("Versions", list((contents.versions or {}).items())),
     ]
     filled = [(title, entries) for title, entries in groups if entries]
-    config = _flatten({key: value for key, value in (contents.config or {}).items() if key not in _NO_RESULT})
+    config = ran_options(contents)
     if not filled and not config:
         return None
     return section(
@@ -82,6 +84,22 @@ def settings(contents: ReportContents) -> Markup | None:
         details("The configuration", scrolling("Configuration", _config_table(config))) if config else None,
         _binnings(contents.weights),
     )
+
+
+def ran_options(contents: ReportContents) -> list[tuple[str, str]]:
+    """The options that decide the run's results, as section.option and value."""
+    ran = options_that_ran(contents.config or {}, also=_beside_the_job(contents))
+    return _flatten({key: value for key, value in ran.items() if key not in _NO_RESULT})
+
+
+def _beside_the_job(contents: ReportContents) -> list[str]:
+    """Sections of the single commands whose results the run has."""
+    has = {
+        "select": contents.selection or "select" in contents.others,
+        "refine": contents.refined or contents.refined_rules or contents.label_errors,
+        "fit_heads": FEATURES.name in contents.others,
+    }
+    return [section for section, found in has.items() if found]
 
 
 def _repeatable(weights: WeightsFile | None) -> str:

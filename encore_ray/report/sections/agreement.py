@@ -20,7 +20,7 @@ from encore_ray.report.sections.parts import (
     table,
 )
 
-_SHOWN_SUBSETS = 20
+_SHOWN_SUBSETS, _MOST_SUBSETS = 20, 2000
 _SECTIONS = {"chat": "Chat", "chat_hard": "Chat Hard", "safety": "Safety", "reasoning": "Reasoning"}
 
 
@@ -80,8 +80,8 @@ def subsets(contents: ReportContents) -> Markup | None:
         "subset",
         column("accuracy of the run's reward", axis_track(scale, write=percent_tick), class_="plot"),
         column(class_="number"),
-        column("strict", class_="number", title="a tie is a loss"),
-        *([column("− uniform, points", class_="number")] if uniform else []),
+        column("ties lost (strict)", class_="number", title="accuracy where a tie is a loss"),
+        *([column("more than uniform, points", class_="number")] if uniform else []),
         column("pairs", class_="number"),
     ]
     rows = [row("all pairs", "total", metrics.overall)]
@@ -101,8 +101,8 @@ def subsets(contents: ReportContents) -> Markup | None:
         legend([("reference line", "all pairs"), ("chance line", "coin toss")]),
         scrolling("Accuracy by subset", table(head, shown, class_="dots")),
         details(
-            f"{len(rest)} smaller subsets",
-            scrolling("Accuracy by smaller subset", table(head, rest, class_="dots")),
+            f"{len(rest):,} smaller subsets",
+            scrolling("Accuracy by smaller subset", table(head, rest, class_="dots", most=_MOST_SUBSETS)),
         )
         if rest
         else None,

@@ -6,7 +6,7 @@ from encore_ray.report.charts.loadings import loadings_chart
 from encore_ray.report.data.contents import ReportContents, reported_rules
 from encore_ray.report.drawing.markup import Child, Markup, tag
 from encore_ray.report.drawing.numbers import count, p_value, percent, plain, signed
-from encore_ray.report.sections.parts import column, definitions, named, number, scrolling, section, table
+from encore_ray.report.sections.parts import column, definitions, details, named, number, scrolling, section, table
 from encore_ray.report.sections.rules import unit_of
 
 
@@ -39,6 +39,7 @@ def consensus(contents: ReportContents) -> Markup | None:
             named(name),
             number("—" if loading is None else signed(loading)),
             number(percent(accuracies.get(name))) if has_labels else None,
+            data_rule=name,
         )
         for place, (name, loading) in enumerate(found.loadings.items(), start=1)
     ]
@@ -48,7 +49,10 @@ def consensus(contents: ReportContents) -> Markup | None:
         found.verdict,
         tag("figure", scrolling("Loadings and agreement", loadings_chart(found, rules, unit=unit_of(contents)))),
         definitions(_facts(found)),
-        scrolling("Loadings", table([cell for cell in head if cell is not None], rows), tall=len(rows) > 20),
+        details(
+            "How far each rule goes with all (its loading)",
+            scrolling("Loadings", table([cell for cell in head if cell is not None], rows), tall=len(rows) > 20),
+        ),
     )
 
 
@@ -63,7 +67,9 @@ def _facts(found: ConsensusFigures) -> list[tuple[str, Child]]:
     r = found.entropy_loading
     if r.pearson is not None:
         interval = "" if r.pearson_low is None else f", 95% {signed(r.pearson_low)} to {signed(r.pearson_high)}"
-        facts.append(("Pearson, entropy and loading", f"{signed(r.pearson)} ({p_value(r.pearson_p)}{interval})"))
+        facts.append(
+            ("entropy goes with loading by (Pearson's r)", f"{signed(r.pearson)} ({p_value(r.pearson_p)}{interval})")
+        )
     same = [" and ".join(group) for group in found.groups if len(group) > 1]
     if same:
         facts.append(("nearly the same, and count as one", "; ".join(same)))

@@ -26,6 +26,7 @@ def hard_rules(contents: ReportContents) -> Markup | None:
             tag("td", written_veto(known[name]) if name in known else ""),
             number(count(broken.chosen)),
             number(count(broken.rejected)),
+            data_rule=name,
         )
         for name, broken in found.rules.items()
     ]

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from encore_ray.artifacts.figures import Stats
+from encore_ray.artifacts.figures import Difference, Stats
 from encore_ray.report.charts.tracks import interval_track
 from encore_ray.report.drawing.markup import Child, Markup, tag
+from encore_ray.report.drawing.numbers import points, points_interval
 from encore_ray.report.drawing.scales import AxisScale
 from encore_ray.visible import short
 
@@ -33,22 +34,34 @@ def scrolling(label: str, *content: Child, tall: bool = False) -> Markup:
     return tag("div", *content, class_=name, role="region", aria_label=label, tabindex="0")
 
 
-def table(head: Sequence[Child], rows: Sequence[Markup], *, class_: str | None = None) -> Markup:
-    """A table of the first 500 rows, and how many more there are; heads may hold markup, as an axis."""
-    if len(rows) > MOST_ROWS:
-        left = f"and {len(rows) - MOST_ROWS:,} more: see report/tables of the run"
-        rows = [*rows[:MOST_ROWS], tag("tr", tag("td", left, colspan=str(len(head))))]
+def table(
+    head: Sequence[Child], rows: Sequence[Markup], *, class_: str | None = None, most: int = MOST_ROWS, **data: str
+) -> Markup:
+    """A table of the first rows, and how many more there are; heads may hold markup, as an axis."""
+    if len(rows) > most:
+        left = f"and {len(rows) - most:,} more: see report/tables of the run"
+        rows = [*rows[:most], tag("tr", tag("td", left, colspan=str(len(head))))]
     cells = [cell if isinstance(cell, Markup) and cell.startswith("<th") else column(cell) for cell in head]
-    return tag("table", tag("thead", tag("tr", cells)), tag("tbody", rows), class_=class_)
+    return tag("table", tag("thead", tag("tr", cells)), tag("tbody", rows), class_=class_, **data)
 
 
-def column(*content: Child, class_: str | None = None, title: str | None = None) -> Markup:
-    return tag("th", *content, class_=class_, title=title, scope="col")
+def column(*content: Child, class_: str | None = None, title: str | None = None, **data: str) -> Markup:
+    return tag("th", *content, class_=class_, title=title, scope="col", **data)
 
 
 def number(*content: Child, note: str | None = None) -> Markup:
     """A cell of a number, with its interval or unit smaller beside it."""
     return tag("td", *content, tag("small", note) if note else None, class_="number")
+
+
+def difference_cell(difference: Difference | None) -> Markup:
+    """A difference in points with its interval, coloured where that leaves out 0; empty for None."""
+    if difference is None:
+        return number("")
+    low, high = difference.low, difference.high
+    sign = "" if low is None or high is None else "better" if low > 0 else "worse" if high < 0 else ""
+    value = tag("span", points(difference.value), class_=sign or None)
+    return number(value, note=points_interval(low, high) if low is not None else None)
 
 
 def named(name: str, *notes: Child, title: str | None = None) -> Markup:

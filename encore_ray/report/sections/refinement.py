@@ -8,8 +8,18 @@ from encore_ray.artifacts.refine import Calibration, ControlFigures
 from encore_ray.report.charts.lines import reliability_chart, robustness_chart
 from encore_ray.report.data.contents import ReportContents
 from encore_ray.report.drawing.markup import Markup, tag
-from encore_ray.report.drawing.numbers import percent, percent_interval, plain, points, points_interval
-from encore_ray.report.sections.parts import breakable, column, details, named, number, scrolling, section, table
+from encore_ray.report.drawing.numbers import percent, percent_interval, plain
+from encore_ray.report.sections.parts import (
+    breakable,
+    column,
+    details,
+    difference_cell,
+    named,
+    number,
+    scrolling,
+    section,
+    table,
+)
 
 MOST_SHOWN = 10  # likely label errors
 
@@ -84,20 +94,12 @@ def _controls(controls: list[ControlFigures]) -> Markup:
             named(control.name),
             number(percent(control.noise, digits=0)),
             number(percent(control.accuracy), note=percent_interval(control.accuracy_low, control.accuracy_high)),
-            number("") if control.name == "base" else _above_base(control),
+            difference_cell(None if control.name == "base" else control.difference_to_base),
         )
         for control in controls
     ]
     head = ["reward", *(column(name, class_="number") for name in ("labels turned", "accuracy", "− base, points"))]
     return table(head, rows)
-
-
-def _above_base(control: ControlFigures) -> Markup:
-    difference = control.difference_to_base
-    low, high = difference.low, difference.high
-    sign = "" if low is None or high is None else "better" if low > 0 else "worse" if high < 0 else ""
-    value = tag("span", points(difference.value), class_=sign or None)
-    return number(value, note=points_interval(low, high) if low is not None else None)
 
 
 def _sources(calibration: Calibration) -> Markup:
@@ -120,7 +122,8 @@ def _of_rules(report: RuleRefineReport, *, told: bool) -> list[Markup]:
     for rule in report.rules:
         base, refit, refined = rule.controls
         cells = [number(percent(control.accuracy)) for control in (base, refit, refined)]
-        rows.append(tag("tr", tag("th", breakable(rule.name), scope="row"), cells, _above_base(refined)))
+        cells.append(difference_cell(refined.difference_to_base))
+        rows.append(tag("tr", tag("th", breakable(rule.name), scope="row"), cells, data_rule=rule.name))
     names = ("base", "linear refit", "refined", "− base, points")
     head = ["rule", *(column(name, class_="number") for name in names)]
     drawn = scrolling("Refined scores of each rule", table(head, rows), tall=len(rows) > 20)

@@ -63,15 +63,19 @@ def weights_table(contents: ReportContents) -> Markup | None:
         "rule",
         column("weight", class_="plot"),
         column(class_="number"),
-        column("share of the margin", class_="number", title="weight times spread of the score differences"),
+        column(
+            "moves the margin",
+            class_="number",
+            title="share of the margin: weight times spread of the score differences",
+        ),
         column(f"entropy{' of the ratings' if rated else ''}, {unit_of(contents)}", class_="number"),
         *([column("entropy of the scores", class_="number"), column("weight by it", class_="number")] if rated else []),
-        column("accuracy", class_="number"),
+        column("agrees (accuracy)", class_="number"),
         column("wins", class_="number"),
         column("ties", class_="number"),
         column("losses", class_="number"),
-        column("active pairs", class_="number", title="pairs whose two scores differ by a step or more"),
-        column("fullest cell", class_="number", title="share of responses with the most frequent score"),
+        column("told apart (active pairs)", class_="number", title="pairs whose two scores differ by a step or more"),
+        column("same score (fullest cell)", class_="number", title="share of responses with the most frequent score"),
         *([column("Bradley–Terry weight", class_="number")] if has_labels else []),
     ]
     rows = [_rule_row(rule, top, has_labels=has_labels, by_scores=rated.by_scores if rated else None) for rule in rules]
@@ -102,19 +106,19 @@ def _correlations_in_words(comparison: Comparison | None) -> Markup | None:
     entries: list[tuple[str, Child]] = []
     found, theory = comparison.entropy_accuracy, comparison.theory_check
     for name, r, p in (
-        ("Pearson", found.pearson, found.pearson_p),
-        ("Spearman", found.spearman, found.spearman_p),
+        ("entropy goes with accuracy by (Pearson's r)", found.pearson, found.pearson_p),
+        ("the same by ranks (Spearman's r)", found.spearman, found.spearman_p),
     ):
         if r is not None:
-            entries.append((f"{name}, entropy and accuracy", f"{signed(r)} ({p_value(p)}, over rules)"))
+            entries.append((name, f"{signed(r)} ({p_value(p)}, over rules)"))
     if found.pearson_low is not None:
         value = "not known" if found.pearson_noise_free is None else signed(found.pearson_noise_free)
         interval = f"95% {signed(found.pearson_low)} to {signed(found.pearson_high)}, over prompts"
-        entries.append(("Pearson without the noise of the pairs", f"{value} ({interval})"))
+        entries.append(("Pearson's r without the noise of the pairs", f"{value} ({interval})"))
     if theory and theory.pearson is not None:
         entries.append(
             (
-                "Pearson, entropy and |Bradley–Terry weight| × spread",
+                "entropy goes with |Bradley–Terry weight| × spread by (Pearson's r)",
                 f"{signed(theory.pearson)} ({p_value(theory.pearson_p)}); the paper expects it far under 0",
             )
         )
@@ -141,6 +145,8 @@ def _rule_row(rule: ReportedRule, top: float, *, has_labels: bool, by_scores: By
         number(percent(rule.active_pair_share)),
         number(percent(rule.mode_share)),
         number(compact(rule.bradley_terry_weight)) if has_labels else None,
+        data_rule=rule.name,
+        data_facts=f"weight {rule.weight_text}, entropy {plain(rule.entropy)}, accuracy {percent(rule.accuracy)}",
     )
 
 

@@ -4,11 +4,9 @@ from collections.abc import Iterable
 
 from encore_ray.artifacts import Comparison
 from encore_ray.artifacts.comparison import Sweep
-from encore_ray.artifacts.figures import Difference
-from encore_ray.composition.compare.labels import LABELS
 from encore_ray.report.charts.heatmaps import sweep_table
 from encore_ray.report.charts.tracks import axis_track
-from encore_ray.report.data.contents import Contender, ReportContents, contenders, has_heldout
+from encore_ray.report.data.contents import Contender, ReportContents, contenders, has_heldout, label_of
 from encore_ray.report.drawing.markup import Child, Markup, tag
 from encore_ray.report.drawing.numbers import (
     compact,
@@ -18,11 +16,21 @@ from encore_ray.report.drawing.numbers import (
     plain,
     plural,
     points,
-    points_interval,
     value_text,
 )
 from encore_ray.report.drawing.scales import AxisScale, fit_scale
-from encore_ray.report.sections.parts import column, legend, named, number, scrolling, section, stats_track, table
+from encore_ray.report.sections.parts import (
+    column,
+    difference_cell,
+    legend,
+    named,
+    number,
+    scrolling,
+    section,
+    stats_track,
+    table,
+)
+from encore_ray.report.sections.temperature import weights_by_temperature
 
 _KINDS = [
     ("encore disc", "ENCORE"),
@@ -50,12 +58,12 @@ def schemes(contents: ReportContents) -> Markup | None:
     head = [
         "scheme",
         column(f"on {pairs}", axis_track(scale, write=percent_tick), class_="plot"),
-        column("accuracy", class_="number"),
-        column("− uniform, points", class_="number"),
-        column("strict", class_="number", title="a tie is a loss"),
+        column("agrees (accuracy)", class_="number"),
+        column("more than uniform, points", class_="number"),
+        column("ties lost (strict)", class_="number", title="accuracy where a tie is a loss"),
         column("all pairs", class_="number"),
-        column("effective rules", class_="number"),
-        column("reward sd", class_="number"),
+        column("acts like rules (effective number)", class_="number"),
+        column("spread of rewards (sd)", class_="number"),
     ]
     return section(
         "schemes",
@@ -80,31 +88,31 @@ def sweep(contents: ReportContents) -> Markup | None:
     note = "Framed: this run's setting. Δw: the largest change of a rule's weight against it."
     return section(
         "sweep",
-        "How much the setting decides",
+        "How much the temperature decides, and the bins",
         _spread(comparison, comparison.sweep),
         scrolling("ENCORE's accuracy over temperature and bins", drawn),
         tag("p", note, class_="note"),
+        weights_by_temperature(comparison),
     )
-
-
-def label_of(contender: Contender) -> str:
-    return LABELS.get(contender.name, contender.name)
 
 
 def _row(each: Contender, scale: AxisScale, references: list[tuple[float, str]]) -> Markup:
     stats, line = each.stats, each.line
-    params = ", ".join(
+    label = label_of(each.name)
+    params = [
         f"{key.replace('_', ' ')} {value_text(value)}"
         for key, value in (line.params or {}).items()
-        if value is not None
-    )
+        if value is not None and value is not False
+    ]
+    is_option = each.kind not in ("baseline", "elsewhere") and each.name != label.lower()
+    option = [each.name] if is_option else []
     everywhere = line.all.accuracy if line.all else None
     return tag(
         "tr",
-        named(label_of(each), params, title=each.name),
+        named(label, ", ".join([*option, *params])),
         tag("td", stats_track(stats, scale=scale, kind=each.kind, references=references), class_="plot"),
         number(percent(stats.accuracy), note=percent_interval(stats.accuracy_low, stats.accuracy_high)),
-        _difference(each.kind, each.difference),
+        difference_cell(None if each.kind == "uniform" else each.difference),
         number(percent(stats.accuracy_strict)),
         number(percent(everywhere)),
         number(plain(line.effective_num_rules, digits=1)),
@@ -113,27 +121,18 @@ def _row(each: Contender, scale: AxisScale, references: list[tuple[float, str]])
     )
 
 
-def _difference(kind: str, difference: Difference | None) -> Markup:
-    if kind == "uniform":
-        return number("")
-    value, low, high = (difference.value, difference.low, difference.high) if difference else (None, None, None)
-    sign = "" if low is None or high is None else "better" if low > 0 else "worse" if high < 0 else ""
-    value = tag("span", points(value), class_=sign or None)
-    return number(value, note=points_interval(low, high) if low is not None else None)
-
-
 def _ranking(found: list[Contender]) -> Child:
     best = found[0]
-    parts = [f"{label_of(best)} is best with {percent(best.accuracy)}"]
+    parts = [f"{label_of(best.name)} is best with {percent(best.accuracy)}"]
     encore = next((index for index, each in enumerate(found) if each.kind == "encore"), None)
     if encore:
         parts.append(f"ENCORE is number {encore + 1} of {len(found)} with {percent(found[encore].accuracy)}")
     free = next((each for each in found if each.kind in ("encore", "uniform", "label_free")), None)
     if free and best.kind == "learned" and free.kind != "encore":
-        parts.append(f"{label_of(free)} is the best that needs no labels")
+        parts.append(f"{label_of(free.name)} is the best that needs no labels")
     beaten = [each for each in found if each.kind == "baseline" and encore is not None and found.index(each) < encore]
     text = "; ".join(parts) + "."
-    return [text, *(tag("strong", f" {label_of(each)} is ahead of ENCORE.") for each in beaten)]
+    return [text, *(tag("strong", f" {label_of(each.name)} is ahead of ENCORE.") for each in beaten)]
 
 
 def _present(found: list[Contender]) -> set[str]:

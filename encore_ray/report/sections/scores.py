@@ -114,6 +114,7 @@ def _histogram(rule: ReportedRule, found: Histogram) -> Markup:
             tag("span", compact(found.cells[-1][1])),
             class_="ends",
         ),
+        data_rule=rule.name,
     )
 
 

@@ -29,6 +29,7 @@ def selection(contents: ReportContents) -> Markup | None:
             named(name),
             tag("td", bar_track(n / num_pairs, kind="label_free"), class_="plot"),
             number(percent(n / num_pairs)),
+            data_rule=name,
         )
         for name, n in sorted(selected.items(), key=lambda item: -item[1])
     ]

@@ -3,6 +3,7 @@
 import re
 
 from encore_ray.artifacts import Metrics, WeightsFile
+from encore_ray.artifacts.comparison import Decision
 from encore_ray.report.drawing.numbers import weight_writer
 from encore_ray.report.tables.weights import decided_by_veto
 from encore_ray.schema import WEIGHTS_FILE
@@ -12,13 +13,15 @@ _MARKS = re.compile(r"[\\`*\[\]<>|]")
 _MOST_OF_A_WARNING = 1000  # characters
 
 
-def summary(metrics: Metrics, weights: WeightsFile) -> str:
-    """The accuracy on all pairs, the rules, the heaviest first, and the warnings of their weights."""
+def summary(metrics: Metrics, weights: WeightsFile, decision: Decision | None = None) -> str:
+    """The decision, the accuracy on all pairs, the rules, the heaviest first, and the warnings of their weights."""
     overall = metrics.overall
     lines = [f"**{weights.scheme}** on {overall.num_pairs:,} pairs"]
     if overall.accuracy is not None:
         interval = f"{overall.accuracy_low:.1%} to {overall.accuracy_high:.1%}"
-        lines[0] += f": accuracy **{overall.accuracy:.1%}** ({interval})"
+        lines[-1] += f": accuracy **{overall.accuracy:.1%}** ({interval})"
+    if decision is not None:
+        lines = [f"**{_plain(decision.title)}**", "", *lines]
     if metrics.decided_by_veto:
         lines += ["", _plain(decided_by_veto(metrics.decided_by_veto))]
     lines += ["", "| rule | weight | entropy | accuracy |", "|---|---|---|---|"]

@@ -24,6 +24,7 @@ from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.status import run_status
 from encore_ray.models.energy.refiner import Refiner
 from encore_ray.models.energy.training import EnergySettings
+from encore_ray.passes.examples import read_examples
 from encore_ray.passes.refine.apply import Refine, _RefineRewards
 from encore_ray.passes.refine.energies import REWARD_ENERGY, energy_settings, fitted_energies
 from encore_ray.passes.refine.fit_energies import Trainer, advice
@@ -250,6 +251,8 @@ def test_apply_finishes_every_unit_and_lists_the_least_probable_labels(fitted: F
     assert {pair.pair_id for pair in errors.pairs} == set(unlikely.column("pair_id").to_pylist())
     probabilities = [pair.label_probability for pair in errors.pairs]
     assert probabilities == sorted(probabilities)
+    first = {pair.pair_id for pair in errors.pairs[:3]}
+    assert read_examples(fitted, first).keys() == first  # in the units that their records name
     again = commits_of(output)
     assert do(fitted, Refine()) == counts
     assert commits_of(output) == again

@@ -1,0 +1,78 @@
+"""The command that makes a run's page, or one of several runs, and opens it."""
+
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from encore_ray.cli.flags import OptionalPathFlag, Switch, flag
+from encore_ray.config import ClusterOptions, TrackingOptions
+from encore_ray.config.sources import section_defaults
+from encore_ray.errors import ConfigError
+from encore_ray.storage import Folder, absolute, require_paths
+
+SIDE_BY_SIDE = "side-by-side.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Make the page of a run, or of several runs side by side, and open it.
+
+    What the passes have made by now is shown; nothing is scored or weighed.
+
+    Of several runs: what differs first, then decisions, weights, subsets and weightings.
+    """
+
+    runs: tyro.conf.Positional[Annotated[list[str], flag("RUN")]]
+    """Run folders."""
+    output: OptionalPathFlag = None
+    """Of several runs: the file. Default: side-by-side.html in the folder where the command is given."""
+    open: Switch = False
+    """Open the page in the browser."""
+
+    def main(self, console: Console) -> None:
+        if not self.runs:
+            raise ConfigError("report needs a run folder, or several to set side by side.")
+        runs = [Folder(absolute(run)) for run in self.runs]
+        require_paths([run.uri for run in runs])
+        _require_results(runs)
+        page = self._several(runs) if len(runs) > 1 else self._one(runs[0], console)
+        console.print(page, soft_wrap=True, highlight=False, markup=False)
+        if self.open and not _show(page):
+            console.print("No browser could be opened from here: open the file yourself.")
+
+    def _one(self, run: Folder, console: Console) -> str:
+        from encore_ray.passes.report import write_report
+        from encore_ray.run import open_run
+        from encore_ray.schema import REPORT_FILE
+
+        if self.output is not None:
+            raise ConfigError(f"--output is of several runs: the page of one is {run.path(REPORT_FILE)}.")
+        cluster, untracked = section_defaults(ClusterOptions), TrackingOptions(enabled=False)
+        with open_run(run, cluster=cluster, tracking=untracked, params={}, console=console) as opened:
+            write_report(opened)
+        return run.path(REPORT_FILE)
+
+    def _several(self, runs: list[Folder]) -> str:
+        from encore_ray.passes.report import make_side_by_side
+
+        folder, _, name = absolute(self.output or SIDE_BY_SIDE).rpartition("/")
+        Folder(folder or "/").write_atomic(name, make_side_by_side(runs))
+        return f"{folder}/{name}"
+
+
+def _require_results(runs: list[Folder]) -> None:
+    """ConfigError where a folder holds nothing that a page could show."""
+    from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, PAIRS_DIR, WEIGHTS_FILE
+
+    for run in runs:
+        if not any(run.exists(name) for name in (WEIGHTS_FILE, METRICS_FILE, COMPARISON_FILE, PAIRS_DIR)):
+            raise ConfigError(f"{run.uri} holds no results of encore-ray: name a run folder, as `run` in a job's file.")
+
+
+def _show(page: str) -> bool:
+    """Whether a browser took the page."""
+    return webbrowser.open(page if "://" in page else Path(page).as_uri())

@@ -1,0 +1,1 @@
+"""The first screen: what the run is of, the decision, the command for it, and why."""
