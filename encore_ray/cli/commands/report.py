@@ -46,13 +46,13 @@ class Report:
 
     def _one(self, run: Folder, console: Console) -> str:
         from encore_ray.passes.report import write_report
-        from encore_ray.run import open_run
+        from encore_ray.run import hold_run
         from encore_ray.schema import REPORT_FILE
 
         if self.output is not None:
             raise ConfigError(f"--output is of several runs: the page of one is {run.path(REPORT_FILE)}.")
         cluster, untracked = section_defaults(ClusterOptions), TrackingOptions(enabled=False)
-        with open_run(run, cluster=cluster, tracking=untracked, params={}, console=console) as opened:
+        with hold_run(run, cluster=cluster, tracking=untracked, params={}, console=console) as opened:
             write_report(opened)
         return run.path(REPORT_FILE)
 
