@@ -70,6 +70,12 @@ VOLATILE = (
     Volatile("said: *", r"^Writing model shards.*\n", "", "a bar of transformers, with its rate"),
     Volatile("*report.html", r"(?<=<li>)[0-9]{4}-[0-9]{2}-[0-9]{2}(?=</li>)", "DATE", "the day on which it is made"),
     Volatile("*/commits", r'"worker": "[^"]*"', '"worker": PROCESS', "host and process that did a unit"),
+    Volatile(
+        "*/commits",
+        r'^  "digest": "[0-9a-f]{64}"',
+        '  "digest": OF_THE_RECORD',
+        "digest of all of it, times and processes too",
+    ),
 )
 
 

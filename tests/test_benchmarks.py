@@ -30,6 +30,7 @@ from benchmarks import (
 from benchmarks.lengths import FILE, Lengths, by_length, random_pairs
 from benchmarks.same import metric_lines
 from benchmarks.same_texts import Thing, compare_texts, folder_texts, normal, read_patterns
+from encore_ray.storage import fingerprint
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
@@ -232,7 +233,8 @@ def write_pass(folder: Path, *, attempt: str, seconds: float, scores: list[float
     row = {"unit": "unit", "file": file, "rows": 2, "digest": "d"}
     pq.write_table(pa.Table.from_pylist([row]), folder / "scores" / "manifest.parquet")
     record = {"unit": "unit", "data": [row], "seconds": seconds}
-    (folder / "scores" / "commits" / "unit-0123456789ab.json").write_text(json.dumps(record))
+    text = json.dumps({**record, "digest": fingerprint(record)}, indent=2)
+    (folder / "scores" / "commits" / "unit-0123456789ab.json").write_text(text)
     (folder / "weights.json").write_text('{"weight": 0.5}\n')
     return folder
 
