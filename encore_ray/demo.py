@@ -5,6 +5,7 @@ are degenerate on purpose, so that their warnings can be seen.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,8 @@ from encore_ray.config.sources import load_config
 from encore_ray.console.show import show_job
 from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.errors import ConfigError
-from encore_ray.job import run_job
+from encore_ray.job import JobResult, run_job
 from encore_ray.models.training.demo_model import train_regression
-from encore_ray.shell import command
 from encore_ray.storage import Folder
 
 TRAINING_PAIRS = 3072
@@ -38,7 +38,15 @@ weigh:
 """
 
 
-def run_demo(folder: Folder, *, num_pairs: int, console: Console) -> None:
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made: its job's file, and what came of it."""
+
+    job: str
+    result: JobResult
+
+
+def run_demo(folder: Folder, *, num_pairs: int, console: Console) -> Demo:
     """Make the corpus and the model where they are not there yet, run the job, and explain what came out.
 
     Args:
@@ -56,10 +64,9 @@ def run_demo(folder: Folder, *, num_pairs: int, console: Console) -> None:
     _make_model(folder, console)
     console.print("[bold]3. The job: prepare, score, weigh, compose, evaluate, compare[/]")
     folder.write_atomic(CONFIG_NAME, JOB_YAML.encode())
-    config = load_config(root / CONFIG_NAME)
-    show_job(run_job(config, overwrite=True, console=console), console=console)
-    again = command("encore-ray", "run", str(root / CONFIG_NAME))
-    console.print(f"\nRun it again yourself: [bold]{again}[/]", soft_wrap=True)
+    result = run_job(load_config(root / CONFIG_NAME), overwrite=True, console=console)
+    show_job(result, console=console)
+    return Demo(str(root / CONFIG_NAME), result)
 
 
 def _make_corpus(folder: Folder, num_pairs: int) -> None:

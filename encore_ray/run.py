@@ -110,7 +110,9 @@ class Run:
                 engine = self._choose(step, numbers)
                 tracked.log_params({"engine": engine.name})
                 made = step(replace(self, _tracked=tracked, _engine=engine, _called={spec.name: step.called}))
-                self.has_done(spec, time.monotonic() - began, numbers)
+                seconds = time.monotonic() - began
+                logger.debug("%s: done in %.1f s by engine %s, of %s numbers", spec.name, seconds, engine.name, numbers)
+                self.has_done(spec, seconds, numbers)
                 if facts is not None:
                     write_facts(self.folder, spec, facts, files=step.made_files(self), kept=step.kept(made))
             self._record(step.record(made), tracked)

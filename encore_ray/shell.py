@@ -16,3 +16,9 @@ def command(*words: str) -> str:
         near = os.path.relpath(script)
         words = (near if len(near) < len(script) else script, *words[1:])
     return shlex.join(words)
+
+
+def near(path: str) -> str:
+    """A path as a person here would type it: relative where it lies below this folder; a URL as it is."""
+    relative = os.path.relpath(path) if path.startswith("/") else path
+    return path if relative.startswith("..") else relative

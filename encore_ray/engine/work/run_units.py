@@ -1,5 +1,6 @@
 """At-most-once commits: a pass that writes tables does its units minus its commits, and commits what it finishes."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,6 +13,8 @@ from encore_ray.engine.work.unit_work import WORKER, CommittedWork, Task, Write
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.protocol.commits import Commit, total_counts
 from encore_ray.folder.quarantine import Allowance, QuarantineGuard, spread
+
+logger = logging.getLogger("encore_ray")
 
 
 class _LiveWorkers:
@@ -111,6 +114,7 @@ def run_units(
             if len(commits) == num_standing:
                 started = time.monotonic() - commit.seconds  # before, workers started: no rate of theirs
             commits[commit.unit] = commit
+            logger.debug("%s: %s committed after %.2f s: %s", table.name, commit.unit, commit.seconds, commit.counts)
             workers.count(commit)
             on_commit(commit)
             done_rows += rows[commit.unit]
