@@ -22,6 +22,7 @@ from encore_ray.engine.base import Engine
 from encore_ray.engine.display import Display
 from encore_ray.engine.engines import Engines
 from encore_ray.engine.pools import ActorPool, Resources, TaskPool
+from encore_ray.engine.process.ending import heard_last
 from encore_ray.engine.process.interrupts import signals_interrupt
 from encore_ray.engine.progress import Progress
 from encore_ray.engine.work.reduce import Reducer
@@ -35,6 +36,7 @@ from encore_ray.folder.pass_table import PassTable, pass_table
 from encore_ray.folder.protocol.commits import Commit
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.reading.tables import run_rules
+from encore_ray.folder.run_log import RunLog
 from encore_ray.folder.spec import Pass, driver_folders
 from encore_ray.folder.status import run_status
 from encore_ray.rules import RuleSet
@@ -70,7 +72,7 @@ class Run:
         overwrite: redo what was made from other inputs, models, rules or options, instead of refusing.
         engines: who works.
         tracker: the MLflow run of the job. tracked: the nested one of the pass that runs.
-        display: what the terminal shows.
+        display: what the terminal shows. log: what the run folder keeps of it.
         engine: that does the pass that runs.
         done: the passes that were done, by name; those that stood are not among them.
     """
@@ -80,6 +82,7 @@ class Run:
     engines: Engines
     tracker: Tracker
     display: Display
+    log: RunLog
     done: dict[str, Done] = field(default_factory=dict)
     _tracked: PassTracker | None = None
     _engine: Engine | None = None
@@ -112,6 +115,7 @@ class Run:
                 made = step(replace(self, _tracked=tracked, _engine=engine, _called={spec.name: step.called}))
                 seconds = time.monotonic() - began
                 logger.debug("%s: done in %.1f s by engine %s, of %s numbers", spec.name, seconds, engine.name, numbers)
+                self.log.add(f"{step.called}: done in {seconds:.1f} s")
                 self.has_done(spec, seconds, numbers)
                 if facts is not None:
                     write_facts(self.folder, spec, facts, files=step.made_files(self), kept=step.kept(made))
@@ -120,8 +124,13 @@ class Run:
 
     def has_done(self, spec: Pass, seconds: float, numbers: int | None) -> None:
         """Note that a pass was done, and is to be tracked."""
-        self.tracker.work_begins()
+        self._work_begins()
         self.done[spec.name] = Done(seconds, numbers)
+
+    def _work_begins(self) -> None:
+        """It was not refused, and has something to do."""
+        self.tracker.work_begins()
+        self.log.begin()
 
     def stands(self, step: Step[Any]) -> bool:
         """Whether the result of a step stands, so that `do` would not do it; ResumeRefused as `do`."""
@@ -195,7 +204,8 @@ class Run:
         return run_rules(self.folder)
 
     def note(self, text: str) -> None:
-        """A line for the terminal."""
+        """A line for the terminal and the log."""
+        self.log.add(text)
         self.display.note(text)
 
     def watch(self, progress: Progress) -> None:
@@ -204,7 +214,7 @@ class Run:
         self.display(replace(progress, name=self._called.get(progress.name, progress.name)))
         self.engines.measure(progress)
         if progress.done_rows > progress.resumed_rows:
-            self.tracker.work_begins()
+            self._work_begins()
             self.tracked.log_metrics(
                 {"rows_done": progress.done_rows, "rows_per_second": progress.rows_per_second, **progress.counts},
                 step=progress.done_rows,
@@ -269,14 +279,21 @@ def open_run(
             held.enter_context(only_driver(folder, timeout_s=cluster.lock_timeout_s))
             for name in driver_folders():
                 folder.sweep_temporaries(name)
+        log = held.enter_context(RunLog(folder if journal else None))
+        held.enter_context(heard_last(log.break_off))
         tracker = held.enter_context(_tracker(folder, tracking, params, journal=journal, resume=not overwrite))
         display = held.enter_context(Display(console or Console(quiet=True)))
         ends_process = console is not None
+
+        def note(text: str) -> None:
+            log.add(text)
+            display.note(text)
+
         engines = held.enter_context(
-            Engines(cluster, folder, ends_process=ends_process, before_end=tracker.break_off, say=display.note)
+            Engines(cluster, folder, ends_process=ends_process, before_end=tracker.break_off, say=note)
         )
         try:
-            yield Run(folder, overwrite, engines, tracker, display)
+            yield Run(folder, overwrite, engines, tracker, display, log)
         except KeyboardInterrupt:
             require_driver(ask=False)  # another one took over: then nobody interrupted this one
             _say_how_to_resume(folder)
@@ -285,9 +302,8 @@ def open_run(
 
 def look_at_run(folder: Folder) -> Run:
     """A run folder to be asked what stands in it: nothing is held, started, shown or written."""
-    return Run(
-        folder, False, Engines(ClusterOptions(engine="local"), folder), untracked(), Display(Console(quiet=True))
-    )
+    engines = Engines(ClusterOptions(engine="local"), folder)
+    return Run(folder, False, engines, untracked(), Display(Console(quiet=True)), RunLog(None))
 
 
 def _tracker(

@@ -19,6 +19,7 @@ from encore_ray.engine.process.ending import end_process
 from encore_ray.errors import ClusterError, ConfigError, EncoreError, Terminated
 from encore_ray.files.proxies import spare_loopback
 from encore_ray.redaction import RedactingFormatter, redact
+from encore_ray.shell import called_as
 from encore_ray.visible import visible_lines
 
 INTERRUPTED = 130
@@ -48,7 +49,8 @@ def main(argv: list[str] | None = None) -> None:
         command = parse(args, ALL_COMMANDS)
         command.screen.check()
         verbose = command.screen.verbose
-        _carry_out(command, args[0], handler)
+        with called_as(args):
+            _carry_out(command, args[0], handler)
         code = 0
     except EncoreError as error:
         if verbose:

@@ -20,6 +20,7 @@ from encore_ray.config.sources import read_yaml
 from encore_ray.console.ending import Ending, show_result
 from encore_ray.console.words import be, plural
 from encore_ray.errors import ConfigError, EncoreError
+from encore_ray.shell import called_as
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def _check(step: ChainStep) -> None:
 
 
 def _do(step: ChainStep, console: Console) -> Ending:
-    ending = parse(step.words).main(console)  # anew: its run has the options of the steps before by now
+    with called_as(step.words):
+        ending = parse(step.words).main(console)  # anew: its run has the options of the steps before by now
     if ending.document is not None:
         console.print(ending.document, end="", markup=False, highlight=False, soft_wrap=True)
     if ending.error is not None:
