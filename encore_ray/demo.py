@@ -5,6 +5,7 @@ are degenerate on purpose, so that their warnings can be seen.
 """
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from encore_ray.config.sources import load_config
 from encore_ray.console.show import show_job
 from encore_ray.corpora.planted.corpus import planted_text
+from encore_ray.engine.display import LINE_EVERY_S
 from encore_ray.errors import ConfigError
 from encore_ray.job import JobResult, run_job
 from encore_ray.models.training.demo_model import train_regression
@@ -99,8 +101,14 @@ def _make_model(folder: Folder, console: Console) -> None:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("training", total=None, loss="")
 
+        told_at = time.monotonic()
+
         def on_step(step: int, num_steps: int, loss: float) -> None:
+            nonlocal told_at
             progress.update(bar, total=num_steps, completed=step, loss=f"loss {loss:.4f}")
+            if not console.is_terminal and time.monotonic() - told_at >= LINE_EVERY_S:
+                told_at = time.monotonic()
+                console.print(f"   training, step {step:,} of {num_steps:,}, loss {loss:.4f}", highlight=False)
 
         report = train_regression(
             conversations, ratings_NK=np.stack(ratings), rules=planted.world.rules, folder=target, on_step=on_step

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from encore_ray.config import ClusterOptions, TrackingOptions
 from encore_ray.engine.base import Engine
 from encore_ray.engine.display import Display
 from encore_ray.engine.engines import Engines
-from encore_ray.engine.pools import ActorPool, Resources, TaskPool
+from encore_ray.engine.pools import ActorPool, FindResources, Resources, TaskPool
 from encore_ray.engine.process.ending import heard_last
 from encore_ray.engine.process.interrupts import signals_interrupt
 from encore_ray.engine.progress import Progress
@@ -73,7 +74,6 @@ class Run:
         engines: who works.
         tracker: the MLflow run of the job. tracked: the nested one of the pass that runs.
         display: what the terminal shows. log: what the run folder keeps of it.
-        engine: that does the pass that runs.
         done: the passes that were done, by name; those that stood are not among them.
     """
 
@@ -85,7 +85,7 @@ class Run:
     log: RunLog
     done: dict[str, Done] = field(default_factory=dict)
     _tracked: PassTracker | None = None
-    _engine: Engine | None = None
+    _choose_engine: Callable[[], Engine] | None = None
     _called: Mapping[str, str] = field(default_factory=dict)
 
     def do(self, step: Step[Result]) -> Result:
@@ -110,11 +110,10 @@ class Run:
             if made is None:
                 began = time.monotonic()
                 numbers = step.numbers(self)
-                engine = self._choose(step, numbers)
-                tracked.log_params({"engine": engine.name})
-                made = step(replace(self, _tracked=tracked, _engine=engine, _called={spec.name: step.called}))
+                choose = partial(self._choose, step, numbers, tracked)
+                made = step(replace(self, _tracked=tracked, _choose_engine=choose, _called={spec.name: step.called}))
                 seconds = time.monotonic() - began
-                logger.debug("%s: done in %.1f s by engine %s, of %s numbers", spec.name, seconds, engine.name, numbers)
+                logger.debug("%s: done in %.1f s, of %s numbers", spec.name, seconds, numbers)
                 self.log.add(f"{step.called}: done in {seconds:.1f} s")
                 self.has_done(spec, seconds, numbers)
                 if facts is not None:
@@ -167,17 +166,18 @@ class Run:
         if record.composer is not None:
             self.tracker.log_composer(record.composer)
 
-    def _choose(self, step: Step[Any], numbers: int | None) -> Engine:
+    def _choose(self, step: Step[Any], numbers: int | None, tracked: PassTracker) -> Engine:
         in_flight = self.table(step.spec).in_flight if step.spec.table else None
         engine = self.engines.choose(numbers=numbers, paths=step.paths, in_flight=in_flight)
         self.note(f"{step.called} {'in this process' if engine.name == 'local' else 'on Ray'}")
+        tracked.log_params({"engine": engine.name})
         return engine
 
-    @property
+    @cached_property
     def engine(self) -> Engine:
-        """Who does the pass that runs."""
-        assert self._engine is not None, "a pass is done by Run.do"
-        return self._engine
+        """Who does the pass that runs: chosen and started when it is first asked for; a refusal before needs none."""
+        assert self._choose_engine is not None, "a pass is done by Run.do"
+        return self._choose_engine()
 
     @property
     def tracked(self) -> PassTracker:
@@ -185,10 +185,17 @@ class Run:
         assert self._tracked is not None, "a pass is done by Run.do"
         return self._tracked
 
-    @property
-    def resources(self) -> Resources:
-        """What workers of a pass with a model may have."""
-        return self.engines.resources
+    def resources_for(self, spec: Pass) -> FindResources:
+        """What workers of a pass with a model may have, which a cluster must be started for.
+
+        What stands of another model, as far as is known without a cluster, is refused before that.
+        """
+
+        def find(known: Mapping[str, Any]) -> Resources:
+            self.table(spec).refuse_other(known, overwrite=self.overwrite)
+            return self.engines.resources
+
+        return find
 
     def table(self, spec: Pass) -> PassTable:
         """The table of a pass in this run."""
@@ -241,7 +248,7 @@ class Run:
             table,
             tasks,
             factory,
-            engine=self.engine,
+            engine=lambda: self.engine,
             watch=self.watch,
             pool=pool,
             overwrite=self.overwrite,

@@ -65,6 +65,7 @@ class FitHeads:
         from encore_ray.cli.command import open_command
         from encore_ray.console.sentences import tell_heads
         from encore_ray.console.show import show_heads
+        from encore_ray.folder.spec import FEATURES
         from encore_ray.passes.heads.features import plan_features
         from encore_ray.passes.heads.fit_heads import embed_and_fit, require_place
         from encore_ray.passes.heads.map_reduce_fit import check_fittable
@@ -82,7 +83,11 @@ class FitHeads:
             params=params,
         ) as run:
             model = plan_features(
-                path, self.options, pooling=self.heads.pooling, reads=self.heads.reads, resources=run.resources
+                path,
+                self.options,
+                pooling=self.heads.pooling,
+                reads=self.heads.reads,
+                resources=run.resources_for(FEATURES),
             )
             fit = embed_and_fit(run, model, rules, labels=labels, output=output, max_bad_fraction=self.max_bad_fraction)
         show_heads(fit, console=console)

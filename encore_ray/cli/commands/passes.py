@@ -119,6 +119,7 @@ class Score:
         from encore_ray.cli.command import open_command
         from encore_ray.console.sentences import tell_scored
         from encore_ray.console.show import show_counts
+        from encore_ray.folder.spec import SCORE
         from encore_ray.passes.score import Score as ScorePass
         from encore_ray.passes.scorers.by_model import score_by_model
         from encore_ray.passes.scorers.model.plan import plan_model
@@ -133,7 +134,7 @@ class Score:
             options=self.options,
             params={"model": path},
         ) as run:
-            model = plan_model(path, self.options, resources=run.resources, rules=rules)
+            model = plan_model(path, self.options, resources=run.resources_for(SCORE), rules=rules)
             scored = run.do(ScorePass(score_by_model(model), self.max_bad_fraction))
         counts = without_times(scored.counts)
         show_counts(counts, console=console)

@@ -65,6 +65,7 @@ class Rate:
         from encore_ray.cli.command import open_command
         from encore_ray.console.sentences import tell_scored
         from encore_ray.console.show import show_counts
+        from encore_ray.folder.spec import SCORE
         from encore_ray.passes.score import Score
         from encore_ray.passes.scorers.api.judge import plan_api_judge
         from encore_ray.passes.scorers.by_api import rate_by_api
@@ -86,7 +87,7 @@ class Rate:
             if api is not None:
                 scorer = rate_by_api(api)
             else:
-                scorer = score_by_model(plan_judge(path, self.options, resources=run.resources, rules=rules))
+                scorer = score_by_model(plan_judge(path, self.options, resources=run.resources_for(SCORE), rules=rules))
             scored = run.do(Score(scorer, self.max_bad_fraction))
             if self.relevance:
                 run.do(Relate(judge_of_relevance(scorer), self.max_bad_fraction))

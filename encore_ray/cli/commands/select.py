@@ -56,6 +56,7 @@ class Select:
         from encore_ray.cli.command import open_command
         from encore_ray.console.sentences import tell_selected
         from encore_ray.console.show import show_counts, show_selection
+        from encore_ray.folder.spec import RELEVANCE
         from encore_ray.passes.scorers.scoring_cost import without_times
         from encore_ray.passes.selection.select import Select as SelectPass
         from encore_ray.passes.selection.select import SelectionMethod
@@ -73,7 +74,7 @@ class Select:
                 from encore_ray.passes.selection.relate import Relate, adapter_scorer, refuse_before_reading
                 from encore_ray.passes.selection.relevance import plan_adapter
 
-                model = plan_adapter(path, self.options, resources=run.resources)
+                model = plan_adapter(path, self.options, resources=run.resources_for(RELEVANCE))
                 refuse_before_reading(run, method, model)
                 related = run.do(Relate(adapter_scorer(model), self.max_bad_fraction))
                 show_counts(without_times(related), console=console)

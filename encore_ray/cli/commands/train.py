@@ -52,13 +52,13 @@ class Train:
         from encore_ray.cli.command import open_command
         from encore_ray.console.sentences import tell_training
         from encore_ray.console.show import show_training
-        from encore_ray.passes.train.plan import check_rules
-        from encore_ray.passes.train.training import Train as TrainPass
-        from encore_ray.passes.train.training import require_place
+        from encore_ray.passes.train.plan import check_rules, require_place
 
         rules = read_rules(rules_path) if rules_path else None
         check_rules(self.options, rules)
         require_place(output, base=base)
+        from encore_ray.passes.train.training import Train as TrainPass  # which loads Ray
+
         params = {"model": base, "rules": rules_path, "labels": labels}
         with open_command(
             folder.uri,

@@ -39,7 +39,7 @@ def run_units(
     tasks: Sequence[Task],
     factory: Callable[[], Write],
     *,
-    engine: Engine,
+    engine: Callable[[], Engine],
     watch: Watch,
     pool: Callable[[int], ActorPool | TaskPool] | None = None,
     overwrite: bool = False,
@@ -53,7 +53,7 @@ def run_units(
         table: the pass, after `open`.
         tasks: all of its units in order.
         factory: makes the function that does one unit and writes through its Attempt, in each worker.
-        engine: that does them.
+        engine: that does them; asked for once there are any to do.
         watch: called at the start and after each unit.
         pool: actors or tasks for a number of units to do; None for plain tasks, one a CPU.
         overwrite: start over when committed units no longer match their input.
@@ -104,8 +104,8 @@ def run_units(
         finished = finish_units(
             partial(CommittedWork, table, factory),
             spread(todo),
-            engine=engine,
-            pool=pool or (lambda num_units: task_pool(engine.resources)),
+            engine=engine(),
+            pool=pool or (lambda num_units: task_pool(engine().resources)),
             in_flight=table.in_flight,
             leaves_out=leaves_out,
             lost=lost,
