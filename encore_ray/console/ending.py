@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from encore_ray.errors import EncoreError
 from encore_ray.shell import command
@@ -72,8 +73,9 @@ class Ending:
 
 
 def show_result(ending: Ending, console: Console) -> None:
-    """The result as a line of its own."""
-    console.print(f"\n{ending.result}", style="bold", highlight=False, markup=False, soft_wrap=True)
+    """The result in lines of its own, broken between words."""
+    console.print()
+    console.print(Text(ending.result, style="bold"))
 
 
 def show_steps(ending: Ending, console: Console) -> None:

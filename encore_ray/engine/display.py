@@ -137,7 +137,7 @@ class Display:
             return ""
         gap = progress.seconds_between_units
         if gap is None:
-            return f" · the first unit is at work, {duration(idle)}"
+            return f" · workers start and do their first unit, {duration(idle)}"
         return f" · no unit finished for {duration(idle)}" if idle > SLOW_GAPS * gap else ""
 
     def _print_line(self, name: str, text: str) -> None:

@@ -143,7 +143,7 @@ def test_steps_are_shown_so_that_they_can_be_pasted(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
-    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("COLUMNS", "75")
     with pytest.raises(SystemExit):
         main(["select", "--run", "run", "--num-rules", "1"])
     _, result, first, compare, second, export = capsys.readouterr().out.splitlines()[-6:]

@@ -109,7 +109,7 @@ class Log(io.StringIO):
 @pytest.mark.parametrize(
     ("seconds", "rows", "awaited"),
     [
-        (10.0, 0, "0 of 1,000 · the first unit is at work, 0 s"),
+        (10.0, 0, "0 of 1,000 · workers start and do their first unit, 0 s"),
         (0.001, 100, "no unit finished for 0 s"),  # one unit took 1 ms
     ],
 )
@@ -136,7 +136,7 @@ def test_what_takes_long_before_a_pass_is_told_to_go_on() -> None:
 
 
 def test_a_finished_pass_and_a_display_that_ended_are_silent() -> None:
-    log = Log("at work")
+    log = Log("first unit")
     with Display(Console(file=log, width=80), line_every_s=0.02) as display:
         display(progress(1000))
         assert not log.found.wait(timeout=0.1)
