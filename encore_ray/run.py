@@ -188,8 +188,10 @@ class Run:
     def resources_for(self, spec: Pass) -> FindResources:
         """What workers of a pass with a model may have, which a cluster must be started for.
 
-        What stands of another model, as far as is known without a cluster, is refused before that.
+        It is asked for when the model is about to be looked at, which takes a while and is said. What stands of another
+        model, as far as is known without a cluster, is refused before there is one.
         """
+        self.note("looks at the model")
 
         def find(known: Mapping[str, Any]) -> Resources:
             self.table(spec).refuse_other(known, overwrite=self.overwrite)

@@ -1,13 +1,17 @@
 """The command that tells what a bug report needs."""
 
-import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from encore_ray.cli.flags import Switch
 from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.console.ending import Ending, next_step
+
+if TYPE_CHECKING:
+    from encore_ray.console.versions import Look
 
 GOOD = "Nothing that was looked at keeps a job from running on this machine."
 
@@ -28,13 +32,8 @@ class Doctor:
     screen: ScreenFlags = Screen()
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.console.doctor import look_at_machine, try_ray
-
-        looks = look_at_machine()
-        if self.ray:
-            looks = itertools.chain(looks, [try_ray()])
         found = []
-        for look in looks:
+        for look in self._looks():
             console.print(str(look), soft_wrap=True, highlight=False, markup=False)
             found.append(look)
         wrong = [look.name for look in found if look.is_wrong]
@@ -43,3 +42,10 @@ class Doctor:
             steps.insert(0, next_step("see whether Ray starts here", "doctor", "--ray"))
         said = f"These would keep a job from running: {', '.join(wrong)}." if wrong else GOOD
         return Ending(said, steps, {look.name: look.value for look in found} | {"wrong": wrong})
+
+    def _looks(self) -> "Iterator[Look]":
+        from encore_ray.console.doctor import look_at_machine, try_ray
+
+        yield from look_at_machine()
+        if self.ray:
+            yield try_ray()

@@ -59,7 +59,6 @@ def choose_scorer(config: JobConfig, run: Run, *, resources: FindResources | Non
         ConfigError, ModelError: it is not there, or its options do not suit it. ClusterError: it does not fit.
     """
     rules = read_rules(config.rules) if config.rules else None
-    resources = resources or run.resources_for(SCORE)
     if config.judge is None and config.model is None:
         return RatingsScorer(rules)
     from encore_ray.passes.scorers.api.judge import plan_api_judge
@@ -70,6 +69,7 @@ def choose_scorer(config: JobConfig, run: Run, *, resources: FindResources | Non
     from encore_ray.passes.scorers.by_model import score_by_model
     from encore_ray.passes.scorers.model.plan import plan_judge, plan_model
 
+    resources = resources or run.resources_for(SCORE)
     if config.judge is not None:
         return score_by_model(plan_judge(config.judge, config.score, resources=resources, rules=rules or rule_pool()))
     assert config.model is not None
