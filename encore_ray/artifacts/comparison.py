@@ -130,11 +130,16 @@ class RuleCorrelations(Part):
 
 
 class Decision(Part):
-    """Which weights to use, in short; the verdict begins with it in full."""
+    """Which weights to use, in short; the verdict begins with it in full.
+
+    Attributes:
+        beats_coin: whether any are clearly better than a coin.
+    """
 
     scheme: str
     is_clear: bool
     title: str
+    beats_coin: bool = True
 
 
 class SampleSize(Part):

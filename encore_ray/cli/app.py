@@ -84,8 +84,10 @@ def _tell_of_itself(args: list[str]) -> None:
     if args[0] in HELP:
         show_overview(terminal)
     elif args[0] == VERSION:
-        for look in versions():
-            terminal.print(str(look), soft_wrap=True, highlight=False, markup=False)
+        own, *others = versions()
+        terminal.print(
+            f"{own.name} {own.value}", *map(str, others), sep="\n", soft_wrap=True, highlight=False, markup=False
+        )
     elif len(args) == 2 and args[1] in SHELLS:
         print_completion(args[1], ALL_COMMANDS)
     else:

@@ -61,7 +61,9 @@ def _tell(result: "JobResult") -> str:
 def _other_weights(result: "JobResult", again: Sequence[str]) -> list[NextStep]:
     """The same job by the weights that its pairs advise, where it has others."""
     decision = result.comparison.decision if result.comparison else None
-    if decision is None or decision.scheme == result.weights.scheme or len(result.weights.names) == 1:
+    if decision is None or not decision.beats_coin or len(result.weights.names) == 1:
+        return []
+    if decision.scheme == result.weights.scheme:
         return []
     scheme = f"weigh.scheme={decision.scheme}"
     return [next_step("use the weights that these pairs advise", *again, "--set", scheme, "--overwrite")]

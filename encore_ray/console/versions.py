@@ -24,7 +24,8 @@ class Look:
 
 def versions() -> Iterator[Look]:
     """Of encore-ray, of what it stands on and of the system."""
-    yield Look("encore-ray", f"{version('encore-ray')} in {os.path.dirname(os.path.dirname(__file__))}")
+    yield Look("encore-ray", version("encore-ray"))
+    yield Look("installed", os.path.dirname(os.path.dirname(__file__)))
     yield Look("Python", f"{platform.python_version()}, {sys.executable}")
     yield Look("system", f"{platform.platform()}, {platform.machine()}")
     yield Look("packages", ", ".join(f"{name} {_version(name)}" for name in PACKAGES))

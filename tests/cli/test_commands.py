@@ -199,7 +199,7 @@ def test_a_reader_that_leaves_early_is_no_bug() -> None:
 def test_the_version_is_told_with_what_a_bug_report_needs(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = Outcome(capsys, "--version")
     assert outcome.code == 0
-    assert outcome.said.startswith(f"encore-ray {version('encore-ray')} in ")
+    assert outcome.out.splitlines()[0] == f"encore-ray {version('encore-ray')}"
     for name in ("Python", "system", "packages", f"ray {version('ray')}", f"torch {version('torch')}"):
         assert name in outcome.said
 

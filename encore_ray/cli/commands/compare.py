@@ -88,6 +88,8 @@ class Compare:
         )
 
     def _steps(self, comparison: "Comparison") -> list[NextStep]:
+        from encore_ray.schema import COMPARISON_FILE
+
         decision = comparison.decision
         where = ["--run", self.run] if self.run else ["--scores", str(self.scores)]
         where += ["--rules", self.rules] if self.rules else []
@@ -95,7 +97,10 @@ class Compare:
             where += ["--output", Folder(str(self.output)).path("weights.json")]
         scheme = ["--scheme", decision.scheme] if decision and decision.scheme != "encore" else []
         again = ["--overwrite"] if self.run else []
-        steps = [next_step("weigh the rules by it", "weigh", *where, *scheme, *again)]
+        if decision is not None and not decision.beats_coin:
+            kept = Folder(self.output or self.run or "").path(COMPARISON_FILE)
+            return [next_step("see which rules agree with the labels", "inspect", kept)]
+        steps = [next_step("weigh the rules so", "weigh", *where, *scheme, *again)]
         return [*steps, export_step(self.run)] if self.run else steps
 
 
