@@ -294,12 +294,13 @@ def open_run(
         display = held.enter_context(Display(console or Console(quiet=True)))
         ends_process = console is not None
 
-        def note(text: str) -> None:
+        def starts_ray(text: str) -> None:
             log.add(text)
+            log.begin()  # not refused; from here on a kill may end it
             display.note(text)
 
         engines = held.enter_context(
-            Engines(cluster, folder, ends_process=ends_process, before_end=tracker.break_off, say=note)
+            Engines(cluster, folder, ends_process=ends_process, before_end=tracker.break_off, say=starts_ray)
         )
         try:
             yield Run(folder, overwrite, engines, tracker, display, log)
