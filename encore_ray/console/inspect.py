@@ -31,6 +31,7 @@ from encore_ray.console.sentences import (
     tell_heads,
     tell_label_errors,
     tell_metrics,
+    tell_refinement,
     tell_status,
     tell_training,
     tell_weights,
@@ -95,8 +96,12 @@ SHOWN: tuple[_Shown, ...] = (
     _Shown(Comparison, frozenset({"schemes"}), show_comparison, lambda each, path: tell_comparison(each)),
     _Shown(WeightsFile, frozenset({"counts_sha256"}), show_weights, tell_weights),
     _Shown(Metrics, frozenset({"overall"}), show_metrics, lambda each, path: tell_metrics(each)),
-    _Shown(RefineReport, frozenset({"calibration", "controls"}), show_refinement, lambda each, path: each.verdict),
-    _Shown(RuleRefineReport, frozenset({"verdict", "rules"}), show_refined_rules, lambda each, path: each.verdict),
+    _Shown(
+        RefineReport, frozenset({"calibration", "controls"}), show_refinement, lambda each, path: tell_refinement(each)
+    ),
+    _Shown(
+        RuleRefineReport, frozenset({"verdict", "rules"}), show_refined_rules, lambda each, path: tell_refinement(each)
+    ),
     _Shown(LabelErrors, frozenset({"below", "pairs"}), show_label_errors, lambda each, path: tell_label_errors(each)),
     _Shown(FitReport, frozenset({"mean_auc", "rules"}), show_heads, tell_heads),
     _Shown(TrainReport, frozenset({"objective", "best"}), show_training, tell_training),

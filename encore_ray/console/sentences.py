@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from encore_ray.artifacts import Comparison, FitReport, LabelErrors, Metrics, TrainReport, WeightsFile
+from encore_ray.artifacts import (
+    Comparison,
+    FitReport,
+    LabelErrors,
+    Metrics,
+    RefineReport,
+    RuleRefineReport,
+    TrainReport,
+    WeightsFile,
+)
 from encore_ray.artifacts.figures import Stats
 from encore_ray.console.words import be, plural
 from encore_ray.engine.display import duration
@@ -80,6 +89,11 @@ def tell_training(report: TrainReport, where: str) -> str:
         f"A model is trained on {plural(report.rows.trained, 'row')}; the best of {plural(report.steps, 'step')} is "
         f"step {best.step:,}{merit}: {where}."
     )
+
+
+def tell_refinement(report: RefineReport | RuleRefineReport) -> str:
+    """The first sentence of the verdict, which stands in full above it."""
+    return f"{report.verdict.partition('. ')[0].rstrip('.')}."
 
 
 def tell_refined(counts: Mapping[str, Mapping[str, int]], errors: LabelErrors | None) -> str:

@@ -50,6 +50,7 @@ class Refine:
         fitted_to = {"fit": [SCORES_DIR if self.per_rule else REWARDS_DIR], "apply": []}
         require_paths([folder.path(name) for name in (*fitted_to[self.step], EMBEDDINGS_DIR)])
         from encore_ray.cli.command import open_command
+        from encore_ray.console.sentences import tell_refinement
         from encore_ray.console.show import show_refined_rules, show_refinement
         from encore_ray.passes.refine.apply import refine_all
         from encore_ray.passes.refine.energies import energy_settings
@@ -68,11 +69,11 @@ class Refine:
                 by_rule = run.do(FitRules(settings, options.cpus, options.gpus))
                 write_report(run)
                 show_refined_rules(by_rule, console=console)
-                return Ending(by_rule.verdict, self._next(), by_rule.content)
+                return Ending(tell_refinement(by_rule), self._next(), by_rule.content)
             report = run.do(FitReward(settings, options.noise, options.cpus, options.gpus))
             write_report(run)
         show_refinement(report, console=console)
-        return Ending(report.verdict, self._next(), report.content)
+        return Ending(tell_refinement(report), self._next(), report.content)
 
     def _next(self) -> list[NextStep]:
         """After a fit."""
