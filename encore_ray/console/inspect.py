@@ -92,17 +92,18 @@ class _Shown:
         return Ending(self.tell(artifact, near(where)), [_look_around(where)], artifact.content)
 
 
+def _without_path(tell: Callable[[Any], str]) -> Callable[[Any, str], str]:
+    """A sentence that does not say where the file is."""
+    return lambda artifact, path: tell(artifact)
+
+
 SHOWN: tuple[_Shown, ...] = (
-    _Shown(Comparison, frozenset({"schemes"}), show_comparison, lambda each, path: tell_comparison(each)),
+    _Shown(Comparison, frozenset({"schemes"}), show_comparison, _without_path(tell_comparison)),
     _Shown(WeightsFile, frozenset({"counts_sha256"}), show_weights, tell_weights),
-    _Shown(Metrics, frozenset({"overall"}), show_metrics, lambda each, path: tell_metrics(each)),
-    _Shown(
-        RefineReport, frozenset({"calibration", "controls"}), show_refinement, lambda each, path: tell_refinement(each)
-    ),
-    _Shown(
-        RuleRefineReport, frozenset({"verdict", "rules"}), show_refined_rules, lambda each, path: tell_refinement(each)
-    ),
-    _Shown(LabelErrors, frozenset({"below", "pairs"}), show_label_errors, lambda each, path: tell_label_errors(each)),
+    _Shown(Metrics, frozenset({"overall"}), show_metrics, _without_path(tell_metrics)),
+    _Shown(RefineReport, frozenset({"calibration", "controls"}), show_refinement, _without_path(tell_refinement)),
+    _Shown(RuleRefineReport, frozenset({"verdict", "rules"}), show_refined_rules, _without_path(tell_refinement)),
+    _Shown(LabelErrors, frozenset({"below", "pairs"}), show_label_errors, _without_path(tell_label_errors)),
     _Shown(FitReport, frozenset({"mean_auc", "rules"}), show_heads, tell_heads),
     _Shown(TrainReport, frozenset({"objective", "best"}), show_training, tell_training),
 )
