@@ -57,6 +57,7 @@ VOLATILE = (
         "",
         "how far a pass is, now and then, with its rate",
     ),
+    Volatile("said: *", r"^  .* · [0-9a-z ]+ so far\n", "", "that something is still going on, now and then"),
     Volatile("said: *", r"(?<=no forward ran for )[0-9.]+%", "TIME", "of time"),
     Volatile(
         "said: *",
@@ -90,6 +91,7 @@ def normal(what: str, text: str) -> str:
 UNREAD = (
     (".encore-ray-lock", "empty"),
     ("*/attempts/*", "marks of attempts at a unit, which a killed worker leaves"),
+    ("*/log.txt", "of times and processes; what commands say is compared"),
     ("*/tracking/*", "the journal for MLflow, of times and random ids; what arrives in MLflow is compared"),
     ("*/facts/*", "the digest of the code, stamps of inputs; what was made from them is compared"),
     ("*/mlartifacts/*", "MLflow's copies of files that are compared where they come from; their names are in its text"),

@@ -119,7 +119,7 @@ def run_pass(folder: Path, *, num_units: int, num_workers: int, seconds: float) 
     pool = ActorPool(num_workers, num_workers, ACTOR_CPUS, 0.0, calls_at_a_time=2)
     clock = time.perf_counter()
     engine = RayEngine(resources(), visible=None)
-    commits = run_units(table, tasks, Sleep, engine=engine, watch=ignore_progress, pool=lambda _: pool)
+    commits = run_units(table, tasks, Sleep, engine=lambda: engine, watch=ignore_progress, pool=lambda _: pool)
     wall_s = time.perf_counter() - clock
     if len(commits) != num_units:
         sys.exit(f"Of {num_units} units only {len(commits)} were committed.")

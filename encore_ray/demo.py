@@ -5,6 +5,8 @@ are degenerate on purpose, so that their warnings can be seen.
 """
 
 import json
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from encore_ray.config.sources import load_config
 from encore_ray.console.show import show_job
 from encore_ray.corpora.planted.corpus import planted_text
+from encore_ray.engine.display import LINE_EVERY_S
 from encore_ray.errors import ConfigError
-from encore_ray.job import run_job
+from encore_ray.job import JobResult, run_job
 from encore_ray.models.training.demo_model import train_regression
-from encore_ray.shell import command
 from encore_ray.storage import Folder
 
 TRAINING_PAIRS = 3072
@@ -38,7 +40,15 @@ weigh:
 """
 
 
-def run_demo(folder: Folder, *, num_pairs: int, console: Console) -> None:
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made: its job's file, and what came of it."""
+
+    job: str
+    result: JobResult
+
+
+def run_demo(folder: Folder, *, num_pairs: int, console: Console) -> Demo:
     """Make the corpus and the model where they are not there yet, run the job, and explain what came out.
 
     Args:
@@ -56,10 +66,9 @@ def run_demo(folder: Folder, *, num_pairs: int, console: Console) -> None:
     _make_model(folder, console)
     console.print("[bold]3. The job: prepare, score, weigh, compose, evaluate, compare[/]")
     folder.write_atomic(CONFIG_NAME, JOB_YAML.encode())
-    config = load_config(root / CONFIG_NAME)
-    show_job(run_job(config, overwrite=True, console=console), console=console)
-    again = command("encore-ray", "run", str(root / CONFIG_NAME))
-    console.print(f"\nRun it again yourself: [bold]{again}[/]", soft_wrap=True)
+    result = run_job(load_config(root / CONFIG_NAME), overwrite=True, console=console)
+    show_job(result, console=console)
+    return Demo(str(root / CONFIG_NAME), result)
 
 
 def _make_corpus(folder: Folder, num_pairs: int) -> None:
@@ -92,8 +101,14 @@ def _make_model(folder: Folder, console: Console) -> None:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("training", total=None, loss="")
 
+        told_at = time.monotonic()
+
         def on_step(step: int, num_steps: int, loss: float) -> None:
+            nonlocal told_at
             progress.update(bar, total=num_steps, completed=step, loss=f"loss {loss:.4f}")
+            if not console.is_terminal and time.monotonic() - told_at >= LINE_EVERY_S:
+                told_at = time.monotonic()
+                console.print(f"   training, step {step:,} of {num_steps:,}, loss {loss:.4f}", highlight=False)
 
         report = train_regression(
             conversations, ratings_NK=np.stack(ratings), rules=planted.world.rules, folder=target, on_step=on_step

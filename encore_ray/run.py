@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -21,7 +22,8 @@ from encore_ray.config import ClusterOptions, TrackingOptions
 from encore_ray.engine.base import Engine
 from encore_ray.engine.display import Display
 from encore_ray.engine.engines import Engines
-from encore_ray.engine.pools import ActorPool, Resources, TaskPool
+from encore_ray.engine.pools import ActorPool, FindResources, Resources, TaskPool
+from encore_ray.engine.process.ending import heard_last
 from encore_ray.engine.process.interrupts import signals_interrupt
 from encore_ray.engine.progress import Progress
 from encore_ray.engine.work.reduce import Reducer
@@ -35,6 +37,7 @@ from encore_ray.folder.pass_table import PassTable, pass_table
 from encore_ray.folder.protocol.commits import Commit
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.reading.tables import run_rules
+from encore_ray.folder.run_log import RunLog
 from encore_ray.folder.spec import Pass, driver_folders
 from encore_ray.folder.status import run_status
 from encore_ray.rules import RuleSet
@@ -70,8 +73,7 @@ class Run:
         overwrite: redo what was made from other inputs, models, rules or options, instead of refusing.
         engines: who works.
         tracker: the MLflow run of the job. tracked: the nested one of the pass that runs.
-        display: what the terminal shows.
-        engine: that does the pass that runs.
+        display: what the terminal shows. log: what the run folder keeps of it.
         done: the passes that were done, by name; those that stood are not among them.
     """
 
@@ -80,9 +82,10 @@ class Run:
     engines: Engines
     tracker: Tracker
     display: Display
+    log: RunLog
     done: dict[str, Done] = field(default_factory=dict)
     _tracked: PassTracker | None = None
-    _engine: Engine | None = None
+    _choose_engine: Callable[[], Engine] | None = None
     _called: Mapping[str, str] = field(default_factory=dict)
 
     def do(self, step: Step[Result]) -> Result:
@@ -107,10 +110,12 @@ class Run:
             if made is None:
                 began = time.monotonic()
                 numbers = step.numbers(self)
-                engine = self._choose(step, numbers)
-                tracked.log_params({"engine": engine.name})
-                made = step(replace(self, _tracked=tracked, _engine=engine, _called={spec.name: step.called}))
-                self.has_done(spec, time.monotonic() - began, numbers)
+                choose = partial(self._choose, step, numbers, tracked)
+                made = step(replace(self, _tracked=tracked, _choose_engine=choose, _called={spec.name: step.called}))
+                seconds = time.monotonic() - began
+                logger.debug("%s: done in %.1f s, of %s numbers", spec.name, seconds, numbers)
+                self.log.add(f"{step.called}: done in {seconds:.1f} s")
+                self.has_done(spec, seconds, numbers)
                 if facts is not None:
                     write_facts(self.folder, spec, facts, files=step.made_files(self), kept=step.kept(made))
             self._record(step.record(made), tracked)
@@ -118,8 +123,13 @@ class Run:
 
     def has_done(self, spec: Pass, seconds: float, numbers: int | None) -> None:
         """Note that a pass was done, and is to be tracked."""
-        self.tracker.work_begins()
+        self._work_begins()
         self.done[spec.name] = Done(seconds, numbers)
+
+    def _work_begins(self) -> None:
+        """It was not refused, and has something to do."""
+        self.tracker.work_begins()
+        self.log.begin()
 
     def stands(self, step: Step[Any]) -> bool:
         """Whether the result of a step stands, so that `do` would not do it; ResumeRefused as `do`."""
@@ -159,17 +169,18 @@ class Run:
         if record.composer is not None:
             self.tracker.log_composer(record.composer)
 
-    def _choose(self, step: Step[Any], numbers: int | None) -> Engine:
+    def _choose(self, step: Step[Any], numbers: int | None, tracked: PassTracker) -> Engine:
         in_flight = self.table(step.spec).in_flight if step.spec.table else None
         engine = self.engines.choose(numbers=numbers, paths=step.paths, in_flight=in_flight)
         self.note(f"{step.called} {'in this process' if engine.name == 'local' else 'on Ray'}")
+        tracked.log_params({"engine": engine.name})
         return engine
 
-    @property
+    @cached_property
     def engine(self) -> Engine:
-        """Who does the pass that runs."""
-        assert self._engine is not None, "a pass is done by Run.do"
-        return self._engine
+        """Who does the pass that runs: chosen and started when it is first asked for; a refusal before needs none."""
+        assert self._choose_engine is not None, "a pass is done by Run.do"
+        return self._choose_engine()
 
     @property
     def tracked(self) -> PassTracker:
@@ -177,10 +188,19 @@ class Run:
         assert self._tracked is not None, "a pass is done by Run.do"
         return self._tracked
 
-    @property
-    def resources(self) -> Resources:
-        """What workers of a pass with a model may have."""
-        return self.engines.resources
+    def resources_for(self, spec: Pass) -> FindResources:
+        """What workers of a pass with a model may have, which a cluster must be started for.
+
+        It is asked for when the model is about to be looked at, which takes a while and is said. What stands of another
+        model, as far as is known without a cluster, is refused before there is one.
+        """
+        self.note("looks at the model")
+
+        def find(known: Mapping[str, Any]) -> Resources:
+            self.table(spec).refuse_other(known, overwrite=self.overwrite)
+            return self.engines.resources
+
+        return find
 
     def table(self, spec: Pass) -> PassTable:
         """The table of a pass in this run."""
@@ -196,7 +216,8 @@ class Run:
         return run_rules(self.folder)
 
     def note(self, text: str) -> None:
-        """A line for the terminal."""
+        """A line for the terminal and the log."""
+        self.log.add(text)
         self.display.note(text)
 
     def watch(self, progress: Progress) -> None:
@@ -205,7 +226,7 @@ class Run:
         self.display(replace(progress, name=self._called.get(progress.name, progress.name)))
         self.engines.measure(progress)
         if progress.done_rows > progress.resumed_rows:
-            self.tracker.work_begins()
+            self._work_begins()
             self.tracked.log_metrics(
                 {"rows_done": progress.done_rows, "rows_per_second": progress.rows_per_second, **progress.counts},
                 step=progress.done_rows,
@@ -232,7 +253,7 @@ class Run:
             table,
             tasks,
             factory,
-            engine=self.engine,
+            engine=lambda: self.engine,
             watch=self.watch,
             pool=pool,
             overwrite=self.overwrite,
@@ -270,14 +291,22 @@ def hold_run(
             held.enter_context(only_driver(folder, timeout_s=cluster.lock_timeout_s))
             for name in driver_folders():
                 folder.sweep_temporaries(name)
+        log = held.enter_context(RunLog(folder if journal else None))
+        held.enter_context(heard_last(log.break_off))
         tracker = held.enter_context(_tracker(folder, tracking, params, journal=journal, resume=not overwrite))
         display = held.enter_context(Display(console or Console(quiet=True)))
         ends_process = console is not None
+
+        def starts_ray(text: str) -> None:
+            log.add(text)
+            log.begin()  # not refused; from here on a kill may end it
+            display.note(text)
+
         engines = held.enter_context(
-            Engines(cluster, folder, ends_process=ends_process, before_end=tracker.break_off, say=display.note)
+            Engines(cluster, folder, ends_process=ends_process, before_end=tracker.break_off, say=starts_ray)
         )
         try:
-            yield Run(folder, overwrite, engines, tracker, display)
+            yield Run(folder, overwrite, engines, tracker, display, log)
         except KeyboardInterrupt:
             require_driver(ask=False)  # another one took over: then nobody interrupted this one
             _say_how_to_resume(folder)
@@ -286,9 +315,8 @@ def hold_run(
 
 def look_at_run(folder: Folder) -> Run:
     """A run folder to be asked what stands in it: nothing is held, started, shown or written."""
-    return Run(
-        folder, False, Engines(ClusterOptions(engine="local"), folder), untracked(), Display(Console(quiet=True))
-    )
+    engines = Engines(ClusterOptions(engine="local"), folder)
+    return Run(folder, False, engines, untracked(), Display(Console(quiet=True)), RunLog(None))
 
 
 def _tracker(

@@ -35,8 +35,9 @@ def find(about: str, notes: Iterator[str]) -> Found:
 
 
 def all_problems(found: list[Found], job: str) -> EncoreError | None:
-    """One error with all problems, whose exit code is that of the first; None where there is none."""
-    problems = [(each.about, each.problem) for each in found if each.problem is not None]
+    """One error with all problems, each once, whose exit code is that of the first; None where there is none."""
+    told = {str(each.problem): each for each in reversed(found)}
+    problems = [(each.about, each.problem) for each in found if each.problem and told[str(each.problem)] is each]
     if not problems:
         return None
     first = problems[0][1]

@@ -1,7 +1,8 @@
 """Who would score a job's pairs: whether it is there, fits the rules, and what it would read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -10,7 +11,7 @@ from encore_ray.check.place import memory, size
 from encore_ray.check.sample import Sample
 from encore_ray.config import JobConfig
 from encore_ray.engine.local import this_machine
-from encore_ray.engine.pools import score_pool
+from encore_ray.engine.pools import Resources, score_pool
 from encore_ray.engine.probes import cluster_address
 from encore_ray.errors import ClusterError
 from encore_ray.passes.score import range_warnings
@@ -56,7 +57,7 @@ class ScoringCheck:
             yield from self._ratings(sample)
             return
         try:
-            found = choose_scorer(config, look_at_run(Folder(config.run)))
+            found = choose_scorer(config, look_at_run(Folder(config.run)), resources=_here)
         except ClusterError:
             if cluster_address(config.cluster) is None:
                 raise
@@ -90,7 +91,7 @@ class ScoringCheck:
         if sample is None:
             yield "not looked at: the corpus could not be read"
             return
-        found = choose_scorer(self.config, look_at_run(Folder(self.config.run)))
+        found = choose_scorer(self.config, look_at_run(Folder(self.config.run)), resources=_here)
         assert isinstance(found, RatingsScorer)
         rules = rules_of_ratings(rated_rules(sample.units), found.given)
         self.scorer = RatingsScorer(rules)
@@ -146,3 +147,8 @@ def _out_of_scale(rules: RuleSet, sample: Sample) -> list[str]:
 
 def _beginning(text: str) -> str:
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]} …"
+
+
+def _here(known: Mapping[str, Any]) -> Resources:
+    """What this machine has for workers; whether other scores stand is looked at by itself."""
+    return this_machine()

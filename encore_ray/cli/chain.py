@@ -2,9 +2,10 @@
 
 import contextlib
 import json
+import os
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +15,12 @@ from rich.markup import escape
 
 from encore_ray.cli.flags import flag
 from encore_ray.cli.parsing import parse
+from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config.sources import read_yaml
+from encore_ray.console.ending import Ending, show_result
+from encore_ray.console.words import be, plural
 from encore_ray.errors import ConfigError, EncoreError
+from encore_ray.shell import called_as
 
 
 @dataclass(frozen=True)
@@ -38,25 +43,57 @@ class Chain:
         steps: [{prepare: {input: corpus.jsonl, run: my-run}}, {weigh: {run: my-run, temperature: 1}}]
 
     All of them are checked first. The same command again resumes: finished steps find their work done.
+
+    Example: encore-ray chain chain.yaml
     """
 
     file: tyro.conf.Positional[Annotated[str, flag("CHAIN.yaml")]]
     """The steps. Their relative paths are taken from the folder of this file."""
 
-    def main(self, console: Console) -> None:
+    screen: ScreenFlags = Screen()
+
+    def main(self, console: Console) -> Ending:
         path = Path(self.file)
         steps = read_steps(path)
-        with contextlib.chdir(path.resolve().parent):
+        folder = path.resolve().parent
+        endings: list[Ending] = []
+        with contextlib.chdir(folder):
             for step in steps:
                 with _named(step, len(steps)):
-                    try:
-                        parse(step.words)
-                    except SystemExit as refused:
-                        raise ConfigError(f"{step} is no command; see above.") from refused
+                    _check(step)
             for step in steps:
                 console.print(f"[bold]{step.number}/{len(steps)} {escape(str(step))}[/]", highlight=False)
                 with _named(step, len(steps)):
-                    parse(step.words).main(console)  # anew: its run has the options of the steps before by now
+                    endings.append(_do(step, console))
+        there = f"cd {shlex.quote(os.path.relpath(folder))} && " if folder != Path.cwd() else ""
+        last = endings[-1]
+        return Ending(
+            f"{plural(len(steps), 'step')} of {path.name} {be(len(steps))} done. {last.result}",
+            [replace(each, line=f"{there}{each.line}") for each in last.steps],
+            [{"step": str(step), "result": each.content} for step, each in zip(steps, endings, strict=True)],
+            warnings=[warning for each in endings for warning in each.warnings],
+        )
+
+
+def _check(step: ChainStep) -> None:
+    """Raise ConfigError for a step that is no command as one would type it, or has what is the chain's own."""
+    try:
+        parsed = parse(step.words)
+    except SystemExit as refused:
+        raise ConfigError(f"{step} is no command; see above.") from refused
+    if parsed.screen != Screen():
+        raise ConfigError(f"{step}: --json, --quiet and --verbose are given to `encore-ray chain` itself.")
+
+
+def _do(step: ChainStep, console: Console) -> Ending:
+    with called_as(step.words):
+        ending = parse(step.words).main(console)  # anew: its run has the options of the steps before by now
+    if ending.document is not None:
+        console.print(ending.document, end="", markup=False, highlight=False, soft_wrap=True)
+    if ending.error is not None:
+        raise ending.error
+    show_result(ending, console)
+    return ending
 
 
 def read_steps(path: Path) -> list[ChainStep]:

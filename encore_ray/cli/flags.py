@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 import tyro
 
 from encore_ray.config import PrepareOptions, Section
-from encore_ray.config.sources import make_section, options_of_run, section_defaults
+from encore_ray.config.sources import make_section, options_of_run, section_defaults, section_name
 from encore_ray.config.weighing import OF_SOME_SCHEMES
 from encore_ray.errors import ConfigError
 from encore_ray.storage import Folder, absolute
@@ -67,7 +67,8 @@ def check_max_bad_fraction(share: float) -> None:
 
 
 def section_flags(section: type[Section], *, without: Collection[str] = ()) -> Any:
-    """Marks a field of a command as a section of the configuration: one flag an option, without a prefix.
+    """Marks a field of a command as a section of the configuration: one flag an option, without a prefix, and a group
+    of its name in the help.
 
     Options named in `without` make no sense for the command: they have no flag and stay as the run has them. The run's
     own options are put over the defaults, see `of_run`, and over these the environment. The section checks its values
@@ -106,7 +107,7 @@ def section_flags(section: type[Section], *, without: Collection[str] = ()) -> A
         signed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return signed
 
-    return tyro.conf.arg(name="", constructor_factory=constructor)
+    return tyro.conf.arg(name=section_name(section).replace("_", "-"), constructor_factory=constructor)
 
 
 def _fitting(section: type[Section], values: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

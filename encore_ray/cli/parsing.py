@@ -3,6 +3,7 @@
 `chain` is not among them: it is made of them.
 """
 
+import contextlib
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,14 +28,21 @@ from encore_ray.cli.commands.submit import Submit
 from encore_ray.cli.commands.train import Train
 from encore_ray.cli.flags import of_run
 from encore_ray.cli.overview import DESCRIPTION
+from encore_ray.cli.screen import Screen
+from encore_ray.console.ending import Ending
 from encore_ray.errors import ConfigError
 
 
 class Command(Protocol):
     """One command: its fields are the flags, its docstring is the help."""
 
-    def main(self, console: Console) -> None:
-        """Do it, and show what came out."""
+    @property
+    def screen(self) -> Screen:
+        """The flags that say what is shown."""
+        ...
+
+    def main(self, console: Console) -> Ending:
+        """Do it, show what there is to be read, and tell the result and what to do next."""
         ...
 
 
@@ -65,6 +73,8 @@ COMMANDS: dict[str, type[Command]] = {
 }
 
 
+SHELLS = ("bash", "zsh", "fish")  # that are completed in
+
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(\.\w+)?=.*", re.DOTALL)
 
 
@@ -91,6 +101,12 @@ def parse(args: Sequence[str], commands: Mapping[str, type[Command]] = COMMANDS)
     _check_name(args, commands)
     with of_run(args):
         return _parsed(args, commands)
+
+
+def print_completion(shell: str, commands: Mapping[str, type[Command]]) -> None:
+    """Print what makes a shell complete commands and flags; it stands until a command or a flag changes."""
+    with contextlib.suppress(SystemExit):
+        _parsed(["--tyro-write-completion", shell, "-"], commands)
 
 
 def _parsed(args: Sequence[str], commands: Mapping[str, type[Command]]) -> Command:

@@ -24,8 +24,3 @@ def show_found(found: Found, console: Console) -> None:
     console.print(grid)
     for number, text in enumerate(found.texts, start=1):
         console.print(Padding(Text(f"{number}. {text}", style="dim"), (0, 0, 0, _INDENT + 2)))
-
-
-def show_ready(job: str, console: Console) -> None:
-    """The last line of a check that found nothing wrong."""
-    console.print(f"\nready: {job}", style="bold", highlight=False, soft_wrap=True, markup=False)

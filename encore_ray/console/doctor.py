@@ -2,18 +2,17 @@
 
 import locale
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 from encore_ray.check.place import memory, size
 from encore_ray.config import ClusterOptions, TrackingOptions
 from encore_ray.config.sources import section_defaults
+from encore_ray.console.versions import Look, versions
 from encore_ray.engine.local import this_machine
 from encore_ray.engine.probes import cluster_address, require_ray, temporary_folder
 from encore_ray.errors import EncoreError
@@ -21,41 +20,40 @@ from encore_ray.redaction import redact
 from encore_ray.storage import standing_above
 from encore_ray.tracking import find_store
 
-PACKAGES = ("ray", "torch", "transformers", "tokenizers", "numpy", "pyarrow", "fsspec", "huggingface_hub", "mlflow")
+LEAST_DISK_BYTES = 1e9  # that Ray and a small job need
+RAY_START = "Ray start"
 _PREFIXES = ("ENCORE_RAY_", "RAY_", "MLFLOW_", "HF_", "OMP_", "CUDA_", "SLURM_JOB_ID", "SSL_CERT_FILE")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _PATIENCE_S = 10
 
 
-def look_at_machine() -> Iterator[tuple[str, str]]:
-    """Names and values, credentials left out."""
-    yield "encore-ray", f"{version('encore-ray')} in {os.path.dirname(os.path.dirname(__file__))}"
-    yield "Python", f"{platform.python_version()}, {sys.executable}"
-    yield "system", f"{platform.platform()}, {platform.machine()}"
-    yield "packages", ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+def look_at_machine() -> Iterator[Look]:
+    """What a bug report needs, credentials left out."""
+    yield from versions()
     free, total = memory()
     resources = this_machine()
-    yield "processors", f"{resources.cpus:g} of {os.cpu_count()} CPUs, {os.getloadavg()[0]:.1f} of them at work"
-    yield "memory", f"{size(free)} of {size(total)} unused{_limit()}"
-    yield "GPUs", _gpus() if resources.gpus else "none"
+    load = f"{resources.cpus:g} of {os.cpu_count()} CPUs, {os.getloadavg()[0]:.1f} of them at work"
+    yield Look("processors", load)
+    yield Look("memory", f"{size(free)} of {size(total)} unused{_limit()}")
+    yield Look("GPUs", _gpus() if resources.gpus else "none")
     for name, place in (
         ("this folder", os.getcwd()),
         ("temporary", tempfile.gettempdir()),
         ("Ray's", temporary_folder()),
     ):
         usage = shutil.disk_usage(standing_above(place))
-        yield name, f"{place}, {size(usage.free)} of {size(usage.total)} free"
-    yield "cluster", _cluster()
-    yield "MLflow", _tracking()
-    yield (
-        "locale",
-        f"{locale.setlocale(locale.LC_CTYPE)}, {sys.stdout.encoding}, files in {sys.getfilesystemencoding()}",
-    )
-    yield "proxies", ", ".join(f"{name}={redact(value)}" for name, value in _variables(_PROXIES)) or "none"
-    yield "variables", ", ".join(f"{name}={_shown(name, value)}" for name, value in _variables(_PREFIXES)) or "none"
+        yield Look(name, f"{place}, {size(usage.free)} of {size(usage.total)} free", usage.free < LEAST_DISK_BYTES)
+    yield _cluster()
+    yield _tracking()
+    codes = f"{locale.setlocale(locale.LC_CTYPE)}, {sys.stdout.encoding}, files in {sys.getfilesystemencoding()}"
+    yield Look("locale", codes)
+    proxies = [f"{name}={redact(value)}" for name, value in _variables(_PROXIES)]
+    yield Look("proxies", ", ".join(proxies) or "none")
+    variables = [f"{name}={_shown(name, value)}" for name, value in _variables(_PREFIXES)]
+    yield Look("variables", ", ".join(variables) or "none")
 
 
-def try_ray() -> str:
+def try_ray() -> Look:
     """Start a Ray of one's own, do a task, end it; how long that took, or why it does not."""
     from encore_ray.engine.engines import Engines
     from encore_ray.storage import Folder
@@ -64,16 +62,10 @@ def try_ray() -> str:
     with tempfile.TemporaryDirectory(prefix="encore-ray-doctor-") as folder:
         try:
             with Engines(ClusterOptions(engine="ray"), Folder(folder)) as engines:
-                return f"{engines.ray().resources} in {time.monotonic() - began:.0f} s"
+                found = engines.ray().resources
         except EncoreError as error:
-            return str(error)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "absent"
+            return Look(RAY_START, str(error), is_wrong=True)
+    return Look(RAY_START, f"{found}, started and ended in {time.monotonic() - began:.0f} s")
 
 
 def _limit() -> str:
@@ -97,23 +89,24 @@ def _gpus() -> str:
     return "; ".join(said.stdout.strip().splitlines())
 
 
-def _cluster() -> str:
+def _cluster() -> Look:
     try:
         options = section_defaults(ClusterOptions)
         require_ray(options)
     except EncoreError as error:
-        return str(error)
+        return Look("cluster", str(error), is_wrong=True)
     address = cluster_address(options)
-    return f"somebody answers at {redact(address)}" if address else "none named: a Ray of its own is started"
+    found = f"somebody answers at {redact(address)}" if address else "none named: a Ray of its own is started"
+    return Look("cluster", found)
 
 
-def _tracking() -> str:
+def _tracking() -> Look:
     try:
         options = section_defaults(TrackingOptions)
         uri = find_store(None, uri=options.uri, experiment=options.experiment) if options.enabled else None
     except EncoreError as error:
-        return str(error)
-    return redact(uri) if uri else "mlflow.db beside each run folder" if options.enabled else "off"
+        return Look("MLflow", str(error), is_wrong=True)
+    return Look("MLflow", redact(uri) if uri else "mlflow.db beside each run folder" if options.enabled else "off")
 
 
 def _variables(names: tuple[str, ...]) -> list[tuple[str, str]]:

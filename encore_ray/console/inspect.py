@@ -1,6 +1,7 @@
 """Explains an artifact to a person: what it is, how much of it there is, and what stands in it."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,17 @@ from encore_ray.artifacts import (
     TrainReport,
     WeightsFile,
 )
+from encore_ray.console.ending import Ending, NextStep, next_step
+from encore_ray.console.sentences import (
+    tell_comparison,
+    tell_heads,
+    tell_label_errors,
+    tell_metrics,
+    tell_refinement,
+    tell_status,
+    tell_training,
+    tell_weights,
+)
 from encore_ray.console.show import (
     show_comparison,
     show_driver,
@@ -37,6 +49,8 @@ from encore_ray.console.show import (
     show_training,
     show_weights,
 )
+from encore_ray.console.steps import export_step, run_steps
+from encore_ray.console.words import be, plural
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.files.plain_yaml import NotYaml, parse_yaml
 from encore_ray.folder import spec
@@ -53,10 +67,12 @@ from encore_ray.schema import (
     QUARANTINE_DIR,
     QUARANTINE_SCHEMA,
     REASON,
+    REWARDS_DIR,
     SELECTED_COUNT,
     SOURCE,
     SUCCESS_FILE,
 )
+from encore_ray.shell import command, near
 from encore_ray.storage import Folder, require_paths
 from encore_ray.visible import MOST_ROWS, more, short, visible
 
@@ -68,20 +84,28 @@ class _Shown:
     kind: type[Artifact]
     keys: frozenset[str]
     show: Callable[..., None]  # of the file, and a console
+    tell: Callable[[Any, str], str]  # of the file and its path, in a sentence
 
-    def __call__(self, content: Any, *, where: str, console: Console) -> None:
-        self.show(self.kind.of(content, where=where), console=console)
+    def __call__(self, content: Any, *, where: str, console: Console) -> Ending:
+        artifact = self.kind.of(content, where=where)
+        self.show(artifact, console=console)
+        return Ending(self.tell(artifact, near(where)), [_look_around(where)], artifact.content)
+
+
+def _without_path(tell: Callable[[Any], str]) -> Callable[[Any, str], str]:
+    """A sentence that does not say where the file is."""
+    return lambda artifact, path: tell(artifact)
 
 
 SHOWN: tuple[_Shown, ...] = (
-    _Shown(Comparison, frozenset({"schemes"}), show_comparison),
-    _Shown(WeightsFile, frozenset({"counts_sha256"}), show_weights),
-    _Shown(Metrics, frozenset({"overall"}), show_metrics),
-    _Shown(RefineReport, frozenset({"calibration", "controls"}), show_refinement),
-    _Shown(RuleRefineReport, frozenset({"verdict", "rules"}), show_refined_rules),
-    _Shown(LabelErrors, frozenset({"below", "pairs"}), show_label_errors),
-    _Shown(FitReport, frozenset({"mean_auc", "rules"}), show_heads),
-    _Shown(TrainReport, frozenset({"objective", "best"}), show_training),
+    _Shown(Comparison, frozenset({"schemes"}), show_comparison, _without_path(tell_comparison)),
+    _Shown(WeightsFile, frozenset({"counts_sha256"}), show_weights, tell_weights),
+    _Shown(Metrics, frozenset({"overall"}), show_metrics, _without_path(tell_metrics)),
+    _Shown(RefineReport, frozenset({"calibration", "controls"}), show_refinement, _without_path(tell_refinement)),
+    _Shown(RuleRefineReport, frozenset({"verdict", "rules"}), show_refined_rules, _without_path(tell_refinement)),
+    _Shown(LabelErrors, frozenset({"below", "pairs"}), show_label_errors, _without_path(tell_label_errors)),
+    _Shown(FitReport, frozenset({"mean_auc", "rules"}), show_heads, tell_heads),
+    _Shown(TrainReport, frozenset({"objective", "best"}), show_training, tell_training),
 )
 
 CELL = 60
@@ -89,7 +113,7 @@ _MOST_OF_A_DETAIL = 1000  # characters
 REPORT_NAME = "report.json"  # of energies that were fitted, in their folder
 
 
-def inspect_path(path: str, *, console: Console) -> None:
+def inspect_path(path: str, *, console: Console) -> Ending:
     """Print what the artifact at a path is and holds.
 
     Raises:
@@ -99,33 +123,32 @@ def inspect_path(path: str, *, console: Console) -> None:
     parent, _, name = path.rpartition("/")
     folder = Folder(path)
     if name.endswith(".json"):
-        _show_json(path, Folder(parent).read_json(name), console)
-    elif name.endswith((".yaml", ".yml")):
-        _show_yaml(path, Folder(parent).read_file(name), console)
-    elif folder.exists(PAIRS_DIR):
-        _show_run(folder, console)
-    elif folder.exists(REPORT_NAME):
-        _show_json(folder.path(REPORT_NAME), folder.read_json(REPORT_NAME), console)
-    elif folder.exists("config.json") or folder.exists("encore.json"):
-        _show_model(path, console)
-    elif name == QUARANTINE_DIR or any(folder.exists(one.name) for one in spec.PASSES):
-        _show_quarantine(folder, console)
-    else:
-        _show_table(path, console)
+        return _show_json(path, Folder(parent).read_json(name), console)
+    if name.endswith((".yaml", ".yml")):
+        return _show_yaml(path, Folder(parent).read_file(name), console)
+    if folder.exists(PAIRS_DIR):
+        return _show_run(folder, console)
+    if folder.exists(REPORT_NAME):
+        return _show_json(folder.path(REPORT_NAME), folder.read_json(REPORT_NAME), console)
+    if folder.exists("config.json") or folder.exists("encore.json"):
+        return _show_model(path, console)
+    if name == QUARANTINE_DIR or any(folder.exists(one.name) for one in spec.PASSES):
+        return _show_quarantine(folder, console)
+    return _show_table(path, console)
 
 
-def _show_json(path: str, value: Any, console: Console) -> None:
+def _show_json(path: str, value: Any, console: Console) -> Ending:
     """A contract file is known by its keys, whatever it is called."""
     if not isinstance(value, dict):
         raise ConfigError(f"{path} is JSON, but no artifact of ours.")
     shown = next((each for each in SHOWN if each.keys <= value.keys()), None)
     if shown:
-        shown(value, where=path, console=console)
-    else:
-        console.print_json(json.dumps(value))
+        return shown(value, where=path, console=console)
+    console.print_json(json.dumps(value))
+    return Ending(f"{near(path)} is JSON of no kind that inspect knows.", [_look_around(path)], value)
 
 
-def _show_yaml(path: str, data: bytes, console: Console) -> None:
+def _show_yaml(path: str, data: bytes, console: Console) -> Ending:
     try:
         value = parse_yaml(data)
     except NotYaml as error:
@@ -133,18 +156,27 @@ def _show_yaml(path: str, data: bytes, console: Console) -> None:
     if isinstance(value, dict) and "inputs" in value:
         console.print(f"[bold]{escape(path)}[/]: a job's configuration", soft_wrap=True)
         console.print(data.decode(), markup=False, soft_wrap=True)
-    else:
-        _show_rules(RuleSet.from_yaml(data, where=path), console)
+        steps = [next_step("see whether anything keeps it from running", "check", near(path))]
+        return Ending(f"{near(path)} is the configuration of a job.", steps, value)
+    rules = RuleSet.from_yaml(data, where=path)
+    _show_rules(rules, console)
+    others = next_step("see rules that others use", "rules", "all")
+    return Ending(f"{near(path)} has {plural(len(rules), 'rule')}.", [others], rules.to_list())
 
 
-def _show_run(run: Folder, console: Console) -> None:
+def _show_run(run: Folder, console: Console) -> Ending:
     console.print(f"[bold]{escape(run.uri)}[/]: a run", soft_wrap=True)
-    show_status(run_status(run), console=console)
-    show_driver(driver_of(run), console=console)
+    statuses, driver = run_status(run), driver_of(run)
+    show_status(statuses, console=console)
+    show_driver(driver, console=console)
     told: list[str] = []
+    content: dict[str, Any] = {"run": run.uri, "driver": driver, "passes": [each.to_dict() for each in statuses]}
+    said = tell_status(statuses, driver)
     for file in (name for one in spec.PASSES for name in one.files if run.exists(name)):
         for shown in (each for each in SHOWN if file == each.kind.FILE):
             found = shown.kind.read(run)
+            content[file] = found.content
+            said = shown.tell(found, near(run.path(file))) if isinstance(found, Metrics | Comparison) else said
             if isinstance(found, Comparison):
                 show_comparison(found, console=console, told=told)
             else:
@@ -152,7 +184,12 @@ def _show_run(run: Folder, console: Console) -> None:
             if isinstance(found, WeightsFile):
                 told = found.warnings
     if run.exists(QUARANTINE_DIR):
-        _show_quarantine(run.child(QUARANTINE_DIR), console)
+        content[QUARANTINE_DIR] = _show_quarantine(run.child(QUARANTINE_DIR), console).content
+    steps = run_steps(near(run.uri), statuses, driver)[:-1]
+    if not steps:
+        made = run.exists(REWARDS_DIR)
+        steps = [export_step(near(run.uri)) if made else next_step("see how far it is", "status", near(run.uri))]
+    return Ending(said, steps, content)
 
 
 def _show_rules(rules: RuleSet, console: Console) -> None:
@@ -170,7 +207,7 @@ def _show_rules(rules: RuleSet, console: Console) -> None:
         console.print(f"  {more(len(rules) - MOST_ROWS, 'rules', 'the file')}", highlight=False)
 
 
-def _show_model(path: str, console: Console) -> None:
+def _show_model(path: str, console: Console) -> Ending:
     from encore_ray.models.loading.checkpoint import load_rules
     from encore_ray.models.loading.choose_strategy import choose_strategies
     from encore_ray.models.loading.fetch import fetch_members
@@ -190,17 +227,22 @@ def _show_model(path: str, console: Console) -> None:
     _show_rules(rules, console)
     for file in (name for one in spec.PASSES for name in one.beside_model if Folder(path).exists(name)):
         _show_json(Folder(path).path(file), Folder(path).read_json(file), console)
+    score = next_step("score the pairs of a run by it", "score", "--run", "RUN", "--model", near(path))
+    content = {"model": path, "members": len(members), "rules": rules.to_list()}
+    return Ending(f"{near(path)} is a model that scores under {plural(len(rules), 'rule')}.", [score], content)
 
 
-def _show_quarantine(folder: Folder, console: Console) -> None:
+def _show_quarantine(folder: Folder, console: Console) -> Ending:
     reasons: Counter[str] = Counter()
     example: dict[str, dict[str, Any]] = {}
     for row in (row for name in folder.names() for row in _quarantined(folder, name)):
         reasons[row[REASON]] += 1
         example.setdefault(row[REASON], row)
     console.print(f"[bold]{escape(folder.uri)}[/]: {sum(reasons.values()):,} rows in quarantine", soft_wrap=True)
+    said = f"{plural(sum(reasons.values()), 'row')} {be(sum(reasons.values()))} in quarantine"
+    content = {reason: {"rows": count, "first": example[reason]} for reason, count in reasons.items()}
     if not reasons:
-        return
+        return Ending(f"{said}.", [_look_around(folder.uri)], content)
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for column in ("reason", "rows", "first source", "line", "detail"):
         table.add_column(column, overflow="fold")
@@ -209,6 +251,8 @@ def _show_quarantine(folder: Folder, console: Console) -> None:
         source, detail = visible(row[SOURCE]), short(row[DETAIL], _MOST_OF_A_DETAIL)
         table.add_row(reason, f"{count:,}", escape(source), str(row[LINE]), escape(detail))
     console.print(table)
+    most = reasons.most_common(1)[0][0]
+    return Ending(f"{said}, most of them for {most}.", [_look_around(folder.uri)], content)
 
 
 def _quarantined(folder: Folder, name: str) -> Iterator[dict[str, Any]]:
@@ -221,7 +265,7 @@ def _quarantined(folder: Folder, name: str) -> Iterator[dict[str, Any]]:
             yield from parquet.read(columns=[REASON, SOURCE, LINE, DETAIL]).to_pylist()
 
 
-def _show_table(path: str, console: Console) -> None:
+def _show_table(path: str, console: Console) -> Ending:
     try:
         units = table_units(path)
     except ConfigError as error:
@@ -238,11 +282,13 @@ def _show_table(path: str, console: Console) -> None:
     counts = (done or {}).get("counts", {})
     if any(key.startswith(SELECTED_COUNT) for key in counts):
         show_selection(counts, console=console)
-    if units:
-        _show_first_row(units[0], console)
+    row = _show_first_row(units[0], console) if units else {}
+    content = {"rows": rows, "units": len(units), "sealed": sealed, "counts": counts, "first_row": row}
+    said = f"{near(path)} is a table of {plural(rows, 'row')} with {plural(len(row), 'column')}."
+    return Ending(said, [_look_around(path)], content)
 
 
-def _show_first_row(unit: TableUnit, console: Console) -> None:
+def _show_first_row(unit: TableUnit, console: Console) -> dict[str, Any]:
     first: pa.Table = unit.read_all().slice(0, 1)
     kind = "quarantine" if first.schema.equals(QUARANTINE_SCHEMA) else "column"
     table = Table(box=None, padding=(0, 2), header_style="bold")
@@ -256,3 +302,23 @@ def _show_first_row(unit: TableUnit, console: Console) -> None:
     if len(first.schema) > MOST_ROWS:
         table.add_row(f"and {len(first.schema) - MOST_ROWS:,} more columns")
     console.print(table)
+    return {name: _as_json(value) for name, value in row.items()}
+
+
+def _as_json(value: Any) -> Any:
+    """A value of a table as JSON has it: what is no finite number is none, what JSON does not know is text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_as_json(each) for each in value]
+    if isinstance(value, dict):
+        return {str(name): _as_json(each) for name, each in value.items()}
+    return value if isinstance(value, str | int | bool | None) else str(value)
+
+
+def _look_around(path: str) -> NextStep:
+    """What may be looked at beside a file or table: the run or the folder that it lies in."""
+    parent = path.rstrip("/").rpartition("/")[0] or "/"
+    if Folder(parent).exists(PAIRS_DIR):
+        return next_step("look at the run that it is of", "inspect", near(parent))
+    return NextStep("see what lies beside it", command("ls", near(parent)))

@@ -61,7 +61,6 @@ def show_job(result: "JobResult", *, console: Console) -> None:
     prepared, scored = result.prepared, result.scored
     console.print()
     if not result.done:
-        console.print("Nothing to do: all passes stand. `encore-ray inspect` shows what they made.", highlight=False)
         _show_places(result, console=console)
         return
     console.print(

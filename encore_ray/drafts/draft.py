@@ -11,6 +11,7 @@ from encore_ray.drafts.files import JOB_NAME, Draft, Names
 from encore_ray.drafts.observed import observe
 from encore_ray.drafts.rules import DraftedRules, draft_rules, draft_rules_of_heads
 from encore_ray.drafts.scores import draft_chain, scores_of
+from encore_ray.engine.local import this_machine
 from encore_ray.errors import ConfigError
 from encore_ray.files.plain_yaml import scalar_text
 from encore_ray.passes.scorers.api.connection import is_api
@@ -132,6 +133,12 @@ def _by_judge(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRu
             found.append(f"a judge that serves one model: {name}")
         lines += ["rate:", f"  model: {scalar_text(name)}"]
     pool = rule_pool()
+    if not is_api(wanted.judge):
+        from encore_ray.passes.scorers.model.plan import plan_judge
+
+        options = section_defaults(ScoreOptions)
+        judge = plan_judge(wanted.judge, options, resources=lambda known: this_machine(), rules=pool)
+        found.append(f"a judge, digest {judge.facts['model'][:12]}, that would rate in {judge.facts['dtype']}")
     text = f"# Ten rules of ours to begin with: `encore-ray rules` has more.\n{pool.to_yaml()}"
     return None if wanted.rules else DraftedRules(
         pool, text, False, (f"the judge rates under {len(pool)} rules of ours",)

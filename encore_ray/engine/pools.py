@@ -2,7 +2,9 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from encore_ray.config import ScoreOptions
 from encore_ray.errors import ClusterError
@@ -48,6 +50,10 @@ class Resources:
     def room(self, *, cpus: float, gpus: float = 0.0) -> int:
         """How many workers of a size fit at a time, each on one node."""
         return sum(_room_on(node, cpus, gpus) for node in self.nodes)
+
+
+# What workers may have, once a cluster is there; asked for with the facts of a pass that are known before.
+FindResources = Callable[[Mapping[str, Any]], Resources]
 
 
 @dataclass(frozen=True)

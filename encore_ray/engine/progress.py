@@ -32,6 +32,12 @@ class Progress:
         rate = self.rows_per_second
         return (self.total_rows - self.done_rows) / rate if rate > 0 else None
 
+    @property
+    def seconds_between_units(self) -> float | None:
+        """From the end of one unit to that of the next, on average; None before the first of this process."""
+        new_rows = self.done_rows - self.resumed_rows
+        return self.seconds * self.total_rows / self.total_units / new_rows if new_rows else None
+
 
 Watch = Callable[[Progress], None]
 

@@ -117,6 +117,12 @@ class PassTable:
             raise ResumeRefused(versions.refusal(plan, where=self.folder.uri))
         return is_same(self.folder.uri, standing, facts, overwrite=overwrite, derived=derived)
 
+    def refuse_other(self, known: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        """Raise ResumeRefused, as `open` would, by some of the facts: those that are known before work is begun."""
+        standing = self.standing_facts()
+        if standing is not None:
+            self.is_of({**standing, **known}, overwrite=overwrite)
+
     def standing_facts(self) -> dict[str, Any] | None:
         """What the standing results were made from; None where that is not known.
 

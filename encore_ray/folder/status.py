@@ -1,7 +1,8 @@
 """How far a run is, read from its folder alone: works from any terminal, while the job runs or after it was killed."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder import spec
@@ -41,6 +42,10 @@ class PassStatus:
         if not self.rows_per_second or self.state == "finished":
             return None
         return (self.total_rows - self.done_rows) / self.rows_per_second
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON value."""
+        return {**asdict(self), "seconds_left": self.seconds_left}
 
 
 def run_status(run: Folder) -> list[PassStatus]:

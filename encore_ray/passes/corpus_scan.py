@@ -64,6 +64,11 @@ def scan_all(
     return sorted(whole, key=lambda scan: (order[scan.part.file.uri], scan.part.start)), list(problems.values())
 
 
+def option_facts(options: PrepareOptions) -> dict[str, Any]:
+    """What decides the pairs whatever the files hold."""
+    return {"ids": options.ids, "unit_pairs": options.unit_pairs, "max_field_bytes": options.max_field_bytes}
+
+
 def prepare_facts(corpus: CorpusPlan, options: PrepareOptions, settings: ConvertSettings) -> dict[str, Any]:
     """What decides the pairs of all files alike."""
     more: dict[str, Any] = {} if settings.max_row_bytes == ROW_BYTES else {"max_row_bytes": settings.max_row_bytes}
@@ -71,10 +76,9 @@ def prepare_facts(corpus: CorpusPlan, options: PrepareOptions, settings: Convert
         more["prompt_ids"] = "given"
     if corpus.has_trees:
         more["trees"] = "one prompt each"
-    return more | {
-        "ids": options.ids,
-        "unit_pairs": settings.unit_pairs,
-        "max_field_bytes": settings.max_field_bytes,
+    return {
+        **more,
+        **option_facts(options),
         "limit_rows": settings.limit_rows,
         "columns": [f"{field.name}: {field.type}" for field in corpus.table.schema],
     }

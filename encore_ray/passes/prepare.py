@@ -26,7 +26,14 @@ from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.quarantine import check_bad_fraction
 from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.folder.spec import PREPARE
-from encore_ray.passes.corpus_scan import convert_settings, named_files, plan_corpus, prepare_facts, scan_all
+from encore_ray.passes.corpus_scan import (
+    convert_settings,
+    named_files,
+    option_facts,
+    plan_corpus,
+    prepare_facts,
+    scan_all,
+)
 from encore_ray.passes.known_inputs import unit_tasks
 from encore_ray.passes.repeats import count_contradictions, count_repeats, count_several_prompts, refuse_repeated_ids
 from encore_ray.run import Run
@@ -121,6 +128,7 @@ class Prepare(Step[Prepared]):
 
     def __call__(self, run: Run) -> Prepared:
         options = self.options
+        run.table(PREPARE).refuse_other(option_facts(options), overwrite=run.overwrite)
         files = named_files(self.files, options)
         if together := splits_together([file.uri for file in files]):
             run.note(f"prepare: {together}")

@@ -79,3 +79,19 @@ def test_the_step_that_fails_is_named_and_ends_the_chain(tmp_path: Path, capsys:
 def test_every_step_of_the_example_is_a_command() -> None:
     for step in read_steps(Path(__file__).parents[2] / "jobs" / "chain.yaml"):
         parse(step.words)
+
+
+def test_a_chain_goes_on_from_its_own_folder_and_has_the_flags_of_the_screen_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "mine.yaml").write_text("[{name: kind, text: Be kind., higher_is: better, scale: {lo: 0, hi: 1}}]")
+    assert chain(tmp_path / "chain.yaml", "steps: [rules, inspect mine.yaml]") == 0
+    *_, result, why, line = capsys.readouterr().out.splitlines()
+    assert result == "2 steps of chain.yaml are done. mine.yaml has 1 rule."
+    assert why == "Next, see rules that others use:" and line.startswith("  cd .. && ")
+    assert chain(tmp_path / "chain.yaml", "steps: [rules, inspect mine.yaml --json]") == ConfigError.exit_code
+    told = capsys.readouterr()
+    assert "Step 2 of 2: encore-ray inspect mine.yaml --json: --json, --quiet and" in " ".join(told.err.split())
+    assert "higher_is" not in told.out

@@ -17,8 +17,8 @@ import pytest
 
 from encore_ray.cli import COMMANDS, main
 from encore_ray.cli.app import ALL_COMMANDS
-from encore_ray.cli.overview import VERSION, first_sentence
-from encore_ray.cli.parsing import parse
+from encore_ray.cli.overview import GROUPS, first_sentence
+from encore_ray.cli.parsing import SHELLS, parse
 from encore_ray.cli.scores import ScoreColumns
 from encore_ray.config import (
     ClusterOptions,
@@ -109,14 +109,44 @@ def help_lines(capsys: pytest.CaptureFixture[str], *args: str) -> list[str]:
     return [line.strip("│|").rstrip() for line in lines]
 
 
-def test_help_lists_every_command_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_every_command_once_on_one_screen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert sorted(name for group in GROUPS.values() for name in group) == sorted(ALL_COMMANDS)
     lines = help_lines(capsys)
-    text = " ".join(" ".join(lines).split())
-    for name, command in ALL_COMMANDS.items():
-        assert f" {name} {first_sentence(command)} " in text
-        assert str(command.__doc__).startswith(first_sentence(command))
-    assert len(lines) < 2 * len(ALL_COMMANDS)
-    assert f"{VERSION} tells the version" in text
+    assert len(lines) <= 20 and max(map(len, lines)) <= 80
+    for title, group in GROUPS.items():
+        assert sum(line.startswith(title) for line in lines) == 1
+        for name, what in group.items():
+            assert sum(bool(re.search(rf" {name} +{re.escape(what)}(\s|$)", line)) for line in lines) == 1, name
+
+
+@pytest.mark.parametrize("name", ALL_COMMANDS)
+def test_help_of_a_command_has_an_example_that_is_one(name: str) -> None:
+    assert first_sentence(ALL_COMMANDS[name])
+    (line,) = re.findall(r"^    Example: encore-ray (.*)$", str(ALL_COMMANDS[name].__doc__), flags=re.M)
+    words = line.partition(" > ")[0].split()
+    assert words[0] == name
+    assert isinstance(parse(words, ALL_COMMANDS), ALL_COMMANDS[name])
+
+
+def test_the_groups_of_a_help_end_with_those_that_all_commands_have(capsys: pytest.CaptureFixture[str]) -> None:
+    titles = [line.strip("─-╭╮ ") for line in Outcome(capsys, "rate", "--help").out.splitlines() if " options " in line]
+    assert [title for title in titles if title.endswith(" options")][-4:] == [
+        "score options",
+        "rate options",
+        "output options",
+        "cluster options",
+    ]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_completes_commands_and_flags(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    script = Outcome(capsys, "--completion", shell)
+    assert script.code == 0
+    assert "encore-ray" in script.out and "fit-heads" in script.out and "temperature" in script.out
+    assert "encore-ray --completion SHELL: name yours" in mistake(capsys, "--completion", "csh")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -128,7 +158,7 @@ def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: 
         for option, field in section.model_fields.items():
             assert f"--{option.replace('_', '-')} " in text
             assert str(field.description) in text
-    sections = {"options", "api", "cluster", "heads", "select"}
+    sections = {"options", "api", "cluster", "heads", "select", "screen"}
     fields = vars(COMMANDS[name])["__dataclass_fields__"].keys() - sections
     if "columns" in fields:
         fields = fields - {"columns"} | {field.name for field in dataclasses.fields(ScoreColumns)}
@@ -172,9 +202,12 @@ def test_a_reader_that_leaves_early_is_no_bug() -> None:
     assert (process.wait(), said) == (0, "")
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_told_with_what_a_bug_report_needs(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = Outcome(capsys, "--version")
-    assert (outcome.code, outcome.said) == (0, f"encore-ray {version('encore-ray')}")
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[0] == f"encore-ray {version('encore-ray')}"
+    for name in ("Python", "system", "packages", f"ray {version('ray')}", f"torch {version('torch')}"):
+        assert name in outcome.said
 
 
 # Flags
@@ -484,8 +517,9 @@ def test_status_fits_80_columns(
             break
     outcome = Outcome(capsys, "status", "run")
     assert outcome.code == 0
-    *table, driver = outcome.out.splitlines()
+    *table, driver, _, result, _, _ = outcome.out.splitlines()
     assert driver == "No command works on it now."
+    assert result == "prepare has done 2,048 of 1,000,000 rows, and no command works on it now."
     lines = [line.split() for line in table]
     assert [line[0] for line in lines] == ["pass", "prepare", "score", "weigh", "compose", "evaluate", "compare"]
     # 1024 rows in the second between the two commits; 1,000,000 - 2,048 are left: 974 s.

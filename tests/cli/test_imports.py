@@ -1,12 +1,13 @@
 """Which heavy libraries a command loads: those that it runs, and no others."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.rated import save_rated
 
 HEAVY = ("ray", "torch", "transformers", "mlflow", "matplotlib", "scipy", "pandas")
 NUM_PAIRS = 40
@@ -37,20 +38,7 @@ LOADS: dict[tuple[str, ...], set[str]] = {
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a corpus that brings ratings along, and a job."""
     folder = tmp_path_factory.mktemp("imports")
-    sides = ("chosen", "rejected")
-    rows = [
-        {
-            **{"prompt": f"Question {n}", "chosen": "Yes.", "rejected": "No, never."},
-            **{
-                f"{side}__{rule}": (n * 7 + number) % 5 for side in sides for number, rule in enumerate(("a", "b", "c"))
-            },
-        }
-        for n in range(NUM_PAIRS)
-    ]
-    (folder / "rated.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    rule = "- {{name: {0}, text: {0}, higher_is: better, scale: {{levels: [0, 1, 2, 3, 4]}}}}\n"
-    (folder / "rules.yaml").write_text("".join(rule.format(name) for name in "abc"))
-    (folder / "job.yaml").write_text("inputs: rated.jsonl\nrules: rules.yaml\nrun: run\n")
+    save_rated(folder, num_pairs=NUM_PAIRS)
     return folder
 
 

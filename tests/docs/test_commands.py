@@ -42,7 +42,7 @@ def test_a_command_that_a_text_names_is_there_with_its_flags(line: str) -> None:
     words = line.partition(" > ")[0].split()[1:]
     flags = {word for word in words if word.startswith("--")}
     if words[0].startswith("--") or SPOKEN.fullmatch(words[0]):
-        assert flags <= {"--help", "--version"}
+        assert flags <= {"--help", "--version", "--completion"}
         return
     assert words[0] in ALL_COMMANDS
     assert flags <= flags_of(words[0]) | {"--help"}

@@ -59,8 +59,8 @@ def save_demo_model(folder: Path) -> None:
     save_multihead(folder, backbone=backbone, tokenizer=tok, heads=heads, rules=rules, pooling="mean")
 
 
-def follow(line: str, *, done: list[str]) -> None:
-    """Run a command line as it stands; it must end well."""
+def follow(line: str, *, done: list[str], said: pytest.CaptureFixture[str]) -> None:
+    """Run a command line as it stands; it must end well, with something to do next."""
     if reason := next((begin for begin in LEFT_OUT if line.startswith(begin)), None):
         done.append(reason)
         return
@@ -72,24 +72,26 @@ def follow(line: str, *, done: list[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             main(words_of(line))
     assert ended.value.code == 0, line
+    told = said.readouterr()
+    assert "Next, " in told.out + told.err, line
 
 
 @pytest.mark.timeout(900)
 def test_the_pages_can_be_followed_from_the_first_line_to_the_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ENCORE_RAY_PREPARE_UNIT_PAIRS", str(UNIT_PAIRS))
     judges.save_judge(tmp_path / "models" / "judge", max_position_embeddings=4096)
     save_demo_model(tmp_path / "demo-run" / "model")
-    follow(f"encore-ray demo --pairs {PAIRS}", done=[])
+    follow(f"encore-ray demo --pairs {PAIRS}", done=[], said=capsys)
     left_out: list[str] = []
     names: dict[str, Any] = {"__name__": "__main__"}
     for page in [README, *(DOCS / f"{name}.md" for name in BEHIND_README)]:
         for language, content in blocks(page):
             if language == "bash":
                 for line in lines_of(content):
-                    follow(line, done=left_out)
+                    follow(line, done=left_out, said=capsys)
             elif language == "python":
                 exec(compile(content, str(page), "exec"), names)
             elif name := saved_as(page, content):

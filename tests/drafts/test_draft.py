@@ -13,11 +13,11 @@ from encore_ray.cli import main
 from encore_ray.config.sources import load_config
 from encore_ray.drafts.draft import draft, wanted_of
 from encore_ray.drafts.files import Draft, Names
-from encore_ray.errors import ConfigError
+from encore_ray.errors import ConfigError, ModelError
 from encore_ray.job import run_job
 from encore_ray.rules import RuleSet
 from tests.foreign import shapes
-from tests.models import tiny_families
+from tests.models import judges, tiny_families
 from tests.passes import jobs
 
 HH = [{"chosen": "\n\nHuman: Hi?\n\nAssistant: Hello.", "rejected": "\n\nHuman: Hi?\n\nAssistant: No."}] * 8
@@ -48,8 +48,8 @@ def with_texts(scores: pa.Table) -> pa.Table:
     return scores
 
 
-def drafted(folder: Path, *data: str, model: str | None = None) -> Draft:
-    made = draft(wanted_of(data, model=model, judge=None, rules=None, run="run"), Names(str(folder)))
+def drafted(folder: Path, *data: str, model: str | None = None, judge: str | None = None) -> Draft:
+    made = draft(wanted_of(data, model=model, judge=judge, rules=None, run="run"), Names(str(folder)))
     made.write(str(folder))
     return made
 
@@ -86,6 +86,17 @@ def test_a_model_without_rules_has_them_drafted_in_the_order_of_its_heads(tmp_pa
     assert f"a model with {len(rules)} heads" in made.found[1]
     assert problems(tmp_path / "job.yaml") == []
     assert any(note.startswith("higher is taken to be better") for note in made.guessed)
+
+
+def test_a_judge_is_looked_at_and_rates_under_rules_of_ours(tmp_path: Path) -> None:
+    jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=8)
+    with pytest.raises(ModelError, match="nowhere is not a folder on this machine"):
+        drafted(tmp_path, "corpus.jsonl", judge="./nowhere")
+    judges.save_judge(tmp_path / "judge", max_position_embeddings=4096)
+    made = drafted(tmp_path, "corpus.jsonl", judge="./judge")
+    assert made.found[1].startswith("a judge, digest ") and made.guessed == ("the judge rates under 10 rules of ours",)
+    assert len(RuleSet.from_yaml(made.files["rules.yaml"])) == 10
+    assert problems(tmp_path / "job.yaml") == []
 
 
 def test_a_table_of_scores_makes_a_chain_that_runs(tmp_path: Path) -> None:

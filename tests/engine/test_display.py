@@ -80,49 +80,66 @@ def shown(*steps: Progress, terminal: bool) -> str:
     return console.file.getvalue()
 
 
-def test_a_log_gets_its_first_and_its_last_line_and_few_between() -> None:
+def test_a_log_gets_the_last_line_of_every_pass_once() -> None:
     steps = [progress(done) for done in range(0, 1001, 100)]
-    assert shown(*steps, terminal=False).splitlines() == [
-        "  score     0 of 1,000",
-        "  score     1,000 of 1,000 · 100/s",
-    ]
+    assert shown(*steps, steps[0], steps[-1], terminal=False).splitlines() == ["  score     1,000 of 1,000 · 100/s"]
 
 
-def test_a_log_gets_the_first_line_of_every_pass() -> None:
-    steps = [Progress(name, 0, 1000, 0, 10, 0, 0.0) for name in ("prepare", "score")]
-    assert shown(*steps, terminal=False).splitlines() == ["  prepare   0 of 1,000", "  score     0 of 1,000"]
+def test_time_that_passes_without_a_unit_is_not_added_to_what_is_left() -> None:
+    # 400 rows in 10 s are 40/s: 15 s are left, of which 5 s have passed; over 15 s they are 27/s.
+    assert figures(progress(400), idle=5) == "400 of 1,000 · 27/s · 10 s left"
+    assert figures(progress(400), idle=20) == "400 of 1,000 · 13/s"
 
 
 class Log(io.StringIO):
-    """A log file that lets a test wait for a line of the heartbeat."""
+    """A log file that lets a test wait for a line."""
 
-    def __init__(self) -> None:
+    def __init__(self, awaited: str) -> None:
         super().__init__()
-        self.beat = threading.Event()
+        self.awaited = awaited
+        self.found = threading.Event()
 
     def write(self, text: str) -> int:
         written = super().write(text)
-        if "no unit finished" in text or "waiting for the first unit" in text:
-            self.beat.set()
+        if self.awaited in text:
+            self.found.set()
         return written
 
 
-@pytest.mark.parametrize(("rows", "waits"), [(0, "waiting for the first unit, "), (100, "no unit finished for ")])
-def test_a_log_tells_that_no_unit_finishes_and_of_the_first_that_workers_may_still_start(rows: int, waits: str) -> None:
-    log = Log()
+@pytest.mark.parametrize(
+    ("seconds", "rows", "awaited"),
+    [
+        (10.0, 0, "0 of 1,000 · workers start and do their first unit, 0 s"),
+        (0.001, 100, "no unit finished for 0 s"),  # one unit took 1 ms
+    ],
+)
+def test_a_log_tells_what_is_waited_for(seconds: float, rows: int, awaited: str) -> None:
+    log = Log(awaited)
     with Display(Console(file=log, width=80), line_every_s=0.02) as display:
-        display(progress(rows))
-        assert log.beat.wait(timeout=10)
-    first, second, *_ = log.getvalue().splitlines()
-    assert first.startswith(f"  score     {rows} of 1,000")
-    assert second.startswith(f"  score     {rows} of 1,000") and f" · {waits}" in second
+        display(replace(progress(rows), seconds=seconds))
+        assert log.found.wait(timeout=10)
+
+
+def test_slow_units_are_no_idle_ones() -> None:
+    log = Log("100 of 1,000 · 2/s")  # 100 rows in 60 s: a unit a minute is what they take
+    with Display(Console(file=log, width=80), line_every_s=0.02) as display:
+        display(replace(progress(100), seconds=60.0))
+        assert log.found.wait(timeout=10)
+    assert "no unit finished" not in log.getvalue()
+
+
+def test_what_takes_long_before_a_pass_is_told_to_go_on() -> None:
+    log = Log("starts a Ray of its own · 0 s so far")
+    with Display(Console(file=log, width=80), line_every_s=0.02) as display:
+        display.note("starts a Ray of its own")
+        assert log.found.wait(timeout=10)
 
 
 def test_a_finished_pass_and_a_display_that_ended_are_silent() -> None:
-    log = Log()
+    log = Log("first unit")
     with Display(Console(file=log, width=80), line_every_s=0.02) as display:
         display(progress(1000))
-        assert not log.beat.wait(timeout=0.1)
+        assert not log.found.wait(timeout=0.1)
     with Display(Console(file=log, width=80), line_every_s=60) as display:
         display(progress(0))
     assert "encore-ray-progress" not in [thread.name for thread in threading.enumerate()]

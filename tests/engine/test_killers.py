@@ -70,7 +70,7 @@ def score(
         table,
         tasks,
         partial(LethalScores, RULES, lethal),
-        engine=engine,
+        engine=lambda: engine,
         watch=told.append,
         pool=lambda num_units: pool,
         leaves_out=leaves_out,
@@ -154,7 +154,7 @@ def test_workers_that_die_before_they_work_end_the_pass(ray_engine: RayEngine, p
             output(tmp_path),
             [Task(unit.unit, unit.digest, unit.rows, unit, "pairs")],
             lethal_start,  # type: ignore[arg-type]
-            engine=ray_engine,
+            engine=lambda: ray_engine,
             watch=ignore_progress,
             pool=lambda num_units: ACTORS,
         )

@@ -70,7 +70,7 @@ with cluster(ClusterOptions(no_progress_timeout_s=300)) as resources:
     pool = ActorPool(3, 3, 0.9, 0.0, calls_at_a_time=1)
     engine = RayEngine(resources, visible=None)
     commits = run_units(
-        table, tasks, Work, engine=engine, watch=ignore_progress, pool=lambda _: pool, on_commit=on_commit
+        table, tasks, Work, engine=lambda: engine, watch=ignore_progress, pool=lambda _: pool, on_commit=on_commit
     )
     table.seal([task.unit for task in tasks], commits, {"rows": UNITS})
 rows = sorted(

@@ -13,7 +13,7 @@ from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.folder import spec
 from encore_ray.folder.protocol.seal import read_manifest
-from encore_ray.folder.spec import PASSES
+from encore_ray.folder.spec import FEATURES, PASSES, RELEVANCE, SCORE
 from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.compare import Compare
 from encore_ray.passes.compose import Compose
@@ -92,18 +92,18 @@ def work_by_model(place: Path, corpus: Path, models: Path, engine: Literal["loca
     with run_in(Folder(str(place / "by_model")), engine=engine) as run:
         run.do(Prepare(list_files([InputSpec(str(corpus))]), PrepareOptions(unit_pairs=UNIT_PAIRS)))
         keeping = MODEL.model_copy(update={"keep_embeddings": True})
-        model = plan_model(str(models / "model"), keeping, resources=run.resources)
+        model = plan_model(str(models / "model"), keeping, resources=run.resources_for(SCORE))
         run.do(Score(score_by_model(model), 0.0))
         run.do(Weigh(WeighOptions(edges="observed"), run.path("scores"), output="observed.json"))
         run.do(Compose(run.do(Weigh(WeighOptions()))))
-        adapter = plan_adapter(str(models / "adapter"), MODEL, resources=run.resources)
+        adapter = plan_adapter(str(models / "adapter"), MODEL, resources=run.resources_for(RELEVANCE))
         run.do(Relate(adapter_scorer(adapter), 0.0))
         run.do(FitReward(ENERGIES, cpus=1, gpus=0))
         run.do(FitRules(ENERGIES, cpus=1, gpus=0))
         run.do(Refine())
         run.do(RefineScores())
         backbone = plan_features(
-            str(models / "model"), MODEL, pooling="mean", reads="conversation", resources=run.resources
+            str(models / "model"), MODEL, pooling="mean", reads="conversation", resources=run.resources_for(FEATURES)
         )
         run.do(Features(backbone, 0.0))
         run.do(FitHeads(backbone, jobs.CLIPPED, run.path("scores"), str(place / "heads")))

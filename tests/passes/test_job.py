@@ -293,16 +293,16 @@ def test_a_trial_of_no_pairs_is_refused(corpus: Path, tmp_path: Path, limit: int
 def test_a_trial_measures_and_leaves_the_run_alone(model: Path, corpus: Path, tmp_path: Path) -> None:
     job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model), cost_per_hour=3.0)
     console = Console(record=True, width=100)
-    found = run_trial(job, limit=40, overwrite=False, console=console)
+    _, found = run_trial(job, limit=40, overwrite=False, console=console)
     assert (found.trial_pairs, found.corpus_rows) == (40, NUM_PAIRS)
     assert found.seconds is not None and found.scoring_s is not None and found.trial_s is not None
     assert found.scoring_s == pytest.approx((NUM_PAIRS - 40) / (found.rows_per_second or 0))
     assert found.seconds == pytest.approx(found.trial_s + found.scoring_s + found.other_s)
-    said = console.export_text()
+    said = str(found)
     assert "pairs/s scored on 40 pairs" in said and "as the trial, starts included" in said
-    again = run_trial(job, limit=40, overwrite=False, console=console)
+    _, again = run_trial(job, limit=40, overwrite=False, console=console)
     assert again.trial_s is None  # nothing was started: the rates of the trial that stands alone are known
-    assert "starts come on top" in console.export_text()
+    assert "starts come on top" in str(again)
     assert not (tmp_path / "run").exists()
 
 

@@ -1,57 +1,97 @@
 """Commands that look at what a run has made, and carry it elsewhere."""
 
+import json
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPathFlag, PathFlag, Switch, flag
+from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config.sources import environment_values, resolve_model
+from encore_ray.console.ending import Ending, NextStep, next_step
+from encore_ray.console.steps import MODEL
+from encore_ray.console.words import plural
 from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.rule_pools import RulePool, rule_pool
+from encore_ray.shell import command, near
 from encore_ray.storage import Folder, absolute, require_paths
+
+if TYPE_CHECKING:
+    from encore_ray.passes.export.rewards import ExportReport
+    from encore_ray.passes.export.selection import LabelledReport
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspect:
-    """Explain any artifact: a run, a table, a model, a quarantine, rules.yaml or a .json file of a run."""
+    """Explain any artifact: a run, a table, a model, a quarantine, rules.yaml or a .json file of a run.
+
+    Example: encore-ray inspect runs/first/weights.json
+    """
 
     path: tyro.conf.Positional[PathFlag]
     """File or folder."""
+    screen: ScreenFlags = Screen()
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
         from encore_ray.console.inspect import inspect_path
 
-        inspect_path(absolute(self.path), console=console)
+        return inspect_path(absolute(self.path), console=console)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Print safety rules that come with encore-ray as a rules.yaml, to use or to edit."""
+    """Print safety rules that come with encore-ray as a rules.yaml, to use or to edit.
+
+    Example: encore-ray rules privacy > rules.yaml
+    """
 
     pool: tyro.conf.Positional[Annotated[RulePool, flag()]] = "default"
     """Ten rules that suit most corpora, all rules, or one group of them."""
+    screen: ScreenFlags = Screen()
 
-    def main(self, console: Console) -> None:
-        console.print(rule_pool(self.pool).to_yaml(), end="", markup=False, highlight=False, soft_wrap=True)
+    def main(self, console: Console) -> Ending:
+        rules = rule_pool(self.pool)
+        written = NextStep(
+            "write them to a file, and edit it", f"{command('encore-ray', 'rules', self.pool)} > rules.yaml"
+        )
+        rate = ("rate", "--run", "RUN", "--judge", MODEL, "--rules", "rules.yaml")
+        return Ending(
+            f"{plural(len(rules), 'rule')} of the pool {self.pool}.",
+            [written, next_step("have a language model rate the pairs of a run under them", *rate)],
+            rules.to_list(),
+            document=rules.to_yaml(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Say how far a run is and which process works on it, from another terminal."""
+    """Say how far a run is and which process works on it, from another terminal.
+
+    Example: encore-ray status runs/first
+    """
 
     run: tyro.conf.Positional[Annotated[str, flag("RUN")]]
     """Run folder."""
+    screen: ScreenFlags = Screen()
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
+        from encore_ray.console.sentences import tell_status
         from encore_ray.console.show import show_driver, show_status
+        from encore_ray.console.steps import run_steps
         from encore_ray.folder.driver.lock import driver_of
         from encore_ray.folder.status import run_status
 
         run = Folder(absolute(self.run))
-        show_status(run_status(run), console=console)
-        show_driver(driver_of(run), console=console)
+        statuses, driver = run_status(run), driver_of(run)
+        show_status(statuses, console=console)
+        show_driver(driver, console=console)
+        return Ending(
+            tell_status(statuses, driver),
+            run_steps(self.run, statuses, driver),
+            {"run": run.uri, "driver": driver, "passes": [status.to_dict() for status in statuses]},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,21 +99,26 @@ class Track:
     """Deliver what a run recorded to MLflow, after a server was down or from a remote run folder.
 
     Safe to repeat: what has arrived is not sent again.
+
+    Example: encore-ray track runs/first --uri http://mlflow.example:5000
     """
 
     run: tyro.conf.Positional[Annotated[str, flag("RUN")]]
     """Run folder."""
     uri: Annotated[str | None, flag("URI")] = None
     """MLflow store. Default: MLFLOW_TRACKING_URI, else the one the run used."""
+    screen: ScreenFlags = Screen()
 
-    def main(self, console: Console) -> None:
-        from encore_ray.tracking import replay
+    def main(self, console: Console) -> Ending:
+        from encore_ray.tracking import how_to_open, replay
 
         uri = self.uri or environment_values().get("tracking", {}).get("uri")
         report = replay(Folder(absolute(self.run)), uri=uri)
         if not report.complete:
             raise ClusterError(str(report))
-        console.print(str(report), soft_wrap=True)
+        place = how_to_open(report.uri)
+        open_it = NextStep("open it in a browser" if place.startswith("http") else "serve it to a browser", place)
+        return Ending(str(report), [open_it], vars(report))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +126,8 @@ class Export:
     """Write composed rewards as a dataset that trainers read, or their weights and heads as one model.
 
     Or write pairs in the direction that their selected rules give them.
+
+    Example: encore-ray export --run runs/first --format trl --output data/trl
     """
 
     run: PathFlag
@@ -115,8 +162,9 @@ class Export:
     """Of --as-model: read weights stored as pickles, which can run code."""
     overwrite: Switch = False
     """Replace a dataset or model that is there already."""
+    screen: ScreenFlags = Screen()
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
         from encore_ray.schema import REWARDS_DIR, SELECTION_DIR
 
         if (self.output is None) == (self.as_model is None):
@@ -128,9 +176,9 @@ class Export:
                 "--labels selection excludes --as-model, --on-negative-margin and --min-confidence: they go by rewards."
             )
         require_paths([run.path(SELECTION_DIR if by_selection else REWARDS_DIR)])
-        console.print(self._model(run) if self.output is None else self._dataset(run), soft_wrap=True)
+        return self._model(run) if self.output is None else self._dataset(run)
 
-    def _dataset(self, run: Folder) -> str:
+    def _dataset(self, run: Folder) -> Ending:
         if self.labels == "selection":
             from encore_ray.passes.export.selection import export_selection
 
@@ -143,7 +191,7 @@ class Export:
                 carry=self.carry or None,
                 overwrite=self.overwrite,
             )
-            return str(report)
+            return self._written(report)
         from encore_ray.passes.export.rewards import export_rewards
 
         report = export_rewards(
@@ -156,9 +204,22 @@ class Export:
             carry=self.carry or None,
             overwrite=self.overwrite,
         )
-        return str(report)
+        return self._written(report)
 
-    def _model(self, run: Folder) -> str:
+    def _written(self, report: "ExportReport | LabelledReport") -> Ending:
+        kind = "parquet" if report.path.endswith(".parquet") else "json"
+        named = f"{_quoted(kind)}, data_files={_quoted(near(report.path))}"
+        load = f"from datasets import load_dataset; print(load_dataset({named}))"
+        return Ending(
+            str(report),
+            [
+                NextStep("see that it loads, where `datasets` is installed", command("python", "-c", load)),
+                next_step("see what became of the pairs", "inspect", self.run),
+            ],
+            vars(report),
+        )
+
+    def _model(self, run: Folder) -> Ending:
         from encore_ray.passes.export.model import export_model
 
         folded = export_model(
@@ -168,4 +229,15 @@ class Export:
             allow_pickle=self.allow_pickle,
             overwrite=self.overwrite,
         )
-        return str(folded)
+        model = absolute(self.as_model or "")
+        load = "from transformers import AutoModelForSequenceClassification as M; print(M.from_pretrained({}))"
+        return Ending(
+            str(folded),
+            [NextStep("see that it loads", command("python", "-c", load.format(_quoted(near(model)))))],
+            {"model": model, "said": str(folded)},
+        )
+
+
+def _quoted(text: str) -> str:
+    """As Python and a shell's single quotes both take it."""
+    return json.dumps(text, ensure_ascii=False)

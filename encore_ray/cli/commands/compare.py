@@ -2,17 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPathFlag, Switch, flag, section_flags
 from encore_ray.cli.scores import ScoreColumnFlags, open_scores
+from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config import ClusterOptions, WeighOptions
 from encore_ray.config.sources import keep_options, read_rules
+from encore_ray.console.ending import Ending, NextStep, next_step
+from encore_ray.console.steps import export_step
 from encore_ray.errors import ConfigError
 from encore_ray.storage import Folder, absolute, require_paths
+
+if TYPE_CHECKING:
+    from encore_ray.artifacts import Comparison
 
 OF_ONE_SCHEME = ("scheme", "rule", "num_rules")
 
@@ -28,6 +34,8 @@ class Compare:
     What drives entropy is told with and without labels.
 
     Writes comparison.json and report/.
+
+    Example: encore-ray compare --run runs/first
     """
 
     run: OptionalPathFlag = None
@@ -44,9 +52,10 @@ class Compare:
     """Replace a comparison by other options that is there, instead of refusing."""
     columns: ScoreColumnFlags
     options: Annotated[WeighOptions, section_flags(WeighOptions, without=OF_ONE_SCHEME)]
+    screen: ScreenFlags = Screen()
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
         from encore_ray.cli.command import explicit_paths, open_command
         from encore_ray.schema import SCORES_DIR
 
@@ -54,6 +63,7 @@ class Compare:
         rules_path = absolute(self.rules) if self.rules else None
         beside = _named(self.beside)
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path, *beside.values()])
+        from encore_ray.console.sentences import tell_comparison
         from encore_ray.console.show import show_comparison
         from encore_ray.passes.compare import Compare as ComparePass
         from encore_ray.passes.report import write_report
@@ -73,6 +83,28 @@ class Compare:
                 keep_options(run.folder, self.options, without=OF_ONE_SCHEME)
             write_report(run)
         show_comparison(comparison, console=console)
+        return Ending(
+            tell_comparison(comparison),
+            self._steps(comparison),
+            comparison.content,
+            warnings=comparison.warnings,
+        )
+
+    def _steps(self, comparison: "Comparison") -> list[NextStep]:
+        from encore_ray.schema import COMPARISON_FILE
+
+        decision = comparison.decision
+        where = ["--run", self.run] if self.run else ["--scores", str(self.scores)]
+        where += ["--rules", self.rules] if self.rules else []
+        if not self.run:
+            where += ["--output", Folder(str(self.output)).path("weights.json")]
+        scheme = ["--scheme", decision.scheme] if decision and decision.scheme != "encore" else []
+        again = ["--overwrite"] if self.run else []
+        if decision is not None and not decision.beats_coin:
+            kept = Folder(self.output or self.run or "").path(COMPARISON_FILE)
+            return [next_step("see which rules agree with the labels", "inspect", kept)]
+        steps = [next_step("weigh the rules so", "weigh", *where, *scheme, *again)]
+        return [*steps, export_step(self.run)] if self.run else steps
 
 
 def _named(assignments: Sequence[str]) -> dict[str, str]:

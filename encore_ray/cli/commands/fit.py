@@ -14,8 +14,11 @@ from encore_ray.cli.flags import (
     flag,
     section_flags,
 )
+from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config import ClusterOptions, FitHeadsOptions, ScoreOptions
 from encore_ray.config.sources import read_rules, resolve_model
+from encore_ray.console.ending import Ending
+from encore_ray.console.steps import model_steps
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -28,6 +31,8 @@ class FitHeads:
     Penalties are chosen by cross-validation; figures are those of prompts that a head has not seen.
 
     The same command again resumes, or shows the heads that are there.
+
+    Example: encore-ray fit-heads --run run --model owner/model --rules rules.yaml --output heads
     """
 
     run: PathFlag
@@ -46,9 +51,10 @@ class FitHeads:
     """Start over where the model or options have changed, and replace fitted heads that are there."""
     heads: Annotated[FitHeadsOptions, section_flags(FitHeadsOptions)]
     options: Annotated[ScoreOptions, section_flags(ScoreOptions)]
+    screen: ScreenFlags = Screen()
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
         from encore_ray.schema import PAIRS_DIR
 
         check_max_bad_fraction(self.max_bad_fraction)
@@ -57,7 +63,9 @@ class FitHeads:
         labels = absolute(self.labels) if self.labels else None
         require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path, rules_path, labels])
         from encore_ray.cli.command import open_command
+        from encore_ray.console.sentences import tell_heads
         from encore_ray.console.show import show_heads
+        from encore_ray.folder.spec import FEATURES
         from encore_ray.passes.heads.features import plan_features
         from encore_ray.passes.heads.fit_heads import embed_and_fit, require_place
         from encore_ray.passes.heads.map_reduce_fit import check_fittable
@@ -75,8 +83,16 @@ class FitHeads:
             params=params,
         ) as run:
             model = plan_features(
-                path, self.options, pooling=self.heads.pooling, reads=self.heads.reads, resources=run.resources
+                path,
+                self.options,
+                pooling=self.heads.pooling,
+                reads=self.heads.reads,
+                resources=run.resources_for(FEATURES),
             )
             fit = embed_and_fit(run, model, rules, labels=labels, output=output, max_bad_fraction=self.max_bad_fraction)
         show_heads(fit, console=console)
-        console.print(f"The model is in {output}: score with it, or inspect it.", soft_wrap=True, highlight=False)
+        return Ending(
+            tell_heads(fit, self.output),
+            model_steps(self.output, self.run),
+            {"model": output, **fit.content},
+        )

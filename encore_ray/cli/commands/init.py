@@ -8,9 +8,11 @@ import tyro
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPathFlag, PathFlag, Switch, flag
+from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.console.draft import show_draft
+from encore_ray.console.ending import Ending, next_step
+from encore_ray.console.words import be
 from encore_ray.errors import ConfigError
-from encore_ray.shell import command
 from encore_ray.storage import absolute, is_remote
 
 
@@ -23,6 +25,8 @@ class Init:
     Beside it goes a rules.yaml, where none comes with the model or the scores.
 
     It says what it found and what it guessed. Files that are there are left alone.
+
+    Example: encore-ray init corpus.jsonl --model owner/model
     """
 
     data: tyro.conf.Positional[Annotated[list[str], flag("PATH")]]
@@ -39,8 +43,9 @@ class Init:
     """The file to write, and beside it its rules. Default: job.yaml, or chain.yaml, in this folder."""
     overwrite: Switch = False
     """Replace files that are there."""
+    screen: ScreenFlags = Screen()
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
         if not self.data:
             raise ConfigError("init needs one or more paths of data.")
         if self.output is not None and is_remote(self.output):
@@ -55,5 +60,13 @@ class Init:
         show_draft(made, folder, console)
         path = os.path.relpath(os.path.join(folder, made.name))
         verbs = ["check", "run"] if made.verb == "run" else [made.verb]
-        calls = ", then ".join(f"`{command('encore-ray', verb, path)}`" for verb in verbs)
-        console.print(f"next: {calls}", soft_wrap=True, highlight=False, markup=False)
+        why = {"check": "see whether anything keeps it from running", "run": "run it", "chain": "run it"}
+        return Ending(
+            f"{' and '.join(made.files)} {be(len(made.files))} drafted: read what was guessed, and change it.",
+            [next_step(why[verb], verb, path) for verb in verbs],
+            {
+                "files": [os.path.join(folder, file) for file in made.files],
+                "found": made.found,
+                "guessed": made.guessed,
+            },
+        )

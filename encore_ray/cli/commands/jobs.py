@@ -8,11 +8,13 @@ import tyro
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPathFlag, PathFlag, Switch, flag
-from encore_ray.config import JobConfig
+from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config.sources import assigned_values, load_config
 from encore_ray.console.draft import show_draft
+from encore_ray.console.ending import Ending
 from encore_ray.console.terminal import Terminal
 from encore_ray.errors import ConfigError
+from encore_ray.shell import near
 from encore_ray.storage import Folder, absolute, is_remote
 
 JobFile = tyro.conf.Positional[Annotated[str, flag("CONFIG.yaml")]]
@@ -23,17 +25,22 @@ class Demo:
     """Run the whole job on a planted corpus with a small model that is trained on the spot.
 
     Needs no download and no GPU; about three minutes on two cores.
+
+    Example: encore-ray demo --pairs 1024
     """
 
     folder: PathFlag = "demo-run"
     """Where everything goes."""
     pairs: int = 4096
     """Number of planted preference pairs."""
+    screen: ScreenFlags = Screen()
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
+        from encore_ray.console.job import job_ending
         from encore_ray.demo import run_demo
 
-        run_demo(Folder(absolute(self.folder)), num_pairs=self.pairs, console=console)
+        made = run_demo(Folder(absolute(self.folder)), num_pairs=self.pairs, console=console)
+        return job_ending(made.result, again=["run", near(made.job)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +61,11 @@ class Job:
             flags["run"] = self.run
         return flags
 
+    def over_words(self) -> list[str]:
+        """The same as one would type it."""
+        where = [] if self.run is None else ["--run", self.run]
+        return [*where, *(word for each in self.set for word in ("--set", each))]
+
 
 @dataclass(frozen=True, kw_only=True)
 class WholeJob(Job):
@@ -72,6 +84,8 @@ class Run(WholeJob):
     Instead of a file, --input names corpora, and --model or --judge who scores them.
 
     A file is then drafted beside the run folder, as `encore-ray init` does it, and run.
+
+    Example: encore-ray run job.yaml --set weigh.temperature=1
     """
 
     config: tyro.conf.Positional[Annotated[str | None, flag("CONFIG.yaml")]] = None
@@ -84,14 +98,16 @@ class Run(WholeJob):
     """Without a file: a language model or an API that rates under each rule."""
     rules: OptionalPathFlag = None
     """Without a file: rules.yaml. Default: the model's own, or one that is drafted."""
+    screen: ScreenFlags = Screen()
 
-    def _load(self) -> JobConfig:
+    def _file(self) -> str:
+        """The job's file: the one that is named, or one that is drafted for what the flags name."""
         named = [name for name in ("input", "model", "judge", "rules") if getattr(self, name)]
         if self.config is None:
-            return load_config(self._drafted(), flags=self.over())
+            return self._drafted()
         if named:
             raise ConfigError(f"run takes a CONFIG.yaml, or --{' and --'.join(named)}, not both.")
-        return load_config(self.config, flags=self.over())
+        return self.config
 
     def _drafted(self) -> str:
         """The path of a file that is drafted for what the flags name."""
@@ -110,13 +126,18 @@ class Run(WholeJob):
         show_draft(made, folder, Terminal(stderr=True))
         return os.path.join(folder, made.name)
 
-    def main(self, console: Console) -> None:
-        config = self._load()
-        from encore_ray.cli.commands.trial import run_trial
+    def main(self, console: Console) -> Ending:
+        file = self._file()
+        config = load_config(file, flags=self.over())
+        from encore_ray.cli.commands.trial import run_trial, trial_ending
+        from encore_ray.console.job import job_ending
         from encore_ray.console.show import show_job
         from encore_ray.job import run_job
 
+        again = ["run", near(file), *self.over_words()]
         if self.limit is not None:
-            run_trial(config, limit=self.limit, overwrite=self.overwrite, console=console)
-            return
-        show_job(run_job(config, overwrite=self.overwrite, console=console), console=console)
+            result, estimate = run_trial(config, limit=self.limit, overwrite=self.overwrite, console=console)
+            return trial_ending(result, estimate, whole=again)
+        result = run_job(config, overwrite=self.overwrite, console=console)
+        show_job(result, console=console)
+        return job_ending(result, again=again)

@@ -1,6 +1,7 @@
 """The passes from a corpus to metrics as commands: in a run folder, or with explicit paths."""
 
 import contextlib
+import os
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -17,15 +18,22 @@ from encore_ray.cli.flags import (
     section_flags,
 )
 from encore_ray.cli.scores import ScoreColumnFlags, open_rewards, open_scores
+from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config import ClusterOptions, InputOptions, PrepareOptions, ScoreOptions, WeighOptions
 from encore_ray.config.sources import keep_options, read_rules, resolve_model
+from encore_ray.console.ending import Ending, NextStep, next_step
+from encore_ray.console.steps import MODEL, export_step, weigh_steps
 from encore_ray.errors import ConfigError
 from encore_ray.storage import Folder, absolute, require_paths
+from encore_ray.visible import visible
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare:
-    """Read preference corpora into canonical pairs; rows that cannot be used go to quarantine."""
+    """Read preference corpora into canonical pairs; rows that cannot be used go to quarantine.
+
+    Example: encore-ray prepare --input corpus.jsonl --run runs/first
+    """
 
     input: Annotated[list[str], flag("PATH")]
     """Files, folders, globs or URLs (s3://, gs://, hf://datasets/owner/name/...)."""
@@ -38,14 +46,17 @@ class Prepare:
     overwrite: Switch = False
     """Start over where inputs or options have changed, instead of refusing."""
     options: Annotated[PrepareOptions, section_flags(PrepareOptions)]
+    screen: ScreenFlags = Screen()
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
         from encore_ray.cli.command import open_command
+        from encore_ray.console.sentences import tell_prepared
         from encore_ray.console.show import show_counts, show_left_out
         from encore_ray.corpora.files.sources import list_files
         from encore_ray.corpora.inputs import input_specs
         from encore_ray.passes.prepare import Prepare as PreparePass
+        from encore_ray.schema import PAIRS_DIR
 
         columns = named_columns(self.map, example="prompt=question") or None
         files = list_files(
@@ -65,11 +76,24 @@ class Prepare:
             keep_options(run.folder, self.options)
         show_counts(prepared.counts, console=console)
         show_left_out(prepared.left_out, console=console)
+        pairs = Folder(self.run).path(PAIRS_DIR)
+        return Ending(
+            tell_prepared(prepared.counts, pairs),
+            [
+                next_step("look at what the pairs hold", "inspect", pairs),
+                next_step("score them by your reward model", "score", "--run", self.run, "--model", MODEL),
+            ],
+            {"pairs": run.path(PAIRS_DIR), "counts": prepared.counts},
+            warnings=[f"Left out: {visible(problem)}" for problem in prepared.left_out],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Score all pairs of a run under the rules of a multi-head model, on the whole cluster."""
+    """Score all pairs of a run under the rules of a multi-head model, on the whole cluster.
+
+    Example: encore-ray score --run runs/first --model owner/model
+    """
 
     run: PathFlag
     """Run folder, after `prepare`."""
@@ -82,16 +106,19 @@ class Score:
     overwrite: Switch = False
     """Start over where the model, its rules or options have changed, instead of refusing."""
     options: Annotated[ScoreOptions, section_flags(ScoreOptions)]
+    screen: ScreenFlags = Screen()
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
-    def main(self, console: Console) -> None:
-        from encore_ray.schema import PAIRS_DIR
+    def main(self, console: Console) -> Ending:
+        from encore_ray.schema import PAIRS_DIR, SCORES_DIR
 
         check_max_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.model)
         require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path])
         from encore_ray.cli.command import open_command
+        from encore_ray.console.sentences import tell_scored
         from encore_ray.console.show import show_counts
+        from encore_ray.folder.spec import SCORE
         from encore_ray.passes.score import Score as ScorePass
         from encore_ray.passes.scorers.by_model import score_by_model
         from encore_ray.passes.scorers.model.plan import plan_model
@@ -106,9 +133,15 @@ class Score:
             options=self.options,
             params={"model": path},
         ) as run:
-            model = plan_model(path, self.options, resources=run.resources, rules=rules)
+            model = plan_model(path, self.options, resources=run.resources_for(SCORE), rules=rules)
             scored = run.do(ScorePass(score_by_model(model), self.max_bad_fraction))
-        show_counts(without_times(scored.counts), console=console)
+        counts = without_times(scored.counts)
+        show_counts(counts, console=console)
+        return Ending(
+            tell_scored("scored", counts, len(scored.rules), Folder(self.run).path(SCORES_DIR)),
+            weigh_steps(self.run),
+            {"scores": run.path(SCORES_DIR), "rules": scored.rules.names, "counts": counts},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +153,8 @@ class Weigh:
     Other schemes weigh equally, at random, by one rule, by variance or by labels.
 
     In rules.yaml a rule may have points, a factor on its weight, and a veto, beyond which it loses.
+
+    Example: encore-ray weigh --run runs/first --temperature 1
     """
 
     run: OptionalPathFlag = None
@@ -134,9 +169,10 @@ class Weigh:
     """Replace other weights that are there, instead of refusing."""
     columns: ScoreColumnFlags
     options: Annotated[WeighOptions, section_flags(WeighOptions)]
+    screen: ScreenFlags = Screen()
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
         from encore_ray.cli.command import explicit_paths, open_command
         from encore_ray.schema import SCORES_DIR, WEIGHTS_FILE
 
@@ -144,6 +180,7 @@ class Weigh:
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
         from encore_ray.artifacts import WeightsFile
+        from encore_ray.console.sentences import tell_weights
         from encore_ray.console.show import show_weights
         from encore_ray.passes.weigh import Weigh as WeighPass
 
@@ -161,12 +198,49 @@ class Weigh:
                 weights = run.do(WeighPass(self.options, table.uri, table.rules, name))
             if self.run:
                 keep_options(run.folder, self.options)
-        show_weights(WeightsFile.of_weights(weights), console=console)
+        shown = WeightsFile.of_weights(weights)
+        show_weights(shown, console=console)
+        steps = (
+            [
+                next_step("write the reward of every response by these weights", "compose", "--run", self.run),
+                next_step("see whether another weighting is better on these pairs", "compare", "--run", self.run),
+            ]
+            if self.run
+            else self._steps_with_paths()
+        )
+        return Ending(
+            tell_weights(shown, self.output or Folder(self.run or "").path(WEIGHTS_FILE)),
+            steps,
+            shown.content,
+            warnings=shown.warnings,
+        )
+
+    def _steps_with_paths(self) -> list[NextStep]:
+        """With explicit paths."""
+        from encore_ray.schema import REWARDS_DIR
+
+        assert self.scores is not None and self.output is not None
+        rules = ["--rules", self.rules] if self.rules else []
+        inputs = ["--scores", self.scores, "--weights", self.output]
+        folder = os.path.dirname(self.output)
+        return [
+            next_step(
+                "write the reward of every response by these weights",
+                *["compose", *inputs, *rules, "--output", os.path.join(folder, REWARDS_DIR)],
+            ),
+            next_step(
+                "see whether another weighting is better on these pairs",
+                *["compare", "--scores", self.scores, *rules, "--output", os.path.join(folder, "comparison")],
+            ),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compose:
-    """Write the composed reward of every response and the margin of every pair."""
+    """Write the composed reward of every response and the margin of every pair.
+
+    Example: encore-ray compose --run runs/first
+    """
 
     run: OptionalPathFlag = None
     """Run folder, after `weigh`. Or give --scores, --weights and --output."""
@@ -183,11 +257,12 @@ class Compose:
     overwrite: Switch = False
     """Start over where the folder holds rewards of other weights or scores."""
     columns: ScoreColumnFlags
+    screen: ScreenFlags = Screen()
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
         from encore_ray.cli.command import explicit_paths, open_command
-        from encore_ray.schema import SCORES_DIR, WEIGHTS_FILE
+        from encore_ray.schema import REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
 
         inputs = {"scores": self.scores, "weights": self.weights}
         scores, output = explicit_paths("compose", run=self.run, output=self.output, inputs=inputs)
@@ -199,6 +274,7 @@ class Compose:
         rules_path = absolute(self.rules) if self.rules else None
         require_paths([scores or folder.path(SCORES_DIR), path, pairs, rules_path])
         from encore_ray.artifacts import read_weights
+        from encore_ray.console.sentences import tell_composed
         from encore_ray.console.show import show_counts
         from encore_ray.folder.driver.lock import only_driver
         from encore_ray.passes.compose import Compose as ComposePass
@@ -223,11 +299,26 @@ class Compose:
             )
             counts = run.do(ComposePass(weights, table.uri, table.rules, pairs))
         show_counts(counts, console=console)
+        rewards = self.output or Folder(self.run or "").path(REWARDS_DIR)
+        named = (
+            ["--run", self.run] if self.run else ["--rewards", rewards, "--output", f"{rewards.rstrip('/')}-metrics"]
+        )
+        return Ending(
+            tell_composed(counts, rewards),
+            [
+                next_step("count how often the rewards agree with the labels", "evaluate", *named),
+                next_step("look at what they hold", "inspect", rewards),
+            ],
+            {"rewards": output or run.path(REWARDS_DIR), "counts": counts},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Count how often the composed reward agrees with the human label, in all and per subset."""
+    """Count how often the composed reward agrees with the human label, in all and per subset.
+
+    Example: encore-ray evaluate --run runs/first
+    """
 
     run: OptionalPathFlag = None
     """Run folder, after `compose`. Or give --rewards and --output."""
@@ -238,14 +329,16 @@ class Evaluate:
     output: OptionalPathFlag = None
     """Folder for metrics.json and report/. Default: the run folder."""
     columns: ScoreColumnFlags
+    screen: ScreenFlags = Screen()
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
         from encore_ray.cli.command import explicit_paths, open_command
-        from encore_ray.schema import REWARDS_DIR
+        from encore_ray.schema import METRICS_FILE, REWARDS_DIR
 
         rewards, output = explicit_paths("evaluate", run=self.run, output=self.output, inputs={"rewards": self.rewards})
         require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR)])
+        from encore_ray.console.sentences import tell_metrics
         from encore_ray.console.show import show_metrics
         from encore_ray.passes.evaluate import Evaluate as EvaluatePass
         from encore_ray.passes.report import write_report
@@ -256,3 +349,12 @@ class Evaluate:
                 made = run.do(EvaluatePass(table))
             write_report(run, weights=made.weights if rewards else None)
         show_metrics(made.metrics, console=console)
+        steps = [
+            next_step("look at all figures again", "inspect", Folder(self.output or self.run or "").path(METRICS_FILE))
+        ]
+        if self.run:
+            steps = [
+                next_step("see whether another weighting is better on these pairs", "compare", "--run", self.run),
+                export_step(self.run),
+            ]
+        return Ending(tell_metrics(made.metrics), steps, made.metrics.content)

@@ -14,8 +14,11 @@ from encore_ray.cli.flags import (
     flag,
     section_flags,
 )
+from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config import ClusterOptions, RateOptions, ScoreOptions
 from encore_ray.config.sources import read_rules, resolve_model
+from encore_ray.console.ending import Ending
+from encore_ray.console.steps import weigh_steps
 from encore_ray.rule_pools import rule_pool
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -29,6 +32,8 @@ class Rate:
     Ratings are P(Yes) - P(No), or the expected level of a rule that has levels.
 
     They are the run's scores: `weigh`, `compose` and `compare` go on from them.
+
+    Example: encore-ray rate --run runs/first --judge owner/model --rules rules.yaml
     """
 
     run: PathFlag
@@ -45,10 +50,11 @@ class Rate:
     """Start over where the judge, its rules or options have changed, instead of refusing."""
     options: Annotated[ScoreOptions, section_flags(ScoreOptions)]
     api: Annotated[RateOptions, section_flags(RateOptions)]
+    screen: ScreenFlags = Screen()
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
-    def main(self, console: Console) -> None:
-        from encore_ray.schema import PAIRS_DIR
+    def main(self, console: Console) -> Ending:
+        from encore_ray.schema import PAIRS_DIR, SCORES_DIR
 
         check_max_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.judge)
@@ -57,7 +63,9 @@ class Rate:
         folder = Folder(absolute(self.run))
         require_paths([folder.path(PAIRS_DIR), None if is_api(path) else path])
         from encore_ray.cli.command import open_command
+        from encore_ray.console.sentences import tell_scored
         from encore_ray.console.show import show_counts
+        from encore_ray.folder.spec import SCORE
         from encore_ray.passes.score import Score
         from encore_ray.passes.scorers.api.judge import plan_api_judge
         from encore_ray.passes.scorers.by_api import rate_by_api
@@ -79,8 +87,14 @@ class Rate:
             if api is not None:
                 scorer = rate_by_api(api)
             else:
-                scorer = score_by_model(plan_judge(path, self.options, resources=run.resources, rules=rules))
+                scorer = score_by_model(plan_judge(path, self.options, resources=run.resources_for(SCORE), rules=rules))
             scored = run.do(Score(scorer, self.max_bad_fraction))
             if self.relevance:
                 run.do(Relate(judge_of_relevance(scorer), self.max_bad_fraction))
-        show_counts(without_times(scored.counts), console=console)
+        counts = without_times(scored.counts)
+        show_counts(counts, console=console)
+        return Ending(
+            tell_scored("rated", counts, len(scored.rules), Folder(self.run).path(SCORES_DIR)),
+            weigh_steps(self.run),
+            {"scores": run.path(SCORES_DIR), "rules": scored.rules.names, "counts": counts},
+        )

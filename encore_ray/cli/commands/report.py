@@ -9,9 +9,13 @@ import tyro
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPathFlag, Switch, flag
+from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config import ClusterOptions, TrackingOptions
 from encore_ray.config.sources import section_defaults
+from encore_ray.console.ending import Ending, next_step
 from encore_ray.errors import ConfigError
+from encore_ray.schema import WEIGHTS_FILE
+from encore_ray.shell import near
 from encore_ray.storage import Folder, absolute, require_paths
 
 SIDE_BY_SIDE = "side-by-side.html"
@@ -24,6 +28,8 @@ class Report:
     What the passes have made by now is shown; nothing is scored or weighed.
 
     Of several runs: what differs first, then decisions, weights, subsets and weightings.
+
+    Example: encore-ray report runs/first --open
     """
 
     runs: tyro.conf.Positional[Annotated[list[str], flag("RUN")]]
@@ -32,17 +38,27 @@ class Report:
     """Of several runs: the file. Default: side-by-side.html in the folder where the command is given."""
     open: Switch = False
     """Open the page in the browser."""
+    screen: ScreenFlags = Screen()
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
         if not self.runs:
             raise ConfigError("report needs a run folder, or several to set side by side.")
         runs = [Folder(absolute(run)) for run in self.runs]
         require_paths([run.uri for run in runs])
         _require_results(runs)
         page = self._several(runs) if len(runs) > 1 else self._one(runs[0], console)
-        console.print(page, soft_wrap=True, highlight=False, markup=False)
-        if self.open and not _show(page):
-            console.print("No browser could be opened from here: open the file yourself.")
+        opened = self.open and _show(page)
+        refused = ["No browser could be opened from here: open the file yourself."] if self.open and not opened else []
+        for line in refused:
+            console.print(line)
+        named = [near(run.uri) for run in runs]
+        what = named[0] if len(named) == 1 else f"{len(named)} runs side by side"
+        steps = [next_step("look at its weights", "inspect", f"{named[0]}/{WEIGHTS_FILE}")]
+        if not opened:
+            again = [*named, *(["--output", near(page)] if len(named) > 1 else []), "--open"]
+            steps.insert(0, next_step("open it in the browser", "report", *again))
+        content = {"page": page, "runs": [run.uri for run in runs]}
+        return Ending(f"The page of {what} is {near(page)}.", steps, content, warnings=refused)
 
     def _one(self, run: Folder, console: Console) -> str:
         from encore_ray.passes.report import write_report
@@ -66,7 +82,7 @@ class Report:
 
 def _require_results(runs: list[Folder]) -> None:
     """ConfigError where a folder holds nothing that a page could show."""
-    from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, PAIRS_DIR, WEIGHTS_FILE
+    from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, PAIRS_DIR
 
     for run in runs:
         if not any(run.exists(name) for name in (WEIGHTS_FILE, METRICS_FILE, COMPARISON_FILE, PAIRS_DIR)):

@@ -6,8 +6,11 @@ from typing import Annotated
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPathFlag, PathFlag, Switch, flag, section_flags
+from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config import ClusterOptions, TrainOptions
 from encore_ray.config.sources import read_rules, resolve_model
+from encore_ray.console.ending import Ending, next_step
+from encore_ray.console.steps import model_steps
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -18,6 +21,8 @@ class Train:
     On Ray Train: the workers share the model (FSDP). A fifth of the prompts is held out to evaluate it.
 
     The same command again resumes, or shows the model that is there.
+
+    Example: encore-ray train --run run --model owner/model --objective bradley-terry --output model
     """
 
     run: PathFlag
@@ -33,9 +38,10 @@ class Train:
     overwrite: Switch = False
     """Start over where rows, base model or options have changed, instead of refusing."""
     options: Annotated[TrainOptions, section_flags(TrainOptions)]
+    screen: ScreenFlags = Screen()
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
-    def main(self, console: Console) -> None:
+    def main(self, console: Console) -> Ending:
         from encore_ray.schema import PAIRS_DIR
 
         folder = Folder(absolute(self.run))
@@ -44,14 +50,15 @@ class Train:
         labels = self._labels(folder)
         require_paths([folder.path(PAIRS_DIR), base, rules_path, labels])
         from encore_ray.cli.command import open_command
+        from encore_ray.console.sentences import tell_training
         from encore_ray.console.show import show_training
-        from encore_ray.passes.train.plan import check_rules
-        from encore_ray.passes.train.training import Train as TrainPass
-        from encore_ray.passes.train.training import require_place
+        from encore_ray.passes.train.plan import check_rules, require_place
 
         rules = read_rules(rules_path) if rules_path else None
         check_rules(self.options, rules)
         require_place(output, base=base)
+        from encore_ray.passes.train.training import Train as TrainPass  # which loads Ray
+
         params = {"model": base, "rules": rules_path, "labels": labels}
         with open_command(
             folder.uri,
@@ -63,7 +70,11 @@ class Train:
         ) as run:
             content = run.do(TrainPass(base, self.options, output, rules, labels))
         show_training(content, console=console)
-        console.print(f"It is in {output}: score with it, or inspect it.", soft_wrap=True, highlight=False)
+        steps = model_steps(self.output, self.run)
+        if self.options.objective == "multilabel":
+            use = next_step("choose each pair's rules by it", "select", "--run", self.run, "--adapter", self.output)
+            steps = [use, steps[-1]]
+        return Ending(tell_training(content, self.output), steps, {"model": output, **content.content})
 
     def _labels(self, run: Folder) -> str | None:
         from encore_ray.schema import SELECTION_DIR

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from encore_ray.config import JobConfig
+from encore_ray.console.ending import Ending, next_step
+from encore_ray.console.job import job_content, job_warnings
 from encore_ray.console.show import show_job
 from encore_ray.engine.display import duration
 from encore_ray.engine.engines import NUMBERS_PER_S
 from encore_ray.folder.spec import PREPARE, SCORE
 from encore_ray.folder.status import run_status
 from encore_ray.job import JobResult, run_job
+from encore_ray.shell import near
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class Estimate:
         return f"{text} and cost about {self.seconds / 3600 * self.cost_per_hour:,.2f}."
 
 
-def run_trial(config: JobConfig, *, limit: int, overwrite: bool, console: Console) -> Estimate:
-    """Run the job on about `limit` pairs in a folder of its own beside the run folder, and print the estimate.
+def run_trial(config: JobConfig, *, limit: int, overwrite: bool, console: Console) -> tuple[JobResult, Estimate]:
+    """Run the job on about `limit` pairs in a folder of its own beside the run folder, and estimate the whole.
 
     Raises:
         ResumeRefused: a trial of as many pairs was made by other options, and is not to be overwritten.
@@ -70,9 +73,22 @@ def run_trial(config: JobConfig, *, limit: int, overwrite: bool, console: Consol
     trial = config.model_copy(update={"run": f"{config.run.rstrip('/')}-trial-{limit}"})
     result = run_job(trial, overwrite=overwrite, limit=limit, console=console)
     show_job(result, console=console)
-    found = estimate_whole(result, cost_per_hour=config.cost_per_hour)
-    console.print(f"\n{found}", soft_wrap=True, highlight=False)
-    return found
+    return result, estimate_whole(result, cost_per_hour=config.cost_per_hour)
+
+
+def trial_ending(result: JobResult, estimate: Estimate, *, whole: list[str]) -> Ending:
+    """What a trial ends with.
+
+    Args:
+        whole: the words of the command that runs the whole job.
+    """
+    content = {"estimate": {**vars(estimate), "seconds": estimate.seconds}, "trial": job_content(result)}
+    return Ending(
+        str(estimate),
+        [next_step("run the whole", *whole), next_step("look at the trial", "inspect", near(result.run.uri))],
+        content,
+        warnings=job_warnings(result),
+    )
 
 
 def estimate_whole(result: JobResult, *, cost_per_hour: float | None) -> Estimate:

@@ -1,5 +1,6 @@
 """At-most-once commits: a pass that writes tables does its units minus its commits, and commits what it finishes."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,6 +13,8 @@ from encore_ray.engine.work.unit_work import WORKER, CommittedWork, Task, Write
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.protocol.commits import Commit, total_counts
 from encore_ray.folder.quarantine import Allowance, QuarantineGuard, spread
+
+logger = logging.getLogger("encore_ray")
 
 
 class _LiveWorkers:
@@ -36,7 +39,7 @@ def run_units(
     tasks: Sequence[Task],
     factory: Callable[[], Write],
     *,
-    engine: Engine,
+    engine: Callable[[], Engine],
     watch: Watch,
     pool: Callable[[int], ActorPool | TaskPool] | None = None,
     overwrite: bool = False,
@@ -50,7 +53,7 @@ def run_units(
         table: the pass, after `open`.
         tasks: all of its units in order.
         factory: makes the function that does one unit and writes through its Attempt, in each worker.
-        engine: that does them.
+        engine: that does them; asked for once there are any to do.
         watch: called at the start and after each unit.
         pool: actors or tasks for a number of units to do; None for plain tasks, one a CPU.
         overwrite: start over when committed units no longer match their input.
@@ -101,8 +104,8 @@ def run_units(
         finished = finish_units(
             partial(CommittedWork, table, factory),
             spread(todo),
-            engine=engine,
-            pool=pool or (lambda num_units: task_pool(engine.resources)),
+            engine=engine(),
+            pool=pool or (lambda num_units: task_pool(engine().resources)),
             in_flight=table.in_flight,
             leaves_out=leaves_out,
             lost=lost,
@@ -111,6 +114,7 @@ def run_units(
             if len(commits) == num_standing:
                 started = time.monotonic() - commit.seconds  # before, workers started: no rate of theirs
             commits[commit.unit] = commit
+            logger.debug("%s: %s committed after %.2f s: %s", table.name, commit.unit, commit.seconds, commit.counts)
             workers.count(commit)
             on_commit(commit)
             done_rows += rows[commit.unit]

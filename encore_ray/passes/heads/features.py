@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from encore_ray.arrays import to_numpy
 from encore_ray.config import ScoreOptions
-from encore_ray.engine.pools import Resources
+from encore_ray.engine.pools import FindResources
 from encore_ray.folder.attempt import Attempt
 from encore_ray.models.spec.conversation import Reads
 from encore_ray.models.spec.forward import Pooling
@@ -68,7 +68,7 @@ def _fingerprint(size: int) -> str:
 
 
 def plan_features(
-    path: str, options: ScoreOptions, *, pooling: Pooling, reads: Reads, resources: Resources
+    path: str, options: ScoreOptions, *, pooling: Pooling, reads: Reads, resources: FindResources
 ) -> FeatureModel:
     """Find a backbone and its identity, without loading its weights.
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from encore_ray.config import JobConfig
 from encore_ray.config.sources import read_rules
+from encore_ray.engine.pools import FindResources
+from encore_ray.folder.spec import SCORE
 from encore_ray.passes.scorers.api.connection import is_api
 from encore_ray.passes.scorers.by_ratings import RatingsScorer
 from encore_ray.passes.scorers.model.reading import with_template
@@ -47,8 +49,11 @@ def scorer_facts(config: JobConfig) -> dict[str, Any]:
     }
 
 
-def choose_scorer(config: JobConfig, run: Run) -> Scorer:
+def choose_scorer(config: JobConfig, run: Run, *, resources: FindResources | None = None) -> Scorer:
     """The scorer that a job's configuration names.
+
+    Args:
+        resources: what its workers may have; None for what the run has, which refuses scores of another one.
 
     Raises:
         ConfigError, ModelError: it is not there, or its options do not suit it. ClusterError: it does not fit.
@@ -64,9 +69,8 @@ def choose_scorer(config: JobConfig, run: Run) -> Scorer:
     from encore_ray.passes.scorers.by_model import score_by_model
     from encore_ray.passes.scorers.model.plan import plan_judge, plan_model
 
+    resources = resources or run.resources_for(SCORE)
     if config.judge is not None:
-        return score_by_model(
-            plan_judge(config.judge, config.score, resources=run.resources, rules=rules or rule_pool())
-        )
+        return score_by_model(plan_judge(config.judge, config.score, resources=resources, rules=rules or rule_pool()))
     assert config.model is not None
-    return score_by_model(plan_model(config.model, config.score, resources=run.resources, rules=rules))
+    return score_by_model(plan_model(config.model, config.score, resources=resources, rules=rules))

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.config import ScoreOptions
-from encore_ray.engine.pools import Resources
+from encore_ray.engine.pools import FindResources
 from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.reading.tables import rules_metadata
@@ -46,7 +46,7 @@ class AdapterModel(ScoringModel):
         return RuleAdapter(super().load())
 
 
-def plan_adapter(path: str, options: ScoreOptions, *, resources: Resources) -> AdapterModel:
+def plan_adapter(path: str, options: ScoreOptions, *, resources: FindResources) -> AdapterModel:
     """Find a rule adapter, its rules and its identity, without loading its weights.
 
     Args:

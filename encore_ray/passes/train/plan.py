@@ -10,14 +10,16 @@ from encore_ray.engine.pools import Crew, find_crew
 from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError
 from encore_ray.folder.reading.tables import stored_rules
+from encore_ray.models.spec.files import TRAIN_FILE
 from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, Strategy
 from encore_ray.models.spec.source import ModelSource
 from encore_ray.models.spec.training import LoopSettings
 from encore_ray.models.text.pair_prompt import pair_prompt_digest
 from encore_ray.passes.heads.labels import LabelledUnit, find_labels, labelled_units
-from encore_ray.passes.scorers.model.place import local_model
+from encore_ray.passes.scorers.model.place import local_model, require_output
 from encore_ray.passes.selection.selected import check_unchanged_rules
 from encore_ray.passes.train.counts import CountRows, RowCounts
+from encore_ray.passes.train.files import TRAINING_DIR
 from encore_ray.passes.train.rows import RowReader, TrainOrder
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.storage import fingerprint
@@ -57,6 +59,11 @@ class TrainPlan:
     facts: Mapping[str, Any]
     counts: Mapping[str, Any]
     first_heads: str
+
+
+def require_place(output: str, *, base: str) -> None:
+    """Make sure that the model can be saved there, see `require_output`."""
+    require_output(output, source=base, ours=(TRAIN_FILE, TRAINING_DIR))
 
 
 def check_rules(options: TrainOptions, rules: RuleSet | None) -> None:

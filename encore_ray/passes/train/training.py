@@ -22,7 +22,7 @@ from encore_ray.models.families.form import FORM_FILE
 from encore_ray.models.loading.embedding import delete_model
 from encore_ray.models.spec.files import TRAIN_FILE
 from encore_ray.models.training.state import newest_state, read_progress
-from encore_ray.passes.scorers.model.place import make_output, model_paths, require_output
+from encore_ray.passes.scorers.model.place import make_output, model_paths
 from encore_ray.passes.train.plan import TrainPlan, plan_training
 from encore_ray.passes.train.supervise import Tell, supervise_workers
 from encore_ray.passes.train.worker import DONE_FILE, ERROR_FILE, MODEL_DIR, STOP_FILE, TRAINING_DIR
@@ -31,11 +31,6 @@ from encore_ray.run import Run
 from encore_ray.schema import PAIRS_DIR, PLAN_FILE, SCHEMA_VERSION
 from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, fingerprint
-
-
-def require_place(output: str, *, base: str) -> None:
-    """Make sure that the model can be saved there, see `require_output`."""
-    require_output(output, source=base, ours=(TRAIN_FILE, TRAINING_DIR))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def test_a_rate_leaves_out_what_the_workers_took_to_start(tmp_path: Path) -> Non
     tasks = [Task(f"u{n}", f"d{n}", 1, n, f"unit {n}") for n in range(NUM_UNITS)]
     told: list[Progress] = []
     began = time.monotonic()
-    run_units(table, tasks, SlowToStart, engine=LocalEngine(), watch=told.append, pool=lambda num: TaskPool(1, 1.0))
+    run_units(table, tasks, SlowToStart, engine=LocalEngine, watch=told.append, pool=lambda num: TaskPool(1, 1.0))
     took = time.monotonic() - began
     assert (told[0].done_units, told[-1].done_units) == (0, NUM_UNITS)
     assert took > START_S

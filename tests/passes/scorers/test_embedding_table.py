@@ -41,7 +41,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> TableUnit:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ScoringModel:
     folder = jobs.save_model(tmp_path_factory.mktemp("model"))
-    return plan_model(str(folder), ScoreOptions(keep_embeddings=True), resources=Resources((Node(2, 0),)))
+    return plan_model(str(folder), ScoreOptions(keep_embeddings=True), resources=lambda known: Resources((Node(2, 0),)))
 
 
 def tables(run: Path) -> tuple[PassTable, PassTable]:
@@ -141,7 +141,8 @@ def test_a_pair_with_a_number_beyond_float16_goes_to_quarantine(pairs: TableUnit
 
 def test_a_classification_module_has_no_one_embedding(tmp_path: Path) -> None:
     folder = tiny.save_classifier(tmp_path, "bert")
-    planned = plan_model(str(folder), ScoreOptions(keep_embeddings=True), resources=Resources((Node(2, 0),)))
+    options = ScoreOptions(keep_embeddings=True)
+    planned = plan_model(str(folder), options, resources=lambda known: Resources((Node(2, 0),)))
     with pytest.raises(ModelError, match="no one embedding that enters them"):
         ModelForward(planned)
 

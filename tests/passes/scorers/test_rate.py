@@ -45,7 +45,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def plan(folder: Path, rules: RuleSet = judges.RULES, **options) -> JudgeModel:
-    return plan_judge(str(folder), ScoreOptions(**options), resources=LAPTOP, rules=rules)
+    return plan_judge(str(folder), ScoreOptions(**options), resources=lambda known: LAPTOP, rules=rules)
 
 
 def test_a_unit_is_rated_into_the_columns_of_scores(judge_folder, pairs, tmp_path) -> None:

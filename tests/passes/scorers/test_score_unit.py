@@ -51,7 +51,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def plan(model_folder: Path, **options) -> ScoringModel:
-    return plan_model(str(model_folder), ScoreOptions(**options), resources=LAPTOP)
+    return plan_model(str(model_folder), ScoreOptions(**options), resources=lambda known: LAPTOP)
 
 
 def score_unit(forward: ModelForward, pairs: str, run: Path) -> tuple[Mapping[str, int], pa.Table, Attempt]:

@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def planned(folder: Path) -> AdapterModel:
-    return plan_adapter(str(folder), ScoreOptions(), resources=LAPTOP)
+    return plan_adapter(str(folder), ScoreOptions(), resources=lambda known: LAPTOP)
 
 
 def test_an_adapter_reads_the_prompt_then_both_responses_whichever_is_chosen(planned: AdapterModel) -> None:
@@ -95,9 +95,9 @@ def test_a_model_that_gives_no_probabilities_is_no_adapter(folder: Path, tmp_pat
     with pytest.raises(
         ModelError, match=f"1 of its 10 rules have another link than sigmoid, first of all {RULES.names[0]}"
     ):
-        plan_adapter(str(other), ScoreOptions(), resources=LAPTOP)
+        plan_adapter(str(other), ScoreOptions(), resources=lambda known: LAPTOP)
     with pytest.raises(ConfigError, match="keep_embeddings"):
-        plan_adapter(str(folder), ScoreOptions(keep_embeddings=True), resources=LAPTOP)
+        plan_adapter(str(folder), ScoreOptions(keep_embeddings=True), resources=lambda known: LAPTOP)
 
 
 def test_an_adapter_of_other_rules_than_the_scores_is_refused(planned: AdapterModel) -> None:

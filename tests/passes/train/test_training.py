@@ -20,7 +20,8 @@ from encore_ray.models.forward.scorer import PairScorer
 from encore_ray.models.loading.checkpoint import load_model
 from encore_ray.passes.scorers.model.place import make_output
 from encore_ray.passes.train.log import LogReader
-from encore_ray.passes.train.training import move_model, require_place
+from encore_ray.passes.train.plan import require_place
+from encore_ray.passes.train.training import move_model
 from encore_ray.rules import RuleSet
 from encore_ray.schema import chosen_column, rejected_column
 from tests.models import tiny

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from encore_ray.config import ScoreOptions
 from encore_ray.engine.base import Engine
 from encore_ray.engine.outcomes import Death
-from encore_ray.engine.pools import Resources, score_pool
+from encore_ray.engine.pools import FindResources, score_pool
 from encore_ray.errors import ConfigError
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.reading.tables import TableUnit
@@ -36,7 +36,9 @@ SEARCH_PAIRS = 1024
 Model = TypeVar("Model", bound=PlannedModel)
 
 
-def plan_model(path: str, options: ScoreOptions, *, resources: Resources, rules: RuleSet | None = None) -> ScoringModel:
+def plan_model(
+    path: str, options: ScoreOptions, *, resources: FindResources, rules: RuleSet | None = None
+) -> ScoringModel:
     """Find the model, its rules and its identity, without loading its weights.
 
     Args:
@@ -53,7 +55,7 @@ def plan_model(path: str, options: ScoreOptions, *, resources: Resources, rules:
     place = local_model(model_source(path, options))
     members = open_members(place, reading_of(options))
     found = rules_of(place, members, rules=rules)
-    strategies, facts = plan_body(path, place, options, resources=resources)
+    strategies, facts = plan_body(path, place, options, resources=resources, outputs=found)
     planned = ScoringModel(path, options, strategies, facts, rules=found)
     return replace(planned, facts={**facts, **_reading_facts(read_members(members, planned.load_options))})
 
@@ -79,7 +81,7 @@ def _reading_facts(readings: Sequence["MemberReading"]) -> dict[str, str]:
     return {name: ", ".join(reading.facts.get(name, "-") for reading in readings) for name in names}
 
 
-def plan_judge(path: str, options: ScoreOptions, *, resources: Resources, rules: RuleSet) -> JudgeModel:
+def plan_judge(path: str, options: ScoreOptions, *, resources: FindResources, rules: RuleSet) -> JudgeModel:
     """Find a judge and its identity, without loading its weights.
 
     Args:
@@ -99,7 +101,7 @@ def plan_judge(path: str, options: ScoreOptions, *, resources: Resources, rules:
         raise ConfigError("keep_embeddings: a judge has no heads that an embedding could enter. Leave it out.")
     options = with_template(options)
     place = local_model(model_source(path, options))
-    strategies, facts = plan_body(path, place, options, resources=resources)
+    strategies, facts = plan_body(path, place, options, resources=resources, outputs=rules)
     return JudgeModel(path, options, strategies, {**facts, "questions": questions_digest(rules)}, rules=rules)
 
 
@@ -118,25 +120,35 @@ def model_digest(path: str, options: ScoreOptions) -> str:
 
 
 def plan_body(
-    path: str, place: ModelSource, options: ScoreOptions, *, resources: Resources
+    path: str, place: ModelSource, options: ScoreOptions, *, resources: FindResources, outputs: RuleSet | None = None
 ) -> tuple[tuple[StrategyChoice, ...], dict[str, Any]]:
     """How a model is scored with, one strategy a member, and the facts that decide its scores.
 
     Args:
         path: as the user names it.
         place: on this machine, see `local_model`.
+        resources: asked once all is known that needs no cluster.
+        outputs: the rules that it scores by, where these are what it is compared by.
     """
     from encore_ray.models.loading.choose_strategy import choose_strategies
     from encore_ray.models.loading.identity import identify_model
 
-    device = "cuda" if score_pool(options, resources, num_units=1).gpus else "cpu"
-    dtype = options.dtype if options.dtype != "auto" else {"cuda": "bfloat16", "cpu": "float32"}[device]
     identity = identify_model(place)
     strategies = choose_strategies(
         place,
         forced=None if options.strategy == "auto" else options.strategy,
         max_length=options.max_tokens,
     )
+    decisive = {
+        MODEL: identity.digest,
+        "max_tokens": options.max_tokens,
+        "strategy": ", ".join(choice.strategy for choice in strategies),
+        "compile": options.compile,
+        **reading_facts(options),
+    }
+    by_rules = {} if outputs is None else {"rules": outputs.scoring_fingerprint}
+    device = "cuda" if score_pool(options, resources({**decisive, **by_rules}), num_units=1).gpus else "cpu"
+    dtype = options.dtype if options.dtype != "auto" else {"cuda": "bfloat16", "cpu": "float32"}[device]
     facts = {
         MODEL: identity.digest,
         "model_source": path,
@@ -144,10 +156,7 @@ def plan_body(
         "device": device,
         "dtype": dtype,
         "batch_tokens": options.batch_tokens or DEFAULT_BATCH_TOKENS[device],
-        "max_tokens": options.max_tokens,
-        "strategy": ", ".join(choice.strategy for choice in strategies),
-        "compile": options.compile,
-        **reading_facts(options),
+        **decisive,
     }
     return strategies, facts
 

@@ -1,0 +1,69 @@
+"""What a whole job ends with."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from encore_ray.console.ending import MOST_STEPS, Ending, NextStep, next_step
+from encore_ray.console.sentences import tell_agreement
+from encore_ray.console.steps import export_step
+from encore_ray.console.words import be, plural
+from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, REPORT_FILE, REWARDS_DIR, WEIGHTS_FILE
+from encore_ray.shell import near
+from encore_ray.visible import visible
+
+if TYPE_CHECKING:
+    from encore_ray.job import JobResult
+
+
+def job_ending(result: "JobResult", *, again: Sequence[str]) -> Ending:
+    """The ending of a finished job.
+
+    Args:
+        again: the words of the command that runs the same job again.
+    """
+    run = near(result.run.uri)
+    steps = [*_other_weights(result, again), export_step(run), next_step("look at all figures again", "inspect", run)]
+    return Ending(_tell(result), steps[:MOST_STEPS], job_content(result), warnings=job_warnings(result))
+
+
+def job_warnings(result: "JobResult") -> list[str]:
+    """Of weights and comparison, each once, and the files that were left out."""
+    compared = result.comparison.warnings if result.comparison else []
+    left_out = [f"Left out: {visible(problem)}" for problem in result.left_out]
+    return list(dict.fromkeys([*left_out, *result.weights.warnings, *compared]))
+
+
+def job_content(result: "JobResult") -> dict[str, Any]:
+    """All of it as a JSON value."""
+    return {
+        "run": result.run.uri,
+        "files": {name: result.run.path(name) for name in (REWARDS_DIR, WEIGHTS_FILE, METRICS_FILE, REPORT_FILE)},
+        "mlflow": result.tracking_uri,
+        "seconds": round(result.seconds, 1),
+        "passes_done": list(result.done),
+        "prepared": dict(result.prepared),
+        "scored": dict(result.scored),
+        "weights": result.weights.to_dict(),
+        "metrics": result.metrics.content,
+        COMPARISON_FILE.partition(".")[0]: result.comparison.content if result.comparison else None,
+    }
+
+
+def _tell(result: "JobResult") -> str:
+    num_rules, scored = len(result.weights.names), result.scored["scored"]
+    done = "" if result.done else "Nothing to do, all passes stand: "
+    found = f"{plural(scored, 'pair')} {be(scored)} scored under {plural(num_rules, 'rule')}"
+    agrees = f"their reward {tell_agreement(result.metrics.overall)}"
+    decision = result.comparison.decision if result.comparison else None
+    return f"{done}{found}; {agrees}." + (f" {decision.title}." if decision else "")
+
+
+def _other_weights(result: "JobResult", again: Sequence[str]) -> list[NextStep]:
+    """The same job by the weights that its pairs advise, where it has others."""
+    decision = result.comparison.decision if result.comparison else None
+    if decision is None or not decision.beats_coin or len(result.weights.names) == 1:
+        return []
+    if decision.scheme == result.weights.scheme:
+        return []
+    scheme = f"weigh.scheme={decision.scheme}"
+    return [next_step("use the weights that these pairs advise", *again, "--set", scheme, "--overwrite")]
