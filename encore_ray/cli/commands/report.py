@@ -14,7 +14,6 @@ from encore_ray.config import ClusterOptions, TrackingOptions
 from encore_ray.config.sources import section_defaults
 from encore_ray.console.ending import Ending, next_step
 from encore_ray.errors import ConfigError
-from encore_ray.schema import WEIGHTS_FILE
 from encore_ray.shell import near
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -41,6 +40,8 @@ class Report:
     screen: ScreenFlags = Screen()
 
     def main(self, console: Console) -> Ending:
+        from encore_ray.schema import WEIGHTS_FILE
+
         if not self.runs:
             raise ConfigError("report needs a run folder, or several to set side by side.")
         runs = [Folder(absolute(run)) for run in self.runs]
