@@ -75,7 +75,7 @@ class Ending:
 def show_result(ending: Ending, console: Console) -> None:
     """The result in lines of its own, broken between words."""
     console.print()
-    console.print(Text(ending.result, style="bold"))
+    console.print(Text(ending.result, style="bold"), overflow="ignore", crop=False)  # a path stays in one piece
 
 
 def show_steps(ending: Ending, console: Console) -> None:

@@ -22,7 +22,8 @@ def job_ending(result: "JobResult", *, again: Sequence[str]) -> Ending:
         again: the words of the command that runs the same job again.
     """
     run = near(result.run.uri)
-    steps = [*_other_weights(result, again), export_step(run), next_step("look at all figures again", "inspect", run)]
+    look = next_step("see all of it in the browser", "report", run, "--open")
+    steps = [*_other_weights(result, again), export_step(run), look]
     return Ending(_tell(result), steps[:MOST_STEPS], job_content(result), warnings=job_warnings(result))
 
 

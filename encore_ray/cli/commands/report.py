@@ -83,7 +83,7 @@ class Report:
 
 def _require_results(runs: list[Folder]) -> None:
     """ConfigError where a folder holds nothing that a page could show."""
-    from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, PAIRS_DIR
+    from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, PAIRS_DIR, WEIGHTS_FILE
 
     for run in runs:
         if not any(run.exists(name) for name in (WEIGHTS_FILE, METRICS_FILE, COMPARISON_FILE, PAIRS_DIR)):
