@@ -57,8 +57,7 @@ class JobResult:
     seconds: float = 0.0
 
     def __repr__(self) -> str:
-        accuracy = self.metrics.overall.accuracy
-        told = "" if accuracy is None else f", accuracy {accuracy:.1%}"
+        told = "" if self.metrics.overall.accuracy is None else f", accuracy {self.metrics.overall.accuracy:.1%}"
         return f"<job {self.run.uri}: {self.scored['scored']:,} pairs scored{told}>"
 
 
