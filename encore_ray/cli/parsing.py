@@ -27,6 +27,7 @@ from encore_ray.cli.commands.select import Select
 from encore_ray.cli.commands.submit import Submit
 from encore_ray.cli.commands.train import Train
 from encore_ray.cli.flags import of_run
+from encore_ray.cli.other_names import refuse_other_names
 from encore_ray.cli.overview import DESCRIPTION
 from encore_ray.cli.screen import Screen
 from encore_ray.console.ending import Ending
@@ -96,9 +97,10 @@ def parse(args: Sequence[str], commands: Mapping[str, type[Command]] = COMMANDS)
     """The command that a command line names, with its options; SystemExit where these are wrong, after saying why.
 
     Raises:
-        ConfigError: there is no such command.
+        ConfigError: there is no such command, or a flag has another name here.
     """
     _check_name(args, commands)
+    refuse_other_names(args, commands)
     with of_run(args):
         return _parsed(args, commands)
 
