@@ -144,8 +144,6 @@ def test_the_refine_benchmark_fits_and_applies_units_of_a_run(tmp_path: Path):
     assert found["fit 1024"]["mib"][0] > 100  # torch alone takes more
 
 
-@pytest.mark.ray
-@pytest.mark.usefixtures("as_for_a_user")
 def test_the_benchmark_of_negatives_fits_with_random_ones_and_with_strata(tmp_path: Path, threads: None):
     path = tmp_path / "negatives.json"
     sizes = ["--pairs", "32", "--judge-pairs", "16", "--seeds", "2", "--epochs", "1", "--negatives", "80"]
@@ -156,7 +154,8 @@ def test_the_benchmark_of_negatives_fits_with_random_ones_and_with_strata(tmp_pa
     assert found["random_over_strata"] > 0
 
 
-def test_the_scale_benchmark_writes_seconds_and_memory_of_each_pass(tmp_path: Path, as_for_a_user: None):
+@pytest.mark.usefixtures("as_for_a_user")
+def test_the_scale_benchmark_writes_seconds_and_memory_of_each_pass(tmp_path: Path):
     path = tmp_path / "scale.json"
     scale.main(["--pairs", "500", "1000", "--engine", "local", "--folder", str(tmp_path), "--json", str(path)])
     found = json.loads(path.read_text())
@@ -174,6 +173,8 @@ def test_the_benchmark_of_requests_counts_those_of_further_units(tmp_path: Path,
     assert found["write"] >= 3 and found["read"] >= 3 and found["dollars_a_million_units"] > 15
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("as_for_a_user")
 def test_the_job_benchmark_writes_the_overhead(tmp_path: Path):
     tiny = ["--pairs", "40", "--rounds", "1", "--actors", "1", "--hidden-size", "64", "--layers", "1"]
     job.main([*tiny, "--json", str(tmp_path / "job.json")])

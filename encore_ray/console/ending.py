@@ -1,5 +1,6 @@
 """What every command ends with: its result in a sentence, and what to do next as commands to paste."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,9 +74,11 @@ class Ending:
 
 
 def show_result(ending: Ending, console: Console) -> None:
-    """The result in lines of its own, broken between words."""
+    """The result in lines of its own, broken between words alone: a path stays in one piece."""
     console.print()
-    console.print(Text(ending.result, style="bold"), overflow="ignore", crop=False)  # a path stays in one piece
+    lines = textwrap.wrap(ending.result, console.width, break_long_words=False, break_on_hyphens=False)
+    for line in lines:
+        console.print(Text(line, style="bold"), soft_wrap=True)
 
 
 def show_steps(ending: Ending, console: Console) -> None:

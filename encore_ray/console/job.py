@@ -23,6 +23,10 @@ def job_ending(result: "JobResult", *, again: Sequence[str]) -> Ending:
     """
     run = near(result.run.uri)
     look = next_step("see all of it in the browser", "report", run, "--open")
+    decision = result.comparison.decision if result.comparison else None
+    if decision is not None and not decision.beats_coin:
+        rules = next_step("see what each rule says, and mend rules.yaml", "inspect", result.run.path(WEIGHTS_FILE))
+        return Ending(_tell(result), [rules, look], job_content(result), warnings=job_warnings(result))
     steps = [*_other_weights(result, again), export_step(run), look]
     return Ending(_tell(result), steps[:MOST_STEPS], job_content(result), warnings=job_warnings(result))
 
@@ -61,10 +65,14 @@ def _tell(result: "JobResult") -> str:
 
 def _other_weights(result: "JobResult", again: Sequence[str]) -> list[NextStep]:
     """The same job by the weights that its pairs advise, where it has others."""
+    from encore_ray.composition.compare.decision import advised_options
+
     decision = result.comparison.decision if result.comparison else None
     if decision is None or not decision.beats_coin or len(result.weights.names) == 1:
         return []
-    if decision.scheme == result.weights.scheme:
+    rules = ((rule.name, rule.weight, rule.flags, rule.active_pair_share) for rule in result.weights.rules)
+    options = advised_options(decision.scheme, result.weights.scheme, rules)
+    if not options:
         return []
-    scheme = f"weigh.scheme={decision.scheme}"
-    return [next_step("use the weights that these pairs advise", *again, "--set", scheme, "--overwrite")]
+    sets = [word for name, value in options.items() for word in ("--set", f"weigh.{name}={value}")]
+    return [next_step("use the weights that these pairs advise", *again, *sets, "--overwrite")]

@@ -77,7 +77,8 @@ def draft(wanted: Wanted, names: Names) -> Draft:
         lines += ["weigh:", "  score_range: unit  # rules have different ranges: each is mapped to [0, 1]"]
         guessed.append("scores of rules of different range are mapped to [0, 1] (weigh.score_range: unit)")
     texts[name] = "\n".join(["# Drafted by `encore-ray init`; docs/configuration.md has all keys.", *lines]) + "\n"
-    return Draft(texts, tuple(found), tuple(guessed))
+    inputs = tuple(absolute(path) for path in (*wanted.data, *([wanted.rules] if wanted.rules else [])))
+    return Draft(texts, tuple(found), tuple(guessed), inputs=inputs)
 
 
 def _scored_by(wanted: Wanted, sample: Sample, found: list[str], names: Names) -> tuple[DraftedRules | None, list[str]]:

@@ -20,12 +20,14 @@ class Draft:
         files: their texts by their names; the first is the one to run.
         found, guessed: sentences without an end.
         verb: of the command that runs it.
+        inputs: files that it was made from, none of which is ever replaced.
     """
 
     files: Mapping[str, str]
     found: tuple[str, ...]
     guessed: tuple[str, ...]
     verb: str = "run"
+    inputs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -39,9 +41,15 @@ class Draft:
             remedy: what to do then, for the message.
 
         Raises:
-            ConfigError: it is there, or cannot be written.
+            ConfigError: it is there, or cannot be written; a file would replace one that it was made from.
         """
         place = Folder(folder)
+        own = [name for name in self.files if place.path(name) in self.inputs]
+        if own:
+            raise ConfigError(
+                f"{place.path(own[0])} is what the draft is made from, and would be replaced by it: name another file, "
+                "or another run folder, whose name the draft bears."
+            )
         others = [name for name, text in self.files.items() if _text_of(place, name) not in (None, text)]
         if others and not overwrite:
             raise ConfigError(

@@ -77,7 +77,9 @@ def _pattern(before: str, side: str, after: str) -> str:
         return f"{before}{side}{_MARKS.match(after)[0]}{{rule}}"  # type: ignore[index]  # it fits nothing, too
     marks = re.search(r"[^A-Za-z0-9]*$", before)
     assert marks
-    return f"{{rule}}{marks[0]}{side}{after}"
+    general = re.match(r"([A-Za-z]+)[^A-Za-z0-9]+(?=[A-Za-z0-9])", before)  # no part of a rule's name
+    begin = general[0] if general and general[1].lower() in _GENERAL else ""
+    return f"{begin}{{rule}}{marks[0]}{side}{after}"
 
 
 def _stripped(before: str, after: str) -> str:

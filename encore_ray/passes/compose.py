@@ -24,7 +24,7 @@ from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.protocol.commits import total_counts
 from encore_ray.folder.reading.columns import row_numbers
-from encore_ray.folder.reading.score_block import read_whole
+from encore_ray.folder.reading.score_block import WholeUnit, read_whole
 from encore_ray.folder.reading.tables import (
     TableUnit,
     by_content,
@@ -59,6 +59,7 @@ from encore_ray.schema import (
 from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, fingerprint
 
+OUT_OF_SCALE = "out_of_scale"  # of the counts
 KNOWN_BY = "content"  # fact of rewards of scores made elsewhere: those of before, known by size and time, are made anew
 
 
@@ -69,7 +70,7 @@ class Compose(Step[dict[str, int]]):
     Makes counts: rows, pairs, singles; with weights by group also rows without one (`without_group`), composed by the
     weights of all; with hard rules also the pairs that a veto decides (`decided_by_veto`), those of which both
     responses break a rule (`both_break`), and of each rule the responses that break it (`chosen_breaks.<rule>`,
-    `rejected_breaks.<rule>`).
+    `rejected_breaks.<rule>`); and scores outside of their scale, if any (`out_of_scale`).
 
     Attributes:
         weights: from `weigh`, on these rules.
@@ -146,6 +147,11 @@ class Compose(Step[dict[str, int]]):
         rows_in = sum(unit.rows for unit in units)
         assert counts.get("rows", 0) == rows_in, f"composed {counts.get('rows', 0)} of {rows_in} rows"
         output.seal([task.unit for task in tasks], commits, counts)
+        if beyond := counts.get(OUT_OF_SCALE):
+            run.note(
+                f"compose: {beyond:,} scores lie outside of their rule's scale and count as they are. `weigh` refuses "
+                "such scores: the weights were not made from these"
+            )
         return counts
 
     def record(self, made: dict[str, int]) -> Record:
@@ -188,6 +194,8 @@ def compose_unit(
     block = read_whole(unit, rules)
     carried = [name for name in block.table.column_names if name not in scored]
     counts = {"rows": block.table.num_rows}
+    if beyond := _out_of_scale(block, rules):
+        counts[OUT_OF_SCALE] = beyond
     has_rejected_N = block.has_rejected_N
     if weights.group_weights:
         grouped = compose_by_group(
@@ -215,6 +223,15 @@ def compose_unit(
         columns.update(_texts(texts, block.table.column(PAIR_ID), skip=columns.keys() | scored))
     singles = int(np.count_nonzero(single_N))
     return pa.table(columns), counts | {"pairs": counts["rows"] - singles, "singles": singles}
+
+
+def _out_of_scale(block: WholeUnit, rules: RuleSet) -> int:
+    """Scores beyond the ends of their rule's scale, where they are not clipped."""
+    found = 0
+    for rule, chosen_N, rejected_N in zip(rules, block.chosen_KN, block.rejected_KN, strict=True):
+        for score_N in (chosen_N, rejected_N) if rule.out_of_range == "error" else ():
+            found += int(np.count_nonzero((score_N < rule.scale.lo) | (score_N > rule.scale.hi)))
+    return found
 
 
 def _count_vetoes(found: VetoCounts) -> dict[str, int]:

@@ -148,6 +148,22 @@ def test_a_file_that_a_person_has_changed_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "rules.yaml").read_text() == made.files["rules.yaml"]
 
 
+def test_a_file_that_the_draft_is_made_from_is_never_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(with_texts(scored(12, a=[1, 2, 3])), tmp_path / "rated.parquet")
+    drafted(tmp_path, "rated.parquet")
+    rules = (tmp_path / "rules.yaml").rename(tmp_path / "other.yaml")
+    text = rules.read_text()
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--input", "rated.parquet", "--rules", "other.yaml", "--run", "other", "--overwrite"]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "other.yaml is what the draft is made from" in " ".join(capsys.readouterr().err.split())
+    assert rules.read_text() == text
+
+
 def test_a_job_of_flags_writes_its_file_beside_the_run_folder_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,7 +31,8 @@ UNSURE: dict[str, tuple[str, Written, Naming, type[EncoreError], str]] = {
         "score_harm_a,score_harm_b\n.5,.4\n",
         Naming(),
         ConfigError,
-        "score_harm_a and score_harm_b belong together, .* --chosen '{rule}_a' --rejected '{rule}_b', or the other way",
+        "score_harm_a and score_harm_b belong together, "
+        ".* --chosen 'score_{rule}_a' --rejected 'score_{rule}_b', or the other way",
     ),
     "which side is chosen, first": (
         "x.csv", "a.harm,b.harm\n.5,.4\n", Naming(), ConfigError, "--chosen 'a.{rule}' --rejected 'b.{rule}'",

@@ -119,6 +119,21 @@ def test_scores_without_any_rules_are_composed_by_those_of_the_weights(
     assert "lacks the columns chosen__care, rejected__care" in " ".join(capsys.readouterr().err.split())
 
 
+def test_scores_out_of_scale_are_counted_where_they_are_composed(
+    place: Path, weights: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = scores()
+    column = next(name for name in table.column_names if name.startswith("chosen__"))
+    spoilt = [99.0, -99.0, *table.column(column).to_pylist()[2:]]
+    index = table.column_names.index(column)
+    pq.write_table(table.set_column(index, column, pa.array(spoilt, pa.float32())), tmp_path / "spoilt.parquet")
+    (tmp_path / "weights.json").write_bytes(weights)
+    words = ("--scores", tmp_path / "spoilt.parquet", "--weights", tmp_path / "weights.json")
+    assert run("compose", *words, "--output", tmp_path / "rewards") == 0
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "2 scores lie outside of their rule's scale and count as they are" in said
+
+
 def test_named_responses_of_rewardbench_2_are_evaluated_by_group(place: Path, tmp_path: Path) -> None:
     # Focus: .9 beats .1 and .2 (1), .5 ties with one of two (1/2); Ties: spread .25, gap .25, gap of the reference .5.
     groups = {

@@ -4,15 +4,30 @@ Only schemes that look at no label and that `weigh` can make are chosen from: th
 chosen over uniform weights where it is better even as the best of so many, its interval widened for them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
+from encore_ray.composition.weigh.flags import MIN_ACTIVE, degenerate_rules
 from encore_ray.composition.weigh.schemes import SCHEMES
 
 _CANDIDATES = frozenset(
     scheme.name for scheme in SCHEMES if not scheme.lesson and not scheme.why_only_compared and scheme.name != "random"
 )
+
+
+def advised_options(
+    decided: str, weighed: str, rules: Iterable[tuple[str, float, Collection[str], float | None]]
+) -> dict[str, str]:
+    """Options of `weigh` that are to differ from those that were weighed with, for all who give the command.
+
+    Args:
+        decided: the scheme to use. weighed: the scheme of the weights.
+        rules: of the weights: name, weight, flags and share of active pairs of each.
+    """
+    found = degenerate_rules(rules)
+    scheme = {} if decided == weighed else {"scheme": decided}
+    return scheme | ({"min_active": f"{MIN_ACTIVE:.2f}"} if found.still and found.can_drop else {})
 
 
 def decide(comparison: Mapping[str, Any]) -> dict[str, Any]:

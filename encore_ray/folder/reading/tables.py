@@ -182,11 +182,12 @@ def carried_rules(unit: TableUnit) -> RuleSet | None:
 
 
 def _rules_beside(unit: TableUnit) -> RuleSet | None:
-    """The rules.yaml in the folder of a table's files, or in the one that holds it; None where there is none."""
+    """The rules.yaml in the folder of a table's files; of a table that is a folder, also in the one that holds it."""
     folder = Folder(unit.beside) if unit.beside else unit.folder
     parent = folder.uri.rstrip("/").rpartition("/")[0]
     has_parent = bool(parent) if folder.is_local else parent.count("/") > 1
-    return run_rules(folder) or (run_rules(Folder(parent)) if has_parent else None)
+    is_folder = unit.table_name.rstrip("/") == folder.uri.rstrip("/")
+    return run_rules(folder) or (run_rules(Folder(parent)) if has_parent and is_folder else None)
 
 
 def table_rules(units: Sequence[TableUnit], rules: RuleSet | None, *, weighed: RuleSet | None = None) -> RuleSet:
@@ -219,6 +220,7 @@ def table_rules(units: Sequence[TableUnit], rules: RuleSet | None, *, weighed: R
                 "needs two columns of numbers, chosen__RULE and rejected__RULE; --chosen and --rejected name others."
             )
         raise DataError(
-            f"{lacks}; it has scores of: {', '.join(rated)}. Use the rules.yaml that belongs to these scores."
+            f"{lacks}; it has scores of: {', '.join(rated)}. Name the rules.yaml that belongs to these scores with "
+            "--rules; without it, one beside the scores is taken."
         )
     return rules

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from encore_ray.artifacts import Comparison
-from encore_ray.composition.weigh.flags import MIN_ACTIVE, degenerate_rules
+from encore_ray.composition.compare.decision import advised_options
 from encore_ray.report.data.contents import ReportContents
 from encore_ray.report.drawing.markup import Markup, tag
 from encore_ray.schema import CONFIG_FILE
@@ -33,15 +33,8 @@ def next_step(contents: ReportContents) -> Markup | None:
 def _changed(contents: ReportContents, comparison: Comparison) -> dict[str, str]:
     """Options of `weigh` that are to differ from the run's."""
     assert contents.weights is not None and comparison.decision is not None
-    found = degenerate_rules(
-        (rule.name, rule.weight, rule.flags, rule.active_pair_share) for rule in contents.weights.rules
-    )
-    options = {}
-    if comparison.decision.scheme != contents.weights.scheme:
-        options["scheme"] = comparison.decision.scheme
-    if found.still and found.can_drop:
-        options["min_active"] = f"{MIN_ACTIVE:.2f}"
-    return options
+    rules = ((rule.name, rule.weight, rule.flags, rule.active_pair_share) for rule in contents.weights.rules)
+    return advised_options(comparison.decision.scheme, contents.weights.scheme, rules)
 
 
 def _weighed_anew(place: str, options: Mapping[str, str], config: Mapping[str, Any] | None) -> str:
