@@ -22,7 +22,7 @@ from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config import ClusterOptions, InputOptions, PrepareOptions, ScoreOptions, WeighOptions
 from encore_ray.config.sources import keep_options, read_rules, resolve_model
 from encore_ray.console.ending import Ending, NextStep, next_step
-from encore_ray.console.steps import MODEL, export_step, weigh_steps
+from encore_ray.console.steps import MODEL, export_step
 from encore_ray.errors import ConfigError
 from encore_ray.storage import Folder, absolute, require_paths
 from encore_ray.visible import visible
@@ -110,19 +110,17 @@ class Score:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.schema import PAIRS_DIR, SCORES_DIR
+        from encore_ray.schema import PAIRS_DIR
 
         check_max_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.model)
         require_paths([Folder(absolute(self.run)).path(PAIRS_DIR), path])
         from encore_ray.cli.command import open_command
-        from encore_ray.console.sentences import tell_scored
-        from encore_ray.console.show import show_counts
+        from encore_ray.console.scored import end_scored
         from encore_ray.folder.spec import SCORE
         from encore_ray.passes.score import Score as ScorePass
         from encore_ray.passes.scorers.by_model import score_by_model
         from encore_ray.passes.scorers.model.plan import plan_model
-        from encore_ray.passes.scorers.scoring_cost import without_times
 
         rules = read_rules(absolute(self.rules)) if self.rules else None
         with open_command(
@@ -135,13 +133,7 @@ class Score:
         ) as run:
             model = plan_model(path, self.options, resources=run.resources_for(SCORE), rules=rules)
             scored = run.do(ScorePass(score_by_model(model), self.max_bad_fraction))
-        counts = without_times(scored.counts)
-        show_counts(counts, console=console)
-        return Ending(
-            tell_scored("scored", counts, len(scored.rules), Folder(self.run).path(SCORES_DIR)),
-            weigh_steps(self.run),
-            {"scores": run.path(SCORES_DIR), "rules": scored.rules.names, "counts": counts},
-        )
+        return end_scored("scored", self.run, scored, console=console)
 
 
 @dataclass(frozen=True, kw_only=True)

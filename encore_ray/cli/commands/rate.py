@@ -18,7 +18,6 @@ from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config import ClusterOptions, RateOptions, ScoreOptions
 from encore_ray.config.sources import read_rules, resolve_model
 from encore_ray.console.ending import Ending
-from encore_ray.console.steps import weigh_steps
 from encore_ray.rule_pools import rule_pool
 from encore_ray.storage import Folder, absolute, require_paths
 
@@ -54,7 +53,7 @@ class Rate:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.schema import PAIRS_DIR, SCORES_DIR
+        from encore_ray.schema import PAIRS_DIR
 
         check_max_bad_fraction(self.max_bad_fraction)
         path = resolve_model(self.judge)
@@ -63,15 +62,13 @@ class Rate:
         folder = Folder(absolute(self.run))
         require_paths([folder.path(PAIRS_DIR), None if is_api(path) else path])
         from encore_ray.cli.command import open_command
-        from encore_ray.console.sentences import tell_scored
-        from encore_ray.console.show import show_counts
+        from encore_ray.console.scored import end_scored
         from encore_ray.folder.spec import SCORE
         from encore_ray.passes.score import Score
         from encore_ray.passes.scorers.api.judge import plan_api_judge
         from encore_ray.passes.scorers.by_api import rate_by_api
         from encore_ray.passes.scorers.by_model import score_by_model
         from encore_ray.passes.scorers.model.plan import plan_judge
-        from encore_ray.passes.scorers.scoring_cost import without_times
         from encore_ray.passes.selection.relate import Relate, judge_of_relevance
 
         rules = read_rules(absolute(self.rules)) if self.rules else rule_pool()
@@ -91,10 +88,4 @@ class Rate:
             scored = run.do(Score(scorer, self.max_bad_fraction))
             if self.relevance:
                 run.do(Relate(judge_of_relevance(scorer), self.max_bad_fraction))
-        counts = without_times(scored.counts)
-        show_counts(counts, console=console)
-        return Ending(
-            tell_scored("rated", counts, len(scored.rules), Folder(self.run).path(SCORES_DIR)),
-            weigh_steps(self.run),
-            {"scores": run.path(SCORES_DIR), "rules": scored.rules.names, "counts": counts},
-        )
+        return end_scored("rated", self.run, scored, console=console)
