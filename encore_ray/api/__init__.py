@@ -14,6 +14,7 @@ arguments `chosen`, `rejected` and `columns` say what --chosen, --rejected and -
 the scores of N single responses, a pair of them those of both sides.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from os import PathLike, fspath
 from typing import Any
@@ -34,7 +35,7 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.reading.tables import TableUnit, carried_rules, table_rules
 from encore_ray.foreign.naming import Naming
 from encore_ray.passes.compare import compare_units
-from encore_ray.passes.compose import compose_unit
+from encore_ray.passes.compose import compose_unit, tell_out_of_scale
 from encore_ray.passes.weigh import weigh_units
 from encore_ray.rules import RuleSet
 from encore_ray.schema import CHOSEN, REJECTED, SIDE_SEPARATOR
@@ -99,9 +100,10 @@ def compose(
     naming = Naming(chosen, rejected, columns or {})
     with open_table(scores, naming, rules=found.rule_set.names) as table:
         rules = table_rules(table.units, found.rule_set)
-        parts = [compose_unit(unit, found, rules)[0] for unit in table.units]
-        rewards = pa.concat_tables(parts, promote_options="default")
-    return Rewards(rewards, "rewards", _said(table.sentences), table.index)
+        parts = [compose_unit(unit, found, rules) for unit in table.units]
+        rewards = pa.concat_tables([part for part, _ in parts], promote_options="default")
+        counts = sum((Counter(counted) for _, counted in parts), Counter())
+    return Rewards(rewards, "rewards", _said([*table.sentences, *tell_out_of_scale(counts)]), table.index)
 
 
 def compare(

@@ -95,7 +95,7 @@ class Rows(_Shown):
     Attributes:
         table: as an Arrow table.
         what: what they are.
-        assumed: how a table in another form was read; empty for one in the form of ours.
+        assumed: how a table in another form was read, and what of its scores is to be heeded; else empty.
         index: of the pandas frame that they were made of; None for others.
     """
 

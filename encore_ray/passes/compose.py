@@ -147,11 +147,8 @@ class Compose(Step[dict[str, int]]):
         rows_in = sum(unit.rows for unit in units)
         assert counts.get("rows", 0) == rows_in, f"composed {counts.get('rows', 0)} of {rows_in} rows"
         output.seal([task.unit for task in tasks], commits, counts)
-        if beyond := counts.get(OUT_OF_SCALE):
-            run.note(
-                f"compose: {beyond:,} scores lie outside of their rule's scale and count as they are. `weigh` refuses "
-                "such scores: the weights were not made from these"
-            )
+        for sentence in tell_out_of_scale(counts):
+            run.note(f"compose: {sentence}")
         return counts
 
     def record(self, made: dict[str, int]) -> Record:
@@ -194,7 +191,7 @@ def compose_unit(
     block = read_whole(unit, rules)
     carried = [name for name in block.table.column_names if name not in scored]
     counts = {"rows": block.table.num_rows}
-    if beyond := _out_of_scale(block, rules):
+    if beyond := _out_of_scale(block, weights, rules):
         counts[OUT_OF_SCALE] = beyond
     has_rejected_N = block.has_rejected_N
     if weights.group_weights:
@@ -225,13 +222,25 @@ def compose_unit(
     return pa.table(columns), counts | {"pairs": counts["rows"] - singles, "singles": singles}
 
 
-def _out_of_scale(block: WholeUnit, rules: RuleSet) -> int:
-    """Scores beyond the ends of their rule's scale, where they are not clipped."""
+def _out_of_scale(block: WholeUnit, weights: Weights, rules: RuleSet) -> int:
+    """Scores that `weigh` would refuse under the options of these weights, for their rule's scale."""
     found = 0
-    for rule, chosen_N, rejected_N in zip(rules, block.chosen_KN, block.rejected_KN, strict=True):
-        for score_N in (chosen_N, rejected_N) if rule.out_of_range == "error" else ():
-            found += int(np.count_nonzero((score_N < rule.scale.lo) | (score_N > rule.scale.hi)))
+    for rule, weighed, *both in zip(rules, weights.rules, block.chosen_KN, block.rejected_KN, strict=True):
+        binning, scale = weighed.binning, weighed.scale
+        is_observed = (binning.lo, binning.hi) != (scale.lo, scale.hi)
+        if is_observed or weights.clip or rule.out_of_range == "clip":
+            continue
+        for score_N in both:
+            if len(score_N) and not binning.covers(float(score_N.min()), float(score_N.max())):
+                found += int(np.count_nonzero(binning.outside(score_N)))
     return found
+
+
+def tell_out_of_scale(counts: Mapping[str, int]) -> list[str]:
+    """What is said of scores outside of their scale, by the counts of `compose_unit`; nothing where there are none."""
+    beyond = counts.get(OUT_OF_SCALE, 0)
+    told = f"{beyond:,} scores lie outside of their rule's scale and count as they are; `weigh` refuses such scores"
+    return [told] if beyond else []
 
 
 def _count_vetoes(found: VetoCounts) -> dict[str, int]:

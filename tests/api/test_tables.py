@@ -209,6 +209,21 @@ def as_frame(sides: dict[str, np.ndarray], pattern: str = "{side}__{rule}") -> p
     )
 
 
+def test_scores_that_weigh_would_refuse_are_counted_where_they_are_composed() -> None:
+    rules = RuleSet(
+        [Rule("wide", "W.", "better", Scale(0.0, 1.0)), Rule("star", "S.", "better", Scale(0.0, 1.0, LEVELS))]
+    )
+    scores = {f"{side}__{name}": [0.0, 0.25, 1.0] for side in ("chosen", "rejected") for name in rules.names}
+    weights = encore_ray.weigh(scores, rules)
+    assert encore_ray.compose(scores, weights).assumed == ""
+    beyond = {**scores, "chosen__wide": [7.0, 0.5, -0.01], "rejected__star": [1.12, 1.13, 0.5]}  # a level ends at 1.125
+    told = encore_ray.compose(beyond, weights).assumed
+    assert told == "3 scores lie outside of their rule's scale and count as they are; `weigh` refuses such scores."
+    with pytest.raises(DataError, match="out of range"):
+        encore_ray.weigh(beyond, rules)
+    assert encore_ray.compose(beyond, encore_ray.weigh(beyond, rules, options={"clip": True})).assumed == ""
+
+
 def test_arrays_and_frames_of_scores_are_composed(sides: dict[str, np.ndarray]) -> None:
     weights = encore_ray.weigh(as_frame(sides), NAMES)
     expected = encore_ray.compose(as_frame(sides), weights).table
