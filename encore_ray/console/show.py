@@ -187,7 +187,10 @@ def show_comparison(comparison: Comparison, *, console: Console, told: Collectio
     console.print()
     if comparison.decision:
         console.print(Text(comparison.decision.title, style="bold"))
-    console.print(Text(comparison.verdict))
+    reasons = Table.grid(padding=(0, 1))
+    for reason in comparison.reasons:
+        reasons.add_row("-", Text(reason))
+    console.print(reasons)
     known = set(told)
     untold = [warning for warning in comparison.warnings if warning not in known]
     _show_warnings(untold, COMPARISON_FILE, console=console)
