@@ -110,14 +110,14 @@ class Track:
     screen: ScreenFlags = Screen()
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.tracking import how_to_open, replay
+        from encore_ray.tracking import how_to_open, is_server, replay
 
         uri = self.uri or environment_values().get("tracking", {}).get("uri")
         report = replay(Folder(absolute(self.run)), uri=uri)
         if not report.complete:
             raise ClusterError(str(report))
         place = how_to_open(report.uri)
-        open_it = NextStep("open it in a browser" if place.startswith("http") else "serve it to a browser", place)
+        open_it = NextStep("open it in a browser" if is_server(report.uri) else "serve it to a browser", place)
         return Ending(str(report), [open_it], vars(report))
 
 
