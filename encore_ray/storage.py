@@ -20,6 +20,7 @@ import xxhash
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.files import durable
 from encore_ray.files.fence import ask_leave
+from encore_ray.files.named import meant
 from encore_ray.files.remote import describe, file_stamp, file_system, is_taken, is_trouble, read_whole
 from encore_ray.redaction import redact
 
@@ -57,7 +58,8 @@ def require_paths(paths: Iterable[str | None]) -> None:
     places = [path for path in paths if path and (path.startswith("/") or is_remote(path))]
     missing = [path for path in places if not Folder(path).exists()]
     if missing:
-        raise ConfigError(f"No such file or folder: {', '.join(missing)}.")
+        close = filter(None, map(meant, missing))
+        raise ConfigError(f"No such file or folder: {', '.join(missing)}.{next(close, '')}")
 
 
 def standing_above(path: str) -> str:

@@ -19,7 +19,7 @@ from encore_ray.passes.scorers.api.reach import reach
 from encore_ray.passes.scorers.by_api import ApiScorer
 from encore_ray.passes.scorers.by_model import ModelScorer
 from encore_ray.passes.scorers.by_ratings import RatingsScorer, rated_rules, rules_of_ratings
-from encore_ray.passes.scorers.choose import check_configured_scorer, choose_scorer
+from encore_ray.passes.scorers.choose import choose_scorer, require_named_files
 from encore_ray.passes.scorers.model.planned import JudgeModel, ScoringModel
 from encore_ray.passes.scorers.model.preview import first_texts, preview
 from encore_ray.passes.scorers.scorer import Scorer
@@ -52,7 +52,7 @@ class ScoringCheck:
             ConfigError, DataError, ModelError, ClusterError: as `run` would.
         """
         config = self.config
-        check_configured_scorer(config)
+        require_named_files(config)
         if config.model is None and config.judge is None:
             yield from self._ratings(sample)
             return

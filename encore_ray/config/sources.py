@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from encore_ray.config import SECTIONS, InputOptions, JobConfig, Section
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.files.named import read_named
 from encore_ray.files.plain_yaml import NotYaml, parse_yaml
 from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
@@ -37,11 +38,7 @@ Options = TypeVar("Options", bound=Section)
 def read_yaml(path: str | Path) -> Any:
     """The value of a YAML file that a person wrote; ConfigError where it cannot be read."""
     try:
-        return parse_yaml(Path(path).read_bytes())
-    except IsADirectoryError:
-        raise ConfigError(f"Cannot read the configuration {path}: it is a folder. Name the file in it.") from None
-    except OSError as error:
-        raise ConfigError(f"Cannot read the configuration {path}: {error}") from None
+        return parse_yaml(read_named(path, what="the configuration"))
     except NotYaml as error:
         raise ConfigError(f"{path} {error}") from None
 

@@ -98,7 +98,7 @@ def test_what_keeps_a_job_from_running_is_in_the_document_and_in_the_exit_code(
     told = capsys.readouterr()
     problems = {look["problem"] for look in json.loads(told.out)["result"] if look["problem"]}
     assert ended.value.code == 2
-    assert problems == {f"Cannot read the rules in {place}/nowhere.yaml: No such file or directory."}
+    assert problems == {f"Cannot read the rules in {place}/nowhere.yaml: no such file."}
     assert f"job.yaml is not ready: scores: {problems.pop()}" in told.err
 
 

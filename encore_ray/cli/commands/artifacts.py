@@ -112,6 +112,7 @@ class Track:
     def main(self, console: Console) -> Ending:
         from encore_ray.tracking import how_to_open, replay
 
+        require_paths([absolute(self.run)])
         uri = self.uri or environment_values().get("tracking", {}).get("uri")
         report = replay(Folder(absolute(self.run)), uri=uri)
         if not report.complete:

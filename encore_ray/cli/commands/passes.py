@@ -170,7 +170,8 @@ class Weigh:
 
         scores, output = explicit_paths("weigh", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
-        require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
+        ratings = absolute(self.options.ratings) if self.options.ratings else None
+        require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path, ratings])
         from encore_ray.artifacts import WeightsFile
         from encore_ray.console.sentences import tell_weights
         from encore_ray.console.show import show_weights
@@ -329,7 +330,8 @@ class Evaluate:
         from encore_ray.schema import METRICS_FILE, REWARDS_DIR
 
         rewards, output = explicit_paths("evaluate", run=self.run, output=self.output, inputs={"rewards": self.rewards})
-        require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR)])
+        weights = absolute(self.weights) if self.weights else None
+        require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR), weights])
         from encore_ray.console.sentences import tell_metrics
         from encore_ray.console.show import show_metrics
         from encore_ray.passes.evaluate import Evaluate as EvaluatePass
