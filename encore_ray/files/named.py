@@ -7,7 +7,7 @@ from pathlib import Path
 
 from encore_ray.errors import ConfigError
 
-_CLOSE = 0.6  # of `difflib`: from there on two names are taken for one that is mistyped
+_CLOSE = 0.75  # of `difflib`: from there on two names are taken for one that is mistyped
 _MOST_NAMES = 10_000  # of a folder that are looked at
 
 
@@ -61,11 +61,15 @@ def _close_path(path: str) -> str | None:
 
 
 def _close_names(name: str, names: list[str]) -> list[str]:
-    """Names whose part before the ending is close, closest first: the same ending makes no two names alike."""
-    stem, ending = os.path.splitext(name)
-    by_stem = {os.path.splitext(other)[0]: [] for other in names if not other.startswith(".")}
-    for other in sorted(names, key=lambda other: (not other.endswith(ending), other)):
-        by_stem.get(os.path.splitext(other)[0], []).append(other)
-    folded = {each.lower(): each for each in by_stem}
-    close = difflib.get_close_matches(stem.lower(), folded, n=3, cutoff=_CLOSE)
-    return [other for each in close for other in by_stem[folded[each]]]
+    """Names that this one may be a slip of, closest first: the same ending makes no two of them alike."""
+    stem, ending = os.path.splitext(name.lower())
+
+    def likeness(other: str) -> tuple[float, bool]:
+        other_stem, other_ending = os.path.splitext(other.lower())
+        are_turned = sorted(stem) == sorted(other_stem)  # letters that changed places
+        alike = 1.0 if are_turned else difflib.SequenceMatcher(None, stem, other_stem).ratio()
+        return (0.0 if ending and not other_ending else alike), ending == other_ending
+
+    found = {other: likeness(other) for other in names if not other.startswith(".")}
+    close = [other for other, (alike, _) in found.items() if alike >= _CLOSE]
+    return sorted(close, key=lambda other: (found[other], other), reverse=True)

@@ -27,6 +27,8 @@ def place(tmp_path: Path) -> Path:
         ("run/first", "runs/first"),
         ("runs/frist/scores", None),  # what would be in its place is not there either
         ("nosuch.yaml", None),  # the same ending alone is no likeness
+        ("runs.yaml", None),  # a folder is no file
+        ("rated", "rated.jsonl"),
         ("elsewhere/job.yaml", None),
         ("s3://bucket/jbo.yaml", None),
         ("jb*.yaml", None),
