@@ -157,8 +157,12 @@ class Folder:
         except ValueError as error:
             raise DataError(f"{self.path(name)} is not valid JSON: {error}") from None
 
-    def names(self, name: str = "") -> list[str]:
-        """Names directly inside a subfolder, sorted; none when it does not exist or is a file."""
+    def names(self, name: str = "", *, kept: bool = True) -> list[str]:
+        """Names directly inside a subfolder, sorted; none when it does not exist or is a file.
+
+        Args:
+            kept: those of what is kept; else of what writers have there for a while.
+        """
         inner = self._inner(name)
         with self._reaching(name):
             try:
@@ -169,7 +173,7 @@ class Folder:
         paths = (str(entry).rstrip("/") for entry in entries)
         # A file lists itself, and so does an object store's marker of an empty folder.
         names = (path.rsplit("/", 1)[-1] for path in paths if path != inner.rstrip("/"))
-        return sorted(entry for entry in names if not entry.startswith(durable.TEMP_PREFIX))
+        return sorted(entry for entry in names if entry.startswith(durable.TEMP_PREFIX) != kept)
 
     def stamps(self, name: str) -> dict[str, str]:
         """What tells that a file inside a subfolder has changed, without reading it, by its name; see `file_stamp`."""
