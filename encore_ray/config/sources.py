@@ -30,7 +30,7 @@ STANDARD_ENV = {
 }
 
 # Sections whose options hold for all that is made in a run: a single command takes the run's own.
-OF_RUN = ("prepare", "weigh", "select")
+OF_RUN = ("prepare", "weigh", "select", "tracking")
 
 Options = TypeVar("Options", bound=Section)
 
@@ -112,7 +112,7 @@ def section_name(section: type[Section]) -> str:
 def options_of_run(section: type[Section], run: Folder) -> dict[str, Any]:
     """The options of a section that a run's results are made by, as far as its configuration tells; {} for others.
 
-    Only of the sections `OF_RUN`: what a model's files may do, which cluster and where to track is each command's own.
+    Only of the sections `OF_RUN`: what a model's files may do, and which cluster, is each command's own.
     """
     name = section_name(section)
     own = (stored_config(run) or {}).get(name) if name in OF_RUN else None
