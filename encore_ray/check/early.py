@@ -1,6 +1,6 @@
 """What a job is refused for before a run folder is held: `run` stops at the first of it, `check` names all."""
 
-from encore_ray.composition.weigh.weighing import check_ranges
+from encore_ray.composition.scales.score_range import check_ranges
 from encore_ray.config import JobConfig
 from encore_ray.corpora.files.sources import SourceFile, list_files
 from encore_ray.corpora.inputs import input_specs

@@ -9,7 +9,7 @@ from encore_ray.config.sources import read_rules, resolve_model, section_default
 from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.drafts.files import JOB_NAME, Draft, Names
 from encore_ray.drafts.observed import observe
-from encore_ray.drafts.rules import DraftedRules, draft_rules, draft_rules_of_heads
+from encore_ray.drafts.rules import DraftedRules, draft_rules, draft_rules_of_heads, to_be_mapped
 from encore_ray.drafts.scores import draft_chain, scores_of
 from encore_ray.engine.local import this_machine
 from encore_ray.errors import ConfigError
@@ -18,6 +18,7 @@ from encore_ray.passes.scorers.api.connection import is_api
 from encore_ray.passes.scorers.api.reach import served_models
 from encore_ray.passes.scorers.by_ratings import rated_rules
 from encore_ray.rule_pools import rule_pool
+from encore_ray.rules import RuleSet
 from encore_ray.storage import absolute, require_paths
 
 RATED_ROWS = 20_000  # whose ratings are looked at
@@ -60,29 +61,30 @@ def draft(wanted: Wanted, names: Names) -> Draft:
     sample = take_sample(files, options, **rows)
     found = [_corpus_found(sample, len(files))]
     rules, lines = _scored_by(wanted, sample, found, names)
-    guessed = list(rules.notes) if rules else []
+    guessed = []
     lines = [*_inputs(wanted.data, sample, names), *lines]
     name = names.job or JOB_NAME
     texts = {name: ""}
-    if wanted.rules:
-        lines.append(f"rules: {scalar_text(names.near(wanted.rules))}")
-        differ = _ranges_differ(wanted.rules)
-    elif rules:
+    if isinstance(rules, DraftedRules):
         lines.append(f"rules: {scalar_text(names.rules)}  # drafted, to be corrected")
-        texts[names.rules], differ = rules.text, rules.ranges_differ
+        texts[names.rules], why = rules.text, rules.to_be_mapped
+        guessed += rules.notes
     else:
-        differ = False
+        lines += [f"rules: {scalar_text(names.near(wanted.rules))}"] if wanted.rules else []
+        why = to_be_mapped(rules)
     lines.append(f"run: {scalar_text(names.near(wanted.run))}  # everything the job makes")
-    if differ:
-        lines += ["weigh:", "  score_range: unit  # rules have different ranges: each is mapped to [0, 1]"]
-        guessed.append("scores of rules of different range are mapped to [0, 1] (weigh.score_range: unit)")
+    if why:
+        lines += ["weigh:", f"  score_range: unit  # {why}: each is mapped to [0, 1]"]
+        guessed.append(f"{why}, so each is mapped to [0, 1] (weigh.score_range: unit)")
     texts[name] = "\n".join(["# Drafted by `encore-ray init`; docs/configuration.md has all keys.", *lines]) + "\n"
     inputs = tuple(absolute(path) for path in (*wanted.data, *([wanted.rules] if wanted.rules else [])))
     return Draft(texts, tuple(found), tuple(guessed), inputs=inputs)
 
 
-def _scored_by(wanted: Wanted, sample: Sample, found: list[str], names: Names) -> tuple[DraftedRules | None, list[str]]:
-    """The rules to be drafted, if any, and the lines that name who scores."""
+def _scored_by(
+    wanted: Wanted, sample: Sample, found: list[str], names: Names
+) -> tuple[DraftedRules | RuleSet, list[str]]:
+    """The rules to be drafted, or those that are there, and the lines that name who scores."""
     rated = rated_rules(sample.units)
     if rated and (wanted.model or wanted.judge):
         found.append(f"ratings of {len(rated)} rules in the data are not used, since a model or judge is named")
@@ -97,14 +99,14 @@ def _scored_by(wanted: Wanted, sample: Sample, found: list[str], names: Names) -
         )
     found.append(f"ratings of {len(rated)} rules: {', '.join(rated)}")
     if wanted.rules:
-        return None, []
+        return read_rules(wanted.rules), []
     assert sample.pairs is not None
     of = f"the ratings of {'all' if sample.is_whole else 'the first'} {sample.counts['rows']:,} rows"
     drafted = draft_rules(observe([sample.pairs], rated), of=of)
     return drafted, []
 
 
-def _by_model(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRules | None, list[str]]:
+def _by_model(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRules | RuleSet, list[str]]:
     from encore_ray.passes.scorers.model.plan import model_heads
 
     assert wanted.model is not None
@@ -112,12 +114,12 @@ def _by_model(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRu
     lines = [f"model: {scalar_text(names.near(wanted.model))}"]
     if own is not None and not wanted.rules:
         found.append(f"a model with its own rules.yaml of {len(own)} rules: {', '.join(own.names[:10])}")
-        return None, lines
+        return own, lines
     found.append(f"a model with {len(heads)} heads: {', '.join(head.label for head in heads[:10])}")
-    return None if wanted.rules else draft_rules_of_heads(heads, of=wanted.model), lines
+    return read_rules(wanted.rules) if wanted.rules else draft_rules_of_heads(heads, of=wanted.model), lines
 
 
-def _by_judge(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRules | None, list[str]]:
+def _by_judge(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRules | RuleSet, list[str]]:
     assert wanted.judge is not None
     lines = [f"judge: {scalar_text(names.near(wanted.judge))}"]
     if is_api(wanted.judge):
@@ -141,9 +143,9 @@ def _by_judge(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRu
         judge = plan_judge(wanted.judge, options, resources=lambda known: this_machine(), rules=pool)
         found.append(f"a judge, digest {judge.facts['model'][:12]}, that would rate in {judge.facts['dtype']}")
     text = f"# Ten rules of ours to begin with: `encore-ray rules` has more.\n{pool.to_yaml()}"
-    return None if wanted.rules else DraftedRules(
-        pool, text, False, (f"the judge rates under {len(pool)} rules of ours",)
-    ), lines
+    if wanted.rules:
+        return read_rules(wanted.rules), lines
+    return DraftedRules(pool, text, to_be_mapped(pool), (f"the judge rates under {len(pool)} rules of ours",)), lines
 
 
 def _corpus_found(sample: Sample, num_files: int) -> str:
@@ -162,10 +164,6 @@ def _inputs(data: Sequence[str], sample: Sample, names: Names) -> list[str]:
         f"inputs:  # layout {layouts}, read from {', '.join(read)}",
         *(f"  - {scalar_text(names.near(path))}" for path in data),
     ]
-
-
-def _ranges_differ(path: str) -> bool:
-    return len({(rule.scale.lo, rule.scale.hi) for rule in read_rules(path)}) > 1
 
 
 def wanted_of(data: Sequence[str], *, model: str | None, judge: str | None, rules: str | None, run: str) -> Wanted:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from encore_ray.composition.scales.binning import Binning
-from encore_ray.composition.scales.fitting_scale import fitting_scale
+from encore_ray.composition.scales.fitting_scale import fitting_scale, scale_text
 from encore_ray.rules import Rule
 from encore_ray.visible import short
 
@@ -56,7 +56,7 @@ class ScoreProblems:
             num_responses: with a score of the rule. num_clipped: whose scores were out of range, and clipped.
         """
         fitting = None if rule.scale.levels else fitting_scale(self.observed_lo, self.observed_hi)
-        correct = f"Correct the rule's scale in rules.yaml{f', as {fitting}' if fitting else ''}"
+        correct = f"Correct the rule's scale in rules.yaml{f', as `scale: {scale_text(fitting)}`' if fitting else ''}"
         found = []
         if self.non_finite.count:
             found.append(
