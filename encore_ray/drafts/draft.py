@@ -21,8 +21,6 @@ from encore_ray.rule_pools import rule_pool
 from encore_ray.rules import RuleSet
 from encore_ray.storage import absolute, require_paths
 
-RATED_ROWS = 20_000  # whose ratings are looked at
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -56,9 +54,7 @@ def draft(wanted: Wanted, names: Names) -> Draft:
             return draft_chain(wanted.data[0], scores, names, rules=wanted.rules)
     files = list_files(InputSpec(path) for path in wanted.data)
     options = section_defaults(PrepareOptions)
-    has_model = wanted.model is not None or wanted.judge is not None
-    rows = {} if has_model else {"rows_of_all": RATED_ROWS, "most_rows": RATED_ROWS}
-    sample = take_sample(files, options, **rows)
+    sample = take_sample(files, options, rated=wanted.model is None and wanted.judge is None)
     found = [_corpus_found(sample, len(files))]
     rules, lines = _scored_by(wanted, sample, found, names)
     guessed = []

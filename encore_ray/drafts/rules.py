@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from encore_ray.composition.scales.fitting_scale import outward, scale_text
 from encore_ray.composition.scales.score_range import ranges_differ
 from encore_ray.drafts.observed import Observed
+from encore_ray.drafts.strays import Stray
 from encore_ray.files.plain_yaml import scalar_text
 from encore_ray.rules import Rule, RuleSet, Scale, slug
 
@@ -73,6 +74,7 @@ def draft_rules(observed: Sequence[Observed], *, of: str, texts: Mapping[str, st
         notes.append(f"higher is taken to be worse for {', '.join(worse)}, by the labels; for the others better")
     else:
         notes.append("higher is taken to be better for all of them")
+    notes += [f"{each.name}: {stray}{_left_out(stray)}" for each in observed for stray in each.strays]
     return DraftedRules(rules, "\n".join(lines) + "\n", to_be_mapped(rules), tuple(notes))
 
 
@@ -149,12 +151,16 @@ def _spoken(scale: Scale) -> str:
     return f"from {scale.lo:g} to {scale.hi:g}"
 
 
+def _left_out(stray: Stray) -> str:
+    return ". The scale leaves it out: mend the data, or widen the scale" if stray.is_apart else ""
+
+
 def _seen(each: Observed) -> str:
     if each.low is None or each.high is None:
         return "no score"
-    if each.levels is not None:
-        return ", ".join(f"{level:g}" for level in each.levels)
-    return f"{each.low:.6g} to {each.high:.6g}"
+    levels = each.levels and ", ".join(f"{level:g}" for level in each.levels)
+    strays = "".join(f"; {stray}" for stray in each.strays)
+    return f"{levels or f'{each.low:.6g} to {each.high:.6g}'}{strays}"
 
 
 def _some(names: Sequence[str]) -> str:

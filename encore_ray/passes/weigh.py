@@ -7,9 +7,10 @@ digits.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any
 
 from encore_ray.artifacts import WeightsFile, read_weights
@@ -131,6 +132,16 @@ def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOption
         learned=learned,
         ratings=measure_ratings(rules, options, reducer),
     )
+
+
+def count_scores(units: Iterable[TableUnit], rules: RuleSet, options: WeighOptions) -> RuleStatistics:
+    """What a scheme without labels weighs by, counted on the declared scales and in this process.
+
+    Raises:
+        ConfigError: as of `choose_binning`.
+    """
+    binnings = [choose_binning(rule, num_bins=options.num_bins, levels=options.levels) for rule in rules]
+    return reduce(add, map(_Measure(rules, binnings, options.clip, False, None), units))
 
 
 def measure_ratings(rules: RuleSet, options: WeighOptions, reducer: Reducer) -> Ratings | None:
