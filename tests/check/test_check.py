@@ -261,6 +261,34 @@ def test_a_resume_that_would_be_refused_is_named_in_the_same_words(finished: Pat
     assert named == str(refused.value)
 
 
+def _last(config: JobConfig) -> str:
+    resume = found(config)["resume"]
+    assert resume.problem is None, resume.problem
+    return resume.notes[-1]
+
+
+def test_what_is_scored_is_told_with_what_is_left(tmp_path: Path) -> None:
+    rated(tmp_path)
+    several = {"prepare": {"unit_pairs": 8}}
+    run_job(job(tmp_path, **several))
+    corrected = (tmp_path / "rules.yaml").read_text().replace("text: a", "text: An a")  # needs no new score
+    (tmp_path / "rules.yaml").write_text(corrected)
+    assert _last(job(tmp_path, **several)) == "24 of 24 prepared pairs are scored, 0 are left"
+    first = sorted((tmp_path / "run" / "scores" / "commits").iterdir())[0]
+    first.unlink()  # as where it was interrupted
+    assert _last(job(tmp_path, **several)) == "16 of 24 prepared pairs are scored, 8 are left"
+    rows = [json.loads(line) for line in (tmp_path / "corpus.jsonl").read_text().splitlines()]
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps(row | {"prompt": "Else?"}) + "\n" for row in rows[:4]))
+    added = {**several, "inputs": [str(tmp_path / name) for name in ("corpus.jsonl", "more.jsonl")]}
+    resume = found(job(tmp_path, **added))["resume"]
+    assert resume.notes[-2:] == (
+        "rows would be prepared, but for those of the 24 that are whose content is still the same",
+        "16 of 24 prepared pairs are scored, 8 are left",
+    )
+    result = run_job(job(tmp_path, **added))
+    assert result.scored["scored"] == 28
+
+
 def test_what_stands_is_told(finished: Path) -> None:
     made = found(job(finished))
     assert [each.problem for each in made.values() if each.problem] == []
