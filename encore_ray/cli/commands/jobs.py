@@ -129,8 +129,9 @@ class Run(WholeJob):
     def main(self, console: Console) -> Ending:
         file = self._file()
         config = load_config(file, flags=self.over())
+        from encore_ray.check.unsaid import find_unsaid
         from encore_ray.cli.commands.trial import run_trial, trial_ending
-        from encore_ray.console.job import job_ending
+        from encore_ray.console.job import job_ending, tell_unsaid
         from encore_ray.console.show import show_job
         from encore_ray.job import run_job
 
@@ -140,4 +141,4 @@ class Run(WholeJob):
             return trial_ending(result, estimate, whole=again)
         result = run_job(config, overwrite=self.overwrite, console=console)
         show_job(result, console=console)
-        return job_ending(result, again=again)
+        return job_ending(result, again=again, edit=tell_unsaid(near(file), find_unsaid(file, config, self.over())))
