@@ -44,7 +44,11 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def load_config(
-    path: str | Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+    path: str | Path,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    base: str | None = None,
 ) -> JobConfig:
     """Read a job's YAML, put environment and flags over it, and check everything at once.
 
@@ -52,6 +56,7 @@ def load_config(
         path: YAML file; relative paths in it are taken from its folder.
         flags: values that win over all others; keys as in the YAML, sections as nested mappings.
         environ: defaults to the process's environment.
+        base: folder from which its relative paths are taken instead.
 
     Raises:
         ConfigError: listing every problem found.
@@ -61,7 +66,7 @@ def load_config(
         raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(JobConfig.model_fields)}.")
     # A section whose options are all commented out reads as null.
     value = {key: {} if item is None and key in SECTIONS else item for key, item in value.items()}
-    from_yaml = _resolve_paths(value, base=str(Path(path).resolve().parent))
+    from_yaml = _resolve_paths(value, base=base or str(Path(path).resolve().parent))
     outside = _merge(environment_values(environ), flags or {})
     return _validate(JobConfig, _merge(from_yaml, _resolve_paths(outside, base=os.getcwd())), where=str(path))
 

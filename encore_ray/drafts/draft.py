@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encore_ray.check.sample import Sample, take_sample
-from encore_ray.config import PrepareOptions, RateOptions, ScoreOptions
+from encore_ray.config import InputOptions, PrepareOptions, RateOptions, ScoreOptions
 from encore_ray.config.sources import read_rules, resolve_model, section_defaults
-from encore_ray.corpora.files.sources import InputSpec, list_files
+from encore_ray.corpora.files.sources import list_files
+from encore_ray.corpora.inputs import input_specs
 from encore_ray.drafts.files import JOB_NAME, Draft, Names
 from encore_ray.drafts.observed import observe
 from encore_ray.drafts.rules import DraftedRules, draft_rules, draft_rules_of_heads, to_be_mapped
@@ -27,13 +28,13 @@ class Wanted:
     """What a person names.
 
     Attributes:
-        data: paths of corpora, or of a table of scores; absolute, or URLs.
+        data: corpora, or a table of scores, by absolute paths or URLs.
         model, judge: who scores, as the options of a job.
         rules: path of a rules.yaml; None: drafted.
         run: run folder, absolute or a URL.
     """
 
-    data: tuple[str, ...]
+    data: tuple[InputOptions, ...]
     model: str | None
     judge: str | None
     rules: str | None
@@ -46,13 +47,15 @@ def draft(wanted: Wanted, names: Names) -> Draft:
     Raises:
         ConfigError: a path is not there, or nobody is named who scores. DataError, ModelError: as of a run.
     """
-    require_paths(path for path in wanted.data if "*" not in path)
-    with scores_of(wanted.data) as scores:
+    paths = [each.path for each in wanted.data]
+    require_paths(path for path in paths if "*" not in path)
+    is_corpus = any(each.columns for each in wanted.data)
+    with scores_of([] if is_corpus else paths) as scores:
         if scores is not None and (wanted.model or wanted.judge):
-            raise ConfigError(f"{wanted.data[0]} is a table of scores: a model or judge has nothing left to score.")
+            raise ConfigError(f"{paths[0]} is a table of scores: a model or judge has nothing left to score.")
         if scores is not None:
-            return draft_chain(wanted.data[0], scores, names, rules=wanted.rules)
-    files = list_files(InputSpec(path) for path in wanted.data)
+            return draft_chain(paths[0], scores, names, rules=wanted.rules)
+    files = list_files(input_specs(wanted.data))
     options = section_defaults(PrepareOptions)
     sample = take_sample(files, options, rated=wanted.model is None and wanted.judge is None)
     found = [_corpus_found(sample, len(files))]
@@ -73,7 +76,7 @@ def draft(wanted: Wanted, names: Names) -> Draft:
         lines += ["weigh:", f"  score_range: unit  # {why}: each is mapped to [0, 1]"]
         guessed.append(f"{why}, so each is mapped to [0, 1] (weigh.score_range: unit)")
     texts[name] = "\n".join(["# Drafted by `encore-ray init`; docs/configuration.md has all keys.", *lines]) + "\n"
-    inputs = tuple(absolute(path) for path in (*wanted.data, *([wanted.rules] if wanted.rules else [])))
+    inputs = tuple(absolute(path) for path in (*paths, *([wanted.rules] if wanted.rules else [])))
     return Draft(texts, tuple(found), tuple(guessed), inputs=inputs)
 
 
@@ -153,16 +156,24 @@ def _corpus_found(sample: Sample, num_files: int) -> str:
     )
 
 
-def _inputs(data: Sequence[str], sample: Sample, names: Names) -> list[str]:
+def _inputs(data: Sequence[InputOptions], sample: Sample, names: Names) -> list[str]:
     layouts = ", ".join(dict.fromkeys(file.layout for file in sample.corpus.files if file.layout))
     read = sorted({name for split in sample.corpus.splits for name in split.reading.used})
-    return [
-        f"inputs:  # layout {layouts}, read from {', '.join(read)}",
-        *(f"  - {scalar_text(names.near(path))}" for path in data),
-    ]
+    lines = [f"inputs:  # layout {layouts}, read from {', '.join(read)}"]
+    for each in data:
+        path = scalar_text(names.near(each.path))
+        if each.columns is None:
+            lines.append(f"  - {path}")
+            continue
+        columns = ", ".join(f"{place}: {scalar_text(column)}" for place, column in each.columns.items())
+        lines += [f"  - path: {path}", f"    columns: {{{columns}}}"]
+        lines += [] if each.chosen_if is None else [f"    chosen_if: {scalar_text(str(each.chosen_if))}"]
+    return lines
 
 
-def wanted_of(data: Sequence[str], *, model: str | None, judge: str | None, rules: str | None, run: str) -> Wanted:
+def wanted_of(
+    data: Sequence[InputOptions], *, model: str | None, judge: str | None, rules: str | None, run: str
+) -> Wanted:
     """What a command line names, its paths taken from the current folder.
 
     Raises:
@@ -171,7 +182,7 @@ def wanted_of(data: Sequence[str], *, model: str | None, judge: str | None, rule
     if model is not None and judge is not None:
         raise ConfigError("--model and --judge exclude each other: either makes the scores.")
     return Wanted(
-        data=tuple(absolute(path) for path in data),
+        data=tuple(data),
         model=None if model is None else resolve_model(model),
         judge=None if judge is None else resolve_model(judge),
         rules=None if rules is None else absolute(rules),

@@ -17,6 +17,7 @@ import pytest
 
 from encore_ray.cli import COMMANDS, main
 from encore_ray.cli.app import ALL_COMMANDS
+from encore_ray.cli.inputs import InputColumns
 from encore_ray.cli.overview import GROUPS, first_sentence
 from encore_ray.cli.parsing import SHELLS, parse
 from encore_ray.cli.scores import ScoreColumns
@@ -174,7 +175,8 @@ def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: 
     sections = {"options", "api", "cluster", "heads", "select", "screen"}
     fields = vars(COMMANDS[name])["__dataclass_fields__"].keys() - sections
     if "columns" in fields:
-        fields = fields - {"columns"} | {field.name for field in dataclasses.fields(ScoreColumns)}
+        columns = InputColumns if "input" in fields or "data" in fields else ScoreColumns
+        fields = fields - {"columns"} | {field.name for field in dataclasses.fields(columns)}
     for field in fields:
         flag = f"--{field.replace('_', '-')}"
         positional = {
