@@ -1,5 +1,6 @@
 """Explains an artifact to a person: what it is, how much of it there is, and what stands in it."""
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -51,16 +52,18 @@ from encore_ray.console.show import (
 )
 from encore_ray.console.steps import export_step, run_steps
 from encore_ray.console.words import be, plural
-from encore_ray.errors import ConfigError, DataError
+from encore_ray.errors import ConfigError, DataError, EncoreError
 from encore_ray.files.plain_yaml import NotYaml, parse_yaml
 from encore_ray.folder import spec
 from encore_ray.folder.driver.lock import driver_of
 from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.reading.parquet import open_parquet
-from encore_ray.folder.reading.tables import TableUnit, table_units
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.folder.status import run_status
+from encore_ray.foreign.files import PART_ROWS, table_files
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
+    COMPARISON_FILE,
     DETAIL,
     LINE,
     PAIRS_DIR,
@@ -88,8 +91,15 @@ class _Shown:
 
     def __call__(self, content: Any, *, where: str, console: Console) -> Ending:
         artifact = self.kind.of(content, where=where)
-        self.show(artifact, console=console)
+        self.show_in(Folder(where.rpartition("/")[0] or "/"), artifact, console)
         return Ending(self.tell(artifact, near(where)), [_look_around(where)], artifact.content)
+
+    def show_in(self, folder: Folder, artifact: Any, console: Console) -> None:
+        """Show a file of a folder; weights with a comparison beside them do not ask for one."""
+        if isinstance(artifact, WeightsFile):
+            show_weights(artifact, console=console, compared=folder.exists(COMPARISON_FILE))
+        else:
+            self.show(artifact, console=console)
 
 
 def _without_path(tell: Callable[[Any], str]) -> Callable[[Any, str], str]:
@@ -180,7 +190,7 @@ def _show_run(run: Folder, console: Console) -> Ending:
             if isinstance(found, Comparison):
                 show_comparison(found, console=console, told=told)
             else:
-                shown.show(found, console=console)
+                shown.show_in(run, found, console)
             if isinstance(found, WeightsFile):
                 told = found.warnings
     if run.exists(QUARANTINE_DIR):
@@ -268,8 +278,8 @@ def _quarantined(folder: Folder, name: str) -> Iterator[dict[str, Any]]:
 def _show_table(path: str, console: Console) -> Ending:
     try:
         units = table_units(path)
-    except ConfigError as error:
-        raise ConfigError(f"{path} is nothing that inspect knows: {error}") from None
+    except ConfigError:
+        return _show_other_table(path, console)
     folder = Folder(path)
     sealed = folder.exists(SUCCESS_FILE)
     rows = sum(unit.rows for unit in units)
@@ -282,14 +292,28 @@ def _show_table(path: str, console: Console) -> Ending:
     counts = (done or {}).get("counts", {})
     if any(key.startswith(SELECTED_COUNT) for key in counts):
         show_selection(counts, console=console)
-    row = _show_first_row(units[0], console) if units else {}
+    row = _show_first_row(units[0].read_all(), console) if units else {}
     content = {"rows": rows, "units": len(units), "sealed": sealed, "counts": counts, "first_row": row}
     said = f"{near(path)} is a table of {plural(rows, 'row')} with {plural(len(row), 'column')}."
     return Ending(said, [_look_around(path)], content)
 
 
-def _show_first_row(unit: TableUnit, console: Console) -> dict[str, Any]:
-    first: pa.Table = unit.read_all().slice(0, 1)
+def _show_other_table(path: str, console: Console) -> Ending:
+    """A table of another kind, as a corpus or an exported dataset: its first rows, and how many where they are few."""
+    try:
+        part = next(itertools.chain.from_iterable(file.parts() for file in table_files(path)), None)
+    except EncoreError as error:
+        raise ConfigError(f"{path} is nothing that inspect knows: {error}") from None
+    rows = 0 if part is None else part.num_rows
+    counted = f"{rows:,} rows{' or more' if rows == PART_ROWS else ''}"
+    console.print(f"[bold]{escape(path)}[/]: {counted}", highlight=False, soft_wrap=True)
+    row = {} if part is None else _show_first_row(part, console)
+    said = f"{near(path)} is a table of {counted} with {plural(len(row), 'column')}."
+    return Ending(said, [_look_around(path)], {"rows": rows, "first_row": row})
+
+
+def _show_first_row(rows: pa.Table, console: Console) -> dict[str, Any]:
+    first = rows.slice(0, 1)
     kind = "quarantine" if first.schema.equals(QUARANTINE_SCHEMA) else "column"
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for column in (kind, "type", "first row"):

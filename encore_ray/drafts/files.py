@@ -41,8 +41,15 @@ class Draft:
             remedy: what to do then, for the message.
 
         Raises:
-            ConfigError: it is there, or cannot be written; a file would replace one that it was made from.
+            ConfigError: as of `refuse_others`, or it cannot be written.
         """
+        place = Folder(folder)
+        self.refuse_others(folder, overwrite=overwrite, remedy=remedy)
+        for name, text in self.files.items():
+            place.write_atomic(name, text.encode())
+
+    def refuse_others(self, folder: str, *, overwrite: bool = False, remedy: str = _REMEDY) -> None:
+        """Raise ConfigError where a file is there with another text, or would replace one that it was made from."""
         place = Folder(folder)
         own = [name for name in self.files if place.path(name) in self.inputs]
         if own:
@@ -56,8 +63,6 @@ class Draft:
                 f"{' and '.join(map(place.path, others))} {'are' if len(others) > 1 else 'is'} there already, with "
                 f"another content. {remedy}"
             )
-        for name, text in self.files.items():
-            place.write_atomic(name, text.encode())
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,17 @@ def test_weights_are_shown_as_a_table(run: Path) -> None:
     assert "kind" in text
 
 
+def test_weights_ask_for_a_comparison_only_where_there_is_none(run: Path, tmp_path: Path) -> None:
+    ask = "`encore-ray compare` does"
+    compared = Path(shutil.copytree(run, tmp_path / "compared"))
+    found = make_contents(2).comparison
+    assert found is not None
+    (compared / "comparison.json").write_bytes(found.to_json())
+    for folder, asks in ((run, True), (compared, False)):
+        for path in (folder, folder / "weights.json"):
+            assert (ask in " ".join(inspected(path).split())) == asks, path
+
+
 def test_metrics_are_shown_as_a_table(run: Path) -> None:
     text = inspected(run / "metrics.json")
     assert "all pairs" in text

@@ -1,5 +1,6 @@
 """Commands that look at what a run has made, and carry it elsewhere."""
 
+import importlib.util
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -112,6 +113,7 @@ class Track:
     def main(self, console: Console) -> Ending:
         from encore_ray.tracking import how_to_open, is_server, replay
 
+        require_paths([absolute(self.run)])
         uri = self.uri or environment_values().get("tracking", {}).get("uri")
         report = replay(Folder(absolute(self.run)), uri=uri)
         if not report.complete:
@@ -207,15 +209,9 @@ class Export:
         return self._written(report)
 
     def _written(self, report: "ExportReport | LabelledReport") -> Ending:
-        kind = "parquet" if report.path.endswith(".parquet") else "json"
-        named = f"{_quoted(kind)}, data_files={_quoted(near(report.path))}"
-        load = f"from datasets import load_dataset; print(load_dataset({named}))"
         return Ending(
             str(report),
-            [
-                NextStep("see that it loads, where `datasets` is installed", command("python", "-c", load)),
-                next_step("see what became of the pairs", "inspect", self.run),
-            ],
+            [_look_at_dataset(near(report.path)), next_step("see what became of the pairs", "inspect", self.run)],
             vars(report),
         )
 
@@ -236,6 +232,16 @@ class Export:
             [NextStep("see that it loads", command("python", "-c", load.format(_quoted(near(model)))))],
             {"model": model, "said": str(folded)},
         )
+
+
+def _look_at_dataset(path: str) -> NextStep:
+    """As a trainer will read it, where what trainers read by is installed."""
+    if importlib.util.find_spec("datasets") is None:
+        return next_step("look at it", "inspect", path)
+    named = f"{_quoted('parquet' if path.endswith('.parquet') else 'json')}, data_files={_quoted(path)}"
+    load = f"load_dataset({named})" if path.endswith((".parquet", ".jsonl")) else f"load_from_disk({_quoted(path)})"
+    name = load.partition("(")[0]
+    return NextStep("see that it loads", command("python", "-c", f"from datasets import {name}; print({load})"))
 
 
 def _quoted(text: str) -> str:

@@ -62,7 +62,9 @@ class Compare:
         scores, output = explicit_paths("compare", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
         beside = _named(self.beside)
-        require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path, *beside.values()])
+        ratings = absolute(self.options.ratings) if self.options.ratings else None
+        table = scores or Folder(absolute(self.run or "")).path(SCORES_DIR)
+        require_paths([table, rules_path, ratings, *beside.values()])
         from encore_ray.console.sentences import tell_comparison
         from encore_ray.console.show import show_comparison
         from encore_ray.passes.compare import Compare as ComparePass

@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPathFlag, PathFlag, Switch, flag
+from encore_ray.cli.inputs import InputColumnFlags, InputColumns
 from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.console.draft import show_draft
 from encore_ray.console.ending import Ending, next_step
@@ -37,6 +38,7 @@ class Init:
     """A language model that rates under each rule, or the URL of an OpenAI-compatible API."""
     rules: OptionalPathFlag = None
     """A rules.yaml that is there. Default: the model's own, or one that is drafted."""
+    columns: InputColumnFlags = InputColumns()
     run: PathFlag = "run"
     """Run folder that the job is to make."""
     output: OptionalPathFlag = None
@@ -54,7 +56,9 @@ class Init:
         from encore_ray.drafts.files import Names
 
         folder, name = os.path.split(absolute(self.output)) if self.output else (os.getcwd(), None)
-        wanted = wanted_of(self.data, model=self.model, judge=self.judge, rules=self.rules, run=self.run)
+        wanted = wanted_of(
+            self.columns.inputs(self.data), model=self.model, judge=self.judge, rules=self.rules, run=self.run
+        )
         made = draft(wanted, Names(folder, name))
         made.write(folder, overwrite=self.overwrite)
         show_draft(made, folder, console)

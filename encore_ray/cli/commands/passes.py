@@ -14,12 +14,12 @@ from encore_ray.cli.flags import (
     check_max_bad_fraction,
     default_bad_fraction,
     flag,
-    named_columns,
     section_flags,
 )
+from encore_ray.cli.inputs import InputColumnFlags, InputColumns
 from encore_ray.cli.scores import ScoreColumnFlags, open_rewards, open_scores
 from encore_ray.cli.screen import Screen, ScreenFlags
-from encore_ray.config import ClusterOptions, InputOptions, PrepareOptions, ScoreOptions, WeighOptions
+from encore_ray.config import ClusterOptions, PrepareOptions, ScoreOptions, WeighOptions
 from encore_ray.config.sources import keep_options, read_rules, resolve_model
 from encore_ray.console.ending import Ending, NextStep, next_step
 from encore_ray.console.steps import MODEL, export_step
@@ -39,10 +39,7 @@ class Prepare:
     """Files, folders, globs or URLs (s3://, gs://, hf://datasets/owner/name/...)."""
     run: PathFlag
     """Run folder."""
-    map: Annotated[list[str], flag("NAME=COLUMN")] = field(default_factory=list)
-    """What the columns of all inputs hold, as prompt=question chosen=answer_a rejected=answer_b winner=label."""
-    chosen_if: Annotated[str | None, flag("VALUE")] = None
-    """Value of the winner under which the response in the column of chosen is the chosen one."""
+    columns: InputColumnFlags = InputColumns()
     overwrite: Switch = False
     """Start over where inputs or options have changed, instead of refusing."""
     options: Annotated[PrepareOptions, section_flags(PrepareOptions)]
@@ -58,12 +55,7 @@ class Prepare:
         from encore_ray.passes.prepare import Prepare as PreparePass
         from encore_ray.schema import PAIRS_DIR
 
-        columns = named_columns(self.map, example="prompt=question") or None
-        files = list_files(
-            input_specs(
-                InputOptions(path=absolute(path), columns=columns, chosen_if=self.chosen_if) for path in self.input
-            )
-        )
+        files = list_files(input_specs(self.columns.inputs(self.input)))
         with open_command(
             absolute(self.run),
             cluster=self.cluster,
@@ -170,7 +162,8 @@ class Weigh:
 
         scores, output = explicit_paths("weigh", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
-        require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path])
+        ratings = absolute(self.options.ratings) if self.options.ratings else None
+        require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path, ratings])
         from encore_ray.artifacts import WeightsFile
         from encore_ray.console.sentences import tell_weights
         from encore_ray.console.show import show_weights
@@ -329,7 +322,8 @@ class Evaluate:
         from encore_ray.schema import METRICS_FILE, REWARDS_DIR
 
         rewards, output = explicit_paths("evaluate", run=self.run, output=self.output, inputs={"rewards": self.rewards})
-        require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR)])
+        weights = absolute(self.weights) if self.weights else None
+        require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR), weights])
         from encore_ray.console.sentences import tell_metrics
         from encore_ray.console.show import show_metrics
         from encore_ray.passes.evaluate import Evaluate as EvaluatePass

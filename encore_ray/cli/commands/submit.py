@@ -6,8 +6,8 @@ from typing import Annotated
 
 from rich.console import Console
 
-from encore_ray.cli.commands.jobs import JobFile, WholeJob
 from encore_ray.cli.flags import flag
+from encore_ray.cli.job_flags import JobFile, WholeJob
 from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config.sources import load_config
 from encore_ray.console.ending import Ending, NextStep, next_step

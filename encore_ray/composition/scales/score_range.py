@@ -1,8 +1,10 @@
 """How scores of rules with different scales are brought together before they are weighed."""
 
+from collections.abc import Sequence
 from typing import Literal
 
-from encore_ray.rules import Scale
+from encore_ray.errors import DataError
+from encore_ray.rules import RuleSet, Scale
 
 ScoreRange = Literal["declared", "unit", "raw"]
 
@@ -10,3 +12,44 @@ ScoreRange = Literal["declared", "unit", "raw"]
 def score_divisor(scale: Scale, score_range: ScoreRange) -> float:
     """What a rule's scores are divided by before they are weighed: its scale's width where mapped to [0, 1], else 1."""
     return scale.width if score_range == "unit" else 1.0
+
+
+def ranges_differ(scales: Sequence[Scale]) -> bool:
+    """Whether scores on these scales are of different range, so that a wider one would outweigh the others."""
+    return len({(scale.lo, scale.hi) for scale in scales}) > 1
+
+
+def how_to_map(section: str = "weigh") -> str:
+    """What to give, so that rules of different range can be added up, as a sentence.
+
+    Args:
+        section: of the configuration that says so.
+    """
+    behind = {
+        "weigh": "`--set weigh.score_range=unit` behind run and check, `--score-range unit` behind weigh and compare",
+        "select": "`--score-range unit` behind select",
+    }[section]
+    return (
+        f"Map each to [0, 1] by `{section}: {{score_range: unit}}` in the job's file, which is {behind}; or add them "
+        "as they are, by raw."
+    )
+
+
+def check_ranges(rules: RuleSet, *, score_range: ScoreRange, section: str = "weigh") -> bool:
+    """Whether the rules' declared ranges differ.
+
+    Args:
+        section: of the configuration that has the score range.
+
+    Raises:
+        DataError: they do, and nothing says how to add their scores.
+    """
+    differ = ranges_differ([rule.scale for rule in rules])
+    if differ and score_range == "declared":
+        first = rules[0]
+        other = next(rule for rule in rules if ranges_differ([first.scale, rule.scale]))
+        raise DataError(
+            f"Rules have different ranges: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
+            f"{other.scale.lo:g} to {other.scale.hi:g}, so a wider one would outweigh the others. {how_to_map(section)}"
+        )
+    return differ
