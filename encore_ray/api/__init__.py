@@ -28,17 +28,17 @@ from encore_ray.artifacts import Comparison
 from encore_ray.composition.weigh.weights import Weights as Content
 from encore_ray.config import WeighOptions
 from encore_ray.config.sources import make_section, read_rules
-from encore_ray.drafts.inferred import infer_rules
+from encore_ray.drafts.inferred import known_rules
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.work.reduce import Reducer
-from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.reading.tables import TableUnit, carried_rules, table_rules
+from encore_ray.errors import ConfigError
+from encore_ray.folder.reading.table_rules import fitting_rules, own_rules_beside
 from encore_ray.foreign.naming import Naming
 from encore_ray.passes.compare import compare_units
 from encore_ray.passes.compose import compose_unit, tell_out_of_scale
 from encore_ray.passes.weigh import weigh_units
 from encore_ray.rules import RuleSet
-from encore_ray.schema import CHOSEN, REJECTED, SIDE_SEPARATOR
+from encore_ray.shell import called_on_tables
 from encore_ray.storage import absolute
 
 __all__ = ["ComparedSchemes", "Rewards", "RunFolder", "Weights", "compare", "compose", "open_run", "weigh"]
@@ -47,6 +47,7 @@ Rules = RuleSet | Sequence[str] | str | PathLike[str]
 Options = WeighOptions | Mapping[str, Any]
 
 
+@called_on_tables("weigh")
 def weigh(
     scores: Scores,
     rules: Rules | None = None,
@@ -71,12 +72,13 @@ def weigh(
             no scores, or one is not finite or outside its scale.
     """
     given = _given(rules)
-    with open_table(scores, Naming(chosen, rejected, columns or {}), rules=_names(given)) as table:
+    with open_table(scores, Naming(chosen, rejected, columns or {}), rules=_names(given, scores)) as table:
         found, assumed = _rules(table, given)
         weights = weigh_units(table.units, found, _options(options), Reducer(LocalEngine()))
     return Weights(weights, assumed)
 
 
+@called_on_tables("compose")
 def compose(
     scores: Scores,
     weights: Weights | Content | str | PathLike[str],
@@ -99,13 +101,14 @@ def compose(
     found = _weights(weights)
     naming = Naming(chosen, rejected, columns or {})
     with open_table(scores, naming, rules=found.rule_set.names) as table:
-        rules = table_rules(table.units, found.rule_set)
+        rules = fitting_rules(table.units, found.rule_set, are_weighed=True)
         parts = [compose_unit(unit, found, rules) for unit in table.units]
         rewards = pa.concat_tables([part for part, _ in parts], promote_options="default")
         counts = sum((Counter(counted) for _, counted in parts), Counter())
     return Rewards(rewards, "rewards", _said([*table.sentences, *tell_out_of_scale(counts)]), table.index)
 
 
+@called_on_tables("compare")
 def compare(
     scores: Scores,
     rules: Rules | None = None,
@@ -117,7 +120,7 @@ def compare(
 ) -> ComparedSchemes:
     """All weight schemes on the same pairs, as `encore-ray compare` counts them; arguments as of `weigh`."""
     given = _given(rules)
-    with open_table(scores, Naming(chosen, rejected, columns or {}), rules=_names(given)) as table:
+    with open_table(scores, Naming(chosen, rejected, columns or {}), rules=_names(given, scores)) as table:
         found, assumed = _rules(table, given)
         made = compare_units(table.units, found, _options(options), Reducer(LocalEngine()))
     return ComparedSchemes(Comparison.of(made), assumed)
@@ -150,19 +153,18 @@ def _given(rules: Any) -> RuleSet | list[str] | None:
     return read_rules(absolute(fspath(rules))) if isinstance(rules, str | PathLike) else _named(rules)
 
 
-def _names(given: RuleSet | list[str] | None) -> list[str] | None:
+def _names(given: RuleSet | list[str] | None, scores: Scores) -> list[str] | None:
+    """Names of the rules, where they are known before the table is read."""
+    if given is None and isinstance(scores, str | PathLike):
+        given = own_rules_beside(absolute(fspath(scores)))
     return given.names if isinstance(given, RuleSet) else given
 
 
 def _rules(table: Table, given: RuleSet | list[str] | None) -> tuple[RuleSet, str]:
     """The rules, and how the table was read and what is assumed of rules that nobody gave."""
-    if isinstance(given, RuleSet):
-        return table_rules(table.units, given), _said(table.sentences)
-    if given is None and table.units and (carried := carried_rules(table.units[0])) is not None:
-        return table_rules(table.units, carried), _said(table.sentences)
-    names = _named_by_columns(table.units) if given is None else given
-    drafted = infer_rules(table.units, names, texts=table.account.rules if table.account else None)
-    return drafted.rules, _said([*table.sentences, *drafted.assumed])
+    found = known_rules(table.units, given, texts=table.account.rules if table.account else None)
+    assert found.rules is not None
+    return found.rules, _said([*table.sentences, *found.assumed, *found.sentences])
 
 
 def _said(sentences: Sequence[str]) -> str:
@@ -179,23 +181,3 @@ def _named(rules: Any) -> list[str]:
             f"found {rules!r:.200}."
         )
     return [str(name) for name in names]
-
-
-def _named_by_columns(units: Sequence[TableUnit]) -> list[str]:
-    """A rule for each column chosen__RULE; DataError where its other side is missing, or there is none."""
-    if not units:
-        return table_rules(units, None).names  # which says that the table is empty
-    names = units[0].schema.names
-    chosen, rejected = (
-        [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-        for prefix in (f"{side}{SIDE_SEPARATOR}" for side in (CHOSEN, REJECTED))
-    )
-    odd = [rule for rule in dict.fromkeys([*chosen, *rejected]) if rule not in chosen or rule not in rejected]
-    if odd or not chosen:
-        what = f"of {', '.join(odd[:6])} it has one of the two" if odd else f"found {', '.join(names[:6])}"
-        raise DataError(
-            f"{units[0].table_name}: expected the columns {CHOSEN}{SIDE_SEPARATOR}RULE and "
-            f"{REJECTED}{SIDE_SEPARATOR}RULE of each rule; {what}{' …' if len(odd or names) > 6 else ''}. Name the "
-            "rules that count by `rules`."
-        )
-    return chosen

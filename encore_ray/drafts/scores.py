@@ -11,7 +11,8 @@ import yaml
 from encore_ray.drafts.files import CHAIN_NAME, Draft, Names
 from encore_ray.drafts.inferred import infer_rules
 from encore_ray.errors import EncoreError
-from encore_ray.folder.reading.tables import TableUnit, carried_rules, column_names, table_units
+from encore_ray.folder.reading.table_rules import carried_rules
+from encore_ray.folder.reading.tables import TableUnit, column_names, table_units
 from encore_ray.foreign.account import Account
 from encore_ray.foreign.naming import Naming
 from encore_ray.foreign.table import columns_of_scores, score_table

@@ -30,7 +30,8 @@ from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.reading.score_block import ScoreBlock, read_scores
-from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_rules, table_units
+from encore_ray.folder.reading.table_rules import table_rules
+from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_units
 from encore_ray.folder.spec import COMPARE
 from encore_ray.passes.bradley_terry import fit_bradley_terry
 from encore_ray.passes.evaluate import LENGTHS, how_much_shorter
@@ -174,6 +175,7 @@ def compare_units(
         estimator=options.estimator,
         min_active=options.min_active,
         score_range=options.score_range,
+        rules_in=rules.place,
     )
     if not statistics.num_pairs:
         raise DataError(

@@ -30,7 +30,8 @@ from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.reading.score_block import read_scores, stream_scores
-from encore_ray.folder.reading.tables import TableUnit, carried_rules, count_numbers, table_rules, table_units
+from encore_ray.folder.reading.table_rules import carried_rules, table_rules
+from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_units
 from encore_ray.folder.spec import COMPOSE, WEIGH
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
 from encore_ray.passes.option_facts import ratings_facts, rule_facts, table_digest, weigh_facts
@@ -119,7 +120,9 @@ def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOption
     statistics: RuleStatistics = reducer.total("weigh", partial(measure, scheme.needs_consensus, None), units)
     if not statistics.num_pairs:  # how rules agree on responses to one prompt is all that can be told of them
         statistics = reducer.total("weigh", partial(measure, True, "siblings"), units)
-    learned = _learn(scheme, units, statistics, options, reducer) if scheme.uses_labels else None
+    learned = None
+    if scheme.uses_labels:
+        learned = _learn(scheme, units, statistics, options, reducer, rules_in=rules.place)
     return weigh(
         statistics,
         scheme=scheme,
@@ -130,6 +133,7 @@ def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOption
         by_group=options.by_group,
         learned=learned,
         ratings=measure_ratings(rules, options, reducer),
+        rules_in=rules.place,
     )
 
 
@@ -210,9 +214,11 @@ def _learn(
     statistics: RuleStatistics,
     options: WeighOptions,
     reducer: Reducer,
+    *,
+    rules_in: str,
 ) -> Learned:
     """What the scheme needs of the calibration pairs, of the rules that it weighs."""
-    check_statistics(statistics, score_range=options.score_range)
+    check_statistics(statistics, score_range=options.score_range, rules_in=rules_in)
     kept = kept_rules(statistics, min_active=options.min_active)
     rules = RuleSet(statistics.counts_K[k].rule for k in kept)
     if scheme.lesson == "bradley_terry":

@@ -22,6 +22,7 @@ from encore_ray.composition.scales.binning import Binning
 from encore_ray.composition.sums.known import add_known
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet
+from encore_ray.shell import option
 
 MAX_SUBSETS = 200
 
@@ -173,10 +174,13 @@ class RuleStatistics:
             prompt_units=add_known(self.prompt_units, other.prompt_units),
         )
 
-    def raise_problems(self) -> None:
+    def raise_problems(self, *, rules_in: str = "") -> None:
         """Raise DataError if any score is not finite, or out of range where the rule does not clip, or clips most.
 
         Every rule's problem is named with its count, its first pair_ids, the range found and the remedy.
+
+        Args:
+            rules_in: the file that the rules are of, for the message.
         """
         found: list[str] = []
         for counts in self.counts_K:
@@ -186,6 +190,8 @@ class RuleStatistics:
                 num_responses=self.num_responses,
                 num_clipped=counts.num_clipped,
             )
+        if found and rules_in:
+            found.append(f"The rules are those of {rules_in}: {option('rules')} names others.")
         if found:
             raise DataError("\n".join(found))
 

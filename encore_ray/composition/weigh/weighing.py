@@ -31,6 +31,7 @@ from encore_ray.composition.weigh.schemes import Encore
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.rules import RuleSet
+from encore_ray.shell import again, option
 
 ENCORE = Encore()
 
@@ -46,6 +47,7 @@ def weigh(
     by_group: bool = False,
     learned: Learned | None = None,
     ratings: Ratings | None = None,
+    rules_in: str = "",
 ) -> Weights:
     """Weigh the rules of a whole corpus.
 
@@ -59,6 +61,7 @@ def weigh(
         by_group: also weights of each subset, from its own histograms; for a scheme that looks at entropies only.
         learned: of the rules that `kept_rules` keeps; needed by a scheme that uses labels.
         ratings: a second table under the same rules, whose entropies weigh; None for those of the scores.
+        rules_in: the file that the rules are of, for messages.
 
     Raises:
         ConfigError: an unknown option value, an option of the scheme out of its range.
@@ -70,7 +73,7 @@ def weigh(
     _check_choice("estimator", estimator, get_args(Estimator))
     if min_active is not None and not 0 <= min_active <= 1:
         raise ConfigError(f"min_active is a share of pairs, from 0 to 1; found {min_active}.")
-    ranges_differ = check_statistics(statistics, score_range=score_range)
+    ranges_differ = check_statistics(statistics, score_range=score_range, rules_in=rules_in)
     assert learned or not scheme.uses_labels, f"{scheme.name} needs what the labels say"
     counts_K = statistics.counts_K
 
@@ -197,8 +200,11 @@ def weigh(
     )
 
 
-def check_statistics(statistics: RuleStatistics, *, score_range: ScoreRange) -> bool:
+def check_statistics(statistics: RuleStatistics, *, score_range: ScoreRange, rules_in: str = "") -> bool:
     """Whether the rules' declared ranges differ, of scores that can be weighed.
+
+    Args:
+        rules_in: the file that the rules are of, for messages.
 
     Raises:
         ConfigError: an unknown score range.
@@ -206,10 +212,11 @@ def check_statistics(statistics: RuleStatistics, *, score_range: ScoreRange) -> 
             how to add their scores.
     """
     _check_choice("score range", score_range, get_args(ScoreRange))
-    statistics.raise_problems()
+    statistics.raise_problems(rules_in=rules_in)
     if not statistics.num_responses:
         raise DataError("There is no score to weigh: expected one response or more, found none.")
-    return check_ranges(RuleSet(counts.rule for counts in statistics.counts_K), score_range=score_range)
+    rules = RuleSet((counts.rule for counts in statistics.counts_K), where=rules_in)
+    return check_ranges(rules, score_range=score_range)
 
 
 def check_ranges(rules: RuleSet, *, score_range: ScoreRange) -> bool:
@@ -217,10 +224,13 @@ def check_ranges(rules: RuleSet, *, score_range: ScoreRange) -> bool:
     first = rules[0]
     other = next((rule for rule in rules if (rule.scale.lo, rule.scale.hi) != (first.scale.lo, first.scale.hi)), None)
     if other is not None and score_range == "declared":
+        where = f" of {rules.where}" if rules.where else ""
         raise DataError(
-            f"Rules have different ranges: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
+            f"Rules{where} have different ranges: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
             f"{other.scale.lo:g} to {other.scale.hi:g}, so a wider one would outweigh the others. "
-            "Set weigh.score_range to unit (each mapped to [0, 1]) or raw (added as they are), by flag --score-range."
+            f"Say how to mix them: {option('score_range', 'unit', section='weigh')} maps each to [0, 1], "
+            f"{option('score_range', 'raw', section='weigh')} adds them as they are. Mapped:\n  "
+            f"{again(score_range='unit', section='weigh')}"
         )
     return other is not None
 
