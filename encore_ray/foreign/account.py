@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from encore_ray.foreign.forms import Long, Wide
 from encore_ray.foreign.values import Texts
 from encore_ray.schema import CHOSEN, PAIR_ID, REJECTED, chosen_column
+from encore_ray.shell import option
 from encore_ray.visible import short
 
 _MOST = 8  # names in a sentence
@@ -40,9 +41,10 @@ class Account:
         if isinstance(self.form, Wide) and self.form.num_listed and self.form.names is None:
             named = [f"rule_{number + 1}" for number in range(self.form.num_listed)]
             if [*self.rules] == named:
-                said.append("lists do not tell which rules they are of; --rules names them in their order")
+                said.append(f"lists do not tell which rules they are of; {option('rules')} names them in their order")
         if PAIR_ID not in self.form.ids:
-            said.append(f"it has no {PAIR_ID}, so rows are numbered from 0; --map pair_id=COLUMN names one")
+            names_one = option("map", {PAIR_ID: "COLUMN"})
+            said.append(f"it has no {PAIR_ID}, so rows are numbered from 0; {names_one} names one")
         named = [f"{column} is {name}" for name, column in self.form.ids.items() if column != name]
         if named:
             said.append("; ".join(named))
@@ -58,7 +60,10 @@ class Account:
     def _where(self) -> str:
         if isinstance(self.form, Long):
             form = self.form
-            return f"a row each: rule in {form.rule}, side in {form.side}, score in {form.score}"
+            if form.rule is None:
+                return f"in a row a response: side in {short(form.side)}, scores in columns called as the rules"
+            score = form.scores[""]
+            return f"in a row each: rule in {short(form.rule)}, side in {short(form.side)}, score in {short(score)}"
         rule, (chosen, rejected) = next(iter(self.form.scores.items()))
         kind = {str: "structs", int: "lists"}.get(type(chosen.key), "columns")
         if rejected is None:
