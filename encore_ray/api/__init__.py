@@ -14,8 +14,11 @@ arguments `chosen`, `rejected` and `columns` say what --chosen, --rejected and -
 the scores of N single responses, a pair of them those of both sides.
 """
 
+import contextlib
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
@@ -23,7 +26,7 @@ import pyarrow as pa
 
 from encore_ray.api.results import ComparedSchemes, Rewards, Weights
 from encore_ray.api.runs import RunFolder, open_run
-from encore_ray.api.tables import Scores, Table, open_table
+from encore_ray.api.tables import Scores, open_table
 from encore_ray.artifacts import Comparison
 from encore_ray.composition.weigh.weights import Weights as Content
 from encore_ray.config import WeighOptions
@@ -33,13 +36,15 @@ from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError
 from encore_ray.folder.reading.table_rules import fitting_rules, own_rules_beside
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.foreign.naming import Naming
 from encore_ray.passes.compare import compare_units
 from encore_ray.passes.compose import compose_unit, tell_out_of_scale
+from encore_ray.passes.second_table import SecondTable, open_ratings
 from encore_ray.passes.weigh import weigh_units
 from encore_ray.rules import RuleSet
 from encore_ray.shell import called_on_tables
-from encore_ray.storage import absolute
+from encore_ray.storage import Folder, absolute
 
 __all__ = ["ComparedSchemes", "Rewards", "RunFolder", "Weights", "compare", "compose", "open_run", "weigh"]
 
@@ -71,11 +76,10 @@ def weigh(
         ConfigError: options, rules or names of columns are wrong, or several columns may be meant. DataError: there are
             no scores, or one is not finite or outside its scale.
     """
-    given = _given(rules)
-    with open_table(scores, Naming(chosen, rejected, columns or {}), rules=_names(given, scores)) as table:
-        found, assumed = _rules(table, given)
-        weights = weigh_units(table.units, found, _options(options), Reducer(LocalEngine()))
-    return Weights(weights, assumed)
+    with _weighable(scores, rules, options, Naming(chosen, rejected, columns or {})) as asked:
+        reducer = Reducer(LocalEngine())
+        weights = weigh_units(asked.units, asked.rules, asked.options, reducer, ratings=asked.ratings)
+    return Weights(weights, _said(asked.told))
 
 
 @called_on_tables("compose")
@@ -119,11 +123,39 @@ def compare(
     columns: Mapping[str, str] | None = None,
 ) -> ComparedSchemes:
     """All weight schemes on the same pairs, as `encore-ray compare` counts them; arguments as of `weigh`."""
-    given = _given(rules)
-    with open_table(scores, Naming(chosen, rejected, columns or {}), rules=_names(given, scores)) as table:
-        found, assumed = _rules(table, given)
-        made = compare_units(table.units, found, _options(options), Reducer(LocalEngine()))
-    return ComparedSchemes(Comparison.of(made), assumed)
+    with _weighable(scores, rules, options, Naming(chosen, rejected, columns or {})) as asked:
+        reducer = Reducer(LocalEngine())
+        made = compare_units(asked.units, asked.rules, asked.options, reducer, ratings=asked.ratings)
+    return ComparedSchemes(Comparison.of(made), _said(asked.told))
+
+
+@dataclass(frozen=True)
+class _Weighable:
+    """What is asked for where rules are weighed.
+
+    Attributes:
+        told: how tables were read, and what is assumed of rules that nobody gave.
+    """
+
+    units: Sequence[TableUnit]
+    rules: RuleSet
+    options: WeighOptions
+    ratings: SecondTable | None
+    told: Sequence[str]
+
+
+@contextlib.contextmanager
+def _weighable(scores: Scores, rules: Any, options: Options | None, naming: Naming) -> Iterator[_Weighable]:
+    """Scores in the form of ours, with their rules, and ratings where the options name any."""
+    given, asked = _given(rules), _options(options)
+    with contextlib.ExitStack() as held:
+        table = held.enter_context(open_table(scores, naming, rules=_names(given, scores)))
+        known = known_rules(table.units, given, texts=table.account.rules if table.account else None)
+        assert known.rules is not None
+        scratch = Folder(held.enter_context(tempfile.TemporaryDirectory(prefix="encore-ray-")))
+        ratings = held.enter_context(open_ratings(asked, known.rules, scratch=scratch))
+        told = [*table.sentences, *known.assumed, *known.sentences, *(ratings.sentences if ratings else ())]
+        yield _Weighable(table.units, known.rules, asked, ratings, told)
 
 
 def _weights(weights: Any) -> Content:
@@ -158,13 +190,6 @@ def _names(given: RuleSet | list[str] | None, scores: Scores) -> list[str] | Non
     if given is None and isinstance(scores, str | PathLike):
         given = own_rules_beside(absolute(fspath(scores)))
     return given.names if isinstance(given, RuleSet) else given
-
-
-def _rules(table: Table, given: RuleSet | list[str] | None) -> tuple[RuleSet, str]:
-    """The rules, and how the table was read and what is assumed of rules that nobody gave."""
-    found = known_rules(table.units, given, texts=table.account.rules if table.account else None)
-    assert found.rules is not None
-    return found.rules, _said([*table.sentences, *found.assumed, *found.sentences])
 
 
 def _said(sentences: Sequence[str]) -> str:

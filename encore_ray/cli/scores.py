@@ -121,7 +121,7 @@ def open_rewards(run: "Run", uri: str | None, columns: ScoreColumns, weights: st
     found = read_weights(*place_of(absolute(weights))) if weights else None
     with reward_table(uri, naming, weights=found, scratch=run.folder) as table:
         if table.account is not None:
-            _tell(run, [f"{uri}: {table.account.num_pairs:,} pairs", *table.account.sentences()[1:]])
+            _tell(run, table.account.sentences(of_rules=False))
         yield table.uri
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -53,17 +54,29 @@ def reward_table(uri: str, naming: Naming, *, weights: Weights | None, scratch: 
             )
         yield ScoreTable(uri)
         return
-    if naming.is_pattern:
-        raise ConfigError(f"{option('chosen', naming.chosen)}: a pair has one reward a side. Name one column each.")
-    named = naming if naming.chosen else Naming(CHOSEN_REWARD, REJECTED_REWARD, naming.columns)
     found = weights or _weights_beside(uri)
     if found.hard_rules:
         raise ConfigError(
             f"{uri}: which vetoes decide a pair stands in the folder that `compose` makes. Name that one."
         )
-    with turned_table(uri, named, rules=None, scratch=scratch, finish=_with_margins) as table:
+    with turned_rewards(uri, naming, scratch=scratch) as table:
         Folder(table.uri).write_json(WEIGHTS_FILE, found.to_dict())
         yield table
+
+
+def turned_rewards(uri: str, naming: Naming, *, scratch: Folder) -> AbstractContextManager[ScoreTable]:
+    """A table of rewards in another form, under our names and with margins; see `turned_table`.
+
+    Args:
+        naming: unsaid, rewards are in chosen_reward and rejected_reward.
+
+    Raises:
+        ConfigError: columns of several rules are named.
+    """
+    if naming.is_pattern:
+        raise ConfigError(f"{option('chosen', naming.chosen)}: a pair has one reward a side. Name one column each.")
+    named = naming if naming.chosen else Naming(CHOSEN_REWARD, REJECTED_REWARD, naming.columns)
+    return turned_table(uri, named, rules=None, scratch=scratch, finish=_with_margins)
 
 
 def _is_whole(folder: Folder) -> bool:

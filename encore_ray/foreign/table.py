@@ -20,7 +20,7 @@ from encore_ray.files.durable import TEMP_PREFIX
 from encore_ray.folder.reading.columns import holds_numbers
 from encore_ray.folder.reading.foreign import content_digests, parquet_files
 from encore_ray.folder.reading.parquet import OpenTable, open_parquet
-from encore_ray.folder.reading.tables import TURNED_FILE, is_pass_folder
+from encore_ray.folder.reading.tables import TURNED_FILE, by_content, is_pass_folder, table_units
 from encore_ray.foreign.account import Account
 from encore_ray.foreign.files import TableFile, table_files
 from encore_ray.foreign.forms import OWN, has_good_names
@@ -165,6 +165,25 @@ def _turn(
             raise DataError(f"{file.uri} was replaced while the command read it. Give the command again.")
     folder.write_json(TURNED_FILE, {"table": uri, "beside": place_of(files[0].uri)[0].uri, "parts": parts})
     return turning.account
+
+
+def table_content(uri: str) -> str:
+    """What a table holds, in whichever form, in one digest: of its bytes where it is to be turned.
+
+    Raises:
+        ConfigError, DataError: as of `table_units` and `table_files`.
+    """
+    folder = Folder(uri)
+    if is_pass_folder(folder) or parquet_files(uri) or not folder.exists():
+        return fingerprint([[unit.unit, unit.digest] for unit in by_content(table_units(uri))])
+    return fingerprint([VERSION, content_digests([place_of(file.uri) for file in table_files(uri)])])
+
+
+def names_of(uri: str) -> list[str]:
+    """The columns of a table in any form, as its first rows have them; none where it has no row."""
+    with said_of(uri):
+        head = next(itertools.chain.from_iterable(file.parts() for file in table_files(uri)), None)
+        return [] if head is None else head.column_names
 
 
 def columns_of_scores(uri: str) -> Turning | None:
