@@ -41,6 +41,8 @@ class _Program:
 
     def option(self, name: str, value: Value, section: str) -> str:
         key = f"{section}.{name}" if section else name
+        if value is True and not section:
+            return f"{key}=True"  # of the call
         return key if value is None else f"{key}: {value}"
 
     def options(self, values: Mapping[str, Value]) -> str:
@@ -82,7 +84,7 @@ class _Command:
         return self.words[:1] != () and self.words[0] in _JOBS
 
     def option(self, name: str, value: Value, section: str) -> str:
-        if self.is_of_job:
+        if self.is_of_job and value is not True:
             return shlex.join(_set(name, value, section))
         return shlex.join(_flag(name, value))
 
@@ -92,7 +94,7 @@ class _Command:
     def again(self, values: Mapping[str, Value], section: str) -> str:
         words = list(self.words)
         for name, value in values.items():
-            if self.is_of_job:
+            if self.is_of_job and value is not True:
                 words += _set(name, value, section)
                 continue
             words, before = _without(words, _name_of(name), has_values=value is not True)
@@ -125,6 +127,12 @@ def options(**values: Value) -> str:
 def again(*, section: str = "", **values: Value) -> str:
     """What was called, with these options in place of its own: a line to paste; arguments as of `option`."""
     return _CALLER.get().again(values, section)
+
+
+def to_paste(*, section: str = "", **values: Value) -> str:
+    """The end of a sentence on what to do: the line of `again` on its own, where a command or a function was called."""
+    caller = _CALLER.get()
+    return "." if caller is _PROGRAM else f":\n  {caller.again(values, section)}"
 
 
 def command(*words: str) -> str:

@@ -10,6 +10,8 @@ from encore_ray.config import ClusterOptions, Section, TrackingOptions
 from encore_ray.config.sources import section_defaults
 from encore_ray.errors import ConfigError
 from encore_ray.run import Run, hold_run
+from encore_ray.schema import REWARDS_DIR, WEIGHTS_FILE
+from encore_ray.shell import again
 from encore_ray.storage import Folder, absolute
 
 
@@ -44,6 +46,15 @@ def open_command(
     )
 
 
+# What the explicit paths of a command are called where a person has yet to choose a name.
+_USUAL = {
+    "weigh": {"scores": "SCORES", "output": WEIGHTS_FILE},
+    "compose": {"scores": "SCORES", "weights": WEIGHTS_FILE, "output": REWARDS_DIR},
+    "evaluate": {"rewards": REWARDS_DIR, "output": "evaluation"},
+    "compare": {"scores": "SCORES", "output": "comparison"},
+}
+
+
 def explicit_paths(
     command: str, *, run: str | None, output: str | None, inputs: Mapping[str, str | None]
 ) -> tuple[str | None, str | None]:
@@ -55,7 +66,10 @@ def explicit_paths(
     """
     table = next(iter(inputs))
     if run is None and (output is None or None in inputs.values()):
-        raise ConfigError(f"{command} needs --run, or {', '.join(f'--{flag}' for flag in inputs)} and --output.")
+        asked = {**_USUAL[command], **inputs, "output": output}
+        missing = {name: _USUAL[command][name] for name, value in asked.items() if value is None}
+        needs = f"{command} needs --run, or {', '.join(f'--{flag}' for flag in inputs)} and --output"
+        raise ConfigError(f"{needs}:\n  {again(run='RUN') if len(missing) == len(asked) else again(**missing)}")
     if run is not None and (inputs[table] or output):
         raise ConfigError(f"{command} takes --run, or --{table} with --output, not both.")
     found = inputs[table]

@@ -35,6 +35,13 @@ class ScoreColumns:
 
         return Naming(self.chosen, self.rejected, named_columns(self.map, example="pair_id=uid"))
 
+    @property
+    def words(self) -> list[str]:
+        """The same as one would type it, for a command on the same table."""
+        sides = [("--chosen", self.chosen), ("--rejected", self.rejected)]
+        told = [word for flag, column in sides if column is not None for word in (flag, column)]
+        return [*told, *(["--map", *self.map] if self.map else [])]
+
 
 ScoreColumnFlags = Annotated[ScoreColumns, tyro.conf.arg(name="")]
 

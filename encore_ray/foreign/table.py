@@ -186,14 +186,6 @@ def names_of(uri: str) -> list[str]:
         return [] if head is None else head.column_names
 
 
-def columns_of_scores(uri: str) -> Turning | None:
-    """How a table in another form would be read, as its first rows tell; None for what is no table of scores."""
-    try:
-        return _begin(table_files(uri), Naming(), table=uri, rules=None)
-    except EncoreError:
-        return None
-
-
 def _begin(files: Sequence[TableFile], naming: Naming, *, table: str, rules: Sequence[str] | None) -> Turning:
     head = next(itertools.chain.from_iterable(file.parts() for file in files), None)
     if head is None or not head.num_rows:

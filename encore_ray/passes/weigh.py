@@ -41,6 +41,7 @@ from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run
 from encore_ray.schema import COMPARISON_FILE, REWARDS_DIR, SCORES_DIR, SUBSET, WEIGHTS_FILE
+from encore_ray.shell import to_paste
 from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, absolute
 
@@ -220,8 +221,8 @@ def _standing_weights(folder: Folder, name: str) -> Weights | None:
         return read_weights(folder, name)
     except (DataError, OSError):
         raise ResumeRefused(
-            f"{folder.path(name)} is there, and holds no whole weights of this version to compare with. Replace it "
-            "with --overwrite, or name another file."
+            f"{folder.path(name)} is there, and holds no whole weights of this version to compare with. Name another "
+            f"file, or replace it{to_paste(overwrite=True)}"
         ) from None
 
 

@@ -84,7 +84,7 @@ class Compare:
             write_report(run)
         show_comparison(comparison, console=console)
         return Ending(
-            tell_comparison(comparison),
+            tell_comparison(comparison, str(self.output or self.run)),
             self._steps(comparison),
             comparison.content,
             warnings=comparison.warnings,
@@ -94,17 +94,19 @@ class Compare:
         from encore_ray.schema import COMPARISON_FILE
 
         decision = comparison.decision
-        where = ["--run", self.run] if self.run else ["--scores", str(self.scores)]
+        where = ["--run", self.run] if self.run else ["--scores", str(self.scores), *self.columns.words]
         where += ["--rules", self.rules] if self.rules else []
         if not self.run:
             where += ["--output", Folder(str(self.output)).path("weights.json")]
         scheme = ["--scheme", decision.scheme] if decision and decision.scheme != "encore" else []
         again = ["--overwrite"] if self.run else []
+        folder = str(self.output or self.run)
+        look = next_step("see all of it in the browser", "report", folder, "--open")
         if decision is not None and not decision.beats_coin:
-            kept = Folder(self.output or self.run or "").path(COMPARISON_FILE)
-            return [next_step("see which rules agree with the labels", "inspect", kept)]
-        steps = [next_step("weigh the rules so", "weigh", *where, *scheme, *again)]
-        return [*steps, export_step(self.run)] if self.run else steps
+            kept = Folder(folder).path(COMPARISON_FILE)
+            return [next_step("see which rules agree with the labels", "inspect", kept), look]
+        weigh = next_step("weigh the rules so", "weigh", *where, *scheme, *again)
+        return [weigh, export_step(self.run) if self.run else look]
 
 
 def _named(assignments: Sequence[str]) -> dict[str, str]:

@@ -213,16 +213,16 @@ class Weigh:
 
         assert self.scores is not None and self.output is not None
         rules = ["--rules", self.rules] if self.rules else []
-        inputs = ["--scores", self.scores, "--weights", self.output]
+        scores = ["--scores", self.scores, *self.columns.words, *rules]
         folder = os.path.dirname(self.output)
         return [
             next_step(
                 "write the reward of every response by these weights",
-                *["compose", *inputs, *rules, "--output", os.path.join(folder, REWARDS_DIR)],
+                *["compose", *scores, "--weights", self.output, "--output", os.path.join(folder, REWARDS_DIR)],
             ),
             next_step(
                 "see whether another weighting is better on these pairs",
-                *["compare", "--scores", self.scores, *rules, "--output", os.path.join(folder, "comparison")],
+                *["compare", *scores, "--output", os.path.join(folder, "comparison")],
             ),
         ]
 
@@ -342,11 +342,12 @@ class Evaluate:
             write_report(run, weights=made.weights if rewards else None)
         show_metrics(made.metrics, console=console)
         steps = [
-            next_step("look at all figures again", "inspect", Folder(self.output or self.run or "").path(METRICS_FILE))
+            next_step("look at all figures again", "inspect", Folder(self.output or self.run or "").path(METRICS_FILE)),
+            next_step("see all of it in the browser", "report", self.output or self.run or "", "--open"),
         ]
         if self.run:
             steps = [
                 next_step("see whether another weighting is better on these pairs", "compare", "--run", self.run),
                 export_step(self.run),
             ]
-        return Ending(tell_metrics(made.metrics), steps, made.metrics.content)
+        return Ending(tell_metrics(made.metrics, str(self.output or self.run)), steps, made.metrics.content)

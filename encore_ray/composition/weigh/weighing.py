@@ -31,7 +31,7 @@ from encore_ray.composition.weigh.schemes import Encore
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.rules import RuleSet
-from encore_ray.shell import again, option
+from encore_ray.shell import option, to_paste
 
 ENCORE = Encore()
 
@@ -229,8 +229,8 @@ def check_ranges(rules: RuleSet, *, score_range: ScoreRange) -> bool:
             f"Rules{where} have different ranges: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
             f"{other.scale.lo:g} to {other.scale.hi:g}, so a wider one would outweigh the others. "
             f"Say how to mix them: {option('score_range', 'unit', section='weigh')} maps each to [0, 1], "
-            f"{option('score_range', 'raw', section='weigh')} adds them as they are. Mapped:\n  "
-            f"{again(score_range='unit', section='weigh')}"
+            f"{option('score_range', 'raw', section='weigh')} adds them as they are"
+            f"{to_paste(score_range='unit', section='weigh')}"
         )
     return other is not None
 
