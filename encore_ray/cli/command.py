@@ -1,6 +1,6 @@
 """What commands that do passes share: the run that they open, and the tables that they are told of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,8 +11,8 @@ from encore_ray.config.sources import section_defaults
 from encore_ray.errors import ConfigError
 from encore_ray.run import Run, hold_run
 from encore_ray.schema import REWARDS_DIR, WEIGHTS_FILE
-from encore_ray.shell import again
-from encore_ray.storage import Folder, absolute
+from encore_ray.shell import again, command
+from encore_ray.storage import Folder, absolute, require_paths
 
 
 def open_command(
@@ -44,6 +44,17 @@ def open_command(
         console=console,
         journal=journal,
     )
+
+
+def require_made(path: str, *words: str, beside: Sequence[str | None] = ()) -> None:
+    """ConfigError where a file or folder is not there, with the command that makes it.
+
+    Args:
+        beside: paths that the command reads; those that are not there are named with it, and nothing makes it then.
+    """
+    require_paths([*beside, path] if any(each and not Folder(each).exists() for each in beside) else [])
+    if not Folder(path).exists():
+        raise ConfigError(f"No such file or folder: {path}. First:\n  {command('encore-ray', *words)}")
 
 
 # What the explicit paths of a command are called where a person has yet to choose a name.

@@ -26,7 +26,8 @@ class ScoreColumns:
     rejected: Annotated[str | None, flag("COLUMN")] = None
     """The same of rejected responses. With a row a score, both name what the column side says."""
     map: Annotated[list[str], flag("NAME=COLUMN")] = field(default_factory=list)
-    """Other columns, as pair_id=uid prompt_id=.. subset=..; with a row a score also rule=.. side=.. score=.."""
+    """Other columns, as pair_id=uid prompt_id=.. subset=..; with a row a score also rule=.. side=.. score=.., with a
+    row a response side=.."""
 
     @property
     def naming(self) -> "Naming":

@@ -15,6 +15,7 @@ from encore_ray.config.sources import keep_options, read_rules
 from encore_ray.console.ending import Ending, NextStep, next_step
 from encore_ray.console.steps import export_step
 from encore_ray.errors import ConfigError
+from encore_ray.shell import again
 from encore_ray.storage import Folder, absolute, require_paths
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Compare:
     output: OptionalPathFlag = None
     """Folder for comparison.json and report/. Default: the run folder."""
     beside: Annotated[tyro.conf.UseAppendAction[list[str]], flag("NAME=REWARDS")] = field(default_factory=list)
-    """Rewards of the same pairs to show beside the schemes, as of a `compose` or `refine apply`."""
+    """Rewards of the same pairs to show beside the schemes, as of a `compose` or `refine apply`, or a table of them."""
     overwrite: Switch = False
     """Replace a comparison by other options that is there, instead of refusing."""
     columns: ScoreColumnFlags
@@ -117,7 +118,8 @@ def _named(assignments: Sequence[str]) -> dict[str, str]:
     for assignment in assignments:
         name, _, path = assignment.partition("=")
         if not name or not path:
-            raise ConfigError(f"--beside: expected NAME=REWARDS, as in refined=run/refined; found {assignment}.")
+            line = again(beside=f"rewards={assignment.strip('=') or 'REWARDS'}")
+            raise ConfigError(f"--beside: expected NAME=REWARDS, found {assignment}. Name them:\n  {line}")
         if name in found or name in LABELS:  # metrics go by name, too
             taken = "named twice" if name in found else "a scheme or a baseline"
             raise ConfigError(f"--beside: {name} is {taken}. Give each its own name.")

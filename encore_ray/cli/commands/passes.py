@@ -253,7 +253,7 @@ class Compose:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.cli.command import explicit_paths, open_command
+        from encore_ray.cli.command import explicit_paths, open_command, require_made
         from encore_ray.schema import REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
 
         inputs = {"scores": self.scores, "weights": self.weights}
@@ -264,7 +264,9 @@ class Compose:
         path = absolute(self.weights) if self.weights else folder.path(WEIGHTS_FILE)
         pairs = absolute(self.pairs) if self.pairs else None
         rules_path = absolute(self.rules) if self.rules else None
-        require_paths([scores or folder.path(SCORES_DIR), path, pairs, rules_path])
+        there = ["--scores", str(self.scores), *self.columns.words, "--output", str(self.weights)]
+        weigh = ["weigh", *(["--run", self.run] if self.run else there)]
+        require_made(path, *weigh, beside=[scores or folder.path(SCORES_DIR), pairs, rules_path])
         from encore_ray.artifacts import read_weights
         from encore_ray.console.sentences import tell_composed
         from encore_ray.console.show import show_counts
@@ -325,11 +327,13 @@ class Evaluate:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.cli.command import explicit_paths, open_command
+        from encore_ray.cli.command import explicit_paths, open_command, require_made
         from encore_ray.schema import METRICS_FILE, REWARDS_DIR
 
         rewards, output = explicit_paths("evaluate", run=self.run, output=self.output, inputs={"rewards": self.rewards})
-        require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR)])
+        if self.run:
+            require_made(Folder(absolute(self.run)).path(REWARDS_DIR), "compose", "--run", self.run)
+        require_paths([rewards])
         from encore_ray.console.sentences import tell_metrics
         from encore_ray.console.show import show_metrics
         from encore_ray.passes.evaluate import Evaluate as EvaluatePass

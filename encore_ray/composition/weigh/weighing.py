@@ -224,9 +224,9 @@ def check_ranges(rules: RuleSet, *, score_range: ScoreRange) -> bool:
     first = rules[0]
     other = next((rule for rule in rules if (rule.scale.lo, rule.scale.hi) != (first.scale.lo, first.scale.hi)), None)
     if other is not None and score_range == "declared":
-        where = f" of {rules.where}" if rules.where else ""
+        where = f" in {rules.where}" if rules.where else ""
         raise DataError(
-            f"Rules{where} have different ranges: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
+            f"Rules have different ranges{where}: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
             f"{other.scale.lo:g} to {other.scale.hi:g}, so a wider one would outweigh the others. "
             f"Say how to mix them: {option('score_range', 'unit', section='weigh')} maps each to [0, 1], "
             f"{option('score_range', 'raw', section='weigh')} adds them as they are"

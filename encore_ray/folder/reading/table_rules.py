@@ -8,7 +8,7 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.reading.tables import TableUnit, column_names, folders_beside
 from encore_ray.rules import RuleSet
 from encore_ray.schema import CHOSEN, REJECTED, RULES_FILE, SIDE_SEPARATOR, chosen_column, rejected_column
-from encore_ray.shell import option
+from encore_ray.shell import option, to_paste
 from encore_ray.storage import Folder, from_json
 from encore_ray.visible import short
 
@@ -102,7 +102,7 @@ def table_rules(units: Sequence[TableUnit], rules: RuleSet | None, *, weighed: R
     if units and rules is None:
         raise ConfigError(
             f"{units[0].table_name} was not made by `encore-ray score`, so it does not carry its rules: name their "
-            f"rules.yaml with {option('rules')}, or put it beside the scores."
+            f"rules.yaml, or put it beside the scores{to_paste(rules=RULES_FILE)}"
         )
     return fitting_rules(units, rules, are_weighed=rules is weighed)
 

@@ -147,7 +147,7 @@ def test_named_rules_win_over_stored_ones(tmp_path: Path) -> None:
 
 def test_scores_made_elsewhere_need_their_rules_named(tmp_path: Path) -> None:
     pq.write_table(scores(["a"]), tmp_path / "x.parquet")
-    with pytest.raises(ConfigError, match=r"name their rules.yaml with rules, or put it beside"):
+    with pytest.raises(ConfigError, match=r"name their rules.yaml, or put it beside the scores"):
         table_rules(table_units(str(tmp_path)), None)
     assert table_rules(table_units(str(tmp_path)), RuleSet.load(save_rules(tmp_path))) == RULES
 
