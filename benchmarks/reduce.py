@@ -53,7 +53,7 @@ from encore_ray.engine.on_ray.cluster import cluster
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.protocol.seal import read_manifest
-from encore_ray.folder.reading.tables import RULES_METADATA
+from encore_ray.folder.reading.table_rules import RULES_METADATA
 from encore_ray.passes.compare import Compare
 from encore_ray.passes.compose import Compose
 from encore_ray.passes.evaluate import Evaluate, Evaluation

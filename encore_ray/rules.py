@@ -25,6 +25,7 @@ from typing import Any, Literal
 import yaml
 
 from encore_ray.errors import DataError
+from encore_ray.files.drafted import Drafted, read_draft
 from encore_ray.files.named import read_named
 from encore_ray.files.plain_yaml import NotYaml, parse_yaml
 
@@ -177,10 +178,15 @@ class Rule:
 
 
 class RuleSet:
-    """An ordered set of rules with unique names; the order is the order of heads and columns."""
+    """An ordered set of rules with unique names; the order is the order of heads and columns.
 
-    def __init__(self, rules: Iterable[Rule]):
-        self.rules = tuple(rules)
+    Attributes:
+        where: the file that they are of, or what else messages call their place; "" where they have none.
+        drafted: what that file tells of itself, where it was drafted.
+    """
+
+    def __init__(self, rules: Iterable[Rule], *, where: str = "", drafted: Drafted | None = None):
+        self.rules, self.where, self.drafted = tuple(rules), where, drafted
         if not self.rules:
             raise DataError("A rule set needs at least one rule; found none.")
         lowered = [name.lower() for name in self.names]
@@ -193,6 +199,16 @@ class RuleSet:
     @property
     def names(self) -> list[str]:
         return [rule.name for rule in self.rules]
+
+    @property
+    def place(self) -> str:
+        """Where they are, and what of they were drafted."""
+        return f"{self.where} ({self.drafted})" if self.drafted else self.where
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether they were drafted and nobody has changed them since."""
+        return self.drafted is not None and not self.drafted.is_edited
 
     @property
     def fingerprint(self) -> str:
@@ -275,7 +291,8 @@ class RuleSet:
             value = parse_yaml(text)
         except NotYaml as error:
             raise DataError(f"{where} {error}.") from None
-        return cls.from_list(value, where=where)
+        read = text if isinstance(text, str) else text.decode()
+        return cls(cls.from_list(value, where=where), where=where, drafted=read_draft(read))
 
     @classmethod
     def load(cls, path: str | Path) -> "RuleSet":

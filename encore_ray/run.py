@@ -36,7 +36,7 @@ from encore_ray.folder.pass_facts import MadeFrom, as_json, keep_stamps, read_fa
 from encore_ray.folder.pass_table import PassTable, pass_table
 from encore_ray.folder.protocol.commits import Commit
 from encore_ray.folder.provenance import is_same
-from encore_ray.folder.reading.tables import run_rules
+from encore_ray.folder.reading.table_rules import run_rules
 from encore_ray.folder.run_log import RunLog
 from encore_ray.folder.spec import Pass, driver_folders
 from encore_ray.folder.status import run_status

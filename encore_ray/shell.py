@@ -1,14 +1,138 @@
-"""How a person calls our console scripts from the shell they are in."""
+"""How a person calls us, from a shell or from a program, and in whose words options are told.
+
+A message says what to give in the words of who asked: a flag to a command, a keyword argument to a function on tables,
+a key of the configuration to a program that runs jobs.
+"""
 
 import contextlib
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Protocol
 
-_CALLED: ContextVar[str] = ContextVar("called", default="Python")
+Value = str | float | bool | Mapping[str, str] | None  # of an option; None: it is only named
+
+_JOBS = ("run", "check", "submit")  # commands whose options are those of a file
+_ARGUMENTS = {"map": "columns"}  # flags that functions call otherwise
+
+
+class _Caller(Protocol):
+    """Who asked."""
+
+    @property
+    def called(self) -> str: ...
+
+    def option(self, name: str, value: Value, section: str) -> str: ...
+
+    def options(self, values: Mapping[str, Value]) -> str: ...
+
+    def again(self, values: Mapping[str, Value], section: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class _Program:
+    """A program that runs jobs: options are keys of the configuration."""
+
+    called: str = "Python"
+
+    def option(self, name: str, value: Value, section: str) -> str:
+        key = f"{section}.{name}" if section else name
+        if value is True and not section:
+            return f"{key}=True"  # of the call
+        return key if value is None else f"{key}: {value}"
+
+    def options(self, values: Mapping[str, Value]) -> str:
+        return ", ".join(self.option(name, value, "") for name, value in values.items())
+
+    def again(self, values: Mapping[str, Value], section: str) -> str:
+        return ", ".join(self.option(name, value, section) for name, value in values.items())
+
+
+@dataclass(frozen=True)
+class _Function(_Program):
+    """A function on tables: options are keyword arguments."""
+
+    name: str = ""
+
+    def option(self, name: str, value: Value, section: str) -> str:
+        if section:
+            return f"`{name}` of `options`" if value is None else f"`options={{{name!r}: {value!r}}}`"
+        name = _ARGUMENTS.get(name, name)
+        return f"`{name}`" if value is None else f"{name}={value!r}"
+
+    def again(self, values: Mapping[str, Value], section: str) -> str:
+        given = f"options={dict(values)!r}" if section else self.options(values)
+        return f"encore_ray.{self.name}(scores, {given})"
+
+
+@dataclass(frozen=True)
+class _Command:
+    """A command line: options are flags."""
+
+    words: tuple[str, ...]
+
+    @property
+    def called(self) -> str:
+        return shlex.join(["encore-ray", *self.words])
+
+    @property
+    def is_of_job(self) -> bool:
+        return self.words[:1] != () and self.words[0] in _JOBS
+
+    def option(self, name: str, value: Value, section: str) -> str:
+        if self.is_of_job and value is not True:
+            return shlex.join(_set(name, value, section))
+        return shlex.join(_flag(name, value))
+
+    def options(self, values: Mapping[str, Value]) -> str:
+        return " ".join(self.option(name, value, "") for name, value in values.items())
+
+    def again(self, values: Mapping[str, Value], section: str) -> str:
+        words = list(self.words)
+        for name, value in values.items():
+            if self.is_of_job and value is not True:
+                words += _set(name, value, section)
+                continue
+            words, before = _without(words, _name_of(name), has_values=value is not True)
+            if isinstance(value, Mapping):
+                value = {**dict(word.split("=", 1) for word in before if "=" in word), **value}
+            words += _flag(name, value)
+        return command("encore-ray", *words)
+
+
+_PROGRAM: _Caller = _Program()
+_CALLER: ContextVar[_Caller] = ContextVar("caller", default=_PROGRAM)
+
+
+def option(name: str, value: Value = None, *, section: str = "") -> str:
+    """An option as who asked gives it.
+
+    Args:
+        name: of the flag, with underscores.
+        value: True for a flag that is given without one; a mapping for NAME=VALUE; None names the option alone.
+        section: of the configuration that it is of, as "weigh"; "" for one of a command itself.
+    """
+    return _CALLER.get().option(name, value, section)
+
+
+def options(**values: Value) -> str:
+    """Several options, as `option` tells each, in one piece to paste."""
+    return _CALLER.get().options(values)
+
+
+def again(*, section: str = "", **values: Value) -> str:
+    """What was called, with these options in place of its own: a line to paste; arguments as of `option`."""
+    return _CALLER.get().again(values, section)
+
+
+def to_paste(*, section: str = "", **values: Value) -> str:
+    """The end of a sentence on what to do: the line of `again` on its own, where a command or a function was called."""
+    caller = _CALLER.get()
+    return "." if caller is _PROGRAM else f":\n  {caller.again(values, section)}"
 
 
 def command(*words: str) -> str:
@@ -39,13 +163,60 @@ def near(path: str) -> str:
 @contextlib.contextmanager
 def called_as(words: Sequence[str]) -> Iterator[None]:
     """While it lasts, a command of ours with these words is at work."""
-    token = _CALLED.set(shlex.join(["encore-ray", *words]))
+    with _asked_by(_Command(tuple(words))):
+        yield
+
+
+@contextlib.contextmanager
+def called_on_tables(function: str) -> Iterator[None]:
+    """While it lasts, a function of ours on tables is at work."""
+    with _asked_by(_Function(name=function)):
+        yield
+
+
+@contextlib.contextmanager
+def _asked_by(caller: _Caller) -> Iterator[None]:
+    token = _CALLER.set(caller)
     try:
         yield
     finally:
-        _CALLED.reset(token)
+        _CALLER.reset(token)
 
 
 def called() -> str:
     """The command line of ours that is at work; Python where it is somebody's own program."""
-    return _CALLED.get()
+    return _CALLER.get().called
+
+
+def _name_of(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
+
+
+def _set(name: str, value: Value, section: str) -> list[str]:
+    key = f"{section}.{name}" if section else name
+    return ["--set", key if value is None else f"{key}={value}"]
+
+
+def _flag(name: str, value: Value) -> list[str]:
+    if value is None or value is True:
+        return [_name_of(name)]
+    if isinstance(value, Mapping):
+        return [_name_of(name), *(f"{key}={own}" for key, own in value.items())]
+    return [_name_of(name), f"{value:g}" if isinstance(value, float) else str(value)]
+
+
+def _without(words: Sequence[str], flag: str, *, has_values: bool) -> tuple[list[str], list[str]]:
+    """A command line without a flag and its values, and these values."""
+    left: list[str] = []
+    values: list[str] = []
+    is_its = False
+    for word in words:
+        if word == flag or word.startswith(f"{flag}="):
+            is_its = has_values and word == flag
+            values += [word.removeprefix(f"{flag}=")] if word != flag else []
+        elif is_its and not word.startswith("-"):
+            values.append(word)
+        else:
+            is_its = False
+            left.append(word)
+    return left, values

@@ -14,8 +14,11 @@ arguments `chosen`, `rejected` and `columns` say what --chosen, --rejected and -
 the scores of N single responses, a pair of them those of both sides.
 """
 
+import contextlib
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
@@ -23,23 +26,25 @@ import pyarrow as pa
 
 from encore_ray.api.results import ComparedSchemes, Rewards, Weights
 from encore_ray.api.runs import RunFolder, open_run
-from encore_ray.api.tables import Scores, Table, open_table
+from encore_ray.api.tables import Scores, open_table
 from encore_ray.artifacts import Comparison
 from encore_ray.composition.weigh.weights import Weights as Content
 from encore_ray.config import WeighOptions
 from encore_ray.config.sources import make_section, read_rules
-from encore_ray.drafts.inferred import infer_rules
+from encore_ray.drafts.inferred import known_rules
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.work.reduce import Reducer
-from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.reading.tables import TableUnit, carried_rules, table_rules
+from encore_ray.errors import ConfigError
+from encore_ray.folder.reading.table_rules import fitting_rules, own_rules_beside
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.foreign.naming import Naming
 from encore_ray.passes.compare import compare_units
 from encore_ray.passes.compose import compose_unit, tell_out_of_scale
+from encore_ray.passes.second_table import SecondTable, open_ratings
 from encore_ray.passes.weigh import weigh_units
 from encore_ray.rules import RuleSet
-from encore_ray.schema import CHOSEN, REJECTED, SIDE_SEPARATOR
-from encore_ray.storage import absolute
+from encore_ray.shell import called_on_tables
+from encore_ray.storage import Folder, absolute
 
 __all__ = ["ComparedSchemes", "Rewards", "RunFolder", "Weights", "compare", "compose", "open_run", "weigh"]
 
@@ -47,6 +52,7 @@ Rules = RuleSet | Sequence[str] | str | PathLike[str]
 Options = WeighOptions | Mapping[str, Any]
 
 
+@called_on_tables("weigh")
 def weigh(
     scores: Scores,
     rules: Rules | None = None,
@@ -70,13 +76,13 @@ def weigh(
         ConfigError: options, rules or names of columns are wrong, or several columns may be meant. DataError: there are
             no scores, or one is not finite or outside its scale.
     """
-    given = _given(rules)
-    with open_table(scores, Naming(chosen, rejected, columns or {}), rules=_names(given)) as table:
-        found, assumed = _rules(table, given)
-        weights = weigh_units(table.units, found, _options(options), Reducer(LocalEngine()))
-    return Weights(weights, assumed)
+    with _weighable(scores, rules, options, Naming(chosen, rejected, columns or {})) as asked:
+        reducer = Reducer(LocalEngine())
+        weights = weigh_units(asked.units, asked.rules, asked.options, reducer, ratings=asked.ratings)
+    return Weights(weights, _said(asked.told))
 
 
+@called_on_tables("compose")
 def compose(
     scores: Scores,
     weights: Weights | Content | str | PathLike[str],
@@ -99,13 +105,14 @@ def compose(
     found = _weights(weights)
     naming = Naming(chosen, rejected, columns or {})
     with open_table(scores, naming, rules=found.rule_set.names) as table:
-        rules = table_rules(table.units, found.rule_set)
+        rules = fitting_rules(table.units, found.rule_set, are_weighed=True)
         parts = [compose_unit(unit, found, rules) for unit in table.units]
         rewards = pa.concat_tables([part for part, _ in parts], promote_options="default")
         counts = sum((Counter(counted) for _, counted in parts), Counter())
     return Rewards(rewards, "rewards", _said([*table.sentences, *tell_out_of_scale(counts)]), table.index)
 
 
+@called_on_tables("compare")
 def compare(
     scores: Scores,
     rules: Rules | None = None,
@@ -116,11 +123,39 @@ def compare(
     columns: Mapping[str, str] | None = None,
 ) -> ComparedSchemes:
     """All weight schemes on the same pairs, as `encore-ray compare` counts them; arguments as of `weigh`."""
-    given = _given(rules)
-    with open_table(scores, Naming(chosen, rejected, columns or {}), rules=_names(given)) as table:
-        found, assumed = _rules(table, given)
-        made = compare_units(table.units, found, _options(options), Reducer(LocalEngine()))
-    return ComparedSchemes(Comparison.of(made), assumed)
+    with _weighable(scores, rules, options, Naming(chosen, rejected, columns or {})) as asked:
+        reducer = Reducer(LocalEngine())
+        made = compare_units(asked.units, asked.rules, asked.options, reducer, ratings=asked.ratings)
+    return ComparedSchemes(Comparison.of(made), _said(asked.told))
+
+
+@dataclass(frozen=True)
+class _Weighable:
+    """What is asked for where rules are weighed.
+
+    Attributes:
+        told: how tables were read, and what is assumed of rules that nobody gave.
+    """
+
+    units: Sequence[TableUnit]
+    rules: RuleSet
+    options: WeighOptions
+    ratings: SecondTable | None
+    told: Sequence[str]
+
+
+@contextlib.contextmanager
+def _weighable(scores: Scores, rules: Any, options: Options | None, naming: Naming) -> Iterator[_Weighable]:
+    """Scores in the form of ours, with their rules, and ratings where the options name any."""
+    given, asked = _given(rules), _options(options)
+    with contextlib.ExitStack() as held:
+        table = held.enter_context(open_table(scores, naming, rules=_names(given, scores)))
+        known = known_rules(table.units, given, texts=table.account.rules if table.account else None)
+        assert known.rules is not None
+        scratch = Folder(held.enter_context(tempfile.TemporaryDirectory(prefix="encore-ray-")))
+        ratings = held.enter_context(open_ratings(asked, known.rules, scratch=scratch))
+        told = [*table.sentences, *known.assumed, *known.sentences, *(ratings.sentences if ratings else ())]
+        yield _Weighable(table.units, known.rules, asked, ratings, told)
 
 
 def _weights(weights: Any) -> Content:
@@ -150,19 +185,11 @@ def _given(rules: Any) -> RuleSet | list[str] | None:
     return read_rules(absolute(fspath(rules))) if isinstance(rules, str | PathLike) else _named(rules)
 
 
-def _names(given: RuleSet | list[str] | None) -> list[str] | None:
+def _names(given: RuleSet | list[str] | None, scores: Scores) -> list[str] | None:
+    """Names of the rules, where they are known before the table is read."""
+    if given is None and isinstance(scores, str | PathLike):
+        given = own_rules_beside(absolute(fspath(scores)))
     return given.names if isinstance(given, RuleSet) else given
-
-
-def _rules(table: Table, given: RuleSet | list[str] | None) -> tuple[RuleSet, str]:
-    """The rules, and how the table was read and what is assumed of rules that nobody gave."""
-    if isinstance(given, RuleSet):
-        return table_rules(table.units, given), _said(table.sentences)
-    if given is None and table.units and (carried := carried_rules(table.units[0])) is not None:
-        return table_rules(table.units, carried), _said(table.sentences)
-    names = _named_by_columns(table.units) if given is None else given
-    drafted = infer_rules(table.units, names, texts=table.account.rules if table.account else None)
-    return drafted.rules, _said([*table.sentences, *drafted.assumed])
 
 
 def _said(sentences: Sequence[str]) -> str:
@@ -179,23 +206,3 @@ def _named(rules: Any) -> list[str]:
             f"found {rules!r:.200}."
         )
     return [str(name) for name in names]
-
-
-def _named_by_columns(units: Sequence[TableUnit]) -> list[str]:
-    """A rule for each column chosen__RULE; DataError where its other side is missing, or there is none."""
-    if not units:
-        return table_rules(units, None).names  # which says that the table is empty
-    names = units[0].schema.names
-    chosen, rejected = (
-        [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-        for prefix in (f"{side}{SIDE_SEPARATOR}" for side in (CHOSEN, REJECTED))
-    )
-    odd = [rule for rule in dict.fromkeys([*chosen, *rejected]) if rule not in chosen or rule not in rejected]
-    if odd or not chosen:
-        what = f"of {', '.join(odd[:6])} it has one of the two" if odd else f"found {', '.join(names[:6])}"
-        raise DataError(
-            f"{units[0].table_name}: expected the columns {CHOSEN}{SIDE_SEPARATOR}RULE and "
-            f"{REJECTED}{SIDE_SEPARATOR}RULE of each rule; {what}{' …' if len(odd or names) > 6 else ''}. Name the "
-            "rules that count by `rules`."
-        )
-    return chosen

@@ -118,7 +118,9 @@ class Rows(_Shown):
     def _repr_html_(self) -> str:
         shown = Rows(self.table.slice(0, _MOST_SHOWN), self.what)
         notes = [f"{self.table.num_rows:,} pairs", self.assumed]
-        return shown.to_pandas().to_html(index=False) + "".join(f"<p>{escape(note)}</p>" for note in notes if note)
+        return shown.to_pandas().to_html(index=False) + "".join(
+            f"<p>{escape(note, quote=False)}</p>" for note in notes if note
+        )
 
 
 class Rewards(Rows):

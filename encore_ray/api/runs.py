@@ -9,7 +9,8 @@ import pyarrow as pa
 from encore_ray.api.results import ComparedSchemes, EvaluatedRewards, Rewards, Rows, Weights
 from encore_ray.artifacts import Comparison, Metrics, read_weights
 from encore_ray.errors import ConfigError
-from encore_ray.folder.reading.tables import run_rules, table_units
+from encore_ray.folder.reading.table_rules import run_rules
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.folder.spec import COMPARE, COMPOSE, EVALUATE, SCORE, WEIGH, Pass
 from encore_ray.folder.status import run_status
 from encore_ray.rules import RuleSet

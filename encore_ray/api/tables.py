@@ -3,25 +3,29 @@
 import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.errors import ConfigError, DataError, EncoreError
+from encore_ray.errors import ConfigError, DataError
+from encore_ray.folder.reading.columns import holds_numbers
 from encore_ray.folder.reading.memory import MemoryUnit
 from encore_ray.folder.reading.tables import TableUnit, table_units
 from encore_ray.foreign.account import Account
-from encore_ray.foreign.forms import is_own
+from encore_ray.foreign.forms import OWN
+from encore_ray.foreign.gaps import Gaps
 from encore_ray.foreign.naming import IDS, Naming
 from encore_ray.foreign.table import said_of, score_table
 from encore_ray.foreign.turning import Turning
-from encore_ray.foreign.values import as_ids
-from encore_ray.schema import CHOSEN, PAIR_ID, REJECTED
+from encore_ray.foreign.values import as_ids, what_to_do
+from encore_ray.schema import CHOSEN, PAIR_ID, REJECTED, SIDE_SEPARATOR, chosen_column, rejected_column
 from encore_ray.storage import Folder, absolute
+from encore_ray.visible import short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,28 +69,15 @@ def open_table(scores: Scores, naming: Naming, *, rules: Sequence[str] | None) -
         ConfigError: this is no table, or a column that is named is not there. DataError: it has no row, or no scores.
     """
     with contextlib.ExitStack() as held:
-        with _in_python():
-            if isinstance(scores, str | PathLike):
-                scratch = Folder(held.enter_context(tempfile.TemporaryDirectory(prefix="encore-ray-")))
-                opened = score_table(absolute(fspath(scores)), naming, rules=rules, scratch=scratch)
-                found = held.enter_context(opened)
-                table = Table(table_units(found.uri), found.account)
-            else:
-                with said_of("scores"):
-                    table = _in_memory(scores, naming, rules)
+        if isinstance(scores, str | PathLike):
+            scratch = Folder(held.enter_context(tempfile.TemporaryDirectory(prefix="encore-ray-")))
+            opened = score_table(absolute(fspath(scores)), naming, rules=rules, scratch=scratch)
+            found = held.enter_context(opened)
+            table = Table(table_units(found.uri), found.account)
+        else:
+            with said_of("scores"):
+                table = _in_memory(scores, naming, rules)
         yield table
-
-
-@contextlib.contextmanager
-def _in_python() -> Iterator[None]:
-    """Errors that name flags say what they are called here."""
-    try:
-        yield
-    except EncoreError as error:
-        if "--chosen" not in str(error) and "--map" not in str(error):
-            raise
-        told = f"{error} In Python they are the arguments chosen, rejected and columns."
-        raise type(error)(told) from None
 
 
 def _in_memory(scores: Scores, naming: Naming, rules: Sequence[str] | None) -> Table:
@@ -97,7 +88,7 @@ def _in_memory(scores: Scores, naming: Naming, rules: Sequence[str] | None) -> T
     table = _as_arrow(scores)
     if not table.num_rows:
         raise DataError("scores is empty: it has no row.")
-    if is_own(table.column_names) and not naming.says_something:
+    if not naming.says_something and _is_ours(table, rules):
         return Table([MemoryUnit.of(_with_ids(table))], index=index)
     turning = Turning.of(table, naming, table="scores", rules=rules, texts=None)
     with tempfile.TemporaryDirectory(prefix="encore-ray-") as scratch:
@@ -107,6 +98,19 @@ def _in_memory(scores: Scores, naming: Naming, rules: Sequence[str] | None) -> T
     kept_N = turning.has_N
     index = None if index is None or kept_N is None else index[kept_N]
     return Table([MemoryUnit.of(pa.concat_tables(parts))], turning.account, index)
+
+
+def _is_ours(table: pa.Table, rules: Sequence[str] | None) -> bool:
+    """Whether a table is read as it is: columns called as ours that hold numbers, and no row that lacks a score."""
+    names = [name for name in table.column_names if name.startswith(OWN)]
+    there = dict.fromkeys(name.partition(SIDE_SEPARATOR)[2] for name in names)
+    counted = [rule for rule in there if rules is None or rule in rules]
+    sides = [side(rule) for rule in counted for side in (chosen_column, rejected_column)]
+    if not sides or not {*sides} <= {*names} or not all(holds_numbers(table.column(name)) for name in sides):
+        return False
+    gaps = Gaps.of(counted)
+    gaps.look(table.select(sides))
+    return gaps.is_whole
 
 
 def is_pandas(scores: Scores) -> bool:
@@ -160,6 +164,9 @@ def _as_arrow(scores: Scores) -> pa.Table:
         else:
             table = pa.table(_arrays(scores) if isinstance(scores, Mapping) else scores)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        for name, column in scores.items() if is_pandas(scores) else ():
+            if told := _odd_one(column):
+                raise DataError(f"scores: column {short(str(name))}{told}") from None
         told = "; ".join(map(str, error.args))
         raise DataError(f"scores cannot be read as a table, each column as long as the others: {told}.") from None
     _refuse_repeated(table.column_names)
@@ -194,8 +201,19 @@ def _arrays(columns: Mapping[Any, Any]) -> dict[str, Any]:
             is_arrow = isinstance(column, pa.Array | pa.ChunkedArray)
             found[str(name)] = column if is_arrow else pa.array(column, from_pandas=True)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"scores: column {name} cannot be read as an array: {error}.") from None
+            told = _odd_one(column) or f" cannot be read as an array: {error}."
+            raise DataError(f"scores: column {name}{told}") from None
     return found
+
+
+def _odd_one(values: Any) -> str:
+    """The end of a sentence on a column of numbers with another value among them; "" for another column."""
+    found = list(values) if isinstance(values, Iterable) and not isinstance(values, str) else []
+    texts = [(row, value) for row, value in enumerate(found, start=1) if isinstance(value, str)]
+    if not texts or sum(isinstance(value, Number) for value in found) < len(texts):
+        return ""
+    row, value = texts[0]
+    return f", row {row}: {short(value)!r} is no number. {what_to_do()}"
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """What commands that do passes share: the run that they open, and the tables that they are told of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,7 +10,9 @@ from encore_ray.config import ClusterOptions, Section, TrackingOptions
 from encore_ray.config.sources import options_of_run, section_defaults
 from encore_ray.errors import ConfigError
 from encore_ray.run import Run, hold_run
-from encore_ray.storage import Folder, absolute
+from encore_ray.schema import REWARDS_DIR, WEIGHTS_FILE
+from encore_ray.shell import again, command
+from encore_ray.storage import Folder, absolute, require_paths
 
 
 def open_command(
@@ -45,6 +47,26 @@ def open_command(
     )
 
 
+def require_made(path: str, *words: str, beside: Sequence[str | None] = ()) -> None:
+    """ConfigError where a file or folder is not there, with the command that makes it.
+
+    Args:
+        beside: paths that the command reads; those that are not there are named with it, and nothing makes it then.
+    """
+    require_paths([*beside, path] if any(each and not Folder(each).exists() for each in beside) else [])
+    if not Folder(path).exists():
+        raise ConfigError(f"No such file or folder: {path}. First:\n  {command('encore-ray', *words)}")
+
+
+# What the explicit paths of a command are called where a person has yet to choose a name.
+_USUAL = {
+    "weigh": {"scores": "SCORES", "output": WEIGHTS_FILE},
+    "compose": {"scores": "SCORES", "weights": WEIGHTS_FILE, "output": REWARDS_DIR},
+    "evaluate": {"rewards": REWARDS_DIR, "output": "evaluation"},
+    "compare": {"scores": "SCORES", "output": "comparison"},
+}
+
+
 def explicit_paths(
     command: str, *, run: str | None, output: str | None, inputs: Mapping[str, str | None]
 ) -> tuple[str | None, str | None]:
@@ -56,7 +78,10 @@ def explicit_paths(
     """
     table = next(iter(inputs))
     if run is None and (output is None or None in inputs.values()):
-        raise ConfigError(f"{command} needs --run, or {', '.join(f'--{flag}' for flag in inputs)} and --output.")
+        asked = {**_USUAL[command], **inputs, "output": output}
+        missing = {name: _USUAL[command][name] for name, value in asked.items() if value is None}
+        needs = f"{command} needs --run, or {', '.join(f'--{flag}' for flag in inputs)} and --output"
+        raise ConfigError(f"{needs}:\n  {again(run='RUN') if len(missing) == len(asked) else again(**missing)}")
     if run is not None and (inputs[table] or output):
         raise ConfigError(f"{command} takes --run, or --{table} with --output, not both.")
     found = inputs[table]

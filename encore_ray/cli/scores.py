@@ -10,6 +10,7 @@ import tyro
 from encore_ray.cli.flags import flag, named_columns
 from encore_ray.errors import ConfigError
 from encore_ray.rules import RuleSet
+from encore_ray.shell import again, near
 
 if TYPE_CHECKING:
     from encore_ray.foreign.naming import Naming
@@ -25,7 +26,8 @@ class ScoreColumns:
     rejected: Annotated[str | None, flag("COLUMN")] = None
     """The same of rejected responses. With a row a score, both name what the column side says."""
     map: Annotated[list[str], flag("NAME=COLUMN")] = field(default_factory=list)
-    """Other columns, as pair_id=uid prompt_id=.. subset=..; with a row a score also rule=.. side=.. score=.."""
+    """Other columns, as pair_id=uid prompt_id=.. subset=..; with a row a score also rule=.. side=.. score=.., with a
+    row a response side=.."""
 
     @property
     def naming(self) -> "Naming":
@@ -33,6 +35,13 @@ class ScoreColumns:
         from encore_ray.foreign.naming import Naming
 
         return Naming(self.chosen, self.rejected, named_columns(self.map, example="pair_id=uid"))
+
+    @property
+    def words(self) -> list[str]:
+        """The same as one would type it, for a command on the same table."""
+        sides = [("--chosen", self.chosen), ("--rejected", self.rejected)]
+        told = [word for flag, column in sides if column is not None for word in (flag, column)]
+        return [*told, *(["--map", *self.map] if self.map else [])]
 
 
 ScoreColumnFlags = Annotated[ScoreColumns, tyro.conf.arg(name="")]
@@ -61,9 +70,12 @@ def open_scores(
         rules: that a person names.
         known: names of the rules where weights tell them; then none are inferred.
 
+    Rules that nobody gives are read off the scores, and kept beside the results once the pass has ended well.
+
     Raises:
-        ConfigError, DataError: as of `score_table` and `infer_rules`; a drafted rules.yaml was changed since.
+        ConfigError, DataError: as of `score_table`, `known_rules` and `keep_draft`.
     """
+    from encore_ray.folder.reading.table_rules import own_rules_beside
     from encore_ray.foreign.table import score_table
 
     naming = columns.naming
@@ -72,15 +84,28 @@ def open_scores(
             raise ConfigError("--chosen, --rejected and --map name columns of --scores; with --run there are none.")
         yield Scores(None, rules)
         return
-    names = rules.names if rules is not None else known
+    from encore_ray.drafts.inferred import keep_draft, known_rules
+    from encore_ray.folder.reading.tables import table_units
+
+    own = rules or (own_rules_beside(uri) if known is None else None)
+    names = own.names if own is not None else known
     with score_table(uri, naming, rules=names, scratch=run.folder) as table:
         labels: dict[str, str] = {}
         if table.account is not None:
             labels = table.account.rules
             _tell(run, table.account.sentences())
-        if rules is None and known is None:
-            rules = _inferred(run, table.uri, labels)
-        yield Scores(table.uri, rules)
+        units = table_units(table.uri)
+        found = known_rules(units, rules, weighed=known, texts=labels)
+        draft = keep_draft(found.draft.text, units, run.folder) if found.draft else None
+        if draft is not None:
+            run.note("no rules are given, so they are read off the scores")
+        for sentence in [*(f"assumed: {each}" for each in found.assumed), *found.sentences]:
+            run.note(sentence)
+        yield Scores(table.uri, found.rules)
+        if draft is not None:
+            draft.write()
+            run.note(f"rules: {draft.path} ({draft.told})")
+            run.note(f"to count by them once they are corrected: {again(rules=near(draft.path), overwrite=True)}")
 
 
 @contextlib.contextmanager
@@ -104,7 +129,7 @@ def open_rewards(run: "Run", uri: str | None, columns: ScoreColumns, weights: st
     found = read_weights(*place_of(absolute(weights))) if weights else None
     with reward_table(uri, naming, weights=found, scratch=run.folder) as table:
         if table.account is not None:
-            _tell(run, [f"{uri}: {table.account.num_pairs:,} pairs", *table.account.sentences()[1:]])
+            _tell(run, table.account.sentences(of_rules=False))
         yield table.uri
 
 
@@ -113,24 +138,3 @@ def _tell(run: "Run", sentences: Sequence[str]) -> None:
     for sentence in sentences:
         run.note(sentence)
     run.note(f"turned into a table of ours, in {run.folder.uri} for as long as this takes")
-
-
-def _inferred(run: "Run", uri: str, labels: dict[str, str]) -> RuleSet | None:
-    """Rules read off the scores, where none stand with them; written beside the results, to be edited."""
-    from encore_ray.drafts.files import Draft
-    from encore_ray.drafts.inferred import infer_rules
-    from encore_ray.folder.reading.tables import carried_rules, table_units
-    from encore_ray.passes.scorers.by_ratings import rated_rules
-    from encore_ray.schema import RULES_FILE
-
-    units = table_units(uri)
-    if not units or carried_rules(units[0]) is not None or not (rated := rated_rules(units)):
-        return None
-    drafted = infer_rules(units, rated, texts=labels)
-    path = run.path(RULES_FILE)
-    remedy = f"Take it by --rules {path}, or have it drafted anew by --overwrite."
-    Draft({RULES_FILE: drafted.text}, (), ()).write(run.folder.uri, overwrite=run.overwrite, remedy=remedy)
-    run.note(f"no rules are given, so they are read off the scores; correct {path} and give it by --rules")
-    for sentence in drafted.assumed:
-        run.note(f"assumed: {sentence}")
-    return drafted.rules

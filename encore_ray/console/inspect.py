@@ -1,14 +1,11 @@
 """Explains an artifact to a person: what it is, how much of it there is, and what stands in it."""
 
-import itertools
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
@@ -26,7 +23,7 @@ from encore_ray.artifacts import (
     TrainReport,
     WeightsFile,
 )
-from encore_ray.console.ending import Ending, NextStep, next_step
+from encore_ray.console.ending import Ending, next_step
 from encore_ray.console.sentences import (
     tell_comparison,
     tell_heads,
@@ -45,22 +42,20 @@ from encore_ray.console.show import (
     show_metrics,
     show_refined_rules,
     show_refinement,
-    show_selection,
     show_status,
     show_training,
     show_weights,
 )
 from encore_ray.console.steps import export_step, run_steps
+from encore_ray.console.tables import look_around, show_raw, show_table
 from encore_ray.console.words import be, plural
-from encore_ray.errors import ConfigError, DataError, EncoreError
+from encore_ray.errors import ConfigError, DataError
 from encore_ray.files.plain_yaml import NotYaml, parse_yaml
 from encore_ray.folder import spec
 from encore_ray.folder.driver.lock import driver_of
-from encore_ray.folder.pass_table import PassTable, pass_tables
+from encore_ray.folder.pass_table import pass_tables
 from encore_ray.folder.reading.parquet import open_parquet
-from encore_ray.folder.reading.tables import table_units
 from encore_ray.folder.status import run_status
-from encore_ray.foreign.files import PART_ROWS, table_files
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
     COMPARISON_FILE,
@@ -68,14 +63,11 @@ from encore_ray.schema import (
     LINE,
     PAIRS_DIR,
     QUARANTINE_DIR,
-    QUARANTINE_SCHEMA,
     REASON,
     REWARDS_DIR,
-    SELECTED_COUNT,
     SOURCE,
-    SUCCESS_FILE,
 )
-from encore_ray.shell import command, near
+from encore_ray.shell import near
 from encore_ray.storage import Folder, require_paths
 from encore_ray.visible import MOST_ROWS, more, short, visible
 
@@ -92,7 +84,7 @@ class _Shown:
     def __call__(self, content: Any, *, where: str, console: Console) -> Ending:
         artifact = self.kind.of(content, where=where)
         self.show_in(Folder(where.rpartition("/")[0] or "/"), artifact, console)
-        return Ending(self.tell(artifact, near(where)), [_look_around(where)], artifact.content)
+        return Ending(self.tell(artifact, near(where)), [look_around(where)], artifact.content)
 
     def show_in(self, folder: Folder, artifact: Any, console: Console) -> None:
         """Show a file of a folder; weights with a comparison beside them do not ask for one."""
@@ -133,7 +125,8 @@ def inspect_path(path: str, *, console: Console) -> Ending:
     parent, _, name = path.rpartition("/")
     folder = Folder(path)
     if name.endswith(".json"):
-        return _show_json(path, Folder(parent).read_json(name), console)
+        value = Folder(parent).read_json(name)
+        return show_raw(path, console) if isinstance(value, list) else _show_json(path, value, console)
     if name.endswith((".yaml", ".yml")):
         return _show_yaml(path, Folder(parent).read_file(name), console)
     if folder.exists(PAIRS_DIR):
@@ -144,18 +137,18 @@ def inspect_path(path: str, *, console: Console) -> Ending:
         return _show_model(path, console)
     if name == QUARANTINE_DIR or any(folder.exists(one.name) for one in spec.PASSES):
         return _show_quarantine(folder, console)
-    return _show_table(path, console)
+    return show_table(path, console)
 
 
 def _show_json(path: str, value: Any, console: Console) -> Ending:
     """A contract file is known by its keys, whatever it is called."""
     if not isinstance(value, dict):
-        raise ConfigError(f"{path} is JSON, but no artifact of ours.")
+        raise ConfigError(f"{path} is JSON, but no artifact of ours, and no list of rows.")
     shown = next((each for each in SHOWN if each.keys <= value.keys()), None)
     if shown:
         return shown(value, where=path, console=console)
     console.print_json(json.dumps(value))
-    return Ending(f"{near(path)} is JSON of no kind that inspect knows.", [_look_around(path)], value)
+    return Ending(f"{near(path)} is JSON of no kind that inspect knows.", [look_around(path)], value)
 
 
 def _show_yaml(path: str, data: bytes, console: Console) -> Ending:
@@ -252,7 +245,7 @@ def _show_quarantine(folder: Folder, console: Console) -> Ending:
     said = f"{plural(sum(reasons.values()), 'row')} {be(sum(reasons.values()))} in quarantine"
     content = {reason: {"rows": count, "first": example[reason]} for reason, count in reasons.items()}
     if not reasons:
-        return Ending(f"{said}.", [_look_around(folder.uri)], content)
+        return Ending(f"{said}.", [look_around(folder.uri)], content)
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for column in ("reason", "rows", "first source", "line", "detail"):
         table.add_column(column, overflow="fold")
@@ -262,7 +255,7 @@ def _show_quarantine(folder: Folder, console: Console) -> Ending:
         table.add_row(reason, f"{count:,}", escape(source), str(row[LINE]), escape(detail))
     console.print(table)
     most = reasons.most_common(1)[0][0]
-    return Ending(f"{said}, most of them for {most}.", [_look_around(folder.uri)], content)
+    return Ending(f"{said}, most of them for {most}.", [look_around(folder.uri)], content)
 
 
 def _quarantined(folder: Folder, name: str) -> Iterator[dict[str, Any]]:
@@ -273,76 +266,3 @@ def _quarantined(folder: Folder, name: str) -> Iterator[dict[str, Any]]:
     for file, digest in sorted(files.items()):
         with open_parquet(folder, file, digest=digest) as parquet:
             yield from parquet.read(columns=[REASON, SOURCE, LINE, DETAIL]).to_pylist()
-
-
-def _show_table(path: str, console: Console) -> Ending:
-    try:
-        units = table_units(path)
-    except ConfigError:
-        return _show_other_table(path, console)
-    folder = Folder(path)
-    sealed = folder.exists(SUCCESS_FILE)
-    rows = sum(unit.rows for unit in units)
-    console.print(
-        f"[bold]{escape(path)}[/]: {rows:,} rows in {len(units):,} {'units, sealed' if sealed else 'parts'}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    done = PassTable(folder, folder, name="").sealed() if sealed else None
-    counts = (done or {}).get("counts", {})
-    if any(key.startswith(SELECTED_COUNT) for key in counts):
-        show_selection(counts, console=console)
-    row = _show_first_row(units[0].read_all(), console) if units else {}
-    content = {"rows": rows, "units": len(units), "sealed": sealed, "counts": counts, "first_row": row}
-    said = f"{near(path)} is a table of {plural(rows, 'row')} with {plural(len(row), 'column')}."
-    return Ending(said, [_look_around(path)], content)
-
-
-def _show_other_table(path: str, console: Console) -> Ending:
-    """A table of another kind, as a corpus or an exported dataset: its first rows, and how many where they are few."""
-    try:
-        part = next(itertools.chain.from_iterable(file.parts() for file in table_files(path)), None)
-    except EncoreError as error:
-        raise ConfigError(f"{path} is nothing that inspect knows: {error}") from None
-    rows = 0 if part is None else part.num_rows
-    counted = f"{rows:,} rows{' or more' if rows == PART_ROWS else ''}"
-    console.print(f"[bold]{escape(path)}[/]: {counted}", highlight=False, soft_wrap=True)
-    row = {} if part is None else _show_first_row(part, console)
-    said = f"{near(path)} is a table of {counted} with {plural(len(row), 'column')}."
-    return Ending(said, [_look_around(path)], {"rows": rows, "first_row": row})
-
-
-def _show_first_row(rows: pa.Table, console: Console) -> dict[str, Any]:
-    first = rows.slice(0, 1)
-    kind = "quarantine" if first.schema.equals(QUARANTINE_SCHEMA) else "column"
-    table = Table(box=None, padding=(0, 2), header_style="bold")
-    for column in (kind, "type", "first row"):
-        table.add_column(column, overflow="fold")
-    row = first.to_pylist()[0] if first.num_rows else {}
-    for field in list(first.schema)[:MOST_ROWS]:
-        text = json.dumps(row.get(field.name), ensure_ascii=False, default=str)
-        value = visible(text if len(text) <= CELL else f"{text[:CELL]}…")
-        table.add_row(escape(short(field.name)), escape(short(str(field.type))), escape(value))
-    if len(first.schema) > MOST_ROWS:
-        table.add_row(f"and {len(first.schema) - MOST_ROWS:,} more columns")
-    console.print(table)
-    return {name: _as_json(value) for name, value in row.items()}
-
-
-def _as_json(value: Any) -> Any:
-    """A value of a table as JSON has it: what is no finite number is none, what JSON does not know is text."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, list):
-        return [_as_json(each) for each in value]
-    if isinstance(value, dict):
-        return {str(name): _as_json(each) for name, each in value.items()}
-    return value if isinstance(value, str | int | bool | None) else str(value)
-
-
-def _look_around(path: str) -> NextStep:
-    """What may be looked at beside a file or table: the run or the folder that it lies in."""
-    parent = path.rstrip("/").rpartition("/")[0] or "/"
-    if Folder(parent).exists(PAIRS_DIR):
-        return next_step("look at the run that it is of", "inspect", near(parent))
-    return NextStep("see what lies beside it", command("ls", near(parent)))

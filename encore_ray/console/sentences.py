@@ -17,6 +17,8 @@ from encore_ray.console.words import be, plural
 from encore_ray.engine.display import duration
 from encore_ray.folder.status import PassStatus
 from encore_ray.report.drawing.numbers import percent, percent_interval
+from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, REPORT_FILE
+from encore_ray.storage import Folder
 from encore_ray.visible import short
 
 
@@ -55,8 +57,15 @@ def tell_composed(counts: Mapping[str, int], where: str) -> str:
     return f"Rewards of {plural(counts['pairs'], 'pair')}{singles}{veto} are in {where}."
 
 
-def tell_metrics(metrics: Metrics) -> str:
-    return f"The composed reward {tell_agreement(metrics.overall)}."
+def tell_metrics(metrics: Metrics, folder: str = "") -> str:
+    """What the rewards are worth; where a folder is named, that metrics and report are there."""
+    return f"The composed reward {tell_agreement(metrics.overall)}.{_written(METRICS_FILE, folder)}"
+
+
+def _written(name: str, folder: str) -> str:
+    """The sentence that says where a file and the report of it are; nothing without a folder."""
+    place = Folder(folder)
+    return f" See {place.path(name)}, and the report, {place.path(REPORT_FILE)}." if folder else ""
 
 
 def tell_agreement(stats: Stats) -> str:
@@ -69,11 +78,11 @@ def tell_agreement(stats: Stats) -> str:
     )
 
 
-def tell_comparison(comparison: Comparison) -> str:
+def tell_comparison(comparison: Comparison, folder: str = "") -> str:
+    """What to do about weights; where a folder is named, that comparison and report are there."""
     of = f"{plural(len(comparison.schemes), 'weighting')} on {plural(comparison.num_pairs, 'pair')}"
-    if comparison.decision is None:
-        return f"{of} are compared."
-    return f"{comparison.decision.title}: {of} are compared."
+    title = f"{comparison.decision.title}: " if comparison.decision else ""
+    return f"{title}{of} are compared.{_written(COMPARISON_FILE, folder)}"
 
 
 def tell_heads(report: FitReport, where: str) -> str:

@@ -8,8 +8,10 @@ from encore_ray.composition.scales.fitting_scale import outward, scale_text
 from encore_ray.composition.scales.score_range import ranges_differ
 from encore_ray.drafts.observed import Observed
 from encore_ray.drafts.strays import Stray
+from encore_ray.errors import DataError
 from encore_ray.files.plain_yaml import scalar_text
 from encore_ray.rules import Rule, RuleSet, Scale, slug
+from encore_ray.shell import option
 
 if TYPE_CHECKING:
     from encore_ray.models.families.model_folder import Head
@@ -52,7 +54,16 @@ def draft_rules(observed: Sequence[Observed], *, of: str, texts: Mapping[str, st
         observed: one a rule.
         of: what they are scores of, for the first line.
         texts: of rules by name; None: their names.
+
+    Raises:
+        DataError: a rule has no score, so that its scale cannot be told.
     """
+    unseen = [each.name for each in observed if each.low is None]
+    if unseen:
+        raise DataError(
+            f"Of {_some(unseen)} {of} have none, so that no scale can be told. Leave out the columns, or name the "
+            f"rules that count by {option('rules')}."
+        )
     scales = _scales(observed)
     rules = RuleSet(
         Rule(each.name, (texts or {}).get(each.name, each.name), "worse" if each.is_worse else "better", scale)
@@ -113,22 +124,13 @@ def draft_rules_of_heads(heads: "Sequence[Head]", *, of: str) -> DraftedRules:
 
 
 def _scales(observed: Sequence[Observed]) -> list[Scale]:
-    """One a rule: the same for all where their ranges are alike."""
+    """One a rule, of which there are scores: the same for all where their ranges are alike."""
     ranges = [(each.low, each.high) for each in observed if each.low is not None and each.high is not None]
-    if not ranges:
-        return [Scale(0.0, 1.0) for _ in observed]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-    are_alike = all(_ALIKE * (high - low) <= top - bottom for bottom, top in ranges)
-    if are_alike:
-        levels = [each.levels for each in observed if each.low is not None]
-        shared = _scale(low, high, is_whole=all(each is not None for each in levels))
+    if all(_ALIKE * (high - low) <= top - bottom for bottom, top in ranges):
+        shared = _scale(low, high, is_whole=all(each.levels is not None for each in observed))
         return [shared for _ in observed]
-    return [
-        Scale(0.0, 1.0)
-        if each.low is None or each.high is None
-        else _scale(each.low, each.high, each.levels is not None)
-        for each in observed
-    ]
+    return [_scale(bottom, top, each.levels is not None) for each, (bottom, top) in zip(observed, ranges, strict=True)]
 
 
 def _scale(low: float, high: float, is_whole: bool) -> Scale:
@@ -156,8 +158,6 @@ def _left_out(stray: Stray) -> str:
 
 
 def _seen(each: Observed) -> str:
-    if each.low is None or each.high is None:
-        return "no score"
     levels = each.levels and ", ".join(f"{level:g}" for level in each.levels)
     strays = "".join(f"; {stray}" for stray in each.strays)
     return f"{levels or f'{each.low:.6g} to {each.high:.6g}'}{strays}"

@@ -13,15 +13,15 @@ from encore_ray.drafts.files import CHAIN_NAME, Draft, Names
 from encore_ray.drafts.inferred import infer_rules
 from encore_ray.drafts.rules import to_be_mapped
 from encore_ray.errors import EncoreError
-from encore_ray.folder.reading.tables import TableUnit, carried_rules, column_names, table_units
+from encore_ray.folder.reading.table_rules import carried_rules
+from encore_ray.folder.reading.tables import TableUnit, column_names, table_units
 from encore_ray.foreign.account import Account
+from encore_ray.foreign.look import look_at
 from encore_ray.foreign.naming import Naming
-from encore_ray.foreign.table import columns_of_scores, score_table
+from encore_ray.foreign.table import score_table
 from encore_ray.passes.scorers.by_ratings import rated_rules
-from encore_ray.schema import CHOSEN, PROMPT, REJECTED
+from encore_ray.schema import CHOSEN
 from encore_ray.storage import Folder
-
-_TEXTS = frozenset({PROMPT, CHOSEN, REJECTED, "messages", "conversations", "question", "instruction", "query", "input"})
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,14 @@ def scores_of(data: Sequence[str]) -> Iterator[Scores | None]:
     if rated_rules(units):
         yield None if CHOSEN in column_names(units[0]) else Scores(units)
         return
-    turning = columns_of_scores(data[0])
-    if turning is None or _TEXTS & set(turning.further):
+    try:
+        looked = look_at(data[0])
+    except EncoreError:
+        yield None
+        return
+    if looked.kind == "numbers" and looked.problem is not None:
+        raise looked.problem  # no corpus either: it has no text
+    if looked.kind != "scores":
         yield None
         return
     with (

@@ -10,9 +10,9 @@ from typing import Any
 
 from encore_ray.errors import ResumeRefused
 from encore_ray.folder.protocol.commits import INPUT, Commit
+from encore_ray.shell import option, to_paste
 from encore_ray.storage import fingerprint
 
-_REMEDY = "Use --overwrite to start over, or another run folder."
 _MOST, _BEFORE = 80, 20  # characters of a value in a message; of what is the same before what differs
 _MISSING = object()  # a fact that is not there, which null is not: it has another fingerprint
 
@@ -59,7 +59,7 @@ def refusal(where: str, found: Mapping[str, Any], now: Mapping[str, Any]) -> str
     """The message that refuses a resume: both fingerprints and every fact that differs."""
     return (
         f"{where} holds results with fingerprint {fingerprint(found)[:12]}; this command would make "
-        f"{fingerprint(now)[:12]}: {changes(found, now)}. {_REMEDY}"
+        f"{fingerprint(now)[:12]}: {changes(found, now)}. {_remedy()}"
     )
 
 
@@ -82,12 +82,17 @@ def input_refusal(
     unit = commit.unit if commit.unit in digests else next(same, None)  # the same content, read in another way
     if unit is None:
         told = f" ({then['file']}, content {_short(then['content'])})" if then else ""
-        return f"{made}{told}, which is not part of the job any more. {_REMEDY}"
+        return f"{made}{told}, which is not part of the job any more. {_remedy()}"
     facts = inputs.get(unit, {})
     is_told = bool(then) and then.get("file") != facts.get("file")  # by what has changed
     told = f" ({facts['file']})" if "file" in facts and not is_told else ""
     changed = f": {changes(then, facts)}" if then and facts else ""
-    return f"{made}, which is now {digests[unit][:12]}{told}{changed}. {_REMEDY}"
+    return f"{made}, which is now {digests[unit][:12]}{told}{changed}. {_remedy()}"
+
+
+def _remedy() -> str:
+    start_over = f"Use {option('overwrite', True)} to start over, or another run folder"
+    return f"{start_over}{to_paste(overwrite=True)}"
 
 
 def _differences(found: Any, now: Any) -> list[tuple[str, Any, Any]]:

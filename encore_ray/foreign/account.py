@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from encore_ray.foreign.forms import Long, Wide
 from encore_ray.foreign.values import Texts
 from encore_ray.schema import CHOSEN, PAIR_ID, REJECTED, chosen_column
+from encore_ray.shell import option
 from encore_ray.visible import short
 
 _MOST = 8  # names in a sentence
@@ -33,16 +34,23 @@ class Account:
     further: Sequence[str]
     texts: Texts | None
 
-    def sentences(self) -> list[str]:
-        """What was found, assumed and left out."""
+    def sentences(self, *, of_rules: bool = True, is_second: bool = False) -> list[str]:
+        """What was found, assumed and left out.
+
+        Args:
+            of_rules: whether it holds scores of rules, and not rewards.
+            is_second: whether it lies beside a table of scores: nobody names its columns, and none is carried along.
+        """
         pairs, rules = _count(self.num_pairs, "pair"), _count(len(self.rules), "rule")
-        said = [f"{self.table}: {pairs} under {rules}: {_listed(self.rules)}", f"scores stand {self._where()}"]
+        under = f" under {rules}: {_listed(self.rules)}" if of_rules else ""
+        said = [f"{self.table}: {pairs}{under}", f"{'scores' if of_rules else 'rewards'} stand {self._where()}"]
         if isinstance(self.form, Wide) and self.form.num_listed and self.form.names is None:
             named = [f"rule_{number + 1}" for number in range(self.form.num_listed)]
             if [*self.rules] == named:
-                said.append("lists do not tell which rules they are of; --rules names them in their order")
+                said.append(f"lists do not tell which rules they are of; {option('rules')} names them in their order")
         if PAIR_ID not in self.form.ids:
-            said.append(f"it has no {PAIR_ID}, so rows are numbered from 0; --map pair_id=COLUMN names one")
+            how = "" if is_second else f"; {option('map', {PAIR_ID: 'COLUMN'})} names one"
+            said.append(f"it has no {PAIR_ID}, so rows are numbered from 0{how}")
         named = [f"{column} is {name}" for name, column in self.form.ids.items() if column != name]
         if named:
             said.append("; ".join(named))
@@ -51,14 +59,17 @@ class Account:
         if self.num_without:
             said.append(f"left out: {_count(self.num_without, 'row')} without any score")
         if self.further:
-            kept = "left out" if isinstance(self.form, Long) else "carried along, not as scores"
+            kept = "left out" if isinstance(self.form, Long) or is_second else "carried along, not as scores"
             said.append(f"{kept}: {_count(len(self.further), 'column')}, {_listed(self.further)}")
         return said
 
     def _where(self) -> str:
         if isinstance(self.form, Long):
             form = self.form
-            return f"a row each: rule in {form.rule}, side in {form.side}, score in {form.score}"
+            if form.rule is None:
+                return f"in a row a response: side in {short(form.side)}, scores in columns called as the rules"
+            score = form.scores[""]
+            return f"in a row each: rule in {short(form.rule)}, side in {short(form.side)}, score in {short(score)}"
         rule, (chosen, rejected) = next(iter(self.form.scores.items()))
         kind = {str: "structs", int: "lists"}.get(type(chosen.key), "columns")
         if rejected is None:

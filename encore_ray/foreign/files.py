@@ -14,10 +14,14 @@ from encore_ray.corpora.rows import FileRange, read_rows
 from encore_ray.corpora.values import json_text
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.foreign.values import Texts, decimal_mark
+from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
+from encore_ray.shell import near
+from encore_ray.storage import Folder
 from encore_ray.visible import short
 
 PART_ROWS = 65_536
 _BLOCK_BYTES = 8 << 20  # of CSV that are parsed at a time; no row may be longer
+_RESULTS = (WEIGHTS_FILE, METRICS_FILE, COMPARISON_FILE)  # files of ours in a folder that are no tables
 _NOT_UTF8 = "it is not in UTF-8. Save it so, or convert it: `iconv -f LATIN1 -t UTF-8`."
 _KINDS_IN_ORDER = ("parquet", "arrow", "lance", "csv", "tsv", "jsonl", "json")
 
@@ -67,9 +71,15 @@ def table_files(uri: str) -> list[TableFile]:
     here = _inner(uri)
     places = {_inner(file.uri): file for file in list_files([InputSpec(uri)])}
     own = (here, f"{here}/data")  # as our Parquet lies; not those of folders below, as of a whole run
-    files = [file for place, file in places.items() if place == here or place.rpartition("/")[0] in own]
+    files = [
+        file
+        for place, file in places.items()
+        if place == here or (place.rpartition("/")[0] in own and place.rpartition("/")[2] not in _RESULTS)
+    ]
     if not files:
-        raise ConfigError(f"{uri}: no table lies in this folder. Name the one in it that holds a table, as RUN/scores.")
+        inside = next((name for name in (SCORES_DIR, REWARDS_DIR) if Folder(uri).exists(name)), None)
+        place = "RUN/scores" if inside is None else near(Folder(uri).path(inside))
+        raise ConfigError(f"{uri}: no table lies in this folder. Name the one in it that holds a table, as {place}.")
     kinds = [kind for kind in _KINDS_IN_ORDER if any(file.kind == kind for file in files)]
     kinds = [kind for kind in kinds if kind != "json"] or kinds  # what describes data is JSON, too
     if len(kinds) > 1:

@@ -3,15 +3,15 @@
 own        chosen__RULE and rejected__RULE
 wide       a column a rule and side under other names, as score_chosen_RULE; columns that are lists or structs of
            all rules, one a side; columns called as the rules, of single responses
-long       a row a score: columns of an id, a rule, a side and the score
+long       a row a score: columns of an id, a rule, a side and the score; or a row a response: columns of an id, a
+           side, and of scores as the rules are called
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from encore_ray.foreign.sides import SIDES
 from encore_ray.rules import slug
-from encore_ray.schema import CHOSEN, REJECTED, SIDE_SEPARATOR
+from encore_ray.schema import CHOSEN, REJECTED, SIDE_SEPARATOR, chosen_column, rejected_column
 
 OWN = f"{CHOSEN}{SIDE_SEPARATOR}", f"{REJECTED}{SIDE_SEPARATOR}"  # before the name of a rule
 
@@ -43,6 +43,21 @@ class Wide:
     names: str | None = None
 
     @property
+    def columns(self) -> dict[str, str]:
+        """What the table calls the columns of ours, with the rule where one holds those of several."""
+        sides = {
+            side(rule): place
+            for rule, places in self.scores.items()
+            for side, place in zip((chosen_column, rejected_column), places, strict=True)
+        }
+        labels = {name: self.labels[name.partition(SIDE_SEPARATOR)[2]] for name in sides}
+        return {
+            name: place.column if place.key is None else f"{labels[name]} of {place.column}"
+            for name, place in sides.items()
+            if place is not None
+        }
+
+    @property
     def used(self) -> frozenset[str]:
         """Columns of the table that hold its scores, and their names."""
         found = {place.column for sides in self.scores.values() for place in sides if place is not None}
@@ -51,26 +66,26 @@ class Wide:
 
 @dataclass(frozen=True)
 class Long:
-    """A row a score.
+    """Several rows a pair: a row a score, or a row a response.
 
     Attributes:
         ids: as of `Wide`; that of the pair is among them.
-        rule, side, score: columns.
+        side: column that tells which response a row is of.
+        rule: column that tells of which rule the score of a row is; None where each rule has a column.
+        scores: columns of scores by what the table calls their rules; of a row a score the one, by "".
         sides: what `side` says of the chosen and of the rejected response, in small letters.
     """
 
     ids: Mapping[str, str]
-    rule: str
     side: str
-    score: str
-    sides: tuple[tuple[str, ...], tuple[str, ...]] = field(
-        default=(tuple(dict.fromkeys(c for c, _ in SIDES)), tuple(dict.fromkeys(r for _, r in SIDES)))
-    )
+    rule: str | None
+    scores: Mapping[str, str]
+    sides: tuple[tuple[str, ...], tuple[str, ...]]
 
-
-def is_own(names: Sequence[str]) -> bool:
-    """Whether the columns of a table are called as ours are."""
-    return any(name.startswith(OWN) for name in names)
+    @property
+    def used(self) -> frozenset[str]:
+        """Columns that are read beside the ids."""
+        return frozenset({self.side, *self.scores.values(), *([self.rule] if self.rule else [])})
 
 
 def has_good_names(names: Sequence[str]) -> bool:

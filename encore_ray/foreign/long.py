@@ -1,4 +1,4 @@
-"""A table with a row a score, turned into a row a pair.
+"""A table with a row a score or a row a response, turned into a row a pair.
 
 Rows of one pair may lie anywhere. So a table of more than `PARTITION_SCORES` is first put in partitions by a
 hash of the id, of which one at a time is in memory; in a smaller one pairs keep the order of the table.
@@ -14,8 +14,10 @@ from encore_ray.arrays import in_one_piece, to_arrow, to_numpy
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.reading.columns import first_texts
 from encore_ray.foreign.forms import Long, rule_names
+from encore_ray.foreign.sides import side_values
 from encore_ray.foreign.values import Texts, as_ids, as_scores
 from encore_ray.schema import PAIR_ID, chosen_column, rejected_column
+from encore_ray.shell import again
 from encore_ray.storage import Folder
 from encore_ray.visible import short
 
@@ -43,27 +45,41 @@ class Scores:
     types: set[pa.DataType] = field(default_factory=set)
 
     def read(self, rows: pa.Table, *, texts: Texts | None, first_row: int) -> pa.Table:
-        """Some rows with numbers for rule and side, those without a score left out.
+        """The scores of some rows, each with numbers for rule and side; those that are missing are left out.
 
         Raises:
             ConfigError: `side` says something else than chosen and rejected. DataError: a rule or an id is missing, a
                 score is no number.
         """
         form = self.form
-        score = as_scores(rows.column(form.score), form.score, texts, first_row=first_row)
-        self.types.add(score.type)
         columns = {name: in_one_piece(as_ids(rows.column(column), column)) for name, column in form.ids.items()}
-        rule = in_one_piece(as_ids(rows.column(form.rule), form.rule))
-        for name, column in ((form.rule, rule), (form.ids[PAIR_ID], columns[PAIR_ID])):
-            if column.null_count:
-                row = first_row + int(np.flatnonzero(~to_numpy(column.is_valid()))[0]) + 1
-                raise DataError(f"column {short(name)}, row {row}: there is none, and a score must tell its {name}.")
-        table = pa.table(
-            {**columns, _RULE: self._rules(rule), _SIDE: self._sides(rows.column(form.side)), _SCORE: score}
-        )
-        kept = table.filter(score.is_valid())
-        self.num_without += table.num_rows - kept.num_rows
-        return kept
+        self._require(columns[PAIR_ID], form.ids[PAIR_ID], first_row)
+        columns[_SIDE] = self._sides(rows.column(form.side))
+        parts: list[pa.Table] = []
+        has_any_N = np.zeros(rows.num_rows, dtype=bool)
+        for label, column in form.scores.items():
+            score = as_scores(rows.column(column), column, texts, first_row=first_row)
+            self.types.add(score.type)
+            table = pa.table({**columns, _RULE: self._rules(self._labels(rows, label, first_row)), _SCORE: score})
+            parts.append(table.filter(score.is_valid()))
+            has_any_N |= to_numpy(score.is_valid())
+        self.num_without += int(np.count_nonzero(~has_any_N))
+        return pa.concat_tables(parts, promote_options="permissive")
+
+    def _labels(self, rows: pa.Table, label: str, first_row: int) -> pa.Array:
+        """What the table calls the rule of each score of a column."""
+        if self.form.rule is None:
+            return pa.array([label] * rows.num_rows, pa.string())
+        found = in_one_piece(as_ids(rows.column(self.form.rule), self.form.rule))
+        self._require(found, self.form.rule, first_row)
+        return found
+
+    @staticmethod
+    def _require(column: pa.Array, name: str, first_row: int) -> None:
+        """DataError where a row does not tell its pair, or its rule."""
+        if column.null_count:
+            row = first_row + int(np.flatnonzero(~to_numpy(column.is_valid()))[0]) + 1
+            raise DataError(f"column {short(name)}, row {row}: there is none, and a score must tell its {name}.")
 
     def _rules(self, column: pa.Array) -> pa.Array:
         encoded = column.dictionary_encode()
@@ -82,13 +98,20 @@ class Scores:
             said = label.strip().lower()
             numbers.append(next((n for n, words in enumerate(self.form.sides) if said in words), -1))
         if encoded.null_count or -1 in numbers:
-            other = "nothing" if encoded.null_count else short(labels[numbers.index(-1)])
-            raise ConfigError(
-                f"column {short(self.form.side)} says {other}, which is neither {self.form.sides[0][0]} nor "
-                f"{(*self.form.sides[1], 'a second response')[0]}: say which is which by --chosen VALUE --rejected "
-                "VALUE."
-            )
+            raise ConfigError(f"column {short(self.form.side)} says {self._other_side(encoded, labels, numbers)}")
         return to_arrow(np.array(numbers, dtype=np.int8)[to_numpy(encoded.indices)])
+
+    def _other_side(self, encoded: pa.DictionaryArray, labels: Sequence[str], numbers: Sequence[int]) -> str:
+        """The end of a sentence on what is no side, with what says which is which."""
+        other = "nothing" if encoded.null_count else short(labels[numbers.index(-1)])
+        known = f"{self.form.sides[0][0]} nor {(*self.form.sides[1], 'a second response')[0]}"
+        if (likely := side_values(labels)) is not None:
+            chosen, rejected = likely
+            line = again(chosen=chosen, rejected=rejected)
+            return f"{other}, which is neither {known}; if {short(chosen)} is the chosen response, say so:\n  {line}"
+        one, two = labels if len(labels) == 2 else ("VALUE", "VALUE")
+        ways = [again(chosen=one, rejected=two), *([again(chosen=two, rejected=one)] if len(labels) == 2 else [])]
+        return "\n  ".join([f"{other}, which is neither {known}. Say which is which, as in", *ways])
 
 
 def pairs(parts: Sequence[pa.Table], scores: Scores) -> pa.Table:

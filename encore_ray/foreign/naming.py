@@ -7,6 +7,7 @@ from typing import Any
 
 from encore_ray.errors import ConfigError
 from encore_ray.schema import GROUP_ID, PAIR_ID, PROMPT_ID, SUBSET
+from encore_ray.shell import option, options
 
 RULE, SIDE, SCORE = "rule", "side", "score"
 IDS = (PAIR_ID, PROMPT_ID, GROUP_ID, SUBSET)
@@ -32,12 +33,14 @@ class Naming:
     def __post_init__(self) -> None:
         unknown = [name for name in self.columns if name not in KNOWN]
         if unknown:
-            raise ConfigError(f"--map {unknown[0]}=…: known names are {', '.join(KNOWN)}.")
+            raise ConfigError(f"{option('map', {unknown[0]: '..'})}: known names are {', '.join(KNOWN)}.")
         if self.rejected and not self.chosen:
-            raise ConfigError("--rejected needs --chosen: together they say where the scores of a pair stand.")
+            raise ConfigError(
+                f"{option('rejected')} needs {option('chosen')}: together they say where the scores of a pair stand."
+            )
         if self.chosen and self.rejected and (_PLACE in self.chosen) != (_PLACE in self.rejected):
             raise ConfigError(
-                f"--chosen {self.chosen!r} and --rejected {self.rejected!r}: both have {_PLACE} in them, or neither."
+                f"{options(chosen=self.chosen, rejected=self.rejected)}: both have {_PLACE} in them, or neither."
             )
 
     @property

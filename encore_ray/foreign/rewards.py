@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +25,7 @@ from encore_ray.schema import (
     chosen_column,
     rejected_column,
 )
+from encore_ray.shell import again, option
 from encore_ray.storage import Folder
 
 _REWARD = "score"  # what `find_form` calls a single rule
@@ -47,21 +49,34 @@ def reward_table(uri: str, naming: Naming, *, weights: Weights | None, scratch: 
     if not folder.exists() or is_pass_folder(folder) or (has_own and _is_whole(folder)):
         if not has_own:
             raise ConfigError(
-                f"{uri} was made by `compose`, with its weights beside it. Leave out --weights and --map."
+                f"{uri} was made by `compose`, with its weights beside it. Leave out {option('weights')} "
+                f"and {option('map')}."
             )
         yield ScoreTable(uri)
         return
-    if naming.is_pattern:
-        raise ConfigError(f"--chosen {naming.chosen!r}: a pair has one reward a side. Name one column each.")
-    named = naming if naming.chosen else Naming(CHOSEN_REWARD, REJECTED_REWARD, naming.columns)
     found = weights or _weights_beside(uri)
     if found.hard_rules:
         raise ConfigError(
             f"{uri}: which vetoes decide a pair stands in the folder that `compose` makes. Name that one."
         )
-    with turned_table(uri, named, rules=None, scratch=scratch, finish=_with_margins) as table:
+    with turned_rewards(uri, naming, scratch=scratch) as table:
         Folder(table.uri).write_json(WEIGHTS_FILE, found.to_dict())
         yield table
+
+
+def turned_rewards(uri: str, naming: Naming, *, scratch: Folder) -> AbstractContextManager[ScoreTable]:
+    """A table of rewards in another form, under our names and with margins; see `turned_table`.
+
+    Args:
+        naming: unsaid, rewards are in chosen_reward and rejected_reward.
+
+    Raises:
+        ConfigError: columns of several rules are named.
+    """
+    if naming.is_pattern:
+        raise ConfigError(f"{option('chosen', naming.chosen)}: a pair has one reward a side. Name one column each.")
+    named = naming if naming.chosen else Naming(CHOSEN_REWARD, REJECTED_REWARD, naming.columns)
+    return turned_table(uri, named, rules=None, scratch=scratch, finish=_with_margins)
 
 
 def _is_whole(folder: Folder) -> bool:
@@ -73,7 +88,9 @@ def _weights_beside(uri: str) -> Weights:
     for folder in (Folder(uri), place_of(uri)[0]):
         if folder.exists(WEIGHTS_FILE):
             return read_weights(folder)
-    raise ConfigError(f"{uri} has no {WEIGHTS_FILE} beside it: name the weights of these rewards by --weights.")
+    raise ConfigError(
+        f"{uri} has no {WEIGHTS_FILE} beside it: name the weights of these rewards:\n  {again(weights=WEIGHTS_FILE)}"
+    )
 
 
 def _with_margins(table: pa.Table) -> pa.Table:

@@ -6,6 +6,7 @@ the files that it was made of, so that what is computed of it stands and resumes
 
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +15,18 @@ import pyarrow as pa
 
 from encore_ray.corpora.files.sources import current_stamp
 from encore_ray.errors import ConfigError, DataError, EncoreError
+from encore_ray.folder.reading.columns import holds_numbers
 from encore_ray.folder.reading.foreign import content_digests, parquet_files
-from encore_ray.folder.reading.parquet import open_parquet
-from encore_ray.folder.reading.tables import TURNED_FILE, is_pass_folder
+from encore_ray.folder.reading.parquet import OpenTable, open_parquet
+from encore_ray.folder.reading.tables import TURNED_FILE, by_content, is_pass_folder, table_units
 from encore_ray.foreign.account import Account
 from encore_ray.foreign.files import TableFile, table_files
-from encore_ray.foreign.forms import has_good_names, is_own
+from encore_ray.foreign.forms import OWN, has_good_names
 from encore_ray.foreign.naming import Naming
 from encore_ray.foreign.scratch import scratch_table
 from encore_ray.foreign.turning import VERSION, Turning
-from encore_ray.schema import PAIR_ID
+from encore_ray.schema import PAIR_ID, SIDE_SEPARATOR
+from encore_ray.shell import option
 from encore_ray.storage import Folder, fingerprint
 
 
@@ -54,7 +57,7 @@ def score_table(uri: str, naming: Naming, *, rules: Sequence[str] | None, scratc
         ConfigError: columns that are named are not there, several forms fit, or a table of ours needs no names.
         DataError: no form fits, or what stands in it is no number.
     """
-    if is_ours(uri, naming):
+    if is_ours(uri, naming, rules):
         yield ScoreTable(uri)
         return
     with turned_table(uri, naming, rules=rules, scratch=scratch) as table:
@@ -81,12 +84,19 @@ def turned_table(
         yield ScoreTable(folder.uri, account)
 
 
-def is_ours(uri: str, naming: Naming) -> bool:
-    """Whether a table is read as it is: one of a pass, Parquet with columns and ids called as ours, or none at all."""
+def is_ours(uri: str, naming: Naming, rules: Sequence[str] | None) -> bool:
+    """Whether a table is read as it is: one of a pass, Parquet in the form of ours, or none at all.
+
+    Parquet is so where its columns are called as ours, those of scores hold numbers, and no row of it is known to lack
+    one: a null is, by what the files say of themselves.
+    """
     folder = Folder(uri)
     if is_pass_folder(folder):
         if naming.says_something:
-            raise ConfigError(f"{uri} is a table of encore-ray: its columns have no other names. Leave out --map.")
+            raise ConfigError(
+                f"{uri} is a table of encore-ray: its columns have no other names. Leave out "
+                f"{option('chosen')}, {option('rejected')} and {option('map')}."
+            )
         return True
     if naming.says_something:
         return False
@@ -94,8 +104,27 @@ def is_ours(uri: str, naming: Naming) -> bool:
     if not files:
         return not folder.exists()
     with open_parquet(*files[0]) as parquet:
-        names = parquet.schema_arrow.names
-    return is_own(names) and has_good_names(names) and PAIR_ID in names
+        schema = parquet.schema_arrow
+    names = [name for name in schema.names if name.startswith(OWN)]
+    if rules is not None:
+        names = [name for name in names if name.partition(SIDE_SEPARATOR)[2] in rules]
+    if not (names and has_good_names(names) and PAIR_ID in schema.names):
+        return False
+    are_numbers = all(holds_numbers(pa.chunked_array([], field.type)) for field in schema if field.name in names)
+    return are_numbers and _is_whole(files, names)
+
+
+def _is_whole(files: Sequence[tuple[Folder, str]], names: Sequence[str]) -> bool:
+    """Whether no column of chosen scores has a null and all of rejected ones have as many, as files say themselves."""
+    nulls: Counter[str] = Counter()
+    for folder, file in files:
+        with open_parquet(folder, file) as parquet:
+            opened = OpenTable(parquet)
+            if not {*names} <= {*opened.names}:
+                return True  # it is refused where it is read
+            nulls.update({name: opened.num_nulls(name) for name in names})
+    chosen = [name for name in names if name.startswith(OWN[0])]
+    return not any(nulls[name] for name in chosen) and len({nulls[name] for name in names if name not in chosen}) <= 1
 
 
 @contextlib.contextmanager
@@ -134,12 +163,23 @@ def _turn(
     return turning.account
 
 
-def columns_of_scores(uri: str) -> Turning | None:
-    """How a table in another form would be read, as its first rows tell; None for what is no table of scores."""
-    try:
-        return _begin(table_files(uri), Naming(), table=uri, rules=None)
-    except EncoreError:
-        return None
+def table_content(uri: str) -> str:
+    """What a table holds, in whichever form, in one digest: of its bytes where it is to be turned.
+
+    Raises:
+        ConfigError, DataError: as of `table_units` and `table_files`.
+    """
+    folder = Folder(uri)
+    if is_pass_folder(folder) or parquet_files(uri) or not folder.exists():
+        return fingerprint([[unit.unit, unit.digest] for unit in by_content(table_units(uri))])
+    return fingerprint([VERSION, content_digests([place_of(file.uri) for file in table_files(uri)])])
+
+
+def names_of(uri: str) -> list[str]:
+    """The columns of a table in any form, as its first rows have them; none where it has no row."""
+    with said_of(uri):
+        head = next(itertools.chain.from_iterable(file.parts() for file in table_files(uri)), None)
+        return [] if head is None else head.column_names
 
 
 def _begin(files: Sequence[TableFile], naming: Naming, *, table: str, rules: Sequence[str] | None) -> Turning:

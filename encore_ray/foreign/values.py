@@ -1,5 +1,6 @@
 """Columns of a table made elsewhere as scores and ids: numbers and texts of any type, lists, structs, text."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 from encore_ray.arrays import in_one_piece
 from encore_ray.errors import DataError
 from encore_ray.folder.reading.columns import holds_numbers, holds_texts
+from encore_ray.shell import option
 from encore_ray.visible import short
 
 Kind = Literal["numbers", "lists", "structs", "texts", "other"]
@@ -55,15 +57,15 @@ def _kind_of_texts(column: pa.ChunkedArray, texts: Texts) -> Kind:
         return "numbers"  # of which none is there
     if all(value.lstrip().startswith("[") for value in said):
         return "lists"
-    return "numbers" if _all_numbers(said, texts.decimal) else "texts"
+    return "numbers" if _are_meant_as_numbers(said) else "texts"  # one that is none is refused where it is read
 
 
 def decimal_mark(column: pa.ChunkedArray) -> Literal[".", ",", ""]:
     """The mark of decimals in a column of texts that are numbers; "" where there is none, or they are no numbers."""
     said = _said(column)
-    if not _all_numbers(said, ",") or not any("," in value for value in said):
-        return "." if _all_numbers(said, ".") and any("." in value for value in said) else ""
-    return ","
+    if any("," in value for value in said) and _mostly_numbers(said, ","):
+        return ","
+    return "." if any("." in value for value in said) and _mostly_numbers(said, ".") else ""
 
 
 def _said(column: pa.ChunkedArray) -> list[str]:
@@ -78,8 +80,12 @@ def _says_nothing(trimmed: pa.Array) -> pa.Array:
     return pc.call_function("is_in", [lower], pc.SetLookupOptions(pa.array(NO_NUMBER)))
 
 
-def _all_numbers(said: list[str], decimal: str) -> bool:
-    return bool(said) and all(_number(value, decimal) is not None for value in said)
+def _are_meant_as_numbers(said: list[str]) -> bool:
+    return _mostly_numbers(said, ".") or _mostly_numbers(said, ",")
+
+
+def _mostly_numbers(said: list[str], decimal: str) -> bool:
+    return 2 * sum(_number(value, decimal) is not None for value in said) > len(said)
 
 
 def _number(text: str, decimal: str) -> float | None:
@@ -105,7 +111,7 @@ def as_scores(column: pa.ChunkedArray, name: str, texts: Texts | None, *, first_
     if texts is not None and pa.types.is_string(column.type):
         return _parsed(column, name, texts, first_row)
     if not holds_numbers(column):
-        raise DataError(f"column {short(name)} must hold numbers, found {column.type}.")
+        raise DataError(f"column {short(name)} must hold numbers{what_instead(column, first_row=first_row)}")
     try:
         numbers = column if pa.types.is_float32(column.type) else column.cast(pa.float64())
     except pa.ArrowInvalid as error:
@@ -129,8 +135,42 @@ def _parsed(column: pa.ChunkedArray, name: str, texts: Texts, first_row: int) ->
         values = said.to_pylist()
         row, text = next((n, v) for n, v in enumerate(values) if v is not None and _number(v, texts.decimal) is None)
         raise DataError(
-            f"column {short(name)}, row {first_row + row + 1}: {short(text)!r} is no number{_why(text, texts)}."
+            f"column {short(name)}, row {first_row + row + 1}: {short(text)!r} is no number{_why(text, texts)}. "
+            f"{what_to_do()}"
         ) from None
+
+
+def what_instead(column: pa.ChunkedArray, *, first_row: int = 0) -> str:
+    """The end of a sentence on a column that must hold numbers: what it holds, in which row first, and what to do."""
+    if not holds_texts(column):
+        also = " Write 1 and 0." if pa.types.is_boolean(column.type) else ""
+        return f", found {column.type}.{also}"
+    for row, text in enumerate(as_ids(column, "").to_pylist(), start=first_row + 1):
+        said = _plain(text or "")
+        if said.strip().lower() not in NO_NUMBER and _number(said, ".") is None:
+            return f"; row {row} has {short(said)!r}. {what_to_do()}"
+    return ", and holds them as texts: convert them, as by astype(float) in pandas."
+
+
+def what_to_do() -> str:
+    """With a score that is no number."""
+    return (
+        "Write a number, or empty all scores of the row, which leaves it out; where the column holds no scores, name "
+        f"those that do by {option('chosen')} and {option('rejected')}, or take it out of the table."
+    )
+
+
+def is_meant_as_numbers(column: pa.ChunkedArray) -> bool:
+    """Whether a column of texts in a typed table mostly holds numbers."""
+    return holds_texts(column) and _are_meant_as_numbers([_plain(value) for value in _said(as_ids(column, ""))])
+
+
+def _plain(text: str) -> str:
+    """A value of JSON that stands in text, as it is where a column has values of several types."""
+    if text[:1] == '"':
+        with contextlib.suppress(ValueError):
+            return str(json.loads(text))
+    return text
 
 
 def _has_point(said: pa.Array) -> pa.Array:

@@ -30,13 +30,16 @@ from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.reading.score_block import ScoreBlock, read_scores
-from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_rules, table_units
+from encore_ray.folder.reading.table_rules import table_rules
+from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_units
 from encore_ray.folder.spec import COMPARE
+from encore_ray.foreign.table import table_content
 from encore_ray.passes.bradley_terry import fit_bradley_terry
 from encore_ray.passes.evaluate import LENGTHS, how_much_shorter
-from encore_ray.passes.external_rewards import OtherRewards, check_some_known, open_rewards, other_margins
-from encore_ray.passes.option_facts import compare_facts, ratings_facts, rule_facts, table_digest, unlike_weights
+from encore_ray.passes.external_rewards import OtherRewards, check_some_known, open_beside, other_margins
+from encore_ray.passes.option_facts import compare_facts, rule_facts, table_digest, unlike_weights
 from encore_ray.passes.repeats import refuse_foreign_repeats
+from encore_ray.passes.second_table import SecondTable, open_ratings, ratings_facts
 from encore_ray.passes.selection.selected import Selection, find_selection, read_selection
 from encore_ray.passes.weigh import choose_binnings, measure_ratings
 from encore_ray.rules import RuleSet
@@ -92,7 +95,7 @@ class Compare(Step[Comparison]):
             "scores": table_digest(run.path(SCORES_DIR)),
             **ratings_facts(self.options),
             "selection": dict(selection.facts) if selection else None,
-            "beside": {name: [uri, table_digest(uri)] for name, uri in self._beside(run).items()},
+            "beside": {name: [uri, table_content(uri)] for name, uri in self._beside(run).items()},
             "code": code_digest(),
         }
 
@@ -104,7 +107,23 @@ class Compare(Step[Comparison]):
         rules = table_rules(units, self.rules or (run.rules if self.scores is None else None))
         selection = find_selection(run.folder) if self.scores is None else None
         beside = self._beside(run)
-        made = compare_units(units, rules, self.options, run.reducer, beside=beside, selection=selection)
+        with (
+            open_ratings(self.options, rules, scratch=run.folder) as ratings,
+            open_beside(beside, units, scratch=run.folder) as others,
+        ):
+            for table in [*([ratings] if ratings else []), *others]:
+                for sentence in table.sentences:
+                    run.note(sentence)
+            made = compare_units(
+                units,
+                rules,
+                self.options,
+                run.reducer,
+                ratings=ratings,
+                beside=beside,
+                others=others,
+                selection=selection,
+            )
         comparison = Comparison.of(made)
         comparison.write(run.folder)
         return comparison
@@ -149,17 +168,20 @@ def compare_units(
     options: WeighOptions,
     reducer: Reducer,
     *,
+    ratings: SecondTable | None = None,
     beside: Mapping[str, str] | None = None,
+    others: Sequence[OtherRewards] = (),
     selection: Selection | None = None,
 ) -> dict[str, Any]:
     """The content of comparison.json from the units of a table of scores.
 
     Args:
+        ratings: whose entropies count, as of `open_ratings`.
+        beside: where further rewards are, by name. others: these, as of `open_beside`.
         selection: of the run that the scores are of: what its rules say competes too, beside rules drawn at random.
     """
     scores = units[0].table_name
     refuse_foreign_repeats(units, reducer)
-    others = [open_rewards(name, uri, units) for name, uri in (beside or {}).items()]
     for other in others:
         refuse_foreign_repeats(list(other.units.values()), reducer)
     binnings = choose_binnings(units, rules, options, reducer)
@@ -174,15 +196,16 @@ def compare_units(
         estimator=options.estimator,
         min_active=options.min_active,
         score_range=options.score_range,
+        rules_in=rules.place,
     )
     if not statistics.num_pairs:
         raise DataError(
             f"{scores} holds {statistics.num_singles:,} single responses and no pair: schemes are compared by how they "
             "tell a chosen from a rejected response."
         )
-    ratings = measure_ratings(rules, options, reducer)
-    if ratings is not None:
-        ratings.raise_problems()
+    rated = measure_ratings(ratings, rules, options, reducer)
+    if rated is not None:
+        rated.raise_problems()
     kept = kept_rules(statistics, min_active=options.min_active)
     fit = None
     if diagnostics.calibration.num_pairs:
@@ -200,7 +223,7 @@ def compare_units(
         swept_num_bins=list(swept),
         selection=selection.facts if selection else None,
         force_consensus=options.force_consensus,
-        ratings=ratings,
+        ratings=rated,
     )
     weightings = lineup.weightings
     count = partial(_Count, rules, options.score_range, weightings, others, selection=selection, seed=options.seed)
@@ -213,7 +236,7 @@ def compare_units(
         lineup=lineup,
         temperature=options.temperature,
         beside=beside,
-        ratings=ratings,
+        ratings=rated,
     )
     check_some_known(comparison["beside"], scores)
     return comparison

@@ -25,14 +25,8 @@ from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.protocol.commits import total_counts
 from encore_ray.folder.reading.columns import row_numbers
 from encore_ray.folder.reading.score_block import WholeUnit, read_whole
-from encore_ray.folder.reading.tables import (
-    TableUnit,
-    by_content,
-    column_names,
-    count_numbers,
-    table_rules,
-    table_units,
-)
+from encore_ray.folder.reading.table_rules import table_rules
+from encore_ray.folder.reading.tables import TableUnit, by_content, column_names, count_numbers, table_units
 from encore_ray.folder.reading.vetoes import veto_columns
 from encore_ray.folder.spec import COMPOSE
 from encore_ray.passes.option_facts import table_digest

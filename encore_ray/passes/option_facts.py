@@ -16,7 +16,7 @@ _SHARED = ("temperature", "bins", "log_base", "estimator", "min_active", "score_
 
 
 def table_digest(uri: str) -> str:
-    """What a table holds, in one digest; errors as of `table_units`."""
+    """What a table of a run holds, in one digest; errors as of `table_units`."""
     return fingerprint([[unit.unit, unit.digest] for unit in by_content(table_units(uri))])
 
 
@@ -43,14 +43,6 @@ def unlike_weights(weights: Weights, rules: RuleSet, options: WeighOptions) -> s
 def rule_facts(rules: RuleSet) -> list[Any]:
     """The rules, whose texts decide no weight."""
     return [{key: value for key, value in rule.to_dict().items() if key != "text"} for rule in rules]
-
-
-def ratings_facts(options: WeighOptions) -> dict[str, Any]:
-    """The second table, whose entropies count, where there is one."""
-    if not options.ratings:
-        return {}
-    uri = absolute(options.ratings)
-    return {"ratings": table_digest(uri)}
 
 
 def _counted(rules: RuleSet, options: WeighOptions) -> dict[str, Any]:

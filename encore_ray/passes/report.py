@@ -25,7 +25,7 @@ from encore_ray.folder.pass_facts import as_json, read_facts, write_facts
 from encore_ray.folder.pass_table import pass_tables
 from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.provenance import is_same
-from encore_ray.folder.reading.tables import run_rules
+from encore_ray.folder.reading.table_rules import run_rules
 from encore_ray.folder.spec import PASSES, PREPARE, REPORT, SCORE, SELECT
 from encore_ray.passes.examples import read_examples
 from encore_ray.passes.scorers.scoring_cost import without_times

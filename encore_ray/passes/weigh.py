@@ -31,15 +31,18 @@ from encore_ray.errors import ConfigError, DataError, ResumeRefused
 from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.provenance import is_same
 from encore_ray.folder.reading.score_block import read_scores, stream_scores
-from encore_ray.folder.reading.tables import TableUnit, carried_rules, count_numbers, table_rules, table_units
+from encore_ray.folder.reading.table_rules import carried_rules, table_rules
+from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_units
 from encore_ray.folder.spec import COMPARE, COMPOSE, PASSES, WEIGH, downstream
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
-from encore_ray.passes.option_facts import ratings_facts, rule_facts, table_digest, weigh_facts
+from encore_ray.passes.option_facts import rule_facts, table_digest, weigh_facts
 from encore_ray.passes.repeats import refuse_foreign_repeats
+from encore_ray.passes.second_table import SecondTable, open_ratings, ratings_facts
 from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run
 from encore_ray.schema import COMPARISON_FILE, REWARDS_DIR, SCORES_DIR, SUBSET, WEIGHTS_FILE
+from encore_ray.shell import to_paste
 from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, absolute
 
@@ -92,7 +95,10 @@ class Weigh(Step[Weights]):
         units = table_units(self.scores or run.path(SCORES_DIR))
         rules = table_rules(units, self.rules or (run.rules if self.scores is None else None))
         standing = None if run.overwrite else _standing_weights(run.folder, self.output)
-        weights = weigh_units(units, rules, self.options, run.reducer)
+        with open_ratings(self.options, rules, scratch=run.folder) as ratings:
+            for sentence in ratings.sentences if ratings else ():
+                run.note(sentence)
+            weights = weigh_units(units, rules, self.options, run.reducer, ratings=ratings)
         if not run.overwrite:  # the same facts on more scores replace their own weights
             is_same(run.path(self.output), standing.facts if standing else None, weights.facts)
         if self.scores is None:
@@ -111,8 +117,19 @@ class Weigh(Step[Weights]):
         )
 
 
-def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOptions, reducer: Reducer) -> Weights:
-    """Weights from the units of a table of scores; DataError where one made elsewhere repeats a pair_id."""
+def weigh_units(
+    units: Sequence[TableUnit],
+    rules: RuleSet,
+    options: WeighOptions,
+    reducer: Reducer,
+    *,
+    ratings: SecondTable | None = None,
+) -> Weights:
+    """Weights from the units of a table of scores, and of ratings where the options name any, as of `open_ratings`.
+
+    Raises:
+        DataError: a table made elsewhere repeats a pair_id, or holds what cannot be weighed.
+    """
     refuse_foreign_repeats(units, reducer)
     binnings = choose_binnings(units, rules, options, reducer)
     scheme = find_scheme(options.scheme).of_options(options)
@@ -120,7 +137,9 @@ def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOption
     statistics: RuleStatistics = reducer.total("weigh", partial(measure, scheme.needs_consensus, None), units)
     if not statistics.num_pairs:  # how rules agree on responses to one prompt is all that can be told of them
         statistics = reducer.total("weigh", partial(measure, True, "siblings"), units)
-    learned = _learn(scheme, units, statistics, options, reducer) if scheme.uses_labels else None
+    learned = None
+    if scheme.uses_labels:
+        learned = _learn(scheme, units, statistics, options, reducer, rules_in=rules.place)
     return weigh(
         statistics,
         scheme=scheme,
@@ -130,7 +149,8 @@ def weigh_units(units: Sequence[TableUnit], rules: RuleSet, options: WeighOption
         score_range=options.score_range,
         by_group=options.by_group,
         learned=learned,
-        ratings=measure_ratings(rules, options, reducer),
+        ratings=measure_ratings(ratings, rules, options, reducer),
+        rules_in=rules.place,
     )
 
 
@@ -144,17 +164,19 @@ def count_scores(units: Iterable[TableUnit], rules: RuleSet, options: WeighOptio
     return reduce(add, map(_Measure(rules, binnings, options.clip, False, None), units))
 
 
-def measure_ratings(rules: RuleSet, options: WeighOptions, reducer: Reducer) -> Ratings | None:
-    """What the entropies are of where the options name a second table; None where they do not.
+def measure_ratings(
+    table: SecondTable | None, rules: RuleSet, options: WeighOptions, reducer: Reducer
+) -> Ratings | None:
+    """What the entropies are of where there is a second table; None where there is none.
 
     Its rules are those that stand with it, so that ratings may have another scale than scores; else the scores' own.
 
     Raises:
         DataError: it lacks a rule or a column of one, or holds what cannot be weighed.
     """
-    if not options.ratings:
+    if table is None or not options.ratings:
         return None
-    units = table_units(absolute(options.ratings))
+    units = table.units
     carried = carried_rules(units[0]) if units else None
     missing = [name for name in rules.names if carried is not None and name not in carried.names]
     if carried is not None and missing:
@@ -223,8 +245,8 @@ def _standing_weights(folder: Folder, name: str) -> Weights | None:
         return read_weights(folder, name)
     except (DataError, OSError):
         raise ResumeRefused(
-            f"{folder.path(name)} is there, and holds no whole weights of this version to compare with. Replace it "
-            "with --overwrite, or name another file."
+            f"{folder.path(name)} is there, and holds no whole weights of this version to compare with. Name another "
+            f"file, or replace it{to_paste(overwrite=True)}"
         ) from None
 
 
@@ -234,9 +256,11 @@ def _learn(
     statistics: RuleStatistics,
     options: WeighOptions,
     reducer: Reducer,
+    *,
+    rules_in: str,
 ) -> Learned:
     """What the scheme needs of the calibration pairs, of the rules that it weighs."""
-    check_statistics(statistics, score_range=options.score_range)
+    check_statistics(statistics, score_range=options.score_range, rules_in=rules_in)
     kept = kept_rules(statistics, min_active=options.min_active)
     rules = RuleSet(statistics.counts_K[k].rule for k in kept)
     if scheme.lesson == "bradley_terry":

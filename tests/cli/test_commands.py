@@ -36,6 +36,7 @@ from encore_ray.folder.driver.lock import only_driver
 from encore_ray.folder.pass_table import Commit, pass_tables
 from encore_ray.rule_pools import rule_pool
 from encore_ray.rules import RuleSet
+from encore_ray.shell import command
 from encore_ray.storage import Folder
 from tests.patience import PATIENCE_S
 
@@ -269,20 +270,20 @@ def test_a_variable_with_a_value_that_cannot_be_is_refused(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["weigh"], "weigh needs --run, or --scores and --output."),
-        (["weigh", "--scores", "s"], "weigh needs --run, or --scores and --output."),
+        (["weigh"], "weigh needs --run, or --scores and --output: {} weigh --run RUN"),
+        (["weigh", "--scores", "s"], "--scores and --output: {} weigh --scores s --output weights.json"),
         (["weigh", "--run", "r", "--scores", "s"], "weigh takes --run, or --scores with --output, not both."),
         (["weigh", "--run", "r", "--output", "w.json"], "not both"),
-        (["compose", "--scores", "s", "--output", "o"], "compose needs --run, or --scores, --weights and --output."),
+        (["compose", "--scores", "s", "--output", "o"], "{} compose --scores s --output o --weights weights.json"),
         (["compose", "--run", "r", "--scores", "s"], "not both"),
         (["compose", "--run", "r", "--pairs", "p"], "with --run it takes the run's own pairs"),
-        (["evaluate"], "evaluate needs --run, or --rewards and --output."),
+        (["evaluate"], "evaluate needs --run, or --rewards and --output: {} evaluate --run RUN"),
         (["evaluate", "--run", "r", "--rewards", "w"], "not both"),
-        (["compare", "--scores", "s"], "compare needs --run, or --scores and --output."),
+        (["compare", "--scores", "s"], "--scores and --output: {} compare --scores s --output comparison"),
     ],
 )
 def test_a_pass_takes_a_run_or_explicit_paths(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert said in mistake(capsys, *args)
+    assert said.format(command("encore-ray")) in mistake(capsys, *args)
 
 
 # Paths

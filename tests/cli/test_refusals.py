@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from encore_ray.cli import main
+from encore_ray.shell import command
 from tests.cli.rated import save_rated
 from tests.models import tiny
 from tests.passes import jobs
@@ -72,7 +73,8 @@ REFUSED: dict[str, str] = {
     f"{TRAIN} --objective bradley-terry --labels nowhere": "nowhere",
     # passes without what they read
     "weigh --run nowhere": "nowhere/scores",
-    "compose --run nowhere": "nowhere/weights.json",
+    "compose --run nowhere": "nowhere/scores, ",
+    "compose --scores scored/scores --weights w.json --output o": "{} weigh --scores scored/scores --output w.json",
     "evaluate --run nowhere": "nowhere/rewards",
     "compare --run nowhere": "nowhere/scores",
     "refine fit --run run": "embeddings",
@@ -87,6 +89,7 @@ SCRIPT = """
 import contextlib, io, json, sys
 sys.modules["ray"] = None
 from encore_ray.cli import main
+from encore_ray.shell import command
 for words in json.load(sys.stdin):
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
@@ -137,5 +140,5 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, s
 def test_a_refusal_comes_before_ray_is_started(words: str, refusals: dict[str, tuple[int, str]]) -> None:
     code, said = refusals[words]
     assert code in (2, 3, 4), said
-    assert REFUSED[words] in said
+    assert REFUSED[words].format(command("encore-ray")) in said
     assert "Traceback" not in said

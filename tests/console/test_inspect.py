@@ -3,10 +3,12 @@
 import io
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -26,6 +28,7 @@ from encore_ray.passes.report import make_report
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.schema import QUARANTINE_SCHEMA
 from encore_ray.storage import Folder, to_json
+from tests.foreign import shapes
 from tests.models import tiny
 from tests.report_contents import make_contents
 
@@ -231,7 +234,7 @@ def test_what_is_no_artifact_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name, said in (
         ("notes.txt", "nothing that inspect knows"),
-        ("list.json", "no artifact"),
+        ("list.json", "nothing that inspect knows"),
         ("empty", "nothing that"),
     ):
         with pytest.raises(ConfigError, match=said) as caught:
@@ -287,3 +290,49 @@ def test_a_report_shows_the_weights_that_the_metrics_are_of(run: Path, tmp_path:
     page = make_report(Folder(str(tmp_path)), weights=composed)["report/report.html"].decode()
     assert "composed" in page
     assert "later" not in page
+
+
+# Tables of others
+
+
+def begun(path: Path) -> list[str]:
+    """The next steps of a table, as the words of commands of ours."""
+    ending = inspect_path(str(path), console=Console(file=io.StringIO(), width=100))
+    return [shlex.join(shlex.split(step.line)[1:]) for step in ending.steps]
+
+
+def test_a_table_of_others_is_shown_with_what_to_begin_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scores = shapes.frame().assign(note="[red]")
+    texts = pd.DataFrame({"prompt": ["Hi?"], "chosen": ["Hello."], "rejected": ["No."]})
+    for made, name in ((scores, "scores"), (texts, "texts")):
+        made.to_csv(f"{name}.csv", index=False)
+        made.to_json(f"{name}.jsonl", orient="records", lines=True)
+        made.to_json(f"{name}.json", orient="records")
+        made.to_parquet(f"{name}.parquet")
+    for kind in ("csv", "jsonl", "json", "parquet"):
+        assert begun(tmp_path / f"scores.{kind}") == [
+            f"init scores.{kind}",
+            f"weigh --scores scores.{kind} --output weights.json",
+        ]
+        shown = inspected(tmp_path / f"scores.{kind}", width=200)
+        assert "scores stand in columns as harmless_chosen (chosen)" in shown and "[red]" in shown
+        assert begun(tmp_path / f"texts.{kind}")[0] == f"init texts.{kind} --model PATH_OR_HUB_ID"
+        assert "Hello." in inspected(tmp_path / f"texts.{kind}")
+
+
+def test_columns_that_do_not_tell_their_side_are_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame({"harm_a": [0.5], "harm_b": [0.25]}).to_csv("ab.csv", index=False)
+    weigh = "weigh --scores ab.csv --output weights.json"
+    assert begun(tmp_path / "ab.csv") == [
+        f"{weigh} --chosen '{{rule}}_a' --rejected '{{rule}}_b'",
+        f"{weigh} --chosen '{{rule}}_b' --rejected '{{rule}}_a'",
+    ]
+    assert "do not tell which is of the chosen response" in inspected(tmp_path / "ab.csv", width=200)
+
+
+def test_other_parquet_is_no_beginning(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"rule": ["harm"], "weight": [0.5]}), tmp_path / "weights.parquet")
+    ending = inspect_path(str(tmp_path / "weights.parquet"), console=Console(file=io.StringIO()))
+    assert [step.line.split()[0] for step in ending.steps] == ["ls"]

@@ -190,7 +190,7 @@ def test_other_facts_are_refused_with_both_fingerprints_and_what_differs(table: 
     assert f"model was {'a' * 12}, is {'b' * 12}" in said
     assert 'dtype was not there, is "float32"' in said
     assert "max_tokens" not in said
-    assert "--overwrite" in said
+    assert "overwrite=True" in said
     assert values(table) == [0.0] * 6
 
 
@@ -308,7 +308,7 @@ def test_a_unit_that_a_disk_has_damaged_is_done_again(table: PassTable, damage: 
 def test_a_damaged_plan_is_refused_and_overwrite_mends_it(table: PassTable) -> None:
     do_all(table)
     table.folder.write_atomic("plan.json", b"{}")
-    with pytest.raises(ResumeRefused, match="--overwrite"):
+    with pytest.raises(ResumeRefused, match="overwrite=True"):
         table.open(FACTS)
     table.open(FACTS, overwrite=True)
     assert table.commits() == {}

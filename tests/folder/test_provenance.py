@@ -41,7 +41,7 @@ def test_a_refusal_names_the_place_both_fingerprints_every_fact_and_the_remedy()
         is_same("/run/scores", FACTS, now)
     pattern = (
         r"/run/scores holds results with fingerprint (\w{12}); this command would make (\w{12}): model was a{12}, is "
-        r"b{12}; options\.max_tokens was null, is 64\. Use --overwrite to start over, or another run folder\."
+        r"b{12}; options\.max_tokens was null, is 64\. Use overwrite=True to start over, or another run folder\."
     )
     found = re.fullmatch(pattern, str(refused.value))
     assert found is not None

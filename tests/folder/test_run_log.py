@@ -123,4 +123,5 @@ def test_commands_on_a_run_add_to_its_log_and_a_finished_one_again_does_not(
     begun = [line.partition(" (")[0] for line in found if line.startswith("=== ")]
     assert begun == ["=== encore-ray run job.yaml", "=== encore-ray weigh --run run --scheme uniform"]
     assert any(re.fullmatch(r"compose: done in \d+\.\d s", line) for line in found)
-    assert found[-2].startswith("ResumeRefused: ") and found[-1].startswith("--- ended after ")
+    assert found[-3].startswith("ResumeRefused: ") and found[-1].startswith("--- ended after ")
+    assert found[-2].endswith("encore-ray weigh --run run --scheme uniform --overwrite")  # to paste

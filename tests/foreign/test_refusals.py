@@ -1,19 +1,25 @@
 """What cannot be told of a table is refused in a sentence that names what decides; nothing is guessed in silence."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from encore_ray.errors import ConfigError, DataError, EncoreError
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.foreign.naming import Naming
+from encore_ray.foreign.sides import WORDS
 from encore_ray.foreign.table import score_table
+from encore_ray.shell import called_as
 from encore_ray.storage import Folder
 from tests.foreign import shapes
 
 HEAD = "harm_chosen,harm_rejected\n"
+SIDES = ("chosen", "rejected")
 Written = str | Callable[[Path], object]
 
 
@@ -31,11 +37,12 @@ UNSURE: dict[str, tuple[str, Written, Naming, type[EncoreError], str]] = {
         "score_harm_a,score_harm_b\n.5,.4\n",
         Naming(),
         ConfigError,
-        "score_harm_a and score_harm_b belong together, "
-        ".* --chosen 'score_{rule}_a' --rejected 'score_{rule}_b', or the other way",
+        "score_harm_a and score_harm_b belong together, .*Say it, one way or the other:\n  "
+        ".*weigh --scores x --output w.json --chosen 'score_{rule}_a' --rejected 'score_{rule}_b'\n  "
+        ".*weigh --scores x --output w.json --chosen 'score_{rule}_b' --rejected 'score_{rule}_a'$",
     ),
     "which side is chosen, first": (
-        "x.csv", "a.harm,b.harm\n.5,.4\n", Naming(), ConfigError, "--chosen 'a.{rule}' --rejected 'b.{rule}'",
+        "x.csv", "a.harm,b.harm\n.5,.4\n", Naming(), ConfigError, "--chosen 'a.{rule}' --rejected 'b.{rule}'\n",
     ),
     "several lists": (
         "x.parquet",
@@ -51,27 +58,29 @@ UNSURE: dict[str, tuple[str, Written, Naming, type[EncoreError], str]] = {
         ConfigError,
         "several columns may hold the scores: chosen_x and rejected_x, chosen_all and rejected_all",
     ),
-    "no scores": ("x.csv", "prompt,chosen,rejected\nHi,Yes,No\n", Naming(), DataError, "no scores are seen: .*--ch"),
+    "no scores": ("x.csv", "prompt,chosen,rejected\nHi,Yes,No\n", Naming(), DataError, "(?s)no scores .* --map p"),
     "lengths are none": (
         "x.csv", "chosen_tokens,rejected_tokens,chosen_len,rejected_len\n5,6,5,6\n", Naming(), DataError, "no scores",
     ),
     "one side of ours": ("x.csv", "chosen__a,rejected__b\n1,2\n", Naming(), DataError, "of a, b it has one of the two"),
     "ids of a row a score": (
-        "x.csv", "id,uid,rule,side,score\n1,1,a,chosen,1\n", Naming(), ConfigError, "found id, uid. Name it by --map",
+        "x.csv", "id,uid,rule,side,score\n1,1,a,chosen,1\n", Naming(), ConfigError,
+        "found id, uid. Name it:\n.* --map pair_id=id$",
     ),
     "sides of a row a score": (
-        "x.csv", "id,rule,side,score\n1,a,left,1\n", Naming(), ConfigError, "says left, .* --chosen VALUE --rejected",
+        "x.csv", "id,rule,side,score\n1,a,left,1\n", Naming(), ConfigError, "says left, .*\n.*--chosen VALUE --rej",
     ),
     "a score twice": (
         "x.csv", "id,rule,side,score\n7,a,chosen,1\n7,a,chosen,1\n", Naming(), DataError, "pair 7 under a: each pair",
     ),
     "half of a row a score": (
-        "x.csv", "id,which,v\n1,a,1\n", Naming(columns={"rule": "which"}), ConfigError, "a row a score needs side, sc",
+        "x.csv", "id,which,v\n1,a,1\n", Naming(columns={"rule": "which"}), ConfigError,
+        "needs side, score, too:\n.* --map pair_id=id rule=which side=COLUMN score=COLUMN$",
     ),
     "a column that is not there": (
         "x.csv", f"{HEAD}.5,.4\n", Naming(columns={"pair_id": "uid"}), ConfigError, "no column 'uid'; found harm_",
     ),
-    "a pattern that fits nothing": ("x.csv", f"{HEAD}.5,.4\n", Naming("a_{rule}", "b_{rule}"), ConfigError, "do not"),
+    "a pattern that fits nothing": ("x.csv", f"{HEAD}.5,.4\n", Naming("a_{rule}", "b_{rule}"), ConfigError, "does not"),
     "a pattern that fits half": (
         "x.csv", "a_x,a_y,b_x\n1,2,3\n", Naming("a_{rule}", "b_{rule}"), ConfigError, "of y one side is there",
     ),
@@ -81,7 +90,7 @@ UNSURE: dict[str, tuple[str, Written, Naming, type[EncoreError], str]] = {
         "column harm_rejected, row 303: 'high' is no number",
     ),
     "a decimal comma between quotes": (
-        "x.csv", f'{HEAD}"0,5","0,4"\n', Naming(), DataError, "no scores are seen",
+        "x.csv", f'{HEAD}"0,5","0,4"\n', Naming(), DataError, "row 1: '0,5' is no number: write decimals with a point",
     ),
     "a decimal comma later": (
         "x.csv", HEAD + ".5,.4\n" * 300 + '"0,5",.4\n', Naming(), DataError, "'0,5' is no number: write decimals",
@@ -128,6 +137,63 @@ UNSURE: dict[str, tuple[str, Written, Naming, type[EncoreError], str]] = {
         DataError,
         "column uid holds whole numbers as floats, which are the same for several ids .*astype\\('Int64'\\)",
     ),
+    "a rule with one side": (
+        "x.csv", "harm_chosen,harm_rejected,kind_chosen\n.5,.4,.3\n", Naming(), DataError,
+        "a column kind_chosen and no kind_rejected. .* add the column that is missing, .* by --rules",
+    ),
+    "a rule with one side, the other way": (
+        "x.csv", "score_rejected_kind,score_chosen_harm,score_rejected_harm\n.5,.4,.3\n", Naming(), DataError,
+        "a column score_rejected_kind and no score_chosen_kind",
+    ),
+    "one side alone": (
+        "x.csv", "harm_chosen,kind_chosen\n.5,.4\n", Naming(), DataError,
+        "a column harm_chosen and no harm_rejected. Where all are single responses:\n  .* --chosen '{rule}_chosen'$",
+    ),
+    "one side of ours alone": (
+        "x.csv", "chosen__harm\n.5\n", Naming(), DataError, "Where all .*\n.* --chosen 'chosen__{rule}'$",
+    ),
+    "a text in the first rows": (
+        "x.csv", "kind_chosen,kind_rejected,harm_chosen,harm_rejected\n.5,.4,.5,.4\n.5,high,.5,.4\n.5,.4,.5,.4\n",
+        Naming(), DataError, "column kind_rejected, row 2: 'high' is no number. .* empty all scores of the row",
+    ),
+    "a text in JSON": (
+        "x.jsonl",
+        '{"kind_chosen": 1, "kind_rejected": 0, "h_chosen": 1, "h_rejected": 0}\n'
+        '{"kind_chosen": 1, "kind_rejected": "high", "h_chosen": 1, "h_rejected": 0}\n',
+        Naming(), DataError, "column kind_rejected must hold numbers; row 2 has 'high'",
+    ),
+    "texts of one side": (
+        "x.csv", f"kind_chosen,kind_rejected,{HEAD}.5,low,.5,.4\n.5,high,.5,.4\n", Naming(), DataError,
+        "column kind_rejected must hold numbers; row 1 has 'low'",
+    ),
+    "numbers in texts": (
+        "x.parquet",
+        of({f"{rule}_{side}": ["0.5"] if rule == "kind" else [0.5] for rule in ["kind", "harm"] for side in SIDES}),
+        Naming(), DataError, "column kind_chosen must hold numbers, and holds them as texts: convert them, as by",
+    ),
+    "likely sides": (
+        "x.csv", "kind_good,kind_bad\n.5,.4\n", Naming(), ConfigError,
+        "kind_good and kind_bad belong together; if kind_good .*:\n.* --chosen '{rule}_good' --rejected '{rule}_bad'$",
+    ),
+    "likely sides of lists": (
+        "x.parquet", of({"pos": [[0.5, 1.0]], "neg": [[0.5, 0.5]], "s_pos": [[0.5]], "s_neg": [[0.5]]}), Naming(),
+        ConfigError, "s_pos and s_neg belong together; if s_pos .*\n.* --chosen s_pos --rejected s_neg$",
+    ),
+    "likely sides of rows": (
+        "x.csv", "id,rule,side,score\n1,a,win,1\n1,a,lose,1\n", Naming(), ConfigError,
+        "says win, .* if win is the chosen response, say so:\n.* --chosen win --rejected lose$",
+    ),
+    "unknown sides of rows": (
+        "x.csv", "id,rule,side,score\n1,a,p,1\n1,a,q,1\n", Naming(), ConfigError,
+        "says p, .* as in\n.* --chosen p --rejected q\n.* --chosen q --rejected p$",
+    ),
+    "rows without pairs": (
+        "x.csv", "criterion,side,score\na,chosen,1\n", Naming(), ConfigError, "found none. Name it:\n.* pair_id=COLUMN",
+    ),
+    "rows of texts": (
+        "x.csv", "prompt,response,dimension,score\n" + "".join(f"p,r{row},a,{row}\n" for row in range(5)), Naming(),
+        DataError, "--map pair_id=COLUMN rule=dimension side=response score=score$",
+    ),
     "a broken line": ("x.jsonl", '{"harm_chosen": 1, "harm_rejected": 0}\n{"harm', Naming(), DataError, "line 2"),
 }  # fmt: skip
 
@@ -138,12 +204,52 @@ def test_what_cannot_be_told_is_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / file
     path.write_text(written) if isinstance(written, str) else written(path)
     with (
+        called_as(["weigh", "--scores", "x", "--output", "w.json"]),
         pytest.raises(kind, match=said) as caught,
         score_table(str(path), naming, rules=None, scratch=Folder(str(tmp_path / "scratch"))),
     ):
         pass
     assert str(path) in str(caught.value)
     assert not list(tmp_path.glob("scratch/*"))
+
+
+WORDS_FOR_SIDES = [(chosen, rejected) for chosen, rejected, tells in WORDS if tells != "surely"]
+
+
+@pytest.mark.parametrize(("chosen", "rejected"), WORDS_FOR_SIDES)
+@pytest.mark.parametrize("pattern", ["{rule}_{side}", "score_{side}_{rule}", "{side}.{rule}"])
+def test_the_line_that_is_proposed_reads_the_table(chosen: str, rejected: str, pattern: str, tmp_path: Path) -> None:
+    columns = {
+        pattern.format(rule=rule, side=side): [score]
+        for rule in ("harm", "kind")
+        for side, score in ((chosen, 0.75), (rejected, 0.25))
+    }
+    pd.DataFrame(columns).to_csv(tmp_path / "x.csv", index=False)
+    with called_as(["weigh"]), pytest.raises(ConfigError) as caught:
+        opened(tmp_path / "x.csv", Naming())
+    line = shlex.split(str(caught.value).splitlines()[1])
+    named = dict(zip(line[2::2], line[3::2], strict=True))
+    found = opened(tmp_path / "x.csv", Naming(named["--chosen"], named["--rejected"]))
+    assert {name: found[name].to_pylist() for name in found.column_names if "__" in name} == {
+        f"{side}__{rule}": [score] for rule in ("harm", "kind") for side, score in zip(SIDES, (0.75, 0.25), strict=True)
+    }
+
+
+def opened(path: Path, naming: Naming, rules: list[str] | None = None) -> pa.Table:
+    with score_table(str(path), naming, rules=rules, scratch=Folder(str(path.parent / "scratch"))) as table:
+        return pa.concat_tables(unit.read_all() for unit in table_units(table.uri))
+
+
+def test_rules_that_are_known_are_read_whatever_else_is_there(tmp_path: Path) -> None:
+    text = "kind_chosen,kind_rejected,harm_chosen,harm_rejected,odd_chosen,n_rejected\n.5,.4,high,low,1,2\n,,,,,\n"
+    (tmp_path / "x.csv").write_text(text)
+    assert opened(tmp_path / "x.csv", Naming(), ["kind"])["chosen__kind"].to_pylist() == [0.5]
+    for rules, said in (
+        (["kind", "harm"], "column harm_chosen must hold numbers; row 1 has 'high'"),
+        (["kind", "odd"], "a column odd_chosen and no odd_rejected"),
+    ):
+        with pytest.raises(DataError, match=said):
+            opened(tmp_path / "x.csv", Naming(), rules)
 
 
 def test_lists_have_a_score_for_each_rule_that_is_known(tmp_path: Path) -> None:
@@ -181,11 +287,11 @@ def test_a_folder_of_several_kinds_is_refused(tmp_path: Path) -> None:
     [
         (lambda: Naming(rejected="x"), "--rejected needs --chosen"),
         (lambda: Naming("{rule}_a", "b"), "both have {rule} in them, or neither"),
-        (lambda: Naming(columns={"id": "x"}), "--map id=…: known names are pair_id, prompt_id"),
+        (lambda: Naming(columns={"id": "x"}), "--map id=..: known names are pair_id, prompt_id"),
     ],
 )
 def test_names_that_say_nothing_are_refused(make: Callable[[], object], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+    with called_as(["weigh"]), pytest.raises(ConfigError, match=said):
         make()
 
 

@@ -12,7 +12,7 @@ from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import pass_tables
 from encore_ray.folder.protocol.commits import total_counts
-from encore_ray.folder.reading.tables import RULES_METADATA
+from encore_ray.folder.reading.table_rules import RULES_METADATA
 from encore_ray.passes.scorers.embedding_table import embedding_columns
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.storage import Folder

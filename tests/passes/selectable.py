@@ -15,7 +15,8 @@ from encore_ray.corpora.planted.corpus import planted_text
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import pass_tables
 from encore_ray.folder.protocol.commits import total_counts
-from encore_ray.folder.reading.tables import RULES_METADATA, TableUnit, table_units
+from encore_ray.folder.reading.table_rules import RULES_METADATA
+from encore_ray.folder.reading.tables import TableUnit, table_units
 from encore_ray.models.forward.heads import LinearHeads
 from encore_ray.models.loading.saving import save_multihead
 from encore_ray.rules import RuleSet, Scale

@@ -183,7 +183,7 @@ def test_scores_that_weigh_refuses_are_refused_alike(
     rules = ("--rules", place / "rules.yaml", "--output", tmp_path / "c")
     assert run("compare", "--scores", tmp_path / "bad.parquet", *rules) == 3
     said = " ".join(capsys.readouterr().err.split())
-    assert "Rule noise_3: 1 scores are not finite (NaN or infinite), first pair_ids pair-3" in said
+    assert "Rule noise_3: 1 scores are missing or not finite (null, NaN, infinite), first pair_ids pair-3" in said
     assert " scores are out of range, first pair_ids pair-5" in said
     assert not (tmp_path / "c" / "comparison.json").exists()
 

@@ -116,7 +116,9 @@ def test_scores_without_any_rules_are_composed_by_those_of_the_weights(
     # Where rules stand beside the scores, these count: others than those of the weights are told apart.
     (bare / "rules.yaml").write_text(RULES.replace("kind", "care"))
     assert run("compose", "--scores", bare, "--weights", place / "w.json", "--output", tmp_path / "other") == 3
-    assert "lacks the columns chosen__care, rejected__care" in " ".join(capsys.readouterr().err.split())
+    told = " ".join(capsys.readouterr().err.split())
+    assert "has no scores of care. It has scores of kind, harm, level." in told
+    assert f"The rules are those of {bare}/rules.yaml: --rules names others." in told
 
 
 def test_scores_out_of_scale_are_counted_where_they_are_composed(

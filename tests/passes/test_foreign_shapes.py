@@ -35,7 +35,8 @@ def test_a_csv_without_rules_goes_all_the_way(place: Path, capsys: pytest.Captur
     assert "left out: 2 rows without any score" in told
     assert "carried along, not as scores: 1 column, source" in told
     assert "assumed: of harmless, honest, polite a higher score is taken to be better, from 0 to 1" in told
-    assert f"correct {place}/out/rules.yaml and give it by --rules" in told
+    assert f"rules: {place}/out/rules.yaml (drafted from x.csv)" in told
+    assert "encore-ray weigh --scores x.csv --output out/weights.json --rules out/rules.yaml --overwrite" in told
     assert RuleSet.load(place / "out" / "rules.yaml").names == [*shapes.RULES]
     assert run("compose", "--scores", "x.csv", "--weights", "out/weights.json", "--output", "out/rewards") == 0
     assert run("evaluate", "--rewards", "out/rewards", "--output", "out") == 0
@@ -48,25 +49,6 @@ def test_a_csv_without_rules_goes_all_the_way(place: Path, capsys: pytest.Captur
     compared = json.loads((place / "out" / "comparison.json").read_text())
     assert [line["all"]["num_pairs"] for line in compared["beside"]] == [57]  # one is a single response
     assert not [path for path in (place / "out").rglob("*") if ".tmp-" in str(path)]
-
-
-def test_what_was_drafted_is_taken_when_it_is_edited_and_not_written_over(
-    place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    weigh = ("weigh", "--scores", "x.csv", "--output", "out/weights.json")
-    assert run(*weigh) == 0
-    first = (place / "out" / "weights.json").read_bytes()
-    assert run(*weigh) == 0  # the same draft, the same weights
-    drafted = (place / "out" / "rules.yaml").read_text()
-    (place / "out" / "rules.yaml").write_text(drafted.replace("better", "worse", 1))
-    capsys.readouterr()
-    assert run(*weigh) == 2
-    assert f"Take it by --rules {place}/out/rules.yaml, or have it drafted anew by --overwrite" in said(capsys)
-    assert run(*weigh, "--rules", "out/rules.yaml", "--overwrite") == 0
-    made = json.loads((place / "out" / "weights.json").read_bytes())
-    assert [rule["higher_is"] for rule in made["rules"]] == ["worse", "better", "better"]
-    assert run(*weigh, "--overwrite") == 0
-    assert (place / "out" / "weights.json").read_bytes() == first
 
 
 def test_rewards_of_a_csv_resume_and_are_refused_where_its_bytes_have_changed(
@@ -93,7 +75,7 @@ def test_columns_are_named_by_flags(place: Path, capsys: pytest.CaptureFixture[s
     made.assign(uid=[f"u{row}" for row in made.index]).to_csv(place / "ab.csv", index=False)
     weigh = ("weigh", "--scores", "ab.csv", "--output", "ab/weights.json")
     assert run(*weigh) == 2
-    assert "--chosen '{rule}_a' --rejected '{rule}_b', or the other way round" in said(capsys)
+    assert "weigh --scores ab.csv --output ab/weights.json --chosen '{rule}_a' --rejected '{rule}_b'" in said(capsys)
     sides = ("--chosen", "{rule}_a", "--rejected", "{rule}_b", "--map", "pair_id=uid")
     assert run(*weigh, *sides) == 0
     common = ("--weights", "ab/weights.json", "--output", "ab/rewards")
@@ -130,7 +112,9 @@ def test_rewards_of_elsewhere_are_evaluated_as_those_that_compose_wrote(
     made.to_csv(place / "other" / "rewards.csv", index=False)
     made.rename(columns={"chosen_reward": "a", "rejected_reward": "b"}).to_parquet(place / "other" / "rewards.parquet")
     assert run("evaluate", "--rewards", "other/rewards.csv", "--output", "made") == 2
-    assert "has no weights.json beside it: name the weights of these rewards by --weights" in said(capsys)
+    told = said(capsys)
+    assert "has no weights.json beside it: name the weights of these rewards:" in told
+    assert told.endswith("encore-ray evaluate --rewards other/rewards.csv --output made --weights weights.json")
     for file, more in (("rewards.csv", ()), ("rewards.parquet", ("--chosen", "a", "--rejected", "b"))):
         evaluate = ("evaluate", "--rewards", f"other/{file}", "--weights", "weights.json", "--output", file[8:])
         assert run(*evaluate, *more) == 0

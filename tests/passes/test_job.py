@@ -133,7 +133,7 @@ def test_another_model_is_refused_and_overwrite_rescores(model: Path, corpus: Pa
     job = jobs.config(tmp_path, inputs=[str(corpus)], model=str(model))
     run_job(job)
     changed = job.model_copy(update={"score": job.score.model_copy(update={"max_tokens": 64})})
-    with pytest.raises(ResumeRefused, match=r"fingerprint \w{12}.*\w{12}: max_tokens was null, is 64.*--overwrite"):
+    with pytest.raises(ResumeRefused, match=r"fingerprint \w{12}.*\w{12}: max_tokens was null, is 64.*overwrite=True"):
         run_job(changed)
     pairs = jobs.commit_times(tmp_path / "run", "pairs")
     scores = jobs.commit_times(tmp_path / "run", "scores")

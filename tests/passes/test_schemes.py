@@ -234,7 +234,7 @@ def test_weights_that_are_not_whole_are_replaced_only_on_demand(
 ) -> None:
     (tmp_path / "w.json").write_text(content)
     weigh(place, tmp_path / "w.json", code=2)
-    assert "holds no whole weights of this version to compare with. Replace it with --overwrite" in " ".join(
+    assert "holds no whole weights of this version to compare with. Name another file, or replace it:" in " ".join(
         capsys.readouterr().err.split()
     )
     assert (tmp_path / "w.json").read_text() == content

@@ -113,7 +113,7 @@ def test_a_changed_option_redoes_what_reads_it_and_what_reads_that(
     refused = passes != ("report",)
     if refused:
         before = contents(folder)
-        with pytest.raises(ResumeRefused, match="--overwrite"):
+        with pytest.raises(ResumeRefused, match="overwrite=True"):
             again(folder, finished, **values)
         assert contents(folder) == before
     assert in_order(again(folder, finished, overwrite=refused, **values).done) == in_order(passes)

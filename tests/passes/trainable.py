@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.folder.reading.tables import RULES_METADATA
+from encore_ray.folder.reading.table_rules import RULES_METADATA
 from encore_ray.passes.heads.labels import LabelledUnit, find_labels, labelled_units
 from encore_ray.passes.train.rows import RowReader
 from encore_ray.rules import Rule, RuleSet, Scale

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 class Inspect:
     """Explain any artifact: a run, a table, a model, a quarantine, rules.yaml or a .json file of a run.
 
+    Of a table or corpus as you have it, it shows how it would be read, and what to begin with.
+
     Example: encore-ray inspect runs/first/weights.json
     """
 

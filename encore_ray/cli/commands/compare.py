@@ -15,6 +15,7 @@ from encore_ray.config.sources import keep_options, read_rules
 from encore_ray.console.ending import Ending, NextStep, next_step
 from encore_ray.console.steps import export_step
 from encore_ray.errors import ConfigError
+from encore_ray.shell import again
 from encore_ray.storage import Folder, absolute, require_paths
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Compare:
     output: OptionalPathFlag = None
     """Folder for comparison.json and report/. Default: the run folder."""
     beside: Annotated[tyro.conf.UseAppendAction[list[str]], flag("NAME=REWARDS")] = field(default_factory=list)
-    """Rewards of the same pairs to show beside the schemes, as of a `compose` or `refine apply`."""
+    """Rewards of the same pairs to show beside the schemes, as of a `compose` or `refine apply`, or a table of them."""
     overwrite: Switch = False
     """Replace a comparison by other options that is there, instead of refusing."""
     columns: ScoreColumnFlags
@@ -86,7 +87,7 @@ class Compare:
             write_report(run)
         show_comparison(comparison, console=console)
         return Ending(
-            tell_comparison(comparison),
+            tell_comparison(comparison, str(self.output or self.run)),
             self._steps(comparison),
             comparison.content,
             warnings=comparison.warnings,
@@ -96,17 +97,19 @@ class Compare:
         from encore_ray.schema import COMPARISON_FILE
 
         decision = comparison.decision
-        where = ["--run", self.run] if self.run else ["--scores", str(self.scores)]
+        where = ["--run", self.run] if self.run else ["--scores", str(self.scores), *self.columns.words]
         where += ["--rules", self.rules] if self.rules else []
         if not self.run:
             where += ["--output", Folder(str(self.output)).path("weights.json")]
         scheme = ["--scheme", decision.scheme] if decision and decision.scheme != "encore" else []
         again = ["--overwrite"] if self.run else []
+        folder = str(self.output or self.run)
+        look = next_step("see all of it in the browser", "report", folder, "--open")
         if decision is not None and not decision.beats_coin:
-            kept = Folder(self.output or self.run or "").path(COMPARISON_FILE)
-            return [next_step("see which rules agree with the labels", "inspect", kept)]
-        steps = [next_step("weigh the rules so", "weigh", *where, *scheme, *again)]
-        return [*steps, export_step(self.run)] if self.run else steps
+            kept = Folder(folder).path(COMPARISON_FILE)
+            return [next_step("see which rules agree with the labels", "inspect", kept), look]
+        weigh = next_step("weigh the rules so", "weigh", *where, *scheme, *again)
+        return [weigh, export_step(self.run) if self.run else look]
 
 
 def _named(assignments: Sequence[str]) -> dict[str, str]:
@@ -117,7 +120,8 @@ def _named(assignments: Sequence[str]) -> dict[str, str]:
     for assignment in assignments:
         name, _, path = assignment.partition("=")
         if not name or not path:
-            raise ConfigError(f"--beside: expected NAME=REWARDS, as in refined=run/refined; found {assignment}.")
+            line = again(beside=f"rewards={assignment.strip('=') or 'REWARDS'}")
+            raise ConfigError(f"--beside: expected NAME=REWARDS, found {assignment}. Name them:\n  {line}")
         if name in found or name in LABELS:  # metrics go by name, too
             taken = "named twice" if name in found else "a scheme or a baseline"
             raise ConfigError(f"--beside: {name} is {taken}. Give each its own name.")

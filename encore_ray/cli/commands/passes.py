@@ -206,16 +206,16 @@ class Weigh:
 
         assert self.scores is not None and self.output is not None
         rules = ["--rules", self.rules] if self.rules else []
-        inputs = ["--scores", self.scores, "--weights", self.output]
+        scores = ["--scores", self.scores, *self.columns.words, *rules]
         folder = os.path.dirname(self.output)
         return [
             next_step(
                 "write the reward of every response by these weights",
-                *["compose", *inputs, *rules, "--output", os.path.join(folder, REWARDS_DIR)],
+                *["compose", *scores, "--weights", self.output, "--output", os.path.join(folder, REWARDS_DIR)],
             ),
             next_step(
                 "see whether another weighting is better on these pairs",
-                *["compare", "--scores", self.scores, *rules, "--output", os.path.join(folder, "comparison")],
+                *["compare", *scores, "--output", os.path.join(folder, "comparison")],
             ),
         ]
 
@@ -246,7 +246,7 @@ class Compose:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.cli.command import explicit_paths, open_command
+        from encore_ray.cli.command import explicit_paths, open_command, require_made
         from encore_ray.schema import REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
 
         inputs = {"scores": self.scores, "weights": self.weights}
@@ -257,7 +257,9 @@ class Compose:
         path = absolute(self.weights) if self.weights else folder.path(WEIGHTS_FILE)
         pairs = absolute(self.pairs) if self.pairs else None
         rules_path = absolute(self.rules) if self.rules else None
-        require_paths([scores or folder.path(SCORES_DIR), path, pairs, rules_path])
+        there = ["--scores", str(self.scores), *self.columns.words, "--output", str(self.weights)]
+        weigh = ["weigh", *(["--run", self.run] if self.run else there)]
+        require_made(path, *weigh, beside=[scores or folder.path(SCORES_DIR), pairs, rules_path])
         from encore_ray.artifacts import read_weights
         from encore_ray.console.sentences import tell_composed
         from encore_ray.console.show import show_counts
@@ -318,12 +320,13 @@ class Evaluate:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.cli.command import explicit_paths, open_command
+        from encore_ray.cli.command import explicit_paths, open_command, require_made
         from encore_ray.schema import METRICS_FILE, REWARDS_DIR
 
         rewards, output = explicit_paths("evaluate", run=self.run, output=self.output, inputs={"rewards": self.rewards})
-        weights = absolute(self.weights) if self.weights else None
-        require_paths([rewards or Folder(absolute(self.run or "")).path(REWARDS_DIR), weights])
+        if self.run:
+            require_made(Folder(absolute(self.run)).path(REWARDS_DIR), "compose", "--run", self.run)
+        require_paths([rewards, absolute(self.weights) if self.weights else None])
         from encore_ray.console.sentences import tell_metrics
         from encore_ray.console.show import show_metrics
         from encore_ray.passes.evaluate import Evaluate as EvaluatePass
@@ -336,11 +339,12 @@ class Evaluate:
             write_report(run, weights=made.weights if rewards else None)
         show_metrics(made.metrics, console=console)
         steps = [
-            next_step("look at all figures again", "inspect", Folder(self.output or self.run or "").path(METRICS_FILE))
+            next_step("look at all figures again", "inspect", Folder(self.output or self.run or "").path(METRICS_FILE)),
+            next_step("see all of it in the browser", "report", self.output or self.run or "", "--open"),
         ]
         if self.run:
             steps = [
                 next_step("see whether another weighting is better on these pairs", "compare", "--run", self.run),
                 export_step(self.run),
             ]
-        return Ending(tell_metrics(made.metrics), steps, made.metrics.content)
+        return Ending(tell_metrics(made.metrics, str(self.output or self.run)), steps, made.metrics.content)

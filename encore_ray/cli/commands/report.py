@@ -40,8 +40,6 @@ class Report:
     screen: ScreenFlags = Screen()
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.schema import WEIGHTS_FILE
-
         if not self.runs:
             raise ConfigError("report needs a run folder, or several to set side by side.")
         runs = [Folder(absolute(run)) for run in self.runs]
@@ -54,7 +52,7 @@ class Report:
             console.print(line)
         named = [near(run.uri) for run in runs]
         what = named[0] if len(named) == 1 else f"{len(named)} runs side by side"
-        steps = [next_step("look at its weights", "inspect", f"{named[0]}/{WEIGHTS_FILE}")]
+        steps = [next_step("look at what it shows", "inspect", f"{named[0]}/{_first_result(runs[0])}")]
         if not opened:
             again = [*named, *(["--output", near(page)] if len(named) > 1 else []), "--open"]
             steps.insert(0, next_step("open it in the browser", "report", *again))
@@ -83,11 +81,16 @@ class Report:
 
 def _require_results(runs: list[Folder]) -> None:
     """ConfigError where a folder holds nothing that a page could show."""
+    for run in runs:
+        if _first_result(run) is None:
+            raise ConfigError(f"{run.uri} holds no results of encore-ray: name a run folder, as `run` in a job's file.")
+
+
+def _first_result(run: Folder) -> str | None:
+    """The first file or folder of results that a folder has; None without any."""
     from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, PAIRS_DIR, WEIGHTS_FILE
 
-    for run in runs:
-        if not any(run.exists(name) for name in (WEIGHTS_FILE, METRICS_FILE, COMPARISON_FILE, PAIRS_DIR)):
-            raise ConfigError(f"{run.uri} holds no results of encore-ray: name a run folder, as `run` in a job's file.")
+    return next((name for name in (WEIGHTS_FILE, METRICS_FILE, COMPARISON_FILE, PAIRS_DIR) if run.exists(name)), None)
 
 
 def _show(page: str) -> bool:

@@ -7,16 +7,24 @@ from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.scales.fitting_scale import fitting_scale, narrower_scale, scale_text
 from encore_ray.composition.scales.score_range import ScoreRange, how_to_map, ranges_differ
 from encore_ray.errors import DataError
+from encore_ray.shell import option
 
 
-def refuse_scores(statistics: RuleStatistics, *, score_range: ScoreRange) -> None:
+def refuse_scores(statistics: RuleStatistics, *, score_range: ScoreRange, rules_in: str = "") -> None:
     """Raise DataError where scores are not finite, or outside of a scale that does not clip them, or most are clipped.
 
     It also says what the corrected scales would be refused for.
+
+    Args:
+        rules_in: the file that the rules are of, for the message.
     """
     found = statistics.problems()
-    if found:
-        raise DataError("\n".join([*found, *_corrections(statistics.counts_K, score_range)]))
+    if not found:
+        return
+    if rules_in:
+        found.append(f"The rules are those of {rules_in}: {option('rules')} names others.")
+    found += _corrections(statistics.counts_K, score_range)
+    raise DataError("\n".join(found))
 
 
 def _corrections(counts_K: Sequence[RuleCounts], score_range: ScoreRange) -> list[str]:

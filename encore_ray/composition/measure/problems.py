@@ -61,8 +61,8 @@ class ScoreProblems:
         found = []
         if self.non_finite.count:
             found.append(
-                f"Rule {rule.name}: {self.non_finite.count:,} scores are not finite (NaN or infinite), first pair_ids "
-                f"{_listed(self.non_finite)}. Remove or rescore these pairs; no option clips them."
+                f"Rule {rule.name}: {self.non_finite.count:,} scores are missing or not finite (null, NaN, infinite), "
+                f"first pair_ids {_listed(self.non_finite)}. Fill them in, or remove these pairs; no option clips them."
             )
         if self.out_of_range.count:
             slips = "Mend those that are slips, or stand for no rating. " if rule.scale.levels and few else ""

@@ -176,6 +176,9 @@ class RuleStatistics:
         """What keeps the scores from being counted: some are not finite, or out of range where the rule does not clip.
 
         Every rule's problem is named with its count, its first pair_ids, the range found and the remedy.
+
+        Args:
+            rules_in: the file that the rules are of, for the message.
         """
         return [
             sentence

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from encore_ray.errors import ConfigError
 from encore_ray.rules import Rule, Scale
+from encore_ray.shell import option
 
 DEFAULT_NUM_BINS = 20
 _FEW = 64  # up to so many levels a comparison with each is several times faster than a binary search
@@ -131,12 +132,13 @@ def choose_binning(
             levels outside [2, 256]; observed ends for levels, or not finite and ascending.
     """
     scale = rule.scale
+    by_levels, by_bins = (option(name, section="weigh") for name in ("levels", "num_bins"))
     if levels and num_bins is not None:
-        raise ConfigError("Levels and a number of bins exclude each other: give --levels or --num-bins, not both.")
+        raise ConfigError(f"Levels and a number of bins exclude each other: give {by_levels} or {by_bins}, not both.")
     if levels and scale.levels is None:
         raise ConfigError(
-            f"Rule {rule.name}: --levels needs rating levels, its scale is lo {scale.lo:g}, hi {scale.hi:g}. "
-            "Declare `scale: {levels: [..]}` in its rules, or use --num-bins."
+            f"Rule {rule.name}: {by_levels} needs rating levels, its scale is lo {scale.lo:g}, hi {scale.hi:g}. "
+            f"Declare `scale: {{levels: [..]}}` in its rules, or use {by_bins}."
         )
     if num_bins is None and scale.levels is not None:
         if observed is not None:
@@ -144,7 +146,7 @@ def choose_binning(
         if len(scale.levels) > MAX_CELLS:
             raise ConfigError(
                 f"Rule {rule.name} declares {len(scale.levels)} levels, at most {MAX_CELLS} can be counted one by one. "
-                "Use --num-bins."
+                f"Use {by_bins}."
             )
         return Binning("levels", scale.lo, scale.hi, levels=scale.levels)
     num_bins = DEFAULT_NUM_BINS if num_bins is None else num_bins

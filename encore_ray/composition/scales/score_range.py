@@ -5,6 +5,7 @@ from typing import Literal
 
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet, Scale
+from encore_ray.shell import option, to_paste
 
 ScoreRange = Literal["declared", "unit", "raw"]
 
@@ -20,18 +21,15 @@ def ranges_differ(scales: Sequence[Scale]) -> bool:
 
 
 def how_to_map(section: str = "weigh") -> str:
-    """What to give, so that rules of different range can be added up, as a sentence.
+    """What to give, so that rules of different range can be added up, in a sentence or with the line to paste.
 
     Args:
         section: of the configuration that says so.
     """
-    behind = {
-        "weigh": "`--set weigh.score_range=unit` behind run and check, `--score-range unit` behind weigh and compare",
-        "select": "`--score-range unit` behind select",
-    }[section]
+    unit, raw = (option("score_range", choice, section=section) for choice in ("unit", "raw"))
     return (
-        f"Map each to [0, 1] by `{section}: {{score_range: unit}}` in the job's file, which is {behind}; or add them "
-        "as they are, by raw."
+        f"Say how to mix them: {unit} maps each to [0, 1], {raw} adds them as they are"
+        f"{to_paste(score_range='unit', section=section)}"
     )
 
 
@@ -48,8 +46,9 @@ def check_ranges(rules: RuleSet, *, score_range: ScoreRange, section: str = "wei
     if differ and score_range == "declared":
         first = rules[0]
         other = next(rule for rule in rules if ranges_differ([first.scale, rule.scale]))
+        where = f" of {rules.where}" if rules.where else ""
         raise DataError(
-            f"Rules have different ranges: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
+            f"Rules{where} have different ranges: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
             f"{other.scale.lo:g} to {other.scale.hi:g}, so a wider one would outweigh the others. {how_to_map(section)}"
         )
     return differ

@@ -16,6 +16,7 @@ from encore_ray.composition.weigh.bradley_terry import BradleyTerryFit
 from encore_ray.composition.weigh.points import points_of
 from encore_ray.composition.weigh.scheme import Evidence
 from encore_ray.errors import DataError
+from encore_ray.shell import option
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ def kept_rules(statistics: RuleStatistics, *, min_active: float | None) -> list[
     active_K = [active_pair_share(counts) for counts in statistics.counts_K]
     if min_active is None:
         return list(range(len(active_K)))
+    asked = option("min_active", min_active, section="weigh")
     if active_K[0] is None:
-        raise DataError("--min-active needs pairs, found single responses only. Leave it out.")
+        raise DataError(f"{asked} needs pairs, found single responses only. Leave it out.")
     kept = [k for k, active in enumerate(active_K) if active is not None and active >= min_active]
     if not kept:
         largest = max(active for active in active_K if active is not None)
         raise DataError(
-            f"--min-active {min_active:g} drops every rule: the most active one differs in {largest:.1%} of pairs. "
+            f"{asked} drops every rule: the most active one differs in {largest:.1%} of pairs. "
             "Lower it or leave it out."
         )
     return kept

@@ -47,6 +47,7 @@ def weigh(
     by_group: bool = False,
     learned: Learned | None = None,
     ratings: Ratings | None = None,
+    rules_in: str = "",
 ) -> Weights:
     """Weigh the rules of a whole corpus.
 
@@ -60,6 +61,7 @@ def weigh(
         by_group: also weights of each subset, from its own histograms; for a scheme that looks at entropies only.
         learned: of the rules that `kept_rules` keeps; needed by a scheme that uses labels.
         ratings: a second table under the same rules, whose entropies weigh; None for those of the scores.
+        rules_in: the file that the rules are of, for messages.
 
     Raises:
         ConfigError: an unknown option value, an option of the scheme out of its range.
@@ -71,7 +73,7 @@ def weigh(
     _check_choice("estimator", estimator, get_args(Estimator))
     if min_active is not None and not 0 <= min_active <= 1:
         raise ConfigError(f"min_active is a share of pairs, from 0 to 1; found {min_active}.")
-    ranges_differ = check_statistics(statistics, score_range=score_range)
+    ranges_differ = check_statistics(statistics, score_range=score_range, rules_in=rules_in)
     assert learned or not scheme.uses_labels, f"{scheme.name} needs what the labels say"
     counts_K = statistics.counts_K
 
@@ -198,8 +200,11 @@ def weigh(
     )
 
 
-def check_statistics(statistics: RuleStatistics, *, score_range: ScoreRange) -> bool:
+def check_statistics(statistics: RuleStatistics, *, score_range: ScoreRange, rules_in: str = "") -> bool:
     """Whether the rules' declared ranges differ, of scores that can be weighed.
+
+    Args:
+        rules_in: the file that the rules are of, for messages.
 
     Raises:
         ConfigError: an unknown score range.
@@ -207,10 +212,11 @@ def check_statistics(statistics: RuleStatistics, *, score_range: ScoreRange) -> 
             how to add their scores.
     """
     _check_choice("score range", score_range, get_args(ScoreRange))
-    refuse_scores(statistics, score_range=score_range)
+    refuse_scores(statistics, score_range=score_range, rules_in=rules_in)
     if not statistics.num_responses:
         raise DataError("There is no score to weigh: expected one response or more, found none.")
-    return check_ranges(RuleSet(counts.rule for counts in statistics.counts_K), score_range=score_range)
+    rules = RuleSet((counts.rule for counts in statistics.counts_K), where=rules_in)
+    return check_ranges(rules, score_range=score_range)
 
 
 def _entropies(counts_K: Sequence[RuleCounts], *, log_base: LogBase, estimator: Estimator) -> list[Entropy]:

@@ -42,7 +42,7 @@ def foreign_files(uri: str) -> list[tuple[Folder, str]]:
     files = parquet_files(uri)
     if not files:
         folder = Folder(uri)
-        raise ConfigError(f"{uri}: {_what_is_there(folder)} Expected a folder of Parquet files, or one .parquet file.")
+        raise ConfigError(f"{uri}: {_what_is_there(folder)}")
     return files
 
 
@@ -62,7 +62,7 @@ def parquet_files(uri: str) -> list[tuple[Folder, str]]:
 def _what_is_there(folder: Folder) -> str:
     """In place of a table."""
     if folder.names():
-        return "this folder holds no Parquet file."
+        return "this folder holds no Parquet file. Expected a folder of Parquet files, or one .parquet file."
     parent, _, name = folder.uri.rstrip("/").rpartition("/")
     with contextlib.suppress(FileNotFoundError, ConfigError, DataError):
         if Folder(parent or "/").info(name)["type"] == "file":
@@ -70,7 +70,7 @@ def _what_is_there(folder: Folder) -> str:
                 "this is no Parquet file, as this table must be. Write it as one, as by "
                 "pandas.read_csv(..).to_parquet(..)."
             )
-    return f"no such table. In a run, {writer_of(folder.uri)} comes first."
+    return f"no such table: there is no such file or folder. In a run, {writer_of(folder.uri)} comes first."
 
 
 def parts(folder: Folder, file: str) -> Iterator[Part]:

@@ -56,8 +56,10 @@ class MemoryUnit(TableUnit):
     def table_name(self) -> str:
         return "scores"
 
-    def rules_beside(self) -> None:
+    @property
+    def folders_beside(self) -> list[Folder]:
         """No file stands beside it."""
+        return []
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenedTable]:

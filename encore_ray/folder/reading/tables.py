@@ -1,29 +1,18 @@
 """Tables that a pass reads: our own pass folders, or Parquet files made elsewhere, as a list of units."""
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from encore_ray.errors import ConfigError, DataError
+from encore_ray.errors import DataError
 from encore_ray.folder.protocol.seal import read_manifest
 from encore_ray.folder.reading.foreign import content_digests, footer_digest, foreign_files, parts
 from encore_ray.folder.reading.parquet import OpenedTable, OpenTable, open_parquet
-from encore_ray.rules import RuleSet
-from encore_ray.schema import (
-    COMMITS_DIR,
-    MANIFEST_FILE,
-    PLAN_FILE,
-    RULES_FILE,
-    chosen_column,
-    rejected_column,
-)
-from encore_ray.storage import Folder, from_json
-from encore_ray.visible import short
+from encore_ray.schema import COMMITS_DIR, MANIFEST_FILE, PLAN_FILE
+from encore_ray.storage import Folder, is_remote
 
-RULES_METADATA = b"encore_ray.rules"
 TURNED_FILE = "turned.json"  # beside what was made of a table in another form: what it is of
 
 
@@ -83,13 +72,25 @@ class TableUnit:
         with open_parquet(self.folder, self.file) as parquet:
             return parquet.schema_arrow
 
-    def rules_beside(self) -> RuleSet | None:
-        """The rules.yaml beside its table; None where there is none."""
-        return _rules_beside(self)
+    @property
+    def folders_beside(self) -> list[Folder]:
+        """Where a rules.yaml of its table may lie, see `folders_beside`."""
+        return folders_beside(self.table_name)
 
     def read_all(self) -> pa.Table:
         with self.open() as opened:
             return opened.read()
+
+
+def folders_beside(uri: str) -> list[Folder]:
+    """Where a rules.yaml of a table may lie, nearest first: beside a file; in a folder, and beside it."""
+    place = uri.rstrip("/")
+    parent, _, name = place.rpartition("/")
+    has_parent = parent.count("/") > 1 if is_remote(uri) else bool(parent)
+    around = [Folder(parent)] if has_parent else []
+    if not around or not Folder(parent).exists(name):
+        return around
+    return around if around[0].info(name)["type"] == "file" else [Folder(place), *around]
 
 
 def table_units(uri: str) -> list[TableUnit]:
@@ -148,79 +149,3 @@ def count_numbers(uri: str) -> int:
 def column_names(unit: TableUnit) -> list[str]:
     """Top-level columns of a unit's file."""
     return list(unit.schema.names)
-
-
-def rules_metadata(rules: RuleSet) -> dict[bytes, bytes]:
-    """Rules for a file's metadata, where `stored_rules` finds them."""
-    return {RULES_METADATA: json.dumps(rules.to_list()).encode()}
-
-
-def stored_rules(unit: TableUnit) -> RuleSet | None:
-    """The rules that a table of ours carries; None where it has none."""
-    stored = (unit.schema.metadata or {}).get(RULES_METADATA)
-    if not stored:
-        return None
-    try:
-        rules = from_json(stored)
-    except ValueError as error:
-        raise DataError(
-            f"{unit.where} carries rules that cannot be read: {error}. Name its rules.yaml with --rules."
-        ) from None
-    return RuleSet.from_list(rules, where=unit.table_name)
-
-
-def run_rules(run: Folder) -> RuleSet | None:
-    """The rules of a run as they are now: they may have been corrected after scoring. None where it has none."""
-    if not run.exists(RULES_FILE):
-        return None
-    return RuleSet.from_yaml(run.read_file(RULES_FILE), where=run.path(RULES_FILE))
-
-
-def carried_rules(unit: TableUnit) -> RuleSet | None:
-    """The rules that stand with a table: those that our score pass stored in it, or a rules.yaml beside it."""
-    return stored_rules(unit) or unit.rules_beside()
-
-
-def _rules_beside(unit: TableUnit) -> RuleSet | None:
-    """The rules.yaml in the folder of a table's files; of a table that is a folder, also in the one that holds it."""
-    folder = Folder(unit.beside) if unit.beside else unit.folder
-    parent = folder.uri.rstrip("/").rpartition("/")[0]
-    has_parent = bool(parent) if folder.is_local else parent.count("/") > 1
-    is_folder = unit.table_name.rstrip("/") == folder.uri.rstrip("/")
-    return run_rules(folder) or (run_rules(Folder(parent)) if has_parent and is_folder else None)
-
-
-def table_rules(units: Sequence[TableUnit], rules: RuleSet | None, *, weighed: RuleSet | None = None) -> RuleSet:
-    """The rules of a scores table: those given, those that our score pass stored in it, or a rules.yaml beside it.
-
-    Args:
-        weighed: rules of weights, which will do where the table has none of its own.
-
-    Raises:
-        ConfigError: there are none. DataError: the table lacks a column of a rule.
-    """
-    if not units:
-        raise DataError("The scores table is empty: it has no file and no row.")
-    names = set(column_names(units[0]))
-    rules = rules or carried_rules(units[0]) or weighed
-    if rules is None:
-        raise ConfigError(
-            f"{units[0].table_name} was not made by `encore-ray score`, so it does not carry its rules: name their "
-            "rules.yaml with --rules, or put it beside the scores."
-        )
-    missing = [column for name in rules.names for column in (chosen_column(name), rejected_column(name))]
-    missing = [column for column in missing if column not in names]
-    if missing:
-        rated = sorted(name.removeprefix("chosen__") for name in names if name.startswith("chosen__"))
-        lacks = f"{units[0].table_name} lacks the columns {', '.join(missing[:6])}{' …' if len(missing) > 6 else ''}"
-        if not rated:
-            found = ", ".join(short(name) for name in column_names(units[0])[:6])
-            raise DataError(
-                f"{lacks}: it has no scores under such names, but {found}{' …' if len(names) > 6 else ''}. Each rule "
-                "needs two columns of numbers, chosen__RULE and rejected__RULE; --chosen and --rejected name others."
-            )
-        raise DataError(
-            f"{lacks}; it has scores of: {', '.join(rated)}. Name the rules.yaml that belongs to these scores with "
-            "--rules; without it, one beside the scores is taken."
-        )
-    return rules

@@ -10,7 +10,8 @@ from encore_ray.composition.weigh.linear import linear_reward
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.composed import composed_weights
 from encore_ray.folder.protocol.seal import read_manifest
-from encore_ray.folder.reading.tables import TableUnit, table_rules, table_units
+from encore_ray.folder.reading.table_rules import table_rules
+from encore_ray.folder.reading.tables import TableUnit, table_units
 from encore_ray.models.spec.conversation import CLOCK, Reading
 from encore_ray.models.spec.files import FACTS
 from encore_ray.models.spec.load_options import LoadOptions

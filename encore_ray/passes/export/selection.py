@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from encore_ray.artifacts import Comparison
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.folder.reading.tables import stored_rules, table_units
+from encore_ray.folder.reading.table_rules import stored_rules
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.passes.export.carrying import carried_columns
 from encore_ray.passes.export.layouts import (
     INDEX,

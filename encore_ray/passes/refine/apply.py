@@ -20,7 +20,8 @@ from encore_ray.errors import ResumeRefused
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
 from encore_ray.folder.protocol.commits import Commit, total_counts
-from encore_ray.folder.reading.tables import rules_metadata, table_rules, table_units
+from encore_ray.folder.reading.table_rules import rules_metadata, table_rules
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.folder.spec import REFINE, REFINE_SCORES
 from encore_ray.passes.refine.energies import REWARD_ENERGY, RULE_ENERGIES, EnergyFiles, fitted_energies
 from encore_ray.passes.refine.fit_reward import MARGIN

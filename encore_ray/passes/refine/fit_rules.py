@@ -14,7 +14,8 @@ from encore_ray.artifacts import RuleRefineReport
 from encore_ray.composition.evaluate.controls import BASE, Control, compare_rewards
 from encore_ray.composition.scales.ties import tie_tolerance
 from encore_ray.engine.base import Send
-from encore_ray.folder.reading.tables import table_rules, table_units
+from encore_ray.folder.reading.table_rules import table_rules
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.folder.spec import FIT_RULES
 from encore_ray.models.spec.energy import EnergySettings
 from encore_ray.passes.refine.energies import RULE_ENERGIES, units_fingerprint

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.reading.tables import rules_metadata
+from encore_ray.folder.reading.table_rules import rules_metadata
 from encore_ray.passes.scorers.outputs import UnitOutputs, non_finite, write_rows
 from encore_ray.rules import RuleSet
 from encore_ray.schema import CHOSEN, REJECTED, chosen_column, rejected_column

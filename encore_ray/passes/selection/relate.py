@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encore_ray.errors import ConfigError
-from encore_ray.folder.reading.tables import table_rules, table_units
+from encore_ray.folder.reading.table_rules import table_rules
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.folder.spec import RELEVANCE, SELECT
 from encore_ray.passes.scorers.by_api import ApiScorer
 from encore_ray.passes.scorers.by_model import ModelScorer

@@ -16,7 +16,7 @@ from encore_ray.config import ScoreOptions
 from encore_ray.engine.pools import FindResources
 from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.folder.attempt import Attempt
-from encore_ray.folder.reading.tables import rules_metadata
+from encore_ray.folder.reading.table_rules import rules_metadata
 from encore_ray.models.judge.questions import (
     ask_relevance,
     questions_digest,

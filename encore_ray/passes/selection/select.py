@@ -24,15 +24,8 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.protocol.commits import total_counts
 from encore_ray.folder.reading.score_block import ScoreBlock, read_scores
-from encore_ray.folder.reading.tables import (
-    TableUnit,
-    column_names,
-    count_numbers,
-    rules_metadata,
-    stored_rules,
-    table_rules,
-    table_units,
-)
+from encore_ray.folder.reading.table_rules import rules_metadata, stored_rules, table_rules
+from encore_ray.folder.reading.tables import TableUnit, column_names, count_numbers, table_units
 from encore_ray.folder.spec import RELEVANCE, SELECT
 from encore_ray.passes.scorers.outputs import CARRIED
 from encore_ray.passes.selection.selected import pairs_with_relevance, read_relevance

@@ -11,7 +11,8 @@ from encore_ray.arrays import to_numpy
 from encore_ray.errors import DataError
 from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.reading.columns import floats, places
-from encore_ray.folder.reading.tables import TableUnit, run_rules, table_units
+from encore_ray.folder.reading.table_rules import run_rules
+from encore_ray.folder.reading.tables import TableUnit, table_units
 from encore_ray.rules import RuleSet
 from encore_ray.schema import PAIR_ID, RULES_FILE, SCORES_DIR, relevance_column, selected_column
 from encore_ray.storage import Folder

@@ -9,7 +9,7 @@ from encore_ray.config import TrainOptions
 from encore_ray.engine.pools import Crew, find_crew
 from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError
-from encore_ray.folder.reading.tables import stored_rules
+from encore_ray.folder.reading.table_rules import stored_rules
 from encore_ray.models.spec.files import TRAIN_FILE
 from encore_ray.models.spec.forward import DEFAULT_BATCH_TOKENS, Strategy
 from encore_ray.models.spec.source import ModelSource

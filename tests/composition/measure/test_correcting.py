@@ -11,6 +11,7 @@ from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.scales.binning import choose_binning
 from encore_ray.errors import DataError
 from encore_ray.rules import Rule, RuleSet, Scale
+from encore_ray.shell import called_as
 
 WIDE = Scale(-50.0, 50.0)
 RANDOM = np.random.default_rng(0)
@@ -46,11 +47,12 @@ def corrected(text: str) -> dict[str, Scale]:
 
 
 def test_scales_of_all_rules_and_how_to_add_them_are_told_in_one_refusal() -> None:
-    said = refusal(statistics((WIDE, 300.0), (WIDE, 0.05), (WIDE, 20.0), (WIDE, 80.0)))
+    with called_as(["run", "job.yaml"]):
+        said = refusal(statistics((WIDE, 300.0), (WIDE, 0.05), (WIDE, 20.0), (WIDE, 80.0)))
     found = corrected(said)
     assert set(found) == {"a", "b", "d"}  # b is within its scale, which tells none of its scores apart; c suits its own
     assert "Rule b: its scale is far too wide for its scores" in said
-    assert said.endswith("or add them as they are, by raw.") and "--set weigh.score_range=unit" in said
+    assert said.endswith("encore-ray run job.yaml --set weigh.score_range=unit")
     # what is pasted is refused for nothing else
     scales = [found.get(name, WIDE) for name in "abcd"]
     refuse_scores(

@@ -102,7 +102,7 @@ def test_counts_sha256_is_that_of_the_little_endian_int64_histogram():
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e39])
 def test_a_score_that_is_not_finite_is_refused_even_with_clip(bad):
     found = measure([[0.5, bad, 0.5]], [[0.5, 0.5, bad]], rules=make_rules(1), clip=True)
-    with pytest.raises(DataError, match=r"Rule rule0: 2 scores are not finite .* first pair_ids p0001, p0002\."):
+    with pytest.raises(DataError, match=r"Rule rule0: 2 scores are missing .* first pair_ids p0001, p0002\."):
         refuse_scores(found, score_range="declared")
 
 

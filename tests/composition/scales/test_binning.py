@@ -68,14 +68,14 @@ def test_observed_ends_replace_the_declared_ones_only_when_given():
 @pytest.mark.parametrize(
     ("rule", "options", "message"),
     [
-        (make_rule(), {"levels": True}, "Rule kind: --levels needs rating levels"),
+        (make_rule(), {"levels": True}, "Rule kind: weigh.levels needs rating levels"),
         (make_rule(scale=RATINGS), {"levels": True, "num_bins": 5}, "not both"),
         (make_rule(), {"num_bins": 1}, "from 2 to 256, found 1"),
         (make_rule(), {"num_bins": 257}, "from 2 to 256, found 257"),
         (make_rule(), {"observed": (1.0, 0.0)}, "ascending"),
         (make_rule(), {"observed": (0.0, math.inf)}, "finite"),
         (make_rule(scale=RATINGS), {"observed": (0.0, 1.0)}, "its cells are levels"),
-        (make_rule(scale=Scale(0.0, 256.0, tuple(map(float, range(257))))), {}, "Use --num-bins"),
+        (make_rule(scale=Scale(0.0, 256.0, tuple(map(float, range(257))))), {}, "Use weigh.num_bins"),
     ],
 )
 def test_a_binning_that_cannot_be_is_refused_with_the_reason(rule, options, message):

@@ -121,7 +121,9 @@ def test_single_responses_alone_have_weights_and_no_pair_statistics():
 def test_rules_of_different_range_are_refused_unless_the_user_says_how_to_add_them():
     rules = RuleSet([make_rule("a"), make_rule("b", scale=Scale(0.0, 10.0))])
     statistics = measure([[0.2, 0.8], [2.0, 8.0]], [[0.7, 0.1], [7.0, 1.0]], rules=rules)
-    with pytest.raises(DataError, match=r"a 0 to 1, b 0 to 10.*by `weigh: \{score_range: unit\}` .* or .* raw"):
+    with pytest.raises(
+        DataError, match=r"a 0 to 1, b 0 to 10.* weigh.score_range: unit maps .* weigh.score_range: raw"
+    ):
         weigh(statistics)
     unit, raw = weigh(statistics, score_range="unit"), weigh(statistics, score_range="raw")
     # equal entropies, equal weights; b's differences are ten times a's

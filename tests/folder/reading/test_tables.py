@@ -11,9 +11,10 @@ import pytest
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable
-from encore_ray.folder.reading import foreign, tables
+from encore_ray.folder.reading import foreign
 from encore_ray.folder.reading.score_block import ScoreBlock, read_scores, stream_scores
-from encore_ray.folder.reading.tables import by_content, table_rules, table_units
+from encore_ray.folder.reading.table_rules import RULES_METADATA, table_rules
+from encore_ray.folder.reading.tables import by_content, table_units
 from encore_ray.rules import Rule, RuleSet, Scale
 from encore_ray.storage import Folder
 
@@ -131,14 +132,14 @@ def test_splitting_a_file_covers_each_row_once_and_in_order(
 
 
 def test_rules_come_from_the_file_of_our_own_scores(tmp_path: Path) -> None:
-    stored = {tables.RULES_METADATA: json.dumps(RULES.to_list())}
+    stored = {RULES_METADATA: json.dumps(RULES.to_list())}
     pq.write_table(scores(["a"]).replace_schema_metadata(stored), tmp_path / "x.parquet")
     assert table_rules(table_units(str(tmp_path)), None) == RULES
 
 
 def test_named_rules_win_over_stored_ones(tmp_path: Path) -> None:
     other = RuleSet([Rule("kind", "", "worse", Scale(0.0, 2.0))])
-    stored = {tables.RULES_METADATA: json.dumps(RULES.to_list())}
+    stored = {RULES_METADATA: json.dumps(RULES.to_list())}
     pq.write_table(scores(["a"]).replace_schema_metadata(stored), tmp_path / "x.parquet")
     (tmp_path / "rules.yaml").write_text(other.to_yaml())
     assert table_rules(table_units(str(tmp_path)), RuleSet.load(tmp_path / "rules.yaml")) == other
@@ -146,14 +147,17 @@ def test_named_rules_win_over_stored_ones(tmp_path: Path) -> None:
 
 def test_scores_made_elsewhere_need_their_rules_named(tmp_path: Path) -> None:
     pq.write_table(scores(["a"]), tmp_path / "x.parquet")
-    with pytest.raises(ConfigError, match=r"--rules"):
+    with pytest.raises(ConfigError, match=r"name their rules.yaml, or put it beside the scores"):
         table_rules(table_units(str(tmp_path)), None)
     assert table_rules(table_units(str(tmp_path)), RuleSet.load(save_rules(tmp_path))) == RULES
 
 
 def test_a_table_without_a_rules_columns_is_refused_with_the_rules_it_has(tmp_path: Path) -> None:
     pq.write_table(scores(["a"], chosen__safe=...), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match=r"lacks the columns chosen__safe; it has scores of: kind\."):
+    with pytest.raises(
+        DataError,
+        match=r"has a column rejected__safe and no chosen__safe\. .*/rules\.yaml: rules names",
+    ):
         table_rules(table_units(str(tmp_path)), RuleSet.load(save_rules(tmp_path)))
 
 
@@ -161,7 +165,7 @@ def test_a_table_without_a_rules_columns_is_refused_with_the_rules_it_has(tmp_pa
 def test_rules_beside_a_table_that_are_no_text_are_named(tmp_path: Path, content: bytes) -> None:
     pq.write_table(pa.table({"pair_id": ["a"]}), tmp_path / "s.parquet")
     (tmp_path / "rules.yaml").write_bytes(content)
-    with pytest.raises(DataError, match=r"rules\.yaml is not UTF-8 text"):
+    with pytest.raises(DataError, match=r"rules\.yaml is not UTF-8 text.* It stands beside .*: mend it, or"):
         table_rules(table_units(str(tmp_path)), None)
     (tmp_path / "rules.yaml").unlink()
     (tmp_path / "rules.yaml").mkdir()
@@ -173,7 +177,7 @@ def test_rules_beside_a_table_that_are_no_text_are_named(tmp_path: Path, content
 def test_damaged_rules_in_a_file_are_named_with_the_remedy(tmp_path: Path, stored: bytes) -> None:
     table = pa.table({"pair_id": ["a"]}).replace_schema_metadata({b"encore_ray.rules": stored})
     pq.write_table(table, tmp_path / "s.parquet")
-    with pytest.raises(DataError, match=r"s\.parquet carries rules that cannot be read.*--rules"):
+    with pytest.raises(DataError, match=r"s\.parquet carries rules that cannot be read.*with rules"):
         table_rules(table_units(str(tmp_path)), None)
 
 

@@ -11,7 +11,8 @@ from encore_ray.errors import ResumeRefused
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.reading.score_block import read_scores
-from encore_ray.folder.reading.tables import table_rules, table_units
+from encore_ray.folder.reading.table_rules import table_rules
+from encore_ray.folder.reading.tables import table_units
 from encore_ray.models.energy.training import EnergySettings
 from encore_ray.passes.refine.apply import RefineScores, _RefineScores
 from encore_ray.passes.refine.energies import RULE_ENERGIES, fitted_energies

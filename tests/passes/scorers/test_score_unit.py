@@ -223,7 +223,7 @@ def test_a_budget_is_searched_once_and_a_resume_keeps_it(
     assert "the worker died" in caplog.text
     # What is refused is refused for what changed, not for a budget that nobody named.
     shorter = settle_budget(plan(model_folder, batch_tokens="search", max_tokens=64), units, table, engine=ray_engine)
-    with pytest.raises(ResumeRefused, match=r"max_tokens was null, is 64\. Use --overwrite"):
+    with pytest.raises(ResumeRefused, match=r"max_tokens was null, is 64\. Use overwrite=True"):
         table.open(shorter.decisive_facts)
 
 

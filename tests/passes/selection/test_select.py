@@ -18,7 +18,8 @@ from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.attempt import Attempt
 from encore_ray.folder.pass_table import PassTable, pass_tables
-from encore_ray.folder.reading.tables import TableUnit, stored_rules
+from encore_ray.folder.reading.table_rules import stored_rules
+from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.passes import report as run_report
 from encore_ray.passes.selection.select import Select, SelectionMethod, _Select, _Sources
 from encore_ray.passes.selection.selected import check_unchanged_rules, find_selection, read_selection
