@@ -46,9 +46,9 @@ def check_ranges(rules: RuleSet, *, score_range: ScoreRange, section: str = "wei
     if differ and score_range == "declared":
         first = rules[0]
         other = next(rule for rule in rules if ranges_differ([first.scale, rule.scale]))
-        where = f" of {rules.where}" if rules.where else ""
+        where = f" in {rules.where}" if rules.where else ""
         raise DataError(
-            f"Rules{where} have different ranges: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
+            f"Rules have different ranges{where}: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
             f"{other.scale.lo:g} to {other.scale.hi:g}, so a wider one would outweigh the others. {how_to_map(section)}"
         )
     return differ
