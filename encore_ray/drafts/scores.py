@@ -15,10 +15,10 @@ from encore_ray.drafts.rules import to_be_mapped
 from encore_ray.errors import EncoreError
 from encore_ray.folder.reading.table_rules import carried_rules
 from encore_ray.folder.reading.tables import TableUnit, column_names, table_units
-from encore_ray.foreign.account import Account
+from encore_ray.foreign.form.naming import Naming
 from encore_ray.foreign.look import look_at
-from encore_ray.foreign.naming import Naming
 from encore_ray.foreign.table import score_table
+from encore_ray.foreign.turn.account import Account
 from encore_ray.passes.scorers.by_ratings import rated_rules
 from encore_ray.schema import CHOSEN
 from encore_ray.storage import Folder

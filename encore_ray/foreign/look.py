@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from encore_ray.errors import EncoreError
 from encore_ray.foreign.files import table_files
-from encore_ray.foreign.naming import IDS, Naming
+from encore_ray.foreign.form.naming import IDS, Naming
 from encore_ray.foreign.table import said_of
-from encore_ray.foreign.turning import Turning
+from encore_ray.foreign.turn.turning import Turning
 from encore_ray.foreign.values import kind_of
 from encore_ray.schema import CHOSEN, PROMPT, REJECTED, WEIGHTS_FILE
 from encore_ray.shell import called_as, near

@@ -19,12 +19,12 @@ from encore_ray.folder.reading.columns import holds_numbers
 from encore_ray.folder.reading.foreign import content_digests, parquet_files
 from encore_ray.folder.reading.parquet import OpenTable, open_parquet
 from encore_ray.folder.reading.tables import TURNED_FILE, by_content, is_pass_folder, table_units
-from encore_ray.foreign.account import Account
 from encore_ray.foreign.files import TableFile, table_files
-from encore_ray.foreign.forms import OWN, has_good_names
-from encore_ray.foreign.naming import Naming
+from encore_ray.foreign.form.forms import OWN, has_good_names
+from encore_ray.foreign.form.naming import Naming
 from encore_ray.foreign.scratch import scratch_table
-from encore_ray.foreign.turning import VERSION, Turning
+from encore_ray.foreign.turn.account import Account
+from encore_ray.foreign.turn.turning import VERSION, Turning
 from encore_ray.schema import PAIR_ID, SIDE_SEPARATOR
 from encore_ray.shell import option
 from encore_ray.storage import Folder, fingerprint

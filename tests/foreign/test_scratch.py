@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from encore_ray.errors import ConfigError
-from encore_ray.foreign.naming import Naming
+from encore_ray.foreign.form.naming import Naming
 from encore_ray.foreign.scratch import scratch_table
 from encore_ray.foreign.table import score_table
 from encore_ray.storage import Folder
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TURN = """
 import sys
-from encore_ray.foreign.naming import Naming
+from encore_ray.foreign.form.naming import Naming
 from encore_ray.foreign.table import score_table
 from encore_ray.storage import Folder
 with score_table(sys.argv[1], Naming(), rules=None, scratch=Folder(sys.argv[2])):

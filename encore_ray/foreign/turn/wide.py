@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from encore_ray.arrays import to_arrow, to_numpy
 from encore_ray.errors import DataError
 from encore_ray.folder.reading.columns import any_valid
-from encore_ray.foreign.forms import Place, Wide
+from encore_ray.foreign.form.forms import Place, Wide
 from encore_ray.foreign.values import Texts, as_ids, as_scores, listed
 from encore_ray.schema import (
     CHOSEN_CHARS,

@@ -13,8 +13,8 @@ import pyarrow as pa
 from encore_ray.arrays import in_one_piece, to_arrow, to_numpy
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.reading.columns import first_texts
-from encore_ray.foreign.forms import Long, rule_names
-from encore_ray.foreign.sides import side_values
+from encore_ray.foreign.form.forms import Long, rule_names
+from encore_ray.foreign.form.sides import side_values
 from encore_ray.foreign.values import Texts, as_ids, as_scores
 from encore_ray.schema import PAIR_ID, chosen_column, rejected_column
 from encore_ray.shell import again

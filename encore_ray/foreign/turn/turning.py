@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from encore_ray.foreign.account import Account
-from encore_ray.foreign.forms import Long, Wide
-from encore_ray.foreign.gaps import Gaps
-from encore_ray.foreign.long import Scores, pairs, partitions
-from encore_ray.foreign.naming import Naming
-from encore_ray.foreign.recognising import find_form
+from encore_ray.foreign.form.forms import Long, Wide
+from encore_ray.foreign.form.naming import Naming
+from encore_ray.foreign.form.recognising import find_form
+from encore_ray.foreign.turn.account import Account
+from encore_ray.foreign.turn.gaps import Gaps
+from encore_ray.foreign.turn.long import Scores, pairs, partitions
+from encore_ray.foreign.turn.wide import turn
 from encore_ray.foreign.values import Texts
-from encore_ray.foreign.wide import turn
 from encore_ray.schema import PAIR_ID
 from encore_ray.storage import Folder
 

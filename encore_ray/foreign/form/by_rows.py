@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from encore_ray.errors import ConfigError
-from encore_ray.foreign.forms import Long, rule_names
-from encore_ray.foreign.naming import RULE, SCORE, SIDE, Naming
-from encore_ray.foreign.sides import is_of_rule, words_of
+from encore_ray.foreign.form.forms import Long, rule_names
+from encore_ray.foreign.form.naming import RULE, SCORE, SIDE, Naming
+from encore_ray.foreign.form.sides import is_of_rule, words_of
 from encore_ray.foreign.values import Kind, as_ids
 from encore_ray.schema import PAIR_ID
 from encore_ray.shell import again, option

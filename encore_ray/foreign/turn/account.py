@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from encore_ray.foreign.forms import Long, Wide
+from encore_ray.foreign.form.forms import Long, Wide
 from encore_ray.foreign.values import Texts
 from encore_ray.schema import CHOSEN, PAIR_ID, REJECTED, chosen_column
 from encore_ray.shell import option

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from encore_ray.errors import ConfigError, DataError, EncoreError
-from encore_ray.foreign.by_rows import rows_line
-from encore_ray.foreign.forms import OWN, rule_names
-from encore_ray.foreign.sides import Sided, likely_sides, lone_columns, without_common
+from encore_ray.foreign.form.by_rows import rows_line
+from encore_ray.foreign.form.forms import OWN, rule_names
+from encore_ray.foreign.form.sides import Sided, likely_sides, lone_columns, without_common
 from encore_ray.foreign.values import Kind, is_meant_as_numbers, what_instead
 from encore_ray.shell import again, option, options
 from encore_ray.visible import short

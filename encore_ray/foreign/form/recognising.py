@@ -6,11 +6,11 @@ from typing import Any
 import pyarrow as pa
 
 from encore_ray.errors import ConfigError, DataError
-from encore_ray.foreign.by_rows import find_rows, named_rows
-from encore_ray.foreign.forms import OWN, Long, Place, Wide, rule_names
-from encore_ray.foreign.naming import IDS, Naming, rules_by_pattern
-from encore_ray.foreign.sides import is_general, sided_columns, without_common
-from encore_ray.foreign.unread import (
+from encore_ray.foreign.form.by_rows import find_rows, named_rows
+from encore_ray.foreign.form.forms import OWN, Long, Place, Wide, rule_names
+from encore_ray.foreign.form.naming import IDS, Naming, rules_by_pattern
+from encore_ray.foreign.form.sides import is_general, sided_columns, without_common
+from encore_ray.foreign.form.unread import (
     SCORES,
     columns_there,
     complete_it,
