@@ -12,20 +12,29 @@ from typing import Protocol
 import tyro
 from rich.console import Console
 
-from encore_ray.cli.commands.artifacts import Export, Inspect, Rules, Status, Track
-from encore_ray.cli.commands.check import Check
-from encore_ray.cli.commands.compare import Compare
-from encore_ray.cli.commands.doctor import Doctor
-from encore_ray.cli.commands.fit import FitHeads
-from encore_ray.cli.commands.init import Init
-from encore_ray.cli.commands.jobs import Demo, Run
-from encore_ray.cli.commands.passes import Compose, Evaluate, Prepare, Score, Weigh
-from encore_ray.cli.commands.rate import Rate
-from encore_ray.cli.commands.refine import Refine
-from encore_ray.cli.commands.report import Report
-from encore_ray.cli.commands.select import Select
-from encore_ray.cli.commands.submit import Submit
-from encore_ray.cli.commands.train import Train
+from encore_ray.cli.commands.begin.check import Check
+from encore_ray.cli.commands.begin.demo import Demo
+from encore_ray.cli.commands.begin.doctor import Doctor
+from encore_ray.cli.commands.begin.init import Init
+from encore_ray.cli.commands.jobs.run import Run
+from encore_ray.cli.commands.jobs.status import Status
+from encore_ray.cli.commands.jobs.submit import Submit
+from encore_ray.cli.commands.learn.fit_heads import FitHeads
+from encore_ray.cli.commands.learn.refine import Refine
+from encore_ray.cli.commands.learn.select import Select
+from encore_ray.cli.commands.learn.train import Train
+from encore_ray.cli.commands.look.export import Export
+from encore_ray.cli.commands.look.inspect import Inspect
+from encore_ray.cli.commands.look.report import Report
+from encore_ray.cli.commands.look.rules import Rules
+from encore_ray.cli.commands.look.track import Track
+from encore_ray.cli.commands.steps.compare import Compare
+from encore_ray.cli.commands.steps.compose import Compose
+from encore_ray.cli.commands.steps.evaluate import Evaluate
+from encore_ray.cli.commands.steps.prepare import Prepare
+from encore_ray.cli.commands.steps.rate import Rate
+from encore_ray.cli.commands.steps.score import Score
+from encore_ray.cli.commands.steps.weigh import Weigh
 from encore_ray.cli.flags import of_run
 from encore_ray.cli.help import fold_help
 from encore_ray.cli.overview import DESCRIPTION

@@ -306,7 +306,7 @@ def test_rewards_beside_stay_in_a_comparison_until_others_are_named(folder: Path
 
 
 def test_a_trial_by_other_options_is_refused_until_it_may_be_overwritten(finished: Path, tmp_path: Path) -> None:
-    from encore_ray.cli.commands.trial import run_trial
+    from encore_ray.cli.commands.jobs.trial import run_trial
 
     job = config(tmp_path, inputs=[str(finished / "corpus.jsonl")], rules=str(finished / "rules.yaml"))
     quiet = Terminal(quiet=True)

@@ -1,4 +1,4 @@
-"""Commands that look at what a run has made, and carry it elsewhere."""
+"""The export command: what trainers read."""
 
 import importlib.util
 import json
@@ -10,119 +10,15 @@ from rich.console import Console
 
 from encore_ray.cli.flags import OptionalPathFlag, PathFlag, Switch, flag
 from encore_ray.cli.screen import Screen, ScreenFlags
-from encore_ray.config.sources import environment_values, resolve_model
+from encore_ray.config.sources import resolve_model
 from encore_ray.console.ending import Ending, NextStep, next_step
-from encore_ray.console.steps import MODEL
-from encore_ray.console.words import plural
-from encore_ray.errors import ClusterError, ConfigError
-from encore_ray.rule_pools import RulePool, rule_pool
+from encore_ray.errors import ConfigError
 from encore_ray.shell import command, near
 from encore_ray.storage import Folder, absolute, require_paths
 
 if TYPE_CHECKING:
     from encore_ray.passes.export.rewards import ExportReport
     from encore_ray.passes.export.selection import LabelledReport
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inspect:
-    """Explain any artifact: a run, a table, a model, a quarantine, rules.yaml or a .json file of a run.
-
-    Of a table or corpus as you have it, it shows how it would be read, and what to begin with.
-
-    Example: encore-ray inspect runs/first/weights.json
-    """
-
-    path: tyro.conf.Positional[PathFlag]
-    """File or folder."""
-    screen: ScreenFlags = Screen()
-
-    def main(self, console: Console) -> Ending:
-        from encore_ray.console.inspect import inspect_path
-
-        return inspect_path(absolute(self.path), console=console)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """Print safety rules that come with encore-ray as a rules.yaml, to use or to edit.
-
-    Example: encore-ray rules privacy > rules.yaml
-    """
-
-    pool: tyro.conf.Positional[Annotated[RulePool, flag()]] = "default"
-    """Ten rules that suit most corpora, all rules, or one group of them."""
-    screen: ScreenFlags = Screen()
-
-    def main(self, console: Console) -> Ending:
-        rules = rule_pool(self.pool)
-        written = NextStep(
-            "write them to a file, and edit it", f"{command('encore-ray', 'rules', self.pool)} > rules.yaml"
-        )
-        rate = ("rate", "--run", "RUN", "--judge", MODEL, "--rules", "rules.yaml")
-        return Ending(
-            f"{plural(len(rules), 'rule')} of the pool {self.pool}.",
-            [written, next_step("have a language model rate the pairs of a run under them", *rate)],
-            rules.to_list(),
-            document=rules.to_yaml(),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Status:
-    """Say how far a run is and which process works on it, from another terminal.
-
-    Example: encore-ray status runs/first
-    """
-
-    run: tyro.conf.Positional[Annotated[str, flag("RUN")]]
-    """Run folder."""
-    screen: ScreenFlags = Screen()
-
-    def main(self, console: Console) -> Ending:
-        from encore_ray.console.sentences import tell_status
-        from encore_ray.console.show import show_driver, show_status
-        from encore_ray.console.steps import run_steps
-        from encore_ray.folder.driver.lock import driver_of
-        from encore_ray.folder.status import run_status
-
-        run = Folder(absolute(self.run))
-        statuses, driver = run_status(run), driver_of(run)
-        show_status(statuses, console=console)
-        show_driver(driver, console=console)
-        return Ending(
-            tell_status(statuses, driver),
-            run_steps(self.run, statuses, driver),
-            {"run": run.uri, "driver": driver, "passes": [status.to_dict() for status in statuses]},
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Track:
-    """Deliver what a run recorded to MLflow, after a server was down or from a remote run folder.
-
-    Safe to repeat: what has arrived is not sent again.
-
-    Example: encore-ray track runs/first --uri http://mlflow.example:5000
-    """
-
-    run: tyro.conf.Positional[Annotated[str, flag("RUN")]]
-    """Run folder."""
-    uri: Annotated[str | None, flag("URI")] = None
-    """MLflow store. Default: MLFLOW_TRACKING_URI, else the one the run used."""
-    screen: ScreenFlags = Screen()
-
-    def main(self, console: Console) -> Ending:
-        from encore_ray.tracking import how_to_open, is_server, replay
-
-        require_paths([absolute(self.run)])
-        uri = self.uri or environment_values().get("tracking", {}).get("uri")
-        report = replay(Folder(absolute(self.run)), uri=uri)
-        if not report.complete:
-            raise ClusterError(str(report))
-        place = how_to_open(report.uri)
-        open_it = NextStep("open it in a browser" if is_server(report.uri) else "serve it to a browser", place)
-        return Ending(str(report), [open_it], vars(report))
 
 
 @dataclass(frozen=True, kw_only=True)
