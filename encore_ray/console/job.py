@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from encore_ray.artifacts import WeightsFile
 from encore_ray.console.ending import MOST_STEPS, Edit, Ending, NextStep, next_step
 from encore_ray.console.sentences import tell_agreement
-from encore_ray.console.steps import export_step
+from encore_ray.console.steps import export_step, mend_step
 from encore_ray.console.words import be, plural
 from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, REPORT_FILE, REWARDS_DIR, WEIGHTS_FILE
 from encore_ray.shell import command, near
@@ -30,7 +31,9 @@ def job_ending(result: "JobResult", *, again: Sequence[str], edit: Edit | None =
     if decision is not None and not decision.beats_coin:
         rules = next_step("see what each rule says, and mend rules.yaml", "inspect", result.run.path(WEIGHTS_FILE))
         return Ending(_tell(result), [rules, look], content, warnings=warnings, edit=edit)
-    steps = [*_other_weights(result, again), export_step(run), look]
+    weights = WeightsFile.of_weights(result.weights)
+    turned = [mend_step(weights.rules, result.run.path(WEIGHTS_FILE))] if decision is not None else []
+    steps = [*filter(None, turned), *_other_weights(result, again), export_step(run), look]
     return Ending(_tell(result), steps[:MOST_STEPS], content, warnings=warnings, edit=edit)
 
 

@@ -47,6 +47,8 @@ def tell_weights(weights: WeightsFile, where: str) -> str:
     by = f"{plural(len(weights.rules), 'rule')} {be(len(weights.rules))} weighed by {weights.scheme} from {of}"
     if len(weights.rules) == 1:
         return f"{by}: {where}."
+    if heaviest.weight == lightest.weight:
+        return f"{by}: each counts as much ({percent(heaviest.weight)}). They are in {where}."
     most = f"{short(heaviest.name)} counts most ({percent(heaviest.weight)})"
     return f"{by}: {most}, {short(lightest.name)} least ({percent(lightest.weight)}). They are in {where}."
 

@@ -159,7 +159,7 @@ def show_weights(weights: WeightsFile, *, console: Console, compared: bool = Fal
     for meaning in flag_legend(weights):
         console.print(Padding(Text(meaning, style="dim"), (0, 0, 0, 2)))
     console.print()
-    if weights.num_pairs:
+    if weights.num_pairs and not compared:
         console.print(Text(entropy_against_accuracy(weights.entropy_accuracy)))
     _show_warnings(weights.warnings, WEIGHTS_FILE, console=console)
 

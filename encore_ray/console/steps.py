@@ -1,10 +1,13 @@
 """Next steps that several commands end with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from encore_ray.artifacts.figures import RuleFigures
 from encore_ray.console.ending import NextStep, next_step
+from encore_ray.shell import near
 from encore_ray.storage import is_remote
+from encore_ray.visible import short
 
 if TYPE_CHECKING:
     from encore_ray.folder.status import PassStatus
@@ -33,6 +36,22 @@ def export_step(run: str) -> NextStep:
     return next_step(
         "write a dataset for a trainer (TRL; --format has others)", "export", "--run", run, "--output", f"{folder}-trl"
     )
+
+
+def mend_step(rules: Iterable[RuleFigures], place: str) -> NextStep | None:
+    """Before any weights, where a rule that counts points the wrong way; None where none does.
+
+    Args:
+        place: the file that has the rules' figures.
+    """
+    from encore_ray.composition.compare.decision import turned_rules
+
+    turned = turned_rules((rule.name, rule.weight, rule.flags) for rule in rules)
+    if not turned:
+        return None
+    named = f"{', '.join(map(short, turned[:3]))}{f' and {len(turned) - 3} more' if len(turned) > 3 else ''}"
+    why = f"look at the direction (higher_is in rules.yaml) of {named}, right on under half of the labels"
+    return next_step(why, "inspect", near(place))
 
 
 def model_steps(model: str, run: str) -> list[NextStep]:

@@ -117,9 +117,9 @@ def test_heads_of_unknown_scale_run_once_the_block_of_one_refusal_is_pasted(tmp_
     assert job.weigh.score_range == "unit"
     with pytest.raises(DataError) as refused:
         run_job(job)
-    block = str(refused.value).partition("In rules.yaml, from all scores:\n")[2]
+    block = str(refused.value).partition("In rules.yaml, from all scores; the other keys of these rules stay:\n")[2]
     lines = {rule["name"]: rule for rule in yaml.safe_load(block)}
-    assert set(lines) == {"harmless", "honest"}  # one far narrower than was guessed, one wider
+    assert set(lines) == {"helpful", "harmless", "honest"}  # two far narrower than was guessed, one wider
     rules = yaml.safe_load((tmp_path / "rules.yaml").read_text())
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump([rule | lines.get(rule["name"], {}) for rule in rules]))
     before = jobs.commit_times(tmp_path / "run", "scores")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
-from encore_ray.composition.weigh.flags import MIN_ACTIVE, degenerate_rules
+from encore_ray.composition.weigh.flags import BELOW_CHANCE, MIN_ACTIVE, degenerate_rules
 from encore_ray.composition.weigh.schemes import SCHEMES
 
 _CANDIDATES = frozenset(
@@ -28,6 +28,15 @@ def advised_options(
     found = degenerate_rules(rules)
     scheme = {} if decided == weighed else {"scheme": decided}
     return scheme | ({"min_active": f"{MIN_ACTIVE:.2f}"} if found.still and found.can_drop else {})
+
+
+def turned_rules(rules: Iterable[tuple[str, float, Collection[str]]]) -> list[str]:
+    """Rules that count and point the wrong way, as labels have it: what to mend before any weights.
+
+    Args:
+        rules: name, weight and flags of each.
+    """
+    return [name for name, weight, flags in rules if weight and BELOW_CHANCE in flags]
 
 
 def decide(comparison: Mapping[str, Any]) -> dict[str, Any]:

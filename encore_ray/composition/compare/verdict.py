@@ -6,11 +6,11 @@ Everything is read from the content of comparison.json, so that the words and th
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from encore_ray.composition.compare.decision import is_better, name_weights, write_points
+from encore_ray.composition.compare.decision import is_better, name_weights, turned_rules, write_points
 from encore_ray.composition.consensus.verdict import CLEAR_P as CLEAR_P
 from encore_ray.composition.consensus.verdict import NOISE, SIGNAL, count_rules, name_direction, write_p
 from encore_ray.composition.consensus.verdict import UNCLEAR as UNCLEAR
-from encore_ray.composition.weigh.flags import BELOW_CHANCE, DEGENERATE, MIN_ACTIVE, degenerate_rules
+from encore_ray.composition.weigh.flags import DEGENERATE, MIN_ACTIVE, degenerate_rules
 
 COIN = 0.02
 
@@ -153,8 +153,8 @@ def _without_noise(found: Mapping[str, Any]) -> str:
         return ""
     value = "not known" if found["pearson_noise_free"] is None else f"{found['pearson_noise_free']:+.2f}"
     return (
-        f"; without the noise of these pairs {value}, 95% {found['pearson_low']:+.2f} to {found['pearson_high']:+.2f} "
-        "over prompts"
+        f"; of just these rules, without the noise of the pairs, {value}, 95% {found['pearson_low']:+.2f} to "
+        f"{found['pearson_high']:+.2f} over prompts"
     )
 
 
@@ -215,8 +215,8 @@ def _first_steps(comparison: Mapping[str, Any]) -> str:
     """What is to be mended before any weights count: of the rules that have a weight."""
     rules = comparison["rules"]
     first = []
-    if any(rule["weight"] and BELOW_CHANCE in rule["flags"] for rule in rules):
-        first.append("check the direction (higher_is) of the rules that agree with under half of the labels")
+    if turned := turned_rules((rule["name"], rule["weight"], rule["flags"]) for rule in rules):
+        first.append(f"check the direction (higher_is) of {_listed(turned)}, right on under half of the labels")
     degenerate = degenerate_rules((r["name"], r["weight"], r["flags"], r.get("active_pair_share")) for r in rules)
     if degenerate.wide:
         first.append(f"correct the scale of {_listed(degenerate.wide)} in rules.yaml, far too wide for the scores")

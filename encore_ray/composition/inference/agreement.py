@@ -126,7 +126,7 @@ class Correlation:
     def among(self, num_different: int) -> "Correlation":
         """With the p-values of so many points that differ: near-duplicates of a rule say nothing of their own."""
         num_points = min(num_different, self.num_rules)
-        p, spearman_p = (_p_value(r, num_points) for r in (self.pearson, self.spearman))
+        p, spearman_p = _p_value(self.pearson, num_points), _rank_p_value(self.spearman, num_points)
         return replace(self, pearson_p=p, spearman_p=spearman_p)
 
 
@@ -134,7 +134,8 @@ def correlate(x_K: Sequence[float], y_K: Sequence[float]) -> Correlation:
     """Correlation of two sequences of K finite numbers."""
     pearson = _pearson(x_K, y_K)
     spearman = _pearson(_ranks(x_K), _ranks(y_K))
-    return Correlation(pearson, _p_value(pearson, len(x_K)), spearman, _p_value(spearman, len(x_K)), len(x_K))
+    p, spearman_p = _p_value(pearson, len(x_K)), _rank_p_value(spearman, len(x_K))
+    return Correlation(pearson, p, spearman, spearman_p, len(x_K))
 
 
 def _pearson(x_K: Sequence[float], y_K: Sequence[float]) -> float | None:
@@ -157,6 +158,12 @@ def _p_value(r: float | None, n: int) -> float | None:
     from scipy.special import betainc
 
     return float(betainc((n - 2) / 2, 0.5, 1 - r * r))
+
+
+def _rank_p_value(r: float | None, n: int) -> float | None:
+    """The same of ranks, of which so few points have few orders: no p is smaller than that of the two extreme ones."""
+    p = _p_value(r, n)
+    return None if p is None else max(p, 2 / math.factorial(n))
 
 
 def _ranks(x_K: ArrayLike) -> list[float]:

@@ -39,12 +39,12 @@ def _corrections(counts_K: Sequence[RuleCounts], score_range: ScoreRange) -> lis
         elif fitting := narrower_scale(rule.scale, low, high):
             said.append(
                 f"Rule {rule.name}: its scale is far too wide for its scores, {low:.6g} to {high:.6g} on "
-                f"{rule.scale.lo:g} to {rule.scale.hi:g}: they share a cell or two."
+                f"{rule.scale.lo:g} to {rule.scale.hi:g}: they share a few cells."
             )
         if fitting:
             corrected[rule.name] = fitting
     if len(corrected) > 1:
-        said.append("In rules.yaml, from all scores:")
+        said.append("In rules.yaml, from all scores; the other keys of these rules stay:")
         said += [f"- name: {name}\n  scale: {scale_text(scale)}" for name, scale in corrected.items()]
     if score_range == "declared" and corrected and ranges_differ([*(scales | corrected).values()]):
         said.append(f"With these scales rules have different ranges, which is refused, too. {how_to_map()}")

@@ -5,7 +5,8 @@ import math
 from encore_ray.files.plain_yaml import number_text
 from encore_ray.rules import Scale
 
-_MIN_WIDTH_SHARE = 0.05  # of a scale that its scores fill: as wide as a cell of the usual twenty
+_CELL_SHARE = 0.05  # of a scale: a cell of the usual twenty
+_MIN_CELLS = 3  # that scores fill, else most of them share one or two
 
 
 def fitting_scale(low: float, high: float) -> Scale | None:
@@ -14,7 +15,7 @@ def fitting_scale(low: float, high: float) -> Scale | None:
 
 
 def narrower_scale(scale: Scale, low: float, high: float) -> Scale | None:
-    """A scale for scores that vary, and fill so little of theirs that they share a cell or two; None for others.
+    """A scale for scores that vary, and fill so little of theirs that they share a few cells; None for others.
 
     Scores at an end of the scale are those of a rule that never fires, unless they fill the range of a probability.
 
@@ -22,10 +23,10 @@ def narrower_scale(scale: Scale, low: float, high: float) -> Scale | None:
         low, high: the smallest and the largest score.
     """
     fitting = None if scale.levels else fitting_scale(low, high)
-    cell = _MIN_WIDTH_SHARE * scale.width
+    cell = _CELL_SHARE * scale.width
     at_an_end = low < scale.lo + cell or high > scale.hi - cell
     as_probabilities = low >= -0.05 and high <= 1.05 and high - low >= 0.3
-    return None if high - low >= cell or (at_an_end and not as_probabilities) else fitting
+    return None if high - low >= _MIN_CELLS * cell or (at_an_end and not as_probabilities) else fitting
 
 
 def scale_text(scale: Scale) -> str:

@@ -259,7 +259,7 @@ def _is_below_chance(counts: RuleCounts, statistics: RuleStatistics) -> bool:
 
 
 def _much_wider_scale(counts: RuleCounts) -> str | None:
-    """In words, where the scores of a rule that vary fill so little of its scale that they share a cell or two."""
+    """In words, where the scores of a rule that vary fill so little of its scale that they share a few cells."""
     scale, low, high = counts.rule.scale, counts.problems.observed_lo, counts.problems.observed_hi
     fitting = narrower_scale(scale, low, high)
     if fitting is None:

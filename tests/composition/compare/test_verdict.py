@@ -174,12 +174,12 @@ def test_schemes_of_the_same_weights_count_once():
 def test_the_correlation_is_told_over_rules_and_over_prompts():
     told = write_verdict(comparison(entropy_accuracy=correlation(pearson_noise_free=-0.96)))
     assert (
-        "(Pearson r = -0.90, p = 0.010 over 8 rules; without the noise of these pairs -0.96, 95% -0.95 to -0.80 over "
-        "prompts)" in told
+        "(Pearson r = -0.90, p = 0.010 over 8 rules; of just these rules, without the noise of the pairs, -0.96, 95% "
+        "-0.95 to -0.80 over prompts)" in told
     )
     told = write_verdict(comparison(entropy_accuracy=correlation(pearson_noise_free=None)))
-    assert "without the noise of these pairs not known" in told
-    assert "noise of these" not in write_verdict(comparison())  # of an earlier version
+    assert "without the noise of the pairs, not known" in told
+    assert "noise of the pairs" not in write_verdict(comparison())  # of an earlier version
 
 
 def test_an_interval_that_ends_close_to_zero_shows_on_which_side():

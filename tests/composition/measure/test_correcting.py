@@ -41,7 +41,9 @@ def refusal(found: RuleStatistics, *, score_range: str = "declared") -> str:
 
 def corrected(text: str) -> dict[str, Scale]:
     """The rules of the block in a refusal, as YAML reads them."""
-    block = re.search(r"In rules.yaml, from all scores:\n((?:- .*\n|  .*\n?)+)", text)
+    block = re.search(
+        r"In rules.yaml, from all scores; the other keys of these rules stay:\n((?:- .*\n|  .*\n?)+)", text
+    )
     assert block is not None, text
     return {rule["name"]: Scale.parse(rule["scale"]) for rule in yaml.safe_load(block[1])}
 

@@ -13,7 +13,7 @@ from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config import ClusterOptions, WeighOptions
 from encore_ray.config.sources import keep_options, read_rules
 from encore_ray.console.ending import Ending, NextStep, next_step
-from encore_ray.console.steps import export_step
+from encore_ray.console.steps import export_step, mend_step
 from encore_ray.errors import ConfigError
 from encore_ray.shell import again
 from encore_ray.storage import Folder, absolute, require_paths
@@ -94,6 +94,7 @@ class Compare:
         )
 
     def _steps(self, comparison: "Comparison") -> list[NextStep]:
+        from encore_ray.composition.compare.decision import advised_options
         from encore_ray.schema import COMPARISON_FILE
 
         decision = comparison.decision
@@ -102,6 +103,10 @@ class Compare:
         if not self.run:
             where += ["--output", Folder(str(self.output)).path("weights.json")]
         scheme = ["--scheme", decision.scheme] if decision and decision.scheme != "encore" else []
+        if decision is not None:
+            rules = ((rule.name, rule.weight, rule.flags, rule.active_pair_share) for rule in comparison.rules)
+            advised = advised_options(decision.scheme, decision.scheme, rules)
+            scheme += [word for name, value in advised.items() for word in (f"--{name.replace('_', '-')}", value)]
         again = ["--overwrite"] if self.run else []
         folder = str(self.output or self.run)
         look = next_step("see all of it in the browser", "report", folder, "--open")
@@ -109,7 +114,8 @@ class Compare:
             kept = Folder(folder).path(COMPARISON_FILE)
             return [next_step("see which rules agree with the labels", "inspect", kept), look]
         weigh = next_step("weigh the rules so", "weigh", *where, *scheme, *again)
-        return [weigh, export_step(self.run) if self.run else look]
+        mend = mend_step(comparison.rules, Folder(folder).path(COMPARISON_FILE))
+        return [mend or weigh, export_step(self.run) if self.run and not mend else look]
 
 
 def _named(assignments: Sequence[str]) -> dict[str, str]:

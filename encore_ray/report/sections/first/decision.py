@@ -88,9 +88,8 @@ def _compared(contents: ReportContents, comparison: Comparison) -> list[_Row]:
     own = contents.weights.scheme if contents.weights else None
     wanted = dict.fromkeys(name for name in (chosen, own, "encore", "uniform") if name in found)
     rows = [_of(found[name], comparison, chosen=chosen, own=own) for name in wanted]
-    lengths = [each for each in found.values() if each.kind == "baseline" and each.line.all]
-    for each in sorted(lengths, key=lambda each: -each.accuracy)[:1]:
-        stats = on_most_pairs(each)[0]
+    lengths = [(on_most_pairs(each)[0], each) for each in found.values() if each.kind == "baseline" and each.line.all]
+    for stats, each in sorted(lengths, key=lambda item: -(item[0].accuracy or 0.0))[:1]:
         ahead = (_AHEAD,) if rows and (stats.accuracy or 0.0) >= (rows[0].stats.accuracy or 0.0) else ()
         rows.append(_Row(label_of(each.name), "baseline", stats, ahead))
     learned = [each for each in found.values() if each.kind == "learned" and each.name not in wanted]

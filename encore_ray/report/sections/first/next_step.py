@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from encore_ray.artifacts import Comparison
-from encore_ray.composition.compare.decision import advised_options
+from encore_ray.composition.compare.decision import advised_options, turned_rules
 from encore_ray.report.data.contents import ReportContents
 from encore_ray.report.drawing.markup import Markup, tag
-from encore_ray.schema import CONFIG_FILE
+from encore_ray.schema import COMPARISON_FILE, CONFIG_FILE
 
 
 def next_step(contents: ReportContents) -> Markup | None:
@@ -21,6 +21,10 @@ def next_step(contents: ReportContents) -> Markup | None:
         return _shown("To compare this with every other weighting:", _words("compare", "--run", place))
     if comparison.decision is None or not comparison.decision.beats_coin:
         return None
+    turned = turned_rules((rule.name, rule.weight, rule.flags) for rule in comparison.rules)
+    if turned:
+        why = f"To look at the direction (higher_is) of {', '.join(turned[:3])}, right on under half of the labels:"
+        return _shown(why, _words("inspect", f"{place}/{COMPARISON_FILE}"))
     options = _changed(contents, comparison)
     if options:
         why = "To weigh so, and compare again" if "min_active" in options else "To weigh so"
