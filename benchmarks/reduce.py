@@ -63,6 +63,7 @@ from encore_ray.run import Result, hold_run
 from encore_ray.schema import (
     CHOSEN_REWARD,
     CHOSEN_TOKENS,
+    COMPARISON_FILE,
     GROUP_ID,
     MARGIN,
     PAIR_ID,
@@ -193,7 +194,8 @@ def evaluate_table(table: Table) -> Timed[Evaluation]:
 
 
 def compare_table(table: Table) -> Timed[Comparison]:
-    """The compare pass: every scheme."""
+    """The compare pass: every scheme; never the one that stands."""
+    table.run.delete(COMPARISON_FILE)
     return timed(Compare(WeighOptions()), table.run)
 
 

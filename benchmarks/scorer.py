@@ -8,6 +8,9 @@ Each round takes another part of the sample, through each of their four ways and
 a busy machine slows both alike; a ratio is the median over the rounds. Sorting by length needs many pairs to choose
 from: it gets the whole corpus, and a round runs every so manieth of its batches.
 
+The floor is what the products of the linear layers alone take, 2,048 token slots at a time: the share of ours that they
+are says how much is left to gain. In the last layer only keys and values are computed of all slots.
+
 Rates are per second of process CPU time: with one thread that is the wall time of a free core. Wall time is shown
 beside it. First both sides score a few pairs, and the scores are compared. Part of the gain in float32 is that our
 linear layers are computed by oneDNN, which is faster than torch's choice on some processors; in bf16 torch itself
@@ -41,6 +44,7 @@ DTYPES = {"float32": "float32", "bf16": "bfloat16"}
 SORTED_TOKENS = 4096  # budget of a batch of sequences sorted by length
 SORTED_SHARE = 24  # a round runs every so manieth of these batches, which makes it about as long as the others
 NUM_CHECKED = 16
+FLOOR_SLOTS = 2048
 # Largest difference in standard deviations of the scores. In bf16 also their heads are bf16, ours are not.
 TOLERANCE_SD = {"float32": 1e-4, "bf16": 0.25}
 
@@ -116,6 +120,34 @@ class Contest:
         inputs = {"input_ids": torch.from_numpy(ids_BT), "attention_mask": torch.from_numpy(mask_BT)}
         return self.theirs(**inputs, use_cache=False).logits.float().numpy()
 
+    def floor_share(self, pairs: TokenizedPairs) -> float:
+        """Which share of our processor time the products of the linear layers alone would take, around the same run."""
+        plan = self.ours.plan(pairs)
+        before = self._products_s()
+        cpu = time.process_time()
+        self.ours.run(plan)
+        spent = time.process_time() - cpu
+        return (before + self._products_s()) / 2 * plan.num_computed / FLOOR_SLOTS / spent
+
+    @torch.inference_mode()
+    def _products_s(self) -> float:
+        """Processor seconds of the products for so many slots: of each layer the least of three."""
+        body = self.ours.model.backbone
+        last = f"layers.{body.config.num_hidden_layers - 1}."
+        seconds = 0.0
+        for name, layer in body.named_modules():
+            if not isinstance(layer, torch.nn.Linear) or (last in name and not name.endswith(("k_proj", "v_proj"))):
+                continue
+            x = torch.randn(1, FLOOR_SLOTS, layer.in_features).to(layer.weight.dtype)
+            layer(x)
+            times = []
+            for _ in range(3):
+                cpu = time.process_time()
+                layer(x)
+                times.append(time.process_time() - cpu)
+            seconds += min(times)
+        return seconds
+
     def difference_sd(self, pairs: TokenizedPairs) -> float:
         """Largest difference of any score of any way from ours, in standard deviations of the rule's scores."""
         sequences = sequences_of(pairs)
@@ -179,13 +211,17 @@ def main(arguments: list[str] | None = None) -> None:
     lengths = Lengths.of(everything)
     sample = everything.take(by_length(lengths, num_pairs=options.rounds * options.round_pairs, seed=SEED))
     print(f"  {lengths}.\n  Sample: {Lengths.of(sample)}.", flush=True)
-    ratios = {}
+    ratios, floor = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         save_model(Path(folder), tokenizer=tokenizer, hidden_size=options.hidden_size, num_layers=options.layers)
         for dtype in DTYPES:
-            ratios[dtype] = compare(Contest(Path(folder), dtype), dtype, everything, sample, num_rounds=options.rounds)
+            contest = Contest(Path(folder), dtype)
+            ratios[dtype] = compare(contest, dtype, everything, sample, num_rounds=options.rounds)
+            parts = [sample.take(range(number, len(sample), options.rounds)) for number in range(options.rounds)]
+            floor[dtype] = float(np.median([contest.floor_share(part) for part in parts]))
+            print(f"The products of the linear layers alone would take {floor[dtype]:.0%} of our time.", flush=True)
     print(f"{machine()}, one thread; torch {torch.__version__}, transformers {transformers_version}")
-    write_json(options.json, ratios)
+    write_json(options.json, {**ratios, "floor": floor})
 
 
 def compare(

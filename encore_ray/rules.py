@@ -24,8 +24,9 @@ from typing import Any, Literal
 
 import yaml
 
-from encore_ray.errors import ConfigError, DataError
+from encore_ray.errors import DataError
 from encore_ray.files.drafted import Drafted, read_draft
+from encore_ray.files.named import read_named
 from encore_ray.files.plain_yaml import NotYaml, parse_yaml
 
 HigherIs = Literal["better", "worse"]
@@ -296,13 +297,7 @@ class RuleSet:
     @classmethod
     def load(cls, path: str | Path) -> "RuleSet":
         """Read a local rules.yaml; ConfigError if it cannot be read, DataError if it is wrong."""
-        try:
-            text = Path(path).read_bytes()
-        except IsADirectoryError:
-            raise ConfigError(f"Cannot read the rules in {path}: it is a folder. Name the file in it.") from None
-        except OSError as error:
-            raise ConfigError(f"Cannot read the rules in {path}: {error.strerror}.") from None
-        return cls.from_yaml(text, where=str(path))
+        return cls.from_yaml(read_named(path, what="the rules in"), where=str(path))
 
 
 def slug(name: str, taken: Iterable[str] = ()) -> str:

@@ -174,15 +174,22 @@ def to_paste(*, section: str = "", **values: Value) -> str:
 
 
 def command(*words: str) -> str:
-    """A command line to paste, e.g. command("mlflow", "ui").
+    """A command line to paste, e.g. command("mlflow", "ui") or command("python", "-c", "...").
 
-    The script's own path is used where the shell would not find it, as after `make demo` without activating `.venv`.
+    The path of a program beside this interpreter is used where the shell would not find it, as after `make demo`
+    without activating `.venv`, or would find another installation's.
     """
-    script = os.path.join(os.path.dirname(sys.executable), words[0])
-    if shutil.which(words[0]) is None and os.path.exists(script):
-        near = os.path.relpath(script)
-        words = (near if len(near) < len(script) else script, *words[1:])
+    bin_folder = os.path.dirname(sys.executable)
+    script = sys.executable if words[0] == "python" else os.path.join(bin_folder, words[0])
+    if os.path.exists(script) and not _is_in(bin_folder, shutil.which(words[0])):
+        short = os.path.relpath(script)
+        words = (short if len(short) < len(script) else script, *words[1:])
     return shlex.join(words)
+
+
+def _is_in(folder: str, found: str | None) -> bool:
+    """Whether a program lies in this folder: it may be a link to one elsewhere, as a venv's interpreter is."""
+    return found is not None and os.path.realpath(os.path.dirname(found)) == os.path.realpath(folder)
 
 
 def near(path: str) -> str:

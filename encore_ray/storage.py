@@ -20,6 +20,7 @@ import xxhash
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.files import durable
 from encore_ray.files.fence import ask_leave
+from encore_ray.files.named import meant
 from encore_ray.files.remote import describe, file_stamp, file_system, is_taken, is_trouble, read_whole
 from encore_ray.redaction import redact
 
@@ -57,7 +58,8 @@ def require_paths(paths: Iterable[str | None]) -> None:
     places = [path for path in paths if path and (path.startswith("/") or is_remote(path))]
     missing = [path for path in places if not Folder(path).exists()]
     if missing:
-        raise ConfigError(f"No such file or folder: {', '.join(missing)}.")
+        close = filter(None, map(meant, missing))
+        raise ConfigError(f"No such file or folder: {', '.join(missing)}.{next(close, '')}")
 
 
 def standing_above(path: str) -> str:
@@ -155,8 +157,12 @@ class Folder:
         except ValueError as error:
             raise DataError(f"{self.path(name)} is not valid JSON: {error}") from None
 
-    def names(self, name: str = "") -> list[str]:
-        """Names directly inside a subfolder, sorted; none when it does not exist or is a file."""
+    def names(self, name: str = "", *, kept: bool = True) -> list[str]:
+        """Names directly inside a subfolder, sorted; none when it does not exist or is a file.
+
+        Args:
+            kept: those of what is kept; else of what writers have there for a while.
+        """
         inner = self._inner(name)
         with self._reaching(name):
             try:
@@ -167,7 +173,7 @@ class Folder:
         paths = (str(entry).rstrip("/") for entry in entries)
         # A file lists itself, and so does an object store's marker of an empty folder.
         names = (path.rsplit("/", 1)[-1] for path in paths if path != inner.rstrip("/"))
-        return sorted(entry for entry in names if not entry.startswith(durable.TEMP_PREFIX))
+        return sorted(entry for entry in names if entry.startswith(durable.TEMP_PREFIX) != kept)
 
     def stamps(self, name: str) -> dict[str, str]:
         """What tells that a file inside a subfolder has changed, without reading it, by its name; see `file_stamp`."""

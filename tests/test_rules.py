@@ -151,7 +151,7 @@ def test_names_are_unique_ignoring_case() -> None:
 
 
 def test_a_missing_rules_file_is_the_users_and_a_wrong_one_the_datas(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml: No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such file"):
         RuleSet.load(tmp_path / "nowhere.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"- name: caf\xe9")
     with pytest.raises(DataError, match=r"latin\.yaml is not UTF-8"):

@@ -37,7 +37,7 @@ from encore_ray.engine.work.reduce import Reducer
 from encore_ray.errors import ConfigError
 from encore_ray.folder.reading.table_rules import fitting_rules, own_rules_beside
 from encore_ray.folder.reading.tables import TableUnit
-from encore_ray.foreign.naming import Naming
+from encore_ray.foreign.form.naming import Naming
 from encore_ray.passes.compare import compare_units
 from encore_ray.passes.compose import compose_unit, tell_out_of_scale
 from encore_ray.passes.second_table import SecondTable, open_ratings

@@ -16,12 +16,12 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.reading.columns import holds_numbers
 from encore_ray.folder.reading.memory import MemoryUnit
 from encore_ray.folder.reading.tables import TableUnit, table_units
-from encore_ray.foreign.account import Account
-from encore_ray.foreign.forms import OWN
-from encore_ray.foreign.gaps import Gaps
-from encore_ray.foreign.naming import IDS, Naming
+from encore_ray.foreign.form.forms import OWN
+from encore_ray.foreign.form.naming import IDS, Naming
 from encore_ray.foreign.table import said_of, score_table
-from encore_ray.foreign.turning import Turning
+from encore_ray.foreign.turn.account import Account
+from encore_ray.foreign.turn.gaps import Gaps
+from encore_ray.foreign.turn.turning import Turning
 from encore_ray.foreign.values import as_ids, what_to_do
 from encore_ray.schema import CHOSEN, PAIR_ID, REJECTED, SIDE_SEPARATOR, chosen_column, rejected_column
 from encore_ray.storage import Folder, absolute

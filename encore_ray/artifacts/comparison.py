@@ -1,6 +1,7 @@
 """comparison.json: every scheme on the same pairs, every rule, and how far to trust both."""
 
 import itertools
+import re
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -17,6 +18,8 @@ from encore_ray.artifacts.figures import (
     entropy_unit,
 )
 from encore_ray.schema import COMPARISON_FILE
+
+_SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 
 
 class HeldOut(Part):
@@ -185,6 +188,11 @@ class Comparison(Artifact):
     world: str
     verdict: str
     warnings: list[str]
+
+    @property
+    def reasons(self) -> list[str]:
+        """The verdict sentence by sentence."""
+        return [each for each in _SENTENCES.split(self.verdict) if each]
 
     @property
     def lines(self) -> list[Line]:

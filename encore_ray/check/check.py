@@ -37,6 +37,9 @@ def check_job(config: JobConfig) -> Iterator[Found]:
         yield find("corpus", _look_at_corpus(config, files, samples))
     sample = samples[0] if samples else None
     yield find("scores", scoring.find(sample))
+    rated = find("ratings", scoring.rate(sample, files))
+    if rated.notes or rated.problem:
+        yield rated
     reads = find("texts", scoring.read(sample))
     if reads.notes or reads.problem:
         yield replace(reads, texts=scoring.texts)
@@ -62,7 +65,7 @@ def _look_at_inputs(config: JobConfig, files: list[SourceFile]) -> Iterator[str]
 
 def _look_at_corpus(config: JobConfig, files: list[SourceFile], samples: list[Sample]) -> Iterator[str]:
     """Fills `samples` with one; errors as of `take_sample`, or DataError where no row can be used."""
-    sample = take_sample(files, config.prepare)
+    sample = take_sample(files, config.prepare, rated=config.model is None and config.judge is None)
     samples.append(sample)
     counts = sample.counts
     looked_at = "all" if sample.is_whole else f"the first {counts['rows']:,}"

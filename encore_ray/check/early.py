@@ -1,11 +1,11 @@
 """What a job is refused for before a run folder is held: `run` stops at the first of it, `check` names all."""
 
-from encore_ray.composition.weigh.weighing import check_ranges
+from encore_ray.composition.scales.score_range import check_ranges
 from encore_ray.config import JobConfig
 from encore_ray.corpora.files.sources import SourceFile, list_files
 from encore_ray.corpora.inputs import input_specs
 from encore_ray.errors import ConfigError
-from encore_ray.passes.scorers.choose import check_configured_scorer
+from encore_ray.passes.scorers.choose import require_named_files
 from encore_ray.passes.scorers.scorer import Scorer
 
 
@@ -13,10 +13,10 @@ def refuse_early(config: JobConfig) -> list[SourceFile]:
     """The files of a job, which nothing keeps from being started so far.
 
     Raises:
-        ConfigError, DataError: as of the functions below, and `check_configured_scorer`.
+        ConfigError, DataError: as of the functions below, and `require_named_files`.
     """
     files = list_inputs(config)
-    check_configured_scorer(config)
+    require_named_files(config)
     return files
 
 

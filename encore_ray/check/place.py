@@ -78,14 +78,17 @@ def look_at_standing(
     if not run.stands(prepare):
         if sample is not None:
             _refuse_other_pairs(run.table(PREPARE), sample, config)
-        yield "rows would be prepared; units whose content is the same stand"
+        prepared = next(state.done_rows for state in states if state.name == PREPARE.name)
+        yield f"rows would be prepared, but for those of the {prepared:,} that are whose content is still the same"
         if scorer is not None:
             _refuse_other_scores(run, scorer)
+        if prepared:
+            yield _tell_scored(run)
         return
     if not run.stands(Score(None, config.prepare.max_bad_fraction, scorer_facts(config))):
         if scorer is not None:
             _refuse_other_scores(run, scorer)
-        yield "pairs stand; they would be scored"
+        yield _tell_scored(run)
         return
     for step in (Weigh(config.weigh), Compare(config.weigh)):
         if not run.stands(step):
@@ -110,6 +113,15 @@ def _refuse_other_scores(run: Run, scorer: Scorer) -> None:
     if standing is None:
         return
     table.is_of(scorer.resumed(standing).facts)
+
+
+def _tell_scored(run: Run) -> str:
+    """How many of the pairs that are prepared are scored, and how many are left."""
+    prepared = {file.unit: file for commit in run.table(PREPARE).commits().values() for file in commit.data}
+    scored = run.table(SCORE).commits()
+    done = [unit for unit in scored if unit in prepared and scored[unit].input_digest == prepared[unit].digest]
+    total, num_done = sum(file.rows for file in prepared.values()), sum(prepared[unit].rows for unit in done)
+    return f"{num_done:,} of {total:,} prepared pairs are scored, {total - num_done:,} are left"
 
 
 def memory() -> tuple[int, int]:

@@ -17,6 +17,7 @@ from encore_ray.passes.corpus_scan import convert_settings, named_files, plan_co
 from encore_ray.passes.prepare import converted_counts
 
 ROWS_OF_ALL, MOST_ROWS, FEWEST_ROWS = 2048, 512, 8  # looked at: of all files together, and of each
+RATED_ROWS = 20_000  # where they bring the ratings that are weighed
 MOST_FILES = 256
 _TOLD = 5  # files that cannot be read
 _RANGE_BYTES = 1 << 40  # all of a file: only its beginning is read
@@ -48,20 +49,18 @@ class Sample:
         return [] if self.pairs is None else [MemoryUnit.of(self.pairs)]
 
 
-def take_sample(
-    files: Sequence[SourceFile], options: PrepareOptions, *, rows_of_all: int = ROWS_OF_ALL, most_rows: int = MOST_ROWS
-) -> Sample:
+def take_sample(files: Sequence[SourceFile], options: PrepareOptions, *, rated: bool = False) -> Sample:
     """Look at the first rows of the files, of very many at some.
 
     Args:
-        rows_of_all: about so many of all files together.
-        most_rows: of one file.
+        rated: whether their ratings are weighed, of which more rows tell more.
 
     Raises:
         DataError, ConfigError: as `prepare` would, of what these rows show.
     """
     step = -(-len(files) // MOST_FILES)
     looked_at = named_files(files[::step], options)
+    rows_of_all, most_rows = (RATED_ROWS, RATED_ROWS) if rated else (ROWS_OF_ALL, MOST_ROWS)
     most_rows = min(most_rows, max(FEWEST_ROWS, rows_of_all // len(looked_at)))
     scans: list[RangeScan] = []
     left_out: list[str] = []

@@ -1,31 +1,29 @@
 """Who would score a job's pairs: whether it is there, fits the rules, and what it would read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.compute as pc
-
 from encore_ray.check.early import refuse_ranges
 from encore_ray.check.place import memory, size
+from encore_ray.check.ratings import look_at_ratings
 from encore_ray.check.sample import Sample
 from encore_ray.config import JobConfig
+from encore_ray.corpora.files.sources import SourceFile
 from encore_ray.engine.local import this_machine
 from encore_ray.engine.pools import Resources, score_pool
 from encore_ray.engine.probes import cluster_address
 from encore_ray.errors import ClusterError
-from encore_ray.passes.score import range_warnings
 from encore_ray.passes.scorers.api.reach import reach
 from encore_ray.passes.scorers.by_api import ApiScorer
 from encore_ray.passes.scorers.by_model import ModelScorer
 from encore_ray.passes.scorers.by_ratings import RatingsScorer, rated_rules, rules_of_ratings
-from encore_ray.passes.scorers.choose import check_configured_scorer, choose_scorer
+from encore_ray.passes.scorers.choose import choose_scorer, require_named_files
 from encore_ray.passes.scorers.model.planned import JudgeModel, ScoringModel
 from encore_ray.passes.scorers.model.preview import first_texts, preview
 from encore_ray.passes.scorers.scorer import Scorer
 from encore_ray.rules import RuleSet
 from encore_ray.run import look_at_run
-from encore_ray.schema import chosen_column, rejected_column
 from encore_ray.storage import Folder
 
 SHOWN_PAIRS, SHOWN_CHARS = 3, 300
@@ -52,7 +50,7 @@ class ScoringCheck:
             ConfigError, DataError, ModelError, ClusterError: as `run` would.
         """
         config = self.config
-        check_configured_scorer(config)
+        require_named_files(config)
         if config.model is None and config.judge is None:
             yield from self._ratings(sample)
             return
@@ -87,6 +85,11 @@ class ScoringCheck:
         texts = first_texts(model, sample.units[0], SHOWN_PAIRS)
         self.texts = tuple(_beginning(chosen) for chosen, _ in texts)
 
+    def rate(self, sample: Sample | None, files: Sequence[SourceFile]) -> Iterator[str]:
+        """Whether ratings in the data lie on their scales; errors as of `look_at_ratings`."""
+        if isinstance(self.scorer, RatingsScorer) and sample is not None:
+            yield from look_at_ratings(self.scorer.rules, sample, files, self.config.weigh)
+
     def _ratings(self, sample: Sample | None) -> Iterator[str]:
         if sample is None:
             yield "not looked at: the corpus could not be read"
@@ -99,7 +102,6 @@ class ScoringCheck:
         unused = [name for name in rated_rules(sample.units) if name not in rules.names]
         if unused:
             yield f"ratings of {', '.join(unused)} are not used: the rules do not name them"
-        yield from _out_of_scale(rules, sample)
         refuse_ranges(self.config, self.scorer)
 
     def _model(self, found: ModelScorer) -> Iterator[str]:
@@ -130,19 +132,6 @@ def _named(rules: RuleSet) -> str:
     names = rules.names
     more = f" and {len(names) - _NAMED_RULES} more" if len(names) > _NAMED_RULES else ""
     return f"{len(names)} rules in this order: {', '.join(names[:_NAMED_RULES])}{more}"
-
-
-def _out_of_scale(rules: RuleSet, sample: Sample) -> list[str]:
-    """What scoring would warn of after its first units."""
-    note: dict[str, list[float | None]] = {"low": [], "high": []}
-    assert sample.pairs is not None
-    for rule in rules:
-        columns = [sample.pairs.column(side(rule.name)) for side in (chosen_column, rejected_column)]
-        ends = [pc.call_function("min_max", [column]).as_py() for column in columns]
-        for key, choose in (("min", min), ("max", max)):
-            found = [each[key] for each in ends if each[key] is not None]
-            note["low" if key == "min" else "high"].append(choose(found) if found else None)
-    return range_warnings(rules, [note])
 
 
 def _beginning(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from encore_ray.config import ClusterOptions, Section, TrackingOptions
-from encore_ray.config.sources import section_defaults
+from encore_ray.config.sources import options_of_run, section_defaults
 from encore_ray.errors import ConfigError
 from encore_ray.run import Run, hold_run
 from encore_ray.schema import REWARDS_DIR, WEIGHTS_FILE
@@ -33,12 +33,13 @@ def open_command(
         console: where progress goes.
         overwrite: redo what was made from other inputs or options.
         options: section of the pass, tracked with `params`.
-        journal: whether `folder` is a run folder.
+        journal: whether `folder` is a run folder, whose own options say where it is tracked.
     """
+    of_run = options_of_run(TrackingOptions, Folder(folder)) if journal else {}
     return hold_run(
         Folder(folder),
         cluster=cluster,
-        tracking=section_defaults(TrackingOptions),
+        tracking=section_defaults(TrackingOptions, run=of_run),
         params={**(params or {}), **(options.model_dump(mode="json") if options else {})},
         overwrite=overwrite,
         console=console,

@@ -12,24 +12,34 @@ from typing import Protocol
 import tyro
 from rich.console import Console
 
-from encore_ray.cli.commands.artifacts import Export, Inspect, Rules, Status, Track
-from encore_ray.cli.commands.check import Check
-from encore_ray.cli.commands.compare import Compare
-from encore_ray.cli.commands.doctor import Doctor
-from encore_ray.cli.commands.fit import FitHeads
-from encore_ray.cli.commands.init import Init
-from encore_ray.cli.commands.jobs import Demo, Run
-from encore_ray.cli.commands.passes import Compose, Evaluate, Prepare, Score, Weigh
-from encore_ray.cli.commands.rate import Rate
-from encore_ray.cli.commands.refine import Refine
-from encore_ray.cli.commands.report import Report
-from encore_ray.cli.commands.select import Select
-from encore_ray.cli.commands.submit import Submit
-from encore_ray.cli.commands.train import Train
+from encore_ray.cli.commands.begin.check import Check
+from encore_ray.cli.commands.begin.demo import Demo
+from encore_ray.cli.commands.begin.doctor import Doctor
+from encore_ray.cli.commands.begin.init import Init
+from encore_ray.cli.commands.jobs.run import Run
+from encore_ray.cli.commands.jobs.status import Status
+from encore_ray.cli.commands.jobs.submit import Submit
+from encore_ray.cli.commands.learn.fit_heads import FitHeads
+from encore_ray.cli.commands.learn.refine import Refine
+from encore_ray.cli.commands.learn.select import Select
+from encore_ray.cli.commands.learn.train import Train
+from encore_ray.cli.commands.look.export import Export
+from encore_ray.cli.commands.look.inspect import Inspect
+from encore_ray.cli.commands.look.report import Report
+from encore_ray.cli.commands.look.rules import Rules
+from encore_ray.cli.commands.look.track import Track
+from encore_ray.cli.commands.steps.compare import Compare
+from encore_ray.cli.commands.steps.compose import Compose
+from encore_ray.cli.commands.steps.evaluate import Evaluate
+from encore_ray.cli.commands.steps.prepare import Prepare
+from encore_ray.cli.commands.steps.rate import Rate
+from encore_ray.cli.commands.steps.score import Score
+from encore_ray.cli.commands.steps.weigh import Weigh
 from encore_ray.cli.flags import of_run
-from encore_ray.cli.other_names import refuse_other_names
+from encore_ray.cli.help import fold_help
 from encore_ray.cli.overview import DESCRIPTION
 from encore_ray.cli.screen import Screen
+from encore_ray.cli.unknown_flags import refuse_unknown_flags
 from encore_ray.console.ending import Ending
 from encore_ray.errors import ConfigError
 
@@ -76,6 +86,12 @@ COMMANDS: dict[str, type[Command]] = {
 
 SHELLS = ("bash", "zsh", "fish")  # that are completed in
 
+_CONFIGURED = (
+    tyro.conf.OmitArgPrefixes,
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.HelptextFromCommentsOff,
+    tyro.conf.DisallowNone,
+)
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(\.\w+)?=.*", re.DOTALL)
 
 
@@ -97,39 +113,38 @@ def parse(args: Sequence[str], commands: Mapping[str, type[Command]] = COMMANDS)
     """The command that a command line names, with its options; SystemExit where these are wrong, after saying why.
 
     Raises:
-        ConfigError: there is no such command, or a flag has another name here.
+        ConfigError: there is no such command, or it has no such flag.
     """
-    _check_name(args, commands)
-    refuse_other_names(args, commands)
-    with of_run(args):
-        return _parsed(args, commands)
+    name = _name(args, commands)
+    refuse_unknown_flags(args, commands)
+    if name is None:  # nothing, or a flag in its place: all commands are told
+        return _any_parsed(args, commands)
+    with of_run(args), fold_help():
+        return tyro.cli(
+            commands[name], prog=f"encore-ray {name}", args=list(one_value_a_set(args[1:])), config=_CONFIGURED
+        )
 
 
 def print_completion(shell: str, commands: Mapping[str, type[Command]]) -> None:
     """Print what makes a shell complete commands and flags; it stands until a command or a flag changes."""
     with contextlib.suppress(SystemExit):
-        _parsed(["--tyro-write-completion", shell, "-"], commands)
+        _any_parsed(["--tyro-write-completion", shell, "-"], commands)
 
 
-def _parsed(args: Sequence[str], commands: Mapping[str, type[Command]]) -> Command:
+def _any_parsed(args: Sequence[str], commands: Mapping[str, type[Command]]) -> Command:
+    """All commands as one, by which a shell completes; errors and help of it are about all of them."""
     return tyro.extras.subcommand_cli_from_dict(
-        dict(commands),
-        prog="encore-ray",
-        description=DESCRIPTION,
-        args=list(one_value_a_set(args)),
-        config=(
-            tyro.conf.OmitArgPrefixes,
-            tyro.conf.FlagCreatePairsOff,
-            tyro.conf.HelptextFromCommentsOff,
-            tyro.conf.DisallowNone,
-        ),
+        dict(commands), prog="encore-ray", description=DESCRIPTION, args=list(args), config=_CONFIGURED
     )
 
 
-def _check_name(args: Sequence[str], commands: Mapping[str, type[Command]]) -> None:
+def _name(args: Sequence[str], commands: Mapping[str, type[Command]]) -> str | None:
+    """The command that a line begins with; ConfigError for one that is not known, None where it begins with none."""
     name = args[0].replace("_", "-") if args else "-"
-    if name.startswith("-") or name in commands:
-        return
+    if name in commands:
+        return name
+    if name.startswith("-"):
+        return None
     close = difflib.get_close_matches(name, commands, n=1)
     meant = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(commands)}."
     raise ConfigError(f"There is no command {args[0]}: {meant} `encore-ray --help` says what each does.")

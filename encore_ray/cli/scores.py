@@ -13,7 +13,7 @@ from encore_ray.rules import RuleSet
 from encore_ray.shell import again, near
 
 if TYPE_CHECKING:
-    from encore_ray.foreign.naming import Naming
+    from encore_ray.foreign.form.naming import Naming
     from encore_ray.run import Run
 
 
@@ -32,7 +32,7 @@ class ScoreColumns:
     @property
     def naming(self) -> "Naming":
         """What they say."""
-        from encore_ray.foreign.naming import Naming
+        from encore_ray.foreign.form.naming import Naming
 
         return Naming(self.chosen, self.rejected, named_columns(self.map, example="pair_id=uid"))
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from encore_ray.config import SECTIONS, InputOptions, JobConfig, Section
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.files.named import read_named
 from encore_ray.files.plain_yaml import NotYaml, parse_yaml
 from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
@@ -29,7 +30,7 @@ STANDARD_ENV = {
 }
 
 # Sections whose options hold for all that is made in a run: a single command takes the run's own.
-OF_RUN = ("prepare", "weigh", "select")
+OF_RUN = ("prepare", "weigh", "select", "tracking")
 
 Options = TypeVar("Options", bound=Section)
 
@@ -37,17 +38,17 @@ Options = TypeVar("Options", bound=Section)
 def read_yaml(path: str | Path) -> Any:
     """The value of a YAML file that a person wrote; ConfigError where it cannot be read."""
     try:
-        return parse_yaml(Path(path).read_bytes())
-    except IsADirectoryError:
-        raise ConfigError(f"Cannot read the configuration {path}: it is a folder. Name the file in it.") from None
-    except OSError as error:
-        raise ConfigError(f"Cannot read the configuration {path}: {error}") from None
+        return parse_yaml(read_named(path, what="the configuration"))
     except NotYaml as error:
         raise ConfigError(f"{path} {error}") from None
 
 
 def load_config(
-    path: str | Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+    path: str | Path,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    base: str | None = None,
 ) -> JobConfig:
     """Read a job's YAML, put environment and flags over it, and check everything at once.
 
@@ -55,6 +56,7 @@ def load_config(
         path: YAML file; relative paths in it are taken from its folder.
         flags: values that win over all others; keys as in the YAML, sections as nested mappings.
         environ: defaults to the process's environment.
+        base: folder from which its relative paths are taken instead.
 
     Raises:
         ConfigError: listing every problem found.
@@ -64,7 +66,7 @@ def load_config(
         raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(JobConfig.model_fields)}.")
     # A section whose options are all commented out reads as null.
     value = {key: {} if item is None and key in SECTIONS else item for key, item in value.items()}
-    from_yaml = _resolve_paths(value, base=str(Path(path).resolve().parent))
+    from_yaml = _resolve_paths(value, base=base or str(Path(path).resolve().parent))
     outside = _merge(environment_values(environ), flags or {})
     return _validate(JobConfig, _merge(from_yaml, _resolve_paths(outside, base=os.getcwd())), where=str(path))
 
@@ -115,7 +117,7 @@ def section_name(section: type[Section]) -> str:
 def options_of_run(section: type[Section], run: Folder) -> dict[str, Any]:
     """The options of a section that a run's results are made by, as far as its configuration tells; {} for others.
 
-    Only of the sections `OF_RUN`: what a model's files may do, which cluster and where to track is each command's own.
+    Only of the sections `OF_RUN`: what a model's files may do, and which cluster, is each command's own.
     """
     name = section_name(section)
     own = (stored_config(run) or {}).get(name) if name in OF_RUN else None

@@ -32,8 +32,7 @@ def look_at_machine() -> Iterator[Look]:
     yield from versions()
     free, total = memory()
     resources = this_machine()
-    load = f"{resources.cpus:g} of {os.cpu_count()} CPUs, {os.getloadavg()[0]:.1f} of them at work"
-    yield Look("processors", load)
+    yield Look("processors", tell_processors(resources.cpus, os.cpu_count() or 1, os.getloadavg()[0]))
     yield Look("memory", f"{size(free)} of {size(total)} unused{_limit()}")
     yield Look("GPUs", _gpus() if resources.gpus else "none")
     for name, place in (
@@ -51,6 +50,16 @@ def look_at_machine() -> Iterator[Look]:
     yield Look("proxies", ", ".join(proxies) or "none")
     variables = [f"{name}={_shown(name, value)}" for name, value in _variables(_PREFIXES)]
     yield Look("variables", ", ".join(variables) or "none")
+
+
+def tell_processors(usable: float, there: int, load: float) -> str:
+    """How many CPUs a job may use, and how many are asked for by now.
+
+    Args:
+        load: average number of processes of the last minute that ran, or waited for a CPU or a disk.
+    """
+    busy = ": more processes than CPUs, so that a job takes longer" if load > usable else ""
+    return f"{usable:g} of {there} CPUs; load average {load:.1f} in the last minute{busy}"
 
 
 def try_ray() -> Look:

@@ -34,6 +34,19 @@ def next_step(why: str, *words: str) -> NextStep:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """Lines that one should write into a file.
+
+    Attributes:
+        why: a sentence that ends with a colon.
+        lines: as the file is to have them.
+    """
+
+    why: str
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Ending:
     """How a command ended.
 
@@ -44,6 +57,7 @@ class Ending:
         warnings: what is to be heeded, which the command has shown among its tables.
         document: a text that is the command's product: it alone goes to stdout, as to a file.
         error: what is wrong with what the command looked at, and ends it.
+        edit: what a file of the user's should say, and does not.
     """
 
     result: str
@@ -52,6 +66,7 @@ class Ending:
     warnings: Sequence[str] = ()
     document: str | None = None
     error: EncoreError | None = None
+    edit: Edit | None = None
 
     def __post_init__(self) -> None:
         assert self.result.rstrip().endswith((".", "?", "!")), f"no sentence: {self.result!r}"
@@ -68,17 +83,24 @@ class Ending:
             "said": self.result,
             "warnings": list(self.warnings),
             "next": [step.line for step in self.steps],
+            **({"edit": {"why": self.edit.why, "lines": list(self.edit.lines)}} if self.edit else {}),
             "result": self.content,
         }
         return to_json(value).decode()
 
 
 def show_result(ending: Ending, console: Console) -> None:
-    """The result in lines of its own, broken between words alone: a path stays in one piece."""
+    """The result in lines of its own, broken between words alone: a path stays in one piece; what to edit below it."""
     console.print()
-    lines = textwrap.wrap(ending.result, console.width, break_long_words=False, break_on_hyphens=False)
-    for line in lines:
+    for line in _wrapped(ending.result, console):
         console.print(Text(line, style="bold"), soft_wrap=True)
+    if ending.edit is not None:
+        for line in (*_wrapped(ending.edit.why, console), *ending.edit.lines):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _wrapped(text: str, console: Console) -> list[str]:
+    return textwrap.wrap(text, console.width, break_long_words=False, break_on_hyphens=False)
 
 
 def show_steps(ending: Ending, console: Console) -> None:

@@ -58,6 +58,7 @@ from encore_ray.folder.reading.parquet import open_parquet
 from encore_ray.folder.status import run_status
 from encore_ray.rules import RuleSet
 from encore_ray.schema import (
+    COMPARISON_FILE,
     DETAIL,
     LINE,
     PAIRS_DIR,
@@ -82,8 +83,15 @@ class _Shown:
 
     def __call__(self, content: Any, *, where: str, console: Console) -> Ending:
         artifact = self.kind.of(content, where=where)
-        self.show(artifact, console=console)
+        self.show_in(Folder(where.rpartition("/")[0] or "/"), artifact, console)
         return Ending(self.tell(artifact, near(where)), [look_around(where)], artifact.content)
+
+    def show_in(self, folder: Folder, artifact: Any, console: Console) -> None:
+        """Show a file of a folder; weights with a comparison beside them do not ask for one."""
+        if isinstance(artifact, WeightsFile):
+            show_weights(artifact, console=console, compared=folder.exists(COMPARISON_FILE))
+        else:
+            self.show(artifact, console=console)
 
 
 def _without_path(tell: Callable[[Any], str]) -> Callable[[Any, str], str]:
@@ -175,7 +183,7 @@ def _show_run(run: Folder, console: Console) -> Ending:
             if isinstance(found, Comparison):
                 show_comparison(found, console=console, told=told)
             else:
-                shown.show(found, console=console)
+                shown.show_in(run, found, console)
             if isinstance(found, WeightsFile):
                 told = found.warnings
     if run.exists(QUARANTINE_DIR):

@@ -3,32 +3,51 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from encore_ray.console.ending import MOST_STEPS, Ending, NextStep, next_step
+from encore_ray.console.ending import MOST_STEPS, Edit, Ending, NextStep, next_step
 from encore_ray.console.sentences import tell_agreement
 from encore_ray.console.steps import export_step
 from encore_ray.console.words import be, plural
 from encore_ray.schema import COMPARISON_FILE, METRICS_FILE, REPORT_FILE, REWARDS_DIR, WEIGHTS_FILE
-from encore_ray.shell import near
+from encore_ray.shell import command, near
 from encore_ray.visible import visible
 
 if TYPE_CHECKING:
+    from encore_ray.check.unsaid import Unsaid
     from encore_ray.job import JobResult
 
 
-def job_ending(result: "JobResult", *, again: Sequence[str]) -> Ending:
+def job_ending(result: "JobResult", *, again: Sequence[str], edit: Edit | None = None) -> Ending:
     """The ending of a finished job.
 
     Args:
         again: the words of the command that runs the same job again.
+        edit: what its file does not say.
     """
+    content, warnings = job_content(result), job_warnings(result)
     run = near(result.run.uri)
     look = next_step("see all of it in the browser", "report", run, "--open")
     decision = result.comparison.decision if result.comparison else None
     if decision is not None and not decision.beats_coin:
         rules = next_step("see what each rule says, and mend rules.yaml", "inspect", result.run.path(WEIGHTS_FILE))
-        return Ending(_tell(result), [rules, look], job_content(result), warnings=job_warnings(result))
+        return Ending(_tell(result), [rules, look], content, warnings=warnings, edit=edit)
     steps = [*_other_weights(result, again), export_step(run), look]
-    return Ending(_tell(result), steps[:MOST_STEPS], job_content(result), warnings=job_warnings(result))
+    return Ending(_tell(result), steps[:MOST_STEPS], content, warnings=warnings, edit=edit)
+
+
+def tell_unsaid(file: str, unsaid: "Unsaid | None") -> Edit | None:
+    """That the file of a job does not say all that its run was made with.
+
+    Args:
+        file: as a person here would type it.
+    """
+    if unsaid is None:
+        return None
+    alone = command("encore-ray", "run", file)
+    why = (
+        f"{file} does not say all that this run was made with: `{alone}` by itself {unsaid.alone}. To have it said, "
+        "put these lines into it; of a section that is there already, those below its name:"
+    )
+    return Edit(why, unsaid.lines)
 
 
 def job_warnings(result: "JobResult") -> list[str]:

@@ -46,7 +46,7 @@ from encore_ray.schema import (
     SELECTED_COUNT,
     WEIGHTS_FILE,
 )
-from encore_ray.tracking import how_to_open
+from encore_ray.tracking import SERVED_HERE, how_to_open, is_server
 from encore_ray.visible import MOST_ROWS, more, short, visible
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def _show_places(result: "JobResult", *, console: Console) -> None:
         places["quarantine"] = result.run.path(QUARANTINE_DIR)
     if result.tracking_uri:
         places["MLflow"] = how_to_open(result.tracking_uri)
+        if not is_server(result.tracking_uri):
+            places["      then"] = SERVED_HERE
     console.print()
     for name, place in places.items():  # not a table: a wrapped path cannot be pasted
         console.print(f"{name:<10}  {place}", soft_wrap=True, highlight=False, markup=False)
@@ -187,7 +189,10 @@ def show_comparison(comparison: Comparison, *, console: Console, told: Collectio
     console.print()
     if comparison.decision:
         console.print(Text(comparison.decision.title, style="bold"))
-    console.print(Text(comparison.verdict))
+    reasons = Table.grid(padding=(0, 1))
+    for reason in comparison.reasons:
+        reasons.add_row("-", Text(reason))
+    console.print(reasons)
     known = set(told)
     untold = [warning for warning in comparison.warnings if warning not in known]
     _show_warnings(untold, COMPARISON_FILE, console=console)

@@ -23,6 +23,7 @@ from encore_ray.corpora.layouts.layout import (
     TRANSCRIPT,
     Layout,
 )
+from encore_ray.corpora.layouts.proposed import Proposal, propose
 from encore_ray.corpora.values import STORED, WHOLE, Shape
 from encore_ray.errors import DataError
 from encore_ray.schema import CHOSEN, PROMPT, REJECTED, SUBSET
@@ -83,20 +84,21 @@ def format_names() -> list[str]:
 
 
 def _found_and_known(found: Mapping[str, Shape], format_name: str) -> str:
-    columns = ", ".join(f"{name} ({shape})" for name, shape in found.items())
+    columns = f"Columns found: {', '.join(f'{name} ({shape})' for name, shape in found.items())}."
+    proposal = propose(found) if format_name == AUTO else None
+    if proposal is not None:
+        return f"{columns} {proposal.sentence} Or name the format: {', '.join(format_names())}."
     known = [
         f"  {layout.name}: " + ", ".join(f"{name} ({_expected(shapes)})" for name, shapes in layout.shapes.items())
         for layout in LAYOUTS
         if format_name in (AUTO, layout.name) or format_name not in format_names()
     ]
     if format_name == AUTO:
-        advice = (
-            "Say which column is what by inputs[].columns, as {prompt: question, chosen: answer_a, rejected: answer_b} "
-            "(of `encore-ray prepare`: --map prompt=question chosen=answer_a ...), or name the format."
-        )
+        example = Proposal({PROMPT: "question", CHOSEN: "answer_a", REJECTED: "answer_b"})
+        advice = f"Say which column is what, as {example}, or name the format."
     else:
         advice = "Map the columns by inputs[].columns, or leave out the format to have it detected."
-    return f"Columns found: {columns}. Formats and the columns they need:\n" + "\n".join(known) + f"\n{advice}"
+    return f"{columns} Formats and the columns they need:\n" + "\n".join(known) + f"\n{advice}"
 
 
 def _expected(shapes: frozenset[Shape]) -> str:

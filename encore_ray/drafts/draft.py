@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encore_ray.check.sample import Sample, take_sample
-from encore_ray.config import PrepareOptions, RateOptions, ScoreOptions
+from encore_ray.config import InputOptions, PrepareOptions, RateOptions, ScoreOptions
 from encore_ray.config.sources import read_rules, resolve_model, section_defaults
-from encore_ray.corpora.files.sources import InputSpec, list_files
+from encore_ray.corpora.files.sources import list_files
+from encore_ray.corpora.inputs import input_specs
 from encore_ray.drafts.files import JOB_NAME, Draft, Names
 from encore_ray.drafts.observed import observe
-from encore_ray.drafts.rules import DraftedRules, draft_rules, draft_rules_of_heads
+from encore_ray.drafts.rules import DraftedRules, draft_rules, draft_rules_of_heads, to_be_mapped
 from encore_ray.drafts.scores import draft_chain, scores_of
 from encore_ray.engine.local import this_machine
 from encore_ray.errors import ConfigError
@@ -18,9 +19,8 @@ from encore_ray.passes.scorers.api.connection import is_api
 from encore_ray.passes.scorers.api.reach import served_models
 from encore_ray.passes.scorers.by_ratings import rated_rules
 from encore_ray.rule_pools import rule_pool
+from encore_ray.rules import RuleSet
 from encore_ray.storage import absolute, require_paths
-
-RATED_ROWS = 20_000  # whose ratings are looked at
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Wanted:
     """What a person names.
 
     Attributes:
-        data: paths of corpora, or of a table of scores; absolute, or URLs.
+        data: corpora, or a table of scores, by absolute paths or URLs.
         model, judge: who scores, as the options of a job.
         rules: path of a rules.yaml; None: drafted.
         run: run folder, absolute or a URL.
     """
 
-    data: tuple[str, ...]
+    data: tuple[InputOptions, ...]
     model: str | None
     judge: str | None
     rules: str | None
@@ -47,42 +47,43 @@ def draft(wanted: Wanted, names: Names) -> Draft:
     Raises:
         ConfigError: a path is not there, or nobody is named who scores. DataError, ModelError: as of a run.
     """
-    require_paths(path for path in wanted.data if "*" not in path)
-    with scores_of(wanted.data) as scores:
+    paths = [each.path for each in wanted.data]
+    require_paths(path for path in paths if "*" not in path)
+    is_corpus = any(each.columns for each in wanted.data)
+    with scores_of([] if is_corpus else paths) as scores:
         if scores is not None and (wanted.model or wanted.judge):
-            raise ConfigError(f"{wanted.data[0]} is a table of scores: a model or judge has nothing left to score.")
+            raise ConfigError(f"{paths[0]} is a table of scores: a model or judge has nothing left to score.")
         if scores is not None:
-            return draft_chain(wanted.data[0], scores, names, rules=wanted.rules)
-    files = list_files(InputSpec(path) for path in wanted.data)
+            return draft_chain(paths[0], scores, names, rules=wanted.rules)
+    files = list_files(input_specs(wanted.data))
     options = section_defaults(PrepareOptions)
-    has_model = wanted.model is not None or wanted.judge is not None
-    rows = {} if has_model else {"rows_of_all": RATED_ROWS, "most_rows": RATED_ROWS}
-    sample = take_sample(files, options, **rows)
+    sample = take_sample(files, options, rated=wanted.model is None and wanted.judge is None)
     found = [_corpus_found(sample, len(files))]
     rules, lines = _scored_by(wanted, sample, found, names)
-    guessed = list(rules.notes) if rules else []
+    guessed = []
     lines = [*_inputs(wanted.data, sample, names), *lines]
     name = names.job or JOB_NAME
     texts = {name: ""}
-    if wanted.rules:
-        lines.append(f"rules: {scalar_text(names.near(wanted.rules))}")
-        differ = _ranges_differ(wanted.rules)
-    elif rules:
+    if isinstance(rules, DraftedRules):
         lines.append(f"rules: {scalar_text(names.rules)}  # drafted, to be corrected")
-        texts[names.rules], differ = rules.text, rules.ranges_differ
+        texts[names.rules], why = rules.text, rules.to_be_mapped
+        guessed += rules.notes
     else:
-        differ = False
+        lines += [f"rules: {scalar_text(names.near(wanted.rules))}"] if wanted.rules else []
+        why = to_be_mapped(rules)
     lines.append(f"run: {scalar_text(names.near(wanted.run))}  # everything the job makes")
-    if differ:
-        lines += ["weigh:", "  score_range: unit  # rules have different ranges: each is mapped to [0, 1]"]
-        guessed.append("scores of rules of different range are mapped to [0, 1] (weigh.score_range: unit)")
+    if why:
+        lines += ["weigh:", f"  score_range: unit  # {why}: each is mapped to [0, 1]"]
+        guessed.append(f"{why}, so each is mapped to [0, 1] (weigh.score_range: unit)")
     texts[name] = "\n".join(["# Drafted by `encore-ray init`; docs/configuration.md has all keys.", *lines]) + "\n"
-    inputs = tuple(absolute(path) for path in (*wanted.data, *([wanted.rules] if wanted.rules else [])))
+    inputs = tuple(absolute(path) for path in (*paths, *([wanted.rules] if wanted.rules else [])))
     return Draft(texts, tuple(found), tuple(guessed), inputs=inputs)
 
 
-def _scored_by(wanted: Wanted, sample: Sample, found: list[str], names: Names) -> tuple[DraftedRules | None, list[str]]:
-    """The rules to be drafted, if any, and the lines that name who scores."""
+def _scored_by(
+    wanted: Wanted, sample: Sample, found: list[str], names: Names
+) -> tuple[DraftedRules | RuleSet, list[str]]:
+    """The rules to be drafted, or those that are there, and the lines that name who scores."""
     rated = rated_rules(sample.units)
     if rated and (wanted.model or wanted.judge):
         found.append(f"ratings of {len(rated)} rules in the data are not used, since a model or judge is named")
@@ -97,14 +98,14 @@ def _scored_by(wanted: Wanted, sample: Sample, found: list[str], names: Names) -
         )
     found.append(f"ratings of {len(rated)} rules: {', '.join(rated)}")
     if wanted.rules:
-        return None, []
+        return read_rules(wanted.rules), []
     assert sample.pairs is not None
     of = f"the ratings of {'all' if sample.is_whole else 'the first'} {sample.counts['rows']:,} rows"
     drafted = draft_rules(observe([sample.pairs], rated), of=of)
     return drafted, []
 
 
-def _by_model(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRules | None, list[str]]:
+def _by_model(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRules | RuleSet, list[str]]:
     from encore_ray.passes.scorers.model.plan import model_heads
 
     assert wanted.model is not None
@@ -112,12 +113,12 @@ def _by_model(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRu
     lines = [f"model: {scalar_text(names.near(wanted.model))}"]
     if own is not None and not wanted.rules:
         found.append(f"a model with its own rules.yaml of {len(own)} rules: {', '.join(own.names[:10])}")
-        return None, lines
+        return own, lines
     found.append(f"a model with {len(heads)} heads: {', '.join(head.label for head in heads[:10])}")
-    return None if wanted.rules else draft_rules_of_heads(heads, of=wanted.model), lines
+    return read_rules(wanted.rules) if wanted.rules else draft_rules_of_heads(heads, of=wanted.model), lines
 
 
-def _by_judge(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRules | None, list[str]]:
+def _by_judge(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRules | RuleSet, list[str]]:
     assert wanted.judge is not None
     lines = [f"judge: {scalar_text(names.near(wanted.judge))}"]
     if is_api(wanted.judge):
@@ -141,9 +142,9 @@ def _by_judge(wanted: Wanted, found: list[str], names: Names) -> tuple[DraftedRu
         judge = plan_judge(wanted.judge, options, resources=lambda known: this_machine(), rules=pool)
         found.append(f"a judge, digest {judge.facts['model'][:12]}, that would rate in {judge.facts['dtype']}")
     text = f"# Ten rules of ours to begin with: `encore-ray rules` has more.\n{pool.to_yaml()}"
-    return None if wanted.rules else DraftedRules(
-        pool, text, False, (f"the judge rates under {len(pool)} rules of ours",)
-    ), lines
+    if wanted.rules:
+        return read_rules(wanted.rules), lines
+    return DraftedRules(pool, text, to_be_mapped(pool), (f"the judge rates under {len(pool)} rules of ours",)), lines
 
 
 def _corpus_found(sample: Sample, num_files: int) -> str:
@@ -155,20 +156,24 @@ def _corpus_found(sample: Sample, num_files: int) -> str:
     )
 
 
-def _inputs(data: Sequence[str], sample: Sample, names: Names) -> list[str]:
+def _inputs(data: Sequence[InputOptions], sample: Sample, names: Names) -> list[str]:
     layouts = ", ".join(dict.fromkeys(file.layout for file in sample.corpus.files if file.layout))
     read = sorted({name for split in sample.corpus.splits for name in split.reading.used})
-    return [
-        f"inputs:  # layout {layouts}, read from {', '.join(read)}",
-        *(f"  - {scalar_text(names.near(path))}" for path in data),
-    ]
+    lines = [f"inputs:  # layout {layouts}, read from {', '.join(read)}"]
+    for each in data:
+        path = scalar_text(names.near(each.path))
+        if each.columns is None:
+            lines.append(f"  - {path}")
+            continue
+        columns = ", ".join(f"{place}: {scalar_text(column)}" for place, column in each.columns.items())
+        lines += [f"  - path: {path}", f"    columns: {{{columns}}}"]
+        lines += [] if each.chosen_if is None else [f"    chosen_if: {scalar_text(str(each.chosen_if))}"]
+    return lines
 
 
-def _ranges_differ(path: str) -> bool:
-    return len({(rule.scale.lo, rule.scale.hi) for rule in read_rules(path)}) > 1
-
-
-def wanted_of(data: Sequence[str], *, model: str | None, judge: str | None, rules: str | None, run: str) -> Wanted:
+def wanted_of(
+    data: Sequence[InputOptions], *, model: str | None, judge: str | None, rules: str | None, run: str
+) -> Wanted:
     """What a command line names, its paths taken from the current folder.
 
     Raises:
@@ -177,7 +182,7 @@ def wanted_of(data: Sequence[str], *, model: str | None, judge: str | None, rule
     if model is not None and judge is not None:
         raise ConfigError("--model and --judge exclude each other: either makes the scores.")
     return Wanted(
-        data=tuple(absolute(path) for path in data),
+        data=tuple(data),
         model=None if model is None else resolve_model(model),
         judge=None if judge is None else resolve_model(judge),
         rules=None if rules is None else absolute(rules),

@@ -42,8 +42,15 @@ class Draft:
         Rules that were drafted of scores are replaced where nobody has changed them, and never once somebody has.
 
         Raises:
-            ConfigError: it is there, or cannot be written; a file would replace one that it was made from.
+            ConfigError: as of `refuse_others`, or it cannot be written.
         """
+        place = Folder(folder)
+        self.refuse_others(folder, overwrite=overwrite)
+        for name, text in self.files.items():
+            place.write_atomic(name, text.encode())
+
+    def refuse_others(self, folder: str, *, overwrite: bool = False) -> None:
+        """Raise ConfigError where a file is there with another text, or would replace one that it was made from."""
         place = Folder(folder)
         own = [name for name in self.files if place.path(name) in self.inputs]
         if own:
@@ -64,8 +71,6 @@ class Draft:
         if kept and not overwrite:
             are = "are" if len(kept) > 1 else "is"
             raise ConfigError(f"{' and '.join(kept)} {are} there already, with another content. {_REMEDY}")
-        for name, text in self.files.items():
-            place.write_atomic(name, text.encode())
 
 
 @dataclass(frozen=True)

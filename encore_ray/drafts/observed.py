@@ -1,5 +1,6 @@
 """What scores under a rule are seen to be: their range, their levels, and on which side they are higher."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -7,12 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from encore_ray.arrays import to_numpy
+from encore_ray.drafts.strays import Broken, Stray, find_strays
 from encore_ray.folder.reading.score_block import stream_scores
 from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.rules import RuleSet
 from encore_ray.schema import chosen_column, rejected_column
 
 MOST_LEVELS = 11  # as from 0 to 10: more values make a range
+_MOST_WHOLE = 256  # different whole numbers that are counted
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,10 @@ class Observed:
 
     Attributes:
         name: of the rule.
-        low, high: the smallest and the largest finite one; None where there is none.
-        levels: all values, ascending, where they are few and whole numbers; None for others.
+        low, high: the smallest and the largest finite one, those left out that stand apart; None where there is none.
+        levels: the values between, ascending, where all are few and whole numbers; None for others.
         num_higher, num_lower: pairs whose chosen response has the higher, or the lower score.
+        strays: whole numbers far from all other scores.
     """
 
     name: str
@@ -32,6 +36,7 @@ class Observed:
     levels: tuple[float, ...] | None
     num_higher: int
     num_lower: int
+    strays: tuple[Stray, ...] = ()
 
     @property
     def is_worse(self) -> bool:
@@ -63,30 +68,40 @@ class _Seen:
     """Sums over tables."""
 
     def __init__(self) -> None:
-        self.values: set[float] | None = set()
-        self.low, self.high = float("inf"), float("-inf")
+        self.whole: Counter[float] | None = Counter()  # of each whole number; None where there are many
+        self.broken = Broken()
         self.num_higher = self.num_lower = 0
+        self.low, self.high = float("inf"), float("-inf")
 
     def add(self, chosen_N: np.ndarray, rejected_N: np.ndarray) -> None:
         all_R = np.concatenate([chosen_N, rejected_N])
         all_R = all_R[np.isfinite(all_R)]
         if all_R.size:
             self.low, self.high = min(self.low, float(all_R.min())), max(self.high, float(all_R.max()))
-        if self.values is not None:
-            self.values |= set(np.unique(all_R)[: MOST_LEVELS + 1].tolist())
-            if len(self.values) > MOST_LEVELS or any(value != int(value) for value in self.values):
-                self.values = None
+        is_whole_R = all_R == np.rint(all_R)
+        if self.whole is not None:
+            values, counts = np.unique(all_R[is_whole_R], return_counts=True)
+            self.whole.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+            self.whole = self.whole if len(self.whole) <= _MOST_WHOLE else None
+        broken_R = all_R[~is_whole_R]
+        if broken_R.size:
+            self.broken += Broken(broken_R.size, float(broken_R.min()), float(broken_R.max()))
         self.num_higher += int((chosen_N > rejected_N).sum())
         self.num_lower += int((chosen_N < rejected_N).sum())
 
     def of(self, name: str) -> Observed:
-        is_empty = self.low > self.high
-        levels = tuple(sorted(self.values)) if self.values else None
+        whole = self.whole or {}
+        strays = find_strays(whole, self.broken)
+        apart = {stray.value for stray in strays if stray.is_apart}
+        values = sorted(whole.keys() - apart)
+        ends = [*values, self.broken.low, self.broken.high] if apart else [self.low, self.high]
+        ends = [end for end in ends if np.isfinite(end)]
         return Observed(
             name,
-            None if is_empty else self.low,
-            None if is_empty else self.high,
-            levels,
+            min(ends, default=None),
+            max(ends, default=None),
+            tuple(values) if 0 < len(values) <= MOST_LEVELS and not self.broken.num else None,
             self.num_higher,
             self.num_lower,
+            tuple(strays),
         )

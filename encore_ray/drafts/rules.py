@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from encore_ray.composition.scales.fitting_scale import outward
+from encore_ray.composition.scales.fitting_scale import outward, scale_text
+from encore_ray.composition.scales.score_range import ranges_differ
 from encore_ray.drafts.observed import Observed
+from encore_ray.drafts.strays import Stray
 from encore_ray.errors import DataError
-from encore_ray.files.plain_yaml import number_text, scalar_text
+from encore_ray.files.plain_yaml import scalar_text
 from encore_ray.rules import Rule, RuleSet, Scale, slug
 from encore_ray.shell import option
 
@@ -26,13 +28,13 @@ class DraftedRules:
     Attributes:
         rules: what the file says.
         text: of the file.
-        ranges_differ: whether its rules have different ranges, so that scores must be mapped before they are added.
+        to_be_mapped: why scores must be mapped to one range before they are added; None where they need not.
         notes: what was guessed, in sentences without an end.
     """
 
     rules: RuleSet
     text: str
-    ranges_differ: bool
+    to_be_mapped: str | None
     notes: tuple[str, ...]
 
     @property
@@ -75,16 +77,21 @@ def draft_rules(observed: Sequence[Observed], *, of: str, texts: Mapping[str, st
             f"- name: {scalar_text(rule.name)}",
             f"  text: {scalar_text(rule.text)}",
             f"  higher_is: {rule.higher_is}  # guessed: {share}",
-            f"  scale: {_written(rule.scale)}  # seen: {_seen(each)}",
+            f"  scale: {scale_text(rule.scale)}  # seen: {_seen(each)}",
         ]
     worse = [each.name for each in observed if each.is_worse]
-    notes = [f"scales are guessed from what was seen, as {_written(scales[0])} for {observed[0].name}"]
+    notes = [f"scales are guessed from what was seen, as {scale_text(scales[0])} for {observed[0].name}"]
     if worse:
         notes.append(f"higher is taken to be worse for {', '.join(worse)}, by the labels; for the others better")
     else:
         notes.append("higher is taken to be better for all of them")
-    differ = len({(scale.lo, scale.hi) for scale in scales}) > 1
-    return DraftedRules(rules, "\n".join(lines) + "\n", differ, tuple(notes))
+    notes += [f"{each.name}: {stray}{_left_out(stray)}" for each in observed for stray in each.strays]
+    return DraftedRules(rules, "\n".join(lines) + "\n", to_be_mapped(rules), tuple(notes))
+
+
+def to_be_mapped(rules: RuleSet) -> str | None:
+    """Why scores of rules must be mapped to one range, see `DraftedRules`."""
+    return "rules have different ranges" if ranges_differ([rule.scale for rule in rules]) else None
 
 
 def draft_rules_of_heads(heads: "Sequence[Head]", *, of: str) -> DraftedRules:
@@ -102,7 +109,7 @@ def draft_rules_of_heads(heads: "Sequence[Head]", *, of: str) -> DraftedRules:
             f"- name: {scalar_text(names[-1])}",
             f"  text: {scalar_text(head.label)}",
             f"  higher_is: {head.higher_is or 'better'}" + ("" if head.higher_is else "  # guessed"),
-            f"  scale: {_written(scales[-1])}" + ("" if head.scale else "  # not known"),
+            f"  scale: {scale_text(scales[-1])}" + ("" if head.scale else "  # not known"),
         ]
     notes = []
     unsaid = [name for name, head in zip(names, heads, strict=True) if head.higher_is is None]
@@ -110,8 +117,10 @@ def draft_rules_of_heads(heads: "Sequence[Head]", *, of: str) -> DraftedRules:
         notes.append(f"higher is taken to be better for {_some(unsaid)}, of which the model does not say it")
     if _WIDE in scales:
         notes.append("scales are not known, and drafted wide; a run tells the range of all scores")
-    text, differ = "\n".join(lines) + "\n", len({(scale.lo, scale.hi) for scale in scales}) > 1
-    return DraftedRules(RuleSet.from_yaml(text), text, differ, tuple(notes))
+    text = "\n".join(lines) + "\n"
+    rules = RuleSet.from_yaml(text)
+    unknown = "scales are not known yet, and will differ" if _WIDE in scales and len(scales) > 1 else None
+    return DraftedRules(rules, text, to_be_mapped(rules) or unknown, tuple(notes))
 
 
 def _scales(observed: Sequence[Observed]) -> list[Scale]:
@@ -138,22 +147,20 @@ def _scale(low: float, high: float, is_whole: bool) -> Scale:
     return Scale(outward(low, -1), outward(high, 1))
 
 
-def _written(scale: Scale) -> str:
-    if scale.levels is not None:
-        return f"{{levels: [{', '.join(map(number_text, scale.levels))}]}}"
-    return f"{{lo: {number_text(scale.lo)}, hi: {number_text(scale.hi)}}}"
-
-
 def _spoken(scale: Scale) -> str:
     if scale.levels is not None:
         return f"of levels {', '.join(f'{level:g}' for level in scale.levels)}"
     return f"from {scale.lo:g} to {scale.hi:g}"
 
 
+def _left_out(stray: Stray) -> str:
+    return ". The scale leaves it out: mend the data, or widen the scale" if stray.is_apart else ""
+
+
 def _seen(each: Observed) -> str:
-    if each.levels is not None:
-        return ", ".join(f"{level:g}" for level in each.levels)
-    return f"{each.low:.6g} to {each.high:.6g}"
+    levels = each.levels and ", ".join(f"{level:g}" for level in each.levels)
+    strays = "".join(f"; {stray}" for stray in each.strays)
+    return f"{levels or f'{each.low:.6g} to {each.high:.6g}'}{strays}"
 
 
 def _some(names: Sequence[str]) -> str:

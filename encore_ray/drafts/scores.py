@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 import yaml
 
+from encore_ray.config.sources import read_rules
 from encore_ray.drafts.files import CHAIN_NAME, Draft, Names
 from encore_ray.drafts.inferred import infer_rules
+from encore_ray.drafts.rules import to_be_mapped
 from encore_ray.errors import EncoreError
 from encore_ray.folder.reading.table_rules import carried_rules
 from encore_ray.folder.reading.tables import TableUnit, column_names, table_units
-from encore_ray.foreign.account import Account
+from encore_ray.foreign.form.naming import Naming
 from encore_ray.foreign.look import look_at
-from encore_ray.foreign.naming import Naming
 from encore_ray.foreign.table import score_table
+from encore_ray.foreign.turn.account import Account
 from encore_ray.passes.scorers.by_ratings import rated_rules
 from encore_ray.schema import CHOSEN
 from encore_ray.storage import Folder
@@ -78,16 +80,20 @@ def draft_chain(path: str, scores: Scores, names: Names, *, rules: str | None) -
     guessed: tuple[str, ...] = ()
     name = names.job or CHAIN_NAME
     texts = {name: ""}
-    differ = False
-    given = names.near(rules) if rules else None
-    if given is None and carried_rules(units[0]) is None:
-        drafted = infer_rules(units, rated, texts=scores.account.rules if scores.account else None)
-        given, differ, guessed = names.rules, drafted.ranges_differ, drafted.notes
-        texts[given] = drafted.text
-    elif given is None:
+    given, carried = (names.near(rules) if rules else None), carried_rules(units[0])
+    if rules is not None:
+        why = to_be_mapped(read_rules(rules))
+    elif carried is not None:
         found.append("it carries its rules")
+        why = to_be_mapped(carried)
+    else:
+        drafted = infer_rules(units, rated, texts=scores.account.rules if scores.account else None)
+        given, why, guessed = names.rules, drafted.to_be_mapped, drafted.notes
+        texts[given] = drafted.text
+    if why:
+        guessed = (*guessed, f"{why}, so each is mapped to [0, 1] (--score-range unit)")
     table = {"scores": names.near(path)}
-    weighed = {**table, **({"rules": given} if given else {}), **({"score-range": "unit"} if differ else {})}
+    weighed = {**table, **({"rules": given} if given else {}), **({"score-range": "unit"} if why else {})}
     stem = os.path.splitext(name)[0]
     place = "" if stem == os.path.splitext(CHAIN_NAME)[0] else f"{stem}-"
     weights, rewards = f"{place}weights.json", f"{place}rewards"

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from encore_ray.engine.base import EngineName, Send
 from encore_ray.engine.outcomes import Lost
 from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool, find_crew
@@ -172,7 +174,9 @@ class LocalEngine:
                 yield from self._by_threads(factory, units, pool.calls_at_a_time, watchdog, shared=True)
         else:
             num_threads = max(int(self.resources.cpus), 1)
-            yield from self._by_threads(factory, units, num_threads, watchdog, shared=num_threads == 1)
+            # One for each unit at work, as a Ray worker has: more would wait for each other, and add in another order.
+            with threadpool_limits(1, "blas"):
+                yield from self._by_threads(factory, units, num_threads, watchdog, shared=num_threads == 1)
 
     def _by_threads(
         self,

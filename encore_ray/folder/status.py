@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.files.named import meant
 from encore_ray.folder import spec
 from encore_ray.folder.pass_table import PassTable, pass_tables
 from encore_ray.folder.protocol.commits import total_counts
@@ -56,7 +57,7 @@ def run_status(run: Folder) -> list[PassStatus]:
     """
     tables = pass_tables(run)
     if not run.exists(CONFIG_FILE) and not any(table.folder.exists(PLAN_FILE) for table in tables.values()):
-        raise ConfigError(f"{run.uri} is not a run folder: no pass has begun in it.")
+        raise ConfigError(f"{run.uri} is not a run folder: no pass has begun in it.{meant(run.uri)}")
     for table in tables.values():
         table.check_version()
     always = [

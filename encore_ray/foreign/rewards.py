@@ -12,7 +12,7 @@ from encore_ray.composition.weigh.weights import Weights
 from encore_ray.errors import ConfigError
 from encore_ray.folder.reading.foreign import parquet_files
 from encore_ray.folder.reading.tables import is_pass_folder
-from encore_ray.foreign.naming import Naming
+from encore_ray.foreign.form.naming import Naming
 from encore_ray.foreign.table import ScoreTable, place_of, turned_table
 from encore_ray.schema import (
     CHOSEN_REWARD,

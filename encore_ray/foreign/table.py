@@ -6,7 +6,6 @@ the files that it was made of, so that what is computed of it stands and resumes
 
 import contextlib
 import itertools
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,16 +15,16 @@ import pyarrow as pa
 
 from encore_ray.corpora.files.sources import current_stamp
 from encore_ray.errors import ConfigError, DataError, EncoreError
-from encore_ray.files.durable import TEMP_PREFIX
 from encore_ray.folder.reading.columns import holds_numbers
 from encore_ray.folder.reading.foreign import content_digests, parquet_files
 from encore_ray.folder.reading.parquet import OpenTable, open_parquet
 from encore_ray.folder.reading.tables import TURNED_FILE, by_content, is_pass_folder, table_units
-from encore_ray.foreign.account import Account
 from encore_ray.foreign.files import TableFile, table_files
-from encore_ray.foreign.forms import OWN, has_good_names
-from encore_ray.foreign.naming import Naming
-from encore_ray.foreign.turning import VERSION, Turning
+from encore_ray.foreign.form.forms import OWN, has_good_names
+from encore_ray.foreign.form.naming import Naming
+from encore_ray.foreign.scratch import scratch_table
+from encore_ray.foreign.turn.account import Account
+from encore_ray.foreign.turn.turning import VERSION, Turning
 from encore_ray.schema import PAIR_ID, SIDE_SEPARATOR
 from encore_ray.shell import option
 from encore_ray.storage import Folder, fingerprint
@@ -79,13 +78,10 @@ def turned_table(
     Args:
         finish: is called with each part of what is made of it.
     """
-    folder = scratch.child(f"{TEMP_PREFIX}scores-{uuid.uuid4().hex}")
-    try:
+    with scratch_table(scratch) as folder:
         with said_of(uri):
             account = _turn(uri, naming, rules, folder, finish)
         yield ScoreTable(folder.uri, account)
-    finally:
-        folder.delete_tree()
 
 
 def is_ours(uri: str, naming: Naming, rules: Sequence[str] | None) -> bool:

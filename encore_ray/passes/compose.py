@@ -53,6 +53,8 @@ from encore_ray.schema import (
 from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, fingerprint
 
+# Facts of a run's rewards that its weights.json decides, whose replacing is asked for where they are weighed.
+_OF_THE_RUN = frozenset({"weights", "weighed_by", "rules", "scores"})
 OUT_OF_SCALE = "out_of_scale"  # of the counts
 KNOWN_BY = "content"  # fact of rewards of scores made elsewhere: those of before, known by size and time, are made anew
 
@@ -126,7 +128,7 @@ class Compose(Step[dict[str, int]]):
                 **({"scores": KNOWN_BY} if any(unit.is_foreign for unit in units) else {}),
             },
             overwrite=run.overwrite,
-            derived={"weights", "scores"},
+            derived={"weights", "scores"} if self.scores else _OF_THE_RUN,
         )
         tasks = []
         for unit in units:

@@ -18,10 +18,10 @@ from encore_ray.folder.reading.foreign import parquet_files
 from encore_ray.folder.reading.score_block import numbers
 from encore_ray.folder.reading.tables import TableUnit, column_names, is_pass_folder, table_units
 from encore_ray.folder.reading.vetoes import VETOES, decided_pairs
-from encore_ray.foreign.account import Account
-from encore_ray.foreign.naming import Naming
+from encore_ray.foreign.form.naming import Naming
 from encore_ray.foreign.rewards import turned_rewards
 from encore_ray.foreign.table import names_of
+from encore_ray.foreign.turn.account import Account
 from encore_ray.schema import (
     CHOSEN_REFINED,
     CHOSEN_REWARD,

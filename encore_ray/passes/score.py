@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from encore_ray.composition.scales.binning import choose_binning
-from encore_ray.composition.scales.fitting_scale import fitting_scale
+from encore_ray.composition.scales.fitting_scale import fitting_scale, scale_text
 from encore_ray.folder.protocol.commits import Commit
 from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.spec import EMBED, SCORE
@@ -131,7 +131,7 @@ def range_warnings(rules: RuleSet, notes: list[Any]) -> list[str]:
         low, high = min(lows), max(highs)
         if choose_binning(rule).outside(np.array([low, high])).any():
             fitting = fitting_scale(low, high)
-            scale = f"{fitting}, or wider, or " if fitting else ""
+            scale = f"`scale: {scale_text(fitting)}`, or wider, or " if fitting else ""
             warnings.append(
                 f"Rule {rule.name}: scores from {low:.6g} to {high:.6g} in the first units leave its scale of "
                 f"{rule.scale.lo:g} to {rule.scale.hi:g}. In rules.yaml write {scale}"

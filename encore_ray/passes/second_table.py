@@ -9,7 +9,7 @@ from encore_ray.config import WeighOptions
 from encore_ray.errors import EncoreError
 from encore_ray.folder.reading.table_rules import own_rules_beside
 from encore_ray.folder.reading.tables import TableUnit, table_units
-from encore_ray.foreign.naming import Naming
+from encore_ray.foreign.form.naming import Naming
 from encore_ray.foreign.table import score_table, table_content
 from encore_ray.rules import RuleSet
 from encore_ray.shell import option, reading_beside

@@ -7,9 +7,10 @@ digits.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any
 
 from encore_ray.artifacts import WeightsFile, read_weights
@@ -32,7 +33,7 @@ from encore_ray.folder.provenance import is_same
 from encore_ray.folder.reading.score_block import read_scores, stream_scores
 from encore_ray.folder.reading.table_rules import carried_rules, table_rules
 from encore_ray.folder.reading.tables import TableUnit, count_numbers, table_units
-from encore_ray.folder.spec import COMPOSE, WEIGH
+from encore_ray.folder.spec import COMPARE, COMPOSE, PASSES, WEIGH, downstream
 from encore_ray.passes.bradley_terry import fit_bradley_terry, measure_agreement
 from encore_ray.passes.option_facts import rule_facts, table_digest, weigh_facts
 from encore_ray.passes.repeats import refuse_foreign_repeats
@@ -101,7 +102,7 @@ class Weigh(Step[Weights]):
         if not run.overwrite:  # the same facts on more scores replace their own weights
             is_same(run.path(self.output), standing.facts if standing else None, weights.facts)
         if self.scores is None:
-            _outdate_others(run, weights)
+            _undo_others(run, weights)
         run.folder.write_json(self.output, weights.to_dict())
         return weights
 
@@ -153,6 +154,16 @@ def weigh_units(
     )
 
 
+def count_scores(units: Iterable[TableUnit], rules: RuleSet, options: WeighOptions) -> RuleStatistics:
+    """What a scheme without labels weighs by, counted on the declared scales and in this process.
+
+    Raises:
+        ConfigError: as of `choose_binning`.
+    """
+    binnings = [choose_binning(rule, num_bins=options.num_bins, levels=options.levels) for rule in rules]
+    return reduce(add, map(_Measure(rules, binnings, options.clip, False, None), units))
+
+
 def measure_ratings(
     table: SecondTable | None, rules: RuleSet, options: WeighOptions, reducer: Reducer
 ) -> Ratings | None:
@@ -184,13 +195,26 @@ def measure_ratings(
     return Ratings(redact(absolute(options.ratings)), statistics)
 
 
-def _outdate_others(run: Run, weights: Weights) -> None:
-    """Rewards and comparisons of other weights are not the run's any more, until they are made anew: they go first."""
+def _undo_others(run: Run, weights: Weights) -> None:
+    """Rewards and comparisons of other weights are not the run's any more: they go first, with all made of them."""
+    standing = _ended(run.folder)
     composed = run.folder.child(REWARDS_DIR)
     if composed.exists(WEIGHTS_FILE) and not _composes_alike(_content(composed, WEIGHTS_FILE), weights):
-        run.table(COMPOSE).outdate()
+        run.table(COMPOSE).start_over()
     if not is_of_weights(_content(run.folder, COMPARISON_FILE), weights):
         run.folder.delete(COMPARISON_FILE)
+    still = _ended(run.folder)
+    undone = [name for name in standing if name not in still]
+    if undone:
+        *others, last = undone
+        named = f"{', '.join(others)} and {last} were" if others else f"{last} was"
+        run.note(f"weigh: {named} of other weights, and {'are' if others else 'is'} undone")
+
+
+def _ended(run: Folder) -> list[str]:
+    """The passes that have ended, of those that may be of weights."""
+    of_weights = [one for one in PASSES if one in (COMPOSE, *downstream(COMPOSE.name), COMPARE) and one.end_files]
+    return [one.name for one in of_weights if all(map(run.exists, one.end_files))]
 
 
 def _composes_alike(content: Any, weights: Weights) -> bool:

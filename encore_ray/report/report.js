@@ -112,6 +112,8 @@
     if (!byRule.has(name)) byRule.set(name, []);
     byRule.get(name).push(mark);
   }
+  // By keys, too: in the first table that has a rule, since each further place would be one more stop on the way.
+  for (const marks of byRule.values()) marks.find((mark) => mark.localName === "tr")?.setAttribute("tabindex", "0");
   let picked = null;
   const pick = (name) => {
     (byRule.get(picked) || []).forEach((mark) => mark.classList.remove("picked"));
@@ -148,6 +150,7 @@
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && picked !== null) pick(null);
+    if (event.key === "Enter" && event.target.matches("tr[data-rule]")) pick(event.target.getAttribute("data-rule"));
   });
 
   // Temperature: weights by softmax(-H / temperature) as `weigh` makes them, accuracies where they were counted

@@ -8,15 +8,17 @@ delivers it later. Delivering twice makes no doubles.
 
 from encore_ray.tracking.courier import ReplayReport, replay
 from encore_ray.tracking.tracker import PassTracker, Tracker, find_store, open_tracker, untracked
-from encore_ray.tracking.uris import default_uri, how_to_open
+from encore_ray.tracking.uris import SERVED_HERE, default_uri, how_to_open, is_server
 
 __all__ = [
+    "SERVED_HERE",
     "PassTracker",
     "ReplayReport",
     "Tracker",
     "default_uri",
     "find_store",
     "how_to_open",
+    "is_server",
     "open_tracker",
     "replay",
     "untracked",

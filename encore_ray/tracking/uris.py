@@ -6,6 +6,10 @@ from encore_ray.redaction import redact
 from encore_ray.shell import command
 from encore_ray.storage import Folder, absolute
 
+# MLflow 3 else opens on what it has for agents, where a job is nowhere to be seen; an older one does not heed it.
+_EXPERIMENTS = "/#/experiments?workflowType=machine_learning"
+SERVED_HERE = f"http://127.0.0.1:5000{_EXPERIMENTS}"  # by the command of `how_to_open`
+
 
 def default_uri(run_folder: Folder) -> str | None:
     """The sqlite store beside a local run folder, by absolute path; None for a remote run folder."""
@@ -23,6 +27,11 @@ def artifact_root(uri: str) -> str | None:
 
 def how_to_open(uri: str) -> str:
     """The address to open in a browser, or the command that serves a database store."""
-    if uri.startswith(("http://", "https://")):
-        return redact(uri)
+    if is_server(uri):
+        return redact(uri).rstrip("/") + _EXPERIMENTS
     return command("mlflow", "ui", "--backend-store-uri", redact(uri))
+
+
+def is_server(uri: str) -> bool:
+    """Whether a browser can open it as it is."""
+    return uri.startswith(("http://", "https://"))

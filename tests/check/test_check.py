@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from encore_ray.check.check import check_job
 from encore_ray.check.found import Found, all_problems
-from encore_ray.check.sample import MOST_ROWS, take_sample
+from encore_ray.check.sample import MOST_ROWS, RATED_ROWS, take_sample
 from encore_ray.config import JobConfig, PrepareOptions
 from encore_ray.corpora.files.sources import InputSpec, list_files
 from encore_ray.errors import ConfigError, DataError, EncoreError
@@ -110,6 +112,18 @@ def _ranges(config: JobConfig, folder: Path) -> JobConfig:
     return config
 
 
+def _stray(config: JobConfig, folder: Path) -> JobConfig:
+    rows = [json.loads(line) for line in (folder / "corpus.jsonl").read_text().splitlines()]
+    rows[7] |= {"chosen__b": 50, "rejected__c": -1}
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return config
+
+
+def _levels(config: JobConfig, folder: Path) -> JobConfig:
+    (folder / "rules.yaml").write_text(RULES.format("a", "{lo: 0, hi: 4}"))
+    return job(folder, weigh={"levels": True})
+
+
 def _store(config: JobConfig, folder: Path) -> JobConfig:
     return job(folder, tracking={"enabled": True, "uri": "ftp://somewhere"})
 
@@ -128,7 +142,10 @@ def _no_folder(config: JobConfig, folder: Path) -> JobConfig:
 
 @pytest.mark.parametrize(
     "spoil",
-    [_no_input, _no_model, _no_rules, _no_layout, _other_rule, _ranges, _store, _address, _input_in_run],
+    [
+        *(_no_input, _no_model, _no_rules, _no_layout, _other_rule, _ranges, _stray, _levels, _store, _address),
+        _input_in_run,
+    ],
     ids=lambda spoil: spoil.__name__.strip("_"),
 )
 def test_what_a_run_is_refused_for_a_check_says_in_the_same_words(
@@ -139,6 +156,66 @@ def test_what_a_run_is_refused_for_a_check_says_in_the_same_words(
     with pytest.raises(EncoreError) as refused:
         run_job(config)
     assert str(refused.value) in named
+
+
+RATED = "those of {} rows lie on their scales"
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong_row", "told"),
+    [
+        ("parquet", None, RATED.format(f"all {RATED_ROWS + 500:,}")),
+        ("jsonl", None, RATED.format(f"the first {RATED_ROWS:,}") + "; what further ones hold shows"),
+        (
+            "parquet",
+            RATED_ROWS + 7,
+            f"Rule b: 1 of {2 * RATED_ROWS + 1000:,} scores are out of range, first pair_ids p",
+        ),
+        ("jsonl", RATED_ROWS + 7, RATED.format(f"the first {RATED_ROWS:,}")),
+        (
+            "jsonl",
+            7,
+            f"Of the ratings of the first {RATED_ROWS:,} rows: Rule b: 1 of {2 * RATED_ROWS:,} scores are out of",
+        ),
+    ],
+)
+def test_of_a_table_all_ratings_are_looked_at_and_of_rows_the_first(
+    tmp_path: Path, kind: str, wrong_row: int | None, told: str
+) -> None:
+    num_rows = RATED_ROWS + 500
+    texts = {"pair_id": [f"p{n}" for n in range(num_rows)], "prompt": ["How?"] * num_rows}
+    texts |= {"chosen": [f"So {n}." for n in range(num_rows)], "rejected": ["No."] * num_rows}
+    ratings = {f"{side}__{rule}": [n % 5 for n in range(num_rows)] for side in ("chosen", "rejected") for rule in "abc"}
+    if wrong_row is not None:
+        ratings["chosen__b"][wrong_row] = 50
+    table = pa.table(texts | ratings)
+    path = tmp_path / f"corpus.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    (tmp_path / "rules.yaml").write_text("".join(RULES.format(name, LEVELS) for name in "abc"))
+    looked = found(job(tmp_path, inputs=[str(path)]))["ratings"]
+    said = str(looked.problem) if looked.problem else looked.notes[0]
+    assert said.startswith(told), said
+    assert (looked.problem is None) == (said.startswith("those of "))
+    clipped = found(job(tmp_path, inputs=[str(path)], weigh={"clip": True}))["ratings"]
+    assert clipped.problem is None
+    assert (", but for 1 that are clipped" in clipped.notes[0]) == (looked.problem is not None)
+
+
+def test_rows_of_a_table_without_ids_are_named_by_their_number_and_those_without_ratings_are_none(
+    tmp_path: Path,
+) -> None:
+    num_rows = RATED_ROWS + 500
+    texts = {"prompt": ["How?"] * num_rows, "chosen": ["So."] * num_rows, "rejected": ["No."] * num_rows}
+    ratings: dict[str, list[int | None]] = {name: [2] * num_rows for name in ("chosen__a", "rejected__a")}
+    ratings["chosen__a"][RATED_ROWS + 3] = 9
+    ratings["chosen__a"][RATED_ROWS + 1], ratings["rejected__a"][RATED_ROWS + 1] = 9, None  # goes to quarantine
+    pq.write_table(pa.table(texts | ratings), tmp_path / "corpus.parquet")
+    (tmp_path / "rules.yaml").write_text(RULES.format("a", LEVELS))
+    (said,) = problems(job(tmp_path, inputs=[str(tmp_path / "corpus.parquet")]))
+    assert f"Rule a: 1 of {2 * num_rows - 2:,} scores are out of range, first pair_ids row {RATED_ROWS + 4}." in said
 
 
 def test_a_run_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -182,6 +259,34 @@ def test_a_resume_that_would_be_refused_is_named_in_the_same_words(finished: Pat
     with pytest.raises(EncoreError) as refused:
         run_job(job(finished, **values))
     assert named == str(refused.value)
+
+
+def _last(config: JobConfig) -> str:
+    resume = found(config)["resume"]
+    assert resume.problem is None, resume.problem
+    return resume.notes[-1]
+
+
+def test_what_is_scored_is_told_with_what_is_left(tmp_path: Path) -> None:
+    rated(tmp_path)
+    several = {"prepare": {"unit_pairs": 8}}
+    run_job(job(tmp_path, **several))
+    corrected = (tmp_path / "rules.yaml").read_text().replace("text: a", "text: An a")  # needs no new score
+    (tmp_path / "rules.yaml").write_text(corrected)
+    assert _last(job(tmp_path, **several)) == "24 of 24 prepared pairs are scored, 0 are left"
+    first = sorted((tmp_path / "run" / "scores" / "commits").iterdir())[0]
+    first.unlink()  # as where it was interrupted
+    assert _last(job(tmp_path, **several)) == "16 of 24 prepared pairs are scored, 8 are left"
+    rows = [json.loads(line) for line in (tmp_path / "corpus.jsonl").read_text().splitlines()]
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps(row | {"prompt": "Else?"}) + "\n" for row in rows[:4]))
+    added = {**several, "inputs": [str(tmp_path / name) for name in ("corpus.jsonl", "more.jsonl")]}
+    resume = found(job(tmp_path, **added))["resume"]
+    assert resume.notes[-2:] == (
+        "rows would be prepared, but for those of the 24 that are whose content is still the same",
+        "16 of 24 prepared pairs are scored, 8 are left",
+    )
+    result = run_job(job(tmp_path, **added))
+    assert result.scored["scored"] == 28
 
 
 def test_what_stands_is_told(finished: Path) -> None:

@@ -65,7 +65,7 @@ def test_steps_run_in_order_from_the_folder_of_the_file(tmp_path: Path, capsys: 
 def test_a_wrong_step_is_told_before_the_first_one_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert chain(tmp_path / "chain.yaml", "steps: [rules, {weigh: {run: r, heat: 1}}]") == ConfigError.exit_code
     told = capsys.readouterr()
-    assert "Step 2 of 2: encore-ray weigh --run r --heat 1 is no command" in " ".join(told.err.split())
+    assert "Step 2 of 2: weigh has no --heat." in " ".join(told.err.split())
     assert "higher_is" not in told.out
 
 

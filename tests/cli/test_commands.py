@@ -17,6 +17,7 @@ import pytest
 
 from encore_ray.cli import COMMANDS, main
 from encore_ray.cli.app import ALL_COMMANDS
+from encore_ray.cli.inputs import InputColumns
 from encore_ray.cli.overview import GROUPS, first_sentence
 from encore_ray.cli.parsing import SHELLS, parse
 from encore_ray.cli.scores import ScoreColumns
@@ -106,7 +107,7 @@ def help_lines(capsys: pytest.CaptureFixture[str], *args: str) -> list[str]:
     outcome = Outcome(capsys, *args, "--help")
     assert outcome.code == 0
     lines = outcome.out.splitlines()
-    assert max(map(len, lines[1:])) <= 100  # the usage line names all commands in one word
+    assert max(map(len, lines)) <= 100
     return [line.strip("│|").rstrip() for line in lines]
 
 
@@ -121,6 +122,19 @@ def test_help_shows_every_command_once_on_one_screen(
         assert sum(line.startswith(title) for line in lines) == 1
         for name, what in group.items():
             assert sum(bool(re.search(rf" {name} +{re.escape(what)}(\s|$)", line)) for line in lines) == 1, name
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("name", ALL_COMMANDS)
+def test_help_of_a_command_is_no_wider_than_the_terminal(
+    name: str, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = Outcome(capsys, name, "--help").out.splitlines()
+    assert lines[0].startswith(f"usage: encore-ray {name} ")
+    assert [line for line in lines if len(line) > width] == []
+    told = " ".join(str(ALL_COMMANDS[name].__doc__).split())
+    assert told in " ".join(" ".join(lines).split())  # all of it is there, whatever was folded
 
 
 @pytest.mark.parametrize("name", ALL_COMMANDS)
@@ -162,7 +176,8 @@ def test_help_of_a_command_lists_every_flag_with_its_meaning(name: str, capsys: 
     sections = {"options", "api", "cluster", "heads", "select", "screen"}
     fields = vars(COMMANDS[name])["__dataclass_fields__"].keys() - sections
     if "columns" in fields:
-        fields = fields - {"columns"} | {field.name for field in dataclasses.fields(ScoreColumns)}
+        columns = InputColumns if "input" in fields or "data" in fields else ScoreColumns
+        fields = fields - {"columns"} | {field.name for field in dataclasses.fields(columns)}
     for field in fields:
         flag = f"--{field.replace('_', '-')}"
         positional = {

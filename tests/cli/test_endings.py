@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -39,6 +40,8 @@ DONE: dict[str, set[str]] = {
     "inspect rules.yaml": set(),
     "inspect job.yaml": {"inputs"},
     "export --run run --output exported": {"path", "written"},
+    "inspect exported": {"rows", "first_row"},
+    "inspect rated.jsonl": {"rows", "first_row"},
     "rules privacy": set(),
     "doctor": {"Python", "wrong"},
     "chain chain.yaml": set(),
@@ -86,7 +89,7 @@ def test_a_result_is_one_document_whose_next_steps_are_commands(
         if Path(program).name == "encore-ray":
             assert isinstance(parse(step, ALL_COMMANDS), ALL_COMMANDS[step[0]])
         else:
-            assert program in ("python", "ls")
+            assert program in (sys.executable, "ls")
 
 
 def test_what_keeps_a_job_from_running_is_in_the_document_and_in_the_exit_code(
@@ -98,7 +101,7 @@ def test_what_keeps_a_job_from_running_is_in_the_document_and_in_the_exit_code(
     told = capsys.readouterr()
     problems = {look["problem"] for look in json.loads(told.out)["result"] if look["problem"]}
     assert ended.value.code == 2
-    assert problems == {f"Cannot read the rules in {place}/nowhere.yaml: No such file or directory."}
+    assert problems == {f"Cannot read the rules in {place}/nowhere.yaml: no such file."}
     assert f"job.yaml is not ready: scores: {problems.pop()}" in told.err
 
 
@@ -159,3 +162,15 @@ def test_an_ending_is_a_sentence_and_something_to_do() -> None:
     for result, steps in (("no sentence", [step]), ("Done.", []), ("Done.", [step] * 3)):
         with pytest.raises(AssertionError):
             Ending(result, steps, None)
+
+
+@pytest.mark.parametrize("format_", ["trl", "parquet", "datasets"])
+def test_the_line_that_loads_a_dataset_loads_it(
+    format_: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datasets")
+    found = document(place, f"export --run run --format {format_} --output as-{format_}", capsys, monkeypatch)
+    interpreter, flag, code = shlex.split(found["next"][0])
+    assert (interpreter, flag) == (sys.executable, "-c")
+    exec(compile(code, "pasted", "exec"), {})
+    assert "num_rows: 110" in capsys.readouterr().out

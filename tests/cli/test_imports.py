@@ -14,7 +14,7 @@ NUM_PAIRS = 40
 
 # In the order in which they are done; what a command may load beside numpy, pyarrow and the command line's own.
 LOADS: dict[tuple[str, ...], set[str]] = {
-    ("check", "job.yaml"): {"pandas"},
+    ("check", "job.yaml"): {"pandas", "scipy"},  # counts as weigh does
     ("prepare", "--input", "rated.jsonl", "--run", "run"): {"pandas"},  # pyarrow takes a list to a column by it
     ("run", "job.yaml"): {"matplotlib", "pandas", "scipy"},
     ("weigh", "--scores", "run/scores", "--output", "weights.json"): {"scipy"},  # quantiles of Student's t

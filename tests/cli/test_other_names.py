@@ -3,7 +3,8 @@
 import pytest
 
 from encore_ray.cli import COMMANDS, main
-from encore_ray.cli.other_names import OURS, flags_of
+from encore_ray.cli.other_names import OURS
+from encore_ray.cli.unknown_flags import flags_of
 from encore_ray.config import JobConfig
 
 

@@ -24,7 +24,20 @@ TRAIN = "train --run scored --model models/base --output models/trained"
 # what each says. Ray is not there: to start it would be a defect, exit code 1.
 REFUSED: dict[str, str] = {
     # files and their keys
-    "run nowhere.yaml": "nowhere.yaml",
+    "run nowhere.yaml": "Cannot read the configuration nowhere.yaml: no such file.",
+    "run jbo.yaml": "no such file. Did you mean job.yaml?",
+    "check jbo.yaml": "no such file. Did you mean job.yaml?",
+    "chain jbo.yaml": "no such file. Did you mean job.yaml?",
+    "run job.yaml --set rules=rulse.yaml": "rules.yaml?",
+    "run job.yaml --set inputs=rated.json": "rated.jsonl?",
+    "run job.yaml --set weigh.ratings=nowhere": "No such file or folder",
+    "run scored.yaml --set score.template=nowhere.jinja": "Cannot read score.template",
+    "evaluate --rewards run/rewards --weights run/weihgts.json --output o": "run/weights.json?",
+    "weigh --run rnu": "run/scores?",
+    "weigh --run run --ratings nowhere": "No such file or folder",
+    "compare --run run --ratings nowhere": "No such file or folder",
+    "status rnu": "run?",
+    "track rnu": "run?",
     "run job.yaml --set inputs=nowhere.jsonl": "nowhere.jsonl: no such file or folder",
     "run job.yaml --set rules=nowhere.yaml": "Cannot read the rules in",
     "run job.yaml --set model=./nowhere": "No such file or folder",

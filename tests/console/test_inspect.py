@@ -103,6 +103,17 @@ def test_weights_are_shown_as_a_table(run: Path) -> None:
     assert "kind" in text
 
 
+def test_weights_ask_for_a_comparison_only_where_there_is_none(run: Path, tmp_path: Path) -> None:
+    ask = "`encore-ray compare` does"
+    compared = Path(shutil.copytree(run, tmp_path / "compared"))
+    found = make_contents(2).comparison
+    assert found is not None
+    (compared / "comparison.json").write_bytes(found.to_json())
+    for folder, asks in ((run, True), (compared, False)):
+        for path in (folder, folder / "weights.json"):
+            assert (ask in " ".join(inspected(path).split())) == asks, path
+
+
 def test_metrics_are_shown_as_a_table(run: Path) -> None:
     text = inspected(run / "metrics.json")
     assert "all pairs" in text
@@ -308,6 +319,15 @@ def test_a_table_of_others_is_shown_with_what_to_begin_with(tmp_path: Path, monk
         assert "scores stand in columns as harmless_chosen (chosen)" in shown and "[red]" in shown
         assert begun(tmp_path / f"texts.{kind}")[0] == f"init texts.{kind} --model PATH_OR_HUB_ID"
         assert "Hello." in inspected(tmp_path / f"texts.{kind}")
+
+
+def test_rows_are_counted_as_far_as_they_are_read(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    shapes.text(shapes.frame(), tmp_path / "one" / "a.csv")
+    console = Console(file=io.StringIO())
+    assert "is a table of 60 rows with 6 columns" in inspect_path(str(tmp_path / "one"), console=console).result
+    shapes.text(shapes.frame(), tmp_path / "one" / "b.csv")
+    assert "is a table of 60 rows or more with" in inspect_path(str(tmp_path / "one"), console=console).result
 
 
 def test_columns_that_do_not_tell_their_side_are_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

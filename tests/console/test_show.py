@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from encore_ray.console.doctor import tell_processors
 from encore_ray.console.sentences import tell_prepared, tell_scored, tell_status
 from encore_ray.console.show import show_counts
 from encore_ray.folder.status import PassStatus
@@ -56,3 +57,10 @@ def test_a_sentence_of_a_run_says_where_it_stopped_or_what_is_next() -> None:
     works = PassStatus("score", "unfinished", 7, 10, 700, 1000, rows_per_second=10.0)
     assert tell_status([done, works], "process 7") == "score has done 700 of 1,000 rows, and about 30 s are left."
     assert tell_status([done, works], None) == "score has done 700 of 1,000 rows, and no command works on it now."
+
+
+def test_a_load_is_told_as_what_it_is() -> None:
+    assert tell_processors(2, 8, 0.25) == "2 of 8 CPUs; load average 0.2 in the last minute"
+    assert tell_processors(2, 2, 9.0) == (
+        "2 of 2 CPUs; load average 9.0 in the last minute: more processes than CPUs, so that a job takes longer"
+    )

@@ -1,23 +1,29 @@
 """What is drafted from data and a model is ready to run as it stands, and says what was guessed."""
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
 
 from encore_ray.check.check import check_job
 from encore_ray.cli import main
+from encore_ray.cli.inputs import InputColumns
 from encore_ray.config.sources import load_config
 from encore_ray.drafts.draft import draft, wanted_of
 from encore_ray.drafts.files import Draft, Names
-from encore_ray.errors import ConfigError, ModelError
+from encore_ray.errors import ConfigError, DataError, ModelError
 from encore_ray.job import run_job
-from encore_ray.rules import RuleSet
+from encore_ray.rules import Rule, RuleSet, Scale
 from tests.foreign import shapes
-from tests.models import judges, tiny_families
+from tests.models import judges, tiny, tiny_families
 from tests.passes import jobs
 
 HH = [{"chosen": "\n\nHuman: Hi?\n\nAssistant: Hello.", "rejected": "\n\nHuman: Hi?\n\nAssistant: No."}] * 8
@@ -49,7 +55,8 @@ def with_texts(scores: pa.Table) -> pa.Table:
 
 
 def drafted(folder: Path, *data: str, model: str | None = None, judge: str | None = None) -> Draft:
-    made = draft(wanted_of(data, model=model, judge=judge, rules=None, run="run"), Names(str(folder)))
+    wanted = wanted_of(InputColumns().inputs(data), model=model, judge=judge, rules=None, run="run")
+    made = draft(wanted, Names(str(folder)))
     made.write(str(folder))
     return made
 
@@ -86,6 +93,69 @@ def test_a_model_without_rules_has_them_drafted_in_the_order_of_its_heads(tmp_pa
     assert f"a model with {len(rules)} heads" in made.found[1]
     assert problems(tmp_path / "job.yaml") == []
     assert any(note.startswith("higher is taken to be better") for note in made.guessed)
+
+
+def save_heads_of_different_range(folder: Path) -> Path:
+    """A classifier with three labels and no rules, whose raw outputs differ a thousandfold."""
+    tiny.save_classifier(folder, "llama", id2label=dict(enumerate(("helpful", "harmless", "honest"))))
+    (folder / "rules.yaml").unlink()
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["score.weight"] = tensors["score.weight"] * torch.tensor([[5.0], [0.2], [200.0]])
+    save_file(tensors, weights, metadata={"format": "pt"})
+    return folder
+
+
+def test_heads_of_unknown_scale_run_once_the_block_of_one_refusal_is_pasted(tmp_path: Path) -> None:
+    jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=40)
+    save_heads_of_different_range(tmp_path / "model")
+    made = drafted(tmp_path, "corpus.jsonl", model="model")
+    assert "scales are not known yet, and will differ, so each is mapped to [0, 1] (weigh.score_range: unit)" in (
+        made.guessed
+    )
+    job = load_config(tmp_path / "job.yaml")
+    assert job.weigh.score_range == "unit"
+    with pytest.raises(DataError) as refused:
+        run_job(job)
+    block = str(refused.value).partition("In rules.yaml, from all scores:\n")[2]
+    lines = {rule["name"]: rule for rule in yaml.safe_load(block)}
+    assert set(lines) == {"harmless", "honest"}  # one far narrower than was guessed, one wider
+    rules = yaml.safe_load((tmp_path / "rules.yaml").read_text())
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump([rule | lines.get(rule["name"], {}) for rule in rules]))
+    before = jobs.commit_times(tmp_path / "run", "scores")
+    assert run_job(load_config(tmp_path / "job.yaml")).weights.num_pairs == 40
+    assert jobs.commit_times(tmp_path / "run", "scores") == before  # nothing is scored anew
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["its own rules", "rules that are named"])
+def test_rules_of_different_range_that_are_there_are_mapped(given: bool, tmp_path: Path) -> None:
+    jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=8)
+    scales = (Scale(0.0, 1.0), Scale(-3.0, 3.0), Scale(0.0, 1.0))
+    rules = RuleSet(replace(rule, scale=scale) for rule, scale in zip(jobs.CLIPPED, scales, strict=True))
+    tiny.save_own_form(tmp_path / "model", "llama", pooling="last", rules=jobs.CLIPPED if given else rules)
+    (tmp_path / "mine.yaml").write_text(rules.to_yaml())
+    wanted = wanted_of(
+        InputColumns().inputs(["corpus.jsonl"]),
+        model="model",
+        judge=None,
+        rules="mine.yaml" if given else None,
+        run="run",
+    )
+    draft(wanted, Names(str(tmp_path))).write(str(tmp_path))
+    assert load_config(tmp_path / "job.yaml").weigh.score_range == "unit"
+    assert problems(tmp_path / "job.yaml") == []
+
+
+def test_a_table_that_carries_rules_of_different_range_makes_a_chain_that_maps_them(tmp_path: Path) -> None:
+    pq.write_table(scored(30, a=[0.0, 1.0, 0.5], b=[0.0, 9.0, 3.0]), tmp_path / "scores.parquet")
+    (tmp_path / "mine.yaml").write_text(
+        RuleSet([Rule("a", "A.", "better", Scale(0.0, 1.0)), Rule("b", "B.", "better", Scale(0.0, 9.0))]).to_yaml()
+    )
+    wanted = wanted_of(InputColumns().inputs(["scores.parquet"]), model=None, judge=None, rules="mine.yaml", run="run")
+    made = draft(wanted, Names(str(tmp_path)))
+    assert made.guessed == ("rules have different ranges, so each is mapped to [0, 1] (--score-range unit)",)
+    steps = yaml.safe_load(made.files["chain.yaml"])["steps"]
+    assert [step["weigh"]["score-range"] for step in steps if "weigh" in step] == ["unit"]
 
 
 def test_a_judge_is_looked_at_and_rates_under_rules_of_ours(tmp_path: Path) -> None:
@@ -186,13 +256,14 @@ def test_a_draft_of_scores_follows_the_table_until_it_is_changed(tmp_path: Path)
     shapes.text(shapes.frame(), tmp_path / "x.csv")
     drafted(tmp_path, "x.csv")
     shapes.text(shapes.frame() * 10, tmp_path / "x.csv")
-    made = draft(wanted_of(["x.csv"], model=None, judge=None, rules=None, run="run"), Names(str(tmp_path)))
+    wanted = wanted_of(InputColumns().inputs(["x.csv"]), model=None, judge=None, rules=None, run="run")
+    made = draft(wanted, Names(str(tmp_path)))
     made.write(str(tmp_path))
     rules = tmp_path / "rules.yaml"
     assert RuleSet.load(rules)[0].scale.hi == 10
     rules.write_text(rules.read_text().replace("better", "worse", 1))
     shapes.text(shapes.frame(), tmp_path / "x.csv")
-    again = draft(wanted_of(["x.csv"], model=None, judge=None, rules=None, run="run"), Names(str(tmp_path)))
+    again = draft(wanted, Names(str(tmp_path)))
     assert set(again.files) == {"chain.yaml"}  # the rules that stand beside the table are somebody's
     with pytest.raises(ConfigError, match=r"rules.yaml was drafted from x.csv, edited since, and would be replaced"):
         made.write(str(tmp_path), overwrite=True)
@@ -212,3 +283,65 @@ def test_a_csv_of_scores_makes_a_chain_with_rules_and_one_of_texts_does_not(tmp_
     shapes.text(shapes.frame("score_{side}_{rule}").assign(**texts), tmp_path / "corpus.csv")
     with pytest.raises(ConfigError, match="layout trl"):  # a corpus, which needs someone who scores
         drafted(tmp_path, "corpus.csv")
+
+
+QA = [{"question": f"Why {n}?", "answer_1": "So.", "answer_2": "No.", "label": 1 + n % 2} for n in range(8)]
+MAPPED = "--map prompt=question chosen=answer_1 rejected=answer_2 winner=label --chosen-if 1"
+
+
+def ended(capsys: pytest.CaptureFixture[str], words: str) -> tuple[int, dict[str, Any], str]:
+    """Exit code, document and errors of a command."""
+    with pytest.raises(SystemExit) as exited:
+        main([*words.split(), "--json"])
+    told = capsys.readouterr()
+    return int(str(exited.value.code or 0)), json.loads(told.out or "{}"), " ".join(told.err.split())
+
+
+def test_columns_that_fit_no_layout_are_drafted_by_the_line_that_is_proposed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in QA))
+    jobs.save_model(tmp_path / "model")
+    code, _, said = ended(capsys, "init qa.jsonl --model model")
+    assert code == 3 and f"`{MAPPED}`" in said
+    code, _, _ = ended(capsys, f"init qa.jsonl --model model {MAPPED}")
+    assert code == 0
+    (first,) = load_config(tmp_path / "job.yaml").inputs
+    assert (first.path, first.chosen_if) == (str(tmp_path / "qa.jsonl"), "1")
+    assert problems(tmp_path / "job.yaml") == []
+    assert run_job(load_config(tmp_path / "job.yaml")).prepared["pairs"] == 8
+
+
+def test_a_check_takes_what_a_run_takes_without_a_file_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(with_texts(scored(12, a=[1, 2, 3], b=[3, 1])), tmp_path / "rated.parquet")
+    words = "--input rated.parquet --run runs/first --set weigh.temperature=1"
+    code, document, _ = ended(capsys, f"check {words}")
+    assert code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["rated.parquet"]
+    looks = {look["about"]: look["notes"] for look in document["result"]}
+    assert looks["draft"][-1] == f"run would write first.yaml and first-rules.yaml to {tmp_path}/runs"
+    assert looks["ratings"] == ["those of all 12 rows lie on their scales"]
+    assert "2 rules in this order: a, b" in looks["scores"][0]
+    run, trial = (shlex.split(line)[1:] for line in document["next"])
+    assert run == ["run", *words.split()] and trial == [*run, "--limit", "200"]
+    assert ended(capsys, " ".join(run))[0] == 0
+    code, document, _ = ended(capsys, f"check {words}")
+    resume = next(look for look in document["result"] if look["about"] == "resume")
+    assert code == 0 and resume["notes"][-1].startswith("all that decides the results stands")
+    (tmp_path / "runs" / "first-rules.yaml").write_text("mine")
+    code, _, said = ended(capsys, f"check {words}")
+    assert code == 2 and "draft: " in said and "first-rules.yaml is there already, with another content" in said
+
+
+@pytest.mark.parametrize("name", ["run", "check"])
+def test_a_job_is_named_by_its_file_or_by_flags(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "job.yaml").write_text("inputs: a.jsonl\nrun: run\n")
+    for words, said in (
+        ("", f"{name} needs a CONFIG.yaml, or --input with --model or --judge."),
+        ("job.yaml --input a.jsonl", f"{name} takes a CONFIG.yaml, or --input, not both."),
+        ("job.yaml --map prompt=a --judge j", f"{name} takes a CONFIG.yaml, or --judge and --map, not both."),
+    ):
+        code, _, told = ended(capsys, f"{name} {words}")
+        assert code == 2 and said in told

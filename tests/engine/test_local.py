@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.pools import ActorPool, Node, Resources, TaskPool
@@ -45,6 +46,17 @@ def fails(error: Exception) -> Callable[[int], int]:
 def test_every_unit_is_answered_once(engine: LocalEngine, pool: ActorPool | TaskPool | None) -> None:
     assert sorted(engine.map_units(double, range(30), pool=pool)) == list(range(0, 60, 2))
     assert list(engine.map_units(double, [], pool=pool)) == []
+
+
+def blas_threads(_: int = 0) -> set[int]:
+    return {found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize("engine", [ALONE, THREADS])
+def test_each_unit_at_work_has_one_thread_for_matrix_products(engine: LocalEngine) -> None:
+    with threadpool_limits(2, "blas"):
+        assert list(engine.map_units(lambda: blas_threads, range(6), pool=TASKS)) == [{1}] * 6
+        assert blas_threads() == {2}
 
 
 @pytest.mark.parametrize("engine", [ALONE, THREADS])

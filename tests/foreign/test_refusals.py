@@ -11,8 +11,8 @@ import pytest
 
 from encore_ray.errors import ConfigError, DataError, EncoreError
 from encore_ray.folder.reading.tables import table_units
-from encore_ray.foreign.naming import Naming
-from encore_ray.foreign.sides import WORDS
+from encore_ray.foreign.form.naming import Naming
+from encore_ray.foreign.form.sides import WORDS
 from encore_ray.foreign.table import score_table
 from encore_ray.shell import called_as
 from encore_ray.storage import Folder

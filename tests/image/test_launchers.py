@@ -9,7 +9,7 @@ import click
 import pytest
 import yaml
 
-from encore_ray.cli.commands.jobs import Run
+from encore_ray.cli.commands.jobs.run import Run
 from encore_ray.cli.parsing import parse
 from tests.image.build import base_image
 from tests.image.launchers import (

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from encore_ray.cli.commands.trial import run_trial
+from encore_ray.cli.commands.jobs.trial import run_trial
 from encore_ray.config.sources import make_config
 from encore_ray.engine.on_ray.engine import RayEngine
 from encore_ray.errors import ClusterError, ConfigError, DataError, ResumeRefused

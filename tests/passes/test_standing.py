@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from encore_ray.cli.parsing import parse
-from encore_ray.config import JobConfig
-from encore_ray.config.sources import make_config
+from encore_ray.config import JobConfig, TrackingOptions
+from encore_ray.config.sources import make_config, options_of_run, section_defaults
 from encore_ray.console.terminal import Terminal
 from encore_ray.errors import ConfigError, DataError, ResumeRefused
+from encore_ray.folder.status import run_status
 from encore_ray.job import JobResult, run_job
 from encore_ray.rules import Rule, RuleSet, Scale
-from encore_ray.schema import FACTS_DIR, LOG_FILE
+from encore_ray.schema import FACTS_DIR, LOG_FILE, TRACKING_DIR
+from encore_ray.storage import Folder
 from tests.passes import jobs
 
 RULES = RuleSet(Rule(name, f"Is {name}.", "better", Scale(0.0, 1.0)) for name in ("kind", "brief", "true"))
@@ -207,14 +209,55 @@ def test_single_passes_go_by_the_options_of_their_run(folder: Path, finished: Pa
         command(name, "--run", folder / "run")
     assert {file: digest for file, digest in contents(folder).items() if "/tracking/" not in file} == before
     command("weigh", "--run", folder / "run", "--temperature", 3, "--overwrite")
-    command("compose", "--run", folder / "run", "--overwrite")
-    for name in ("evaluate", "compare"):  # by what the run's weights are made by now
+    for name in ("compose", "evaluate", "compare"):  # by what the run's weights are made by now
         command(name, "--run", folder / "run")
     assert (stored(folder, "weights.json")["temperature"], stored(folder, "comparison.json")["temperature"]) == (3, 3)
     command("compare", "--run", folder / "run", "--seed", 9, "--overwrite")
     command("weigh", "--run", folder / "run")
     (drawn,) = [line for line in stored(folder, "comparison.json")["schemes"] if line["name"] == "random"]
     assert drawn["params"]["seed"] == 9
+
+
+def test_weights_that_are_replaced_undo_what_was_made_of_others_and_say_so_once(folder: Path, finished: Path) -> None:
+    """Who replaced them has been asked: the passes that follow from them do not ask again."""
+    run = folder / "run"
+    with pytest.raises(ResumeRefused, match=r"temperature was 2\.0, is 3"):
+        command("weigh", "--run", run, "--temperature", 3)
+    command("weigh", "--run", run, "--temperature", 3, "--overwrite")
+    assert "weigh: compose, evaluate, compare and report were of other weights, and are undone" in (
+        (run / LOG_FILE).read_text()
+    )
+    states = {status.name: status.state for status in run_status(Folder(str(run)))}
+    assert {name for name, state in states.items() if state == "finished"} == {"prepare", "score", "weigh"}
+    assert set(states.values()) == {"finished", "not started"}
+    for name in ("compose", "evaluate", "compare"):
+        command(name, "--run", run)
+    other = folder / "other"
+    again(folder, finished, run=str(other), weigh={"temperature": 3})
+    for name in ("weights.json", "rewards", "metrics.json"):
+        assert jobs.contents(run)[name] == jobs.contents(other)[name]
+    command("weigh", "--run", run)
+    assert (run / LOG_FILE).read_text().count("and are undone") == 1
+
+
+def test_a_rule_that_is_told_in_other_words_refuses_no_rewards(folder: Path) -> None:
+    rules = folder / "run" / "rules.yaml"
+    rules.write_text(rules.read_text().replace("Is kind.", "It is kind."))
+    for name in ("weigh", "compose"):
+        command(name, "--run", folder / "run")
+
+
+def test_a_run_that_is_not_tracked_is_not_by_single_passes_either(
+    folder: Path, finished: Path, tracked: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = folder / "run"
+    assert options_of_run(TrackingOptions, Folder(str(run)))["enabled"] is False
+    for name in ("weigh", "compose", "evaluate", "compare"):
+        command(name, "--run", run, *(["--temperature", 3, "--overwrite"] if name == "weigh" else []))
+    assert not (run / TRACKING_DIR).exists() and not (folder / "mlflow.db").exists()
+    monkeypatch.setenv("ENCORE_RAY_TRACKING_EXPERIMENT", "mine")  # the environment is put over the run's own
+    own = options_of_run(TrackingOptions, Folder(str(run)))
+    assert section_defaults(TrackingOptions, run=own) == TrackingOptions(enabled=False, experiment="mine")
 
 
 def test_options_of_a_scheme_are_left_with_it(folder: Path) -> None:
@@ -263,7 +306,7 @@ def test_rewards_beside_stay_in_a_comparison_until_others_are_named(folder: Path
 
 
 def test_a_trial_by_other_options_is_refused_until_it_may_be_overwritten(finished: Path, tmp_path: Path) -> None:
-    from encore_ray.cli.commands.trial import run_trial
+    from encore_ray.cli.commands.jobs.trial import run_trial
 
     job = config(tmp_path, inputs=[str(finished / "corpus.jsonl")], rules=str(finished / "rules.yaml"))
     quiet = Terminal(quiet=True)

@@ -32,6 +32,13 @@ found.querySelector('.scatter .mark[data-rule="rule_3"]').dispatchEvent(new Mous
 const picked = all(".picked").map(mark => mark.closest("section").id + " " + mark.getAttribute("data-rule"));
 const bar = found.querySelector(".picked-bar").textContent;
 
+const stops = all('tr[data-rule="rule_11"][tabindex]');
+stops[0].focus();
+stops[0].dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+const byKey = [stops.length, found.activeElement === stops[0], found.querySelector(".picked-bar b").textContent];
+stops[0].dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+byKey.push(found.querySelector(".picked-bar").hidden);
+
 const slider = found.querySelector(".slider input");
 const told = [];
 for (const temperature of [2, 3]) {
@@ -40,7 +47,7 @@ for (const temperature of [2, 3]) {
   told.push(found.querySelector(".slider output").textContent);
 }
 const weights = all("td.live span:last-child").map(cell => cell.textContent);
-return { descending, ascending, again, filtered, picked: [...new Set(picked)], bar, told, weights };
+return { descending, ascending, again, filtered, picked: [...new Set(picked)], bar, byKey, told, weights };
 """
 
 
@@ -57,6 +64,7 @@ def test_tables_sort_and_filter_a_rule_is_picked_everywhere_and_weights_follow_t
     }
     assert all(place.endswith(" rule_3") for place in found["picked"])
     assert found["bar"].startswith("rule_3weight 8.6%, entropy 0.920")  # 2 * 18 / (20 * 21); .8 + 1.2 * 2 / 20
+    assert found["byKey"] == [1, True, "rule_11", True]
     # .72 - .01 * 3 in the run's own bins; of 3, between 2 and 4, nothing was counted
     assert "accuracy 69.0%, as counted" in found["told"][0]
     assert "accuracy not counted here: 69.0% at 2, 68.0% at 4" in found["told"][1]

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from ray.job_submission import JobSubmissionClient
 
-from encore_ray.cli.commands.submit import what_next
+from encore_ray.cli.commands.jobs.submit import what_next
 from encore_ray.config import JobConfig
 from encore_ray.errors import ClusterError, ConfigError
 from encore_ray.submit.submission import connect, follow, submission_prefix, submit

@@ -20,4 +20,4 @@ def test_artifacts_of_a_database_lie_beside_it_and_a_server_places_its_own():
 def test_a_database_is_opened_by_a_command_and_a_server_by_its_address():
     opened = how_to_open("sqlite:////a b/mlflow.db")
     assert opened.endswith("mlflow ui --backend-store-uri 'sqlite:////a b/mlflow.db'")
-    assert how_to_open("http://me:pass@host:5000") == "http://host:5000"
+    assert how_to_open("http://me:pass@host:5000") == "http://host:5000/#/experiments?workflowType=machine_learning"

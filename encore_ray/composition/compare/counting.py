@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from encore_ray.composition.compare.weightings import Weightings, rows_of_subsets, wins_and_ties
 from encore_ray.composition.hashing.keys import DistinctKeys
-from encore_ray.composition.inference.jackknife import buckets_of, sum_buckets
+from encore_ray.composition.inference.jackknife import NUM_BUCKETS, buckets_of
 from encore_ray.composition.measure.baselines import BASELINES
-from encore_ray.composition.measure.statistics import MAX_SUBSETS
+from encore_ray.composition.measure.statistics import MAX_SUBSETS, Subsets
 from encore_ray.composition.measure.vetoes import BrokenRules, VetoCounts
 
 PART_ROWS = 4096  # margins of all weightings are computed for so many pairs at a time
@@ -104,13 +104,15 @@ class LineupCounts:
                 margin; None where no rule has a veto.
         """
         given = [*beside, *(baseline.margins(shorter_N) for baseline in BASELINES)]
-        num_entrants = len(weightings.members_E) + len(given)
+        num_pairs, members_E = d_KN.shape[1], weightings.members_E
         count_2W2 = np.zeros((2, weightings.num_weightings, 2), dtype=np.int64)
-        count_NE3 = np.empty((d_KN.shape[1], num_entrants, 3), dtype=np.int16)
-        names = subsets or [None] * d_KN.shape[1]
+        win_EN = np.empty((len(members_E), num_pairs), dtype=np.int16)
+        tie_EN = np.empty_like(win_EN)
+        names = Subsets.of(subsets or [None] * num_pairs)
+        part_N2 = np.stack([~heldout_N, heldout_N], axis=1)
         length_4 = np.zeros(4, dtype=np.int64)
-        decided_N = np.zeros(d_KN.shape[1], dtype=np.int8) if broken is None else broken.decided_N
-        for start in range(0, max(d_KN.shape[1], 1), PART_ROWS):
+        decided_N = np.zeros(num_pairs, dtype=np.int8) if broken is None else broken.decided_N
+        for start in range(0, max(num_pairs, 1), PART_ROWS):
             rows = slice(start, start + PART_ROWS)
             win_WN, tie_WN = wins_and_ties(
                 d_KN[:, rows],
@@ -120,31 +122,39 @@ class LineupCounts:
                 [margin_N[rows] for margin_N in soft_margins],
             )
             if weightings.consensus is not None:  # the consensus itself, whatever a veto then decides
-                [w] = weightings.members_E[weightings.consensus]
+                [w] = members_E[weightings.consensus]
                 length_4 += _beside_length(win_WN[w], tie_WN[w], shorter_N[rows])
             if broken is not None:
                 win_WN[:, decided_N[rows] != 0] = (decided_N[rows] > 0)[decided_N[rows] != 0]
                 tie_WN[:, decided_N[rows] != 0] = False
-            for part, rows_of_part in enumerate((~heldout_N[rows], heldout_N[rows])):
-                count_2W2[part, :, 0] += win_WN[:, rows_of_part].sum(axis=1)
-                count_2W2[part, :, 1] += tie_WN[:, rows_of_part].sum(axis=1)
-            count_NE3[rows] = _count_pairs(win_WN, tie_WN, weightings.members_E, [margin_N[rows] for margin_N in given])
+            for which, (found_WN, found_EN) in enumerate(((win_WN, win_EN), (tie_WN, tie_EN))):
+                count_2W2[..., which] += _count_rows(found_WN, part_N2[rows]).T
+                for e, members in enumerate(members_E):
+                    found_WN[list(members)].sum(axis=0, dtype=np.int16, out=found_EN[e, rows])
+        tallies = _Tallies.of(win_EN, tie_EN, given, weightings)
         known = [~np.isnan(margin_N) for margin_N in (*beside, shorter_N)]
 
-        def split(row_N: NDArray[np.intp]) -> SplitCounts:
+        def split(row_N: NDArray[np.intp], count_2E3: NDArray[np.int64]) -> SplitCounts:
             parts = []
-            for rows in (row_N[~heldout_N[row_N]], row_N[heldout_N[row_N]]):
-                counts = count_NE3[rows].sum(axis=0, dtype=np.int64)
+            for rows, count_E3 in zip((row_N[~heldout_N[row_N]], row_N[heldout_N[row_N]]), count_2E3, strict=True):
                 known_keys = tuple(DistinctKeys.of(hash_N[rows[known_N[rows]]]) for known_N in known)
-                parts.append(EntrantCounts(counts, DistinctKeys.of(hash_N[rows]), known_keys))
+                parts.append(EntrantCounts(count_E3, DistinctKeys.of(hash_N[rows]), known_keys))
             return SplitCounts(*parts)
 
-        named = {name: rows for name, rows in rows_of_subsets(names).items() if name is not None}
+        by_bucket = tallies.by_cell(buckets_of(hash_N), heldout_N, num_cells=NUM_BUCKETS)
+        corpus = split(np.arange(num_pairs), by_bucket.count_2CE3.sum(axis=1))
+        by_subset = None
+        if len(names.names) <= MAX_SUBSETS:
+            count_2SE3 = tallies.by_cell(names.code_N, heldout_N, num_cells=len(names.names)).count_2CE3
+            rows_S = rows_of_subsets(names)
+            by_subset = {
+                name: split(rows_S[name], count_2SE3[:, s]) for s, name in enumerate(names.names) if name in rows_S
+            }
         return cls(
-            corpus=split(np.arange(d_KN.shape[1])),
-            subsets=None if len(named) > MAX_SUBSETS else {name: split(rows) for name, rows in named.items()},
+            corpus=corpus,
+            subsets=by_subset,
             count_2W2=count_2W2,
-            points_2JE3=_by_bucket(count_NE3, hash_N, heldout_N, weightings.uniform),
+            points_2JE3=by_bucket.points_2CE3,
             length_4=length_4,
             vetoes=None if broken is None else (VetoCounts.of(broken), VetoCounts.of(broken.take(heldout_N))),
         )
@@ -178,35 +188,81 @@ def _beside_length(
     return np.array(counts, dtype=np.int64)
 
 
-def _count_pairs(
-    win_WN: NDArray[np.bool_],
-    tie_WN: NDArray[np.bool_],
-    members_E: Sequence[tuple[int, ...]],
-    given: Sequence[NDArray[np.float64]],
-) -> NDArray[np.int16]:
-    """For each pair and entrant whether it knows the pair, wins and ties, [N, E, 3]; sums over its weightings."""
-    count_NE3 = np.empty((win_WN.shape[1], len(members_E) + len(given), 3), dtype=np.int16)
-    for e, members in enumerate(members_E):
-        index = list(members)
-        count_NE3[:, e, 0] = len(index)
-        count_NE3[:, e, 1] = win_WN[index].sum(axis=0)
-        count_NE3[:, e, 2] = tie_WN[index].sum(axis=0)
-    for e, margin_N in enumerate(given, start=len(members_E)):
-        count_NE3[:, e, 0] = ~np.isnan(margin_N)
-        count_NE3[:, e, 1] = margin_N > 0
-        count_NE3[:, e, 2] = margin_N == 0
-    return count_NE3
+@dataclass(frozen=True, eq=False)
+class _CellSums:
+    """Sums over the pairs of each of C cells, on the calibration and on the held-out pairs; as in `LineupCounts`."""
+
+    count_2CE3: NDArray[np.int64]
+    points_2CE3: NDArray[np.int64]
 
 
-def _by_bucket(
-    count_NE3: NDArray[np.int16], hash_N: NDArray[np.uint64], heldout_N: NDArray[np.bool_], uniform: int
-) -> NDArray[np.int64]:
-    """Points, pairs and uniform's points on these pairs, of both parts in every bucket."""
-    known_NE = count_NE3[..., 0].astype(np.int64)
-    points_NE = 2 * count_NE3[..., 1].astype(np.int64) + count_NE3[..., 2]
-    value_NE3 = np.stack([points_NE, known_NE, points_NE[:, uniform, None] * known_NE], axis=2)
-    bucket_N = buckets_of(hash_N)
-    return np.stack([sum_buckets(bucket_N[rows], value_NE3[rows]) for rows in (~heldout_N, heldout_N)])
+@dataclass(frozen=True, eq=False)
+class _Tallies:
+    """What each of N pairs counts for every entrant, summed over its weightings; int16, so that sums run fast.
+
+    Attributes:
+        value_VN: wins and ties of the lineup's entrants; then of those that are told their margins which pairs they
+            know, wins, ties, and the points of uniform weights on what they know; at last a one for each pair.
+        num_members_E: weightings of the lineup's entrants.
+        uniform: which of them weighs uniformly.
+        num_given: further entrants.
+    """
+
+    value_VN: NDArray[np.int16]
+    num_members_E: NDArray[np.int64]
+    uniform: int
+    num_given: int
+
+    @classmethod
+    def of(
+        cls,
+        win_EN: NDArray[np.int16],
+        tie_EN: NDArray[np.int16],
+        given: Sequence[NDArray[np.float64]],
+        weightings: Weightings,
+    ) -> "_Tallies":
+        uniform_N = 2 * win_EN[weightings.uniform] + tie_EN[weightings.uniform]
+        known_GN = [~np.isnan(margin_N) for margin_N in given]
+        values = [win_EN, tie_EN, known_GN, [margin_N > 0 for margin_N in given], [margin_N == 0 for margin_N in given]]
+        values += [[uniform_N * known_N for known_N in known_GN], [np.ones(win_EN.shape[1])]]
+        value_VN = np.concatenate([np.asarray(some, dtype=np.int16).reshape(-1, win_EN.shape[1]) for some in values])
+        num_members_E = np.array([len(members) for members in weightings.members_E], dtype=np.int64)
+        return cls(value_VN, num_members_E, weightings.uniform, len(given))
+
+    def by_cell(self, cell_N: NDArray[np.int64], heldout_N: NDArray[np.bool_], *, num_cells: int) -> _CellSums:
+        """Sums of the pairs of each cell; a pair whose cell is -1 counts nowhere."""
+        num_values = len(self.value_VN)
+        place_N = np.where(cell_N < 0, 2 * num_cells, cell_N + num_cells * heldout_N)
+        order_N = np.argsort(place_N.astype(np.uint16), kind="stable")
+        end_P = np.searchsorted(place_N[order_N], np.arange(2 * num_cells + 1))
+        filled_P = np.flatnonzero(np.diff(end_P))
+        sum_VP = np.zeros((num_values, 2 * num_cells), dtype=np.int64)
+        if len(filled_P):
+            last = end_P[-1]
+            for value_N, sum_P in zip(self.value_VN, sum_VP, strict=True):
+                sum_P[filled_P] = np.add.reduceat(value_N[order_N[:last]], end_P[filled_P], dtype=np.int64)
+        sum_V2C = sum_VP.reshape(num_values, 2, num_cells)
+        e, g = len(self.num_members_E), self.num_given
+        win_E2C, tie_E2C, (known, wins, ties, uniform), pairs_2C = (
+            sum_V2C[:e],
+            sum_V2C[e : 2 * e],
+            sum_V2C[2 * e : -1].reshape(4, g, 2, num_cells),
+            sum_V2C[-1],
+        )
+        members_E11 = self.num_members_E[:, None, None]
+        uniform_2C = 2 * win_E2C[self.uniform] + tie_E2C[self.uniform]
+        known_E2C = np.concatenate([members_E11 * pairs_2C, known])
+        wins_E2C, ties_E2C = np.concatenate([win_E2C, wins]), np.concatenate([tie_E2C, ties])
+        beside_E2C = np.concatenate([members_E11 * uniform_2C, uniform])
+        return _CellSums(
+            count_2CE3=np.stack([known_E2C, wins_E2C, ties_E2C], axis=-1).transpose(1, 2, 0, 3),
+            points_2CE3=np.stack([2 * wins_E2C + ties_E2C, known_E2C, beside_E2C], axis=-1).transpose(1, 2, 0, 3),
+        )
+
+
+def _count_rows(found_WN: NDArray[np.bool_], part_N2: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many of the pairs of each part are found, [W, 2]: a product of so few ones that float32 adds exactly."""
+    return (found_WN.astype(np.float32) @ part_N2.astype(np.float32)).astype(np.int64)
 
 
 def _merge(a: dict[str, SplitCounts] | None, b: dict[str, SplitCounts] | None) -> dict[str, SplitCounts] | None:

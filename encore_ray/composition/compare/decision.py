@@ -39,8 +39,9 @@ def decide(comparison: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         ``scheme`` to use; ``stats`` of it on all pairs; the ``best`` of those to choose from, its difference to uniform
         weights, whether that is clear (``is_clear``) as the best of ``num_candidates`` that differ from them; of the
-        better length baseline ``length``, its name and accuracy (None where no length is known); ``beats_coin`` and
-        ``beats_length``; and in words a ``title`` and a ``headline``.
+        better length baseline ``length``, its name and accuracy (None where no length is known); ``beats_coin``,
+        ``below_coin`` where they are clearly right less often than one, and ``beats_length``; and in words a ``title``
+        and a ``headline``.
     """
     uniform = next(line for line in comparison["schemes"] if line["name"] == "uniform")
     known = [line for line in comparison["schemes"] if line["name"] in _CANDIDATES and line.get("all")]
@@ -63,6 +64,7 @@ def decide(comparison: Mapping[str, Any]) -> dict[str, Any]:
         "num_candidates": len(others),
         "length": {"name": length["name"], "accuracy": length["all"]["accuracy"]} if length else None,
         "beats_coin": stats.get("accuracy_low") is None or stats["accuracy_low"] > 0.5,
+        "below_coin": stats.get("accuracy_high") is not None and stats["accuracy_high"] < 0.5,
         "beats_length": length is None or stats["accuracy"] > length["all"]["accuracy"],
         "num_rules": len(comparison["rules"]),
     }
@@ -97,6 +99,8 @@ def name_weights(scheme: str, comparison: Mapping[str, Any]) -> str:
 def _title(found: Mapping[str, Any]) -> str:
     if found["num_rules"] == 1:
         return "One rule: there are no weights to choose"
+    if found["below_coin"]:
+        return "All weights are worse than a coin: look for swapped sides"
     if not found["beats_coin"]:
         return "No weights are clearly better than a coin"
     if not found["is_clear"]:
@@ -130,7 +134,12 @@ def _headline(found: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
                 f"The best scheme without labels, {name_weights(found['best'], comparison)}, has "
                 f"{found['best_accuracy']:.1%}: {points}, which{of_many} is no clear difference."
             )
-    if not found["beats_coin"]:
+    if found["below_coin"]:
+        said.append(
+            "That is clearly worse than a coin, as where sides are swapped: look which response the labels call "
+            "chosen, and at the direction (higher_is) of the rules."
+        )
+    elif not found["beats_coin"]:
         said.append("That is not clearly better than a coin: mend the rules before any weights.")
     elif not found["beats_length"]:
         said.append("The length of a response alone does as well or better: mend the rules before any weights.")

@@ -233,7 +233,7 @@ def _enter_schemes(
             else:
                 weight_DK = np.stack([rules.weigh(instance, evidence) for instance in instances])
         except DataError as error:
-            left_out.append(f"Scheme {scheme.name} is left out: {error}")
+            left_out.append(f"Not compared: {scheme.name}. {error}")
             continue
         entrants.append(Entrant(scheme.name, _shared_params(instances), scheme.lesson is not None, weight_DK))
     return entrants, soft_mins, top_rules, left_out

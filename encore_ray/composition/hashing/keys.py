@@ -28,7 +28,8 @@ def is_heldout(keys: Sequence[str]) -> NDArray[np.bool_]:
 
 def folds_of(keys: Sequence[str]) -> NDArray[np.int64]:
     """Which of five parts each row belongs to: int(sha256(key).hexdigest(), 16) mod 5."""
-    digests = b"".join(hashlib.sha256(key.encode()).digest() for key in keys)
+    sha256 = hashlib.sha256
+    digests = b"".join([sha256(key).digest() for key in Texts.of(keys).encoded])
     # 256 is 1 modulo 5, so a number and the sum of its bytes leave the same remainder.
     byte_ND = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)
     return byte_ND.sum(axis=1, dtype=np.int64) % NUM_FOLDS
@@ -37,7 +38,7 @@ def folds_of(keys: Sequence[str]) -> NDArray[np.int64]:
 def heldout_halves(keys: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The held-out rows in two parts, for what is chosen on some and tested on others: even hashes, odd hashes."""
     heldout_N = is_heldout(keys)
-    odd_N = np.array([hashlib.sha256(key.encode()).digest()[-1] % 2 == 1 for key in keys], dtype=bool)
+    odd_N = np.array([hashlib.sha256(key).digest()[-1] % 2 == 1 for key in Texts.of(keys).encoded], dtype=bool)
     return heldout_N & ~odd_N, heldout_N & odd_N
 
 

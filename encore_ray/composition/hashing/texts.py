@@ -52,10 +52,14 @@ class Texts(Sequence[str]):
         return self.byte_B[self.offset_N1[row] : self.offset_N1[row + 1]].tobytes().decode()
 
     def __iter__(self) -> Iterator[str]:
+        return (text.decode() for text in self.encoded)
+
+    @property
+    def encoded(self) -> list[bytes]:
+        """Each text in UTF-8."""
         first = int(self.offset_N1[0])
         whole = self.byte_B[first : self.offset_N1[-1]].tobytes()
-        bounds = (self.offset_N1 - first).tolist()
-        return (whole[start:end].decode() for start, end in itertools.pairwise(bounds))
+        return [whole[start:end] for start, end in itertools.pairwise((self.offset_N1 - first).tolist())]
 
     def hash_N(self) -> NDArray[np.uint64]:
         """A 64-bit hash of each text, the same on every machine and whatever stands beside it.

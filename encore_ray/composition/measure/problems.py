@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from encore_ray.composition.scales.binning import Binning
-from encore_ray.composition.scales.fitting_scale import fitting_scale
+from encore_ray.composition.scales.fitting_scale import fitting_scale, scale_text
 from encore_ray.rules import Rule
 from encore_ray.visible import short
 
@@ -56,7 +56,8 @@ class ScoreProblems:
             num_responses: with a score of the rule. num_clipped: whose scores were out of range, and clipped.
         """
         fitting = None if rule.scale.levels else fitting_scale(self.observed_lo, self.observed_hi)
-        correct = f"Correct the rule's scale in rules.yaml{f', as {fitting}' if fitting else ''}"
+        correct = f"Correct the rule's scale in rules.yaml{f', as `scale: {scale_text(fitting)}`' if fitting else ''}"
+        few = self.out_of_range.count <= MAX_CLIPPED * num_responses
         found = []
         if self.non_finite.count:
             found.append(
@@ -64,14 +65,14 @@ class ScoreProblems:
                 f"first pair_ids {_listed(self.non_finite)}. Fill them in, or remove these pairs; no option clips them."
             )
         if self.out_of_range.count:
+            slips = "Mend those that are slips, or stand for no rating. " if rule.scale.levels and few else ""
             clip = (
                 ", or count such scores in the end cells: `out_of_range: clip` in the rule, or weigh.clip for all rules"
             )
             found.append(
                 f"Rule {rule.name}: {self.out_of_range.count:,} of {num_responses:,} scores are out of range, first "
                 f"pair_ids {_listed(self.out_of_range)}. Expected {binning.lo:g} to {binning.hi:g}, found "
-                f"{self.observed_lo:g} to {self.observed_hi:g}. "
-                f"{correct}{clip if self.out_of_range.count <= MAX_CLIPPED * num_responses else ''}."
+                f"{self.observed_lo:g} to {self.observed_hi:g}. {slips}{correct}{clip if few else ''}."
             )
         if num_clipped > num_responses / 2:
             found.append(

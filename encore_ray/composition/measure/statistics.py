@@ -20,9 +20,7 @@ from encore_ray.composition.measure.siblings import PromptUnits
 from encore_ray.composition.measure.side_by_side import Compared, SideBySide
 from encore_ray.composition.scales.binning import Binning
 from encore_ray.composition.sums.known import add_known
-from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet
-from encore_ray.shell import option
 
 MAX_SUBSETS = 200
 
@@ -72,7 +70,7 @@ class RuleStatistics:
         with_products: bool = False,
         compared: Compared | None = None,
     ) -> "RuleStatistics":
-        """Measure one unit of scores. Bad scores are recorded, never raised here: see `raise_problems`.
+        """Measure one unit of scores. Bad scores are recorded, never raised here: see `problems`.
 
         Args:
             chosen_KN, rejected_KN: K columns of N scores, float32 or float64, in rule order. Rejected scores are read
@@ -174,26 +172,24 @@ class RuleStatistics:
             prompt_units=add_known(self.prompt_units, other.prompt_units),
         )
 
-    def raise_problems(self, *, rules_in: str = "") -> None:
-        """Raise DataError if any score is not finite, or out of range where the rule does not clip, or clips most.
+    def problems(self) -> list[str]:
+        """What keeps the scores from being counted: some are not finite, or out of range where the rule does not clip.
 
         Every rule's problem is named with its count, its first pair_ids, the range found and the remedy.
 
         Args:
             rules_in: the file that the rules are of, for the message.
         """
-        found: list[str] = []
-        for counts in self.counts_K:
-            found += counts.problems.sentences(
+        return [
+            sentence
+            for counts in self.counts_K
+            for sentence in counts.problems.sentences(
                 counts.rule,
                 binning=counts.binning,
                 num_responses=self.num_responses,
                 num_clipped=counts.num_clipped,
             )
-        if found and rules_in:
-            found.append(f"The rules are those of {rules_in}: {option('rules')} names others.")
-        if found:
-            raise DataError("\n".join(found))
+        ]
 
 
 @dataclass(frozen=True, eq=False)

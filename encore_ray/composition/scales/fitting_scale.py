@@ -1,15 +1,38 @@
-"""The scale that would fit the scores of a rule, as a line of rules.yaml."""
+"""The scale that would fit the scores of a rule, and how rules.yaml has a scale on a line."""
 
 import math
 
 from encore_ray.files.plain_yaml import number_text
+from encore_ray.rules import Scale
+
+_MIN_WIDTH_SHARE = 0.05  # of a scale that its scores fill: as wide as a cell of the usual twenty
 
 
-def fitting_scale(low: float, high: float) -> str | None:
-    """`scale: {lo: .., hi: ..}` around a range of scores, its ends rounded outward; None where all are the same."""
-    if not low < high:
-        return None
-    return f"`scale: {{lo: {number_text(outward(low, -1))}, hi: {number_text(outward(high, 1))}}}`"
+def fitting_scale(low: float, high: float) -> Scale | None:
+    """A scale around a range of scores, its ends rounded outward; None where all are the same."""
+    return Scale(outward(low, -1), outward(high, 1)) if low < high else None
+
+
+def narrower_scale(scale: Scale, low: float, high: float) -> Scale | None:
+    """A scale for scores that vary, and fill so little of theirs that they share a cell or two; None for others.
+
+    Scores at an end of the scale are those of a rule that never fires, unless they fill the range of a probability.
+
+    Args:
+        low, high: the smallest and the largest score.
+    """
+    fitting = None if scale.levels else fitting_scale(low, high)
+    cell = _MIN_WIDTH_SHARE * scale.width
+    at_an_end = low < scale.lo + cell or high > scale.hi - cell
+    as_probabilities = low >= -0.05 and high <= 1.05 and high - low >= 0.3
+    return None if high - low >= cell or (at_an_end and not as_probabilities) else fitting
+
+
+def scale_text(scale: Scale) -> str:
+    """As rules.yaml has it behind `scale: `."""
+    if scale.levels is not None:
+        return f"{{levels: [{', '.join(map(number_text, scale.levels))}]}}"
+    return f"{{lo: {number_text(scale.lo)}, hi: {number_text(scale.hi)}}}"
 
 
 def outward(value: float, direction: int) -> float:

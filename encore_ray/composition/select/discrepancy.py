@@ -47,22 +47,6 @@ def top_rules(
     return mask_KN
 
 
-def discrepancy_margins(
-    d_KN: NDArray[np.float64], weight_K: ArrayLike, r: int, *, range_K: ArrayLike | None = None
-) -> NDArray[np.float64]:
-    """Margin of each pair under the weights of its top r rules, divided by their sum.
-
-    Args:
-        d_KN: polarity_k (chosen_k - rejected_k), float64, in composed units.
-        weight_K: weights >= 0; equal ones for plain max_discrepancy.
-        r, range_K: see `top_rules`.
-
-    Returns:
-        float64 [N]; 0 for a pair whose kept weights are all 0.
-    """
-    return masked_margins(top_rules(d_KN, r, range_K=range_K), d_KN, weight_K)
-
-
 def masked_margins(mask_KN: NDArray[np.bool_], d_KN: NDArray[np.float64], weight_K: ArrayLike) -> NDArray[np.float64]:
     """Margin of each pair under the weights of the rules in its mask, divided by their sum; 0 where that is 0."""
     kept_KN = np.where(mask_KN, np.asarray(weight_K, dtype=np.float64)[:, None], 0.0)

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.statistics import RuleStatistics
-from encore_ray.composition.scales.fitting_scale import fitting_scale
+from encore_ray.composition.scales.fitting_scale import narrower_scale, scale_text
 from encore_ray.composition.weigh.bradley_terry import GOAL
 from encore_ray.composition.weigh.consensus_record import ConsensusRecord
 from encore_ray.composition.weigh.evidence import Learned
@@ -36,7 +36,6 @@ MIN_ACTIVE = 0.10  # what is advised
 _MAX_MODE_SHARE = 0.99
 _MIN_ENTROPY_SHARE = 0.05
 _MIN_ACTIVE_SHARE = 0.05
-_MIN_WIDTH_SHARE = 0.05  # of a scale that its scores fill: as wide as a cell of the usual twenty
 
 
 def flag_rule(
@@ -260,18 +259,12 @@ def _is_below_chance(counts: RuleCounts, statistics: RuleStatistics) -> bool:
 
 
 def _much_wider_scale(counts: RuleCounts) -> str | None:
-    """In words, where the scores of a rule that vary fill so little of its scale that they share a cell or two.
-
-    Scores at an end of the scale are those of a rule that never fires, unless they fill the range of a probability.
-    """
+    """In words, where the scores of a rule that vary fill so little of its scale that they share a cell or two."""
     scale, low, high = counts.rule.scale, counts.problems.observed_lo, counts.problems.observed_hi
-    fitting = None if scale.levels else fitting_scale(low, high)
-    cell = _MIN_WIDTH_SHARE * scale.width
-    at_an_end = low < scale.lo + cell or high > scale.hi - cell
-    as_probabilities = low >= -0.05 and high <= 1.05 and high - low >= 0.3
-    if fitting is None or high - low >= cell or (at_an_end and not as_probabilities):
+    fitting = narrower_scale(scale, low, high)
+    if fitting is None:
         return None
-    return f"{low:.6g} to {high:.6g} on {scale.lo:g} to {scale.hi:g}; {fitting} fits"
+    return f"{low:.6g} to {high:.6g} on {scale.lo:g} to {scale.hi:g}; `scale: {scale_text(fitting)}` fits"
 
 
 def _describe_degenerate(rule: RuleWeight, *, share: float) -> str:

@@ -26,13 +26,12 @@ class Ratings:
 
     def raise_problems(self) -> None:
         """Raise DataError if a rating is not finite, or out of range where its rule does not clip."""
-        try:
-            self.statistics.raise_problems()
-        except DataError as error:
+        found = "\n".join(self.statistics.problems())
+        if found:
             raise DataError(
-                f"weigh.ratings, {self.table}: {error}\nRatings on another scale than the scores' need a rules.yaml of "
+                f"weigh.ratings, {self.table}: {found}\nRatings on another scale than the scores' need a rules.yaml of "
                 "their own, beside them."
-            ) from None
+            )
 
 
 @dataclass(frozen=True)

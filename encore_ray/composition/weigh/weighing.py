@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from encore_ray.composition.inference.agreement import Correlation, correlate
 from encore_ray.composition.inference.entropy import Entropy, Estimator, LogBase, estimate_entropy, max_entropy
+from encore_ray.composition.measure.correcting import refuse_scores
 from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.statistics import RuleStatistics
-from encore_ray.composition.scales.score_range import ScoreRange, score_divisor
+from encore_ray.composition.scales.score_range import ScoreRange, check_ranges, score_divisor
 from encore_ray.composition.sums.exact import standard_deviation
 from encore_ray.composition.weigh.consensus_record import ConsensusRecord
 from encore_ray.composition.weigh.evidence import (
@@ -31,7 +32,6 @@ from encore_ray.composition.weigh.schemes import Encore
 from encore_ray.composition.weigh.weights import RuleWeight, Weights
 from encore_ray.errors import ConfigError, DataError
 from encore_ray.rules import RuleSet
-from encore_ray.shell import option, to_paste
 
 ENCORE = Encore()
 
@@ -212,27 +212,11 @@ def check_statistics(statistics: RuleStatistics, *, score_range: ScoreRange, rul
             how to add their scores.
     """
     _check_choice("score range", score_range, get_args(ScoreRange))
-    statistics.raise_problems(rules_in=rules_in)
+    refuse_scores(statistics, score_range=score_range, rules_in=rules_in)
     if not statistics.num_responses:
         raise DataError("There is no score to weigh: expected one response or more, found none.")
     rules = RuleSet((counts.rule for counts in statistics.counts_K), where=rules_in)
     return check_ranges(rules, score_range=score_range)
-
-
-def check_ranges(rules: RuleSet, *, score_range: ScoreRange) -> bool:
-    """Whether the rules' declared ranges differ; DataError where they do and nothing says how to add their scores."""
-    first = rules[0]
-    other = next((rule for rule in rules if (rule.scale.lo, rule.scale.hi) != (first.scale.lo, first.scale.hi)), None)
-    if other is not None and score_range == "declared":
-        where = f" in {rules.where}" if rules.where else ""
-        raise DataError(
-            f"Rules have different ranges{where}: {first.name} {first.scale.lo:g} to {first.scale.hi:g}, {other.name} "
-            f"{other.scale.lo:g} to {other.scale.hi:g}, so a wider one would outweigh the others. "
-            f"Say how to mix them: {option('score_range', 'unit', section='weigh')} maps each to [0, 1], "
-            f"{option('score_range', 'raw', section='weigh')} adds them as they are"
-            f"{to_paste(score_range='unit', section='weigh')}"
-        )
-    return other is not None
 
 
 def _entropies(counts_K: Sequence[RuleCounts], *, log_base: LogBase, estimator: Estimator) -> list[Entropy]:

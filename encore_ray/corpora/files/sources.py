@@ -24,6 +24,7 @@ import pyarrow as pa
 from encore_ray.corpora.files.columns import ColumnMap
 from encore_ray.corpora.kinds.saved import data_files
 from encore_ray.errors import ConfigError, DataError
+from encore_ray.files.named import meant
 from encore_ray.files.remote import describe, file_stamp, file_system, is_trouble
 from encore_ray.storage import absolute, is_remote
 
@@ -171,7 +172,7 @@ def _expand(spec: InputSpec) -> list[SourceFile]:
         if not chosen_by_name:
             raise ConfigError(f"{spec.path}: no file below it ends in {KNOWN_EXTENSIONS}.")
         what = "no file matches" if glob.has_magic(inner) else "no such file or folder"
-        raise ConfigError(f"{absolute(spec.path)}: {what}.")
+        raise ConfigError(f"{absolute(spec.path)}: {what}.{meant(absolute(spec.path))}")
     files = []
     for name in sorted(infos):
         kind, gzipped = ("lance", False) if infos[name]["type"] == "directory" else _kind(name)

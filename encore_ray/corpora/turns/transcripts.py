@@ -123,7 +123,7 @@ BEGINNING = (
     r"|(?:### ?|\*\*)?(?:System|Human|User|Prompter):)"
 )
 INSIDE = "<extra_id_1>"
-_CANDIDATE = re.compile(rf"(?:^{BEGINNING}|{INSIDE})")
+_BEGINNING = re.compile(BEGINNING)
 # What stands between angle brackets and the like, as only templates write it.
 _MARK = (
     r"(?:<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|\[\|\w{1,20}\|\]|\[gMASK\]|<\w{1,24}_TOKEN>|<reserved_\d{1,4}>"
@@ -142,7 +142,7 @@ def read_transcript(text: str) -> Transcript | None:
     """The turns of a text that is a transcript from its beginning on; None for any other text."""
     if text.startswith(TRANSCRIPT_START):
         return Transcript("HH-RLHF", _hh_turns(text))
-    if not _CANDIDATE.search(text):
+    if not (_BEGINNING.match(text) or INSIDE in text):
         return _vicuna(text) if text.rstrip().endswith("ASSISTANT:") else None
     begin = _BEGIN.match(text)
     rest = text[begin.end() :] if begin else text
@@ -151,7 +151,7 @@ def read_transcript(text: str) -> Transcript | None:
             return _marked(rest, marked)
     if rest.startswith("[INST]"):
         return _instructions(rest)
-    if "<extra_id_1>" in text:
+    if INSIDE in text:
         return _steerlm(text)
     return (_vicuna(text) if rest.startswith("USER:") else None) or _lines(text) or _vicuna(text)
 

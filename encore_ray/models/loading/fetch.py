@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from encore_ray.errors import ModelError
+from encore_ray.files.named import meant
 from encore_ray.models.families.form import Ensemble, read_form
 from encore_ray.models.spec.files import ADAPTER_FILE, FAMILY_FILES, RULES_FILE
 from encore_ray.models.spec.source import ModelSource
@@ -49,7 +50,9 @@ def fetch_model(source: ModelSource) -> Path:
         return folder.resolve()
     name = str(source.path)
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or folder.exists():
-        raise ModelError(f"The model {name} is not a folder on this machine. Give a model folder or a hub id.")
+        raise ModelError(
+            f"The model {name} is not a folder on this machine. Give a model folder or a hub id.{meant(name)}"
+        )
     return _download(name, revision=source.revision, allow_pickle=source.allow_pickle)
 
 

@@ -15,15 +15,18 @@ from encore_ray.run import Run
 from encore_ray.storage import fingerprint, require_paths
 
 
-def check_configured_scorer(config: JobConfig) -> None:
-    """Refuse what can be refused before anything starts: rules that cannot be read, a model that is not there.
+def require_named_files(config: JobConfig) -> None:
+    """Refuse before anything starts what a job names beside its inputs, and cannot be read.
 
     Raises:
-        ConfigError: a path does not exist.
+        ConfigError: a model, rules, a template or ratings are not there. DataError: the rules are wrong.
     """
     if config.rules:
         read_rules(config.rules)
-    require_paths([config.model, None if config.judge and is_api(config.judge) else config.judge])
+    judge = None if config.judge and is_api(config.judge) else config.judge
+    require_paths([config.model, judge, config.weigh.ratings])
+    if config.model or judge:
+        with_template(config.score)
 
 
 def scorer_facts(config: JobConfig) -> dict[str, Any]:

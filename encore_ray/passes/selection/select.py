@@ -16,9 +16,8 @@ import pyarrow as pa
 from encore_ray.arrays import to_arrow
 from encore_ray.composition.measure.differences import signed_differences
 from encore_ray.composition.measure.vetoes import BrokenRules
-from encore_ray.composition.scales.score_range import ScoreRange, score_divisor
+from encore_ray.composition.scales.score_range import ScoreRange, check_ranges, score_divisor
 from encore_ray.composition.select.selection import RuleSelection, label_pairs, most_relevant, select_rules
-from encore_ray.composition.weigh.weighing import check_ranges
 from encore_ray.config import SelectOptions
 from encore_ray.engine.work.unit_work import Task
 from encore_ray.errors import ConfigError, DataError
@@ -151,7 +150,7 @@ class Select(Step[dict[str, int]]):
 
 def check_method(method: SelectionMethod, rules: RuleSet) -> None:
     """Raise ConfigError for more rules a pair than there are, DataError where ranges differ."""
-    check_ranges(rules, score_range=method.score_range)
+    check_ranges(rules, score_range=method.score_range, section="select")
     if not 1 <= method.num_rules <= len(rules):
         raise ConfigError(
             f"--num-rules {method.num_rules}: expected 1 to {len(rules)}, which is how many rules there are."

@@ -196,7 +196,7 @@ def test_a_scheme_without_weights_is_left_out_with_its_reason():
     rules = RuleSet(make_rule(name, scale=halves) for name in ("a", "b"))
     comparison = compare([[1, 1, 1], [1, 0, 1]], [[0, 0, 0], [0, 1, 0]], rules=rules)
     assert "one_minus_entropy" not in {found["name"] for found in comparison["schemes"]}
-    assert any(warning.startswith("Scheme one_minus_entropy is left out: ") for warning in comparison["warnings"])
+    assert any(warning.startswith("Not compared: one_minus_entropy. ") for warning in comparison["warnings"])
 
 
 def test_without_calibration_pairs_nothing_learns_and_without_held_out_pairs_nothing_is_evaluated_on_them():
@@ -205,7 +205,7 @@ def test_without_calibration_pairs_nothing_learns_and_without_held_out_pairs_not
     unlearned = compare(*ratings, rules=rules, keys=keys_of(True, True))
     assert not LEARNED & {found["name"] for found in unlearned["schemes"]}
     for name in LEARNED:
-        assert any(f"Scheme {name} is left out" in warning for warning in unlearned["warnings"])
+        assert any(f"Not compared: {name}. " in warning for warning in unlearned["warnings"])
     unevaluated = compare(*ratings, rules=rules, keys=keys_of(False, False))
     assert scheme(unevaluated, "encore")["heldout"]["accuracy"] is None
     assert scheme(unevaluated, "encore")["difference_to_uniform"] == {"value": None, "low": None, "high": None}

@@ -126,6 +126,16 @@ def test_weights_that_are_better_than_others_but_not_than_a_coin_are_told_as_suc
     assert "That is not clearly better than a coin: mend the rules before any weights." in write_verdict(found)
 
 
+def test_weights_that_are_clearly_worse_than_a_coin_are_told_as_swapped_sides_and_not_as_useless():
+    found = comparison(line("encore", 0.40, 0.001))
+    found["schemes"][-1] = line("uniform", 0.399, 0.0)
+    found["decision"] = decide(found)
+    assert found["decision"]["title"] == "All weights are worse than a coin: look for swapped sides"
+    assert not found["decision"]["beats_coin"]
+    assert "That is clearly worse than a coin, as where sides are swapped: look which response" in write_verdict(found)
+    assert "mend the rules before" not in write_verdict(found)
+
+
 def test_the_decision_stands_first_and_nothing_is_to_do_first_where_a_dropped_rule_is_flagged():
     found = comparison(rules=[rule("a", "rarely_active", weight=0.0), rule("b")])
     assert write_verdict(found).startswith("Use ENCORE at temperature 2 on this corpus")
@@ -204,9 +214,9 @@ def test_warnings_name_figures_and_remedies():
             baselines=[line("shorter_wins", 0.71, 0.06)],
             sample_size={"weight_error": 0.031, "target": 0.01, "needed_pairs": 9610, "enough": False},
         ),
-        left_out=["Scheme x is left out."],
+        left_out=["Not compared: x."],
     )
-    assert warnings[0] == "Scheme x is left out."
+    assert warnings[0] == "Not compared: x."
     assert "no better than a coin: tight (50.1%, weight 10.0%)." in warnings[1]
     assert "known to within 3.1% at 1,000 pairs; for 1% about 9,610 pairs are needed" in warnings[2]
     assert "shorter_wins agrees with 71.0% of the labels, ENCORE with 70.0%" in warnings[3]

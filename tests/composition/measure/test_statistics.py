@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encore_ray.composition.inference.agreement import Tally
+from encore_ray.composition.measure.correcting import refuse_scores
 from encore_ray.errors import DataError
 from encore_ray.rules import RuleSet, Scale
 from tests.composition.builders import RATINGS, UNIT, make_rule, make_rules, measure, plain
@@ -89,7 +90,7 @@ def test_single_responses_are_counted_but_have_no_pair_statistics():
     assert found.counts_K[0].count_L.tolist() == [2, 1]
     assert found.counts_K[0].tally == Tally(losses=1)
     assert found.num_keys == 1
-    found.raise_problems()
+    refuse_scores(found, score_range="declared")
 
 
 def test_counts_sha256_is_that_of_the_little_endian_int64_histogram():
@@ -102,7 +103,7 @@ def test_counts_sha256_is_that_of_the_little_endian_int64_histogram():
 def test_a_score_that_is_not_finite_is_refused_even_with_clip(bad):
     found = measure([[0.5, bad, 0.5]], [[0.5, 0.5, bad]], rules=make_rules(1), clip=True)
     with pytest.raises(DataError, match=r"Rule rule0: 2 scores are missing .* first pair_ids p0001, p0002\."):
-        found.raise_problems()
+        refuse_scores(found, score_range="declared")
 
 
 def test_out_of_range_scores_are_refused_with_count_first_ids_range_and_remedy():
@@ -111,7 +112,7 @@ def test_out_of_range_scores_are_refused_with_count_first_ids_range_and_remedy()
     found = measure(chosen_KN, np.full((1, 8), 0.5), rules=make_rules(1))
     assert found.counts_K[0].num_clipped == 0
     with pytest.raises(DataError) as caught:
-        found.raise_problems()
+        refuse_scores(found, score_range="declared")
     message = str(caught.value)
     assert "Rule rule0: 8 of 16 scores are out of range, first pair_ids p0000, p0001, p0002, p0003, p0004." in message
     assert (
@@ -125,24 +126,26 @@ def test_clipping_is_offered_for_a_few_scores_and_refused_for_most():
     few[0, 0] = 2.0
     most[0] = np.linspace(3.0, 5.0, 40)
     with pytest.raises(DataError, match=r"1 of 80 scores .*`out_of_range: clip` in the rule, or weigh\.clip"):
-        measure(few, np.full((1, 40), 0.5), rules=make_rules(1)).raise_problems()
-    measure(few, np.full((1, 40), 0.5), rules=make_rules(1), clip=True).raise_problems()
-    measure(most, np.full((1, 40), 0.5), rules=make_rules(1), clip=True).raise_problems()  # half of the responses
+        refuse_scores(measure(few, np.full((1, 40), 0.5), rules=make_rules(1)), score_range="declared")
+    refuse_scores(measure(few, np.full((1, 40), 0.5), rules=make_rules(1), clip=True), score_range="declared")
+    refuse_scores(
+        measure(most, np.full((1, 40), 0.5), rules=make_rules(1), clip=True), score_range="declared"
+    )  # half of the responses
     with pytest.raises(DataError, match=r"80 of 80 scores .* makes most equal.* as `scale: \{lo: 3, hi: 5\}`"):
-        measure(most, most, rules=make_rules(1), clip=True).raise_problems()
+        refuse_scores(measure(most, most, rules=make_rules(1), clip=True), score_range="declared")
 
 
 def test_every_rules_problem_is_reported_at_once():
     found = measure([[math.nan], [2.0]], [[0.0], [0.0]], rules=TWO)
     with pytest.raises(DataError, match=r"(?s)Rule kind: .*\nRule harm: "):
-        found.raise_problems()
+        refuse_scores(found, score_range="declared")
 
 
 @pytest.mark.parametrize("by_rule", [True, False])
 def test_clipping_counts_scores_in_the_end_cells_and_says_how_many(by_rule):
     rules = RuleSet([make_rule(out_of_range="clip" if by_rule else "error")])
     found = measure([[-3.0, 0.5, 0.1]], [[2.0, 9.0, 0.9]], rules=rules, num_bins=2, clip=not by_rule)
-    found.raise_problems()
+    refuse_scores(found, score_range="declared")
     assert found.counts_K[0].num_clipped == 3
     assert found.counts_K[0].count_L.tolist() == [2, 4]
     # wins are of the scores as they are composed: 2 and 9 are not the same reward

@@ -1,10 +1,10 @@
 """How a model of a job reads conversations, as its options say; and what of that decides scores."""
 
-from pathlib import Path
 from typing import Any
 
 from encore_ray.config import ScoreOptions
 from encore_ray.errors import ConfigError
+from encore_ray.files.named import read_named
 from encore_ray.models.spec.conversation import Reading
 from encore_ray.storage import absolute, fingerprint
 
@@ -21,9 +21,9 @@ def with_template(options: ScoreOptions) -> ScoreOptions:
     if name is None or _is_source(name) or not name.endswith(_SUFFIXES):
         return options
     try:
-        source = Path(absolute(name)).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"score.template: cannot read {name}: {error}.") from None
+        source = read_named(absolute(name), what="score.template").decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"score.template: {name} is not in UTF-8: {error}.") from None
     if not _is_source(source):
         raise ConfigError(f"score.template: {name} is no Jinja template: it has neither {{{{ nor {{%.")
     return options.model_copy(update={"template": source})

@@ -1,7 +1,5 @@
 """The first screen: the decision in a sentence, as a table and as a command; why, for who asks; and the warnings."""
 
-import re
-
 from encore_ray.artifacts import Comparison
 from encore_ray.composition.compare.verdict import NOISE, SIGNAL, UNCLEAR
 from encore_ray.composition.consensus.verdict import ASK_WITHOUT_LABELS
@@ -20,7 +18,6 @@ WORLDS = {
     UNCLEAR: ("Unclear", "plain", "entropy does not tell here which rules agree with the labels"),
 }
 _SHOWN_WARNINGS = 6
-_SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 
 
 def headline(contents: ReportContents) -> Markup:
@@ -85,7 +82,7 @@ def _why(contents: ReportContents) -> Markup | None:
 
 def _verdict(contents: ReportContents) -> list[Child]:
     if contents.comparison:
-        return [each for each in _SENTENCES.split(contents.comparison.verdict) if each]
+        return list(contents.comparison.reasons)
     if contents.weights and contents.weights.num_pairs:
         return [entropy_against_accuracy(contents.weights.entropy_accuracy)]
     return []

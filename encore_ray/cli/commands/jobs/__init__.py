@@ -1,0 +1,1 @@
+"""Whole jobs, here and elsewhere."""

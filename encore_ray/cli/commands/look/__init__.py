@@ -1,0 +1,1 @@
+"""What has been made: looked at, and taken along."""
