@@ -11,13 +11,14 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 Value = str | float | bool | Mapping[str, str] | None  # of an option; None: it is only named
 
 _JOBS = ("run", "check", "submit")  # commands whose options are those of a file
 _ARGUMENTS = {"map": "columns"}  # flags that functions call otherwise
+_SIDES = ("chosen", "rejected")
 
 
 class _Caller(Protocol):
@@ -52,21 +53,58 @@ class _Program:
         return ", ".join(self.option(name, value, section) for name, value in values.items())
 
 
+class Word(str):
+    """What stands for a value in a call that is told, as it is."""
+
+    __repr__ = str.__str__
+
+
 @dataclass(frozen=True)
 class _Function(_Program):
-    """A function on tables: options are keyword arguments."""
+    """A function on tables: options are keyword arguments.
 
-    name: str = ""
+    Attributes:
+        call: its beginning, as "weigh(scores".
+        given: arguments that were given, by name.
+    """
+
+    call: str = ""
+    given: Mapping[str, object] = field(default_factory=dict)
 
     def option(self, name: str, value: Value, section: str) -> str:
         if section:
             return f"`{name}` of `options`" if value is None else f"`options={{{name!r}: {value!r}}}`"
+        if name == "rules" and self.call.startswith("compose"):
+            return "`rules` of `encore_ray.weigh`"  # weights have all of their rules
         name = _ARGUMENTS.get(name, name)
         return f"`{name}`" if value is None else f"{name}={value!r}"
 
     def again(self, values: Mapping[str, Value], section: str) -> str:
-        given = f"options={dict(values)!r}" if section else self.options(values)
-        return f"encore_ray.{self.name}(scores, {given})"
+        new = {"options": dict(values)} if section else {_ARGUMENTS.get(name, name): values[name] for name in values}
+        for name, value in new.items():
+            before = self.given.get(name)
+            if isinstance(before, Mapping) and isinstance(value, Mapping):
+                new[name] = {**before, **value}
+        told = {**self.given, **new}
+        return f"encore_ray.{', '.join([self.call, *(f'{name}={value!r}' for name, value in told.items())])})"
+
+
+@dataclass(frozen=True)
+class _Beside(_Program):
+    """A table beside that of the scores, whose columns nobody can name: they are to be called as ours."""
+
+    def option(self, name: str, value: Value, section: str) -> str:
+        if name == "rules":
+            return "a rules.yaml beside it"
+        ours = f"{{rule}}_{name}" if name in _SIDES else name
+        return f"`{ours}`" if value is None else f"{value} as {ours}"
+
+    def again(self, values: Mapping[str, Value], section: str) -> str:
+        named = [(name, value) for name, value in values.items() if not isinstance(value, Mapping)]
+        others = [
+            (name, column) for value in values.values() if isinstance(value, Mapping) for name, column in value.items()
+        ]
+        return f"rename {' and '.join(self.option(name, value, '') for name, value in [*named, *others])}"
 
 
 @dataclass(frozen=True)
@@ -168,9 +206,21 @@ def called_as(words: Sequence[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def called_on_tables(function: str) -> Iterator[None]:
-    """While it lasts, a function of ours on tables is at work."""
-    with _asked_by(_Function(name=function)):
+def called_on_tables(call: str, **given: object) -> Iterator[None]:
+    """While it lasts, a function of ours on tables is at work.
+
+    Args:
+        call: its beginning, as "weigh(scores".
+        given: arguments that were given; None for those that were not.
+    """
+    with _asked_by(_Function(call=call, given={name: value for name, value in given.items() if value is not None})):
+        yield
+
+
+@contextlib.contextmanager
+def reading_beside() -> Iterator[None]:
+    """While it lasts, a table is read whose columns nobody can name."""
+    with _asked_by(_Beside()):
         yield
 
 

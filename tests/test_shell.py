@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from encore_ray.shell import again, called, called_as, called_on_tables, command, option, options
+from encore_ray.shell import (
+    Word,
+    again,
+    called,
+    called_as,
+    called_on_tables,
+    command,
+    option,
+    options,
+    reading_beside,
+    to_paste,
+)
 
 
 def put(folder: Path, name: str) -> Path:
@@ -66,18 +77,32 @@ def test_a_command_on_a_jobs_file_is_told_what_sets_its_options() -> None:
 
 
 def test_a_function_is_told_of_arguments() -> None:
-    with called_on_tables("weigh"):
+    with called_on_tables("weigh(scores", options={"scheme": "encore"}, chosen=None, rules=Word("rules")):
         assert told() == [
             "`rules`",
             "rules='my rules.yaml'",
             "chosen='{rule}_a', columns={'pair_id': 'uid'}",
             "`options={'score_range': 'unit'}`",
         ]
-        assert again(chosen="{rule}_a") == "encore_ray.weigh(scores, chosen='{rule}_a')"
+        call = "encore_ray.weigh(scores, options={'scheme': 'encore'"
+        assert again(chosen="{rule}_a") == f"{call}}}, rules=rules, chosen='{{rule}}_a')"
+        assert again(score_range="unit", section="weigh") == f"{call}, 'score_range': 'unit'}}, rules=rules)"
+        assert to_paste(rules="r.yaml").endswith(", rules='r.yaml')")
         assert called() == "Python"
 
 
+def test_a_table_whose_columns_nobody_names_is_to_be_called_as_ours() -> None:
+    with called_as(["weigh", "--ratings", "x.csv"]), reading_beside():
+        assert option("rules") == "a rules.yaml beside it"
+        assert (
+            again(chosen="{rule}_a", rejected="{rule}_b")
+            == "rename {rule}_a as {rule}_chosen and {rule}_b as {rule}_rejected"
+        )
+        assert again(map={"pair_id": "uid"}) == "rename uid as pair_id"
+
+
 def test_a_program_is_told_of_keys() -> None:
+    assert option("overwrite", True) == "overwrite=True" and to_paste(overwrite=True) == "."
     assert option("score_range", "unit", section="weigh") == "weigh.score_range: unit"
 
 

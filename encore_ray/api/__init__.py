@@ -43,7 +43,7 @@ from encore_ray.passes.compose import compose_unit, tell_out_of_scale
 from encore_ray.passes.second_table import SecondTable, open_ratings
 from encore_ray.passes.weigh import weigh_units
 from encore_ray.rules import RuleSet
-from encore_ray.shell import called_on_tables
+from encore_ray.shell import Word, called_on_tables
 from encore_ray.storage import Folder, absolute
 
 __all__ = ["ComparedSchemes", "Rewards", "RunFolder", "Weights", "compare", "compose", "open_run", "weigh"]
@@ -52,7 +52,6 @@ Rules = RuleSet | Sequence[str] | str | PathLike[str]
 Options = WeighOptions | Mapping[str, Any]
 
 
-@called_on_tables("weigh")
 def weigh(
     scores: Scores,
     rules: Rules | None = None,
@@ -76,13 +75,12 @@ def weigh(
         ConfigError: options, rules or names of columns are wrong, or several columns may be meant. DataError: there are
             no scores, or one is not finite or outside its scale.
     """
-    with _weighable(scores, rules, options, Naming(chosen, rejected, columns or {})) as asked:
+    with _weighable("weigh", scores, rules, options, chosen=chosen, rejected=rejected, columns=columns) as asked:
         reducer = Reducer(LocalEngine())
         weights = weigh_units(asked.units, asked.rules, asked.options, reducer, ratings=asked.ratings)
     return Weights(weights, _said(asked.told))
 
 
-@called_on_tables("compose")
 def compose(
     scores: Scores,
     weights: Weights | Content | str | PathLike[str],
@@ -103,16 +101,18 @@ def compose(
         ConfigError: these are no weights. DataError: a rule's column is missing, or holds something else than numbers.
     """
     found = _weights(weights)
-    naming = Naming(chosen, rejected, columns or {})
-    with open_table(scores, naming, rules=found.rule_set.names) as table:
+    with (
+        called_on_tables("compose(scores, weights", chosen=chosen, rejected=rejected, columns=columns),
+        open_table(scores, Naming(chosen, rejected, columns or {}), rules=found.rule_set.names) as table,
+    ):
         rules = fitting_rules(table.units, found.rule_set, are_weighed=True)
         parts = [compose_unit(unit, found, rules) for unit in table.units]
         rewards = pa.concat_tables([part for part, _ in parts], promote_options="default")
         counts = sum((Counter(counted) for _, counted in parts), Counter())
-    return Rewards(rewards, "rewards", _said([*table.sentences, *tell_out_of_scale(counts)]), table.index)
+        told = _said([*table.sentences, *tell_out_of_scale(counts)])
+    return Rewards(rewards, "rewards", told, table.index)
 
 
-@called_on_tables("compare")
 def compare(
     scores: Scores,
     rules: Rules | None = None,
@@ -123,7 +123,7 @@ def compare(
     columns: Mapping[str, str] | None = None,
 ) -> ComparedSchemes:
     """All weight schemes on the same pairs, as `encore-ray compare` counts them; arguments as of `weigh`."""
-    with _weighable(scores, rules, options, Naming(chosen, rejected, columns or {})) as asked:
+    with _weighable("compare", scores, rules, options, chosen=chosen, rejected=rejected, columns=columns) as asked:
         reducer = Reducer(LocalEngine())
         made = compare_units(asked.units, asked.rules, asked.options, reducer, ratings=asked.ratings)
     return ComparedSchemes(Comparison.of(made), _said(asked.told))
@@ -145,10 +145,28 @@ class _Weighable:
 
 
 @contextlib.contextmanager
-def _weighable(scores: Scores, rules: Any, options: Options | None, naming: Naming) -> Iterator[_Weighable]:
-    """Scores in the form of ours, with their rules, and ratings where the options name any."""
-    given, asked = _given(rules), _options(options)
+def _weighable(
+    function: str,
+    scores: Scores,
+    rules: Any,
+    options: Options | None,
+    *,
+    chosen: str | None,
+    rejected: str | None,
+    columns: Mapping[str, str] | None,
+) -> Iterator[_Weighable]:
+    """Scores in the form of ours, with their rules, and ratings where the options name any.
+
+    Args:
+        function: that is called; the others as it takes them.
+    """
+    named = rules if rules is None or isinstance(rules, str | list) else Word("rules")
+    mapped = options if options is None or isinstance(options, Mapping) else Word("options")
     with contextlib.ExitStack() as held:
+        sides = {"chosen": chosen, "rejected": rejected, "columns": columns}
+        held.enter_context(called_on_tables(f"{function}(scores", rules=named, options=mapped, **sides))
+        given, asked = _given(rules), _options(options)
+        naming = Naming(chosen, rejected, columns or {})
         table = held.enter_context(open_table(scores, naming, rules=_names(given, scores)))
         known = known_rules(table.units, given, texts=table.account.rules if table.account else None)
         assert known.rules is not None

@@ -45,8 +45,8 @@ class Weights(_Shown):
 
     Attributes:
         weights: all of them, as `encore-ray weigh` stores it.
-        assumed: how a table in another form was read, and what was taken for granted of rules that nobody gave; empty
-            where nothing was.
+        assumed: how a table in another form was read, where its rules are, and what was taken for granted of rules that
+            nobody gave; empty where nothing was.
     """
 
     weights: Content

@@ -64,8 +64,10 @@ def show_raw(path: str, console: Console) -> Ending:
         raise ConfigError(f"{path} is nothing that inspect knows: {error}") from None
     console.print(f"[bold]{escape(path)}[/]: a table", highlight=False, soft_wrap=True)
     row = _show_first_row(looked.head, console) if looked.head is not None else {}
-    said = f"{near(path)} is a table with {plural(len(row), 'column')}."
-    return _begin(path, looked, said, {"first_row": row}, console)
+    seen = looked.head.num_rows if looked.head is not None else 0
+    rows = plural(seen, "row") if looked.is_whole else f"{seen:,} rows or more"
+    said = f"{near(path)} is a table of {rows} with {plural(len(row), 'column')}."
+    return _begin(path, looked, said, {"rows": seen if looked.is_whole else None, "first_row": row}, console)
 
 
 def _begin(path: str, looked: Looked, said: str, content: dict[str, Any], console: Console) -> Ending:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from encore_ray.errors import ConfigError
+from encore_ray.files.drafted import read_draft
 from encore_ray.schema import RULES_FILE
+from encore_ray.shell import near, to_paste
 from encore_ray.storage import Folder, is_remote
 
 JOB_NAME, CHAIN_NAME = "job.yaml", "chain.yaml"
@@ -34,21 +36,20 @@ class Draft:
         """Of the file to run."""
         return next(iter(self.files))
 
-    def write(self, folder: str, *, overwrite: bool = False, remedy: str = _REMEDY) -> None:
+    def write(self, folder: str, *, overwrite: bool = False) -> None:
         """Write the files; one that is there with another text is only replaced where that is asked for.
 
-        Args:
-            remedy: what to do then, for the message.
+        Rules that were drafted of scores are replaced where nobody has changed them, and never once somebody has.
 
         Raises:
             ConfigError: as of `refuse_others`, or it cannot be written.
         """
         place = Folder(folder)
-        self.refuse_others(folder, overwrite=overwrite, remedy=remedy)
+        self.refuse_others(folder, overwrite=overwrite)
         for name, text in self.files.items():
             place.write_atomic(name, text.encode())
 
-    def refuse_others(self, folder: str, *, overwrite: bool = False, remedy: str = _REMEDY) -> None:
+    def refuse_others(self, folder: str, *, overwrite: bool = False) -> None:
         """Raise ConfigError where a file is there with another text, or would replace one that it was made from."""
         place = Folder(folder)
         own = [name for name in self.files if place.path(name) in self.inputs]
@@ -57,12 +58,19 @@ class Draft:
                 f"{place.path(own[0])} is what the draft is made from, and would be replaced by it: name another file, "
                 "or another run folder, whose name the draft bears."
             )
-        others = [name for name, text in self.files.items() if _text_of(place, name) not in (None, text)]
-        if others and not overwrite:
-            raise ConfigError(
-                f"{' and '.join(map(place.path, others))} {'are' if len(others) > 1 else 'is'} there already, with "
-                f"another content. {remedy}"
-            )
+        standing = {name: _text_of(place, name) for name in self.files}
+        others = {name: was for name, was in standing.items() if was is not None and was != self.files[name]}
+        drafts = {name: read_draft(was) for name, was in others.items()}
+        for name, draft in drafts.items():
+            if draft is not None and draft.is_edited:
+                raise ConfigError(
+                    f"{place.path(name)} was {draft}, and would be replaced. Take it as it is, or move it away"
+                    f"{to_paste(rules=near(place.path(name)))}"
+                )
+        kept = [place.path(name) for name, draft in drafts.items() if draft is None]
+        if kept and not overwrite:
+            are = "are" if len(kept) > 1 else "is"
+            raise ConfigError(f"{' and '.join(kept)} {are} there already, with another content. {_REMEDY}")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Literal
 import pyarrow as pa
 
 from encore_ray.errors import EncoreError
-from encore_ray.foreign.files import table_files
+from encore_ray.foreign.files import PART_ROWS, table_files
 from encore_ray.foreign.form.naming import IDS, Naming
 from encore_ray.foreign.table import said_of
 from encore_ray.foreign.turn.turning import Turning
@@ -29,12 +29,14 @@ class Looked:
         kind: "numbers" of columns that may be scores and do not tell it.
         turning: how it would be read as scores; None of another one.
         problem: why it is not read as scores as it stands.
+        is_whole: whether these rows are all of them; more than the first part is not read to be counted.
     """
 
     head: pa.Table | None
     kind: Literal["scores", "texts", "numbers"]
     turning: Turning | None = None
     problem: EncoreError | None = None
+    is_whole: bool = True
 
     @property
     def has_texts_of_pairs(self) -> bool:
@@ -53,7 +55,7 @@ def look_at(uri: str) -> Looked:
         head = next(itertools.chain.from_iterable(file.parts() for file in files), None)
     if head is None or not head.num_rows:
         return Looked(None, "texts")
-    texts = files[0].texts
+    texts, is_whole = files[0].texts, len(files) == 1 and head.num_rows < PART_ROWS
     has_texts = any(
         kind_of(head.column(name), texts) in ("texts", "other") for name in head.column_names if name not in IDS
     )
@@ -61,5 +63,5 @@ def look_at(uri: str) -> Looked:
         with called_as(["weigh", "--scores", near(uri), "--output", WEIGHTS_FILE]), said_of(uri):
             turning = Turning.of(head, Naming(), table=uri, rules=None, texts=texts)
     except EncoreError as error:
-        return Looked(head, "texts" if has_texts else "numbers", problem=error)
-    return Looked(head, "texts" if _OF_TEXTS & set(turning.further) else "scores", turning)
+        return Looked(head, "texts" if has_texts else "numbers", problem=error, is_whole=is_whole)
+    return Looked(head, "texts" if _OF_TEXTS & set(turning.further) else "scores", turning, is_whole=is_whole)

@@ -122,7 +122,7 @@ def _is_whole(files: Sequence[tuple[Folder, str]], names: Sequence[str]) -> bool
             opened = OpenTable(parquet)
             if not {*names} <= {*opened.names}:
                 return True  # it is refused where it is read
-            nulls.update({name: opened.num_nulls(name) for name in names})
+            nulls.update(opened.all_nulls(names))
     chosen = [name for name in names if name.startswith(OWN[0])]
     return not any(nulls[name] for name in chosen) and len({nulls[name] for name in names if name not in chosen}) <= 1
 

@@ -30,6 +30,7 @@ from encore_ray.schema import (
     REJECTED_REWARD,
     WEIGHTS_FILE,
 )
+from encore_ray.shell import reading_beside
 from encore_ray.storage import Folder
 from encore_ray.visible import short
 
@@ -82,7 +83,9 @@ def open_beside(
         ConfigError: nothing is there. DataError: one holds no rewards, or those of other pairs.
     """
     with contextlib.ExitStack() as held:
-        yield [held.enter_context(_opened(name, uri, scores, scratch)) for name, uri in beside.items()]
+        with reading_beside():
+            others = [held.enter_context(_opened(name, uri, scores, scratch)) for name, uri in beside.items()]
+        yield others
 
 
 @contextlib.contextmanager

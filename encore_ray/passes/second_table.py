@@ -12,7 +12,7 @@ from encore_ray.folder.reading.tables import TableUnit, table_units
 from encore_ray.foreign.form.naming import Naming
 from encore_ray.foreign.table import score_table, table_content
 from encore_ray.rules import RuleSet
-from encore_ray.shell import option
+from encore_ray.shell import option, reading_beside
 from encore_ray.storage import Folder, absolute
 
 
@@ -44,7 +44,7 @@ def open_ratings(options: WeighOptions, rules: RuleSet, *, scratch: Folder) -> I
         return
     uri = absolute(options.ratings)
     with contextlib.ExitStack() as held:
-        with _said_of_ratings():
+        with _said_of_ratings(), reading_beside():
             own = own_rules_beside(uri)
             opened = score_table(uri, Naming(), rules=(own or rules).names, scratch=scratch)
             table = held.enter_context(opened)

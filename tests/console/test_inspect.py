@@ -321,6 +321,15 @@ def test_a_table_of_others_is_shown_with_what_to_begin_with(tmp_path: Path, monk
         assert "Hello." in inspected(tmp_path / f"texts.{kind}")
 
 
+def test_rows_are_counted_as_far_as_they_are_read(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    shapes.text(shapes.frame(), tmp_path / "one" / "a.csv")
+    console = Console(file=io.StringIO())
+    assert "is a table of 60 rows with 6 columns" in inspect_path(str(tmp_path / "one"), console=console).result
+    shapes.text(shapes.frame(), tmp_path / "one" / "b.csv")
+    assert "is a table of 60 rows or more with" in inspect_path(str(tmp_path / "one"), console=console).result
+
+
 def test_columns_that_do_not_tell_their_side_are_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pd.DataFrame({"harm_a": [0.5], "harm_b": [0.25]}).to_csv("ab.csv", index=False)

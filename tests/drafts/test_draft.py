@@ -252,6 +252,23 @@ def test_a_job_of_flags_writes_its_file_beside_the_run_folder_and_resumes(
     assert ended.value.code == 2
 
 
+def test_a_draft_of_scores_follows_the_table_until_it_is_changed(tmp_path: Path) -> None:
+    shapes.text(shapes.frame(), tmp_path / "x.csv")
+    drafted(tmp_path, "x.csv")
+    shapes.text(shapes.frame() * 10, tmp_path / "x.csv")
+    wanted = wanted_of(InputColumns().inputs(["x.csv"]), model=None, judge=None, rules=None, run="run")
+    made = draft(wanted, Names(str(tmp_path)))
+    made.write(str(tmp_path))
+    rules = tmp_path / "rules.yaml"
+    assert RuleSet.load(rules)[0].scale.hi == 10
+    rules.write_text(rules.read_text().replace("better", "worse", 1))
+    shapes.text(shapes.frame(), tmp_path / "x.csv")
+    again = draft(wanted, Names(str(tmp_path)))
+    assert set(again.files) == {"chain.yaml"}  # the rules that stand beside the table are somebody's
+    with pytest.raises(ConfigError, match=r"rules.yaml was drafted from x.csv, edited since, and would be replaced"):
+        made.write(str(tmp_path), overwrite=True)
+
+
 def test_a_csv_of_scores_makes_a_chain_with_rules_and_one_of_texts_does_not(tmp_path: Path) -> None:
     shapes.text(shapes.frame().assign(model="m"), tmp_path / "scores.csv")
     made = drafted(tmp_path, "scores.csv")

@@ -12,9 +12,10 @@ import pytest
 import encore_ray
 from encore_ray import Rule, RuleSet, Scale
 from encore_ray.folder.reading.tables import by_content, table_units
-from encore_ray.foreign import files, long, turning
+from encore_ray.foreign import files
 from encore_ray.foreign.form.naming import Naming
 from encore_ray.foreign.table import score_table
+from encore_ray.foreign.turn import long, turning
 from encore_ray.storage import Folder
 from tests.foreign import shapes
 

@@ -70,7 +70,7 @@ def _what_is_there(folder: Folder) -> str:
                 "this is no Parquet file, as this table must be. Write it as one, as by "
                 "pandas.read_csv(..).to_parquet(..)."
             )
-    return f"no such table: there is no such file or folder. In a run, {writer_of(folder.uri)} comes first."
+    return f"no such table. In a run, {writer_of(folder.uri)} comes first."
 
 
 def parts(folder: Folder, file: str) -> Iterator[Part]:

@@ -1,7 +1,7 @@
 """One Parquet file, opened for reading: its columns by exact name, its bytes checked against a digest."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -65,8 +65,20 @@ class OpenTable:
 
     def num_nulls(self, column: str) -> int:
         """Rows without a value in a column, from the statistics of the file where they tell."""
+        schema = self.parquet.metadata.schema
+        index = next((i for i in range(len(schema)) if schema.column(i).path == column), None)
+        return self._nulls(column, index)
+
+    def all_nulls(self, columns: Collection[str]) -> dict[str, int]:
+        """The same of several columns, by name."""
+        schema = self.parquet.metadata.schema
+        wanted = frozenset(columns)
+        places = ((schema.column(i).path, i) for i in range(len(schema)))
+        index = {path: i for path, i in places if path in wanted}
+        return {name: self._nulls(name, index.get(name)) for name in columns}
+
+    def _nulls(self, column: str, index: int | None) -> int:
         metadata = self.parquet.metadata
-        index = next((i for i in range(metadata.num_columns) if metadata.schema.column(i).path == column), None)
         num_nulls = 0
         for group in range(metadata.num_row_groups) if self.row_groups is None else self.row_groups:
             statistics = None if index is None else metadata.row_group(group).column(index).statistics
