@@ -201,7 +201,7 @@ def test_of_a_table_all_ratings_are_looked_at_and_of_rows_the_first(
     assert (looked.problem is None) == (said.startswith("those of "))
     clipped = found(job(tmp_path, inputs=[str(path)], weigh={"clip": True}))["ratings"]
     assert clipped.problem is None
-    assert (", but for 1 that are clipped" in clipped.notes[0]) == (looked.problem is not None)
+    assert (", but for 1 that are clipped for the weights" in clipped.notes[0]) == (looked.problem is not None)
 
 
 def test_rows_of_a_table_without_ids_are_named_by_their_number_and_those_without_ratings_are_none(
