@@ -146,7 +146,8 @@ class Rule:
         higher_is: whether a higher score means a better or a worse response.
         scale: declared range or levels of the score.
         link: how a head's raw outputs become a score.
-        out_of_range: what `weigh` does with a score outside the scale: stop, or clip and count.
+        out_of_range: what `weigh` does with a score outside the scale: stop, or count it in the end cell. Rewards are
+            composed of it as it is.
         veto: of a hard rule, which a response may break; None for a rule that only counts by its weight.
         points: prior factor on the weight, > 0; None for 1.
     """

@@ -361,3 +361,21 @@ def test_what_is_no_section_is_refused_whatever_stands_over_it(tmp_path: Path) -
     job.write_text("inputs: a\nrun: b\nweigh: clip\n")
     with pytest.raises(ConfigError, match="weigh: input should be a valid dictionary"):
         load_config(job, environ={"ENCORE_RAY_WEIGH_TEMPERATURE": "1"})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("max_bad_fraction=0.5", "--set prepare.max_bad_fraction=0.5"),
+        ("temperature=1", "--set weigh.temperature=1"),
+        ("prepare.temperature=1", "--set weigh.temperature=1"),
+        ("weigh.temprature=1", "--set weigh.temperature=1"),
+        ("rulez=a.yaml", "--set rules=a.yaml"),
+        ("weigh.temperature", "in one piece, as in --set weigh.temperature=VALUE"),
+        ("foo=1", "unknown option (known: inputs"),
+    ],
+)
+def test_an_option_that_is_none_is_answered_with_the_one_that_is_meant(given: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        assigned_values([given])
+    assert said in str(refused.value)

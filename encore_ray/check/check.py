@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from encore_ray.check.bad_rows import find_bad_rows, refuse_bad_rows
 from encore_ray.check.early import list_inputs
 from encore_ray.check.found import Found, find
 from encore_ray.check.place import look_at_place, look_at_standing, memory, size
@@ -64,7 +65,7 @@ def _look_at_inputs(config: JobConfig, files: list[SourceFile]) -> Iterator[str]
 
 
 def _look_at_corpus(config: JobConfig, files: list[SourceFile], samples: list[Sample]) -> Iterator[str]:
-    """Fills `samples` with one; errors as of `take_sample`, or DataError where no row can be used."""
+    """Fills `samples` with one; errors as of `take_sample`, or DataError where no row, or too few, can be used."""
     sample = take_sample(files, config.prepare, rated=config.model is None and config.judge is None)
     samples.append(sample)
     counts = sample.counts
@@ -82,9 +83,11 @@ def _look_at_corpus(config: JobConfig, files: list[SourceFile], samples: list[Sa
     yield from told(counts)
     if sample.pairs is None:
         raise DataError(f"No row can be used, of the {counts['rows']:,} that were looked at.")
-    empty = counts.get("reason.no_response", 0)
-    if counts["quarantined"] - empty > config.prepare.max_bad_fraction * (counts["rows"] - empty):
-        yield f"that is more than prepare.max_bad_fraction: {config.prepare.max_bad_fraction:g} ends the job"
+    bad = find_bad_rows(sample, config.prepare.max_bad_fraction)
+    if bad and bad.is_whole:
+        refuse_bad_rows(bad)
+    if bad:
+        yield f"{bad}. A run ends by them, if those of all rows are as many"
 
 
 def _look_at_cluster(config: JobConfig, files: list[SourceFile]) -> Iterator[str]:

@@ -47,7 +47,7 @@ def look_at_ratings(
             raise
         raise DataError(f"Of the ratings of {of} rows: {error}") from None
     clipped = sum(counts.num_clipped for counts in found.counts_K)
-    told = f", but for {clipped:,} that are clipped" if clipped else ""
+    told = f", but for {clipped:,} that are clipped for the weights (rewards keep them as they are)" if clipped else ""
     others = "" if is_all else "; what further ones hold shows when they are weighed"
     yield f"those of {of} rows lie on their scales{told}{others}"
 

@@ -15,6 +15,7 @@ from encore_ray.errors import DataError
 from encore_ray.folder.reading.memory import MemoryUnit
 from encore_ray.passes.corpus_scan import convert_settings, named_files, plan_corpus
 from encore_ray.passes.prepare import converted_counts
+from encore_ray.schema import QUARANTINE_SCHEMA
 
 ROWS_OF_ALL, MOST_ROWS, FEWEST_ROWS = 2048, 512, 8  # looked at: of all files together, and of each
 RATED_ROWS = 20_000  # where they bring the ratings that are weighed
@@ -32,6 +33,7 @@ class Sample:
         files: that were looked at.
         pairs: what they make, as pairs/ has it; None where no row can be used.
         counts: as `Prepared` has them.
+        quarantine: the rows that cannot be used, as schema.QUARANTINE_SCHEMA.
         is_whole: whether these are all rows of all files.
         left_out: what is wrong with files that are left out on request.
     """
@@ -40,6 +42,7 @@ class Sample:
     files: tuple[SourceFile, ...]
     pairs: pa.Table | None
     counts: Mapping[str, int]
+    quarantine: pa.Table
     is_whole: bool
     left_out: tuple[str, ...]
 
@@ -77,15 +80,18 @@ def take_sample(files: Sequence[SourceFile], options: PrepareOptions, *, rated: 
     settings = replace(convert_settings(options), limit_rows=most_rows)
     counts: Counter[str] = Counter()
     tables: list[pa.Table] = []
+    bad = [QUARANTINE_SCHEMA.empty_table()]
     for split in corpus.splits:
         converter = SplitConverter(split, table=corpus.table, settings=settings)
         tables += converter.units()
         counts.update(converted_counts(converter.outcome))
+        bad.append(converter.outcome.quarantine)
     return Sample(
         corpus=corpus,
         files=tuple(looked_at),
         pairs=pa.concat_tables(tables) if tables else None,
         counts=counts,
+        quarantine=pa.concat_tables(bad),
         is_whole=step == 1 and not left_out and all(one.num_lines < most_rows for one in scans),
         left_out=tuple(left_out),
     )

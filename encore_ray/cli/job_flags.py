@@ -14,12 +14,13 @@ from encore_ray.cli.inputs import InputColumnFlags, InputColumns
 from encore_ray.config import JobConfig
 from encore_ray.config.sources import assigned_values, load_config
 from encore_ray.errors import ConfigError
-from encore_ray.shell import near
+from encore_ray.shell import command, near
 from encore_ray.storage import absolute, is_remote
 
 if TYPE_CHECKING:
     from encore_ray.drafts.files import Draft
 
+_OF_CORPORA = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather")  # endings; JSON may be a job
 JobFile = tyro.conf.Positional[Annotated[str, flag("CONFIG.yaml")]]
 
 
@@ -112,6 +113,9 @@ class AnyJob(Job):
         if self.config is not None:
             if named:
                 raise ConfigError(f"{name} takes a CONFIG.yaml, or --{' and --'.join(named)}, not both.")
+            if self.config.removesuffix(".gz").endswith(_OF_CORPORA):
+                line = command("encore-ray", name, "--input", near(self.config), *self.over_words())
+                raise ConfigError(f"{self.config} is a corpus, and no job's file. Name it by --input:\n  {line}")
             return None
         if not self.input:
             raise ConfigError(f"{name} needs a CONFIG.yaml, or --input with --model or --judge. `init` drafts a file.")

@@ -29,6 +29,9 @@ def refuse_unknown_flags(args: Sequence[str], commands: Mapping[str, type]) -> N
     if command is None or not named:
         return
     have = flags_of(command)
+    for flag, option, value in zip(args, args[1:], args[2:], strict=False) if "--set" in have else ():
+        if flag == "--set" and not option.startswith("-") and "=" not in option and not value.startswith("-"):
+            raise ConfigError(f"--set takes OPTION=VALUE in one piece: --set {option}={value}.")
     for place in named:
         if _plain(args[place]) not in have | _OF_ALL:
             flag = args[place].partition("=")[0]

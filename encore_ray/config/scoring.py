@@ -40,7 +40,8 @@ class PrepareOptions(Section):
     ignore: list[str] | None = Field(
         default=None,
         description="Columns that are no part of the conversation, although they are called as one: system, history, "
-        "images, tools, context and the like; prompt_id, to tell prompts apart by their text.",
+        "images, tools, context and the like; prompt_id, to tell prompts apart by their text; ratings of rules that do "
+        "not count.",
     )
     unreadable: Literal["stop", "leave_out"] = Field(
         default="stop", description="What to do with a file that cannot be read or recognised; leave_out counts it."

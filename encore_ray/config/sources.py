@@ -6,6 +6,7 @@ A YAML key `weigh: {temperature: 1}` is the flag `--temperature 1` of `encore-ra
 
 import os
 from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -150,6 +151,8 @@ def assigned_values(assignments: Iterable[str]) -> dict[str, Any]:
         key, separator, text = assignment.partition("=")
         section, dot, option = key.strip().rpartition(".")
         kind = SECTIONS.get(section) if dot else JobConfig
+        if not separator and (meant := _meant(key.strip())):
+            raise ConfigError(f"{assignment}: expected OPTION=VALUE in one piece, as in --set {meant[0]}=VALUE.")
         if not separator or kind is None:
             raise ConfigError(
                 f"{assignment}: expected OPTION=VALUE or SECTION.OPTION=VALUE, as in weigh.temperature=1; sections "
@@ -159,9 +162,26 @@ def assigned_values(assignments: Iterable[str]) -> dict[str, Any]:
         if option in SECTIONS and not dot:
             raise ConfigError(f"{assignment}: {option} is a section; set its options, as in {option}.OPTION=VALUE.")
         if option not in kind.model_fields:
-            raise ConfigError(f"{assignment}: unknown option (known: {', '.join(kind.model_fields)}).")
+            raise ConfigError(f"{assignment}: {_unknown(key.strip(), kind, text)}")
         target[option] = _parse(text, kind, option, where=assignment)
     return values
+
+
+def _unknown(key: str, kind: type[BaseModel], text: str) -> str:
+    """What to say of an option that is none: which one was likely meant, else which ones there are."""
+    if meant := _meant(key):
+        return f"unknown option. Did you mean {' or '.join(f'--set {each}={text}' for each in meant)}?"
+    return f"unknown option (known: {', '.join(kind.model_fields)})."
+
+
+def _meant(key: str) -> list[str]:
+    """The options of a job's file that a key names: without its section, in another one, or mistyped."""
+    options = {f"{name}.{option}": option for name, section in SECTIONS.items() for option in section.model_fields}
+    options |= {name: name for name in JobConfig.model_fields.keys() - SECTIONS.keys()}
+    if key in options:
+        return [key]
+    last = key.rpartition(".")[2].replace("-", "_")
+    return [each for each, option in options.items() if option == last] or get_close_matches(key, options, n=1)
 
 
 def environment_values(environ: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -57,7 +57,11 @@ class WeighOptions(Section):
     min_active: float | None = Field(
         default=None, ge=0, le=1, description="Drop rules whose two scores differ in less than this share of pairs."
     )
-    clip: bool = Field(default=False, description="Clip and count scores outside their scale, for every rule.")
+    clip: bool = Field(
+        default=False,
+        description="Count scores outside their scale in the end cells, for every rule. Rewards are composed of "
+        "them as they are.",
+    )
     score_range: Literal["declared", "unit", "raw"] = Field(
         default="declared",
         description="Rules of different range: declared refuses, unit maps to [0, 1], raw mixes.",

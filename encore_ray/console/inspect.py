@@ -23,6 +23,8 @@ from encore_ray.artifacts import (
     TrainReport,
     WeightsFile,
 )
+from encore_ray.config import ScoreOptions
+from encore_ray.config.sources import section_defaults
 from encore_ray.console.ending import Ending, next_step
 from encore_ray.console.sentences import (
     tell_comparison,
@@ -65,6 +67,7 @@ from encore_ray.schema import (
     QUARANTINE_DIR,
     REASON,
     REWARDS_DIR,
+    RULES_FILE,
     SOURCE,
 )
 from encore_ray.shell import near
@@ -213,7 +216,7 @@ def _show_rules(rules: RuleSet, console: Console) -> None:
 def _show_model(path: str, console: Console) -> Ending:
     from encore_ray.models.loading.checkpoint import load_rules
     from encore_ray.models.loading.choose_strategy import choose_strategies
-    from encore_ray.models.loading.fetch import fetch_members
+    from encore_ray.models.loading.fetch import fetch_members, fetch_model
     from encore_ray.models.spec.source import ModelSource
     from encore_ray.passes.scorers.model.place import local_model
 
@@ -223,6 +226,8 @@ def _show_model(path: str, console: Console) -> Ending:
         f"[bold]{escape(path)}[/]: a model" + (f" of {len(members)} members" if len(members) > 1 else ""),
         soft_wrap=True,
     )
+    if not (fetch_model(place) / RULES_FILE).exists():
+        return _tell_unnamed(path, console)
     rules = load_rules(place)
     for member, choice in zip(members, choose_strategies(place), strict=True):
         name = f"{member}: " if len(members) > 1 else ""
@@ -233,6 +238,23 @@ def _show_model(path: str, console: Console) -> Ending:
     score = next_step("score the pairs of a run by it", "score", "--run", "RUN", "--model", near(path))
     content = {"model": path, "members": len(members), "rules": rules.to_list()}
     return Ending(f"{near(path)} is a model that scores under {plural(len(rules), 'rule')}.", [score], content)
+
+
+def _tell_unnamed(path: str, console: Console) -> Ending:
+    """A model that says no more of its heads than their labels, and where they become rules."""
+    from encore_ray.passes.scorers.model.plan import model_heads
+
+    _, heads = model_heads(path, section_defaults(ScoreOptions))
+    for head in heads[:MOST_ROWS]:
+        stated = [f"higher is {head.higher_is}"] if head.higher_is else []
+        stated += [f"{head.scale[0]:g} to {head.scale[1]:g}"] if head.scale else []
+        console.print(f"  {escape(visible(head.label))}  {' · '.join(stated)}".rstrip(), highlight=False)
+    if len(heads) > MOST_ROWS:
+        console.print(f"  {more(len(heads) - MOST_ROWS, 'heads', 'the model')}", highlight=False)
+    begin = next_step("draft a job with rules of these heads", "init", "CORPUS", "--model", near(path))
+    said = f"{near(path)} is a model with {plural(len(heads), 'head')}, of which no {RULES_FILE} says what they mean."
+    content = {"model": path, "heads": [head.label for head in heads], "rules": None}
+    return Ending(said, [begin], content)
 
 
 def _show_quarantine(folder: Folder, console: Console) -> Ending:

@@ -114,7 +114,8 @@ def plan(
         ids: "auto" takes `pair_id`, else `id`, where a file has it; "row" makes ids from content and line.
         columns: source columns to pass through; all by default. Ratings are always kept.
         rule_names: rules of the lists `chosen_scores` and `rejected_scores`, in their order.
-        ignored: columns that are not read as part of the conversation, although their name says so; prompt_id, too.
+        ignored: columns that are not read as part of the conversation, although their name says so; prompt_id and
+            ratings, too.
         leaves_out: leave out a file whose layout is not recognised, instead of refusing all.
 
     Raises:
@@ -205,7 +206,8 @@ def _reading(
         prompt_id_column = PROMPT_ID
     ratings = None
     if layout.can_be_rated:
-        ratings = find_ratings(common, rule_names=names, given=given_rules, has_rejected=not layout.is_single)
+        rated = {name: shape for name, shape in common.items() if name not in ignored}
+        ratings = find_ratings(rated, rule_names=names, given=given_rules, has_rejected=not layout.is_single)
     beside = find_beside(layout, shapes, columns=file.columns, ignored=ignored)
     used = {*layout.uses, *map(top_of, beside.read)}
     used |= {top_of(name) for name in (id_column, prompt_id_column, subset_column) if name}
@@ -228,7 +230,7 @@ def _reading(
 
 def _unread(found: Mapping[str, ColumnScan], reading: Reading) -> list[str]:
     """Columns of a file that are called as ratings and not read as such, with the reason."""
-    shapes = {name: usual_shape(column.shapes) for name, column in found.items()}
+    shapes = {name: usual_shape(column.shapes) for name, column in found.items() if name not in reading.ignored}
     read = reading.ratings.rules if reading.ratings else reading.layout.rules
     return unread_ratings(shapes, set(_common_columns(found)), read)
 

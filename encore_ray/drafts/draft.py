@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from encore_ray.check.bad_rows import find_bad_rows
 from encore_ray.check.sample import Sample, take_sample
 from encore_ray.config import InputOptions, PrepareOptions, RateOptions, ScoreOptions
 from encore_ray.config.sources import read_rules, resolve_model, section_defaults
@@ -58,7 +59,8 @@ def draft(wanted: Wanted, names: Names) -> Draft:
     files = list_files(input_specs(wanted.data))
     options = section_defaults(PrepareOptions)
     sample = take_sample(files, options, rated=wanted.model is None and wanted.judge is None)
-    found = [_corpus_found(sample, len(files))]
+    bad = find_bad_rows(sample, options.max_bad_fraction)
+    found = [_corpus_found(sample, len(files)), *([f"{bad}. Else a run ends by them"] if bad else [])]
     rules, lines = _scored_by(wanted, sample, found, names)
     guessed = []
     lines = [*_inputs(wanted.data, sample, names), *lines]
@@ -77,7 +79,7 @@ def draft(wanted: Wanted, names: Names) -> Draft:
         guessed.append(f"{why}, so each is mapped to [0, 1] (weigh.score_range: unit)")
     texts[name] = "\n".join(["# Drafted by `encore-ray init`; docs/configuration.md has all keys.", *lines]) + "\n"
     inputs = tuple(absolute(path) for path in (*paths, *([wanted.rules] if wanted.rules else [])))
-    return Draft(texts, tuple(found), tuple(guessed), inputs=inputs)
+    return Draft(texts, tuple(found), tuple(guessed), inputs=inputs, allowing=bad and bad.allowing)
 
 
 def _scored_by(

@@ -23,6 +23,7 @@ class Draft:
         found, guessed: sentences without an end.
         verb: of the command that runs it.
         inputs: files that it was made from, none of which is ever replaced.
+        allowing: the prepare.max_bad_fraction that the rows seen need; None where the usual one will do.
     """
 
     files: Mapping[str, str]
@@ -30,6 +31,7 @@ class Draft:
     guessed: tuple[str, ...]
     verb: str = "run"
     inputs: tuple[str, ...] = ()
+    allowing: float | None = None
 
     @property
     def name(self) -> str:

@@ -16,6 +16,9 @@ from encore_ray.schema import chosen_column, rejected_column
 
 MOST_LEVELS = 11  # as from 0 to 10: more values make a range
 _MOST_WHOLE = 256  # different whole numbers that are counted
+_OTHER = float("inf")  # a score that is no whole number, or one of too many: never a stray
+
+_Cells = tuple[float, float]  # the chosen and the rejected score of a pair
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Observed:
         name: of the rule.
         low, high: the smallest and the largest finite one, those left out that stand apart; None where there is none.
         levels: the values between, ascending, where all are few and whole numbers; None for others.
-        num_higher, num_lower: pairs whose chosen response has the higher, or the lower score.
+        num_higher, num_lower: pairs whose chosen response has the higher, or the lower score; those left out of which a
+            score is a stray, which says nothing of either side.
         strays: whole numbers far from all other scores.
     """
 
@@ -70,7 +74,7 @@ class _Seen:
     def __init__(self) -> None:
         self.whole: Counter[float] | None = Counter()  # of each whole number; None where there are many
         self.broken = Broken()
-        self.num_higher = self.num_lower = 0
+        self.higher, self.lower = Counter[_Cells](), Counter[_Cells]()  # pairs by their two scores
         self.low, self.high = float("inf"), float("-inf")
 
     def add(self, chosen_N: np.ndarray, rejected_N: np.ndarray) -> None:
@@ -86,8 +90,8 @@ class _Seen:
         broken_R = all_R[~is_whole_R]
         if broken_R.size:
             self.broken += Broken(broken_R.size, float(broken_R.min()), float(broken_R.max()))
-        self.num_higher += int((chosen_N > rejected_N).sum())
-        self.num_lower += int((chosen_N < rejected_N).sum())
+        for pairs, is_so_N in ((self.higher, chosen_N > rejected_N), (self.lower, chosen_N < rejected_N)):
+            pairs.update(_count_cells(chosen_N[is_so_N], rejected_N[is_so_N], apart=self.whole is not None))
 
     def of(self, name: str) -> Observed:
         whole = self.whole or {}
@@ -101,7 +105,26 @@ class _Seen:
             min(ends, default=None),
             max(ends, default=None),
             tuple(values) if 0 < len(values) <= MOST_LEVELS and not self.broken.num else None,
-            self.num_higher,
-            self.num_lower,
+            _num_without(self.higher, strays),
+            _num_without(self.lower, strays),
             tuple(strays),
         )
+
+
+def _count_cells(chosen_N: np.ndarray, rejected_N: np.ndarray, *, apart: bool) -> dict[_Cells, int]:
+    """How many pairs have which two whole numbers, any other score being `_OTHER`; or just how many there are."""
+    if not apart:
+        return {(_OTHER, _OTHER): len(chosen_N)}
+    cells_M = np.concatenate([chosen_N, rejected_N])
+    values, place_M = np.unique(np.where(cells_M == np.rint(cells_M), cells_M, _OTHER), return_inverse=True)
+    chosen_place_N, rejected_place_N = np.split(place_M, 2)
+    kinds, counts = np.unique(chosen_place_N * len(values) + rejected_place_N, return_counts=True)
+    return {
+        (float(values[kind // len(values)]), float(values[kind % len(values)])): count
+        for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True)
+    }
+
+
+def _num_without(pairs: Counter[_Cells], strays: Sequence[Stray]) -> int:
+    values = {stray.value for stray in strays}
+    return sum(count for cells, count in pairs.items() if values.isdisjoint(cells))

@@ -73,6 +73,7 @@ def draft_rules(observed: Sequence[Observed], *, of: str, texts: Mapping[str, st
     for each, rule in zip(observed, rules, strict=True):
         num = each.num_higher + each.num_lower
         share = f"the chosen response has the higher score in {each.num_higher:,} of the {num:,} pairs that differ"
+        share += f" and have no {_listed(each.strays)}" if each.strays else ""
         lines += [
             f"- name: {scalar_text(rule.name)}",
             f"  text: {scalar_text(rule.text)}",
@@ -85,7 +86,7 @@ def draft_rules(observed: Sequence[Observed], *, of: str, texts: Mapping[str, st
         notes.append(f"higher is taken to be worse for {', '.join(worse)}, by the labels; for the others better")
     else:
         notes.append("higher is taken to be better for all of them")
-    notes += [f"{each.name}: {stray}{_left_out(stray)}" for each in observed for stray in each.strays]
+    notes += [f"{each.name}: {stray}. {stray.advice}" for each in observed for stray in each.strays]
     return DraftedRules(rules, "\n".join(lines) + "\n", to_be_mapped(rules), tuple(notes))
 
 
@@ -153,8 +154,8 @@ def _spoken(scale: Scale) -> str:
     return f"from {scale.lo:g} to {scale.hi:g}"
 
 
-def _left_out(stray: Stray) -> str:
-    return ". The scale leaves it out: mend the data, or widen the scale" if stray.is_apart else ""
+def _listed(strays: Sequence[Stray]) -> str:
+    return " or ".join(f"{stray.value:g}" for stray in strays)
 
 
 def _seen(each: Observed) -> str:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-CODES = frozenset({-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0})  # that stand for a missing value
+from encore_ray.composition.scales.missing_codes import CODES, HOW_TO_MEND
+
 _MOST_STRAY = 0.001  # share of all values; or one
 _MOST_CODED = 0.5
 _FEWEST = 20  # values from which on one can be told from the rest
@@ -28,12 +29,26 @@ class Stray:
     high: float
 
     @property
+    def is_code(self) -> bool:
+        """Whether it is a usual code for a missing value."""
+        return self.value in CODES
+
+    @property
+    def advice(self) -> str:
+        """What became of it in a draft, and what to do, in sentences without an end."""
+        if self.is_code:
+            if self.is_apart:
+                return f"The scale leaves it out. It stands for no rating: {HOW_TO_MEND}"
+            return f"If it stands for no rating, take it off the scale, and {HOW_TO_MEND}"
+        return "The scale leaves it out: mend the data, or widen the scale"
+
+    @property
     def is_apart(self) -> bool:
         """Whether a scale for it and the others would be far too wide for them."""
         return 2 * min(abs(self.value - self.low), abs(self.value - self.high)) >= self.high - self.low
 
     def __str__(self) -> str:
-        likely = "a usual code for a missing value" if self.value in CODES else "likely a slip, or a code for no value"
+        likely = "a usual code for a missing value" if self.is_code else "likely a slip, or a code for no value"
         rest = f"the others lie from {self.low:g} to {self.high:g}"
         return f"{self.value:g} in {self.count:,} of {self.of:,}, where {rest}: {likely}"
 

@@ -215,16 +215,26 @@ def _trial(corpus: CorpusPlan, settings: ConvertSettings, limit: int) -> tuple[l
     return firsts, replace(settings, limit_rows=-(-limit // len(firsts)), unit_pairs=unit_pairs)
 
 
-def _check_account(counts: Mapping[str, int], max_bad_fraction: float, output: PassTable) -> None:
-    """Refuse too many bad rows. Prompts without a response are no fault: nothing is lost with them."""
-    assert counts["rows"] == counts["kept"] + counts["quarantined"], counts
+def judged_rows(counts: Mapping[str, int]) -> tuple[int, int]:
+    """How many rows are bad, and of how many: prompts without a response are no fault: nothing is lost."""
     empty = counts.get(f"{REASON_COUNT}{Reason.NO_RESPONSE}", 0)
-    judged = {**counts, "rows": counts["rows"] - empty, "quarantined": counts["quarantined"] - empty}
+    return counts["quarantined"] - empty, counts["rows"] - empty
+
+
+def advice_on(counts: Mapping[str, int]) -> list[str]:
+    """What to do about bad rows, a sentence for each of their reasons of which something can be said."""
+    return [f"{reason}: {words}" for reason, words in _ADVICE.items() if counts.get(f"{REASON_COUNT}{reason}")]
+
+
+def _check_account(counts: Mapping[str, int], max_bad_fraction: float, output: PassTable) -> None:
+    """Refuse too many bad rows."""
+    assert counts["rows"] == counts["kept"] + counts["quarantined"], counts
+    num_bad, num_rows = judged_rows(counts)
+    judged = {**counts, "rows": num_rows, "quarantined": num_bad}
     try:
         check_bad_fraction(judged, max_bad_fraction, output)
     except DataError as error:
-        advice = [f"  {reason}: {words}" for reason, words in _ADVICE.items() if counts.get(f"{REASON_COUNT}{reason}")]
-        raise DataError("\n".join([str(error), *advice])) from None
+        raise DataError("\n".join([str(error), *(f"  {advice}" for advice in advice_on(counts))])) from None
     if not counts["kept"]:
         raise DataError(f"No row is left: all {counts['rows']} are in {output.quarantine_folder.uri}.")
 
@@ -236,5 +246,7 @@ _ADVICE = {
     "prepare.ignore.",
     Reason.UNREAD_TRANSCRIPT: "turns are in one text, in an unknown form. Give them as [{role, content}, ...].",
     Reason.ROW_TOO_LARGE: "rows are longer than prepare.max_row_bytes. Raise it, if these are no mistake.",
+    Reason.BAD_RATING: "complete the ratings; or take the rule out of rules.yaml, and name both of its columns in "
+    "prepare.ignore.",
     Reason.BAD_LABEL: "if the labels are others than the format has, map them by inputs[].columns and chosen_if.",
 }

@@ -9,6 +9,7 @@ import numpy as np
 
 from encore_ray.composition.scales.binning import choose_binning
 from encore_ray.composition.scales.fitting_scale import fitting_scale, scale_text
+from encore_ray.composition.scales.missing_codes import codes_beyond, mend_codes
 from encore_ray.folder.protocol.commits import Commit
 from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.spec import EMBED, SCORE
@@ -130,11 +131,13 @@ def range_warnings(rules: RuleSet, notes: list[Any]) -> list[str]:
             continue
         low, high = min(lows), max(highs)
         if choose_binning(rule).outside(np.array([low, high])).any():
-            fitting = fitting_scale(low, high)
+            codes, fitting = codes_beyond(rule.scale.lo, rule.scale.hi, (low, high)), fitting_scale(low, high)
             scale = f"`scale: {scale_text(fitting)}`, or wider, or " if fitting else ""
+            clip = "`out_of_range: clip`, by which rewards are composed of such scores as they are"
+            told = mend_codes(codes) if codes else f"In rules.yaml write {scale}{clip}"
             warnings.append(
                 f"Rule {rule.name}: scores from {low:.6g} to {high:.6g} in the first units leave its scale of "
-                f"{rule.scale.lo:g} to {rule.scale.hi:g}. In rules.yaml write {scale}"
-                "`out_of_range: clip`; the scores are kept, only weigh stops at them and tells the range of all."
+                f"{rule.scale.lo:g} to {rule.scale.hi:g}. {told}; the scores are kept, "
+                "only weigh stops at them and tells the range of all."
             )
     return warnings

@@ -201,7 +201,7 @@ def test_of_a_table_all_ratings_are_looked_at_and_of_rows_the_first(
     assert (looked.problem is None) == (said.startswith("those of "))
     clipped = found(job(tmp_path, inputs=[str(path)], weigh={"clip": True}))["ratings"]
     assert clipped.problem is None
-    assert (", but for 1 that are clipped" in clipped.notes[0]) == (looked.problem is not None)
+    assert (", but for 1 that are clipped for the weights" in clipped.notes[0]) == (looked.problem is not None)
 
 
 def test_rows_of_a_table_without_ids_are_named_by_their_number_and_those_without_ratings_are_none(
@@ -304,3 +304,64 @@ def test_only_the_first_rows_of_a_file_are_read(tmp_path: Path) -> None:
     corpus.write_text(f"{row}\n" * 3 + "no JSON at all\n")
     sample = take_sample(list_files([InputSpec(str(corpus))]), PrepareOptions())
     assert (sample.counts["rows"], sample.counts["quarantined"], sample.is_whole) == (4, 1, True)
+
+
+def lacking(folder: Path, kind: str, *, num_rows: int = 60) -> JobConfig:
+    """A job on ratings of three rules, of which b lacks one in every tenth row, and c in another one."""
+    config = job(rated(folder, num_pairs=num_rows), inputs=[str(folder / f"corpus.{kind}")])
+    rows = [json.loads(line) for line in (folder / "corpus.jsonl").read_text().splitlines()]
+    for row in rows[::10]:
+        row["rejected__b"] = None
+    rows[3]["chosen__c"] = None
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), folder / "corpus.parquet")
+    else:
+        (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return config
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_ratings_that_too_many_rows_lack_are_refused_as_by_a_run_with_what_to_do(tmp_path: Path, kind: str) -> None:
+    config = lacking(tmp_path, kind)
+    looked = found(config)
+    with pytest.raises(DataError):
+        run_job(config)
+    problem = looked["corpus"].problem
+    assert isinstance(problem, DataError)
+    assert str(problem) == (
+        "7 of 60 rows (11.67%) cannot be used, more than prepare.max_bad_fraction allows (1.00%): 6 lack a rating of "
+        f"b (lines 1, 11, 21, 31, 41, … of corpus.{kind}); 1 lack a rating of c (line 4 of corpus.{kind}). Complete "
+        "these cells; or take b, c out of rules.yaml, with prepare.ignore: [chosen__b, rejected__b, chosen__c, "
+        "rejected__c] in the job's file; or have such rows left out by prepare.max_bad_fraction 0.15."
+    )
+    error = all_problems([*looked.values()], "job.yaml")
+    assert error is not None and error.exit_code == DataError.exit_code
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        {"max_bad_fraction": 0.15},
+        {"ignore": ["chosen__b", "rejected__b", "chosen__c", "rejected__c"]},
+    ],
+    ids=str,
+)
+def test_each_way_out_of_ratings_that_are_missing_is_one(tmp_path: Path, prepare: dict[str, Any]) -> None:
+    config = lacking(tmp_path, "jsonl").model_copy(update={"prepare": PrepareOptions.model_validate(prepare)})
+    if "ignore" in prepare:
+        (tmp_path / "rules.yaml").write_text(RULES.format("a", LEVELS))
+    assert problems(config) == []
+    made = run_job(config)
+    assert made.prepared["kept"] == (60 if "ignore" in prepare else 53)
+
+
+def test_rows_that_are_not_all_are_told_and_not_refused(tmp_path: Path) -> None:
+    jobs.write_corpus(tmp_path / "corpus.jsonl", num_pairs=MOST_ROWS * 2)
+    jobs.save_model(tmp_path / "model")
+    lines = (tmp_path / "corpus.jsonl").read_text().splitlines()
+    (tmp_path / "corpus.jsonl").write_text("\n".join(["{", *["{}"] * 9, *lines]) + "\n")
+    looked = found(jobs.config(tmp_path))["corpus"]
+    assert looked.problem is None
+    assert f"10 of the first {MOST_ROWS:,} rows (1.95%) cannot be used" in looked.notes[-1]
+    told = "by prepare.max_bad_fraction 0.02. A run ends by them, if those of all rows are as many"
+    assert looked.notes[-1].endswith(told)

@@ -215,6 +215,15 @@ def test_an_empty_quarantine_is_shown_as_empty(tmp_path: Path) -> None:
     assert inspected(tmp_path / "quarantine").strip().endswith("0 rows in quarantine")
 
 
+def test_a_sound_model_without_rules_is_shown_with_its_heads_and_the_line_that_drafts_them(tmp_path: Path) -> None:
+    tiny.save_own_form(tmp_path / "model", "llama", pooling="last", rules=RULES)
+    (tmp_path / "model" / "rules.yaml").unlink()
+    ending = inspect_path(str(tmp_path / "model"), console=Console(file=io.StringIO()))
+    assert ending.error is None and "of which no rules.yaml says what they mean" in ending.result
+    assert f"init CORPUS --model {tmp_path / 'model'}" in ending.steps[0].line
+    assert len(ending.content["heads"]) == len(RULES)
+
+
 def test_a_model_is_shown_with_its_rules(tmp_path: Path) -> None:
     tiny.save_own_form(tmp_path / "model", "llama", pooling="last", rules=RULES)
     text = inspected(tmp_path / "model")

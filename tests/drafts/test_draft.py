@@ -345,3 +345,36 @@ def test_a_job_is_named_by_its_file_or_by_flags(name: str, tmp_path: Path, capsy
     ):
         code, _, told = ended(capsys, f"{name} {words}")
         assert code == 2 and said in told
+
+
+def test_a_draft_says_which_ratings_are_missing_and_the_line_that_leaves_such_rows_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = with_texts(scored(60, honest=[1, 2, 3, 4, 5], kind=[5, 3, 1]))
+    honest = [None if n % 6 == 0 else value for n, value in enumerate(table["chosen__honest"].to_pylist())]
+    place = table.schema.get_field_index("chosen__honest")
+    pq.write_table(table.set_column(place, "chosen__honest", pa.array(honest)), "corpus.parquet")
+    code, said, _ = ended(capsys, "init corpus.parquet")
+    assert code == 0
+    (note,) = [each for each in said["result"]["found"] if "cannot be used" in each]
+    assert "10 lack a rating of honest (lines 1, 7, 13, 19, 25, … of corpus.parquet)" in note
+    assert ended(capsys, "check job.yaml")[0] == ended(capsys, "run job.yaml")[0] == DataError.exit_code
+    assert ended(capsys, "run job.yaml --set prepare.max_bad_fraction=0.2")[0] == 0
+    assert said["next"][-1].endswith("run job.yaml --set prepare.max_bad_fraction=0.2")
+
+
+def test_an_option_and_its_value_in_two_pieces_are_answered_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = ended(capsys, "check job.yaml --set weigh.temperature 1")
+    assert code == 2 and "--set weigh.temperature=1" in said
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "csv", "parquet"])
+@pytest.mark.parametrize("name", ["run", "check"])
+def test_a_corpus_in_place_of_a_job_is_answered_with_the_line_that_takes_it(
+    name: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / f"data.{kind}").write_text("{}")
+    code, _, said = ended(capsys, f"{name} data.{kind} --set weigh.temperature=1")
+    assert code == 2
+    assert f"data.{kind} is a corpus, and no job's file. Name it by --input:" in said
+    assert f"encore-ray {name} --input data.{kind} --set weigh.temperature=1" in said

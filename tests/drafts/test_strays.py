@@ -69,7 +69,10 @@ def test_a_scale_leaves_out_what_stands_apart_and_says_so() -> None:
     )
     scale, notes = drafted(np.tile([0.0, 1, 2, 3, 4, -1], 400))  # it may be a level, and no scale would suffer by it
     assert scale == "(-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)"
-    assert notes[-1].endswith("from 0 to 4: a usual code for a missing value")
+    assert notes[-1].endswith(
+        "from 0 to 4: a usual code for a missing value. If it stands for no rating, take it off the scale, and mend "
+        "the data to null, or leave such rows out"
+    )
 
 
 def test_scores_of_any_size_have_no_stray_among_them() -> None:
@@ -94,3 +97,31 @@ def test_what_is_counted_in_parts_is_what_is_counted_at_once() -> None:
     (parts,) = observe([table.slice(start, 100) for start in range(0, 600, 100)], ["a"])
     assert once == parts
     assert once.strays and once.strays[0].count == 2 * Counter(values.tolist())[99.0]
+
+
+@pytest.mark.parametrize("code", [99.0, -1.0, 999.0, 50.0])
+@pytest.mark.parametrize("others", [[1.0, 2.0], [1.0, 1.5]], ids=["whole", "broken"])
+def test_a_stray_is_no_evidence_for_a_direction(code: float, others: list[float]) -> None:
+    chosen, rejected = np.tile(others, 300), np.tile([3.0, 4.0, 5.0], 200)
+    if code == 50:  # a slip is rare
+        chosen[7] = code
+    else:  # a code, in the half of all at most, on one side or on both
+        chosen[np.arange(600) % 5 < 3], rejected[[3, 4]] = code, code
+    table = pa.table({"chosen__a": chosen, "rejected__a": rejected})
+    (seen,) = observe([table.slice(0, 100), table.slice(100)], ["a"])
+    fair = int(((chosen != code) & (rejected != code)).sum())
+    assert [stray.value for stray in seen.strays] == [code]
+    assert (seen.num_higher, seen.num_lower) == (0, fair) and seen.is_worse
+    drafted = draft_rules([seen], of="x")
+    assert drafted.rules[0].higher_is == "worse"
+    assert f"in 0 of the {fair:,} pairs that differ and have no {code:g}\n" in drafted.text
+
+
+def test_codes_of_each_rule_have_the_same_advice_and_none_to_widen_a_scale() -> None:
+    random = np.random.default_rng(3)
+    columns = {f"{side}__{rule}": random.integers(1, 6, 400) * 1.0 for side in ("chosen", "rejected") for rule in "abc"}
+    for rule, code in zip("abc", (-1.0, 99.0, 999.0), strict=True):
+        columns[f"chosen__{rule}"][::3] = code
+    notes = draft_rules(observe([pa.table(columns)], [*"abc"]), of="x").notes[-3:]
+    advice = "The scale leaves it out. It stands for no rating: mend the data to null, or leave such rows out"
+    assert [note.partition(": a usual code for a missing value. ")[2] for note in notes] == [advice] * 3

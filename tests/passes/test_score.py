@@ -45,3 +45,9 @@ def test_scores_that_weigh_takes_are_not_warned_of(scale: Scale, low: float | No
 
 def test_a_rule_that_clips_is_not_warned_of() -> None:
     assert range_warnings(rules(Scale(0, 1), out_of_range="clip"), notes(-5, 5)) == []
+
+
+def test_a_code_for_no_rating_is_mended_in_the_data_and_widens_no_scale() -> None:
+    (warning,) = range_warnings(rules(Scale(0, 5)), notes(-1.0, 5.0))
+    assert "-1 is a usual code for a missing value" in warning
+    assert "scale:" not in warning and "clip" not in warning

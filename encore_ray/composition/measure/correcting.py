@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from encore_ray.composition.measure.counts import RuleCounts
 from encore_ray.composition.measure.statistics import RuleStatistics
-from encore_ray.composition.scales.fitting_scale import fitting_scale, narrower_scale, scale_text
+from encore_ray.composition.scales.fitting_scale import narrower_scale, scale_text
 from encore_ray.composition.scales.score_range import ScoreRange, how_to_map, ranges_differ
 from encore_ray.errors import DataError
 from encore_ray.shell import option
@@ -35,7 +35,7 @@ def _corrections(counts_K: Sequence[RuleCounts], score_range: ScoreRange) -> lis
         rule, problems = counts.rule, counts.problems
         low, high = problems.observed_lo, problems.observed_hi
         if problems.out_of_range.count or counts.num_clipped:
-            fitting = None if rule.scale.levels else fitting_scale(low, high)
+            fitting = problems.fitting(rule.scale)
         elif fitting := narrower_scale(rule.scale, low, high):
             said.append(
                 f"Rule {rule.name}: its scale is far too wide for its scores, {low:.6g} to {high:.6g} on "

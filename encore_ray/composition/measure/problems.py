@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from encore_ray.composition.scales.binning import Binning
 from encore_ray.composition.scales.fitting_scale import fitting_scale, scale_text
-from encore_ray.rules import Rule
+from encore_ray.composition.scales.missing_codes import codes_beyond, mend_codes
+from encore_ray.rules import Rule, Scale
 from encore_ray.visible import short
 
 NUM_IDS_SHOWN = 5
@@ -49,13 +50,23 @@ class ScoreProblems:
             max(self.observed_hi, other.observed_hi),
         )
 
+    def codes(self, scale: Scale) -> list[float]:
+        """Ends of the scores that are outside of a scale, and usual codes for a missing value."""
+        return codes_beyond(scale.lo, scale.hi, (self.observed_lo, self.observed_hi))
+
+    def fitting(self, scale: Scale) -> Scale | None:
+        """The scale that fits all scores; None for levels, and where codes for a missing value are among them."""
+        if scale.levels or self.codes(scale):
+            return None
+        return fitting_scale(self.observed_lo, self.observed_hi)
+
     def sentences(self, rule: Rule, *, binning: Binning, num_responses: int, num_clipped: int = 0) -> list[str]:
         """What is wrong with a rule's scores, where and what to do; empty when nothing is.
 
         Args:
             num_responses: with a score of the rule. num_clipped: whose scores were out of range, and clipped.
         """
-        fitting = None if rule.scale.levels else fitting_scale(self.observed_lo, self.observed_hi)
+        codes, fitting = self.codes(rule.scale), self.fitting(rule.scale)
         correct = f"Correct the rule's scale in rules.yaml{f', as `scale: {scale_text(fitting)}`' if fitting else ''}"
         few = self.out_of_range.count <= MAX_CLIPPED * num_responses
         found = []
@@ -65,14 +76,16 @@ class ScoreProblems:
                 f"first pair_ids {_listed(self.non_finite)}. Fill them in, or remove these pairs; no option clips them."
             )
         if self.out_of_range.count:
-            slips = "Mend those that are slips, or stand for no rating. " if rule.scale.levels and few else ""
+            slips = "Mend those that are slips. " if rule.scale.levels and few else ""
             clip = (
-                ", or count such scores in the end cells: `out_of_range: clip` in the rule, or weigh.clip for all rules"
+                ", or count such scores in the end cells: `out_of_range: clip` in the rule, or weigh.clip for all "
+                "rules. That is for the weights alone: rewards are composed of the scores as they are"
             )
+            remedy = mend_codes(codes) if codes else f"{slips}{correct}{clip if few else ''}"
             found.append(
                 f"Rule {rule.name}: {self.out_of_range.count:,} of {num_responses:,} scores are out of range, first "
                 f"pair_ids {_listed(self.out_of_range)}. Expected {binning.lo:g} to {binning.hi:g}, found "
-                f"{self.observed_lo:g} to {self.observed_hi:g}. {slips}{correct}{clip if few else ''}."
+                f"{self.observed_lo:g} to {self.observed_hi:g}. {remedy}."
             )
         if num_clipped > num_responses / 2:
             found.append(

@@ -186,7 +186,7 @@ def write_warnings(
     if clipped:
         warnings.append(
             f"Scores outside their scale, of {statistics.num_responses:,} a rule, were counted in the end cells: "
-            f"{', '.join(clipped)}."
+            f"{', '.join(clipped)}. Rewards are composed of them as they are."
         )
     if ranges_differ:
         warnings.append(

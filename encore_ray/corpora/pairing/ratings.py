@@ -4,6 +4,7 @@ Either a pair of columns `chosen__<rule>` and `rejected__<rule>` for each rule, 
 `rejected_scores` with the rules' names in `rule_names` (or given by the user, in the order of the lists).
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,12 @@ from encore_ray.schema import CHOSEN, REJECTED, SIDE_SEPARATOR, Reason, chosen_c
 
 RULE_NAMES = "rule_names"
 CHOSEN_SCORES, REJECTED_SCORES = "chosen_scores", "rejected_scores"
+RATING_PREFIXES = (CHOSEN + SIDE_SEPARATOR, REJECTED + SIDE_SEPARATOR)
+_MISSING = re.compile(
+    f"(?:{'|'.join((*RATING_PREFIXES, f'{CHOSEN_SCORES} of ', f'{REJECTED_SCORES} of '))})(?P<rule>.+) is missing"
+)
 _NO_RATING = frozenset({"", "n/a", "na", "nan", "none", "null"})
 _NUMBERS = NUMERIC | {Shape.NUMBER}
-RATING_PREFIXES = (CHOSEN + SIDE_SEPARATOR, REJECTED + SIDE_SEPARATOR)
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,12 @@ def _why_unread(rule: str, shapes: Mapping[str, Shape], common: Collection[str])
     if any(name not in common for name in sides):
         return "more than half of the rows have none"
     return "rows of this layout have ratings of their own, or several pairs"
+
+
+def missing_rating(detail: str) -> str | None:
+    """The rule that a row lacks a rating of, from the detail with which it went to quarantine; None for others."""
+    found = _MISSING.fullmatch(detail)
+    return found["rule"] if found else None
 
 
 def rating_or_none(value: Any, where: str) -> float | None:

@@ -83,3 +83,34 @@ def test_rules_of_levels_have_no_scale_to_be_read_off_strays() -> None:
 
 def test_scores_that_suit_their_scales_are_refused_for_none() -> None:
     refuse_scores(statistics((WIDE, 40.0), (WIDE, 0.05)), score_range="declared")
+
+
+@pytest.mark.parametrize("code", [-1.0, 99.0, 999.0])
+@pytest.mark.parametrize(
+    "scale", [Scale(0.0, 5.0), Scale(1.0, 5.0, (1.0, 2.0, 3.0, 4.0, 5.0))], ids=["range", "levels"]
+)
+def test_codes_for_no_rating_are_mended_in_the_data_alike_for_each_rule(code: float, scale: Scale) -> None:
+    rules = RuleSet(Rule(name, "", "better", scale) for name in "ab")
+    sides = RANDOM.integers(1, 6, (2, 2, 200)) * 1.0  # [side, rule, pair]
+    sides[0, :, ::4] = code
+    ids = [f"p{n}" for n in range(200)]
+    found = RuleStatistics.measure(
+        *sides,
+        rules=rules,
+        binnings=[choose_binning(rule) for rule in rules],
+        has_rejected_N=np.ones(200, dtype=bool),
+        pair_ids=ids,
+        keys=ids,
+    )
+    said = refusal(found)
+    advice = (
+        f"{code:g} is a usual code for a missing value, and stands for no rating: mend the data to null, or leave such"
+    )
+    assert said.count(advice) == 2
+    assert "scale:" not in said and "clip" not in said  # neither makes no rating one
+
+
+def test_the_other_end_of_a_scale_is_no_code_and_clipping_is_told_as_what_it_is() -> None:
+    assert "`scale: {lo: -1, hi: 1}`" in refusal(statistics((Scale(0.0, 1.0), 1.0)))
+    few = refusal(statistics((Scale(-0.99, 0.99), 1.0)))
+    assert "That is for the weights alone: rewards are composed of the scores as they are" in few

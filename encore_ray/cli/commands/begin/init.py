@@ -65,9 +65,13 @@ class Init:
         path = os.path.relpath(os.path.join(folder, made.name))
         verbs = ["check", "run"] if made.verb == "run" else [made.verb]
         why = {"check": "see whether anything keeps it from running", "run": "run it", "chain": "run it"}
+        steps = [next_step(why[verb], verb, path) for verb in verbs]
+        if made.allowing is not None:
+            allow = ["--set", f"prepare.max_bad_fraction={made.allowing:g}"]
+            steps[1:] = [next_step("run it, such rows left out", "run", path, *allow)]
         return Ending(
             f"{' and '.join(made.files)} {be(len(made.files))} drafted: read what was guessed, and change it.",
-            [next_step(why[verb], verb, path) for verb in verbs],
+            steps,
             {
                 "files": [os.path.join(folder, file) for file in made.files],
                 "found": made.found,
