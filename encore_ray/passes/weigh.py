@@ -46,6 +46,8 @@ from encore_ray.shell import to_paste
 from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, absolute
 
+_WEIGHTS_HAVE = frozenset({"schema_version", "scheme", "rules"})  # in every version
+
 
 @dataclass(frozen=True)
 class Weigh(Step[Weights]):
@@ -94,7 +96,7 @@ class Weigh(Step[Weights]):
     def __call__(self, run: Run) -> Weights:
         units = table_units(self.scores or run.path(SCORES_DIR))
         rules = table_rules(units, self.rules or (run.rules if self.scores is None else None))
-        standing = None if run.overwrite else _standing_weights(run.folder, self.output)
+        standing = _standing_weights(run.folder, self.output, own=self.scores is None, overwrite=run.overwrite)
         with open_ratings(self.options, rules, scratch=run.folder) as ratings:
             for sentence in ratings.sentences if ratings else ():
                 run.note(sentence)
@@ -233,8 +235,12 @@ def _content(folder: Folder, name: str) -> Any:
     return None
 
 
-def _standing_weights(folder: Folder, name: str) -> Weights | None:
-    """The weights that are there already; None where there is no file, or an empty one."""
+def _standing_weights(folder: Folder, name: str, *, own: bool, overwrite: bool) -> Weights | None:
+    """The weights that are there already; None where there are none, or others are to be replaced.
+
+    Args:
+        own: of a run folder, where nobody else writes. Elsewhere only weights are ever replaced.
+    """
     try:
         if not folder.exists(name):
             return None
@@ -242,12 +248,22 @@ def _standing_weights(folder: Folder, name: str) -> Weights | None:
             raise ConfigError(f"{folder.path(name)} is a folder. Name a file for the weights.")
         if not folder.read_bytes(name).strip():
             return None
-        return read_weights(folder, name)
+        if not own and not _is_weights(_content(folder, name)):
+            raise ConfigError(
+                f"{folder.path(name)} is there, and is no weights file: it is not replaced. Name another file, or move "
+                "it away."
+            )
+        return None if overwrite else read_weights(folder, name)
     except (DataError, OSError):
         raise ResumeRefused(
             f"{folder.path(name)} is there, and holds no whole weights of this version to compare with. Name another "
             f"file, or replace it{to_paste(overwrite=True)}"
         ) from None
+
+
+def _is_weights(content: Any) -> bool:
+    """Whether it is what `weigh` writes, of any version, if it is whole or not."""
+    return isinstance(content, dict) and {*content} >= _WEIGHTS_HAVE
 
 
 def _learn(

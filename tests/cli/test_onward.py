@@ -1,0 +1,71 @@
+"""What a command was given goes on into the lines that it ends with, and these work as they stand."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from encore_ray.cli.flags import weigh_words
+from encore_ray.cli.parsing import parse
+from encore_ray.composition.weigh.schemes import SCHEMES
+from encore_ray.config import WeighOptions
+from tests.passes.test_foreign_scores import run
+
+GIVEN = ("--clip", "--score-range", "unit", "--temperature", "1", "--chosen", "{rule}_up", "--rejected", "{rule}_down")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two rules of other ranges, one score of which lies outside: a table that is read by options alone."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(5)
+    columns = {
+        f"{rule}_{side}": top * (0.5 + shift + 0.1 * rng.standard_normal(80)).clip(0, 1)
+        for rule, top in (("harm", 1), ("help", 5))
+        for side, shift in (("up", 0.15), ("down", -0.15))
+    }
+    columns["harm_up"][7] = 1.5
+    pd.DataFrame(columns).to_csv("s.csv", index=False)
+    scale = "{name: NAME, text: x, higher_is: better, scale: {lo: 0, hi: TOP}}"
+    rules = [scale.replace("NAME", name).replace("TOP", top) for name, top in (("harm", "1"), ("help", "5"))]
+    Path("rules.yaml").write_text(f"[{', '.join(rules)}]\n")
+    return tmp_path
+
+
+def lines(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, list[str]]:
+    """The commands that one ends with, by their names."""
+    capsys.readouterr()
+    assert run(*words, "--json") == 0, capsys.readouterr().err
+    found = [shlex.split(line) for line in json.loads(capsys.readouterr().out)["next"]]
+    return {line[1]: line[1:] for line in found}
+
+
+def test_lines_to_paste_carry_what_was_given_and_lead_around(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weighed = lines(capsys, "weigh", "--scores", "s.csv", "--output", "weights.json", *GIVEN)
+    for _ in range(2):  # the second time, all results are there already
+        assert set(GIVEN) <= {*weighed["compare"]}
+        lines(capsys, *weighed["compose"])
+        compared = lines(capsys, *weighed["compare"])
+        assert set(GIVEN) - {"--temperature", "1"} <= {*compared["weigh"]}  # which uniform weights do not look at
+        lines(capsys, *compared["weigh"])
+
+
+def test_what_a_run_has_been_given_is_not_told_again(place: Path) -> None:
+    command = parse(["weigh", "--scores", "s.csv", "--output", "w.json"])
+    assert command.options == WeighOptions()  # type: ignore[attr-defined]
+    assert weigh_words(WeighOptions(), "encore") == []
+
+
+@pytest.mark.parametrize("scheme", [scheme for scheme in SCHEMES if not scheme.why_only_compared])
+def test_a_scheme_gets_the_options_that_it_takes(scheme: type, tmp_path: Path) -> None:
+    given = WeighOptions(temperature=1, seed=3, by_group=True, num_bins=7, clip=True, log_base="2")
+    words = weigh_words(given, scheme.name)
+    assert {"--num-bins", "7", "--clip", "--log-base", "2"} <= {*words}
+    assert ("--temperature" in words) == ("temperature" in scheme.takes)
+    assert ("--seed" in words) == ("seed" in scheme.takes)
+    own = ["--rule", "harm"] if "rule" in scheme.takes else []
+    parsed = parse(["weigh", "--scores", "s", "--output", "w", "--scheme", scheme.name, *own, *words])
+    assert parsed.options.num_bins == 7  # type: ignore[attr-defined]
