@@ -17,6 +17,11 @@ def _that_take(option: str) -> str:
     return name_schemes(scheme for scheme in SCHEMES if option in scheme.takes)
 
 
+def that_take(option: str) -> list[str]:
+    """The schemes that look at an option of `weigh`."""
+    return [scheme.name for scheme in SCHEMES if option in scheme.takes]
+
+
 OF_ONE_SCHEME = ("scheme", "rule", "num_rules")  # which a comparison of all does not have
 # Options that some schemes refuse.
 OF_SOME_SCHEMES = ("num_rules", "rule", "force_consensus", "ratings", "by_group")

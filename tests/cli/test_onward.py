@@ -69,3 +69,20 @@ def test_a_scheme_gets_the_options_that_it_takes(scheme: type, tmp_path: Path) -
     own = ["--rule", "harm"] if "rule" in scheme.takes else []
     parsed = parse(["weigh", "--scores", "s", "--output", "w", "--scheme", scheme.name, *own, *words])
     assert parsed.options.num_bins == 7  # type: ignore[attr-defined]
+
+
+def test_an_option_that_the_scheme_of_the_run_does_not_look_at_is_refused(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("run").mkdir()
+    Path("run/config.yaml").write_text("weigh: {scheme: uniform, temperature: 3.0}\n")
+    assert run("weigh", "--run", "run", "--temperature", "0.5") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "--temperature is of scheme encore, consensus_encore; the run's scheme, uniform, does not look at it." in said
+    )
+    assert "weigh --run run --temperature 0.5 --scheme encore" in said
+    assert run("weigh", "--run", "run", "--temperature", "3") == 2  # as the run has it: refused for its scores alone
+    assert "No such file or folder" in capsys.readouterr().err
+    assert run("weigh", "--scores", "s.csv", "--output", "w.json", "--scheme", "uniform", "--seed", "3") == 2
+    assert "--seed is of scheme random; scheme, uniform, does not" in " ".join(capsys.readouterr().err.split())

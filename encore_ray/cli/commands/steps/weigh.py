@@ -15,10 +15,12 @@ from encore_ray.cli.flags import (
 from encore_ray.cli.scores import ScoreColumnFlags, open_scores
 from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config import ClusterOptions, WeighOptions
-from encore_ray.config.sources import keep_options, read_rules
-from encore_ray.config.weighing import OF_ONE_SCHEME
+from encore_ray.config.sources import keep_options, options_of_run, read_rules, section_defaults
+from encore_ray.config.weighing import OF_ONE_SCHEME, not_taken, that_take
 from encore_ray.console.ending import Ending, NextStep, next_step
 from encore_ray.console.steps import replacing
+from encore_ray.errors import ConfigError
+from encore_ray.shell import again, option
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -54,6 +56,7 @@ class Weigh:
         from encore_ray.cli.command import explicit_paths, open_command, refuse_over_inputs
         from encore_ray.schema import SCORES_DIR, WEIGHTS_FILE
 
+        _refuse_not_taken(self.options, self.run)
         scores, output = explicit_paths("weigh", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
         ratings = absolute(self.options.ratings) if self.options.ratings else None
@@ -117,3 +120,21 @@ class Weigh:
                 *["compare", *scores, "--output", comparison, *options, *replacing(comparison, COMPARISON_FILE)],
             ),
         ]
+
+
+def _refuse_not_taken(options: WeighOptions, run: str | None) -> None:
+    """ConfigError for an option that is given and would decide nothing, since the scheme does not look at it."""
+    from encore_ray.schema import WEIGHTS_FILE
+
+    folder = Folder(absolute(run)) if run else None
+    usual = section_defaults(WeighOptions, run=options_of_run(WeighOptions, folder) if folder else None)
+    given = [name for name in not_taken(options.scheme) if getattr(options, name) != getattr(usual, name)]
+    if not given:
+        return
+    takes = that_take(given[0])
+    anew = {"overwrite": True} if folder is not None and folder.exists(WEIGHTS_FILE) else {}
+    of = "the run's scheme" if run and options.scheme == usual.scheme else "scheme"
+    raise ConfigError(
+        f"{option(given[0])} is of scheme {', '.join(takes)}; {of}, {options.scheme}, does not look at it. Leave it "
+        f"out, or weigh by one that does:\n  {again(scheme=takes[0], **anew)}"
+    )
