@@ -84,7 +84,7 @@ class _Command:
         return self.words[:1] != () and self.words[0] in _JOBS
 
     def option(self, name: str, value: Value, section: str) -> str:
-        if self.is_of_job and value is not True:
+        if self.is_of_job and (section or value is not True):
             return shlex.join(_set(name, value, section))
         return shlex.join(flag_words(name, value))
 
@@ -94,7 +94,7 @@ class _Command:
     def again(self, values: Mapping[str, Value], section: str) -> str:
         words = list(self.words)
         for name, value in values.items():
-            if self.is_of_job and value is not True:
+            if self.is_of_job and (section or value is not True):
                 words += _set(name, value, section)
                 continue
             words, before = _without(words, _name_of(name), has_values=value is not True)
@@ -194,7 +194,7 @@ def _name_of(option: str) -> str:
 
 def _set(name: str, value: Value, section: str) -> list[str]:
     key = f"{section}.{name}" if section else name
-    return ["--set", key if value is None else f"{key}={value}"]
+    return ["--set", key if value is None else f"{key}={'true' if value is True else value}"]
 
 
 def flag_words(name: str, value: Value) -> list[str]:

@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import encore_ray
 from encore_ray.cli.flags import weigh_words
 from encore_ray.cli.parsing import parse
 from encore_ray.composition.weigh.schemes import SCHEMES
 from encore_ray.config import WeighOptions
+from encore_ray.errors import DataError
+from encore_ray.shell import again, called_as, option
 from tests.passes.test_foreign_scores import run
 
 GIVEN = ("--clip", "--score-range", "unit", "--temperature", "1", "--chosen", "{rule}_up", "--rejected", "{rule}_down")
@@ -86,3 +89,39 @@ def test_an_option_that_the_scheme_of_the_run_does_not_look_at_is_refused(
     assert "No such file or folder" in capsys.readouterr().err
     assert run("weigh", "--scores", "s.csv", "--output", "w.json", "--scheme", "uniform", "--seed", "3") == 2
     assert "--seed is of scheme random; scheme, uniform, does not" in " ".join(capsys.readouterr().err.split())
+
+
+def test_scores_outside_of_a_scale_that_no_file_has_lead_to_lines_that_work(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("rules.yaml").unlink()
+    frame = pd.read_csv("s.csv").rename(columns=lambda name: name.replace("up", "chosen").replace("down", "rejected"))
+    frame.loc[7, "harm_chosen"] = 50
+    frame.to_csv("s.csv", index=False)
+    words = ("weigh", "--scores", "s.csv", "--output", "w.json", "--score-range", "unit")
+    assert run(*words) == 3
+    told = capsys.readouterr().err
+    said = " ".join(told.split())
+    assert "Mend those that are slips, or stand for no rating, or count such scores in the end cells: --clip" in said
+    assert "scale: {" not in said and "out_of_range: clip" not in said  # neither is to be written anywhere, or helps
+    clip, init = [shlex.split(line)[1:] for line in told.splitlines() if line.startswith("  ") and "encore-ray" in line]
+    assert run(*init) == 0
+    assert Path("rules.yaml").exists()
+    assert clip == [*words, "--clip"]
+    assert run(*clip) == 0
+
+
+def test_a_function_is_told_in_its_own_words_what_to_do_about_scores_outside_of_a_scale(place: Path) -> None:
+    frame = pd.read_csv("s.csv").rename(columns=lambda name: name.replace("up", "chosen").replace("down", "rejected"))
+    frame.loc[7, "harm_chosen"] = 50
+    with pytest.raises(DataError) as refused:
+        encore_ray.weigh(frame, options={"score_range": "unit"})
+    assert "options={'clip': True}" in str(refused.value)
+    assert "--" not in str(refused.value) and "rules.yaml" not in str(refused.value)
+
+
+def test_a_job_is_told_of_clipping_as_its_file_has_it() -> None:
+    with called_as(["run", "job.yaml"]):
+        assert option("clip", True, section="weigh") == "--set weigh.clip=true"
+        assert again(section="weigh", clip=True).endswith("run job.yaml --set weigh.clip=true")
+        assert again(overwrite=True).endswith("run job.yaml --overwrite")
