@@ -212,12 +212,8 @@ class Run:
 
     @property
     def rules(self) -> RuleSet | None:
-        """The rules of the run as they are now: their scales may have been corrected after scoring.
-
-        They are a copy, of no place: what is to be corrected is the file that a job names.
-        """
-        rules = run_rules(self.folder)
-        return rules and RuleSet(rules)
+        """The rules of the run as they are now: their scales may have been corrected after scoring."""
+        return run_rules(self.folder)
 
     def note(self, text: str) -> None:
         """A line for the terminal and the log."""

@@ -122,9 +122,9 @@ class _Command:
         return self.words[:1] != () and self.words[0] in _JOBS
 
     def option(self, name: str, value: Value, section: str) -> str:
-        if self.is_of_job and value is not True:
+        if self.is_of_job and (section or value is not True):
             return shlex.join(_set(name, value, section))
-        return shlex.join(_flag(name, value))
+        return shlex.join(flag_words(name, value))
 
     def options(self, values: Mapping[str, Value]) -> str:
         return " ".join(self.option(name, value, "") for name, value in values.items())
@@ -132,13 +132,13 @@ class _Command:
     def again(self, values: Mapping[str, Value], section: str) -> str:
         words = list(self.words)
         for name, value in values.items():
-            if self.is_of_job and value is not True:
+            if self.is_of_job and (section or value is not True):
                 words += _set(name, value, section)
                 continue
             words, before = _without(words, _name_of(name), has_values=value is not True)
             if isinstance(value, Mapping):
                 value = {**dict(word.split("=", 1) for word in before if "=" in word), **value}
-            words += _flag(name, value)
+            words += flag_words(name, value)
         return command("encore-ray", *words)
 
 
@@ -244,10 +244,11 @@ def _name_of(option: str) -> str:
 
 def _set(name: str, value: Value, section: str) -> list[str]:
     key = f"{section}.{name}" if section else name
-    return ["--set", key if value is None else f"{key}={value}"]
+    return ["--set", key if value is None else f"{key}={'true' if value is True else value}"]
 
 
-def _flag(name: str, value: Value) -> list[str]:
+def flag_words(name: str, value: Value) -> list[str]:
+    """An option as the words of a command line; arguments as of `option`."""
     if value is None or value is True:
         return [_name_of(name)]
     if isinstance(value, Mapping):

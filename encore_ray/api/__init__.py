@@ -77,7 +77,9 @@ def weigh(
     """
     with _weighable("weigh", scores, rules, options, chosen=chosen, rejected=rejected, columns=columns) as asked:
         reducer = Reducer(LocalEngine())
-        weights = weigh_units(asked.units, asked.rules, asked.options, reducer, ratings=asked.ratings)
+        weights = weigh_units(
+            asked.units, asked.rules, asked.options, reducer, ratings=asked.ratings, rules_in=asked.rules.place
+        )
     return Weights(weights, _said(asked.told))
 
 
@@ -125,7 +127,9 @@ def compare(
     """All weight schemes on the same pairs, as `encore-ray compare` counts them; arguments as of `weigh`."""
     with _weighable("compare", scores, rules, options, chosen=chosen, rejected=rejected, columns=columns) as asked:
         reducer = Reducer(LocalEngine())
-        made = compare_units(asked.units, asked.rules, asked.options, reducer, ratings=asked.ratings)
+        made = compare_units(
+            asked.units, asked.rules, asked.options, reducer, ratings=asked.ratings, rules_in=asked.rules.place
+        )
     return ComparedSchemes(Comparison.of(made), _said(asked.told))
 
 

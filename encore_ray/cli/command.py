@@ -1,6 +1,7 @@
-"""What commands that do passes share: the run that they open, and the tables that they are told of."""
+"""What commands that do passes share: the run that they open, what they are told to read, and where they write."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,8 +12,8 @@ from encore_ray.config.sources import options_of_run, section_defaults
 from encore_ray.errors import ConfigError
 from encore_ray.run import Run, hold_run
 from encore_ray.schema import REWARDS_DIR, WEIGHTS_FILE
-from encore_ray.shell import again, command
-from encore_ray.storage import Folder, absolute, require_paths
+from encore_ray.shell import again, command, near, to_paste
+from encore_ray.storage import Folder, absolute, is_remote, require_paths
 
 
 def open_command(
@@ -86,3 +87,38 @@ def explicit_paths(
         raise ConfigError(f"{command} takes --run, or --{table} with --output, not both.")
     found = inputs[table]
     return (absolute(found) if found else None), (absolute(output) if output else None)
+
+
+def refuse_over_inputs(outputs: Iterable[str], inputs: Mapping[str, str | None], *, instead: str) -> None:
+    """ConfigError where what a command would write is what it reads, lies in it, or has it within.
+
+    Args:
+        outputs: absolute paths of the files and folders that it writes.
+        inputs: absolute paths of what it reads, by their flags.
+        instead: what --output could be, to paste.
+    """
+    for output in outputs:
+        for flag, read in inputs.items():
+            if read is None or not (how := _how_it_lies(_real(output), _real(read))):
+                continue
+            raise ConfigError(
+                f"{near(output)}, which this command would write, {how} --{flag} {near(read)}, which it reads. Have "
+                f"the results elsewhere{to_paste(output=instead)}"
+            )
+
+
+def _how_it_lies(output: str, read: str) -> str | None:
+    if output == read or _is_one_file(output, read):
+        return "is"
+    if output.startswith(f"{read.rstrip('/')}/"):
+        return "lies in"
+    return "would replace" if read.startswith(f"{output}/") else None
+
+
+def _is_one_file(*paths: str) -> bool:
+    """Whether both are there and one and the same, as by a hard link."""
+    return not any(map(is_remote, paths)) and all(map(os.path.exists, paths)) and os.path.samefile(*paths)
+
+
+def _real(path: str) -> str:
+    return path.rstrip("/") if is_remote(path) else os.path.realpath(path)

@@ -9,10 +9,11 @@ from typing import Annotated, Any, get_args, get_origin
 
 import tyro
 
-from encore_ray.config import PrepareOptions, Section
+from encore_ray.config import PrepareOptions, Section, WeighOptions
 from encore_ray.config.sources import make_section, options_of_run, section_defaults, section_name
-from encore_ray.config.weighing import OF_SOME_SCHEMES
+from encore_ray.config.weighing import OF_ONE_SCHEME, OF_SOME_SCHEMES, not_taken
 from encore_ray.errors import ConfigError
+from encore_ray.shell import flag_words
 from encore_ray.storage import Folder, absolute
 
 
@@ -108,6 +109,22 @@ def section_flags(section: type[Section], *, without: Collection[str] = ()) -> A
         return signed
 
     return tyro.conf.arg(name=section_name(section).replace("_", "-"), constructor_factory=constructor)
+
+
+def option_words(options: Section, *, without: Collection[str] = ()) -> list[str]:
+    """Options that a command was given, as one would type them for another command that takes them too.
+
+    Args:
+        without: options that the other command does not have.
+    """
+    usual = section_defaults(type(options))
+    given = {name: value for name, value in options if name not in without and value != getattr(usual, name)}
+    return [word for name, value in given.items() for word in flag_words(name, value)]
+
+
+def weigh_words(options: WeighOptions, scheme: str) -> list[str]:
+    """The same of options of a comparison, for a `weigh` by one of its schemes: without those that it does not take."""
+    return option_words(options, without=(*OF_ONE_SCHEME, *not_taken(scheme)))
 
 
 def _fitting(section: type[Section], values: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import tyro
 from encore_ray.cli.flags import flag, named_columns
 from encore_ray.errors import ConfigError
 from encore_ray.rules import RuleSet
-from encore_ray.shell import again, near
+from encore_ray.shell import again, command, near
 
 if TYPE_CHECKING:
     from encore_ray.foreign.form.naming import Naming
@@ -84,6 +84,7 @@ def open_scores(
             raise ConfigError("--chosen, --rejected and --map name columns of --scores; with --run there are none.")
         yield Scores(None, rules)
         return
+    from encore_ray.composition.measure.correcting import UnfitScores
     from encore_ray.drafts.inferred import keep_draft, known_rules
     from encore_ray.folder.reading.tables import table_units
 
@@ -101,7 +102,13 @@ def open_scores(
             run.note("no rules are given, so they are read off the scores")
         for sentence in [*(f"assumed: {each}" for each in found.assumed), *found.sentences]:
             run.note(sentence)
-        yield Scores(table.uri, found.rules)
+        try:
+            yield Scores(table.uri, found.rules)
+        except UnfitScores as error:
+            if draft is None or draft.is_there or columns.chosen or columns.rejected:
+                raise
+            init = command("encore-ray", "init", near(uri), *columns.words)
+            raise UnfitScores(f"{error}\nTo have a rules.yaml with scales to correct:\n  {init}") from None
         if draft is not None:
             draft.write()
             run.note(f"rules: {draft.path} ({draft.told})")

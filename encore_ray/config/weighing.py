@@ -17,8 +17,21 @@ def _that_take(option: str) -> str:
     return name_schemes(scheme for scheme in SCHEMES if option in scheme.takes)
 
 
+def that_take(option: str) -> list[str]:
+    """The schemes that look at an option of `weigh`."""
+    return [scheme.name for scheme in SCHEMES if option in scheme.takes]
+
+
+OF_ONE_SCHEME = ("scheme", "rule", "num_rules")  # which a comparison of all does not have
 # Options that some schemes refuse.
 OF_SOME_SCHEMES = ("num_rules", "rule", "force_consensus", "ratings", "by_group")
+
+
+def not_taken(scheme: str) -> list[str]:
+    """Options of one scheme or another that this scheme does not look at."""
+    own = find_scheme(scheme)
+    taken = {*own.takes, *(["by_group"] if own.weighs_by_entropy else [])}
+    return sorted({"by_group"}.union(*(other.takes for other in SCHEMES)) - taken)
 
 
 class WeighOptions(Section):

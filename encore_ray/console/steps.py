@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from encore_ray.artifacts.figures import RuleFigures
 from encore_ray.console.ending import NextStep, next_step
 from encore_ray.shell import near
-from encore_ray.storage import is_remote
+from encore_ray.storage import Folder, absolute, is_remote
 from encore_ray.visible import short
 
 if TYPE_CHECKING:
@@ -28,6 +28,15 @@ def weigh_steps(run: str) -> list[NextStep]:
         next_step("see which weighting to use on these pairs", "compare", "--run", run),
         next_step("weigh the rules by rating entropy", "weigh", "--run", run),
     ]
+
+
+def replacing(folder: str, name: str) -> list[str]:
+    """What a command needs for an output that an earlier one has left there; nothing where there is none.
+
+    Args:
+        folder: of the output. name: of the file by which it is known.
+    """
+    return ["--overwrite"] if Folder(absolute(folder)).exists(name) else []
 
 
 def export_step(run: str) -> NextStep:

@@ -27,7 +27,8 @@ from encore_ray.composition.weigh.schemes import Encore
 from encore_ray.composition.weigh.weighing import weigh
 from encore_ray.config import WeighOptions
 from encore_ray.engine.work.reduce import Reducer
-from encore_ray.errors import ConfigError, DataError
+from encore_ray.errors import ConfigError, DataError, ResumeRefused
+from encore_ray.folder.pass_facts import read_facts
 from encore_ray.folder.protocol.versions import code_digest
 from encore_ray.folder.reading.score_block import ScoreBlock, read_scores
 from encore_ray.folder.reading.table_rules import table_rules
@@ -42,9 +43,11 @@ from encore_ray.passes.repeats import refuse_foreign_repeats
 from encore_ray.passes.second_table import SecondTable, open_ratings, ratings_facts
 from encore_ray.passes.selection.selected import Selection, find_selection, read_selection
 from encore_ray.passes.weigh import choose_binnings, measure_ratings
+from encore_ray.redaction import redact
 from encore_ray.rules import RuleSet
 from encore_ray.run import Run
-from encore_ray.schema import PAIR_ID, SCORES_DIR, SUBSET, WEIGHTS_FILE
+from encore_ray.schema import COMPARISON_FILE, PAIR_ID, SCORES_DIR, SUBSET, WEIGHTS_FILE
+from encore_ray.shell import option, to_paste
 from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, absolute
 
@@ -69,7 +72,7 @@ class Compare(Step[Comparison]):
     """
 
     spec = COMPARE
-    asked = ("options", "rules")
+    asked = ("options", "rules", "table")
     options: WeighOptions
     scores: str | None = None
     rules: RuleSet | None = None
@@ -84,15 +87,19 @@ class Compare(Step[Comparison]):
         return 4 * count_numbers(self.scores or run.path(SCORES_DIR))  # read so often, by the rounds and the fit
 
     def facts(self, run: Run) -> dict[str, Any] | None:
-        if self.scores is not None:
-            return None
-        rules = table_rules(table_units(run.path(SCORES_DIR)), self.rules or run.rules)
-        _refuse_other_weights(run, rules, self.options)
-        selection = find_selection(run.folder)
+        scores = self.scores or run.path(SCORES_DIR)
+        units = table_units(scores)
+        rules = table_rules(units, self.rules or (run.rules if self.scores is None else None))
+        if self.scores is None:
+            _refuse_other_weights(run, rules, self.options)
+        else:
+            _refuse_unknown(run)
+        selection = find_selection(run.folder) if self.scores is None else None
         return {
             "options": compare_facts(rules, self.options),
             "rules": rule_facts(rules),
-            "scores": table_digest(run.path(SCORES_DIR)),
+            **({} if self.scores is None else {"table": redact(units[0].table_name)}),
+            "scores": table_digest(scores),
             **ratings_facts(self.options),
             "selection": dict(selection.facts) if selection else None,
             "beside": {name: [uri, table_content(uri)] for name, uri in self._beside(run).items()},
@@ -123,6 +130,7 @@ class Compare(Step[Comparison]):
                 beside=beside,
                 others=others,
                 selection=selection,
+                rules_in=None if self.scores is None else rules.place,
             )
         comparison = Comparison.of(made)
         comparison.write(run.folder)
@@ -149,6 +157,29 @@ class Compare(Step[Comparison]):
         )
 
 
+def _refuse_unknown(run: Run) -> None:
+    """Refuse to replace a file of which it is not known what it was made from, in a folder that is no run's.
+
+    Raises:
+        ConfigError: it is no comparison, which are all that is ever replaced. ResumeRefused: it is one.
+    """
+    if not run.folder.exists(COMPARISON_FILE) or read_facts(run.folder, COMPARE):
+        return
+    place = run.path(COMPARISON_FILE)
+    try:
+        Comparison.read(run.folder)
+    except DataError:
+        raise ConfigError(
+            f"{place} is there, and is no comparison of this version: it is not replaced. Name another "
+            f"{option('output')}, or move it away."
+        ) from None
+    if not run.overwrite:
+        raise ResumeRefused(
+            f"{place} is there, and nothing tells what it was made from. Name another {option('output')}, or replace "
+            f"it{to_paste(overwrite=True)}"
+        )
+
+
 def _refuse_other_weights(run: Run, rules: RuleSet, options: WeighOptions) -> None:
     """ConfigError where the run's weights are of other options or rules than a comparison beside them would be."""
     if not run.folder.exists(WEIGHTS_FILE):
@@ -172,6 +203,7 @@ def compare_units(
     beside: Mapping[str, str] | None = None,
     others: Sequence[OtherRewards] = (),
     selection: Selection | None = None,
+    rules_in: str | None = None,
 ) -> dict[str, Any]:
     """The content of comparison.json from the units of a table of scores.
 
@@ -179,6 +211,7 @@ def compare_units(
         ratings: whose entropies count, as of `open_ratings`.
         beside: where further rewards are, by name. others: these, as of `open_beside`.
         selection: of the run that the scores are of: what its rules say competes too, beside rules drawn at random.
+        rules_in: the file that the rules are of, as of `refuse_scores`.
     """
     scores = units[0].table_name
     refuse_foreign_repeats(units, reducer)
@@ -196,7 +229,7 @@ def compare_units(
         estimator=options.estimator,
         min_active=options.min_active,
         score_range=options.score_range,
-        rules_in=rules.place,
+        rules_in=rules_in,
     )
     if not statistics.num_pairs:
         raise DataError(

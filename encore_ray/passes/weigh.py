@@ -46,6 +46,8 @@ from encore_ray.shell import to_paste
 from encore_ray.step import Record, Step
 from encore_ray.storage import Folder, absolute
 
+_WEIGHTS_HAVE = frozenset({"schema_version", "scheme", "rules"})  # in every version
+
 
 @dataclass(frozen=True)
 class Weigh(Step[Weights]):
@@ -94,11 +96,12 @@ class Weigh(Step[Weights]):
     def __call__(self, run: Run) -> Weights:
         units = table_units(self.scores or run.path(SCORES_DIR))
         rules = table_rules(units, self.rules or (run.rules if self.scores is None else None))
-        standing = None if run.overwrite else _standing_weights(run.folder, self.output)
+        standing = _standing_weights(run.folder, self.output, own=self.scores is None, overwrite=run.overwrite)
         with open_ratings(self.options, rules, scratch=run.folder) as ratings:
             for sentence in ratings.sentences if ratings else ():
                 run.note(sentence)
-            weights = weigh_units(units, rules, self.options, run.reducer, ratings=ratings)
+            rules_in = None if self.scores is None else rules.place  # the run's are a copy, not what one corrects
+            weights = weigh_units(units, rules, self.options, run.reducer, ratings=ratings, rules_in=rules_in)
         if not run.overwrite:  # the same facts on more scores replace their own weights
             is_same(run.path(self.output), standing.facts if standing else None, weights.facts)
         if self.scores is None:
@@ -124,8 +127,12 @@ def weigh_units(
     reducer: Reducer,
     *,
     ratings: SecondTable | None = None,
+    rules_in: str | None = None,
 ) -> Weights:
     """Weights from the units of a table of scores, and of ratings where the options name any, as of `open_ratings`.
+
+    Args:
+        rules_in: the file that the rules are of, as of `refuse_scores`.
 
     Raises:
         DataError: a table made elsewhere repeats a pair_id, or holds what cannot be weighed.
@@ -139,7 +146,7 @@ def weigh_units(
         statistics = reducer.total("weigh", partial(measure, True, "siblings"), units)
     learned = None
     if scheme.uses_labels:
-        learned = _learn(scheme, units, statistics, options, reducer, rules_in=rules.place)
+        learned = _learn(scheme, units, statistics, options, reducer, rules_in=rules_in)
     return weigh(
         statistics,
         scheme=scheme,
@@ -150,7 +157,7 @@ def weigh_units(
         by_group=options.by_group,
         learned=learned,
         ratings=measure_ratings(ratings, rules, options, reducer),
-        rules_in=rules.place,
+        rules_in=rules_in,
     )
 
 
@@ -233,8 +240,12 @@ def _content(folder: Folder, name: str) -> Any:
     return None
 
 
-def _standing_weights(folder: Folder, name: str) -> Weights | None:
-    """The weights that are there already; None where there is no file, or an empty one."""
+def _standing_weights(folder: Folder, name: str, *, own: bool, overwrite: bool) -> Weights | None:
+    """The weights that are there already; None where there are none, or others are to be replaced.
+
+    Args:
+        own: of a run folder, where nobody else writes. Elsewhere only weights are ever replaced.
+    """
     try:
         if not folder.exists(name):
             return None
@@ -242,12 +253,22 @@ def _standing_weights(folder: Folder, name: str) -> Weights | None:
             raise ConfigError(f"{folder.path(name)} is a folder. Name a file for the weights.")
         if not folder.read_bytes(name).strip():
             return None
-        return read_weights(folder, name)
+        if not own and not _is_weights(_content(folder, name)):
+            raise ConfigError(
+                f"{folder.path(name)} is there, and is no weights file: it is not replaced. Name another file, or move "
+                "it away."
+            )
+        return None if overwrite else read_weights(folder, name)
     except (DataError, OSError):
         raise ResumeRefused(
             f"{folder.path(name)} is there, and holds no whole weights of this version to compare with. Name another "
             f"file, or replace it{to_paste(overwrite=True)}"
         ) from None
+
+
+def _is_weights(content: Any) -> bool:
+    """Whether it is what `weigh` writes, of any version, if it is whole or not."""
+    return isinstance(content, dict) and {*content} >= _WEIGHTS_HAVE
 
 
 def _learn(
@@ -257,7 +278,7 @@ def _learn(
     options: WeighOptions,
     reducer: Reducer,
     *,
-    rules_in: str,
+    rules_in: str | None,
 ) -> Learned:
     """What the scheme needs of the calibration pairs, of the rules that it weighs."""
     check_statistics(statistics, score_range=options.score_range, rules_in=rules_in)

@@ -221,9 +221,10 @@ def test_rewards_of_the_same_pairs_stand_beside_the_schemes(
     other = pa.array([f"other-{row}" for row in range(NUM_PAIRS)])
     pq.write_table(renamed.set_column(0, "pair_id", other), tmp_path / "other.parquet")
     scores = ("--scores", tmp_path / "other.parquet", "--rules", place / "rules.yaml")
-    assert run("compare", *scores, *beside) == 3
+    assert run("compare", *scores, *beside) == 2  # of another table than the one that stands
+    assert run("compare", *scores, *beside, "--overwrite") == 3
     assert "has rewards of none of the pairs" in " ".join(capsys.readouterr().err.split())
-    assert run("compare", *scores, "--beside", f"mine={place}/one.parquet", "--output", tmp_path / "c") == 3
+    assert run("compare", *scores, "--beside", f"mine={place}/one.parquet", "--output", tmp_path / "d") == 3
     assert "holds no rewards. Expected chosen_reward and rejected_reward" in " ".join(capsys.readouterr().err.split())
     assert run("compare", *scores, "--beside", "rewards", "--output", tmp_path / "c") == 2
     assert "expected NAME=REWARDS" in " ".join(capsys.readouterr().err.split())

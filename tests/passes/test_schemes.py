@@ -228,17 +228,32 @@ def test_a_scheme_is_stored_with_its_own_options(
     weigh(place, tmp_path / "w.json", "--scheme", "uniform", code=2)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": 1}'])
+OF_BEFORE = '{"schema_version": 1, "scheme": "encore", "rules": []}'
+
+
 def test_weights_that_are_not_whole_are_replaced_only_on_demand(
-    place: Path, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "w.json").write_text(content)
+    (tmp_path / "w.json").write_text(OF_BEFORE)
     weigh(place, tmp_path / "w.json", code=2)
     assert "holds no whole weights of this version to compare with. Name another file, or replace it:" in " ".join(
         capsys.readouterr().err.split()
     )
-    assert (tmp_path / "w.json").read_text() == content
+    assert (tmp_path / "w.json").read_text() == OF_BEFORE
     assert weigh(place, tmp_path / "w.json", "--overwrite")["scheme"] == "encore"
+
+
+@pytest.mark.parametrize("words", [(), ("--overwrite",)])
+@pytest.mark.parametrize("content", ["{", "[]", "[{}]", "3", '{"schema_version": 2, "rules": []}', "a,b\n1,2\n"])
+def test_a_file_that_is_no_weights_is_never_replaced(
+    place: Path, tmp_path: Path, content: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "w.json").write_text(content)
+    weigh(place, tmp_path / "w.json", *words, code=2)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "is no weights file: it is not replaced. Name another file, or move it away." in told
+    assert "--overwrite" not in told
+    assert (tmp_path / "w.json").read_text() == content
 
 
 def test_results_go_where_a_folder_or_file_can_be(

@@ -7,27 +7,36 @@ from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.scales.fitting_scale import narrower_scale, scale_text
 from encore_ray.composition.scales.score_range import ScoreRange, how_to_map, ranges_differ
 from encore_ray.errors import DataError
-from encore_ray.shell import option
+from encore_ray.shell import option, to_paste
 
 
-def refuse_scores(statistics: RuleStatistics, *, score_range: ScoreRange, rules_in: str = "") -> None:
-    """Raise DataError where scores are not finite, or outside of a scale that does not clip them, or most are clipped.
+class UnfitScores(DataError):
+    """Scores that do not fit the scales of their rules."""
+
+
+def refuse_scores(statistics: RuleStatistics, *, score_range: ScoreRange, rules_in: str | None = None) -> None:
+    """Raise UnfitScores where scores are not finite, outside of a scale that does not clip them, or mostly clipped.
 
     It also says what the corrected scales would be refused for.
 
     Args:
-        rules_in: the file that the rules are of, for the message.
+        rules_in: the file that the rules are of, for the message; "" where none has them, None where that is not told.
     """
-    found = statistics.problems()
+    found = statistics.problems(in_file=rules_in != "")
     if not found:
         return
-    if rules_in:
-        found.append(f"The rules are those of {rules_in}: {option('rules')} names others.")
-    found += _corrections(statistics.counts_K, score_range)
-    raise DataError("\n".join(found))
+    counted = statistics.counts_K
+    clip = to_paste(section="weigh", clip=True)
+    if clip != "." and any(each.problems.may_be_clipped(each.rule, statistics.num_responses) for each in counted):
+        found.append(f"To count scores outside of their scale in its end cells{clip}")
+    if rules_in is not None:
+        whose = f"The rules are those of {rules_in}" if rules_in else "No file has these rules"
+        found.append(f"{whose}: {option('rules')} names others.")
+    found += _corrections(counted, statistics.num_responses, score_range)
+    raise UnfitScores("\n".join(found))
 
 
-def _corrections(counts_K: Sequence[RuleCounts], score_range: ScoreRange) -> list[str]:
+def _corrections(counts_K: Sequence[RuleCounts], num_responses: int, score_range: ScoreRange) -> list[str]:
     """Lines below the problems: the scales that fit where several do not, and how rules of these are added up."""
     scales = {counts.rule.name: counts.rule.scale for counts in counts_K}
     corrected, said = {}, []
@@ -35,7 +44,7 @@ def _corrections(counts_K: Sequence[RuleCounts], score_range: ScoreRange) -> lis
         rule, problems = counts.rule, counts.problems
         low, high = problems.observed_lo, problems.observed_hi
         if problems.out_of_range.count or counts.num_clipped:
-            fitting = problems.fitting(rule.scale)
+            fitting = problems.fitting_scale(rule, num_responses)
         elif fitting := narrower_scale(rule.scale, low, high):
             said.append(
                 f"Rule {rule.name}: its scale is far too wide for its scores, {low:.6g} to {high:.6g} on "

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from encore_ray.composition.scales.binning import Binning
-from encore_ray.composition.scales.fitting_scale import fitting_scale, scale_text
+from encore_ray.composition.scales.fitting_scale import fitting_scale, is_too_wide, scale_text
 from encore_ray.composition.scales.missing_codes import codes_beyond, mend_codes
 from encore_ray.rules import Rule, Scale
+from encore_ray.shell import option
 from encore_ray.visible import short
 
 NUM_IDS_SHOWN = 5
@@ -54,21 +55,42 @@ class ScoreProblems:
         """Ends of the scores that are outside of a scale, and usual codes for a missing value."""
         return codes_beyond(scale.lo, scale.hi, (self.observed_lo, self.observed_hi))
 
-    def fitting(self, scale: Scale) -> Scale | None:
-        """The scale that fits all scores; None for levels, and where codes for a missing value are among them."""
-        if scale.levels or self.codes(scale):
-            return None
-        return fitting_scale(self.observed_lo, self.observed_hi)
+    def is_few(self, num_responses: int) -> bool:
+        """Whether so few scores are out of range that the others may be counted without them."""
+        return self.out_of_range.count <= MAX_CLIPPED * num_responses
 
-    def sentences(self, rule: Rule, *, binning: Binning, num_responses: int, num_clipped: int = 0) -> list[str]:
+    def may_be_clipped(self, rule: Rule, num_responses: int) -> bool:
+        """Whether scores are out of range, few, and none of them a code for a missing value."""
+        return bool(self.out_of_range.count) and self.is_few(num_responses) and not self.codes(rule.scale)
+
+    def fitting_scale(self, rule: Rule, num_responses: int) -> Scale | None:
+        """The scale that all scores would fit.
+
+        None for levels, where codes for a missing value are among the scores, and where a few lie so far outside that
+        the others would share cells.
+
+        Args:
+            num_responses: with a score of the rule.
+        """
+        if rule.scale.levels or self.codes(rule.scale):
+            return None
+        fitting = fitting_scale(self.observed_lo, self.observed_hi)
+        far = fitting is not None and self.is_few(num_responses) and is_too_wide(fitting, rule.scale)
+        return None if far else fitting
+
+    def sentences(
+        self, rule: Rule, *, binning: Binning, num_responses: int, num_clipped: int = 0, in_file: bool = True
+    ) -> list[str]:
         """What is wrong with a rule's scores, where and what to do; empty when nothing is.
 
         Args:
             num_responses: with a score of the rule. num_clipped: whose scores were out of range, and clipped.
+            in_file: whether a file has the rules, in which they can be corrected.
         """
-        codes, fitting = self.codes(rule.scale), self.fitting(rule.scale)
-        correct = f"Correct the rule's scale in rules.yaml{f', as `scale: {scale_text(fitting)}`' if fitting else ''}"
-        few = self.out_of_range.count <= MAX_CLIPPED * num_responses
+        codes, fitting = self.codes(rule.scale), self.fitting_scale(rule, num_responses)
+        place = " in rules.yaml" if in_file else ""
+        correct = f"Correct the rule's scale{place}{f', as `scale: {scale_text(fitting)}`' if fitting else ''}"
+        few = self.is_few(num_responses)
         found = []
         if self.non_finite.count:
             found.append(
@@ -76,12 +98,17 @@ class ScoreProblems:
                 f"first pair_ids {_listed(self.non_finite)}. Fill them in, or remove these pairs; no option clips them."
             )
         if self.out_of_range.count:
-            slips = "Mend those that are slips. " if rule.scale.levels and few else ""
+            are_slips = few and (rule.scale.levels or not fitting)
+            slips = "Mend those that are slips, or stand for no rating" if are_slips else ""
+            kept = correct if fitting or rule.scale.levels or not few else ""
+            in_rule = "`out_of_range: clip` in the rule, or " if in_file else ""
             clip = (
-                ", or count such scores in the end cells: `out_of_range: clip` in the rule, or weigh.clip for all "
-                "rules. That is for the weights alone: rewards are composed of the scores as they are"
+                f"count such scores in the end cells: {in_rule}{option('clip', True, section='weigh')} for all rules. "
+                "That is for the weights alone: rewards are composed of the scores as they are"
             )
-            remedy = mend_codes(codes) if codes else f"{slips}{correct}{clip if few else ''}"
+            remedy = ", or ".join([*([kept or slips] if kept or slips else []), *([clip] if few else [])])
+            remedy = f"{slips}. {remedy}" if slips and kept else remedy
+            remedy = mend_codes(codes) if codes else remedy
             found.append(
                 f"Rule {rule.name}: {self.out_of_range.count:,} of {num_responses:,} scores are out of range, first "
                 f"pair_ids {_listed(self.out_of_range)}. Expected {binning.lo:g} to {binning.hi:g}, found "

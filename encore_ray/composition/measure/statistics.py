@@ -172,13 +172,13 @@ class RuleStatistics:
             prompt_units=add_known(self.prompt_units, other.prompt_units),
         )
 
-    def problems(self) -> list[str]:
+    def problems(self, *, in_file: bool = True) -> list[str]:
         """What keeps the scores from being counted: some are not finite, or out of range where the rule does not clip.
 
         Every rule's problem is named with its count, its first pair_ids, the range found and the remedy.
 
         Args:
-            rules_in: the file that the rules are of, for the message.
+            in_file: whether a file has the rules, in which they can be corrected.
         """
         return [
             sentence
@@ -188,6 +188,7 @@ class RuleStatistics:
                 binning=counts.binning,
                 num_responses=self.num_responses,
                 num_clipped=counts.num_clipped,
+                in_file=in_file,
             )
         ]
 

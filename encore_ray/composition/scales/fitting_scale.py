@@ -29,6 +29,11 @@ def narrower_scale(scale: Scale, low: float, high: float) -> Scale | None:
     return None if high - low >= _MIN_CELLS * cell or (at_an_end and not as_probabilities) else fitting
 
 
+def is_too_wide(scale: Scale, of_scores: Scale) -> bool:
+    """Whether scores that lie in one range would share a few cells of a scale."""
+    return of_scores.width < _MIN_CELLS * _CELL_SHARE * scale.width
+
+
 def scale_text(scale: Scale) -> str:
     """As rules.yaml has it behind `scale: `."""
     if scale.levels is not None:

@@ -47,7 +47,7 @@ def weigh(
     by_group: bool = False,
     learned: Learned | None = None,
     ratings: Ratings | None = None,
-    rules_in: str = "",
+    rules_in: str | None = None,
 ) -> Weights:
     """Weigh the rules of a whole corpus.
 
@@ -200,7 +200,7 @@ def weigh(
     )
 
 
-def check_statistics(statistics: RuleStatistics, *, score_range: ScoreRange, rules_in: str = "") -> bool:
+def check_statistics(statistics: RuleStatistics, *, score_range: ScoreRange, rules_in: str | None = None) -> bool:
     """Whether the rules' declared ranges differ, of scores that can be weighed.
 
     Args:
@@ -215,7 +215,7 @@ def check_statistics(statistics: RuleStatistics, *, score_range: ScoreRange, rul
     refuse_scores(statistics, score_range=score_range, rules_in=rules_in)
     if not statistics.num_responses:
         raise DataError("There is no score to weigh: expected one response or more, found none.")
-    rules = RuleSet((counts.rule for counts in statistics.counts_K), where=rules_in)
+    rules = RuleSet((counts.rule for counts in statistics.counts_K), where=rules_in or "")
     return check_ranges(rules, score_range=score_range)
 
 

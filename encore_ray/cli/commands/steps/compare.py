@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 
-from encore_ray.cli.flags import OptionalPathFlag, Switch, flag, section_flags
+from encore_ray.cli.flags import OptionalPathFlag, Switch, flag, section_flags, weigh_words
 from encore_ray.cli.scores import ScoreColumnFlags, open_scores
 from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config import ClusterOptions, WeighOptions
 from encore_ray.config.sources import keep_options, read_rules
+from encore_ray.config.weighing import OF_ONE_SCHEME
 from encore_ray.console.ending import Ending, NextStep, next_step
-from encore_ray.console.steps import export_step, mend_step
+from encore_ray.console.steps import export_step, mend_step, replacing
 from encore_ray.errors import ConfigError
-from encore_ray.shell import again
+from encore_ray.shell import again, flag_words
 from encore_ray.storage import Folder, absolute, require_paths
 
 if TYPE_CHECKING:
     from encore_ray.artifacts import Comparison
-
-OF_ONE_SCHEME = ("scheme", "rule", "num_rules")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +56,8 @@ class Compare:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.cli.command import explicit_paths, open_command
-        from encore_ray.schema import SCORES_DIR
+        from encore_ray.cli.command import explicit_paths, open_command, refuse_over_inputs
+        from encore_ray.schema import COMPARISON_FILE, FACTS_DIR, REPORT_DIR, SCORES_DIR
 
         scores, output = explicit_paths("compare", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
@@ -66,6 +65,11 @@ class Compare:
         ratings = absolute(self.options.ratings) if self.options.ratings else None
         table = scores or Folder(absolute(self.run or "")).path(SCORES_DIR)
         require_paths([table, rules_path, ratings, *beside.values()])
+        if output is not None:
+            made = [Folder(output).path(name) for name in (COMPARISON_FILE, REPORT_DIR, FACTS_DIR)]
+            read = {"scores": scores, "rules": rules_path, "ratings": ratings}
+            read |= {f"beside {name}": path for name, path in beside.items()}
+            refuse_over_inputs(made, read, instead="comparison")
         from encore_ray.console.sentences import tell_comparison
         from encore_ray.console.show import show_comparison
         from encore_ray.passes.compare import Compare as ComparePass
@@ -95,19 +99,21 @@ class Compare:
 
     def _steps(self, comparison: "Comparison") -> list[NextStep]:
         from encore_ray.composition.compare.decision import advised_options
-        from encore_ray.schema import COMPARISON_FILE
+        from encore_ray.schema import COMPARISON_FILE, WEIGHTS_FILE
 
         decision = comparison.decision
         where = ["--run", self.run] if self.run else ["--scores", str(self.scores), *self.columns.words]
         where += ["--rules", self.rules] if self.rules else []
+        again = ["--overwrite"] if self.run else replacing(str(self.output), WEIGHTS_FILE)
         if not self.run:
-            where += ["--output", Folder(str(self.output)).path("weights.json")]
+            where += ["--output", Folder(str(self.output)).path(WEIGHTS_FILE)]
+            where += weigh_words(self.options, decision.scheme if decision else "encore")
         scheme = ["--scheme", decision.scheme] if decision and decision.scheme != "encore" else []
         if decision is not None:
             rules = ((rule.name, rule.weight, rule.flags, rule.active_pair_share) for rule in comparison.rules)
             advised = advised_options(decision.scheme, decision.scheme, rules)
-            scheme += [word for name, value in advised.items() for word in (f"--{name.replace('_', '-')}", value)]
-        again = ["--overwrite"] if self.run else []
+            unasked = {name: value for name, value in advised.items() if getattr(self.options, name) is None}
+            scheme += [word for name, value in unasked.items() for word in flag_words(name, value)]
         folder = str(self.output or self.run)
         look = next_step("see all of it in the browser", "report", folder, "--open")
         if decision is not None and not decision.beats_coin:

@@ -46,8 +46,8 @@ class Compose:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.cli.command import explicit_paths, open_command, require_made
-        from encore_ray.schema import REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
+        from encore_ray.cli.command import explicit_paths, open_command, refuse_over_inputs, require_made
+        from encore_ray.schema import DATA_DIR, REWARDS_DIR, SCORES_DIR, WEIGHTS_FILE
 
         inputs = {"scores": self.scores, "weights": self.weights}
         scores, output = explicit_paths("compose", run=self.run, output=self.output, inputs=inputs)
@@ -58,8 +58,13 @@ class Compose:
         pairs = absolute(self.pairs) if self.pairs else None
         rules_path = absolute(self.rules) if self.rules else None
         there = ["--scores", str(self.scores), *self.columns.words, "--output", str(self.weights)]
+        there += ["--rules", self.rules] if self.rules else []
         weigh = ["weigh", *(["--run", self.run] if self.run else there)]
         require_made(path, *weigh, beside=[scores or folder.path(SCORES_DIR), pairs, rules_path])
+        if output is not None:
+            read = {"scores": scores, "weights": path, "rules": rules_path, "pairs": pairs}
+            made = [Folder(output).path(name) for name in (WEIGHTS_FILE, DATA_DIR)]
+            refuse_over_inputs(made, read, instead=REWARDS_DIR)
         from encore_ray.artifacts import read_weights
         from encore_ray.console.sentences import tell_composed
         from encore_ray.console.show import show_counts

@@ -37,13 +37,17 @@ class Evaluate:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.cli.command import explicit_paths, open_command, require_made
-        from encore_ray.schema import METRICS_FILE, REWARDS_DIR
+        from encore_ray.cli.command import explicit_paths, open_command, refuse_over_inputs, require_made
+        from encore_ray.schema import METRICS_FILE, REPORT_DIR, REWARDS_DIR
 
         rewards, output = explicit_paths("evaluate", run=self.run, output=self.output, inputs={"rewards": self.rewards})
         if self.run:
             require_made(Folder(absolute(self.run)).path(REWARDS_DIR), "compose", "--run", self.run)
-        require_paths([rewards, absolute(self.weights) if self.weights else None])
+        weights = absolute(self.weights) if self.weights else None
+        require_paths([rewards, weights])
+        if output is not None:
+            made = [Folder(output).path(name) for name in (METRICS_FILE, REPORT_DIR)]
+            refuse_over_inputs(made, {"rewards": rewards, "weights": weights}, instead="evaluation")
         from encore_ray.console.sentences import tell_metrics
         from encore_ray.console.show import show_metrics
         from encore_ray.passes.evaluate import Evaluate as EvaluatePass

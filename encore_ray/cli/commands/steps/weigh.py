@@ -9,13 +9,18 @@ from rich.console import Console
 from encore_ray.cli.flags import (
     OptionalPathFlag,
     Switch,
+    option_words,
     section_flags,
 )
 from encore_ray.cli.scores import ScoreColumnFlags, open_scores
 from encore_ray.cli.screen import Screen, ScreenFlags
 from encore_ray.config import ClusterOptions, WeighOptions
-from encore_ray.config.sources import keep_options, read_rules
+from encore_ray.config.sources import keep_options, options_of_run, read_rules, section_defaults
+from encore_ray.config.weighing import OF_ONE_SCHEME, not_taken, that_take
 from encore_ray.console.ending import Ending, NextStep, next_step
+from encore_ray.console.steps import replacing
+from encore_ray.errors import ConfigError
+from encore_ray.shell import again, option
 from encore_ray.storage import Folder, absolute, require_paths
 
 
@@ -48,13 +53,17 @@ class Weigh:
     cluster: Annotated[ClusterOptions, section_flags(ClusterOptions)]
 
     def main(self, console: Console) -> Ending:
-        from encore_ray.cli.command import explicit_paths, open_command
+        from encore_ray.cli.command import explicit_paths, open_command, refuse_over_inputs
         from encore_ray.schema import SCORES_DIR, WEIGHTS_FILE
 
+        _refuse_not_taken(self.options, self.run)
         scores, output = explicit_paths("weigh", run=self.run, output=self.output, inputs={"scores": self.scores})
         rules_path = absolute(self.rules) if self.rules else None
         ratings = absolute(self.options.ratings) if self.options.ratings else None
         require_paths([scores or Folder(absolute(self.run or "")).path(SCORES_DIR), rules_path, ratings])
+        if output is not None:
+            read = {"scores": scores, "rules": rules_path, "ratings": ratings}
+            refuse_over_inputs([output], read, instead=f"weighed/{WEIGHTS_FILE}")
         from encore_ray.artifacts import WeightsFile
         from encore_ray.console.sentences import tell_weights
         from encore_ray.console.show import show_weights
@@ -93,19 +102,40 @@ class Weigh:
 
     def _steps_with_paths(self) -> list[NextStep]:
         """With explicit paths."""
-        from encore_ray.schema import REWARDS_DIR
+        from encore_ray.schema import COMPARISON_FILE, PLAN_FILE, REWARDS_DIR
 
         assert self.scores is not None and self.output is not None
         rules = ["--rules", self.rules] if self.rules else []
         scores = ["--scores", self.scores, *self.columns.words, *rules]
         folder = os.path.dirname(self.output)
+        rewards, comparison = os.path.join(folder, REWARDS_DIR), os.path.join(folder, "comparison")
+        options = option_words(self.options, without=OF_ONE_SCHEME)
         return [
             next_step(
                 "write the reward of every response by these weights",
-                *["compose", *scores, "--weights", self.output, "--output", os.path.join(folder, REWARDS_DIR)],
+                *["compose", *scores, "--weights", self.output, "--output", rewards, *replacing(rewards, PLAN_FILE)],
             ),
             next_step(
                 "see whether another weighting is better on these pairs",
-                *["compare", *scores, "--output", os.path.join(folder, "comparison")],
+                *["compare", *scores, "--output", comparison, *options, *replacing(comparison, COMPARISON_FILE)],
             ),
         ]
+
+
+def _refuse_not_taken(options: WeighOptions, run: str | None) -> None:
+    """ConfigError for an option that is given and would decide nothing, since the scheme does not look at it."""
+    from encore_ray.schema import WEIGHTS_FILE
+
+    folder = Folder(absolute(run)) if run else None
+    usual = section_defaults(WeighOptions, run=options_of_run(WeighOptions, folder) if folder else None)
+    given = [name for name in not_taken(options.scheme) if getattr(options, name) != getattr(usual, name)]
+    if not given:
+        return
+    takes = that_take(given[0])
+    is_anew = folder is not None and folder.exists(WEIGHTS_FILE)
+    line = again(scheme=takes[0], overwrite=True) if is_anew else again(scheme=takes[0])
+    of = "the run's scheme" if run and options.scheme == usual.scheme else "scheme"
+    raise ConfigError(
+        f"{option(given[0])} is of scheme {', '.join(takes)}; {of}, {options.scheme}, does not look at it. Leave it "
+        f"out, or weigh by one that does:\n  {line}"
+    )
