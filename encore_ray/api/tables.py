@@ -55,6 +55,11 @@ class Table:
         """How a table in another form was read."""
         return self.account.sentences() if self.account else []
 
+    @property
+    def left_out(self) -> list[str]:
+        """The rows that do not count."""
+        return self.account.left_out if self.account else []
+
 
 @contextlib.contextmanager
 def open_table(scores: Scores, naming: Naming, *, rules: Sequence[str] | None) -> Iterator[Table]:

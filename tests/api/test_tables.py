@@ -170,7 +170,9 @@ def test_options_are_those_of_the_command(table: pa.Table) -> None:
 
 def test_rules_that_lie_beside_a_file_are_taken_as_the_command_takes_them(table: pa.Table, tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "scores.parquet")
-    guessed = encore_ray.weigh(tmp_path / "scores.parquet")
+    with pytest.warns(encore_ray.AssumedWarning, match="a higher score is taken to be worse") as caught:
+        guessed = encore_ray.weigh(tmp_path / "scores.parquet")
+    assert [warning.filename for warning in caught] == [__file__]
     assert [rule.higher_is for rule in guessed.rules] == [rule.higher_is for rule in RULES]  # of 2,940 labels each
     assert "a higher score is taken to be worse, by the labels, from 0 to 1" in guessed.assumed
     (tmp_path / "rules.yaml").write_text(RULES.to_yaml())
@@ -253,12 +255,16 @@ def test_frames_with_other_columns_are_read_and_told(sides: dict[str, np.ndarray
     expected = encore_ray.weigh(as_frame(sides), NAMES)
     frame = as_frame(sides, "score_{side}_{rule}").assign(prompt="Hi")
     frame.loc[50] = [np.nan] * 6 + ["nobody scored it"]
-    made = encore_ray.weigh(frame)
+    with pytest.warns(encore_ray.AssumedWarning) as caught:
+        made = encore_ray.weigh(frame)
+    told = "Left out: 1 row without any score. `.assumed` of the result says how the table was read."
+    assert [str(warning.message) for warning in caught] == [told]
     assert made.weights == expected.weights
     assert "50 pairs under 3 rules: harm, honesty, care" in made.assumed
     assert "Left out: 1 row without any score. Carried along, not as scores: 1 column, prompt." in made.assumed
     assert "Of harm, honesty, care a higher score is taken to be better, from 0 to 1." in made.assumed
-    rewards = encore_ray.compose(frame[::-1], made)
+    with pytest.warns(encore_ray.AssumedWarning, match="Left out: 1 row"):
+        rewards = encore_ray.compose(frame[::-1], made)
     assert rewards.to_pandas().index.tolist() == [*range(49, -1, -1)]
     assert rewards.assumed in rewards._repr_html_()
     swapped = as_frame(sides, "{rule}.{side}").rename(columns=lambda name: name.replace("rejected", "b"))
