@@ -376,7 +376,7 @@ def twice(name: str) -> pa.Table:
 
 
 TEXTS = "column {} must hold texts or numbers, found {}"
-GAP = r"1 of 40 rows lacks some of their scores: chosen__kind in 1 \(row 4\)\. .* fill these cells, .*`rules`"
+GAP = r"1 of 40 rows lacks some of their scores: chosen__kind in 1 \((row 4|index 3)\)\. .* fill these cells, .*`rules`"
 HALVES = np.full(40, 0.5)
 WRONG: dict[str, tuple[Any, type[EncoreError], str]] = {
     "nothing": (None, ConfigError, "expected an Arrow table, .* found NoneType"),
@@ -411,7 +411,7 @@ WRONG: dict[str, tuple[Any, type[EncoreError], str]] = {
     "truths": (changed(HALVES > 0), DataError, "chosen__kind must hold numbers, found bool. Write 1 and 0"),
     "categories": (changed(pa.array(["a"] * 40).dictionary_encode()), DataError, "must hold numbers; row 1 has 'a'"),
     "of two kinds": (changed([0.5, "a"] * 20), DataError, "column chosen__kind, row 2: 'a' is no number"),
-    "of two kinds in pandas": (pd.DataFrame(changed([0.5, "a"] * 20)), DataError, "chosen__kind, row 2: 'a' is no num"),
+    "of two kinds in pandas": (pd.DataFrame(changed([0.5, "a"] * 20)), DataError, "chosen__kind, index 1: 'a' is no"),
     "of two kinds in rows": (
         [{"chosen__kind": x, "rejected__kind": 0.5} for x in (0.5, 0.5, "a")],
         DataError,
@@ -506,3 +506,16 @@ def test_copies_of_two_rules_tell_no_world() -> None:
     assert abs(comparison.entropy_accuracy.pearson or 0) > 0.9
     assert comparison.world == "unclear"
     assert "it takes three rules that differ in both" in found.verdict
+
+
+@pytest.mark.parametrize("labels", [[*range(1000, 1050)], [*range(50)], [f"p{row}" for row in range(50)]])
+def test_a_row_of_a_frame_is_called_by_its_index(sides: dict[str, np.ndarray], labels: list[Any]) -> None:
+    frame = as_frame(sides).set_axis(labels, axis=0)
+    lacking, odd = frame.copy(), frame.astype(object)
+    lacking.iloc[3, 0] = np.nan
+    odd.iloc[3, 0] = "good"
+    for scores in (lacking, odd):
+        with pytest.raises(DataError, match=rf"index {labels[3]}\b"):
+            encore_ray.weigh(scores)
+    with pytest.raises(DataError, match=r"row 4\b"):
+        encore_ray.weigh(lacking.to_dict("list"))

@@ -12,15 +12,18 @@ import pytest
 import encore_ray
 from encore_ray import Rule, RuleSet, Scale
 from encore_ray.folder.reading.tables import by_content, table_units
-from encore_ray.foreign import files, long, turning
+from encore_ray.foreign import files
 from encore_ray.foreign.form.naming import Naming
 from encore_ray.foreign.table import score_table
+from encore_ray.foreign.turn import long, turning
 from encore_ray.storage import Folder
 from tests.foreign import shapes
 
 RULE_SET = RuleSet(Rule(name, name, "better", Scale(0.0, 1.0)) for name in shapes.RULES)
 UNNAMED = Naming()
 EVERY = pytest.mark.parametrize(("file", "write"), shapes.SHAPES.values(), ids=[*shapes.SHAPES])
+
+pytestmark = pytest.mark.filterwarnings("ignore::encore_ray.errors.AssumedWarning")  # of rows without a score
 
 
 def read(path: Path, naming: Naming = UNNAMED) -> tuple[pa.Table, list[str]]:
