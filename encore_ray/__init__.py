@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from encore_ray.api import RunFolder, Weights, compare, compose, open_run, weigh
     from encore_ray.config import JobConfig, WeighOptions
     from encore_ray.config.sources import load_config, make_config
-    from encore_ray.errors import ClusterError, ConfigError, DataError, EncoreError, ModelError, ResumeRefused
+    from encore_ray.errors import (
+        AssumedWarning,
+        ClusterError,
+        ConfigError,
+        DataError,
+        EncoreError,
+        ModelError,
+        ResumeRefused,
+    )
     from encore_ray.job import JobResult, run_job
     from encore_ray.models.forward.heads import LinearHeads
     from encore_ray.models.forward.scorer import PairScorer
@@ -29,7 +37,15 @@ _HOMES = {
     "api": ("RunFolder", "Weights", "compare", "compose", "open_run", "weigh"),
     "config": ("JobConfig", "WeighOptions"),
     "config.sources": ("load_config", "make_config"),
-    "errors": ("ClusterError", "ConfigError", "DataError", "EncoreError", "ModelError", "ResumeRefused"),
+    "errors": (
+        "AssumedWarning",
+        "ClusterError",
+        "ConfigError",
+        "DataError",
+        "EncoreError",
+        "ModelError",
+        "ResumeRefused",
+    ),
     "job": ("JobResult", "run_job"),
     "models.loading.checkpoint": ("load_members", "load_model"),
     "models.loading.saving": ("save_ensemble", "save_multihead"),
@@ -40,6 +56,7 @@ _HOMES = {
 _HOME_OF = {name: f"encore_ray.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AssumedWarning",
     "ClusterError",
     "ConfigError",
     "DataError",

@@ -15,6 +15,10 @@ from encore_ray.redaction import redact
 from encore_ray.visible import said
 
 
+class AssumedWarning(UserWarning):
+    """A function on tables has left out rows, or read off the scores that a higher one is worse."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM: handled as an interrupt, so that the job ends cleanly."""
 

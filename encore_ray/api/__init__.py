@@ -16,6 +16,7 @@ the scores of N single responses, a pair of them those of both sides.
 
 import contextlib
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from encore_ray.config.sources import make_section, read_rules
 from encore_ray.drafts.inferred import known_rules
 from encore_ray.engine.local import LocalEngine
 from encore_ray.engine.work.reduce import Reducer
-from encore_ray.errors import ConfigError
+from encore_ray.errors import AssumedWarning, ConfigError
 from encore_ray.folder.reading.table_rules import fitting_rules, own_rules_beside
 from encore_ray.folder.reading.tables import TableUnit
 from encore_ray.foreign.form.naming import Naming
@@ -45,6 +46,7 @@ from encore_ray.passes.weigh import weigh_units
 from encore_ray.rules import RuleSet
 from encore_ray.shell import Word, called_on_tables
 from encore_ray.storage import Folder, absolute
+from encore_ray.visible import short
 
 __all__ = ["ComparedSchemes", "Rewards", "RunFolder", "Weights", "compare", "compose", "open_run", "weigh"]
 
@@ -80,6 +82,7 @@ def weigh(
         weights = weigh_units(
             asked.units, asked.rules, asked.options, reducer, ratings=asked.ratings, rules_in=asked.rules.place
         )
+    _warn(asked.heed)
     return Weights(weights, _said(asked.told))
 
 
@@ -112,6 +115,7 @@ def compose(
         rewards = pa.concat_tables([part for part, _ in parts], promote_options="default")
         counts = sum((Counter(counted) for _, counted in parts), Counter())
         told = _said([*table.sentences, *tell_out_of_scale(counts)])
+    _warn(table.left_out)
     return Rewards(rewards, "rewards", told, table.index)
 
 
@@ -130,6 +134,7 @@ def compare(
         made = compare_units(
             asked.units, asked.rules, asked.options, reducer, ratings=asked.ratings, rules_in=asked.rules.place
         )
+    _warn(asked.heed)
     return ComparedSchemes(Comparison.of(made), _said(asked.told))
 
 
@@ -139,6 +144,7 @@ class _Weighable:
 
     Attributes:
         told: how tables were read, and what is assumed of rules that nobody gave.
+        heed: what of it changes the result: rows that are left out, rules that are taken the other way round.
     """
 
     units: Sequence[TableUnit]
@@ -146,6 +152,7 @@ class _Weighable:
     options: WeighOptions
     ratings: SecondTable | None
     told: Sequence[str]
+    heed: Sequence[str]
 
 
 @contextlib.contextmanager
@@ -177,7 +184,17 @@ def _weighable(
         scratch = Folder(held.enter_context(tempfile.TemporaryDirectory(prefix="encore-ray-")))
         ratings = held.enter_context(open_ratings(asked, known.rules, scratch=scratch))
         told = [*table.sentences, *known.assumed, *known.sentences, *(ratings.sentences if ratings else ())]
-        yield _Weighable(table.units, known.rules, asked, ratings, told)
+        guessed = known.draft.rules if known.draft else ()
+        turned = ", ".join(short(rule.name) for rule in guessed if rule.higher_is == "worse")
+        heed = [*table.left_out, *([f"of {turned} a higher score is taken to be worse"] if turned else [])]
+        yield _Weighable(table.units, known.rules, asked, ratings, told, heed)
+
+
+def _warn(heed: Sequence[str]) -> None:
+    """One warning of what changes the result, at the line that called."""
+    if heed:
+        text = f"{_said(heed)} `.assumed` of the result says how the table was read."
+        warnings.warn(text, AssumedWarning, stacklevel=4)  # this, the function, and what it is called within
 
 
 def _weights(weights: Any) -> Content:

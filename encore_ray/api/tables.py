@@ -18,6 +18,7 @@ from encore_ray.folder.reading.memory import MemoryUnit
 from encore_ray.folder.reading.tables import TableUnit, table_units
 from encore_ray.foreign.form.forms import OWN
 from encore_ray.foreign.form.naming import IDS, Naming
+from encore_ray.foreign.row_names import row_called, rows_called_by
 from encore_ray.foreign.table import said_of, score_table
 from encore_ray.foreign.turn.account import Account
 from encore_ray.foreign.turn.gaps import Gaps
@@ -55,6 +56,11 @@ class Table:
         """How a table in another form was read."""
         return self.account.sentences() if self.account else []
 
+    @property
+    def left_out(self) -> list[str]:
+        """The rows that do not count."""
+        return self.account.left_out if self.account else []
+
 
 @contextlib.contextmanager
 def open_table(scores: Scores, naming: Naming, *, rules: Sequence[str] | None) -> Iterator[Table]:
@@ -75,7 +81,7 @@ def open_table(scores: Scores, naming: Naming, *, rules: Sequence[str] | None) -
             found = held.enter_context(opened)
             table = Table(table_units(found.uri), found.account)
         else:
-            with said_of("scores"):
+            with said_of("scores"), rows_called_by(scores.index if is_pandas(scores) else None):
                 table = _in_memory(scores, naming, rules)
         yield table
 
@@ -213,7 +219,7 @@ def _odd_one(values: Any) -> str:
     if not texts or sum(isinstance(value, Number) for value in found) < len(texts):
         return ""
     row, value = texts[0]
-    return f", row {row}: {short(value)!r} is no number. {what_to_do()}"
+    return f", {row_called(row)}: {short(value)!r} is no number. {what_to_do()}"
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from encore_ray.arrays import in_one_piece
 from encore_ray.errors import DataError
 from encore_ray.folder.reading.columns import holds_numbers, holds_texts
+from encore_ray.foreign.row_names import row_called
 from encore_ray.shell import option
 from encore_ray.visible import short
 
@@ -135,8 +136,8 @@ def _parsed(column: pa.ChunkedArray, name: str, texts: Texts, first_row: int) ->
         values = said.to_pylist()
         row, text = next((n, v) for n, v in enumerate(values) if v is not None and _number(v, texts.decimal) is None)
         raise DataError(
-            f"column {short(name)}, row {first_row + row + 1}: {short(text)!r} is no number{_why(text, texts)}. "
-            f"{what_to_do()}"
+            f"column {short(name)}, {row_called(first_row + row + 1)}: {short(text)!r} is no number"
+            f"{_why(text, texts)}. {what_to_do()}"
         ) from None
 
 
@@ -148,7 +149,7 @@ def what_instead(column: pa.ChunkedArray, *, first_row: int = 0) -> str:
     for row, text in enumerate(as_ids(column, "").to_pylist(), start=first_row + 1):
         said = _plain(text or "")
         if said.strip().lower() not in NO_NUMBER and _number(said, ".") is None:
-            return f"; row {row} has {short(said)!r}. {what_to_do()}"
+            return f"; {row_called(row)} has {short(said)!r}. {what_to_do()}"
     return ", and holds them as texts: convert them, as by astype(float) in pandas."
 
 
@@ -242,7 +243,7 @@ def _list_in_text(text: str | None, name: str, row: int) -> list[float | None] |
         value = None
     if not isinstance(value, list) or not all(item is None or isinstance(item, int | float) for item in value):
         raise DataError(
-            f"column {short(name)}, row {row}: {short(text)!r} is no list of numbers, as in [0.1, 0.2]. An array of "
-            "numpy is cut and loses its commas in text: write lists, as by tolist(), or Parquet."
+            f"column {short(name)}, {row_called(row)}: {short(text)!r} is no list of numbers, as in [0.1, 0.2]. An "
+            "array of numpy is cut and loses its commas in text: write lists, as by tolist(), or Parquet."
         )
     return [None if item is None else float(item) for item in value]

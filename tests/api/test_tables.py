@@ -170,7 +170,9 @@ def test_options_are_those_of_the_command(table: pa.Table) -> None:
 
 def test_rules_that_lie_beside_a_file_are_taken_as_the_command_takes_them(table: pa.Table, tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "scores.parquet")
-    guessed = encore_ray.weigh(tmp_path / "scores.parquet")
+    with pytest.warns(encore_ray.AssumedWarning, match="a higher score is taken to be worse") as caught:
+        guessed = encore_ray.weigh(tmp_path / "scores.parquet")
+    assert [warning.filename for warning in caught] == [__file__]
     assert [rule.higher_is for rule in guessed.rules] == [rule.higher_is for rule in RULES]  # of 2,940 labels each
     assert "a higher score is taken to be worse, by the labels, from 0 to 1" in guessed.assumed
     (tmp_path / "rules.yaml").write_text(RULES.to_yaml())
@@ -253,12 +255,16 @@ def test_frames_with_other_columns_are_read_and_told(sides: dict[str, np.ndarray
     expected = encore_ray.weigh(as_frame(sides), NAMES)
     frame = as_frame(sides, "score_{side}_{rule}").assign(prompt="Hi")
     frame.loc[50] = [np.nan] * 6 + ["nobody scored it"]
-    made = encore_ray.weigh(frame)
+    with pytest.warns(encore_ray.AssumedWarning) as caught:
+        made = encore_ray.weigh(frame)
+    told = "Left out: 1 row without any score. `.assumed` of the result says how the table was read."
+    assert [str(warning.message) for warning in caught] == [told]
     assert made.weights == expected.weights
     assert "50 pairs under 3 rules: harm, honesty, care" in made.assumed
     assert "Left out: 1 row without any score. Carried along, not as scores: 1 column, prompt." in made.assumed
     assert "Of harm, honesty, care a higher score is taken to be better, from 0 to 1." in made.assumed
-    rewards = encore_ray.compose(frame[::-1], made)
+    with pytest.warns(encore_ray.AssumedWarning, match="Left out: 1 row"):
+        rewards = encore_ray.compose(frame[::-1], made)
     assert rewards.to_pandas().index.tolist() == [*range(49, -1, -1)]
     assert rewards.assumed in rewards._repr_html_()
     swapped = as_frame(sides, "{rule}.{side}").rename(columns=lambda name: name.replace("rejected", "b"))
@@ -370,7 +376,7 @@ def twice(name: str) -> pa.Table:
 
 
 TEXTS = "column {} must hold texts or numbers, found {}"
-GAP = r"1 of 40 rows lacks some of their scores: chosen__kind in 1 \(row 4\)\. .* fill these cells, .*`rules`"
+GAP = r"1 of 40 rows lacks some of their scores: chosen__kind in 1 \((row 4|index 3)\)\. .* fill these cells, .*`rules`"
 HALVES = np.full(40, 0.5)
 WRONG: dict[str, tuple[Any, type[EncoreError], str]] = {
     "nothing": (None, ConfigError, "expected an Arrow table, .* found NoneType"),
@@ -405,7 +411,7 @@ WRONG: dict[str, tuple[Any, type[EncoreError], str]] = {
     "truths": (changed(HALVES > 0), DataError, "chosen__kind must hold numbers, found bool. Write 1 and 0"),
     "categories": (changed(pa.array(["a"] * 40).dictionary_encode()), DataError, "must hold numbers; row 1 has 'a'"),
     "of two kinds": (changed([0.5, "a"] * 20), DataError, "column chosen__kind, row 2: 'a' is no number"),
-    "of two kinds in pandas": (pd.DataFrame(changed([0.5, "a"] * 20)), DataError, "chosen__kind, row 2: 'a' is no num"),
+    "of two kinds in pandas": (pd.DataFrame(changed([0.5, "a"] * 20)), DataError, "chosen__kind, index 1: 'a' is no"),
     "of two kinds in rows": (
         [{"chosen__kind": x, "rejected__kind": 0.5} for x in (0.5, 0.5, "a")],
         DataError,
@@ -500,3 +506,16 @@ def test_copies_of_two_rules_tell_no_world() -> None:
     assert abs(comparison.entropy_accuracy.pearson or 0) > 0.9
     assert comparison.world == "unclear"
     assert "it takes three rules that differ in both" in found.verdict
+
+
+@pytest.mark.parametrize("labels", [[*range(1000, 1050)], [*range(50)], [f"p{row}" for row in range(50)]])
+def test_a_row_of_a_frame_is_called_by_its_index(sides: dict[str, np.ndarray], labels: list[Any]) -> None:
+    frame = as_frame(sides).set_axis(labels, axis=0)
+    lacking, odd = frame.copy(), frame.astype(object)
+    lacking.iloc[3, 0] = np.nan
+    odd.iloc[3, 0] = "good"
+    for scores in (lacking, odd):
+        with pytest.raises(DataError, match=rf"index {labels[3]}\b"):
+            encore_ray.weigh(scores)
+    with pytest.raises(DataError, match=r"row 4\b"):
+        encore_ray.weigh(lacking.to_dict("list"))

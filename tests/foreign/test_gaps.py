@@ -19,6 +19,9 @@ from encore_ray.errors import DataError
 
 Form = Callable[[pd.DataFrame, Path], Any]
 
+# That rows are left out is told by a warning, for which there is a test.
+pytestmark = pytest.mark.filterwarnings("ignore::encore_ray.errors.AssumedWarning")
+
 
 def frame(*, gaps: bool = False) -> pd.DataFrame:
     """Five rows under two rules: the second is a single response, the third has no score at all."""
@@ -82,10 +85,12 @@ RULES = RuleSet(Rule(name, name, "better", Scale(0.0, 1.0)) for name in ("harm",
 
 @EVERY
 def test_a_row_without_any_score_is_left_out_and_told(form: Form, tmp_path: Path) -> None:
-    weights = encore_ray.weigh(form(frame(), tmp_path), RULES)
+    with pytest.warns(encore_ray.AssumedWarning, match="Left out: "):
+        weights = encore_ray.weigh(form(frame(), tmp_path), RULES)
     assert (weights.weights.num_pairs, weights.weights.num_responses) == (3, 7)
     assert "without any score" in weights.assumed
-    rewards = encore_ray.compose(form(frame(), tmp_path), weights)
+    with pytest.warns(encore_ray.AssumedWarning, match="Left out: "):
+        rewards = encore_ray.compose(form(frame(), tmp_path), weights)
     assert sorted(rewards.table["pair_id"].to_pylist()) == ["a", "b", "d", "e"]
     assert "without any score" in rewards.assumed
 

@@ -23,6 +23,8 @@ RULE_SET = RuleSet(Rule(name, name, "better", Scale(0.0, 1.0)) for name in shape
 UNNAMED = Naming()
 EVERY = pytest.mark.parametrize(("file", "write"), shapes.SHAPES.values(), ids=[*shapes.SHAPES])
 
+pytestmark = pytest.mark.filterwarnings("ignore::encore_ray.errors.AssumedWarning")  # of rows without a score
+
 
 def read(path: Path, naming: Naming = UNNAMED) -> tuple[pa.Table, list[str]]:
     """The table in the form of ours, sorted by id, and what is told of it."""

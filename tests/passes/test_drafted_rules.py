@@ -13,6 +13,8 @@ from tests.passes.test_foreign_scores import run
 
 WEIGH = ("weigh", "--scores", "x.csv", "--output", "w.json", "--overwrite")
 
+pytestmark = pytest.mark.filterwarnings("ignore::encore_ray.errors.AssumedWarning")  # of rows without a score
+
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -56,12 +56,16 @@ class Account:
             said.append("; ".join(named))
         if self.texts is not None and self.texts.decimal == ",":
             said.append("decimals have a comma")
-        if self.num_without:
-            said.append(f"left out: {_count(self.num_without, 'row')} without any score")
+        said += self.left_out
         if self.further:
             kept = "left out" if isinstance(self.form, Long) or is_second else "carried along, not as scores"
             said.append(f"{kept}: {_count(len(self.further), 'column')}, {_listed(self.further)}")
         return said
+
+    @property
+    def left_out(self) -> list[str]:
+        """The rows that do not count; none where all do."""
+        return [f"left out: {_count(self.num_without, 'row')} without any score"] if self.num_without else []
 
     def _where(self) -> str:
         if isinstance(self.form, Long):

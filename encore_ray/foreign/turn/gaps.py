@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from encore_ray.arrays import in_one_piece, to_numpy
 from encore_ray.errors import DataError
+from encore_ray.foreign.row_names import row_called
 from encore_ray.schema import PAIR_ID, chosen_column, rejected_column
 from encore_ray.shell import option
 from encore_ray.visible import short
@@ -76,7 +77,7 @@ class Gaps:
 
     def _at(self, place: int, part: pa.Table, row_N: np.ndarray | None) -> str:
         """What messages call a row."""
-        named = [] if row_N is None else [f"row {int(row_N[place])}"]
+        named = [] if row_N is None else [row_called(int(row_N[place]))]
         if self.has_ids and PAIR_ID in part.column_names:
             named.append(f"pair {short(str(part.column(PAIR_ID)[place]))}")
         return ", ".join(named)

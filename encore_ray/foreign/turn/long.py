@@ -15,6 +15,7 @@ from encore_ray.errors import ConfigError, DataError
 from encore_ray.folder.reading.columns import first_texts
 from encore_ray.foreign.form.forms import Long, rule_names
 from encore_ray.foreign.form.sides import side_values
+from encore_ray.foreign.row_names import row_called
 from encore_ray.foreign.values import Texts, as_ids, as_scores
 from encore_ray.schema import PAIR_ID, chosen_column, rejected_column
 from encore_ray.shell import again
@@ -78,8 +79,8 @@ class Scores:
     def _require(column: pa.Array, name: str, first_row: int) -> None:
         """DataError where a row does not tell its pair, or its rule."""
         if column.null_count:
-            row = first_row + int(np.flatnonzero(~to_numpy(column.is_valid()))[0]) + 1
-            raise DataError(f"column {short(name)}, row {row}: there is none, and a score must tell its {name}.")
+            row = row_called(first_row + int(np.flatnonzero(~to_numpy(column.is_valid()))[0]) + 1)
+            raise DataError(f"column {short(name)}, {row}: there is none, and a score must tell its {name}.")
 
     def _rules(self, column: pa.Array) -> pa.Array:
         encoded = column.dictionary_encode()

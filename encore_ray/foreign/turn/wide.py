@@ -11,6 +11,7 @@ from encore_ray.arrays import to_arrow, to_numpy
 from encore_ray.errors import DataError
 from encore_ray.folder.reading.columns import any_valid
 from encore_ray.foreign.form.forms import Place, Wide
+from encore_ray.foreign.row_names import row_called
 from encore_ray.foreign.values import Texts, as_ids, as_scores, listed
 from encore_ray.schema import (
     CHOSEN_CHARS,
@@ -89,8 +90,8 @@ def _check_names(column: pa.ChunkedArray, form: Wide, first_row: int) -> None:
         if names is not None and names != expected:
             said = ", ".join(map(str, names))
             raise DataError(
-                f"column {form.names}, row {first_row + row + 1}: the scores are of {said}, those of the first row of "
-                f"{', '.join(expected)}. Bring them into one order."
+                f"column {form.names}, {row_called(first_row + row + 1)}: the scores are of {said}, those of the first "
+                f"row of {', '.join(expected)}. Bring them into one order."
             )
 
 
@@ -100,8 +101,9 @@ def _of_length(rows: pa.Table, name: str, form: Wide, texts: Texts | None, first
     lengths_N = to_numpy(pc.call_function("list_value_length", [found]), null=form.num_listed or 0)
     wrong = np.flatnonzero(lengths_N != form.num_listed)
     if wrong.size:
+        row = row_called(first_row + int(wrong[0]) + 1)
         raise DataError(
-            f"column {short(name)}, row {first_row + int(wrong[0]) + 1}: a list of {int(lengths_N[wrong[0]])} scores, "
+            f"column {short(name)}, {row}: a list of {int(lengths_N[wrong[0]])} scores, "
             f"where others have {form.num_listed}. Every list has a score for each rule, null where there is none."
         )
     return found
