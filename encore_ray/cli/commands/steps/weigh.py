@@ -132,9 +132,10 @@ def _refuse_not_taken(options: WeighOptions, run: str | None) -> None:
     if not given:
         return
     takes = that_take(given[0])
-    anew = {"overwrite": True} if folder is not None and folder.exists(WEIGHTS_FILE) else {}
+    stands = folder is not None and folder.exists(WEIGHTS_FILE)
+    line = again(scheme=takes[0], overwrite=True) if stands else again(scheme=takes[0])
     of = "the run's scheme" if run and options.scheme == usual.scheme else "scheme"
     raise ConfigError(
         f"{option(given[0])} is of scheme {', '.join(takes)}; {of}, {options.scheme}, does not look at it. Leave it "
-        f"out, or weigh by one that does:\n  {again(scheme=takes[0], **anew)}"
+        f"out, or weigh by one that does:\n  {line}"
     )
