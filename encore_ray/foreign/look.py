@@ -6,7 +6,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from encore_ray.errors import EncoreError
+from encore_ray.errors import ConfigError, EncoreError
 from encore_ray.foreign.files import PART_ROWS, table_files
 from encore_ray.foreign.form.naming import IDS, Naming
 from encore_ray.foreign.table import said_of
@@ -63,5 +63,7 @@ def look_at(uri: str) -> Looked:
         with called_as(["weigh", "--scores", near(uri), "--output", WEIGHTS_FILE]), said_of(uri):
             turning = Turning.of(head, Naming(), table=uri, rules=None, texts=texts)
     except EncoreError as error:
-        return Looked(head, "texts" if has_texts else "numbers", problem=error, is_whole=is_whole)
+        are_sided = isinstance(error, ConfigError) and not {CHOSEN, REJECTED} <= {*head.column_names}
+        kind = "texts" if has_texts and not are_sided else "numbers"
+        return Looked(head, kind, problem=error, is_whole=is_whole)
     return Looked(head, "texts" if _OF_TEXTS & set(turning.further) else "scores", turning, is_whole=is_whole)

@@ -13,6 +13,7 @@ from encore_ray.errors import ConfigError, DataError, EncoreError
 from encore_ray.folder.reading.tables import table_units
 from encore_ray.foreign.form.naming import Naming
 from encore_ray.foreign.form.sides import WORDS
+from encore_ray.foreign.look import look_at
 from encore_ray.foreign.table import score_table
 from encore_ray.shell import called_as
 from encore_ray.storage import Folder
@@ -302,3 +303,19 @@ def test_a_table_of_a_pass_has_names_of_its_own(tmp_path: Path) -> None:
         score_table(str(tmp_path), Naming("a", "b"), rules=None, scratch=Folder(str(tmp_path / "scratch"))),
     ):
         pass
+
+
+def test_a_column_that_tells_the_winner_row_by_row_is_named(tmp_path: Path) -> None:
+    pd.DataFrame({"helpful_a": [0.5], "helpful_b": [0.25], "winner": ["b"]}).to_csv(tmp_path / "w.csv", index=False)
+    problem = str(look_at(str(tmp_path / "w.csv")).problem)
+    assert "winner tells row by row, and that is not read. Turn the rows first" in problem
+    assert problem.count("--chosen") == 1
+
+
+def test_a_table_with_texts_is_looked_at_as_scores_where_its_columns_have_two_sides(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"prompt": ["x"], "helpful_good": [0.5], "helpful_bad": [0.25]})
+    frame.to_csv(tmp_path / "g.csv", index=False)
+    looked = look_at(str(tmp_path / "g.csv"))
+    assert looked.kind == "numbers" and "--chosen '{rule}_good' --rejected '{rule}_bad'" in str(looked.problem)
+    frame.assign(chosen="a", rejected="b").to_csv(tmp_path / "g.csv", index=False)
+    assert look_at(str(tmp_path / "g.csv")).kind == "texts"  # a corpus that has scores, too

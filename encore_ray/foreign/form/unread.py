@@ -15,6 +15,8 @@ from encore_ray.visible import short
 SCORES: tuple[Kind, ...] = ("numbers", "lists", "structs")  # what a column of scores may hold
 _MOST = 6  # names in a sentence
 
+WINNER = "winner"  # a column that tells in each row which response was chosen
+
 
 def refuse_half_read(
     head: pa.Table,
@@ -74,7 +76,8 @@ def unseen(kinds: Mapping[str, Kind], rows: Mapping[str, str | None]) -> EncoreE
     """
     names = [name for name in kinds if kinds[name] in SCORES]
     if (found := likely_sides(names)) is not None:
-        return _either_way(*found, is_pattern=kinds[found[0].chosen] == "numbers")
+        winner = next((name for name in kinds if name.lower() == WINNER), None)
+        return _either_way(*found, is_pattern=kinds[found[0].chosen] == "numbers", winner=winner)
     lone = lone_columns(names, ())
     if lone and all(each.chosen in kinds for each in lone):
         single = of_singles(lone[0].pattern[0])
@@ -85,11 +88,17 @@ def unseen(kinds: Mapping[str, Kind], rows: Mapping[str, str | None]) -> EncoreE
     )
 
 
-def _either_way(first: Sided, tells: str, *, is_pattern: bool) -> ConfigError:
+def _either_way(first: Sided, tells: str, *, is_pattern: bool, winner: str | None) -> ConfigError:
     """Columns whose names do not surely tell which is of the chosen response: both ways to name them."""
     one, other = first.pattern if is_pattern else (first.chosen, first.rejected)
     both = f"{short(first.chosen)} and {short(first.rejected)} belong together"
     line = again(chosen=one, rejected=other)
+    if winner is not None:
+        return ConfigError(
+            f"{both}; which of them is of the chosen response, {short(winner)} tells row by row, and that is not read. "
+            f"Turn the rows first, so that {short(first.chosen)} and the like are of the chosen response in all of "
+            f"them; then:\n  {line}"
+        )
     if tells == "likely":
         return ConfigError(f"{both}; if {short(first.chosen)} is of the chosen response, say so:\n  {line}")
     return ConfigError(
