@@ -87,6 +87,8 @@ def test_the_scorer_benchmark_writes_a_ratio_for_every_dtype_and_way(tmp_path: P
     tiny = ["--rounds", "1", "--round-pairs", "8", "--hidden-size", "64", "--layers", "1"]
     scorer.main([*tiny, "--json", str(tmp_path / "scorer.json")])
     ratios = json.loads((tmp_path / "scorer.json").read_text(encoding="utf-8"))
+    floor = ratios.pop("floor")
+    assert list(floor) == list(DTYPES) and all(0 < share < 1 for share in floor.values())
     assert {dtype: tuple(of_dtype) for dtype, of_dtype in ratios.items()} == dict.fromkeys(DTYPES, WAYS)
     assert all(ratio > 0 for of_dtype in ratios.values() for ratio in of_dtype.values())
 

@@ -194,7 +194,7 @@ def _warn(heed: Sequence[str]) -> None:
     """One warning of what changes the result, at the line that called."""
     if heed:
         text = f"{_said(heed)} `.assumed` of the result says how the table was read."
-        warnings.warn(text, AssumedWarning, stacklevel=4)  # this, the function, and what it is called within
+        warnings.warn(text, AssumedWarning, stacklevel=3)  # this and the function
 
 
 def _weights(weights: Any) -> Content:

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from encore_ray.artifacts.figures import RuleFigures
 from encore_ray.console.ending import NextStep, next_step
 from encore_ray.shell import near
 from encore_ray.storage import Folder, absolute, is_remote
 from encore_ray.visible import short
 
 if TYPE_CHECKING:
+    from encore_ray.artifacts.figures import RuleFigures
     from encore_ray.folder.status import PassStatus
 
 MODEL = "PATH_OR_HUB_ID"  # stands for what only the user knows
@@ -47,7 +47,7 @@ def export_step(run: str) -> NextStep:
     )
 
 
-def mend_step(rules: Iterable[RuleFigures], place: str) -> NextStep | None:
+def mend_step(rules: "Iterable[RuleFigures]", place: str) -> NextStep | None:
     """Before any weights, where a rule that counts points the wrong way; None where none does.
 
     Args:

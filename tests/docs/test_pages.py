@@ -74,5 +74,5 @@ def test_a_figure_that_the_first_page_links_to_stands_behind_the_link() -> None:
 def test_the_exit_codes_are_those_of_the_errors() -> None:
     section = text_of(DOCS / "cli.md").partition("## Exit codes")[2].partition("<!--")[0]
     codes = set(re.findall(r"^\| (\d+)", section, flags=re.M))
-    raised = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type)}
+    raised = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
     assert {str(code) for code in raised} | {"0", "1", "130"} == codes

@@ -165,7 +165,7 @@ def test_an_upload_holds_configuration_rules_and_package_and_nothing_else(tmp_pa
     names = sorted(path.name for path in upload.iterdir())
     assert names == ["encore_ray", "encore_ray-0.1.0.dist-info", "job.yaml", "launch.sh", "rules.yaml"]
     assert not [path for path in upload.rglob("*") if fnmatch.fnmatch(path.name, "*.pyc")]
-    assert sum(path.stat().st_size for path in upload.rglob("*")) < 3 << 20
+    assert sum(path.stat().st_size for path in upload.rglob("*")) < 4 << 20
 
     there: JobConfig = load_config(upload / "job.yaml", environ={})
     assert there.rules == str(upload / "rules.yaml")

@@ -128,7 +128,8 @@ def _refuse_not_taken(options: WeighOptions, run: str | None) -> None:
 
     folder = Folder(absolute(run)) if run else None
     usual = section_defaults(WeighOptions, run=options_of_run(WeighOptions, folder) if folder else None)
-    given = [name for name in not_taken(options.scheme) if getattr(options, name) != getattr(usual, name)]
+    own, plain = vars(options), vars(WeighOptions())
+    given = [name for name in not_taken(options.scheme) if own[name] not in (getattr(usual, name), plain[name])]
     if not given:
         return
     takes = that_take(given[0])
