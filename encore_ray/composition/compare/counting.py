@@ -143,13 +143,14 @@ class LineupCounts:
 
         by_bucket = tallies.by_cell(buckets_of(hash_N), heldout_N, num_cells=NUM_BUCKETS)
         corpus = split(np.arange(num_pairs), by_bucket.count_2CE3.sum(axis=1))
+        named = {name: rows for name, rows in rows_of_subsets(names).items() if name is not None}
         by_subset = None
-        if len(names.names) <= MAX_SUBSETS:
-            count_2SE3 = tallies.by_cell(names.code_N, heldout_N, num_cells=len(names.names)).count_2CE3
-            rows_S = rows_of_subsets(names)
-            by_subset = {
-                name: split(rows_S[name], count_2SE3[:, s]) for s, name in enumerate(names.names) if name in rows_S
-            }
+        if len(named) <= MAX_SUBSETS:
+            subset_N = np.full(num_pairs, -1)
+            for s, rows in enumerate(named.values()):
+                subset_N[rows] = s
+            count_2SE3 = tallies.by_cell(subset_N, heldout_N, num_cells=len(named)).count_2CE3
+            by_subset = {name: split(rows, count_2SE3[:, s]) for s, (name, rows) in enumerate(named.items())}
         return cls(
             corpus=corpus,
             subsets=by_subset,

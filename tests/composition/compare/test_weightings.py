@@ -106,3 +106,21 @@ def test_counts_are_those_of_pairs_looked_at_one_by_one(
         for part, rows in enumerate((~heldout_N, heldout_N)):
             wins_and_ties_of = np.sum([of(margin)[1:] for margin in margin_N[rows]], axis=0)
             assert counts.count_2W2[part, w].tolist() == wins_and_ties_of.tolist()
+
+
+def test_subsets_of_single_responses_alone_do_not_count_among_those_of_pairs():
+    weightings = linear(np.ones((1, 2)))
+    names = Subsets(tuple(f"s{number}" for number in range(40_000)), np.array([7, 39_999, -1, 7]))
+    counts = LineupCounts.measure(
+        np.ones((2, 4)),
+        weightings=weightings,
+        hash_N=np.arange(4, dtype=np.uint64),
+        heldout_N=np.zeros(4, dtype=bool),
+        subsets=names,
+        shorter_N=np.full(4, np.nan),
+    )
+    assert counts.subsets is not None
+    assert {name: split.calibration.count_E3[0].tolist() for name, split in counts.subsets.items()} == {
+        "s7": [2, 2, 0],
+        "s39999": [1, 1, 0],
+    }
