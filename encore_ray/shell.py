@@ -169,8 +169,12 @@ def again(*, section: str = "", **values: Value) -> str:
 
 def to_paste(*, section: str = "", **values: Value) -> str:
     """The end of a sentence on what to do: the line of `again` on its own, where a command or a function was called."""
-    caller = _CALLER.get()
-    return "." if caller is _PROGRAM else f":\n  {caller.again(values, section)}"
+    return f":\n  {again(section=section, **values)}" if is_called() else "."
+
+
+def is_called() -> bool:
+    """Whether a command or a function of ours was called, so that there is a line to give again."""
+    return _CALLER.get() is not _PROGRAM
 
 
 def command(*words: str) -> str:

@@ -1,1 +1,1 @@
-"""One module a family of commands: a class a command, its fields are the flags, its docstring is the help."""
+"""One module a command, in rooms as --help groups them: a class whose fields are the flags, its docstring the help."""

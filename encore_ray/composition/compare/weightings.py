@@ -14,7 +14,6 @@ from encore_ray.composition.compare.soft_min import SoftMin
 from encore_ray.composition.measure.statistics import subset_codes
 from encore_ray.composition.select.discrepancy import masked_margins, top_rules
 
-_TILE = 4096  # rows whose margins under all weightings stay in the cache
 _ROUNDING = 2.0**-53  # of one float64 operation, in proportion
 
 
@@ -135,20 +134,15 @@ def _linear_verdicts(
     weight_LK, tolerance_L1 = weightings.weight_LK, weightings.tolerance_L[:, None]
     peak_K = np.maximum(d_KN.max(axis=1, initial=0.0), -d_KN.min(axis=1, initial=0.0))
     error_L1 = 1.5 * (len(peak_K) * _ROUNDING) * (np.abs(weight_LK) @ peak_K)[:, None] + np.finfo(np.float64).tiny
-    for start in range(0, d_KN.shape[1], _TILE):
-        rows = slice(start, start + _TILE)
-        margin_LN = weight_LK @ d_KN[:, rows]
-        np.greater(margin_LN, tolerance_L1, out=win_LN[:, rows])
-        size_LN = np.abs(margin_LN, out=margin_LN)
-        np.less_equal(size_LN, tolerance_L1, out=tie_LN[:, rows])
-        beyond_LN = np.abs(np.subtract(size_LN, tolerance_L1, out=size_LN), out=size_LN)
-        doubtful_LN = beyond_LN <= 2 * error_L1
-        if doubtful_LN.any():
-            lines, pairs = np.nonzero(doubtful_LN)
-            exact_D = _margins_in_order(d_KN[:, start + pairs], weight_LK[lines].T)
-            tolerance_D = weightings.tolerance_L[lines]
-            win_LN[lines, start + pairs] = exact_D > tolerance_D
-            tie_LN[lines, start + pairs] = np.abs(exact_D) <= tolerance_D
+    margin_LN = weight_LK @ d_KN
+    np.greater(margin_LN, tolerance_L1, out=win_LN)
+    size_LN = np.abs(margin_LN, out=margin_LN)
+    np.less_equal(size_LN, tolerance_L1, out=tie_LN)
+    beyond_LN = np.abs(np.subtract(size_LN, tolerance_L1, out=size_LN), out=size_LN)
+    lines, pairs = np.nonzero(beyond_LN <= 2 * error_L1)
+    exact_D = _margins_in_order(d_KN[:, pairs], weight_LK[lines].T)
+    win_LN[lines, pairs] = exact_D > weightings.tolerance_L[lines]
+    tie_LN[lines, pairs] = np.abs(exact_D) <= weightings.tolerance_L[lines]
 
 
 def _margins_in_order(d_KN: NDArray[np.float64], weight_KN: NDArray[np.float64]) -> NDArray[np.float64]:

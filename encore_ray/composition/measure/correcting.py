@@ -7,7 +7,7 @@ from encore_ray.composition.measure.statistics import RuleStatistics
 from encore_ray.composition.scales.fitting_scale import narrower_scale, scale_text
 from encore_ray.composition.scales.score_range import ScoreRange, how_to_map, ranges_differ
 from encore_ray.errors import DataError
-from encore_ray.shell import option, to_paste
+from encore_ray.shell import is_called, option, to_paste
 
 
 class UnfitScores(DataError):
@@ -26,9 +26,8 @@ def refuse_scores(statistics: RuleStatistics, *, score_range: ScoreRange, rules_
     if not found:
         return
     counted = statistics.counts_K
-    clip = to_paste(section="weigh", clip=True)
-    if clip != "." and any(each.problems.may_be_clipped(each.rule, statistics.num_responses) for each in counted):
-        found.append(f"To count scores outside of their scale in its end cells{clip}")
+    if is_called() and any(each.problems.may_be_clipped(each.rule, statistics.num_responses) for each in counted):
+        found.append(f"To count scores outside of their scale in its end cells{to_paste(section='weigh', clip=True)}")
     if rules_in is not None:
         whose = f"The rules are those of {rules_in}" if rules_in else "No file has these rules"
         found.append(f"{whose}: {option('rules')} names others.")

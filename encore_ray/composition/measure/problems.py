@@ -98,17 +98,20 @@ class ScoreProblems:
                 f"first pair_ids {_listed(self.non_finite)}. Fill them in, or remove these pairs; no option clips them."
             )
         if self.out_of_range.count:
-            are_slips = few and (rule.scale.levels or not fitting)
-            slips = "Mend those that are slips, or stand for no rating" if are_slips else ""
-            kept = correct if fitting or rule.scale.levels or not few else ""
+            slips = "Mend those that are slips, or stand for no rating"
             in_rule = "`out_of_range: clip` in the rule, or " if in_file else ""
             clip = (
                 f"count such scores in the end cells: {in_rule}{option('clip', True, section='weigh')} for all rules. "
                 "That is for the weights alone: rewards are composed of the scores as they are"
             )
-            remedy = ", or ".join([*([kept or slips] if kept or slips else []), *([clip] if few else [])])
-            remedy = f"{slips}. {remedy}" if slips and kept else remedy
-            remedy = mend_codes(codes) if codes else remedy
+            if codes:
+                remedy = mend_codes(codes)
+            elif not few:
+                remedy = correct
+            elif rule.scale.levels:
+                remedy = f"{slips}. {correct}, or {clip}"
+            else:
+                remedy = f"{correct if fitting else slips}, or {clip}"
             found.append(
                 f"Rule {rule.name}: {self.out_of_range.count:,} of {num_responses:,} scores are out of range, first "
                 f"pair_ids {_listed(self.out_of_range)}. Expected {binning.lo:g} to {binning.hi:g}, found "
